@@ -1,0 +1,28 @@
+# Every target works from a fresh clone. `make demo` and `make test` are the two to know.
+VENV    := .venv
+PYTHON  ?= python3
+BACKSTAY := $(VENV)/bin/backstay
+
+.PHONY: help install demo test lint bench acceptance lock clean
+
+help:
+	@echo "make demo        a real OpenStack on this machine, checked, broken, found, healed (as root)"
+	@echo "make test        lint-free unit tests, and the lab's where this machine can host it"
+	@echo "make acceptance  every story on the lab"
+	@echo "make lint        ruff and mypy"
+	@echo "make bench       the figures that the README quotes"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	./install.sh $(PYTHON) $(VENV)
+	@touch $@
+
+lint: install
+	$(VENV)/bin/ruff check src tests bench
+	$(VENV)/bin/ruff format --check src tests bench
+	$(VENV)/bin/mypy
+
+lock: install
+	$(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra lab --extra dev \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.txt pyproject.toml

@@ -1,0 +1,3 @@
+"""Backstay keeps an OpenStack control plane standing."""
+
+__version__ = "0.1.0"

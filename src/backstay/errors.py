@@ -1,0 +1,63 @@
+"""What can go wrong outside of Backstay, as one small tree whose messages are for the operator.
+
+Every error says what was attempted, what came back and what to do next. None carries a secret.
+The command line prints them and exits with 3 ("unknown"), as monitoring plugins do.
+"""
+
+
+class BackstayError(Exception):
+    """An error for the operator: ``attempted``, ``came_back`` and ``remedy`` are whole phrases."""
+
+    def __init__(self, attempted: str, *, came_back: str, remedy: str) -> None:
+        super().__init__(f"{attempted}: {came_back}")
+        self.attempted = attempted
+        self.came_back = came_back
+        self.remedy = remedy
+
+
+class InventoryError(BackstayError):
+    """cloud.yaml, openrc or clouds.yaml cannot be read or holds a mistake."""
+
+
+class HostError(BackstayError):
+    """A question to a host over SSH brought no usable answer."""
+
+
+class HostUnreachable(HostError):
+    """No TCP connection, no SSH banner, or no answer within the bound."""
+
+
+class HostKeyRefused(HostError):
+    """The host presented a key that is not the known one, or none is known."""
+
+
+class LoginRefused(HostError):
+    """The host refused the user or the key."""
+
+
+class RemoteFailure(HostError):
+    """The host was reached and the command on it failed."""
+
+
+class ApiError(BackstayError):
+    """An OpenStack API gave no usable answer."""
+
+
+class ApiUnreachable(ApiError):
+    """No connection to the API, or none of its answers came within the bound."""
+
+
+class ApiRefused(ApiError):
+    """The API refused the credentials or the right to ask."""
+
+
+class ApiFailed(ApiError):
+    """The API answered with an error status or with something that is not its answer."""
+
+    def __init__(self, attempted: str, *, came_back: str, remedy: str, status: int | None) -> None:
+        super().__init__(attempted, came_back=came_back, remedy=remedy)
+        self.status = status
+
+
+class LabError(BackstayError):
+    """The lab cannot be brought up, broken, healed or taken down."""

@@ -1,0 +1,58 @@
+"""A finding: the judgement on what was observed, in the operator's words."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad it is. ``UNKNOWN`` means that the evidence is missing, which is never a yes."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of a monitoring plugin (0 ok, 1 warning, 2 critical, 3 unknown).
+
+        https://nagios-plugins.org/doc/guidelines.html#AEN78
+        """
+        return _EXIT_STATUS[self]
+
+
+_EXIT_STATUS = {Severity.OK: 0, Severity.WARNING: 1, Severity.FAILED: 2, Severity.UNKNOWN: 3}
+
+_WORST_FIRST = (Severity.FAILED, Severity.UNKNOWN, Severity.WARNING, Severity.OK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One judgement.
+
+    ``host`` is the inventory's host name, or None where the cloud as a whole is meant (an API by
+    its public address). ``subject`` is what was looked at (``unit nova-api``, ``image list``,
+    ``disk /``). ``evidence`` is what was seen. ``remedy`` is what to type or do next; empty when
+    the severity is ok. ``seconds`` is how long the question took, where that matters.
+    """
+
+    host: str | None
+    service: str
+    subject: str
+    severity: Severity
+    evidence: str
+    remedy: str = ""
+    seconds: float | None = None
+
+
+def worst(severities: "list[Severity]") -> Severity:
+    """Return the worst severity; unknown where there is none (nothing seen is not ok).
+
+    Failed outranks unknown: a known failure is acted on first.
+    """
+    return min(severities, key=_WORST_FIRST.index, default=Severity.UNKNOWN)
+
+
+def rank(severity: Severity) -> int:
+    """Return the place in a worst-first order, 0 being the worst."""
+    return _WORST_FIRST.index(severity)

@@ -1,0 +1,1 @@
+"""Observe hosts and APIs, then judge: pure functions from observations to findings."""

@@ -1,0 +1,1 @@
+"""What the cloud consists of: cloud.yaml, openrc and clouds.yaml."""

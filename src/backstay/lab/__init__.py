@@ -1,0 +1,1 @@
+"""A real OpenStack cloud on this machine: hosts, networks, BMCs, faults."""

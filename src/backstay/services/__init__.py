@@ -1,0 +1,1 @@
+"""One file per service: all that Backstay knows about nova stands in nova.py."""

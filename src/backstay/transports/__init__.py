@@ -1,0 +1,1 @@
+"""The only code that touches the outside: SSH, the OpenStack APIs, power."""
