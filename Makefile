@@ -26,3 +26,19 @@ lint: install
 lock: install
 	$(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra lab --extra dev \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.txt pyproject.toml
+
+test: install
+	./tests/run $(VENV)
+
+acceptance: install
+	./tests/run $(VENV) --acceptance
+
+demo: install
+	./demo.sh $(BACKSTAY)
+
+bench: install
+	$(VENV)/bin/python -m bench.startup
+	$(VENV)/bin/python -m bench.check
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,13 @@
+#!/bin/sh
+# The unmodified clients that the stories and the benchmark use, from the machine's own APT sources.
+set -eu
+wanted="python3-openstackclient python3-glanceclient python3-swiftclient python3-osc-placement curl"
+missing=
+for package in $wanted; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+echo "installing$missing"
+apt-get -qq update
+# shellcheck disable=SC2086 # one word for each package
+DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null
