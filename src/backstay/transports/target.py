@@ -8,12 +8,13 @@ from pathlib import Path
 class SshTarget:
     """A host as SSH needs it. ``name`` is the inventory's name, used in messages.
 
-    ``key`` and ``known_hosts`` are files; None means what ``~/.ssh/config`` and the agent give.
+    ``key`` and ``known_hosts`` are files. None means what ``~/.ssh/config`` and the agent give,
+    and failing that port 22 and the user root.
     """
 
     name: str
     address: str
-    port: int = 22
-    user: str = "root"
+    port: int | None = None
+    user: str | None = None
     key: Path | None = None
     known_hosts: Path | None = None

@@ -1,0 +1,176 @@
+"""cloud.yaml as typed values: what the cloud consists of."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from backstay.inventory.limits import Bounds, Limits
+from backstay.inventory.secret import BesideFile, Secret
+from backstay.inventory.words import Flavour, Role
+from backstay.transports.target import SshTarget
+
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _is_address(given: str) -> str:
+    """Accept an IP address or a DNS name; digits and dots alone must be an IPv4 address."""
+    try:
+        return str(ipaddress.ip_address(given))
+    except ValueError:
+        labels = given.rstrip(".").split(".")
+        if labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+            raise ValueError(f"`{given}` is neither an IP address nor a DNS name") from None
+    return given
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Part(BaseModel):
+    """A part of cloud.yaml: unknown keys are mistakes, values do not change once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Ssh(_Part):
+    """How hosts are reached. What is None comes from ``~/.ssh/config``, the agent, or ``root``."""
+
+    user: str | None = None
+    key: BesideFile | None = None
+    known_hosts: BesideFile | None = None
+    port: Port | None = None
+
+
+class Bmc(_Part):
+    """A host's baseboard management controller: ``url`` is where its Redfish service begins.
+
+    ``ca`` is the certificate file that its own is checked against; None means the system's.
+    """
+
+    protocol: Literal["redfish"] = "redfish"
+    url: str = Field(pattern=r"^https?://[^/]+")
+    username: str
+    password: Secret
+    ca: BesideFile | None = None
+
+
+class Credentials(_Part):
+    """Where the OpenStack credentials come from: exactly one of the three.
+
+    ``openrc`` is a file for a POSIX shell, ``clouds`` a name in clouds.yaml (``file`` says in
+    which, else the standard places are searched), ``environment`` the ``OS_*`` variables.
+    """
+
+    openrc: BesideFile | None = None
+    clouds: str | None = None
+    file: BesideFile | None = None
+    environment: bool = False
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum((self.openrc is not None, self.clouds is not None, self.environment)) != 1:
+            raise ValueError("expected exactly one of `openrc`, `clouds` and `environment: true`")
+        if self.file is not None and self.clouds is None:
+            raise ValueError("`file` goes with `clouds`: the name of the cloud in that file")
+        return self
+
+
+class Services(_Part):
+    """``without`` names services that this cloud does not have, so that they are not missed."""
+
+    without: frozenset[str] = frozenset()
+
+
+class Host(_Part):
+    """A server. ``spare_for`` names the hosts whose place it can take.
+
+    ``without`` names services that the host's role has and this host has not.
+    """
+
+    address: Address
+    roles: tuple[Role, ...] = Field(min_length=1)
+    ssh: Ssh = Ssh()
+    bmc: Bmc | None = None
+    spare_for: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
+    _name: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """Return the name under ``hosts:``."""
+        return self._name
+
+
+class Cloud(_Part):
+    """A whole cloud. ``hosts`` is in the order of the file. ``path`` is the file."""
+
+    name: str = "cloud"
+    flavour: Flavour = Flavour.DEBIAN
+    region: str | None = None
+    interface: Literal["public", "internal", "admin"] = "public"
+    credentials: Credentials
+    ssh: Ssh = Ssh()
+    hosts: dict[str, Host] = Field(min_length=1)
+    services: Services = Services()
+    limits: Limits = Limits()
+    bounds: Bounds = Bounds()
+    _path: Path = PrivateAttr(default=Path("cloud.yaml"))
+
+    @field_validator("hosts")
+    @classmethod
+    def _names_are_names(cls, hosts: dict[str, Host]) -> dict[str, Host]:
+        for name in hosts:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(f"`{name}` is not a host's name: letters, digits, - _ . only")
+        return hosts
+
+    @model_validator(mode="after")
+    def _hosts_know_their_names(self) -> Self:
+        for name, host in self.hosts.items():
+            host._name = name
+        return self
+
+    def model_post_init(self, context: Any) -> None:  # noqa: ANN401 - as pydantic declares it
+        """Keep the place of the file: ``load`` hands it over as the validation context."""
+        self._path = (context or {}).get("path", self._path)
+
+    @property
+    def path(self) -> Path:
+        """Return the file that this was read from."""
+        return self._path
+
+    def with_role(self, *roles: Role) -> Sequence[Host]:
+        """Return the hosts that have any of ``roles``, in the order of the file."""
+        return [host for host in self.hosts.values() if set(roles) & set(host.roles)]
+
+    def has_service(self, service: str, host: Host | None = None) -> bool:
+        """Say whether ``without`` spares neither the cloud nor ``host`` the service."""
+        return service not in self.services.without and (
+            host is None or service not in host.without
+        )
+
+    def ssh_target(self, host: Host) -> SshTarget:
+        """Return where and how ``host`` is reached: its own ``ssh`` over the cloud's."""
+        own, common = host.ssh, self.ssh
+        return SshTarget(
+            name=host.name,
+            address=host.address,
+            port=own.port or common.port,
+            user=own.user or common.user,
+            key=own.key or common.key,
+            known_hosts=own.known_hosts or common.known_hosts,
+        )

@@ -1,0 +1,86 @@
+"""A secret that cloud.yaml names: in a file, in an environment variable, or written there."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from backstay.errors import InventoryError
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    """Make ``path`` absolute: relative paths are relative to the file that names them."""
+    folder = (info.context or {}).get("folder", Path())
+    absolute: Path = folder / path.expanduser()
+    return absolute
+
+
+BesideFile = Annotated[Path, AfterValidator(_beside_the_file)]
+"""A path in cloud.yaml, relative to it; ``~`` is the operator's home."""
+
+
+class Secret(BaseModel):
+    """Exactly one of ``file``, ``env`` (a variable's name) and ``value``.
+
+    A plain string in cloud.yaml is ``value``. Neither ``repr`` nor errors show it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    file: BesideFile | None = None
+    env: str | None = None
+    value: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_string_is_value(cls, given: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
+        return {"value": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(source is not None for source in (self.file, self.env, self.value)) != 1:
+            raise ValueError("expected exactly one of `file`, `env` and `value`")
+        return self
+
+    def reveal(self) -> str:
+        """Return the secret: a file's content without its last newline, or the variable's value.
+
+        Raises InventoryError where the file cannot be read or the variable is not set.
+        """
+        if self.value is not None:
+            return self.value.get_secret_value()
+        if self.env is not None:
+            return _from_environment(self.env)
+        assert self.file is not None  # noqa: S101 - _exactly_one holds
+        return _from_file(self.file)
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise InventoryError(
+            f"reading the secret in the environment variable {name}",
+            came_back="it is not set",
+            remedy=f"set it: export {name}=…",
+        )
+    return value
+
+
+def _from_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InventoryError(
+            f"reading the secret in {path}",
+            came_back=reason,
+            remedy=f"check that {path} exists and that you may read it",
+        ) from error
