@@ -47,7 +47,7 @@ class _Part(BaseModel):
 
 
 class Ssh(_Part):
-    """How hosts are reached. What is None comes from ``~/.ssh/config``, the agent, or ``root``."""
+    """How hosts are reached; what is None is as the ``ssh`` command would have it."""
 
     user: str | None = None
     key: BesideFile | None = None

@@ -1,4 +1,4 @@
-"""Where a host is reached over SSH, as plain values."""
+"""Where a host is reached over SSH and what it answered, as plain values."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +8,9 @@ from pathlib import Path
 class SshTarget:
     """A host as SSH needs it. ``name`` is the inventory's name, used in messages.
 
-    ``key`` and ``known_hosts`` are files. None means what ``~/.ssh/config`` and the agent give,
-    and failing that port 22 and the user root.
+    ``key`` and ``known_hosts`` are files. What is None is as the ``ssh`` command has it: from
+    ``~/.ssh/config``, the agent, ``~/.ssh/known_hosts``, the operator's login name, port 22.
+    With a ``key`` given, ``~/.ssh/config`` and the agent are left alone: cloud.yaml says it all.
     """
 
     name: str
@@ -18,3 +19,16 @@ class SshTarget:
     user: str | None = None
     key: Path | None = None
     known_hosts: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a script on a host printed, and the operator's clock (Unix seconds) around it.
+
+    ``sent_at`` is just before the script went out, ``received_at`` when its last output was in.
+    A time that the script read from the host's clock lies between the two when that is right.
+    """
+
+    stdout: str
+    sent_at: float
+    received_at: float

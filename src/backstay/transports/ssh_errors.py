@@ -1,0 +1,121 @@
+"""What came back from a host instead of an answer, in the operator's words."""
+
+import errno
+import socket
+
+from backstay.errors import HostUnreachable, LoginRefused, RemoteFailure
+from backstay.transports.target import SshTarget
+
+_LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
+
+_COMMAND_NOT_FOUND = 127  # of every POSIX shell
+
+
+def _connecting(target: SshTarget) -> str:
+    return f"connecting to {target.name} ({target.address}) by SSH"
+
+
+def _port(target: SshTarget) -> int:
+    return target.port or 22
+
+
+def silent(
+    target: SshTarget, bound: float, *, port_open: bool, banner_seen: bool
+) -> HostUnreachable:
+    """Return the error for a host that did not let anyone in within ``bound`` seconds.
+
+    A frozen host still completes TCP handshakes, as its kernel does that by itself.
+    """
+    if not port_open:
+        return HostUnreachable(
+            _connecting(target),
+            came_back=f"cannot be reached: port {_port(target)} did not answer within {bound:g} s",
+            remedy=_LOOK,
+        )
+    missing = "the login was not finished" if banner_seen else "no SSH banner came"
+    return HostUnreachable(
+        _connecting(target),
+        came_back=f"cannot be reached: port {_port(target)} is open, but {missing} within "
+        f"{bound:g} s",
+        remedy="the host is frozen, overloaded or out of memory: look at its console",
+    )
+
+
+def no_connection(target: SshTarget, error: Exception) -> HostUnreachable:
+    """Return the error for a connection that was refused or broke off before the login."""
+    reason, remedy = str(error) or type(error).__name__, _LOOK
+    if isinstance(error, socket.gaierror):
+        reason = f"the name `{target.address}` is not known: {error.strerror}"
+        remedy = "correct `address` in cloud.yaml, or the name service"
+    elif isinstance(error, ConnectionRefusedError):
+        reason = f"port {_port(target)} refuses connections"
+        remedy = "the host is up and its SSH server is not: at its console, systemctl status ssh"
+    elif isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        reason = "no route to host"
+    return HostUnreachable(
+        _connecting(target), came_back=f"cannot be reached: {reason}", remedy=remedy
+    )
+
+
+def lost(target: SshTarget, error: Exception) -> HostUnreachable:
+    """Return the error for a connection that broke off while the host was being asked."""
+    return HostUnreachable(
+        _asking(target),
+        came_back=f"the connection broke off: {error or type(error).__name__}",
+        remedy="ask again; is the host going down, or its network disturbed?",
+    )
+
+
+def no_answer(target: SshTarget, bound: float) -> HostUnreachable:
+    """Return the error for a host that was logged in to and did not answer in time."""
+    return HostUnreachable(
+        _asking(target),
+        came_back=f"logged in, but no answer came within {bound:g} s",
+        remedy="look for a hung disk or file system, no memory, or heavy load at its console",
+    )
+
+
+def no_common_algorithm(target: SshTarget, reason: str) -> HostUnreachable:
+    """Return the error for a server that speaks only what this program does not."""
+    return HostUnreachable(
+        _connecting(target),
+        came_back=f"cannot be reached: {reason}",
+        remedy="compare KexAlgorithms, Ciphers and MACs in the host's sshd_config with what "
+        "current OpenSSH offers",
+    )
+
+
+def login_refused(target: SshTarget, reason: str) -> LoginRefused:
+    """Return the error for a user or key that the host does not accept."""
+    user = f"the user {target.user}" if target.user else "the user"
+    key = f"the key {target.key}" if target.key else "the keys of the agent and ~/.ssh"
+    return LoginRefused(
+        f"logging in to {target.name} ({target.address}) by SSH",
+        came_back=f"the host refuses {user} with {key}: {reason}",
+        remedy="add the public key to that user's ~/.ssh/authorized_keys on the host, or correct "
+        "`user` and `key` under `ssh` in cloud.yaml",
+    )
+
+
+def failed(
+    target: SshTarget, status: int | None, signal: tuple[object, ...] | None, stderr: str
+) -> RemoteFailure:
+    """Return the error for a script that ended with another status than 0."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if status == _COMMAND_NOT_FOUND:
+        return RemoteFailure(
+            _asking(target),
+            came_back="it has no python3",
+            remedy="install python3 on the host: apt-get install python3-minimal",
+        )
+    ending = f"signal {signal[0]}" if signal else f"exit status {status}"
+    return RemoteFailure(
+        _asking(target),
+        came_back=f"the questions ended with {ending}: {lines[-1] if lines else 'no message'}",
+        remedy=f"try by hand: ssh {target.user + '@' if target.user else ''}{target.address} "
+        "python3 -I -c 'print(1)'",
+    )
+
+
+def _asking(target: SshTarget) -> str:
+    return f"asking {target.name} ({target.address}) by SSH"
