@@ -139,7 +139,7 @@ def refusal(
 
 
 def test_one_script_goes_there_and_its_output_comes_back_with_the_times(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path) as (there, connections), HostShell() as shell:
             before = time.time()
             script = "import time, json; print(json.dumps({'clock': time.time(), 'text': 'é'}))"
@@ -153,7 +153,7 @@ def test_one_script_goes_there_and_its_output_comes_back_with_the_times(tmp_path
 
 
 def test_a_connection_is_used_again_and_made_only_once_for_two_at_a_time(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path) as (there, connections), HostShell() as shell:
             both = [shell.ask(there, f"print({number})", bound=20) for number in (1, 2)]
             assert await asyncio.gather(*both) == ["1\n", "2\n"]
@@ -164,7 +164,7 @@ def test_a_connection_is_used_again_and_made_only_once_for_two_at_a_time(tmp_pat
 
 
 def test_after_a_reboot_the_dead_connection_is_replaced(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path) as (there, connections), HostShell() as shell:
             await shell.ask(there, "print(1)", bound=20)
             connections[0].abort()
@@ -175,7 +175,7 @@ def test_after_a_reboot_the_dead_connection_is_replaced(tmp_path):
 
 
 def test_another_host_key_than_the_known_one_is_refused_with_both_fingerprints(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path, key=OTHER_KEY) as (there, _):
             error = await refusal(HostKeyRefused, there)
             assert HOST_KEY.get_fingerprint() in error.came_back
@@ -188,7 +188,7 @@ def test_another_host_key_than_the_known_one_is_refused_with_both_fingerprints(t
 
 
 def test_a_known_key_of_another_kind_is_refused_too(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path, key=HOST_KEY, known=RSA_KEY) as (there, _):
             error = await refusal(HostKeyRefused, there)
             assert RSA_KEY.get_fingerprint() in error.came_back
@@ -197,7 +197,7 @@ def test_a_known_key_of_another_kind_is_refused_too(tmp_path):
 
 
 def test_a_host_that_is_not_known_is_refused(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path, known=None) as (there, _):
             error = await refusal(HostKeyRefused, there)
             assert "no key of it is known" in error.came_back
@@ -210,7 +210,7 @@ def test_a_host_that_is_not_known_is_refused(tmp_path):
 
 
 def test_a_refused_login_names_user_and_key(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path, user_key=STRANGER_KEY) as (there, _):
             error = await refusal(LoginRefused, there)
             assert "root" in error.came_back
@@ -220,7 +220,7 @@ def test_a_refused_login_names_user_and_key(tmp_path):
 
 
 def test_a_key_that_cannot_be_used_is_said_so(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path) as (there, _):
             USER_KEY.write_private_key(tmp_path / "id", passphrase="secret")
             error = await refusal(LoginRefused, there)
@@ -273,7 +273,7 @@ def test_a_name_that_is_not_known(tmp_path):
 
 
 def test_something_else_than_ssh_answers(tmp_path):
-    async def story():
+    async def story() -> None:
         async def web(reader, writer):
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
             writer.close()
@@ -286,7 +286,7 @@ def test_something_else_than_ssh_answers(tmp_path):
 
 
 def test_a_host_without_python(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path, has_no_python) as (there, _):
             error = await refusal(RemoteFailure, there)
             assert "python3" in error.came_back
@@ -295,7 +295,7 @@ def test_a_host_without_python(tmp_path):
 
 
 def test_a_script_that_fails_gives_its_last_line(tmp_path):
-    async def story():
+    async def story() -> None:
         async with host(tmp_path) as (there, _), HostShell() as shell:
             with pytest.raises(RemoteFailure, match="ZeroDivisionError") as caught:
                 await shell.ask(there, "1 / 0", bound=20)
@@ -306,7 +306,7 @@ def test_a_script_that_fails_gives_its_last_line(tmp_path):
 
 
 def test_a_host_that_hangs_after_the_login_and_then_answers_again(tmp_path):
-    async def story():
+    async def story() -> None:
         hang = True
 
         async def hangs_once(process):
@@ -326,7 +326,7 @@ def test_a_host_that_hangs_after_the_login_and_then_answers_again(tmp_path):
 
 
 def test_a_connection_that_breaks_while_asking(tmp_path):
-    async def story():
+    async def story() -> None:
         async def dies(process):
             process.get_extra_info("connection").abort()
 
