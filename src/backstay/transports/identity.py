@@ -1,0 +1,153 @@
+"""OpenStack credentials as ``OS_*`` variables, made into a keystoneauth1 plugin.
+
+The plugins are made directly: keystoneauth1.loading looks them up among the entry points of every
+installed package, which takes longer than the authentication itself.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from backstay.errors import InventoryError
+
+if TYPE_CHECKING:
+    from keystoneauth1.identity.v3 import Auth
+
+Variables = Mapping[str, str]
+
+_PASSWORD = frozenset({"password", "v3password"})
+_TOKEN = frozenset({"token", "v3token"})
+_APPLICATION = frozenset({"v3applicationcredential", "applicationcredential"})
+_TYPES = _PASSWORD | _TOKEN | _APPLICATION
+
+
+def plugin(variables: Variables) -> "Auth":
+    """Return the plugin for these credentials; nothing is sent yet.
+
+    Raises InventoryError naming the variables that are missing or do not go together.
+    """
+    from keystoneauth1.identity import v3  # noqa: PLC0415 - heavy
+
+    kind = auth_type(variables)
+    url = auth_url(variables)
+    scope = _scope(variables)
+    if kind in _TOKEN:
+        return v3.Token(url, _needed(variables, "OS_TOKEN"), **scope)
+    if kind in _APPLICATION:
+        # An application credential has its scope within itself; keystone refuses another.
+        return v3.ApplicationCredential(
+            url,
+            _needed(variables, "OS_APPLICATION_CREDENTIAL_SECRET"),
+            **_application_credential(variables),
+        )
+    return v3.Password(url, _needed(variables, "OS_PASSWORD"), **_user(variables), **scope)
+
+
+def auth_type(variables: Variables) -> str:
+    """Return ``OS_AUTH_TYPE``, or what the other variables amount to.
+
+    Raises InventoryError for a type that Backstay does not speak.
+    """
+    kind = variables.get("OS_AUTH_TYPE") or variables.get("OS_AUTH_PLUGIN") or _guess(variables)
+    if kind not in _TYPES:
+        raise _wrong(
+            f"the authentication type `{kind}` is not supported",
+            "use a password, a token or an application credential (v3password, v3token, "
+            "v3applicationcredential)",
+        )
+    return kind
+
+
+def _guess(variables: Variables) -> str:
+    if variables.get("OS_APPLICATION_CREDENTIAL_SECRET"):
+        return "v3applicationcredential"
+    if variables.get("OS_TOKEN") and not variables.get("OS_PASSWORD"):
+        return "v3token"
+    return "v3password"
+
+
+def auth_url(variables: Variables) -> str:
+    """Return keystone's address with its version, whichever way it was given."""
+    url = _needed(variables, "OS_AUTH_URL").rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise _wrong(
+            f"OS_AUTH_URL is `{url}`", "expected an address such as http://10.0.0.5:5000/v3"
+        )
+    if url.endswith("/v2.0"):
+        raise _wrong(
+            "OS_AUTH_URL ends in /v2.0, which keystone no longer has",
+            f"use {url.removesuffix('v2.0')}v3",
+        )
+    return url if url.endswith("/v3") else f"{url}/v3"
+
+
+def _user(variables: Variables) -> dict[str, Any]:
+    user_id, name = variables.get("OS_USER_ID"), variables.get("OS_USERNAME")
+    if not (user_id or name):
+        raise _missing("OS_USERNAME")
+    return {"user_id": user_id, "username": name} | _domain(variables, "USER", "user_domain")
+
+
+def _application_credential(variables: Variables) -> dict[str, Any]:
+    identifier = variables.get("OS_APPLICATION_CREDENTIAL_ID")
+    if identifier:
+        return {"application_credential_id": identifier}
+    name = _needed(variables, "OS_APPLICATION_CREDENTIAL_NAME")
+    return {"application_credential_name": name} | _user(variables)
+
+
+def _scope(variables: Variables) -> dict[str, Any]:
+    if variables.get("OS_SYSTEM_SCOPE"):
+        return {"system_scope": variables["OS_SYSTEM_SCOPE"]}
+    if variables.get("OS_TRUST_ID"):
+        return {"trust_id": variables["OS_TRUST_ID"]}
+    project_id = variables.get("OS_PROJECT_ID") or variables.get("OS_TENANT_ID")
+    if project_id:
+        return {"project_id": project_id}
+    name = variables.get("OS_PROJECT_NAME") or variables.get("OS_TENANT_NAME")
+    if name:
+        return {"project_name": name} | _domain(variables, "PROJECT", "project_domain")
+    if variables.get("OS_DOMAIN_ID"):
+        return {"domain_id": variables["OS_DOMAIN_ID"]}
+    if variables.get("OS_DOMAIN_NAME"):
+        return {"domain_name": variables["OS_DOMAIN_NAME"]}
+    raise _missing("OS_PROJECT_NAME (or OS_SYSTEM_SCOPE, OS_DOMAIN_NAME)")
+
+
+def _domain(variables: Variables, of: str, argument: str) -> dict[str, str]:
+    """Return the domain of a user or project; ``default`` where none is given, as OSC has it."""
+    identifier = variables.get(f"OS_{of}_DOMAIN_ID")
+    name = variables.get(f"OS_{of}_DOMAIN_NAME") or variables.get("OS_DEFAULT_DOMAIN_NAME")
+    if identifier or not name:
+        default = variables.get("OS_DEFAULT_DOMAIN_ID") or variables.get("OS_DEFAULT_DOMAIN")
+        return {f"{argument}_id": identifier or default or "default"}
+    return {f"{argument}_name": name}
+
+
+def verification(variables: Variables) -> bool | str:
+    """Return what TLS certificates are checked against: a CA file, or the system's (True)."""
+    if variables.get("OS_INSECURE", "").lower() in ("1", "true", "yes"):
+        return False
+    return variables.get("OS_CACERT") or True
+
+
+def client_certificate(variables: Variables) -> tuple[str, str] | str | None:
+    """Return the client's certificate, with its key where that is a file of its own."""
+    certificate, key = variables.get("OS_CERT"), variables.get("OS_KEY")
+    return (certificate, key) if certificate and key else certificate
+
+
+def _needed(variables: Variables, name: str) -> str:
+    value = variables.get(name)
+    if not value:
+        raise _missing(name)
+    return value
+
+
+def _missing(name: str) -> InventoryError:
+    return _wrong(f"{name} is not set", "set it in the openrc, in clouds.yaml or the environment")
+
+
+def _wrong(came_back: str, remedy: str) -> InventoryError:
+    return InventoryError("reading the OpenStack credentials", came_back=came_back, remedy=remedy)

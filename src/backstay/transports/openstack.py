@@ -1,0 +1,294 @@
+"""The OpenStack APIs over keystoneauth1: one token, one catalogue, every call bounded.
+
+Its methods block and are called from threads, up to ``THREADS`` at a time. keystoneauth1 and
+requests take their time to import: import this module where calls are made.
+"""
+
+import functools
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from keystoneauth1 import exceptions
+from keystoneauth1.access import AccessInfoV3
+from keystoneauth1.session import Session
+
+from backstay import __version__
+from backstay.errors import ApiError, ApiRefused, BackstayError
+from backstay.transports import api_errors, identity
+from backstay.transports.deadline import DeadlineAdapter, deadline
+from backstay.transports.reply import Reply
+
+THREADS = 32
+CONNECT_BOUND = 8.0
+
+_VERSION = re.compile(r"v\d+(\.\d+)?")
+
+
+class OpenStackApi:
+    """The APIs of one cloud; it is the ``Api`` that the services ask.
+
+    ``variables`` are the ``OS_*`` variables. ``region`` and ``interface`` choose among the
+    catalogue's endpoints (the variables' own where None). ``bound`` is how long one call may take
+    from its beginning to its last byte, in seconds. Raises InventoryError where the variables do
+    not suffice; nothing is sent before the first call.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        *,
+        region: str | None = None,
+        interface: str | None = None,
+        bound: float = 20.0,
+    ) -> None:
+        self.region = region or variables.get("OS_REGION_NAME") or None
+        given = variables.get("OS_INTERFACE") or variables.get("OS_ENDPOINT_TYPE") or "public"
+        self.interface = (interface or given).removesuffix("URL")
+        self.bound = bound
+        self._plugin = identity.plugin(variables)
+        self._who = _who(variables)
+        self._session = _session(variables, bound)
+        self._lock = threading.Lock()
+        self._access: AccessInfoV3 | None = None
+        self._refusal: BackstayError | None = None
+        self._told = False
+
+    def authenticate(self) -> Mapping[str, Any]:
+        """Return a fresh token's data: ``user``, ``project``, ``expires_at`` and ``roles``.
+
+        The first call may tell of the token that another call has just got. Raises as ``get``.
+        """
+        with self._lock:
+            if self._told or (self._access is None and self._refusal is None):
+                self._fetch()
+            self._told = True
+            access = self._current()
+        return {
+            "user": access.username,
+            "project": access.project_name,
+            "roles": list(access.role_names or ()),
+            "expires_at": access.expires.isoformat() if access.expires else None,
+        }
+
+    def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON is whatever comes
+        """Return the decoded JSON of ``GET path``. Raises ApiUnreachable, ApiRefused, ApiFailed."""
+        return self._decoded("GET", service_type, path)
+
+    def post(self, service_type: str, path: str, json: object) -> Any:  # noqa: ANN401 - the same
+        """Return the decoded answer to ``POST path``, None where it is empty. Raises as ``get``."""
+        return self._decoded("POST", service_type, path, json=json)
+
+    def put(self, service_type: str, path: str, data: bytes, content_type: str) -> Reply:
+        """Send raw bytes by ``PUT path``. Raises as ``get``."""
+        headers = {"Content-Type": content_type}
+        return self.request("PUT", service_type, path, data=data, headers=headers)
+
+    def delete(self, service_type: str, path: str) -> None:
+        """Send ``DELETE path``; what is gone already is well. Raises as ``get``."""
+        try:
+            self.request("DELETE", service_type, path)
+        except ApiError as error:
+            if getattr(error, "status", None) != 404:
+                raise
+
+    def head(self, service_type: str, path: str) -> Mapping[str, str]:
+        """Return the response headers (lower-case names) of ``HEAD path``. Raises as ``get``."""
+        return self.request("HEAD", service_type, path).headers
+
+    def request(
+        self,
+        method: str,
+        service_type: str,
+        path: str,
+        *,
+        json: object = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send one request and return the answer; a status of 400 or more raises as ``get``.
+
+        ``path`` begins with ``/`` and is appended to the endpoint as the catalogue gives it; a
+        version that both have is there once. ``headers`` may hold a microversion.
+        """
+        attempted = f"{method} {path.partition('?')[0]} of {service_type}"
+        access = self._token()
+        url = joined(self._endpoint(access, service_type, attempted), path)
+        options: dict[str, Any] = {"json": json} if json is not None else {}
+        if data is not None:
+            options["data"] = data
+
+        def send(access: AccessInfoV3) -> requests.Response:
+            sent = {
+                "X-Auth-Token": access.auth_token,
+                "Accept": "application/json",
+                **(headers or {}),
+            }
+            response: requests.Response = self._bounded(
+                attempted,
+                url,
+                functools.partial(
+                    self._session.request,
+                    url,
+                    method,
+                    headers=sent,
+                    authenticated=False,
+                    raise_exc=False,
+                    timeout=(min(CONNECT_BOUND, self.bound), self.bound),
+                    **options,
+                ),
+            )
+            return response
+
+        response = send(access)
+        if response.status_code == 401:
+            # Revoked or expired before its time, by a password change for one: ask once more.
+            response = send(self._renewed(access))
+        if response.status_code >= 400:
+            raise api_errors.status(attempted, url, response.status_code, response.content)
+        low = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(status=response.status_code, headers=low, body=response.content)
+
+    def _decoded(self, method: str, service_type: str, path: str, **options: Any) -> Any:  # noqa: ANN401
+        reply = self.request(method, service_type, path, **options)
+        if not reply.body and method != "GET":
+            return None
+        try:
+            return reply.json()
+        except ValueError as error:
+            attempted = f"{method} {path.partition('?')[0]} of {service_type}"
+            where = f"{self._endpoint(self._token(), service_type, attempted)}{path}"
+            raise api_errors.not_json(attempted, where, reply.status, reply.body) from error
+
+    def _endpoint(self, access: AccessInfoV3, service_type: str, attempted: str) -> str:
+        found = self._endpoints(access, service_type, self.region)
+        if found:
+            return found
+        regions = {
+            str(endpoint["region_id"] or endpoint["region"])
+            for service in access.service_catalog.catalog
+            for endpoint in service.get("endpoints", [])
+            if self._endpoints(access, service_type, endpoint["region_id"])
+        }
+        raise api_errors.no_endpoint(attempted, service_type, self.interface, self.region, regions)
+
+    def _endpoints(self, access: AccessInfoV3, service_type: str, region: str | None) -> str | None:
+        """Return the endpoint of that type or, failing that, of its newest alias (volumev3)."""
+        by_type = access.service_catalog.get_endpoints_data(
+            service_type=service_type, interface=self.interface, region_name=region
+        )
+        newest_first = sorted(by_type, key=lambda known: (known == service_type, known))[::-1]
+        for known in newest_first:
+            for endpoint in by_type[known]:
+                return str(endpoint.catalog_url)
+        return None
+
+    def _token(self) -> AccessInfoV3:
+        with self._lock:
+            expiring = self._access is not None and self._access.will_expire_soon()
+            if expiring or (self._access is None and self._refusal is None):
+                self._fetch()
+            return self._current()
+
+    def _renewed(self, refused: AccessInfoV3) -> AccessInfoV3:
+        with self._lock:
+            if self._access is refused:
+                self._fetch()
+            return self._current()
+
+    def _current(self) -> AccessInfoV3:
+        """Return the token, or raise the refusal: threads that wait do not ask one by one."""
+        if self._refusal is not None:
+            raise self._refusal
+        assert self._access is not None  # noqa: S101 - _fetch sets one of the two
+        return self._access
+
+    def _fetch(self) -> None:
+        self._access, self._refusal = None, None
+        attempted = f"asking keystone for a token as {self._who}"
+        url = f"{self._plugin.auth_url}/auth/tokens"
+        try:
+            self._access = self._bounded(
+                attempted, url, functools.partial(self._plugin.get_auth_ref, self._session)
+            )
+        except BackstayError as error:
+            self._refusal = error
+
+    def _bounded(self, attempted: str, url: str, call: Any) -> Any:  # noqa: ANN401 - hands on
+        """Make the call within the bound, its errors told in the operator's words."""
+        with deadline(self.bound) as ends:
+            try:
+                answer = call()
+            except exceptions.ClientException as error:
+                if ends.passed:
+                    raise api_errors.hung(attempted, url, self.bound) from error
+                raise self._told_error(attempted, url, error) from error
+            except requests.RequestException as error:
+                # Of a body that breaks off: it is read after keystoneauth1 has let go.
+                if ends.passed:
+                    raise api_errors.hung(attempted, url, self.bound) from error
+                raise api_errors.not_connected(attempted, url, str(error)) from error
+        if ends.passed:  # headers cut off in their middle are taken for whole ones
+            raise api_errors.hung(attempted, url, self.bound)
+        return answer
+
+    def _told_error(self, attempted: str, url: str, error: exceptions.ClientException) -> ApiError:
+        if isinstance(error, exceptions.SSLError):
+            return api_errors.no_tls(attempted, url, str(error))
+        if isinstance(error, exceptions.ConnectTimeout):
+            return api_errors.hung(attempted, url, self.bound)
+        if isinstance(error, exceptions.Unauthorized):
+            return ApiRefused(
+                attempted,
+                came_back=f"{api_errors.place(url)} refused the credentials (401)",
+                remedy="compare user, project, domains and password in the openrc with keystone's",
+            )
+        if isinstance(error, exceptions.HttpError) and error.response is not None:
+            return api_errors.status(attempted, url, error.http_status, error.response.content)
+        if isinstance(error, exceptions.InvalidResponse):
+            response = error.response
+            return api_errors.not_json(attempted, url, response.status_code, response.content)
+        return api_errors.not_connected(attempted, url, str(error))
+
+
+def joined(endpoint: str, path: str) -> str:
+    """Return endpoint and path as one address; a version that both have is there once.
+
+    Some catalogues have ``http://host:5000`` for identity and some ``http://host:5000/v3``; asked
+    for ``/v3/projects``, both give the same.
+    """
+    endpoint = endpoint.rstrip("/")
+    first, _, rest = path.removeprefix("/").partition("/")
+    if _VERSION.fullmatch(first) and _VERSION.fullmatch(endpoint.rpartition("/")[2]):
+        return f"{endpoint}/{rest}"
+    return endpoint + path
+
+
+def _who(variables: Mapping[str, str]) -> str:
+    names = ("USERNAME", "USER_ID", "APPLICATION_CREDENTIAL_NAME", "APPLICATION_CREDENTIAL_ID")
+    given = (variables.get(f"OS_{name}") for name in names)
+    user = next(filter(None, given), "the token's owner")
+    scope = variables.get("OS_PROJECT_NAME") or variables.get("OS_PROJECT_ID")
+    return f"{user} of project {scope}" if scope else user
+
+
+def _session(variables: Mapping[str, str], bound: float) -> Session:
+    # They log requests at debug level, some with bodies; no level set elsewhere may let them.
+    logging.getLogger("keystoneauth").setLevel(logging.WARNING)
+    # It warns of headers cut off, with a traceback on stderr; here that becomes an error in words.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    http = requests.Session()
+    adapter = DeadlineAdapter(pool_connections=THREADS, pool_maxsize=THREADS)
+    http.mount("http://", adapter)
+    http.mount("https://", adapter)
+    return Session(
+        session=http,
+        verify=identity.verification(variables),
+        cert=identity.client_certificate(variables),
+        timeout=bound,
+        app_name="backstay",
+        app_version=__version__,
+    )

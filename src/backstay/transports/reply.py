@@ -1,0 +1,19 @@
+"""What an API answered, as plain values."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer below status 400: header names are in lower case, ``body`` is as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 - JSON is whatever the API sends
+        """Return the decoded body. Raises ValueError where it is not JSON."""
+        return json.loads(self.body)

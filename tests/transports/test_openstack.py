@@ -1,0 +1,260 @@
+"""APIs that misbehave in one way each, as real HTTP servers on loopback."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from backstay.errors import ApiFailed, ApiRefused, ApiUnreachable, BackstayError, InventoryError
+from backstay.transports.openstack import OpenStackApi, joined
+from tests.transports import misbehaving_api as behaviour
+from tests.transports.misbehaving_api import PASSWORD, Server, api, certificate, says
+
+
+def variables(server: Server, **others: str) -> dict[str, str]:
+    return {
+        "OS_AUTH_URL": f"{server.url}/v3",
+        "OS_USERNAME": "admin",
+        "OS_PASSWORD": PASSWORD,
+        "OS_PROJECT_NAME": "ops",
+        "OS_REGION_NAME": "RegionOne",
+    } | others
+
+
+@pytest.fixture
+def server():
+    with api() as running:
+        yield running
+
+
+def client(server: Server, *, bound: float = 5.0, **others: str) -> OpenStackApi:
+    return OpenStackApi(variables(server, **others), bound=bound)
+
+
+def images_refusal(of: type[BackstayError], asked: OpenStackApi) -> BackstayError:
+    with pytest.raises(of) as caught:
+        asked.get("image", "/v2/images")
+    assert caught.value.remedy
+    assert PASSWORD not in f"{caught.value} {caught.value.remedy}"
+    return caught.value
+
+
+def test_one_token_serves_many_threads(server):
+    asked = client(server)
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: asked.get("image", "/v2/images"), range(48)))
+    assert answers == [{"images": []}] * 48
+    assert server.count("POST", "/v3/auth/tokens") == 1
+
+
+def test_authenticate_gives_a_fresh_token_s_data_and_never_the_token(server):
+    asked = client(server)
+    told = asked.authenticate()
+    assert (told["user"], told["project"], told["roles"]) == ("admin", "ops", ["admin"])
+    assert "token-" not in repr(told)
+    asked.authenticate()
+    assert server.count("POST", "/v3/auth/tokens") == 2
+
+
+def test_wrong_password_is_asked_once_however_many_calls_wait(server):
+    asked = client(server, OS_PASSWORD="wrong-password")
+    with pytest.raises(ApiRefused) as caught:
+        asked.authenticate()
+    assert "admin of project ops" in caught.value.attempted
+    assert "wrong-password" not in str(caught.value)
+    for _ in range(3):
+        images_refusal(ApiRefused, asked)
+    assert server.count("POST", "/v3/auth/tokens") == 1
+
+
+def test_a_keystone_that_hangs_holds_nobody_longer_than_the_bound(server):
+    server.answers["/v3/auth/tokens"] = behaviour.hangs
+    asked = client(server, bound=0.3)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        for error in threads.map(lambda _: images_refusal(ApiUnreachable, asked), range(8)):
+            assert "within 0.3 s" in error.came_back
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("how", ["hangs", "trickles", "trickles_headers"])
+def test_a_service_that_never_finishes_ends_at_the_bound(server, how):
+    server.answers["/v2/images"] = getattr(behaviour, how)
+    asked = client(server, bound=0.4)
+    asked.authenticate()
+    begun = time.monotonic()
+    error = images_refusal(ApiUnreachable, asked)
+    assert time.monotonic() - begun < 2
+    assert f"{server.url}/v2/images gave no whole answer within 0.4 s" in error.came_back
+    server.answers["/v2/images"] = says(200, {"images": [1]})
+    assert asked.get("image", "/v2/images") == {"images": [1]}
+
+
+def test_a_keystone_that_trickles_ends_at_the_bound(server):
+    server.answers["/v3/auth/tokens"] = behaviour.trickles
+    begun = time.monotonic()
+    images_refusal(ApiUnreachable, client(server, bound=0.4))
+    assert time.monotonic() - begun < 2
+
+
+def test_an_answer_that_breaks_off(server):
+    server.answers["/v2/images"] = behaviour.hangs_up
+    error = images_refusal(ApiUnreachable, client(server))
+    assert "broke off" in error.came_back
+
+
+def test_nothing_listens():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        asked = OpenStackApi(
+            {"OS_AUTH_URL": url, "OS_USERNAME": "a", "OS_PASSWORD": "b", "OS_PROJECT_NAME": "c"}
+        )
+        error = images_refusal(ApiUnreachable, asked)
+    assert error.came_back == f"{url}/v3/auth/tokens refuses connections"
+
+
+@pytest.mark.parametrize(
+    ("body", "extract"),
+    [
+        ('{"error": {"code": 500, "message": "DB is\\n gone"}}', "DB is gone"),
+        ('{"computeFault": {"code": 500, "message": "Unexpected API Error."}}', "Unexpected API"),
+        ('{"NeutronError": {"type": "X", "message": "No net", "detail": ""}}', "No net"),
+        ("<html><head><title>502 Bad Gateway</title></head><body>x</body></html>", "502 Bad"),
+        ("upstream \x1b[31mfailed\n" + "x" * 1000, "upstream [31mfailed"),
+        ("", "answered 500"),
+    ],
+)
+def test_a_server_error_gives_its_status_and_one_line(server, body, extract):
+    server.answers["/v2/images"] = says(500, text=body)
+    error = images_refusal(ApiFailed, client(server))
+    assert isinstance(error, ApiFailed)
+    assert error.status == 500
+    assert extract in error.came_back
+    assert "\n" not in error.came_back
+    assert "\x1b" not in error.came_back
+    assert len(error.came_back) < 300
+
+
+def test_keystone_s_own_failure(server):
+    server.answers["/v3/auth/tokens"] = says(503, {"error": {"message": "down"}})
+    error = images_refusal(ApiFailed, client(server))
+    assert "answered 503: down" in error.came_back
+
+
+def test_a_revoked_token_is_renewed_once(server):
+    refuse = [True]
+
+    def once(request):
+        answer = says(401, {}) if refuse.pop() else says(200, {"images": [2]})
+        refuse.append(False)
+        answer(request)
+
+    server.answers["/v2/images"] = once
+    assert client(server).get("image", "/v2/images") == {"images": [2]}
+    server.answers["/v2/images"] = says(401, {"error": {"message": "no"}})
+    error = images_refusal(ApiRefused, client(server))
+    assert "answered 401: no" in error.came_back
+
+
+def test_a_forbidden_question_is_a_refusal(server):
+    server.answers["/v2/images"] = says(403, {"message": "not for you"})
+    assert "role admin" in images_refusal(ApiRefused, client(server)).remedy
+
+
+def test_an_answer_that_is_not_json(server):
+    server.answers["/v2/images"] = says(200, text="<html><title>It works!</title></html>")
+    error = images_refusal(ApiFailed, client(server))
+    assert "not JSON: It works!" in error.came_back
+    server.answers["/v3/auth/tokens"] = says(200, text="<html><title>It works!</title></html>")
+    images_refusal(ApiFailed, client(server))
+
+
+def test_a_region_without_the_endpoint_names_those_that_have_it(server):
+    asked = client(server, OS_REGION_NAME="RegionTow")
+    error = images_refusal(ApiFailed, asked)
+    assert "no public image endpoint in region RegionTow" in error.came_back
+    assert "RegionOne, RegionTwo" in error.came_back
+    with pytest.raises(ApiFailed, match="no public orchestration endpoint"):
+        client(server).get("orchestration", "/stacks")
+
+
+def test_an_expired_certificate_is_called_expired(tmp_path):
+    pair = certificate(tmp_path, days=-1)
+    with api(pair) as server:
+        error = images_refusal(ApiUnreachable, client(server, OS_CACERT=str(pair[0])))
+    assert "certificate has expired" in error.came_back
+    assert "openssl s_client -connect 127.0.0.1:" in error.remedy
+
+
+def test_an_unknown_authority_and_its_remedy(tmp_path):
+    pair = certificate(tmp_path, days=10)
+    with api(pair) as server:
+        assert "OS_CACERT" in images_refusal(ApiUnreachable, client(server)).remedy
+        trusting = client(server, OS_CACERT=str(pair[0]))
+        assert trusting.get("image", "/v2/images") == {"images": []}
+        server.answers["/v2/images"] = behaviour.trickles
+        hurried = client(server, OS_CACERT=str(pair[0]), bound=0.5)
+        assert "within 0.5 s" in images_refusal(ApiUnreachable, hurried).came_back
+
+
+def test_plain_http_where_tls_was_expected(server):
+    asked = client(server, OS_AUTH_URL=server.url.replace("http:", "https:"))
+    assert "without TLS" in images_refusal(ApiUnreachable, asked).came_back
+
+
+def test_the_newest_of_the_aliases_of_block_storage_is_asked(server):
+    server.answers["/volume/v3/p1/volumes"] = says(200, {"volumes": []})
+    assert client(server).get("block-storage", "/volumes") == {"volumes": []}
+
+
+def test_what_a_deep_check_does_with_an_object(server):
+    path = "/v1/AUTH_p1/c/o"
+    server.answers |= {
+        f"PUT {path}": says(201, text=""),
+        f"GET {path}": says(200, text="bytes, not JSON", ETag="abc"),
+        f"HEAD {path}": says(200, text="", X_Object_Meta_Run="7"),
+        f"DELETE {path}": says(404, text="gone"),
+        "POST /v2/images": says(201, {"id": "i1"}),
+    }
+    asked = client(server)
+    asked.put("object-store", "/c/o", b"\x00\xff", "application/octet-stream")
+    assert server.seen[-1][3] == b"\x00\xff"
+    got = asked.request("GET", "object-store", "/c/o", headers={"X-Newest": "true"})
+    assert (got.status, got.body, got.headers["etag"]) == (200, b"bytes, not JSON", "abc")
+    assert server.seen[-1][2]["X-Newest"] == "true"
+    assert asked.head("object-store", "/c/o")["x-object-meta-run"] == "7"
+    asked.delete("object-store", "/c/o")
+    assert asked.post("image", "/v2/images", {"name": "x"}) == {"id": "i1"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "url"),
+    [
+        ("http://h:5000/v3", "/v3/projects", "http://h:5000/v3/projects"),
+        ("http://h:5000", "/v3/projects", "http://h:5000/v3/projects"),
+        ("http://h:9696/", "/v2.0/agents", "http://h:9696/v2.0/agents"),
+        ("http://h:8774/v2.1", "/servers", "http://h:8774/v2.1/servers"),
+        ("http://h/v1/AUTH_p", "/v3/object", "http://h/v1/AUTH_p/v3/object"),
+        ("http://h/v1/AUTH_p", "", "http://h/v1/AUTH_p"),
+    ],
+)
+def test_an_endpoint_and_a_path_give_one_version(endpoint, path, url):
+    assert joined(endpoint, path) == url
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"OS_PASSWORD": ""}, "OS_PASSWORD is not set"),
+        ({"OS_AUTH_URL": ""}, "OS_AUTH_URL is not set"),
+        ({"OS_AUTH_URL": "10.0.0.5:5000"}, "OS_AUTH_URL is `10.0.0.5:5000`"),
+        ({"OS_AUTH_URL": "http://h:5000/v2.0"}, "no longer has"),
+        ({"OS_PROJECT_NAME": ""}, "OS_PROJECT_NAME"),
+        ({"OS_AUTH_TYPE": "v3oidcpassword"}, "`v3oidcpassword` is not supported"),
+    ],
+)
+def test_credentials_that_do_not_suffice_name_what_is_missing(server, others, said):
+    with pytest.raises(InventoryError, match=said):
+        client(server, **others)
