@@ -219,8 +219,10 @@ def test_what_a_deep_check_does_with_an_object(server):
         "POST /v2/images": says(201, {"id": "i1"}),
     }
     asked = client(server)
-    asked.put("object-store", "/c/o", b"\x00\xff", "application/octet-stream")
+    asked.put("object-store", "/c/o", b"\x00\xff")
     assert server.seen[-1][3] == b"\x00\xff"
+    assert server.seen[-1][2]["Content-Type"] == "application/octet-stream"
+    assert asked.read("object-store", "/c/o") == b"bytes, not JSON"
     got = asked.request("GET", "object-store", "/c/o", headers={"X-Newest": "true"})
     assert (got.status, got.body, got.headers["etag"]) == (200, b"bytes, not JSON", "abc")
     assert server.seen[-1][2]["X-Newest"] == "true"
@@ -258,3 +260,11 @@ def test_an_endpoint_and_a_path_give_one_version(endpoint, path, url):
 def test_credentials_that_do_not_suffice_name_what_is_missing(server, others, said):
     with pytest.raises(InventoryError, match=said):
         client(server, **others)
+
+
+def test_the_endpoints_are_those_of_the_region(server):
+    asked = client(server)
+    urls = {endpoint.service_type: endpoint.url for endpoint in asked.endpoints()}
+    assert len(asked.endpoints()) == len(urls) == 5
+    assert urls["object-store"] == f"{server.url}/v1/AUTH_p1"
+    assert asked.auth_url == f"{server.url}/v3"

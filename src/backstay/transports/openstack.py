@@ -8,7 +8,8 @@ import functools
 import logging
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -17,10 +18,10 @@ from keystoneauth1.access import AccessInfoV3
 from keystoneauth1.session import Session
 
 from backstay import __version__
-from backstay.errors import ApiError, ApiRefused, BackstayError
+from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
 from backstay.transports import api_errors, identity
 from backstay.transports.deadline import DeadlineAdapter, deadline
-from backstay.transports.reply import Reply
+from backstay.transports.reply import Endpoint, Reply
 
 THREADS = 32
 CONNECT_BOUND = 8.0
@@ -33,7 +34,8 @@ class OpenStackApi:
 
     ``variables`` are the ``OS_*`` variables. ``region`` and ``interface`` choose among the
     catalogue's endpoints (the variables' own where None). ``bound`` is how long one call may take
-    from its beginning to its last byte, in seconds. Raises InventoryError where the variables do
+    from its beginning to its last byte, in seconds. ``ca`` is the file of certificates that servers
+    are checked against, None the system's. Raises InventoryError where the variables do
     not suffice; nothing is sent before the first call.
     """
 
@@ -51,11 +53,28 @@ class OpenStackApi:
         self.bound = bound
         self._plugin = identity.plugin(variables)
         self._who = _who(variables)
+        self.ca = Path(variables["OS_CACERT"]) if variables.get("OS_CACERT") else None
         self._session = _session(variables, bound)
         self._lock = threading.Lock()
         self._access: AccessInfoV3 | None = None
         self._refusal: BackstayError | None = None
         self._told = False
+
+    @property
+    def auth_url(self) -> str:
+        """Return the URL at which tokens are asked for, without ``/auth/tokens``."""
+        return str(self._plugin.auth_url)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the catalogue's endpoints on this interface and region. Raises as ``get``."""
+        by_type = self._token().service_catalog.get_endpoints_data(
+            interface=self.interface, region_name=self.region
+        )
+        return [
+            Endpoint(service_type=str(service_type), url=str(endpoint.catalog_url))
+            for service_type, endpoints in by_type.items()
+            for endpoint in endpoints
+        ]
 
     def authenticate(self) -> Mapping[str, Any]:
         """Return a fresh token's data: ``user``, ``project``, ``expires_at`` and ``roles``.
@@ -78,21 +97,31 @@ class OpenStackApi:
         """Return the decoded JSON of ``GET path``. Raises ApiUnreachable, ApiRefused, ApiFailed."""
         return self._decoded("GET", service_type, path)
 
-    def post(self, service_type: str, path: str, json: object) -> Any:  # noqa: ANN401 - the same
+    def post(self, service_type: str, path: str, body: Any) -> Any:  # noqa: ANN401 - as get
         """Return the decoded answer to ``POST path``, None where it is empty. Raises as ``get``."""
-        return self._decoded("POST", service_type, path, json=json)
+        return self._decoded("POST", service_type, path, json=body)
 
-    def put(self, service_type: str, path: str, data: bytes, content_type: str) -> Reply:
-        """Send raw bytes by ``PUT path``. Raises as ``get``."""
-        headers = {"Content-Type": content_type}
-        return self.request("PUT", service_type, path, data=data, headers=headers)
+    def put(
+        self,
+        service_type: str,
+        path: str,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """PUT ``content``, as ``application/octet-stream`` if not said. Raises as ``get``."""
+        sent = {"Content-Type": "application/octet-stream"} | dict(headers or {})
+        self.request("PUT", service_type, path, data=content, headers=sent)
+
+    def read(self, service_type: str, path: str) -> bytes:
+        """Return the body of ``GET path`` as it is. Raises as ``get``."""
+        return self.request("GET", service_type, path).body
 
     def delete(self, service_type: str, path: str) -> None:
-        """Send ``DELETE path``; what is gone already is well. Raises as ``get``."""
+        """Send ``DELETE path``; what is gone already (404) is well. Raises as ``get``."""
         try:
             self.request("DELETE", service_type, path)
-        except ApiError as error:
-            if getattr(error, "status", None) != 404:
+        except ApiFailed as error:
+            if error.status != 404:
                 raise
 
     def head(self, service_type: str, path: str) -> Mapping[str, str]:

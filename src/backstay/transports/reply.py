@@ -17,3 +17,11 @@ class Reply:
     def json(self) -> Any:  # noqa: ANN401 - JSON is whatever the API sends
         """Return the decoded body. Raises ValueError where it is not JSON."""
         return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where the catalogue says that an API is reached, on the interface that the cloud uses."""
+
+    service_type: str
+    url: str
