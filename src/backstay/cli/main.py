@@ -47,10 +47,21 @@ def backstay() -> None:
 
 
 def main() -> None:
-    """Run the command line; print errors for the operator instead of tracebacks."""
+    """Run the command line; print errors for the operator instead of tracebacks.
+
+    Exit status: the command's own; 2 where it was called wrongly, 3 for an error told in words,
+    130 when interrupted.
+    """
     try:
-        backstay()
+        status = backstay(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("backstay: interrupted", err=True)
+        sys.exit(130)
     except BackstayError as error:
         click.echo(f"backstay: {error.attempted}: {error.came_back}", err=True)
         click.echo(f"  what to do: {error.remedy}", err=True)
         sys.exit(3)
+    sys.exit(status if isinstance(status, int) else 0)

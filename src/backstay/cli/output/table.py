@@ -1,0 +1,87 @@
+"""Findings for a person: by host, the worst first, under each what to do."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+
+import click
+
+from backstay.cli.output.report import Report, clean
+from backstay.finding import Finding, Severity
+
+_COLOURS = {
+    Severity.OK: "green",
+    Severity.WARNING: "yellow",
+    Severity.FAILED: "red",
+    Severity.UNKNOWN: "magenta",
+}
+_INDENT = " " * 10
+
+
+def table(report: Report, *, width: int = 80, verbose: bool = False, quiet: bool = False) -> str:
+    """Return the whole text, with colour codes that ``click.echo`` strips where they do not belong.
+
+    ``verbose`` shows what is ok line by line, ``quiet`` leaves it out. Evidence is wrapped to
+    ``width``; a remedy stays on one line, so that it can be copied.
+    """
+    if quiet and report.status is Severity.OK:
+        return ""
+    lines = [_headline(report)]
+    for host, findings in report.by_host():
+        bad = [finding for finding in findings if finding.severity is not Severity.OK]
+        good = [finding for finding in findings if finding.severity is Severity.OK]
+        if quiet and not bad:
+            continue
+        lines += ["", click.style(host, bold=True)]
+        for finding in bad:
+            lines += _told(finding, width)
+        if good and verbose:
+            lines += [_line(finding) for finding in good]
+        elif good and not quiet:
+            lines += _folded(good, width)
+    return "\n".join(lines) + "\n"
+
+
+def _headline(report: Report) -> str:
+    status = report.status
+    word = click.style(status.value.upper(), fg=_COLOURS[status], bold=True)
+    took = f"{report.cloud}, {len(report.findings)} checks in {report.seconds:.1f} s"
+    if status is Severity.OK:
+        return f"{word}: everything that should run runs, and works ({took})"
+    parts = []
+    for severity in (Severity.FAILED, Severity.UNKNOWN, Severity.WARNING):
+        hosts = Counter(
+            host
+            for host, findings in report.by_host()
+            for finding in findings
+            if finding.severity is severity
+        )
+        if hosts:
+            where = ", ".join(f"{count} on {host}" for host, count in hosts.items())
+            parts.append(f"{severity.value} {where}")
+    return f"{word}: {'; '.join(parts) or 'nothing was checked'} ({took})"
+
+
+def _told(finding: Finding, width: int) -> Iterator[str]:
+    """Give the lines of a finding that is not ok."""
+    word = click.style(f"{finding.severity.value.upper():<8}", fg=_COLOURS[finding.severity])
+    yield f"  {word}{finding.service}: {clean(finding.subject)}"
+    wrapped = textwrap.wrap(clean(finding.evidence), width - len(_INDENT), break_on_hyphens=False)
+    yield from (_INDENT + line for line in wrapped)
+    if finding.remedy:
+        yield f"{_INDENT}{click.style('->', bold=True)} {clean(finding.remedy)}"
+
+
+def _line(finding: Finding) -> str:
+    word = click.style(f"{finding.severity.value:<8}", fg=_COLOURS[finding.severity])
+    took = f" ({finding.seconds:.2f} s)" if finding.seconds is not None else ""
+    return f"  {word}{finding.service}: {clean(finding.subject)}: {clean(finding.evidence)}{took}"
+
+
+def _folded(good: list[Finding], width: int) -> Iterator[str]:
+    """Give what is ok as numbers per service, over as few lines as they need."""
+    counts = Counter(finding.service for finding in good)
+    text = ", ".join(f"{service} {count}" for service, count in counts.items())
+    word = click.style(f"{'ok':<8}", fg=_COLOURS[Severity.OK])
+    for number, line in enumerate(textwrap.wrap(text, width - len(_INDENT))):
+        yield (f"  {word}" if number == 0 else _INDENT) + line
