@@ -47,7 +47,8 @@ def read_document(path: Path) -> Document:
     try:
         node = yaml.compose(io.StringIO(text))
         lines, duplicates = _walk(node)  # before construction, which unfolds merge keys in place
-        data = None if node is None else yaml.constructor.construct_document(node)
+        # An empty file is an empty mapping: what it lacks is then told by name.
+        data = {} if node is None else yaml.constructor.construct_document(node)
     except YAMLError as error:
         raise _not_yaml(path, error) from error
     return Document(path=path, data=data, lines=lines, duplicates=duplicates)

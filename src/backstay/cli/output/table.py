@@ -16,6 +16,7 @@ _COLOURS = {
     Severity.UNKNOWN: "magenta",
 }
 _INDENT = " " * 10
+_HOSTS_NAMED = 5
 
 
 def table(report: Report, *, width: int = 80, verbose: bool = False, quiet: bool = False) -> str:
@@ -26,7 +27,7 @@ def table(report: Report, *, width: int = 80, verbose: bool = False, quiet: bool
     """
     if quiet and report.status is Severity.OK:
         return ""
-    lines = [_headline(report)]
+    lines = [_headline(report, width)]
     for host, findings in report.by_host():
         bad = [finding for finding in findings if finding.severity is not Severity.OK]
         good = [finding for finding in findings if finding.severity is Severity.OK]
@@ -42,24 +43,33 @@ def table(report: Report, *, width: int = 80, verbose: bool = False, quiet: bool
     return "\n".join(lines) + "\n"
 
 
-def _headline(report: Report) -> str:
+def _headline(report: Report, width: int) -> str:
     status = report.status
-    word = click.style(status.value.upper(), fg=_COLOURS[status], bold=True)
-    took = f"{report.cloud}, {len(report.findings)} checks in {report.seconds:.1f} s"
+    took = f"({report.cloud}, {len(report.findings)} checks in {report.seconds:.1f} s)"
     if status is Severity.OK:
-        return f"{word}: everything that should run runs, and works ({took})"
-    parts = []
+        told = "everything that should run runs, and works"
+    else:
+        told = "; ".join(_where(report)) or "nothing was checked"
+    word = status.value.upper()
+    lines = textwrap.wrap(f"{word}: {told} {took}", width, subsequent_indent="  ")
+    coloured = click.style(word, fg=_COLOURS[status], bold=True)
+    return "\n".join(lines).replace(word, coloured, 1)
+
+
+def _where(report: Report) -> Iterator[str]:
+    """Give for each bad severity how many findings there are, and on which hosts."""
     for severity in (Severity.FAILED, Severity.UNKNOWN, Severity.WARNING):
-        hosts = Counter(
-            host
+        hosts = {
+            host: sum(finding.severity is severity for finding in findings)
             for host, findings in report.by_host()
-            for finding in findings
-            if finding.severity is severity
-        )
-        if hosts:
-            where = ", ".join(f"{count} on {host}" for host, count in hosts.items())
-            parts.append(f"{severity.value} {where}")
-    return f"{word}: {'; '.join(parts) or 'nothing was checked'} ({took})"
+        }
+        hit = [(host, count) for host, count in hosts.items() if count]
+        if hit:
+            where = ", ".join(
+                f"{host} ({count})" if count > 1 else host for host, count in hit[:_HOSTS_NAMED]
+            )
+            more = f" and {len(hit) - _HOSTS_NAMED} more hosts" if len(hit) > _HOSTS_NAMED else ""
+            yield f"{report.count(severity)} {severity.value} on {where}{more}"
 
 
 def _told(finding: Finding, width: int) -> Iterator[str]:
