@@ -62,7 +62,11 @@ def check(  # options come by name
     described = load_cloud(cloud)
     _known(hosts, described)
     if timeout is not None:
-        bounds = {"host_seconds": timeout, "api_seconds": timeout}
+        bounds = {
+            "connect_seconds": min(timeout, described.bounds.connect_seconds),
+            "host_seconds": timeout,
+            "api_seconds": timeout,
+        }
         described = described.model_copy(
             update={"bounds": described.bounds.model_copy(update=bounds)}
         )

@@ -45,7 +45,9 @@ def table(report: Report, *, width: int = 80, verbose: bool = False, quiet: bool
 
 def _headline(report: Report, width: int) -> str:
     status = report.status
-    took = f"({report.cloud}, {len(report.findings)} checks in {report.seconds:.1f} s)"
+    count = len(report.findings)
+    checks = f"{count} check{'' if count == 1 else 's'}"
+    took = f"({report.cloud}, {checks} in {report.seconds:.1f} s)"
     if status is Severity.OK:
         told = "everything that should run runs, and works"
     else:
