@@ -13,8 +13,20 @@ from backstay.finding import Severity
 from backstay.inventory.words import Flavour, Role
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where the catalogue says that an API is reached, on the interface that the cloud uses."""
+
+    service_type: str
+    url: str
+
+
 class Api(Protocol):
-    """The APIs of one cloud, authenticated. Calls block (they run on threads) and are bounded."""
+    """The APIs of one cloud, authenticated. Calls block (they run on threads) and are bounded.
+
+    Each raises ApiUnreachable, ApiRefused or ApiFailed. ``service_type`` is a catalogue type
+    (``image``, ``compute``); ``path`` begins with ``/`` and may carry a query.
+    """
 
     def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON is whatever the API sends
         """Return the decoded JSON of ``GET path`` at the catalogue's endpoint.
@@ -30,25 +42,54 @@ class Api(Protocol):
     def authenticate(self) -> Mapping[str, Any]:
         """Return a fresh token's data (``user``, ``project``, ``expires_at``), never the token."""
 
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the catalogue's endpoints in the cloud's region."""
+
+    def post(self, service_type: str, path: str, body: Any) -> Any:  # noqa: ANN401 - as get
+        """Send ``body`` as JSON by POST and return the decoded answer, None where it is empty."""
+
+    def put(
+        self,
+        service_type: str,
+        path: str,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send ``content`` as it is by PUT (``application/octet-stream`` if not said)."""
+
+    def read(self, service_type: str, path: str) -> bytes:
+        """Return the body of ``GET path`` as it is."""
+
+    def delete(self, service_type: str, path: str) -> None:
+        """Delete by DELETE; what is already gone (404) is deleted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """A systemd unit that a role requires: ``name`` without ``.service``.
 
     ``ports`` are TCP ports that must be listening on the host. ``purpose`` says what users lose
-    when it does not run ("no new instances can be built").
+    when it does not run ("no new instances can be built"). ``socket`` is the socket unit that
+    starts it on demand: with that listening, the unit itself may rest. ``agent`` is the binary
+    under which the unit's process reports to its API, where it does.
     """
 
     name: str
     role: Role
     purpose: str
     ports: tuple[int, ...] = ()
+    socket: str = ""
+    agent: str = ""
     flavour: Flavour = Flavour.DEBIAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A judgement on one answer, before it is bound to a host."""
+    """A judgement on one answer, before it is bound to a host.
+
+    In ``remedy`` of a host's probe, ``{ssh}`` stands for the command that reaches the host
+    (``ssh root@10.0.0.11``).
+    """
 
     subject: str
     severity: Severity
@@ -60,15 +101,18 @@ class Verdict:
 class HostProbe:
     """A question that a host answers about itself (a query to its own MariaDB, say).
 
-    ``ask`` is shipped to the host as source text and run by its ``python3``: standard library
-    only, imports inside, no closure, returns JSON-serialisable data, bounded by itself to
-    ``bound`` seconds. ``judge`` turns that data into verdicts.
+    ``ask`` is shipped to the host as source text and run by its ``python3`` (3.6 or newer), as
+    root: standard library only, imports inside, no closure, no names of its module but those of
+    the functions in ``along``, which are shipped with it. It returns JSON-serialisable data
+    without secrets; ``bound`` is after how many seconds it is given up, so its own waits should
+    be shorter. ``judge`` turns that data into verdicts.
     """
 
     name: str
-    role: Role
+    roles: tuple[Role, ...]
     ask: Callable[[], Any]
     judge: Callable[[Any], Sequence[Verdict]]
+    along: tuple[Callable[..., Any], ...] = ()
     bound: float = 8.0
 
 
@@ -77,17 +121,19 @@ class ApiProbe:
     """A question to the service's API, whose answer proves that it works ("image list").
 
     ``ask`` returns the verdicts on its answer; errors of the API may be raised, the caller makes
-    them findings.
+    them findings. Where ``first`` is set nothing else can be asked before this has succeeded.
     """
 
     name: str
     ask: Callable[[Api], Sequence[Verdict]]
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """A service process that works for the controller through RabbitMQ, as its API reports it.
 
+    ``host`` is the name under which it reports, without a back end's (``controller@ceph``).
     ``heartbeat`` is the time (UTC, aware) of its last report, None where the API gives none.
     ``interval`` is how often it should report, in seconds; ``down_after`` is after how many
     seconds the API calls it down.
@@ -109,6 +155,7 @@ class Service:
 
     ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup must
     hold; ``restore_order`` says when it is started after a restore, lowest first.
+    ``endpoint_types`` are the catalogue's types of its API, the one in use first.
     """
 
     name: str

@@ -1,0 +1,90 @@
+"""cinder: volumes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backstay.inventory.words import Role
+from backstay.services.declaration import Agent, Api, ApiProbe, Service, Unit, Verdict
+from backstay.services.records import Listing, as_time, ask_list
+
+VOLUMES = Listing(
+    service_type="block-storage",
+    path="/volumes/detail?all_tenants=1",
+    key="volumes",
+    noun="volume",
+    nouns="volumes",
+    limit=100,
+)
+# cinder's defaults: [DEFAULT] report_interval and service_down_time
+# https://docs.openstack.org/cinder/latest/configuration/block-storage/config-options.html
+REPORT_INTERVAL = 10.0
+DOWN_AFTER = 60.0
+
+
+def ask_volumes(api: Api) -> Sequence[Verdict]:
+    """List the volumes of all projects, as ``openstack volume list --all-projects`` does."""
+    return ask_list(api, VOLUMES, oddities)
+
+
+def oddities(volume: Mapping[str, Any]) -> Sequence[str]:
+    """Return what is odd about one volume's record. Pure."""
+    odd = []
+    if not isinstance(volume.get("status"), str):
+        odd.append(f"status is {volume.get('status')!r}")
+    if not isinstance(volume.get("size"), int):
+        odd.append(f"size is {volume.get('size')!r}")
+    return odd
+
+
+def agents(api: Api) -> Sequence[Agent]:
+    """Return cinder's services as its API reports them."""
+    return read_agents(api.get("block-storage", "/os-services"))
+
+
+def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/os-services`` into agents. Pure."""
+    return [
+        Agent(
+            binary=str(record["binary"]),
+            host=str(record["host"]).partition("@")[0],
+            up=record.get("state") == "up",
+            enabled=record.get("status") == "enabled",
+            heartbeat=as_time(record.get("updated_at")),
+            interval=REPORT_INTERVAL,
+            down_after=DOWN_AFTER,
+            note=str(record.get("disabled_reason") or ""),
+        )
+        for record in answer["services"]
+    ]
+
+
+SERVICE = Service(
+    name="cinder",
+    title="Volumes (cinder)",
+    restore_order=80,
+    units=(
+        Unit(
+            name="cinder-api",
+            role=Role.CONTROLLER,
+            purpose="volumes cannot be listed, made or attached",
+            ports=(8776,),
+        ),
+        Unit(
+            name="cinder-scheduler",
+            role=Role.CONTROLLER,
+            purpose="no new volumes",
+            agent="cinder-scheduler",
+        ),
+        Unit(
+            name="cinder-volume",
+            role=Role.CONTROLLER,
+            purpose="volumes cannot be made, attached or deleted",
+            agent="cinder-volume",
+        ),
+    ),
+    databases=("cinder",),
+    paths=("/etc/cinder",),
+    api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
+    agents=agents,
+    endpoint_types=("block-storage", "volumev3"),
+)

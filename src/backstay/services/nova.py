@@ -1,0 +1,96 @@
+"""nova: instances."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backstay.inventory.words import Role
+from backstay.services.declaration import Agent, Api, ApiProbe, Service, Unit, Verdict
+from backstay.services.records import Listing, as_time, ask_list
+
+SERVERS = Listing(
+    service_type="compute",
+    path="/servers/detail?all_tenants=1",
+    key="servers",
+    noun="server",
+    nouns="servers",
+    limit=100,
+)
+# nova's defaults: [DEFAULT] report_interval and service_down_time
+# https://docs.openstack.org/nova/latest/configuration/config.html
+REPORT_INTERVAL = 10.0
+DOWN_AFTER = 60.0
+
+
+def ask_servers(api: Api) -> Sequence[Verdict]:
+    """List the instances of all projects, as ``openstack server list --all-projects`` does."""
+    return ask_list(api, SERVERS, oddities)
+
+
+def oddities(server: Mapping[str, Any]) -> Sequence[str]:
+    """Return what is odd about one instance's record. Pure.
+
+    A cell that does not answer gives records with little more than an id and status UNKNOWN:
+    https://docs.openstack.org/nova/latest/admin/cells.html#handling-cell-failures
+    """
+    status = server.get("status")
+    if status == "UNKNOWN":
+        return ["status is UNKNOWN: its cell's database does not answer"]
+    if not isinstance(status, str):
+        return [f"status is {status!r}"]
+    return []
+
+
+def agents(api: Api) -> Sequence[Agent]:
+    """Return nova's services as its API reports them."""
+    return read_agents(api.get("compute", "/os-services"))
+
+
+def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/os-services`` into agents. Pure."""
+    return [
+        Agent(
+            binary=str(record["binary"]),
+            host=str(record["host"]),
+            up=record.get("state") == "up",
+            enabled=record.get("status") == "enabled",
+            heartbeat=as_time(record.get("updated_at")),
+            interval=REPORT_INTERVAL,
+            down_after=DOWN_AFTER,
+            note=str(record.get("disabled_reason") or ""),
+        )
+        for record in answer["services"]
+    ]
+
+
+def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Unit:
+    return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
+
+
+SERVICE = Service(
+    name="nova",
+    title="Compute (nova)",
+    restore_order=60,
+    units=(
+        _on_controller("nova-api", "instances cannot be listed, started or stopped", 8774),
+        _on_controller("nova-api-metadata", "new instances get no SSH keys and no user data", 8775),
+        _on_controller(
+            "nova-conductor",
+            "no instance can be built, moved or deleted",
+            agent="nova-conductor",
+        ),
+        _on_controller(
+            "nova-scheduler", "no new instance finds a compute host", agent="nova-scheduler"
+        ),
+        Unit(
+            name="nova-compute",
+            role=Role.COMPUTE,
+            purpose="instances on this host run on but cannot be started, stopped or deleted",
+            agent="nova-compute",
+        ),
+    ),
+    databases=("nova_api", "nova", "nova_cell0"),
+    paths=("/etc/nova", "/var/lib/nova"),
+    api_probes=(ApiProbe(name="server list", ask=ask_servers),),
+    agents=agents,
+    endpoint_types=("compute",),
+)
