@@ -102,17 +102,16 @@ class HostProbe:
     """A question that a host answers about itself (a query to its own MariaDB, say).
 
     ``ask`` is shipped to the host as source text and run by its ``python3`` (3.6 or newer), as
-    root: standard library only, imports inside, no closure, no names of its module but those of
-    the functions in ``along``, which are shipped with it. It returns JSON-serialisable data
-    without secrets; ``bound`` is after how many seconds it is given up, so its own waits should
-    be shorter. ``judge`` turns that data into verdicts.
+    root. What it uses of its module goes with it: functions, constants, imports of the standard
+    library. It returns JSON-serialisable data without secrets; ``bound`` is after how many
+    seconds it is given up, so its own waits should be shorter. ``judge`` turns that data into
+    verdicts, without I/O.
     """
 
     name: str
     roles: tuple[Role, ...]
     ask: Callable[[], Any]
     judge: Callable[[Any], Sequence[Verdict]]
-    along: tuple[Callable[..., Any], ...] = ()
     bound: float = 8.0
 
 

@@ -12,9 +12,19 @@ IMAGES = Listing(
 )
 # https://docs.openstack.org/glance/latest/user/statuses.html
 _STATUSES = frozenset(
-    "queued saving uploading importing active deactivated killed deleted pending_delete".split()
+    (
+        "queued",
+        "saving",
+        "uploading",
+        "importing",
+        "active",
+        "deactivated",
+        "killed",
+        "deleted",
+        "pending_delete",
+    )
 )
-_NOT_TEXT = frozenset("size virtual_size min_disk min_ram protected os_hidden".split())
+_NOT_TEXT = frozenset(("size", "virtual_size", "min_disk", "min_ram", "protected", "os_hidden"))
 
 
 def ask_images(api: Api) -> Sequence[Verdict]:
@@ -42,7 +52,7 @@ def oddities(image: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _odd_properties(image: Mapping[str, Any]) -> Sequence[str]:
-    """Custom properties are text, by the API's own schema: anything else confuses clients."""
+    """Judge custom properties: the API's own schema says text, anything else confuses clients."""
     return [
         f"property {name} is {value!r}, not text"
         for name, value in image.items()

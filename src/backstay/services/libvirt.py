@@ -1,5 +1,6 @@
 """libvirt: runs the instances on a compute host."""
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +11,11 @@ from backstay.services.declaration import HostProbe, Service, Unit, Verdict
 
 def ask_domains() -> dict[str, Any]:
     """List the domains by virsh, on the host. Runs there: see HostProbe."""
-    import subprocess
-
     command = ["virsh", "--readonly", "--connect", "qemu:///system", "list", "--all", "--name"]
     counts = []
     try:
         for which in ([], ["--state-running"]):
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
                 [*command, *which],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -39,7 +38,7 @@ def judge_domains(answer: Mapping[str, Any]) -> Sequence[Verdict]:
         remedy = "install the package libvirt-clients on the host"
         return [_verdict(Severity.UNKNOWN, str(answer["no_client"]), remedy)]
     if "all" not in answer:
-        remedy = "{ssh} journalctl -u libvirtd -n 50; {ssh} systemctl restart libvirtd (instances run on)"
+        remedy = "{ssh} systemctl restart libvirtd (instances run on); {ssh} journalctl -u libvirtd"
         return [_verdict(Severity.FAILED, f"libvirt: {answer.get('failed')}", remedy)]
     word = "instance" if answer["all"] == 1 else "instances"
     return [_verdict(Severity.OK, f"{answer['running']} of {answer['all']} {word} running")]

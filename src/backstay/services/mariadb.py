@@ -1,5 +1,7 @@
 """MariaDB: the database that every OpenStack service on the controller stands on."""
 
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +15,6 @@ _CONNECTIONS_WARNING = 0.85
 
 def ask_query() -> dict[str, Any]:
     """Ask the server by its socket, as root, on the host. Runs there: see HostProbe."""
-    import shutil
-    import subprocess
-
     client = shutil.which("mariadb") or shutil.which("mysql")
     if client is None:
         return {"no_client": "neither `mariadb` nor `mysql` is installed"}
@@ -30,7 +29,7 @@ def ask_query() -> dict[str, Any]:
     )
     command = [client, "--batch", "--skip-column-names", "--connect-timeout=5", "-e", sql]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=6, check=False
         )
     except subprocess.TimeoutExpired:
@@ -70,7 +69,7 @@ def _judge_server(rows: Mapping[str, str]) -> Verdict:
 
 def _judge_cluster(rows: Mapping[str, str]) -> list[Verdict]:
     status = rows.get("wsrep_cluster_status")
-    if not status or status == "Disconnected" and rows.get("wsrep_cluster_size", "0") == "0":
+    if not status or (status == "Disconnected" and rows.get("wsrep_cluster_size", "0") == "0"):
         return []  # no Galera: the status rows are absent or those of a provider not loaded
     state = rows.get("wsrep_local_state_comment", "")
     size = rows.get("wsrep_cluster_size", "?")

@@ -6,8 +6,18 @@ answers and refuses every service. Alarms (memory, disk: all publishers are bloc
 partitions come from the management API, or from rabbitmqctl where that is not to be had.
 """
 
+import base64
+import json
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import urllib.request
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
@@ -20,10 +30,6 @@ def rabbit_credentials() -> dict[str, Any] | None:
     Runs on the host. The form is rabbit://user:password@host:port[,…]/vhost:
     https://docs.openstack.org/oslo.messaging/latest/reference/transport.html
     """
-    import re
-    from pathlib import Path
-    from urllib.parse import unquote
-
     for name in ("nova/nova", "neutron/neutron", "cinder/cinder"):
         try:
             text = Path(f"/etc/{name}.conf").read_text(encoding="utf-8", errors="replace")
@@ -53,8 +59,6 @@ def rabbit_frame(stream: Any) -> bytes:  # noqa: ANN401 - a socket's file
 
     A frame is type, channel, size, payload, 0xCE: https://www.rabbitmq.com/amqp-0-9-1-protocol
     """
-    import struct
-
     head = stream.read(7)
     if len(head) < 7:
         raise ConnectionError("the broker closed the connection")
@@ -65,69 +69,61 @@ def rabbit_frame(stream: Any) -> bytes:  # noqa: ANN401 - a socket's file
     return payload
 
 
+def rabbit_send(stream: Any, method: int, arguments: bytes) -> None:  # noqa: ANN401 - as above
+    """Write one method of AMQP's class "connection". Runs on the host."""
+    payload = struct.pack(">HH", 10, method) + arguments
+    stream.write(struct.pack(">BHI", 1, 0, len(payload)) + payload + b"\xce")
+    stream.flush()
+
+
+def rabbit_open(stream: Any, access: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - as above
+    """Answer the broker's greeting up to an open connection, then close it. Runs on the host."""
+    response = f"\x00{access['user']}\x00{access['password']}".encode()
+    sized = struct.pack(">I", len(response)) + response
+    rabbit_send(stream, 11, struct.pack(">I", 0) + b"\x05PLAIN" + sized + b"\x05en_US")
+    try:
+        tune = rabbit_frame(stream)
+    except ConnectionError:
+        # A client that names no capabilities is refused by closing the connection:
+        # https://www.rabbitmq.com/docs/auth-notification
+        return {"refused": "the broker refuses the services' user and password"}
+    rabbit_send(stream, 31, tune[4:12])
+    vhost = access["vhost"].encode()
+    rabbit_send(stream, 40, bytes([len(vhost)]) + vhost + b"\x00\x00")
+    opened = rabbit_frame(stream)
+    if opened[:4] != struct.pack(">HH", 10, 41):
+        why = opened[7:].split(b"\x00")[0].decode(errors="replace")
+        return {"refused": f"the broker refuses the virtual host: {why}"}
+    rabbit_send(stream, 50, struct.pack(">HBHH", 200, 0, 0, 0))
+    return {"login": "done"}
+
+
 def rabbit_login(access: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
     """Open an AMQP connection as a service would and close it. Runs on the host.
 
     Without ``access`` only the broker's greeting is awaited.
     """
-    import socket
-    import ssl
-    import struct
-
     host, port = (access["host"], access["port"]) if access else ("127.0.0.1", 5672)
     try:
-        plain = socket.create_connection((host, port), timeout=seconds)
-        with plain:
+        with socket.create_connection((host, port), timeout=seconds) as plain:
             connection = plain
             if access and access["tls"]:
-                connection = ssl._create_unverified_context().wrap_socket(plain)
+                context = ssl._create_unverified_context()  # noqa: S323 - to itself
+                connection = context.wrap_socket(plain)
             stream = connection.makefile("rwb")
-
-            def send(method: int, arguments: bytes) -> None:
-                payload = struct.pack(">HH", 10, method) + arguments
-                stream.write(struct.pack(">BHI", 1, 0, len(payload)) + payload + b"\xce")
-                stream.flush()
-
             stream.write(b"AMQP\x00\x00\x09\x01")
             stream.flush()
             if rabbit_frame(stream)[:4] != struct.pack(">HH", 10, 10):
                 return {"failed": f"port {port} does not greet as a broker does"}
             if access is None:
                 return {"login": "not tried: no transport_url found on this host"}
-            response = f"\x00{access['user']}\x00{access['password']}".encode()
-            send(
-                11,
-                struct.pack(">I", 0)
-                + b"\x05PLAIN"
-                + struct.pack(">I", len(response))
-                + response
-                + b"\x05en_US",
-            )
-            try:
-                tune = rabbit_frame(stream)
-            except ConnectionError:
-                # An old client, such as this one says that it is, is refused by closing:
-                # https://www.rabbitmq.com/docs/auth-notification
-                return {"refused": "the broker refuses the services' user and password"}
-            send(31, tune[4:12])
-            vhost = access["vhost"].encode()
-            send(40, bytes([len(vhost)]) + vhost + b"\x00\x00")
-            opened = rabbit_frame(stream)
-            if opened[:4] != struct.pack(">HH", 10, 41):
-                why = opened[7:].split(b"\x00")[0].decode(errors="replace")
-                return {"refused": f"the broker refuses the virtual host: {why}"}
-            send(50, struct.pack(">H", 200) + b"\x00" + struct.pack(">HH", 0, 0))
-            return {"login": "done"}
+            return rabbit_open(stream, access)
     except OSError as error:
         return {"failed": f"{host}:{port}: {error}"}
 
 
 def rabbit_management(access: dict[str, Any] | None, path: str) -> Any:  # noqa: ANN401 - JSON
     """Return the decoded answer of the management API on this host. Runs on the host."""
-    import base64
-    import json
-    import urllib.request
-
     if access is None:
         raise OSError("no credentials")
     pair = base64.b64encode(f"{access['user']}:{access['password']}".encode()).decode()
@@ -140,9 +136,6 @@ def rabbit_management(access: dict[str, Any] | None, path: str) -> Any:  # noqa:
 
 def ask_broker() -> dict[str, Any]:
     """Log in, then ask for alarms and partitions. Runs on the host: see HostProbe."""
-    import json
-    import subprocess
-
     access = rabbit_credentials()
     answer = rabbit_login(access, 5)
     if "failed" in answer:
@@ -156,7 +149,7 @@ def ask_broker() -> dict[str, Any]:
         # No plug-in, no right to ask, or no such user any more: rabbitmqctl needs none of them.
         command = ["rabbitmqctl", "-q", "-t", "7", "--formatter", "json", "cluster_status"]
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=9, check=False
             )
             status = json.loads(done.stdout.decode())
@@ -293,7 +286,6 @@ SERVICE = Service(
             roles=(Role.CONTROLLER,),
             ask=ask_broker,
             judge=judge_broker,
-            along=(rabbit_credentials, rabbit_frame, rabbit_login, rabbit_management),
             bound=16.0,
         ),
     ),

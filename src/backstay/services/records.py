@@ -104,7 +104,8 @@ def _judge_record(record: object, listing: Listing, oddities: Oddities) -> list[
             subject=name,
             severity=Severity.WARNING,
             evidence=f"odd record: {'; '.join(what)}",
-            remedy=f"the service itself answers; look at this one: openstack {name.replace(' ', ' show ', 1)}",
+            remedy="the service itself answers; look at this one: "
+            f"openstack {name.replace(' ', ' show ', 1)}",
         )
     ]
 

@@ -4,7 +4,10 @@ A proxy's ``/healthcheck`` answers with every storage server down, and the accou
 are an empty account without an error under a wrong hash suffix: neither alone proves much.
 """
 
+import configparser
+import http.client
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from backstay.errors import ApiFailed
@@ -46,13 +49,8 @@ def swift_health(kinds: list[str]) -> dict[str, Any]:
     Runs on the host. A server's address is that of ``/etc/swift/KIND-server.conf``:
     https://docs.openstack.org/swift/latest/config/index.html
     """
-    import configparser
-    import glob
-    import http.client
-    import os
-
     ports = {"proxy": 8080, "account": 6202, "container": 6201, "object": 6200}
-    servers = {}
+    servers: dict[str, dict[str, Any]] = {}
     for kind in kinds:
         configuration = configparser.RawConfigParser(strict=False)
         read = configuration.read([f"/etc/swift/{kind}-server.conf"])
@@ -62,7 +60,7 @@ def swift_health(kinds: list[str]) -> dict[str, Any]:
         if not read:
             servers[kind] = {"failed": f"/etc/swift/{kind}-server.conf cannot be read"}
             continue
-        if address in {"0.0.0.0", "::"}:
+        if address in {"0.0.0.0", "::"}:  # noqa: S104 - it listens on all
             address = "127.0.0.1"
         if "cert_file" in settings:
             continue  # by TLS, for tests only; the account's statistics go the users' way
@@ -76,7 +74,7 @@ def swift_health(kinds: list[str]) -> dict[str, Any]:
             servers[kind] = {"failed": f"{address}:{port}: {error or type(error).__name__}"}
         finally:
             connection.close()
-    rings = sorted(os.path.basename(name) for name in glob.glob("/etc/swift/*.ring.gz"))
+    rings = sorted(ring.name for ring in Path("/etc/swift").glob("*.ring.gz"))
     common = configparser.RawConfigParser(strict=False)
     common.read(["/etc/swift/swift.conf"])
     names = ("swift_hash_path_suffix", "swift_hash_path_prefix")
@@ -169,14 +167,12 @@ SERVICE = Service(
             roles=(Role.STORAGE_PROXY,),
             ask=ask_proxy,
             judge=judge_servers,
-            along=(swift_health,),
         ),
         HostProbe(
             name="storage servers",
             roles=(Role.STORAGE,),
             ask=ask_storage,
             judge=judge_servers,
-            along=(swift_health,),
             bound=14.0,
         ),
     ),

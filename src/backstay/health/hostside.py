@@ -1,0 +1,242 @@
+"""What runs on a host: asks it all questions at once, each on a thread with its own bound.
+
+This module is not imported on a host; its text is sent there (see ``shipping``), without its
+annotations, and must run on Python 3.6: standard library only.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Tells the operator that a systemd unit runs, and since when: `systemctl show`'s own names.
+UNIT_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "Result",
+    "NRestarts",
+    "MainPID",
+    "ExecMainStatus",
+    "ActiveEnterTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
+)
+# Not storage, or somebody else's: df --local leaves out much the same.
+REAL_FILE_SYSTEMS = frozenset(
+    ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "vfat", "nfs",
+     "nfs4", "cifs", "ceph", "glusterfs", "fuse.glusterfs", "ocfs2", "gfs2", "bcachefs")
+)  # fmt: skip
+UNIT_BOUND = 8.0
+DISK_BOUND = 5.0
+QUICK_BOUND = 5.0
+
+
+def answer_host(spec: dict[str, Any]) -> dict[str, Any]:
+    """Ask all that ``spec`` names and return the answers as JSON-serialisable data.
+
+    ``spec`` has ``units`` (names) and ``probes`` (name, bound, source text, function's name).
+    """
+    started = time.time()
+    questions: dict[str, tuple[float, Callable[[], Any]]] = {
+        "units": (UNIT_BOUND, lambda: units(spec["units"])),
+        "failed units": (UNIT_BOUND, failed_units),
+        "listening": (QUICK_BOUND, listening),
+        "memory": (QUICK_BOUND, memory),
+    }
+    for mount in mounts(Path("/proc/self/mounts").read_text(errors="replace")):
+        questions["disk " + mount] = (DISK_BOUND, partial(disk, mount))
+    for name, bound, source, function in spec["probes"]:
+        questions["probe " + name] = (bound, loaded(name, source, function))
+    answers = ask_all(questions)
+    return {
+        "hostname": socket.gethostname(),
+        "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "uptime": float(Path("/proc/uptime").read_text().split()[0]),
+        "load": os.getloadavg()[0],
+        "processors": os.cpu_count() or 1,
+        "monotonic": time.monotonic(),
+        "answers": answers,
+        "started": started,
+        "finished": time.time(),
+    }
+
+
+def ask_all(questions: dict[str, tuple[float, Callable[[], Any]]]) -> dict[str, Any]:
+    """Ask every question on a thread of its own; return ``{name: {value|error|late, seconds}}``.
+
+    A question that hangs is left behind: its thread ends with the process.
+    """
+    answers: dict[str, Any] = {}
+
+    def ask(name: str, question: Callable[[], Any]) -> None:
+        begun = time.monotonic()
+        try:
+            answer = {"value": question()}
+        except Exception as error:  # whatever it is, the others go on
+            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        answer["seconds"] = time.monotonic() - begun
+        answers[name] = answer
+
+    begun = time.monotonic()
+    threads = []
+    for name, (bound, question) in questions.items():
+        thread = threading.Thread(target=ask, args=(name, question), daemon=True)
+        thread.start()
+        threads.append((name, bound, thread))
+    for name, bound, thread in threads:
+        thread.join(max(0.0, begun + bound - time.monotonic()))
+
+        answers.setdefault(name, {"late": bound, "seconds": time.monotonic() - begun})
+    return dict(answers)
+
+
+def loaded(name: str, source: str, function: str) -> Callable[[], Any]:
+    """Return the function of a shipped source text, in a namespace of its own."""
+    namespace: dict[str, Any] = {"__name__": name}
+
+    def call() -> Any:  # noqa: ANN401 - a probe returns what it likes
+        exec(compile(source, name, "exec"), namespace)  # noqa: S102 - Backstay's own text
+        return namespace[function]()
+
+    return call
+
+
+def run(command: Sequence[str], bound: float) -> str:
+    """Return a program's output; raises OSError with its error text, or TimeoutExpired."""
+    done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=bound,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise OSError(done.stderr.decode(errors="replace").strip()[-300:] or "failed")
+    return done.stdout.decode(errors="replace")
+
+
+def units(names: Sequence[str]) -> dict[str, Any]:
+    """Return ``systemctl show``'s text for the units, in their order, and processes' states.
+
+    ``states`` has for each main process its own state letter and those of its descendants, as
+    ``ps`` shows them (T is stopped by a signal, D waits for a disk):
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
+    if not names:
+        return {"show": "", "states": {}}
+    properties = ",".join(UNIT_PROPERTIES)
+    show = run(["systemctl", "show", "--no-pager", "--property=" + properties, *names], UNIT_BOUND)
+    pids = [int(line[8:]) for line in show.splitlines() if line.startswith("MainPID=")]
+    states = family_states([pid for pid in pids if pid])
+    if any(state.startswith("D") for state in states.values()):
+        time.sleep(
+            0.3
+        )  # every process waits for the disk at times: only what stays is worth a word
+        again = family_states([pid for pid in pids if pid])
+        states = {
+            pid: state if again.get(pid, "").startswith("D") else again.get(pid, state)
+            for pid, state in states.items()
+        }
+    return {"show": show, "states": {str(pid): state for pid, state in states.items()}}
+
+
+def family_states(pids: Sequence[int]) -> dict[int, str]:
+    """Return for each living pid its state letter followed by those of its descendants."""
+    state: dict[int, str] = {}
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text(errors="replace")
+            except OSError:
+                continue  # it has ended meanwhile
+            rest = text[text.rindex(")") + 2 :].split()
+            state[int(entry.name)] = rest[0]
+            children.setdefault(int(rest[1]), []).append(int(entry.name))
+    found = {}
+    for pid in pids:
+        family, waiting = "", [pid] if pid in state else []
+        while waiting:
+            member = waiting.pop()
+            family += state[member]
+            waiting.extend(children.get(member, ()))
+        found[pid] = family
+    return found
+
+
+def failed_units() -> str:
+    """Return ``systemctl list-units --failed`` as it is printed, without its legend."""
+    command = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"]
+    return run([*command, "--full"], UNIT_BOUND)
+
+
+def listening() -> list[int]:
+    """Return the TCP ports on which anything listens (state 0A in /proc/net/tcp)."""
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = Path("/proc/net/" + name).read_text().splitlines()[1:]
+        except OSError:
+            continue  # a host without IPv6
+        fields = (line.split() for line in lines)
+        ports |= {int(field[1].rpartition(":")[2], 16) for field in fields if field[3] == "0A"}
+    return sorted(ports)
+
+
+def memory() -> dict[str, int]:
+    """Return ``MemTotal`` and ``MemAvailable`` in bytes."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return {"total": sizes["MemTotal"], "available": sizes["MemAvailable"]}
+
+
+def mounts(text: str) -> list[str]:
+    """Return the mount points of real file systems, each device once, from /proc/self/mounts."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        device, mount, kind, options = line.split()[:4]
+        real = kind in REAL_FILE_SYSTEMS and not mount.startswith(("/proc", "/sys", "/dev/"))
+        volatile = kind == "tmpfs" and mount in ("/run", "/tmp")  # noqa: S108 - full ones hurt
+        root = mount == "/" and kind != "rootfs"
+        read_only = "ro" in options.split(",")
+        if root or (not read_only and (real or volatile)):
+            key = mount if volatile or root else device
+            found.setdefault(key, mount.replace("\\040", " "))
+    return sorted(set(found.values()))
+
+
+def disk(mount: str) -> dict[str, int]:
+    """Return the sizes (bytes) and inodes of a file system, as ``df`` counts them."""
+    sizes = os.statvfs(mount)
+    return {
+        "size": sizes.f_blocks * sizes.f_frsize,
+        "used": (sizes.f_blocks - sizes.f_bfree) * sizes.f_frsize,
+        "available": sizes.f_bavail * sizes.f_frsize,
+        "inodes": sizes.f_files,
+        "inodes_free": sizes.f_favail,
+    }
+
+
+def main(spec: dict[str, Any], source: str) -> None:
+    """Print the answers as JSON, as root: by ``sudo`` where the login is another user.
+
+    ``source`` is the whole program, for sudo's python3.
+    """
+    if os.geteuid() != 0 and "BACKSTAY_AS_USER" not in os.environ:
+        environment = dict(os.environ, BACKSTAY_AS_USER="1")
+        sudo = ["sudo", "-n", "--preserve-env=BACKSTAY_AS_USER", "python3", "-I", "-"]
+        done = subprocess.run(sudo, input=source.encode(), env=environment, check=False)
+        sys.exit(done.returncode)
+    sys.stdout.write(json.dumps(answer_host(spec)))
+    sys.stdout.flush()
+    os._exit(0)  # threads whose question hangs must not hold the process
