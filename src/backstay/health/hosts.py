@@ -71,10 +71,12 @@ def judge_probe(
     if asked is None or (asked.trouble and not asked.late):
         trouble = asked.trouble if asked else "it was not asked"
         remedy = on(target, "python3 --version")
-        return [_finding(target, service, probe.name, Severity.UNKNOWN, trouble, remedy)]
+        return [_finding(target, probe.name, Severity.UNKNOWN, trouble, remedy, service=service)]
     if asked.late:
         remedy = on(target, "systemctl --no-pager status")
-        return [_finding(target, service, probe.name, Severity.FAILED, asked.trouble, remedy)]
+        return [
+            _finding(target, probe.name, Severity.FAILED, asked.trouble, remedy, service=service)
+        ]
     return [
         Finding(
             host=target.name,
@@ -107,9 +109,7 @@ def _judge_space(system: FileSystem, target: SshTarget, limits: Limits) -> Findi
     severity = limits.disk_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {size(system.available)} free of {size(system.size)}"
     find = f"du -xh --max-depth=2 {system.mount} | sort -h | tail -n 20"
-    return _finding(
-        target, HOST, f"disk {system.mount}", severity, evidence, on(target, find)
-    )
+    return _finding(target, f"disk {system.mount}", severity, evidence, on(target, find))
 
 
 def _judge_inodes(system: FileSystem, target: SshTarget, limits: Limits) -> Finding:
@@ -117,9 +117,7 @@ def _judge_inodes(system: FileSystem, target: SshTarget, limits: Limits) -> Find
     severity = limits.inode_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {system.inodes_free} free of {system.inodes}"
     find = f"du -x --inodes --max-depth=3 {system.mount} | sort -n | tail -n 20"
-    return _finding(
-        target, HOST, f"inodes {system.mount}", severity, evidence, on(target, find)
-    )
+    return _finding(target, f"inodes {system.mount}", severity, evidence, on(target, find))
 
 
 def _judge_memory(observed: HostObservation, target: SshTarget, limits: Limits) -> list[Finding]:
@@ -130,7 +128,7 @@ def _judge_memory(observed: HostObservation, target: SshTarget, limits: Limits) 
     severity = limits.memory_available_percent.severity(percent)
     evidence = f"{percent:.0f} % available, {size(available)} of {size(total)}"
     find = on(target, "ps -eo rss,pid,comm --sort=-rss | head -n 15")
-    return [_finding(target, HOST, "memory", severity, evidence, find)]
+    return [_finding(target, "memory", severity, evidence, find)]
 
 
 def judge_clock(observed: HostObservation, target: SshTarget, limits: Limits) -> Finding:
@@ -143,7 +141,7 @@ def judge_clock(observed: HostObservation, target: SshTarget, limits: Limits) ->
         direction = "ahead of" if observed.offset > 0 else "behind"
         evidence = f"{duration_exact(sure)} {direction} this machine's"
     return _finding(
-        target, HOST, "clock", severity, evidence, on(target, "timedatectl timesync-status")
+        target, "clock", severity, evidence, on(target, "timedatectl timesync-status")
     )
 
 
@@ -158,13 +156,14 @@ def _judge_failed_units(
     """Report failed units that nothing requires; the required ones have their own finding."""
     if observed.failed_units is None:
         return []
-    others = [name for name in observed.failed_units if name.removesuffix(".service") not in required]
+    others = [
+        name for name in observed.failed_units if name.removesuffix(".service") not in required
+    ]
     if not others:
-        return [_finding(target, HOST, "failed units", Severity.OK, "no others")]
+        return [_finding(target, "failed units", Severity.OK, "no others")]
     return [
         _finding(
             target,
-            HOST,
             f"failed unit {name}",
             Severity.WARNING,
             "failed; no service of this host's roles needs it",
@@ -179,7 +178,6 @@ def _judge_troubles(observed: HostObservation, target: SshTarget) -> list[Findin
     return [
         _finding(
             target,
-            HOST,
             subject,
             Severity.UNKNOWN,
             trouble,
@@ -207,9 +205,14 @@ def _answers(observed: HostObservation, target: SshTarget) -> Finding:
 
 
 def _finding(
-    target: SshTarget, service: str, subject: str, severity: Severity, evidence: str,
+    target: SshTarget,
+    subject: str,
+    severity: Severity,
+    evidence: str,
     remedy: str = "",
-) -> Finding:  # fmt: skip
+    *,
+    service: str = HOST,
+) -> Finding:
     return Finding(
         host=target.name,
         service=service,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from backstay.health import hostside
 from backstay.health.shipping import source_of
@@ -13,17 +14,31 @@ def assemble(units: Sequence[Unit], probes: Iterable[HostProbe]) -> str:
 
     ``probes`` must have different names. What it prints is read by ``observation.parse``.
     """
-    names = [unit_name for unit in units for unit_name in (unit.name, unit.socket) if unit_name]
     spec = {
-        "units": list(dict.fromkeys(names)),
+        "units": unit_names(units),
         "probes": [
-            (probe.name, probe.bound, source_of(probe.ask), probe.ask.__name__) for probe in probes
+            (probe.name, probe.bound, _shipped(probe), probe.ask.__name__) for probe in probes
         ],
     }
-    program = f"{source_of(hostside.main)}\nSPEC = {json.dumps(json.dumps(spec))}\n"
+    program = f"{_common()}\nSPEC = {json.dumps(json.dumps(spec))}\n"
     # The program holds its own text, so that another user's login can hand it on to sudo.
-    return f"{program}main(json.loads(SPEC), {_again(program)})\n"
+    return f"{program}main(json.loads(SPEC), {program + HANDED_ON!r})\n"
 
 
-def _again(program: str) -> str:
-    return repr(program + "main(json.loads(SPEC), '')\n")
+HANDED_ON = "main(json.loads(SPEC), '')\n"
+
+
+def unit_names(units: Sequence[Unit]) -> list[str]:
+    """Return the names that systemd is asked for, in order: units, and sockets that start them."""
+    names = [name for unit in units for name in (unit.name, unit.socket) if name]
+    return list(dict.fromkeys(names))
+
+
+@cache
+def _common() -> str:
+    return source_of(hostside.main)
+
+
+@cache
+def _shipped(probe: HostProbe) -> str:
+    return source_of(probe.ask)

@@ -163,7 +163,9 @@ def _ports(unit: Unit, state: UnitState, listening: frozenset[int] | None) -> li
 def _boot(state: UnitState, socket: UnitState | None) -> list[_Trouble]:
     if state.boot in _STARTS_AT_BOOT or (socket and socket.boot in _STARTS_AT_BOOT - {""}):
         return []
-    evidence = _NOT_AT_BOOT.get(state.boot, f"will perhaps not start at the next boot ({state.boot})")
+    evidence = _NOT_AT_BOOT.get(
+        state.boot, f"will perhaps not start at the next boot ({state.boot})"
+    )
     return [_Trouble(Severity.WARNING, f"runs, but {evidence}", f"systemctl enable {state.name}")]
 
 

@@ -7,10 +7,12 @@ what they are given; functions that *judge* are pure.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.finding import Severity
 from backstay.inventory.words import Flavour, Role
+from backstay.transports.reply import Reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,19 +27,25 @@ class Api(Protocol):
     """The APIs of one cloud, authenticated. Calls block (they run on threads) and are bounded.
 
     Each raises ApiUnreachable, ApiRefused or ApiFailed. ``service_type`` is a catalogue type
-    (``image``, ``compute``); ``path`` begins with ``/`` and may carry a query.
+    (``image``, ``compute``); ``path`` begins with ``/``, or is empty, and may carry a query.
     """
+
+    @property
+    def auth_url(self) -> str:
+        """Return the URL at which tokens are asked for."""
+
+    @property
+    def ca(self) -> Path | None:
+        """Return the file of certificates that servers are checked against, None the system's."""
 
     def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON is whatever the API sends
         """Return the decoded JSON of ``GET path`` at the catalogue's endpoint.
 
-        ``service_type`` is a catalogue type (``image``, ``compute``); ``path`` begins with ``/``
-        and is appended to the endpoint as the catalogue gives it (``/v2/images``).
-        Raises ApiUnreachable, ApiRefused or ApiFailed.
+        ``path`` is appended to the endpoint as the catalogue gives it (``/v2/images``).
         """
 
     def head(self, service_type: str, path: str) -> Mapping[str, str]:
-        """Return the response headers (lower-case names) of ``HEAD path``. Raises as ``get``."""
+        """Return the response headers (lower-case names) of ``HEAD path``."""
 
     def authenticate(self) -> Mapping[str, Any]:
         """Return a fresh token's data (``user``, ``project``, ``expires_at``), never the token."""
@@ -45,23 +53,17 @@ class Api(Protocol):
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints in the cloud's region."""
 
-    def post(self, service_type: str, path: str, body: Any) -> Any:  # noqa: ANN401 - as get
-        """Send ``body`` as JSON by POST and return the decoded answer, None where it is empty."""
+    def post(self, service_type: str, path: str, json: object) -> Any:  # noqa: ANN401 - as get
+        """Send ``json`` by POST and return the decoded answer, None where it is empty."""
 
-    def put(
-        self,
-        service_type: str,
-        path: str,
-        content: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Send ``content`` as it is by PUT (``application/octet-stream`` if not said)."""
-
-    def read(self, service_type: str, path: str) -> bytes:
-        """Return the body of ``GET path`` as it is."""
+    def put(self, service_type: str, path: str, data: bytes, content_type: str) -> Reply:
+        """Send raw bytes by PUT."""
 
     def delete(self, service_type: str, path: str) -> None:
         """Delete by DELETE; what is already gone (404) is deleted."""
+
+    def request(self, method: str, service_type: str, path: str) -> Reply:
+        """Send one request without a body and return the whole answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

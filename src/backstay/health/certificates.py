@@ -1,0 +1,74 @@
+"""Certificates of the TLS endpoints: read them, and judge until when they are valid."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from backstay.errors import BackstayError
+from backstay.finding import Finding, Severity
+from backstay.health.threads import on_thread
+from backstay.inventory.limits import Limits
+from backstay.transports.certificate import Certificate, presented
+
+Place = tuple[str, int]
+
+
+def places(urls: Iterable[str]) -> list[Place]:
+    """Return host and port of each URL that is https, each once. Pure."""
+    parts = (urlsplit(url) for url in urls)
+    return sorted({(p.hostname or "", p.port or 443) for p in parts if p.scheme == "https"})
+
+
+async def check(
+    urls: Iterable[str], hosts: Mapping[str, str], limits: Limits, *, bound: float, ca: Path | None
+) -> list[Finding]:
+    """Return one finding for each TLS place of ``urls``; none for plain http.
+
+    ``hosts`` has the name of the host at an address.
+    """
+    asked = places(urls)
+    answers = await asyncio.gather(*(_ask(place, bound, ca) for place in asked))
+    now = datetime.now(UTC)
+    return [
+        judge(place, answer, hosts.get(place[0]), now=now, limits=limits)
+        for place, answer in zip(asked, answers, strict=True)
+    ]
+
+
+async def _ask(place: Place, bound: float, ca: Path | None) -> Certificate | str:
+    try:
+        return await on_thread(partial(presented, *place, bound=bound / 2, ca=ca), bound)
+    except TimeoutError:
+        return f"no answer within {bound:g} s"
+    except BackstayError as error:
+        return error.came_back
+
+
+def judge(
+    place: Place, answer: Certificate | str, host: str | None, *, now: datetime, limits: Limits
+) -> Finding:
+    """Judge one certificate, or the reason why there is none. Pure."""
+    address = f"{place[0]}:{place[1]}"
+    remedy = f"look at it: openssl s_client -connect {address} </dev/null | openssl x509 -text"
+    if isinstance(answer, str):
+        severity, evidence = Severity.UNKNOWN, f"cannot be read: {answer}"
+    else:
+        days = (answer.expires - now).total_seconds() / 86400
+        severity = limits.certificate_days.severity(days)
+        when = f"{answer.expires:%Y-%m-%d %H:%M} UTC"
+        evidence = f"expired on {when}" if days < 0 else f"valid until {when}, {days:.0f} days"
+        if severity is not Severity.OK:
+            remedy = f"renew the certificate of {address}"
+        if answer.distrust and severity is not Severity.FAILED:
+            severity, evidence = Severity.FAILED, f"not trusted: {answer.distrust}; {evidence}"
+    return Finding(
+        host=host,
+        service="TLS",
+        subject=f"certificate {address}",
+        severity=severity,
+        evidence=evidence,
+        remedy="" if severity is Severity.OK else remedy,
+    )

@@ -1,0 +1,208 @@
+"""The whole check: observe hosts and APIs at the same time, then judge."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from backstay.errors import BackstayError, HostError
+from backstay.finding import Finding, Severity
+from backstay.health import certificates
+from backstay.health.agents import Member, judge_agents
+from backstay.health.answers import judge_answers, served_by
+from backstay.health.apis import ApiObservation, observe
+from backstay.health.hosts import Probes, Required, judge_host, unreachable
+from backstay.health.hostscript import assemble, unit_names
+from backstay.health.observation import HostObservation, parse
+from backstay.inventory.cloud import Cloud, Host
+from backstay.services.declaration import Api, Service
+from backstay.services.registry import all_services
+from backstay.transports.target import Answer, SshTarget
+
+
+class Shell(Protocol):
+    """What runs a script on a host (``transports.ssh.HostShell``)."""
+
+    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+        """Run ``script`` by the host's python3 and return what it prints. Raises HostError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Questions:
+    """What one host is asked."""
+
+    host: Host
+    target: SshTarget
+    units: tuple[Required, ...]
+    probes: tuple[Probes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looked:
+    """What was observed of the whole cloud: hosts by name, and the APIs."""
+
+    questions: Sequence[_Questions]
+    hosts: Mapping[str, HostObservation | HostError] = field(default_factory=dict)
+    apis: ApiObservation = field(default_factory=ApiObservation)
+
+
+async def run(
+    cloud: Cloud,
+    *,
+    hosts: Iterable[str] | None = None,
+    shell: Shell,
+    api: Api | BackstayError | None,
+    services: Sequence[Service] | None = None,
+) -> list[Finding]:
+    """Check the cloud, or only ``hosts`` (names) and the APIs that they serve.
+
+    ``api`` is the APIs, or the error that kept them from being set up, or None where only hosts
+    are to be asked. Nothing that fails outside stops the rest: it becomes a finding.
+    """
+    declared = [s for s in services or all_services() if cloud.has_service(s.name)]
+    chosen = set(cloud.hosts if hosts is None else hosts)
+    questions = [
+        _questions(cloud, host, declared) for name, host in cloud.hosts.items() if name in chosen
+    ]
+    present = _in_this_cloud(cloud, declared)
+    observed, apis = await asyncio.gather(
+        asyncio.gather(*(_observe(asked, shell, cloud) for asked in questions)),
+        _observe_apis(api, present, cloud),
+    )
+    names = [asked.host.name for asked in questions]
+    looked = _Looked(questions=questions, hosts=dict(zip(names, observed, strict=True)), apis=apis)
+    findings = [
+        *_judge_hosts(looked, cloud),
+        *_judge_apis(looked, cloud, present, None if hosts is None else chosen),
+    ]
+    if isinstance(api, BackstayError):
+        findings.append(_no_api(api))
+    return findings + await _certificates(api, looked, cloud, chosen)
+
+
+def _in_this_cloud(cloud: Cloud, services: Iterable[Service]) -> list[Service]:
+    """Leave out services none of whose roles any host has: a cloud without swift, say."""
+    roles = {role for host in cloud.hosts.values() for role in host.roles}
+    return [s for s in services if not s.units or roles & {unit.role for unit in s.units}]
+
+
+def _questions(cloud: Cloud, host: Host, services: Iterable[Service]) -> _Questions:
+    mine = [service for service in services if cloud.has_service(service.name, host)]
+    return _Questions(
+        host=host,
+        target=cloud.ssh_target(host),
+        units=tuple(
+            (service.name, unit)
+            for service in mine
+            for unit in service.units
+            if unit.role in host.roles and unit.flavour is cloud.flavour
+        ),
+        probes=tuple(
+            (service.name, probe)
+            for service in mine
+            for probe in service.host_probes
+            if set(probe.roles) & set(host.roles)
+        ),
+    )
+
+
+async def _observe(asked: _Questions, shell: Shell, cloud: Cloud) -> HostObservation | HostError:
+    units = [unit for _, unit in asked.units]
+    script = assemble(units, [probe for _, probe in asked.probes])
+    try:
+        answer = await shell.answer(asked.target, script, bound=cloud.bounds.host_seconds)
+        return parse(
+            answer.stdout,
+            unit_names(units),
+            host=asked.host.name,
+            sent_at=answer.sent_at,
+            received_at=answer.received_at,
+        )
+    except HostError as error:
+        return error
+
+
+async def _observe_apis(
+    api: Api | BackstayError | None, services: Sequence[Service], cloud: Cloud
+) -> ApiObservation:
+    if api is None or isinstance(api, BackstayError):
+        return ApiObservation()
+    return await observe(api, services, bound=cloud.bounds.api_seconds)
+
+
+def _judge_hosts(looked: _Looked, cloud: Cloud) -> list[Finding]:
+    findings: list[Finding] = []
+    for asked in looked.questions:
+        observed = looked.hosts[asked.host.name]
+        if isinstance(observed, HostError):
+            bmc = asked.host.bmc.url if asked.host.bmc else None
+            findings.append(unreachable(observed, asked.target, asked.units, bmc_url=bmc))
+        else:
+            findings += judge_host(
+                observed,
+                asked.target,
+                units=asked.units,
+                probes=asked.probes,
+                limits=cloud.limits,
+            )
+    return findings
+
+
+def _judge_apis(
+    looked: _Looked, cloud: Cloud, services: Sequence[Service], only: set[str] | None
+) -> list[Finding]:
+    """Judge answers and agents; with ``only``, those that these hosts serve or run."""
+    targets = [cloud.ssh_target(host) for host in cloud.hosts.values()]
+    served = served_by(services, looked.apis.endpoints, targets)
+    by_name = {service.name: service for service in services}
+    findings = judge_answers(looked.apis, services, served, cloud.limits)
+    for report in looked.apis.reports:
+        keeper = looked.hosts.get(served[report.service].name) if report.service in served else None
+        offset = keeper.offset if isinstance(keeper, HostObservation) else 0.0
+        members = _members(looked, cloud, by_name[report.service])
+        findings += judge_agents(report, members, offset=offset, limits=cloud.limits)
+    if only is None:
+        return findings
+    return [finding for finding in findings if _concerns(finding, only, served)]
+
+
+def _concerns(finding: Finding, only: set[str], served: Mapping[str, SshTarget]) -> bool:
+    """Say whether a finding is about one of the hosts; without a token it is about all."""
+    no_token = not served and finding.severity is not Severity.OK
+    return finding.host in only or no_token
+
+
+def _members(looked: _Looked, cloud: Cloud, service: Service) -> list[Member]:
+    """Return every host as agents name it, with the units of one service."""
+    members = []
+    for host in cloud.hosts.values():
+        observed = looked.hosts.get(host.name)
+        names = {host.name, host.address}
+        if isinstance(observed, HostObservation):
+            names |= {observed.hostname, observed.hostname.partition(".")[0]}
+        units = tuple(unit for _, unit in _questions(cloud, host, [service]).units)
+        members.append(Member(target=cloud.ssh_target(host), names=frozenset(names), units=units))
+    return members
+
+
+async def _certificates(
+    api: Api | BackstayError | None, looked: _Looked, cloud: Cloud, chosen: set[str]
+) -> list[Finding]:
+    if api is None or isinstance(api, BackstayError):
+        return []
+    urls = [*(endpoint.url for endpoint in looked.apis.endpoints), api.auth_url]
+    hosts = {host.address: host.name for host in cloud.hosts.values()}
+    bound = cloud.bounds.connect_seconds
+    found = await certificates.check(urls, hosts, cloud.limits, bound=bound, ca=api.ca)
+    return [finding for finding in found if finding.host is None or finding.host in chosen]
+
+
+def _no_api(error: BackstayError) -> Finding:
+    return Finding(
+        host=None,
+        service="APIs",
+        subject="credentials",
+        severity=Severity.UNKNOWN,
+        evidence=f"{error.attempted}: {error.came_back}; so no API was asked",
+        remedy=error.remedy,
+    )
