@@ -8,7 +8,8 @@ from backstay.finding import Finding, Severity
 from backstay.health.apis import Answered, ApiObservation
 from backstay.health.remedy import on
 from backstay.inventory.limits import Limits
-from backstay.services.declaration import Endpoint, Service, Unit
+from backstay.services.declaration import Service, Unit
+from backstay.transports.reply import Endpoint
 from backstay.transports.target import SshTarget
 
 Served = Mapping[str, SshTarget]

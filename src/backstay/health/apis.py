@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from backstay.errors import ApiError, ApiFailed, ApiUnreachable, BackstayError
 from backstay.health.threads import on_thread
-from backstay.services.declaration import Agent, Api, ApiProbe, Endpoint, Service, Verdict
+from backstay.services.declaration import Agent, Api, ApiProbe, Service, Verdict
+from backstay.transports.reply import Endpoint
 
 T = TypeVar("T")
 

@@ -140,9 +140,7 @@ def judge_clock(observed: HostObservation, target: SshTarget, limits: Limits) ->
     else:
         direction = "ahead of" if observed.offset > 0 else "behind"
         evidence = f"{duration_exact(sure)} {direction} this machine's"
-    return _finding(
-        target, "clock", severity, evidence, on(target, "timedatectl timesync-status")
-    )
+    return _finding(target, "clock", severity, evidence, on(target, "timedatectl timesync-status"))
 
 
 def duration_exact(seconds: float) -> str:

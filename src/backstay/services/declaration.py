@@ -12,15 +12,7 @@ from typing import Any, Protocol
 
 from backstay.finding import Severity
 from backstay.inventory.words import Flavour, Role
-from backstay.transports.reply import Reply
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where the catalogue says that an API is reached, on the interface that the cloud uses."""
-
-    service_type: str
-    url: str
+from backstay.transports.reply import Endpoint
 
 
 class Api(Protocol):
@@ -53,17 +45,23 @@ class Api(Protocol):
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints in the cloud's region."""
 
-    def post(self, service_type: str, path: str, json: object) -> Any:  # noqa: ANN401 - as get
-        """Send ``json`` by POST and return the decoded answer, None where it is empty."""
+    def post(self, service_type: str, path: str, body: Any) -> Any:  # noqa: ANN401 - as get
+        """Send ``body`` as JSON by POST and return the decoded answer, None where it is empty."""
 
-    def put(self, service_type: str, path: str, data: bytes, content_type: str) -> Reply:
-        """Send raw bytes by PUT."""
+    def put(
+        self,
+        service_type: str,
+        path: str,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send ``content`` as it is by PUT (``application/octet-stream`` if not said)."""
+
+    def read(self, service_type: str, path: str) -> bytes:
+        """Return the body of ``GET path`` as it is."""
 
     def delete(self, service_type: str, path: str) -> None:
         """Delete by DELETE; what is already gone (404) is deleted."""
-
-    def request(self, method: str, service_type: str, path: str) -> Reply:
-        """Send one request without a body and return the whole answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
