@@ -11,6 +11,7 @@ from backstay.health import certificates
 from backstay.health.agents import Member, judge_agents
 from backstay.health.answers import judge_answers, served_by
 from backstay.health.apis import ApiObservation, observe
+from backstay.health.deep.run import run as make_and_delete
 from backstay.health.hosts import Probes, Required, judge_host, unreachable
 from backstay.health.hostscript import assemble, unit_names
 from backstay.health.observation import HostObservation, parse
@@ -53,11 +54,13 @@ async def run(
     shell: Shell,
     api: Api | BackstayError | None,
     services: Sequence[Service] | None = None,
+    deep: bool = False,
 ) -> list[Finding]:
     """Check the cloud, or only ``hosts`` (names) and the APIs that they serve.
 
     ``api`` is the APIs, or the error that kept them from being set up, or None where only hosts
-    are to be asked. Nothing that fails outside stops the rest: it becomes a finding.
+    are to be asked. ``deep`` also makes real things and deletes them, where there is a token.
+    Nothing that fails outside stops the rest: it becomes a finding.
     """
     declared = [s for s in services or all_services() if cloud.has_service(s.name)]
     chosen = set(cloud.hosts if hosts is None else hosts)
@@ -77,6 +80,8 @@ async def run(
     ]
     if isinstance(api, BackstayError):
         findings.append(_no_api(api))
+    if deep and api is not None and not isinstance(api, BackstayError) and not apis.not_asked:
+        findings += await make_and_delete(api, {service.name for service in present})
     return findings + await _certificates(api, looked, cloud, chosen)
 
 
