@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from backstay.errors import BackstayError, HostKeyRefused, LoginRefused
+from backstay.errors import BackstayError, HostUnreachable
 from backstay.finding import Finding, Severity
 from backstay.health.observation import FileSystem, HostObservation
 from backstay.health.remedy import filled, on
@@ -50,14 +50,14 @@ def unreachable(
     names = ", ".join(unit.name for _, unit in units)
     unknown = f"; so nothing is known of {names}" if names else ""
     remedy = error.remedy
-    refused = isinstance(error, HostKeyRefused | LoginRefused)
-    if bmc_url is not None and not refused:
+    gone = isinstance(error, HostUnreachable)  # anything else is a host that is there
+    if bmc_url is not None and gone:
         remedy = f"{remedy} (its BMC: {bmc_url})"
     return Finding(
         host=target.name,
         service=HOST,
         subject="host",
-        severity=Severity.UNKNOWN if refused else Severity.FAILED,
+        severity=Severity.FAILED if gone else Severity.UNKNOWN,
         evidence=f"{error.attempted}: {error.came_back}{unknown}",
         remedy=remedy,
     )

@@ -205,7 +205,9 @@ def mounts(text: str) -> list[str]:
     found: dict[str, str] = {}
     for line in text.splitlines():
         device, mount, kind, options = line.split()[:4]
-        real = kind in REAL_FILE_SYSTEMS and not mount.startswith(("/proc", "/sys", "/dev/"))
+        real = kind in REAL_FILE_SYSTEMS and not mount.startswith(
+            ("/proc", "/sys", "/dev/", "/run/")
+        )
         volatile = kind == "tmpfs" and mount in ("/run", "/tmp")  # noqa: S108 - full ones hurt
         root = mount == "/" and kind != "rootfs"
         read_only = "ro" in options.split(",")
@@ -230,12 +232,16 @@ def disk(mount: str) -> dict[str, int]:
 def main(spec: dict[str, Any], source: str) -> None:
     """Print the answers as JSON, as root: by ``sudo`` where the login is another user.
 
-    ``source`` is the whole program, for sudo's python3.
+    ``source`` is the whole program for sudo's python3, empty where it is that already.
     """
-    if os.geteuid() != 0 and "BACKSTAY_AS_USER" not in os.environ:
-        environment = dict(os.environ, BACKSTAY_AS_USER="1")
-        sudo = ["sudo", "-n", "--preserve-env=BACKSTAY_AS_USER", "python3", "-I", "-"]
-        done = subprocess.run(sudo, input=source.encode(), env=environment, check=False)
+    if os.geteuid() != 0:
+        if not source:
+            sys.exit("sudo does not make this user root")
+        try:
+            sudo = ["sudo", "-n", "python3", "-I", "-"]
+            done = subprocess.run(sudo, input=source.encode(), check=False)
+        except OSError as error:
+            sys.exit(f"not root, and sudo cannot be used: {error}")
         sys.exit(done.returncode)
     sys.stdout.write(json.dumps(answer_host(spec)))
     sys.stdout.flush()

@@ -191,5 +191,9 @@ def _asked(answer: Mapping[str, Any]) -> Asked:
 
 
 def _failed(text: str) -> tuple[str, ...]:
-    """Return the names of ``systemctl list-units --failed --plain --no-legend``."""
-    return tuple(line.split()[0] for line in text.splitlines() if line.strip())
+    """Return the names of ``systemctl list-units --failed --plain --no-legend``.
+
+    Masked ones are left out: somebody has decided that they are not to run.
+    """
+    fields = (line.split() for line in text.splitlines() if line.strip())
+    return tuple(field[0] for field in fields if field[1:2] != ["masked"])

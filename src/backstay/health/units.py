@@ -112,7 +112,8 @@ def _down(state: UnitState) -> _Trouble:
         return _Trouble(Severity.FAILED, evidence, journal)
     if state.active == "failed":
         return _Trouble(Severity.FAILED, _condition(state), f"systemctl restart {name}; {journal}")
-    return _Trouble(Severity.FAILED, _condition(state), f"systemctl start {name}")
+    start = "enable --now" if state.boot == "disabled" else "start"
+    return _Trouble(Severity.FAILED, _condition(state), f"systemctl {start} {name}")
 
 
 def _process(state: UnitState) -> list[_Trouble]:
@@ -171,12 +172,12 @@ def _boot(state: UnitState, socket: UnitState | None) -> list[_Trouble]:
 
 def _condition(state: UnitState) -> str:
     """Say in which way and since when a unit is not running."""
-    words = {"inactive": "stopped", "failed": "failed", "deactivating": "stopping"}
+    words = {"inactive": "not running", "failed": "failed", "deactivating": "stopping"}
     why = ""
     if state.result not in {"success", ""}:
         status = f" {state.exit_status}" if state.exit_status else ""
         why = f" ({state.result}{status})"
-    since = f" {ago(state.since)}" if state.since is not None else ""
+    since = f", stopped {ago(state.since)}" if state.since is not None else ""
     return f"{words.get(state.active, state.active)}{why}{since}"
 
 

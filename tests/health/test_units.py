@@ -1,0 +1,107 @@
+"""Stories of units: what systemd says, and what the operator must read."""
+
+import pytest
+
+from backstay.finding import Severity
+from backstay.health.observation import HostObservation, UnitState
+from backstay.health.units import judge_unit
+from backstay.inventory.words import Role
+from backstay.services.declaration import Unit
+from backstay.transports.target import SshTarget
+
+NOVA = Unit(name="nova-api", role=Role.CONTROLLER, purpose="nothing starts", ports=(8774,))
+LIBVIRT = Unit(name="virtlogd", role=Role.COMPUTE, purpose="no console", socket="virtlogd.socket")
+ROOT = SshTarget(name="controller", address="10.0.0.11", user="root")
+
+
+def state(name="nova-api", **changes) -> UnitState:
+    steady = {
+        "load": "loaded", "active": "active", "sub": "running", "boot": "enabled",
+        "result": "success", "restarts": 0, "main_pid": 7, "exit_status": 0, "since": 9000.0,
+        "processes": "SSS",
+    }  # fmt: skip
+    return UnitState(name=name, **{**steady, **changes})
+
+
+def judged(*states: UnitState, unit: Unit = NOVA, listening=(8774,), target=ROOT):
+    observed = HostObservation(
+        hostname="controller", boot_id="b", uptime=1e5, load=0.1, processors=2, offset=0.0,
+        uncertainty=0.1, seconds=0.2, units={s.name: s for s in states}, failed_units=(),
+        listening=frozenset(listening), memory=(4, 4), file_systems=(), probes={}, troubles={},
+    )  # fmt: skip
+    return judge_unit("nova", unit, observed, target)
+
+
+DEAD = {"active": "inactive", "sub": "dead", "main_pid": 0, "processes": ""}
+STORIES = [
+    ("steady", {}, "ok", "running for 2 h, port 8774", ""),
+    ("steady after restarts long ago", {"restarts": 9}, "ok", "restarted 9 times before", ""),
+    ("stopped", DEAD | {"since": 200.0}, "failed", "not running, stopped 3 min ago",
+     "systemctl start nova-api"),
+    ("never enabled", DEAD | {"boot": "disabled", "since": None}, "failed", "not running",
+     "systemctl enable --now nova-api"),
+    ("died", DEAD | {"active": "failed", "sub": "failed", "result": "exit-code",
+                     "exit_status": 1}, "failed", "failed (exit-code 1)", "systemctl restart"),
+    ("killed and masked until the boot",
+     DEAD | {"active": "failed", "load": "masked", "boot": "masked-runtime", "result": "signal"},
+     "failed", "and masked", "systemctl unmask --runtime nova-api && systemctl start nova-api"),
+    ("runs but masked", {"load": "masked", "boot": "masked"}, "warning", "masked", "unmask"),
+    ("not installed", DEAD | {"load": "not-found", "boot": ""}, "failed", "not installed", ""),
+    ("waits for its next restart",
+     {"active": "activating", "sub": "auto-restart", "restarts": 40, "main_pid": 0,
+      "processes": ""}, "failed", "restart loop: restarted 40 times", "journalctl -u nova-api"),
+    ("loop seen in its running moment", {"restarts": 12, "since": 4.0}, "failed",
+     "restart loop: restarted 12 times, the last time 4 s ago", "journalctl"),
+    ("restarted some minutes ago", {"restarts": 4, "since": 300.0}, "warning", "look again", ""),
+    ("one restart is no loop", {"restarts": 1, "since": 40.0}, "ok", "", ""),
+    ("starting", {"active": "activating", "sub": "start", "since": 5.0}, "warning",
+     "still starting for 5 s", ""),
+    ("stopped by a signal", {"processes": "TTT"}, "failed", "hung: 3 of 3 processes",
+     "systemctl kill -s CONT nova-api"),
+    ("all workers stopped", {"processes": "STT"}, "failed", "hung: 2 of 3", "CONT"),
+    ("one worker stopped", {"processes": "SST"}, "warning", "hung: 1 of 3", "CONT"),
+    ("waits for a disk", {"processes": "D"}, "warning", "waits for a disk", "dmesg"),
+    ("main process gone", {"processes": ""}, "failed", "main process 7 is gone", "restart"),
+    ("active without process", {"sub": "exited", "main_pid": 0, "processes": ""}, "failed",
+     "its process has ended", "restart"),
+    ("not at boot", {"boot": "disabled"}, "warning", "will not start at the next boot",
+     "systemctl enable nova-api"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity", "evidence", "remedy"),
+    [story[1:] for story in STORIES],
+    ids=[story[0] for story in STORIES],
+)
+def test_story(changes, severity, evidence, remedy):
+    finding = judged(state(**changes))
+    assert (finding.severity.value, finding.subject) == (severity, "unit nova-api")
+    assert evidence in finding.evidence
+    assert remedy in finding.remedy
+    assert bool(finding.remedy) == (severity != "ok")
+
+
+def test_failures_say_what_users_lose():
+    assert judged(state(**DEAD)).evidence.endswith(": nothing starts")
+
+
+def test_a_closed_port_is_a_failure_unless_the_unit_has_just_been_started():
+    closed = judged(state(), listening=())
+    assert closed.severity is Severity.FAILED
+    assert "nothing listens on port 8774" in closed.evidence
+    assert judged(state(since=3.0), listening=()).severity is Severity.WARNING
+
+
+def test_a_unit_that_its_socket_starts_may_rest():
+    resting = state("virtlogd", **(DEAD | {"boot": "indirect", "since": None}))
+    socket = state("virtlogd.socket", sub="listening", main_pid=0, processes="")
+    assert judged(resting, socket, unit=LIBVIRT).severity is Severity.OK
+    closed = state("virtlogd.socket", **DEAD)
+    assert judged(resting, closed, unit=LIBVIRT).severity is Severity.FAILED
+
+
+def test_another_user_s_remedy_uses_sudo_and_his_key(tmp_path):
+    target = SshTarget(name="c", address="10.0.0.11", user="ops", key=tmp_path / "k", port=2222)
+    remedy = judged(state(**DEAD), target=target).remedy
+    assert remedy == f"ssh -i {tmp_path}/k -p 2222 ops@10.0.0.11 sudo systemctl start nova-api"
