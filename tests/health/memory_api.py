@@ -78,4 +78,4 @@ class MemoryApi:
         answer = self.answers[service_type, path]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return dict(answer)

@@ -9,6 +9,7 @@ from backstay.health.hostscript import unit_names
 from backstay.health.observation import HostObservation, parse
 from backstay.inventory.limits import Limits
 from backstay.inventory.words import Role
+from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services
 from backstay.transports.target import SshTarget
 
@@ -16,11 +17,11 @@ DATA = Path(__file__).parent / "data"
 TARGET = SshTarget(name="host", address="10.0.0.11", user="root")
 
 
-def units_of(role: Role):
+def units_of(role: Role) -> list[tuple[str, Unit]]:
     return [(s.name, u) for s in all_services() for u in s.units if u.role is role]
 
 
-def probes_of(role: Role):
+def probes_of(role: Role) -> list[tuple[str, HostProbe]]:
     return [(s.name, p) for s in all_services() for p in s.host_probes if role in p.roles]
 
 

@@ -4,15 +4,16 @@ import asyncio
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backstay.errors import ApiRefused, HostKeyRefused, HostUnreachable, InventoryError
-from backstay.finding import Severity, worst
+from backstay.finding import Finding, Severity, worst
 from backstay.health.check import run
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.limits import Bounds
-from backstay.transports.target import Answer
+from backstay.transports.target import Answer, SshTarget
 from tests.health.memory_api import MemoryApi, failed
 
 DATA = Path(__file__).parent / "data"
@@ -44,7 +45,7 @@ HEALTHY = {
 }  # fmt: skip
 
 
-def report(binary, **changes):
+def report(binary: str, **changes: Any) -> dict[str, Any]:
     at = time.strftime("%Y-%m-%dT%H:%M:%S.000000", time.gmtime())
     steady = {"binary": binary, "host": "controller", "state": "up", "status": "enabled",
               "updated_at": at}  # fmt: skip
@@ -54,10 +55,10 @@ def report(binary, **changes):
 class RecordedShell:
     """Hosts that answer what real ones did, or raise what is in ``broken``."""
 
-    def __init__(self, **broken):
+    def __init__(self, **broken: Exception) -> None:
         self.broken = broken
 
-    async def answer(self, target, script, *, bound):
+    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
         assert bound > 0
         if target.name in self.broken:
             raise self.broken[target.name]
@@ -66,16 +67,18 @@ class RecordedShell:
         return Answer(stdout=text, sent_at=started - 0.1, received_at=started + 9)
 
 
-def check(api=None, *, shell=None, cloud=CLOUD, **options):
+def check(
+    api: Any = None, *, shell: Any = None, cloud: Cloud = CLOUD, **options: Any
+) -> list[Finding]:
     api = api or MemoryApi(HEALTHY)
     return asyncio.run(run(cloud, shell=shell or RecordedShell(), api=api, **options))
 
 
-def bad(findings):
+def bad(findings: list[Finding]) -> list[tuple[str | None, str, str]]:
     return [(f.host, f.subject, f.severity.value) for f in findings if f.severity != "ok"]
 
 
-def about(findings, subject):
+def about(findings: list[Finding], subject: str) -> Finding:
     return next(f for f in findings if f.subject == subject)
 
 

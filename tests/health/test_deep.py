@@ -37,7 +37,7 @@ def api():
     return DeepApi(ANSWERS)
 
 
-def left(api):
+def left(api: MemoryApi) -> list[str]:
     return [name for things in api.things.values() for name in things.values()] + list(api.objects)
 
 
@@ -68,7 +68,7 @@ def test_what_fails_is_deleted_and_said(api, trial, change, said):
 
 
 def test_interrupted_while_the_request_is_under_way_nothing_stays(api):
-    async def interrupted():
+    async def interrupted() -> None:
         api.volume_status = "creating"
         running = asyncio.create_task(carry_out(volume.TRIAL, api))
         await asyncio.to_thread(api.made.wait, 10)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from backstay.errors import RemoteFailure
-from backstay.finding import Severity
+from backstay.finding import Finding, Severity
 from backstay.health.observation import parse
 from backstay.inventory.words import Role
 from tests.health.recorded import DATA, as_text, judge, observe
@@ -19,7 +19,7 @@ def test_a_recorded_host_is_judged_as_written_beside_it(role):
     assert as_text(judge(role, observe(role))) == expected
 
 
-def about(findings, subject):
+def about(findings: list[Finding], subject: str) -> Finding:
     return next(finding for finding in findings if finding.subject == subject)
 
 
