@@ -9,6 +9,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -28,19 +29,20 @@ def source_of(function: Callable[..., Any]) -> str:
         if name in wanted or name not in definitions:
             continue
         wanted.add(name)
-        waiting.extend(_names(_bare(definitions[name])))
+        waiting.extend(_names(definitions[name]))
     if function.__name__ not in wanted:
         raise ValueError(f"{function.__name__} is not defined at the top of {module.__name__}")
     chosen = {id(node): node for name, node in definitions.items() if name in wanted}
-    body = [_narrowed(_bare(node), wanted) for node in chosen.values()]
+    body = [_narrowed(node, wanted) for node in chosen.values()]
     body.sort(key=lambda node: (not isinstance(node, ast.Import | ast.ImportFrom), node.lineno))
     return ast.unparse(ast.fix_missing_locations(ast.Module(body=body, type_ignores=[])))
 
 
+@cache
 def _definitions(module: ModuleType) -> dict[str, ast.stmt]:
     """Return what the top of a module defines, by name."""
     found: dict[str, ast.stmt] = {}
-    for node in ast.parse(inspect.getsource(module)).body:
+    for node in _bare(ast.parse(inspect.getsource(module))).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 found[(alias.asname or alias.name).split(".")[0]] = node
@@ -68,8 +70,8 @@ def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
-def _bare(node: ast.stmt) -> ast.stmt:
-    stripped: ast.stmt = _Stripped().visit(node)
+def _bare(tree: ast.Module) -> ast.Module:
+    stripped: ast.Module = _Stripped().visit(tree)
     return stripped
 
 
