@@ -9,7 +9,7 @@ class lab::controller {
   include lab::controller::nova
   include lab::controller::neutron
   include lab::controller::cinder
-  include lab::controller::swift
+  include lab::controller::identity
 
   # Schemas are made when the server takes queries; agents' services start when the broker knows them.
   Class['lab::controller::database'] -> Anchor<| title == 'keystone::db::begin' or title == 'glance::db::begin'

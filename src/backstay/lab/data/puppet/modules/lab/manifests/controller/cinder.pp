@@ -6,8 +6,6 @@ class lab::controller::cinder {
   include lab::controller::keystone
   include lab::controller::glance
 
-  $url = "http://${lab::controller_address}:8776/v3"
-
   # Declared before the classes that would include it without a value.
   class { 'cinder::db':
     database_connection => lab::database_url('cinder', $lab::secrets::cinder_db_password),
@@ -15,13 +13,6 @@ class lab::controller::cinder {
   class { 'cinder::db::mysql':
     password      => $lab::secrets::cinder_db_password,
     allowed_hosts => ['%'],
-  }
-  class { 'cinder::keystone::auth':
-    password        => $lab::secrets::cinder_password,
-    region          => $lab::region,
-    public_url_v3   => $url,
-    internal_url_v3 => $url,
-    admin_url_v3    => $url,
   }
   class { 'cinder::keystone::authtoken':
     password => $lab::secrets::cinder_password,
@@ -58,7 +49,6 @@ class lab::controller::cinder {
   # Comes with cinder-volume for iSCSI targets, which nothing here uses; it fails where the kernel
   # has none.
   service { 'rtslib-fb-targetctl':
-    ensure => stopped,
     enable => mask,
   }
 }

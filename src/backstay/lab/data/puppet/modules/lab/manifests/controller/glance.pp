@@ -13,11 +13,6 @@ class lab::controller::glance {
   class { 'glance::api::db':
     database_connection => lab::database_url('glance', $lab::secrets::glance_db_password),
   }
-  class { 'glance::keystone::auth':
-    password => $lab::secrets::glance_password,
-    region   => $lab::region,
-    *        => lab::endpoint($url),
-  }
   class { 'glance::api::authtoken':
     password => $lab::secrets::glance_password,
     *        => $lab::controller::keystone::authtoken,

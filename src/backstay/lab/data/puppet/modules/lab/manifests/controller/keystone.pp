@@ -1,4 +1,4 @@
-# keystone, the first users and roles, and what every other service must know to ask it.
+# keystone, and what every other service must know to ask it.
 class lab::controller::keystone {
   include lab
   include lab::secrets
@@ -29,13 +29,6 @@ class lab::controller::keystone {
     public_endpoint       => $url,
   }
   include keystone::wsgi::uwsgi
-  class { 'keystone::bootstrap':
-    password     => $lab::secrets::admin_password,
-    admin_url    => $url,
-    public_url   => $url,
-    internal_url => $url,
-    region       => $lab::region,
-  }
   class { 'openstack_extras::auth_file':
     password     => $lab::secrets::admin_password,
     auth_url     => "${url}/v3",

@@ -12,11 +12,6 @@ class lab::controller::neutron {
   class { 'neutron::db':
     database_connection => lab::database_url('neutron', $lab::secrets::neutron_db_password),
   }
-  class { 'neutron::keystone::auth':
-    password => $lab::secrets::neutron_password,
-    region   => $lab::region,
-    *        => lab::endpoint("http://${lab::controller_address}:9696"),
-  }
   class { 'neutron::keystone::authtoken':
     password => $lab::secrets::neutron_password,
     *        => $lab::controller::keystone::authtoken,

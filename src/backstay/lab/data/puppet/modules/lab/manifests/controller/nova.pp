@@ -16,11 +16,6 @@ class lab::controller::nova {
     database_connection     => lab::database_url('nova', $lab::secrets::nova_db_password),
     api_database_connection => lab::database_url('nova_api', $lab::secrets::nova_db_password),
   }
-  class { 'nova::keystone::auth':
-    password => $lab::secrets::nova_password,
-    region   => $lab::region,
-    *        => lab::endpoint("http://${lab::controller_address}:8774/v2.1"),
-  }
   class { 'nova::keystone::authtoken':
     password => $lab::secrets::nova_password,
     *        => $lab::controller::keystone::authtoken,

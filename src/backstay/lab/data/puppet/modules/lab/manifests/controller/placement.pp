@@ -11,11 +11,6 @@ class lab::controller::placement {
   class { 'placement::db':
     database_connection => lab::database_url('placement', $lab::secrets::placement_db_password),
   }
-  class { 'placement::keystone::auth':
-    password => $lab::secrets::placement_password,
-    region   => $lab::region,
-    *        => lab::endpoint("http://${lab::controller_address}:8778"),
-  }
   class { 'placement::keystone::authtoken':
     password => $lab::secrets::placement_password,
     *        => $lab::controller::keystone::authtoken,
