@@ -15,7 +15,6 @@ class lab::compute::volumes (
   file { '/etc/libvirt/secrets':
     ensure  => directory,
     mode    => '0700',
-    require => Package['libvirt-daemon-system'],
   }
   file { "/etc/libvirt/secrets/${uuid}.xml":
     mode    => '0600',
