@@ -1,0 +1,2 @@
+# The storage proxy.
+include lab::proxy

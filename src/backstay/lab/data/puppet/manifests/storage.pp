@@ -1,0 +1,2 @@
+# A storage host.
+include lab::storage
