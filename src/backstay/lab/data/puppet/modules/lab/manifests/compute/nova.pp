@@ -10,12 +10,8 @@ class lab::compute::nova {
     default_transport_url => $lab::controller_services::transport_url,
     my_ip                 => $lab::address,
   }
-  nova_config {
-    # Can be asked over the broker whether it takes work.
-    'DEFAULT/rpc_ping_enabled':    value => true;
-    # An instance whose port never comes up fails within two minutes.
-    'DEFAULT/vif_plugging_timeout': value => 120;
-  }
+  # Can be asked over the broker whether it takes work.
+  nova_config { 'DEFAULT/rpc_ping_enabled': value => true }
   class { 'nova::keystone::service_user':
     password                => $lab::secrets::nova_password,
     auth_url                => $keystone,
