@@ -9,14 +9,13 @@ Everything seeded is written into ``seed.json`` in the lab's folder, for tests a
 """
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backstay.lab import seed_identity, seed_instances, seed_storage
+from backstay.lab import ping, seed_identity, seed_instances, seed_storage
 from backstay.lab.cloud_api import CloudApi, await_answer
 from backstay.lab.guest import build
 
@@ -173,16 +172,13 @@ def missing(admin: CloudApi, made: Mapping[str, Any]) -> list[str]:
 
 def silent(instances: list[dict[str, str]]) -> list[str]:
     """Return which instances do not answer ping from this machine, each as a phrase."""
-
-    def ping(instance: Mapping[str, str]) -> str | None:
-        command = ["ping", "-n", "-c", "1", "-W", "2", instance["address"]]
-        answered = subprocess.run(command, capture_output=True, timeout=10, check=False)
-        if answered.returncode == 0:
-            return None
-        return f"instance {instance['name']} ({instance['address']}) does not answer ping"
-
     with ThreadPoolExecutor(max(1, len(instances))) as pool:
-        return [problem for problem in pool.map(ping, instances) if problem]
+        heard = list(pool.map(ping.answers, [instance["address"] for instance in instances]))
+    return [
+        f"instance {instance['name']} ({instance['address']}) does not answer ping"
+        for instance, answered in zip(instances, heard, strict=True)
+        if not answered
+    ]
 
 
 def await_pings(instances: list[dict[str, str]], bound: float = PING_BOUND) -> None:
