@@ -15,7 +15,7 @@ linux-image-cloud-amd64
 """
 
 
-def module(*needs):
+def module(*needs: str) -> bytes:
     return b"\x7fELF...\0license=GPL\0depends=" + ",".join(needs).encode() + b"\0intree=Y\0"
 
 

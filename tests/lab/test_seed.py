@@ -1,5 +1,7 @@
 """Seeding: what can be judged without a cloud."""
 
+from typing import Any
+
 import pytest
 
 from backstay.errors import LabError
@@ -15,14 +17,14 @@ INSTANCES = [
 class Recorded:
     """An API that gives recorded answers by path."""
 
-    def __init__(self, answers):
+    def __init__(self, answers: dict[tuple[str, str], Any]) -> None:
         self.answers = answers
 
-    def get(self, service_type, path):
+    def get(self, service_type: str, path: str) -> Any:
         return self.answers[service_type, path]
 
 
-def answers(**changes):
+def answers(**changes: Any) -> dict[tuple[str, str], Any]:
     up = {"binary": "nova-compute", "host": "compute1", "state": "up"}
     return {
         ("compute", "/os-services"): {"services": [up | changes.get("service", {})]},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from backstay.lab import ping, seed_identity, seed_instances, seed_storage
 from backstay.lab.cloud_api import CloudApi, await_answer
@@ -150,7 +150,14 @@ def healthy(cloud: SeededCloud, bound: float = HEALTHY_BOUND) -> None:
     )
 
 
-def missing(admin: CloudApi, made: Mapping[str, Any]) -> list[str]:
+class Asks(Protocol):
+    """What is needed of the APIs to judge whether the seeded cloud is usable."""
+
+    def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON
+        """Return the decoded answer of ``GET path``. Raises LabError."""
+
+
+def missing(admin: Asks, made: Mapping[str, Any]) -> list[str]:
     """Return what keeps the seeded cloud from being usable, each as a phrase. Raises LabError."""
     services = admin.get("compute", "/os-services")["services"]
     services += admin.get("volumev3", "/os-services")["services"]

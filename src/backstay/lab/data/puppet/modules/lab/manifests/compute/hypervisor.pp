@@ -33,4 +33,9 @@ class lab::compute::hypervisor {
     ensure => running,
     enable => true,
   }
+  # Comes with neutron's agents for a metadata proxy that starts one of its own where it is needed.
+  service { 'haproxy':
+    ensure => stopped,
+    enable => mask,
+  }
 }
