@@ -1,0 +1,2 @@
+# A compute host.
+include lab::compute
