@@ -4,3 +4,7 @@ The Redfish side is sushy-tools, OpenStack's own emulator; ours is only the driv
 process serves all of them, each on an address of its own with a certificate and a password of its
 own, and each knows one host only.
 """
+
+from backstay.lab.bmc.process import running, start, stop
+
+__all__ = ["running", "start", "stop"]
