@@ -24,17 +24,17 @@ START_BOUND = 20.0  # seconds until the process must have bound all addresses
 STOP_BOUND = 5.0  # seconds from SIGTERM to SIGKILL
 
 
-def start(lab: Lab, hosts: Sequence[str]) -> None:
-    """Start the board controllers of a lab's hosts, nothing where they run already.
+def start(lab: Lab) -> None:
+    """Start the board controllers of all of a lab's hosts, nothing where they run already.
 
     The lab's management bridge must be there; the controllers' addresses are put onto it. All
     files are in ``bmc`` in the lab's folder: ``ca.pem`` for clients to check the certificates
     against, ``HOST.password`` (0600) for user ``admin``, kept from an earlier start, and ``log``.
     Raises LabError where the process does not come up within START_BOUND seconds.
     """
-    bmc = lab.folder / BMC_FOLDER
+    bmc, hosts = lab.folder / BMC_FOLDER, list(lab.places)
     bmc.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = {"slot": lab.slot, "computes": lab.computes, "hosts": list(hosts)}
+    wanted = {"slot": lab.slot, "computes": lab.computes, "hosts": hosts}
     _put_addresses_up(lab, hosts)
     if running(lab):
         if _configured(bmc) == wanted:
