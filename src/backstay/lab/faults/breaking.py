@@ -32,6 +32,8 @@ FAULTS: dict[str, Fault] = {
         RabbitAmnesia(),
     )
 }
+# faults that are made on the machine's side of the host and do not depend on it
+ON_MACHINE = ("cut-network", "loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ def _means(target: str, record: Record) -> bool:
 
 def _undo(lab: Lab, record: Record) -> str:
     kind, host = FAULTS[record.fault], LabHost(lab, record.host)
+    if host.dead_board.exists() and record.fault not in (*ON_MACHINE, "dead-board"):
+        book.remove(lab, record)
+        return f"it went with {host.name}'s board and disk, which are dead"
     done = kind.undo(host, record)
     # A host without power shows power-off only; every other fault is gone or waits on its disk.
     seen = kind.evidence(host, record) if _can_look(record, host) else None
@@ -115,7 +120,7 @@ def _undo(lab: Lab, record: Record) -> str:
 
 
 def _can_look(record: Record, host: LabHost) -> bool:
-    return record.fault in ("power-off", "cut-network", "loss") or host.power_state() == "on"
+    return record.fault in ("power-off", *ON_MACHINE) or host.power_state() == "on"
 
 
 def release(lab: Lab) -> None:

@@ -20,8 +20,10 @@ while [ "$(free)" -gt 1048576 ] && [ $i -lt 20 ]; do
     i=$((i + 1))
     fallocate --length "$(($(free) - 262144))" "{FILE}.$i" || break
 done
-dd if=/dev/zero of="{FILE}.end" bs=64K count=512 2>/dev/null || true
 sync -f /
+for end in 1 2 3; do
+    dd if=/dev/zero of="{FILE}.end$end" bs=4K count=8192 conv=fsync 2>/dev/null || true
+done
 """
 
 

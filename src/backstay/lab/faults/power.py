@@ -19,16 +19,25 @@ class PowerOff(Fault):
     name = "power-off"
 
     def prepare(self, lab: Lab, target: str, options: Mapping[str, str]) -> Record:
-        """Find the host."""
-        return Record(fault=self.name, host=LabHost(lab, target).name)
+        """Find the host; one with a dead board has no power to lose."""
+        host = LabHost(lab, target)
+        if host.dead_board.exists():
+            raise LabError(
+                f"powering off {host.name}",
+                came_back="its board is dead, it is off already",
+                remedy="choose another host",
+            )
+        return Record(fault=self.name, host=host.name)
 
     def make(self, host: LabHost, record: Record) -> None:
         """Take its power."""
         host.power_off(hard=True)
 
     def evidence(self, host: LabHost, record: Record) -> str | None:
-        """Return that it is off."""
-        return "it has no power, nothing of it runs" if host.power_state() == "off" else None
+        """Return that it is off; with a dead board that is another fault."""
+        if host.power_state() == "on" or host.dead_board.exists():
+            return None
+        return "it has no power, nothing of it runs"
 
     def undo(self, host: LabHost, record: Record) -> str:
         """Power it on and wait until its systemd answers; services start after that."""

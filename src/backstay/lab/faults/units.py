@@ -101,7 +101,9 @@ def find(lab: Lab, target: str) -> tuple[LabHost, Unit]:
     chosen = choose(unit_name, found)
     if chosen:
         return LabHost(lab, chosen), found[chosen]
-    raise _unknown(unit_name, "any running host", [name for host in asked for name in names(host)])
+    raise _unknown(
+        unit_name, "no running host has", [name for host in asked for name in names(host)]
+    )
 
 
 def choose(unit: str, found: Mapping[str, Unit]) -> str | None:
@@ -137,15 +139,15 @@ def _answers(host: LabHost) -> bool:
 
 def _known(host: LabHost, unit: Unit, typed: str) -> Unit:
     if unit.load == "not-found":
-        raise _unknown(typed, host.name, names(host))
+        raise _unknown(typed, f"{host.name} does not have", names(host))
     return unit
 
 
-def _unknown(typed: str, where: str, known: Sequence[str]) -> LabError:
+def _unknown(typed: str, has_not: str, known: Sequence[str]) -> LabError:
     short = sorted({name.removesuffix(".service") for name in known if "@." not in name})
     return LabError(
         f"finding unit {typed}",
-        came_back=f"{where} has no unit of that name",
+        came_back=f"{has_not} a unit of that name",
         remedy=similar(typed, short),
     )
 
