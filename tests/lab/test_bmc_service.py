@@ -36,9 +36,7 @@ class Client:
         self.folder = folder
         self.ports = ports
 
-    def __call__(
-        self, host: str, path: str, *, password: str | None = None, **kwargs: Any
-    ) -> Any:
+    def __call__(self, host: str, path: str, *, password: str | None = None, **kwargs: Any) -> Any:
         return requests.request(
             kwargs.pop("method", "GET"),
             f"https://{ADDRESSES[host]}:{self.ports[host]}{path}",

@@ -36,9 +36,15 @@ kept = json.load(open("{KEPT}"))
 wanted = ("users", "vhosts", "permissions", "topic_permissions", "policies", "parameters")
 print(json.dumps({{key: kept[key] for key in wanted if key in kept}}))
 """
+# Also after an interruption at any line above: without kept definitions nothing was forgotten yet.
 RESTORE = f"""
 umask 077
-python3 -I -c '{REMEMBER}' | rabbitmqctl --quiet import_definitions
+[ -d {HOME}/mnesia ] || install -d -o rabbitmq -g rabbitmq -m 0750 {HOME}/mnesia
+systemctl start rabbitmq-server
+rabbitmqctl --quiet await_startup --timeout 120
+if [ -s {KEPT} ]; then
+    python3 -I -c '{REMEMBER}' | rabbitmqctl --quiet import_definitions
+fi
 """
 
 
