@@ -10,7 +10,7 @@ import click
 from backstay.lab.layout import MAX_COMPUTES, SLOTS, Lab, name_from_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # Commands that live in modules of their own: name -> (module, attribute, one line for --help)
 ELSEWHERE = {
@@ -44,7 +44,7 @@ class LabGroup(click.Group):
 
 @click.group(cls=LabGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def lab() -> None:
-    """A real OpenStack cloud on this machine, to practise on."""
+    """Run a real OpenStack cloud on this machine, to practise on."""
 
 
 def name_option() -> "Callable[[Callable[..., None]], Callable[..., None]]":
@@ -94,22 +94,21 @@ def status(name: str, output: str) -> None:
     _print_status(found)
 
 
-def _print_status(found: dict[str, object]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
+def _print_status(found: "Mapping[str, object]") -> None:
     click.echo(f"lab {found['name']}: {found['phase']}")
     for key in ("cloud_file", "openrc"):
         click.echo(f"{key.replace('_', ' ')}: {found[key] or '-'}")
-    table = Table(box=None, pad_edge=False)
     columns = ("name", "role", "address", "power", "bmc", "boot_id")
-    for column in columns:
-        table.add_column(column.replace("_", " "), no_wrap=True)
     hosts = found["hosts"]
-    for host in hosts if isinstance(hosts, list) else []:
-        cells = [str(host[column] or "-") for column in columns]
-        table.add_row(*cells, style="" if host["power"] == "on" else "dim")
-    Console().print(table)
+    rows: list[tuple[str, ...]] = [columns]
+    rows.extend(
+        tuple(str(host[column] or "-") for column in columns)
+        for host in (hosts if isinstance(hosts, list) else [])
+    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 @lab.command(context_settings={"ignore_unknown_options": True})

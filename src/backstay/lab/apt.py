@@ -137,7 +137,7 @@ def read(codename: str) -> AptConfiguration:
         raise LabError(
             "finding where Debian packages come from",
             came_back=f"this machine's APT has no source of {codename} main",
-            remedy="add the distribution's own source to /etc/apt/sources.list, then apt-get update",
+            remedy="add the distribution's source to /etc/apt/sources.list, then apt-get update",
         )
     wanted = tuple(s for s in sources if s.codename.split("-")[0] == codename and _is_base(s))
     dump = programs.run(["apt-config", "dump"], attempted="reading APT's settings").stdout

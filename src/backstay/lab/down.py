@@ -14,11 +14,13 @@ from pathlib import Path
 
 from backstay.errors import LabError
 from backstay.lab import bmc, cgroups, disk, layers, network, state
-from backstay.lab.hosts import LabHost
+from backstay.lab.hosts import LabHost, machine_name
 from backstay.lab.layout import Lab, archives_folder, home, layers_folder
 from backstay.lab.state import Phase, State
 
 KILL_BOUND = 30.0
+NSPAWN = Path("/run/systemd/nspawn")
+BUILDERS = ("base", "controller", "proxy", "storage", "compute")
 
 
 def down(name: str, *, purge: bool) -> bool:
@@ -40,6 +42,7 @@ def down(name: str, *, purge: bool) -> bool:
 def clear(lab: Lab, *, last: bool) -> None:
     """End all processes of a lab and remove its mounts, groups and networks."""
     end_processes(lab)
+    remove_traces(lab)
     unmount(lab.folder)
     remove_groups(lab)
     network.remove(lab, last=last)
@@ -91,6 +94,20 @@ def supervisors(lab: Lab) -> list[int]:
                 if ours and words[-1].startswith(prefix):
                     found.append(int(entry.name))
     return found
+
+
+def remove_traces(lab: Lab) -> None:
+    """Remove what killed systemd-nspawn processes left in their runtime folder.
+
+    It locks a root directory by a file that is named by the directory's device and inode.
+    """
+    for root in (lab.folder / "hosts").glob("*/root"):
+        about = root.stat()
+        lock = NSPAWN / "locks" / f"inode-{about.st_dev}:{about.st_ino}"
+        lock.unlink(missing_ok=True)
+    for name in (*lab.places, *("build-" + layer for layer in BUILDERS)):
+        with contextlib.suppress(OSError):
+            (NSPAWN / "propagate" / machine_name(lab.cgroup(name))).rmdir()
 
 
 def unmount(folder: Path) -> None:

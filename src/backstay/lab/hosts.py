@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -261,19 +261,18 @@ class LabHost:
         }
         (self.folder / "supervisor.json").write_text(json.dumps(plan, indent=1))
 
-    def _nspawn(self, veths: "Sequence[tuple[str, str]] | object", target: str | None) -> list[str]:
-        pairs = list(veths)  # type: ignore[call-overload]
+    def _nspawn(self, veths: Iterable[tuple[str, str]], target: str | None) -> list[str]:
         return [
             "systemd-nspawn",
             "--quiet",
             "--boot",
             f"--directory={self.root}",
-            f"--machine={self.cgroup.replace('.', '-')}",
+            f"--machine={machine_name(self.cgroup)}",
             f"--hostname={self.name}",
             "--register=no",
             "--keep-unit",
             "--private-network",
-            *(f"--network-veth-extra={veth}:{inside}" for veth, inside in pairs),
+            *(f"--network-veth-extra={veth}:{inside}" for veth, inside in veths),
             "--resolv-conf=off",
             "--timezone=off",
             "--link-journal=no",
@@ -305,6 +304,11 @@ class LabHost:
         with (self.folder / "power.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def machine_name(cgroup: str) -> str:
+    """Give the name of the container in a group, as systemd-nspawn takes it."""
+    return cgroup.replace(".", "-")
 
 
 def all_hosts(lab: Lab, names: Sequence[str] | None = None) -> list[LabHost]:

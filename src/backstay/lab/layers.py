@@ -18,6 +18,7 @@ from pathlib import Path
 from backstay.errors import LabError
 from backstay.lab import apt, programs
 from backstay.lab.disk import OVERLAY_OPTIONS
+from backstay.lab.hosts import machine_name
 from backstay.lab.layout import Lab, archives_folder, layers_folder
 
 DATA = Path(__file__).parent / "data"
@@ -99,7 +100,7 @@ class Recipe:
         return layers_folder() / f"{BASE}-{name}"
 
     def role_folder(self, role: str) -> Path:
-        """The finished layer of a role: what its packages add to the base."""
+        """Give the finished layer of a role: what its packages add to the base."""
         name = digest(self.base_folder.name, INSTALL, *packages(role))
         return layers_folder() / f"{role}-{name}"
 
@@ -170,7 +171,7 @@ def _make_base(recipe: Recipe, lab: Lab, part: Path) -> None:
     names = " ".join(packages(BASE))
     script = UPDATE + INSTALL.replace("--no-download", "").format(packages=names)
     script += (DATA / "base" / "setup.sh").read_text()
-    _in_container(recipe, lab, BASE, part, "set -eu\n" + script, INSTALL_BOUND)
+    _in_container(recipe, lab, BASE, part, script="set -eu\n" + script, bound=INSTALL_BOUND)
 
 
 def _configure_apt(configuration: apt.AptConfiguration, root: Path) -> None:
@@ -191,9 +192,9 @@ def _make_role(recipe: Recipe, lab: Lab, role: str, part: Path) -> None:
     names = " ".join(packages(role))
     with _one_download():
         script = "set -eu\n" + DOWNLOAD.format(packages=names)
-        _in_container(recipe, lab, role, part, script, DOWNLOAD_BOUND)
+        _in_container(recipe, lab, role, part, script=script, bound=DOWNLOAD_BOUND)
     script = "set -eu\n" + INSTALL.format(packages=names)
-    _in_container(recipe, lab, role, part, script, INSTALL_BOUND)
+    _in_container(recipe, lab, role, part, script=script, bound=INSTALL_BOUND)
 
 
 @contextmanager
@@ -205,14 +206,14 @@ def _one_download() -> Iterator[None]:
 
 
 def _in_container(
-    recipe: Recipe, lab: Lab, layer: str, part: Path, script: str, bound: float
+    recipe: Recipe, lab: Lab, layer: str, part: Path, *, script: str, bound: float
 ) -> None:
     """Run a script with the layer under construction as its root, on the machine's network."""
     group = lab.cgroup(f"build-{layer}")
     overlay = layer != BASE
     container = [
         "systemd-nspawn", "--quiet", f"--directory={part / 'root' if overlay else part}",
-        f"--machine={group.replace('.', '-')}", "--register=no", "--keep-unit", "--as-pid2",
+        f"--machine={machine_name(group)}", "--register=no", "--keep-unit", "--as-pid2",
         "--pipe", "--resolv-conf=copy-host", "--timezone=off",
         f"--bind={archives_folder()}:/var/cache/apt/archives",
         *(f"--setenv={key}={value}"

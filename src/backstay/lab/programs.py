@@ -36,12 +36,20 @@ def run(
     if log:
         with log.open("ab") as sink:
             start = sink.tell()
-            done = _run(argv, attempted, bound, stdin, env, groups, sink)
+            done = _run(
+                argv,
+                attempted=attempted,
+                bound=bound,
+                stdin=stdin,
+                env=env,
+                groups=groups,
+                sink=sink,
+            )
         with log.open("rb") as text:
             text.seek(start)
             done.stdout = text.read().decode(errors="replace")
     else:
-        done = _run(argv, attempted, bound, stdin, env, groups, None)
+        done = _run(argv, attempted=attempted, bound=bound, stdin=stdin, env=env, groups=groups)
     if check and done.returncode not in accept:
         raise _failed(argv, attempted, done, log)
     return done
@@ -49,12 +57,13 @@ def run(
 
 def _run(
     argv: Sequence[str],
+    *,
     attempted: str,
     bound: float,
     stdin: str | None,
     env: Mapping[str, str] | None,
     groups: Sequence[Path],
-    sink: IO[bytes] | None,
+    sink: IO[bytes] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     try:
         process = subprocess.Popen(

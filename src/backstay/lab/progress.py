@@ -30,7 +30,7 @@ class Progress:
                 self._took.setdefault(host, []).append(f"{before[0]} {now - before[1]:.0f} s")
             self._phases[host] = (phase, now)
             if not self._live:
-                print(f"{now - self._began:6.0f} s  {host:<12} {phase}", flush=True)  # noqa: T201
+                print(f"{now - self._began:6.0f} s  {host:<12} {phase}", flush=True)
 
     def seconds(self) -> float:
         """Give the seconds since the beginning."""

@@ -31,7 +31,7 @@ from backstay.lab import (
     state,
 )
 from backstay.lab.hosts import LabHost, all_hosts
-from backstay.lab.layout import Lab, home
+from backstay.lab.layout import SLOTS, Lab, home
 from backstay.lab.progress import Progress
 from backstay.lab.state import Phase, State
 
@@ -103,7 +103,7 @@ def _opened(wish: Wish) -> State:
     if known is None:
         taken = {other.slot for other in state.all_labs()}
         if wish.slot is not None:
-            taken = set(state.SLOTS) - {wish.slot}
+            taken = set(SLOTS) - {wish.slot}
         known = state.new(wish.name, wish.computes or 2, taken)
     elif wish.computes and wish.computes != known.computes:
         if known.phase is not Phase.DOWN:
@@ -269,7 +269,7 @@ class Bringing:
         self.progress.phase("cloud", "kept")
 
     def built_image(self, host: LabHost) -> Path:
-        """The kept disk of a built host."""
+        """Give the kept disk of a built host."""
         return self.lab.built / f"{host.name}.img"
 
     # --- starting -----------------------------------------------------------------------------
