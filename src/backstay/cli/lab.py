@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -75,8 +76,14 @@ def up(
         raise click.UsageError("name hosts after --only")
     progress = Progress()
     wish = Wish(name=name, computes=computes, only=(*only, *hosts), slot=slot)
-    with progress.shown():
-        known = bring_up(wish, progress)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with progress.shown():
+            known = bring_up(wish, progress)
+    except KeyboardInterrupt:
+        # Threads may still wait for hosts, up to their bounds: nothing of theirs is worth it.
+        click.echo(f"\nInterrupted. Go on with: backstay lab up --name {name}", err=True)
+        os._exit(130)
     click.echo(f"Lab {name} is up after {progress.seconds():.0f} s: {known.lab.cloud_file}")
 
 

@@ -8,7 +8,7 @@ of the distribution itself are used, never third parties'.
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from backstay.lab import programs
 DISTRIBUTIONS = ("Debian", "Ubuntu")
 # settings about how to reach repositories; not those that run programs or name credentials
 SETTINGS = re.compile(
-    r"^(Acquire::(?:(?:http|https|ftp)::(?:Proxy|Timeout|Pipeline-Depth|CaInfo|Verify)[\w:.-]*"
+    r"^(Acquire::(?:(?:http|https|ftp)::(?:Proxy|Timeout|Pipeline-Depth|CaInfo)(?:::[\w.-]+)?"
     r'|Check-Valid-Until|Check-Date|Retries|ForceIPv[46])) "(.*)";$'
 )
 
@@ -46,8 +46,11 @@ class Source:
         return "\n".join(lines) + "\n"
 
 
-def parse_targets(text: str) -> list[Source]:
-    """Give the distribution's own sources from the output of ``apt-get indextargets``."""
+def parse_targets(text: str, read_entry: Callable[[Path], str] = Path.read_text) -> list[Source]:
+    """Give the distribution's own sources from the output of ``apt-get indextargets``.
+
+    ``read_entry`` gives the text of one of APT's files of sources, for the keyring named there.
+    """
     merged: dict[tuple[str, str], Source] = {}
     for stanza in text.strip().split("\n\n"):
         fields = _fields(stanza)
@@ -61,9 +64,28 @@ def parse_targets(text: str) -> list[Source]:
             suite=fields["Release"],
             codename=fields.get("Codename", fields["Release"]),
             components=tuple(dict.fromkeys(components)),
-            signed_by=fields.get("Signed-By", ""),
+            signed_by=signed_by(fields.get("Sourcesentry", ""), read_entry),
         )
     return list(merged.values())
+
+
+def signed_by(sources_entry: str, read_entry: Callable[[Path], str]) -> str:
+    """Give the keyring that an entry ``FILE:N`` names: stanza N of a ``.sources`` file, or line N.
+
+    APT does not report it with its targets. Empty where the entry names none (APT then trusts
+    its own keyrings) or has the key itself in it.
+    """
+    file, _, number = sources_entry.rpartition(":")
+    if not file or not number.isdigit():
+        return ""
+    text = read_entry(Path(file))
+    deb822 = file.endswith(".sources")
+    entries = re.split(r"\n\s*\n", text.strip()) if deb822 else text.splitlines()
+    if not 0 < int(number) <= len(entries):
+        return ""
+    pattern = r"(?im)^signed-by:\s*(/\S+)" if deb822 else r"\bsigned-by=(/[^\s\]]+)"
+    match = re.search(pattern, entries[int(number) - 1])
+    return match[1] if match else ""
 
 
 def _fields(stanza: str) -> dict[str, str]:

@@ -55,20 +55,24 @@ def write_puppet(host: LabHost) -> None:
 
 
 def apply_puppet(host: LabHost) -> None:
-    """Run Puppet in the running host; its log is ``puppet.log`` in the host's folder.
+    """Run Puppet in the running host; its log is ``logs/puppet-HOST.log`` in the lab's folder.
 
     Exit status 0 means nothing to change and 2 that changes were made: --detailed-exitcodes in
     puppet-apply(8). Raises LabError with the last lines otherwise.
     """
     write_puppet(host)
+    log = host.lab.folder / "logs" / f"puppet-{host.name}.log"
+    log.unlink(missing_ok=True)
     host.run(
         [
             "puppet", "apply", "--detailed-exitcodes", "--color=false",
-            f"--hiera_config={INSIDE}/hiera.yaml", f"{INSIDE}/manifests/{host.place.manifest}.pp",
+            f"--hiera_config={INSIDE}/hiera.yaml",
+            f"--modulepath={INSIDE}/modules:/usr/share/puppet/modules",
+            f"{INSIDE}/manifests/{host.place.manifest}.pp",
         ],
         env={"FACTER_backstay_role": str(host.place.manifest)},
         bound=PUPPET_BOUND,
-        log=host.folder / "puppet.log",
+        log=log,
         accept=(0, 2),
     )  # fmt: skip
 

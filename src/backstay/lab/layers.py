@@ -35,11 +35,12 @@ apt-get -q -y --no-install-recommends --download-only install {packages} ||
 {{ apt-get -q update; apt-get -q -y --no-install-recommends --download-only install {packages}; }}
 """
 
-# Services must not start while a layer is made: policy-rc.d as in invoke-rc.d(8)
+# Services must not start while a layer is made: policy-rc.d as in invoke-rc.d(8). APT would lock
+# the shared archives also for installing what is there, without waiting; dpkg's own lock stays.
 INSTALL = """
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
-apt-get -q -y --no-install-recommends --no-download \
+apt-get -q -y --no-install-recommends --no-download -o Debug::NoLocking=true \
   -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install {packages}
 rm -f /usr/sbin/policy-rc.d
 """

@@ -1,6 +1,8 @@
 """Running local programs: always with a bound, errors as LabError with the last lines said."""
 
+import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +12,10 @@ from backstay.errors import LabError
 from backstay.lab import cgroups
 
 LAST_LINES = 12
+# in a long log these lines say why: Puppet's, APT's and dpkg's
+ERROR = re.compile(r"\s*(Error|E|dpkg: error)\b.*:")
+
+_running: set[subprocess.Popen[str]] = set()
 
 
 def run(
@@ -84,6 +90,7 @@ def _run(
             came_back=f"{argv[0]} cannot be started: {error.strerror}",
             remedy="backstay lab requirements",
         ) from error
+    _running.add(process)
     try:
         out, err = process.communicate(stdin, timeout=bound)
     except subprocess.TimeoutExpired as error:
@@ -96,13 +103,25 @@ def _run(
     except BaseException:
         _kill_session(process)
         raise
+    finally:
+        _running.discard(process)
     return subprocess.CompletedProcess(list(argv), process.returncode, out or "", err or "")
+
+
+def kill_all() -> None:
+    """Kill every program that runs now, with its children: the operator has interrupted us.
+
+    The threads that wait for them then end with an error of their own.
+    """
+    for process in tuple(_running):
+        _kill_session(process)
 
 
 def _kill_session(process: subprocess.Popen[str]) -> None:
     """Kill the program's process group; it leads one, and has not been waited for."""
     if process.poll() is None:
-        os.killpg(process.pid, 9)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
         process.wait(10)
 
 
@@ -113,7 +132,8 @@ def _failed(
     log: Path | None,
 ) -> LabError:
     said = (done.stdout if log else done.stderr or done.stdout).strip().splitlines()
-    last = "\n    ".join(said[-LAST_LINES:]) or "it said nothing"
+    errors = [line for line in said if ERROR.match(line)] if log else []
+    last = "\n    ".join((errors or said)[-LAST_LINES:]) or "it said nothing"
     return LabError(
         attempted,
         came_back=f"{argv[0]} ended with status {done.returncode}:\n    {last}",

@@ -25,6 +25,7 @@ from backstay.lab import (
     layers,
     machine,
     network,
+    programs,
     ready,
     secrets,
     seed,
@@ -44,6 +45,8 @@ AFTER = {
     "proxy": ("controller", "storage1"),
 }
 AFTER_COMPUTE = ("controller", "storage1")
+# Begun in this order: the longest way is controller, then compute hosts.
+FIRST = ("controller", "storage1", "compute1")
 
 
 class Way(Enum):
@@ -179,6 +182,7 @@ class Bringing:
         shutil.rmtree(self.lab.built, ignore_errors=True)
         values = secrets.renew(self.lab.secrets_file)
         hosts = [host for host in self._hosts() if host.place.manifest]
+        hosts.sort(key=lambda host: FIRST.index(host.name) if host.name in FIRST else len(FIRST))
         cloudfile.write(self.lab, values["admin_password"])
         self._build_hosts(recipe, hosts)
         if whole:
@@ -191,17 +195,20 @@ class Bringing:
         """Build hosts side by side, each after those that it needs."""
         finished = {host.name: threading.Event() for host in hosts}
         puppets = threading.Semaphore(2)
+        second_core = threading.Lock()  # the controller's packages have the first for themselves
 
         def one(host: LabHost) -> None:
-            self.progress.phase(host.name, "packages")
-            role = str(host.place.manifest)
-            layers.ensure_role(recipe, self.lab, role)
+            with contextlib.nullcontext() if host.name == "controller" else second_core:
+                self._go_on()
+                self.progress.phase(host.name, "packages")
+                layers.ensure_role(recipe, self.lab, str(host.place.manifest))
             self._new_disk(recipe, host, None)
             self.progress.phase(host.name, "waiting")
             for name in needed(host.name):
                 if name in finished:
                     self._await(finished[name])
             with puppets:
+                self._go_on()
                 self.progress.phase(host.name, "boot")
                 host.power_on(target=build.BUILD_TARGET)
                 ready.await_ssh(host)
@@ -214,8 +221,12 @@ class Bringing:
 
     def _await(self, event: threading.Event) -> None:
         while not event.wait(0.5):
-            if self.failed.is_set():
-                raise Abandoned
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Stop here where another host has failed."""
+        if self.failed.is_set():
+            raise Abandoned
 
     def _each(self, hosts: Sequence[LabHost], one: Callable[[LabHost], None]) -> None:
         """Do something for all hosts side by side; the first error ends the waiting ones."""
@@ -228,6 +239,7 @@ class Bringing:
             wait(futures)
         except BaseException:
             self.failed.set()
+            programs.kill_all()
             down.end_builders(self.lab)
             raise
         finally:
@@ -260,9 +272,6 @@ class Bringing:
         self.lab.built.mkdir(parents=True, exist_ok=True)
         for host in hosts:
             host.disk_image.rename(self.built_image(host))
-            log = host.folder / "puppet.log"
-            if log.exists():
-                shutil.copyfile(log, self.lab.folder / "logs" / f"puppet-{host.name}.log")
             shutil.rmtree(host.folder)
         (self.lab.built / "key").write_text(key)
         self._save(replace(self.state, phase=Phase.STARTING, built_key=key))
