@@ -234,7 +234,7 @@ class LabHost:
                 remedy=f"backstay lab up, or power on {self.name} by its BMC",
             )
         settings = [f"{key}={value}" for key, value in {**ENVIRONMENT, **(env or {})}.items()]
-        return [*_enter(leader), "env", "-i", *settings, *argv]
+        return [*_enter(leader), "env", "-i", "--chdir=/root", *settings, *argv]
 
     def _process(self, what: str) -> int | None:
         """Give the recorded process where it is still the same one: id and start time agree."""
@@ -319,7 +319,7 @@ def all_hosts(lab: Lab, names: Sequence[str] | None = None) -> list[LabHost]:
 def _enter(leader: int) -> list[str]:
     return [
         "nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-        "--root", "--wd=/root", "--",
+        "--root",  "--",
     ]  # fmt: skip
 
 

@@ -32,11 +32,10 @@ from backstay.lab import (
     state,
 )
 from backstay.lab.hosts import LabHost, all_hosts
-from backstay.lab.layout import SLOTS, Lab, home
+from backstay.lab.layout import REGION, SLOTS, Lab, home, layers_folder
 from backstay.lab.progress import Progress
 from backstay.lab.state import Phase, State
 
-CLOUD_BOUND = 300
 SHUTDOWN_BOUND = 150
 # A role's host is built after those it needs; hosts with nothing to wait for share the cores.
 AFTER = {
@@ -186,7 +185,7 @@ class Bringing:
         cloudfile.write(self.lab, values["admin_password"])
         self._build_hosts(recipe, hosts)
         if whole:
-            self._seed(values["admin_password"])
+            self._seed()
             self._freeze(hosts, key)
         else:
             self._save(replace(self.state, phase=Phase.STARTING))
@@ -229,14 +228,16 @@ class Bringing:
             raise Abandoned
 
     def _each(self, hosts: Sequence[LabHost], one: Callable[[LabHost], None]) -> None:
-        """Do something for all hosts side by side; the first error ends the waiting ones."""
+        """Do something for all hosts side by side; the first error ends the others."""
         pool = ThreadPoolExecutor(max(1, len(hosts)))
         futures: list[Future[None]] = [pool.submit(one, host) for host in hosts]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            if any(future.done() and future.exception() for future in futures):
+            ended, going_on = wait(futures, return_when=FIRST_EXCEPTION)
+            first = next((error for future in ended if (error := future.exception())), None)
+            if first and going_on:
                 self.failed.set()
-            wait(futures)
+                programs.kill_all()
+                wait(going_on)
         except BaseException:
             self.failed.set()
             programs.kill_all()
@@ -244,17 +245,24 @@ class Bringing:
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        errors = [error for future in futures if (error := future.exception())]
-        for error in errors:
-            if not isinstance(error, Abandoned):
-                raise error
+        if first:
+            raise first
 
-    def _seed(self, admin_password: str) -> None:
-        controller = LabHost(self.lab, "controller")
-        self.progress.phase("cloud", "waiting for agents")
-        ready.await_cloud(controller, admin_password, self.lab.computes, CLOUD_BOUND)
-        self.progress.phase("cloud", "seed")
-        seed.seed(self.lab)
+    def _seed(self) -> None:
+        seed.seed(self._cloud(), lambda step: self.progress.phase("cloud", step))
+
+    def _cloud(self) -> seed.SeededCloud:
+        controller = self.lab.places["controller"]
+        names = (name for name, place in self.lab.places.items() if place.manifest == "compute")
+        return seed.SeededCloud(
+            folder=self.lab.folder,
+            cache=layers_folder(),
+            auth_url=f"http://{self.lab.address(controller)}:5000/v3",
+            region=REGION,
+            provider_net=self.lab.provider_net,
+            computes=tuple(names),
+            passwords=secrets.load(self.lab.secrets_file),
+        )
 
     def _freeze(self, hosts: Sequence[LabHost], key: str) -> None:
         """Shut the built hosts down and keep their disks; the key makes them valid."""
@@ -306,9 +314,7 @@ class Bringing:
         self._each(hosts, one)
         if any(host.name == "controller" for host in hosts) and not self.only:
             self.progress.phase("cloud", "waiting for agents")
-            password = secrets.load(self.lab.secrets_file)["admin_password"]
-            controller = LabHost(self.lab, "controller")
-            ready.await_cloud(controller, password, self.lab.computes, CLOUD_BOUND)
+            seed.healthy(self._cloud())
             self.progress.phase("cloud", "ready")
 
     def _new_disk(self, recipe: layers.Recipe, host: LabHost, built: Path | None) -> None:
