@@ -90,6 +90,11 @@ class LabHost:
         return self.folder / "disk.img"
 
     @property
+    def console(self) -> Path:
+        """The log of what the host's systemd and its container say."""
+        return self.folder / "console.log"
+
+    @property
     def dead_board(self) -> Path:
         """A file that, where it is there, keeps the host from ever being powered on."""
         return self.folder / "dead-board"
@@ -138,8 +143,8 @@ class LabHost:
             cgroups.kill(self.cgroup)
             disk.mount(self.folder)
             self._write_plan(target)
-            _trim(self.folder / "console.log")
-            subprocess.Popen(
+            _trim(self.console)
+            supervising = subprocess.Popen(
                 [sys.executable, "-I", "-S", supervisor.__file__, str(self.folder)],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -147,7 +152,7 @@ class LabHost:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            self._await_leader(bound)
+            self._await_leader(supervising, bound)
 
     def power_off(self, *, hard: bool, bound: float = 120) -> None:
         """Take the host's power: at once, or by an orderly shutdown and, past ``bound``, at once.
@@ -284,17 +289,19 @@ class LabHost:
             *([f"systemd.unit={target}"] if target else []),
         ]
 
-    def _await_leader(self, bound: float) -> None:
+    def _await_leader(self, supervising: "subprocess.Popen[bytes]", bound: float) -> None:
         deadline = time.monotonic() + bound
         while time.monotonic() < deadline:
             leader = self.leader()
             if leader and _is_systemd(leader):
                 return
+            if supervising.poll() is not None:
+                break
             time.sleep(0.05)
         raise LabError(
             f"powering on {self.name}",
-            came_back=f"it did not start within {bound:.0f} s",
-            remedy=f"read {self.folder / 'console.log'}",
+            came_back=f"it did not start within {bound:.0f} s: {_last_line(self.console)}",
+            remedy=f"read {self.console}",
         )
 
     @contextmanager
@@ -357,6 +364,15 @@ def _kill(pid: int | None) -> None:
     if pid:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _last_line(log: Path) -> str:
+    """Give the last line before the supervisor's own, which says why a container ended."""
+    with contextlib.suppress(OSError):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        said = [line for line in lines if not line.startswith(("-- ", "Attempted to remove"))]
+        return said[-1] if said else "it said nothing"
+    return "it said nothing"
 
 
 def _trim(log: Path, limit: int = 1_000_000) -> None:

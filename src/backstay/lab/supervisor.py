@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 REBOOT = 133
@@ -57,6 +57,13 @@ def joiner(groups: list[Path]) -> Callable[[], None]:
     return join
 
 
+def remove_veths(veths: Iterable[str]) -> None:
+    """Remove interfaces of the last boot: the kernel takes them away only some time after it."""
+    for veth in veths:
+        if Path("/sys/class/net", veth).exists():
+            subprocess.run(["ip", "link", "delete", veth], check=False)
+
+
 def attach(process: "subprocess.Popen[bytes]", bridges: dict[str, str]) -> None:
     """Hang the machine's ends of the host's interfaces onto their bridges once they are there."""
     deadline = time.monotonic() + VETH_BOUND
@@ -78,6 +85,7 @@ def supervise(folder: Path) -> int:
     status = REBOOT
     while status == REBOOT:
         renew_groups(groups)
+        remove_veths(plan["bridges"])
         with (folder / "console.log").open("ab") as console:
             process = subprocess.Popen(
                 plan["argv"],
