@@ -1,0 +1,160 @@
+"""``backstay lab``: a real OpenStack cloud on this machine, to practise on."""
+
+import importlib
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from backstay.lab.layout import MAX_COMPUTES, SLOTS, Lab, name_from_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Commands that live in modules of their own: name -> (module, attribute, one line for --help)
+ELSEWHERE = {
+    "break": ("backstay.cli.lab_faults", "break_", "Make a real fault."),
+    "heal": ("backstay.cli.lab_faults", "heal", "Undo faults."),
+}
+
+
+class LabGroup(click.Group):
+    """The group, with the commands of other modules imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they are shown."""
+        return [*super().list_commands(ctx), *ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, importing its module where it has one of its own."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, _ = ELSEWHERE[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing other modules."""
+        own = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        elsewhere = [(name, line) for name, (_, _, line) in ELSEWHERE.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(own + elsewhere)
+
+
+@click.group(cls=LabGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def lab() -> None:
+    """Run a real OpenStack cloud on this machine, to practise on."""
+
+
+def name_option() -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    """Give the option that names the lab; BACKSTAY_LAB names it where the option does not."""
+    return click.option(
+        "--name", default=name_from_environment, help="The lab's name.  [BACKSTAY_LAB, or lab]"
+    )
+
+
+@lab.command()
+@name_option()
+@click.option("--computes", type=click.IntRange(1, MAX_COMPUTES), help="Compute hosts.  [2]")
+@click.option("--only", multiple=True, metavar="HOST", help="Bring up only this host; repeatable.")
+@click.option("--slot", type=click.IntRange(0, SLOTS[-1]), help="Which addresses: 10.(77+2n).0.")
+@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+def up(
+    name: str, computes: int | None, only: tuple[str, ...], slot: int | None, hosts: tuple[str, ...]
+) -> None:
+    """Bring the lab up: build it where it is not built, start it where it is off.
+
+    With --only, further HOSTs may follow: --only spare1 compute1.
+    """
+    from backstay.lab.progress import Progress  # noqa: PLC0415
+    from backstay.lab.up import Wish  # noqa: PLC0415
+    from backstay.lab.up import up as bring_up  # noqa: PLC0415
+
+    if hosts and not only:
+        raise click.UsageError("name hosts after --only")
+    progress = Progress()
+    wish = Wish(name=name, computes=computes, only=(*only, *hosts), slot=slot)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with progress.shown():
+            known = bring_up(wish, progress)
+    except KeyboardInterrupt:
+        # Threads may still wait for hosts, up to their bounds: nothing of theirs is worth it.
+        click.echo(f"\nInterrupted. Go on with: backstay lab up --name {name}", err=True)
+        os._exit(130)
+    click.echo(f"Lab {name} is up after {progress.seconds():.0f} s: {known.lab.cloud_file}")
+
+
+@lab.command()
+@name_option()
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def status(name: str, output: str) -> None:
+    """Say where the lab's files are, and each host's address, power and BMC."""
+    from backstay.lab.status import read  # noqa: PLC0415
+
+    found = read(name)
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+        return
+    _print_status(found)
+
+
+def _print_status(found: "Mapping[str, object]") -> None:
+    click.echo(f"lab {found['name']}: {found['phase']}")
+    for key in ("cloud_file", "openrc"):
+        click.echo(f"{key.replace('_', ' ')}: {found[key] or '-'}")
+    columns = ("name", "role", "address", "power", "bmc", "boot_id")
+    hosts = found["hosts"]
+    rows: list[tuple[str, ...]] = [columns]
+    rows.extend(
+        tuple(str(host[column] or "-") for column in columns)
+        for host in (hosts if isinstance(hosts, list) else [])
+    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@name_option()
+@click.argument("host")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def shell(name: str, host: str, command: tuple[str, ...]) -> None:
+    """Open a root shell on HOST, or run COMMAND there, without needing its network.
+
+    COMMAND's words are joined and given to a shell there, as ssh does.
+    """
+    from backstay.lab import state  # noqa: PLC0415
+    from backstay.lab.hosts import LabHost  # noqa: PLC0415
+
+    inside = ["bash", "-c", " ".join(command)] if command else ["bash", "--login"]
+    terminal = {"TERM": os.environ.get("TERM", "dumb")}
+    argv = LabHost(state.opened(name).lab, host).command(inside, terminal)
+    os.execvp(argv[0], argv)  # noqa: S606 - the words after the host's name are the operator's
+
+
+@lab.command()
+@name_option()
+@click.option("--purge", is_flag=True, help="Forget the built hosts and package layers too.")
+def down(name: str, *, purge: bool) -> None:
+    """Take the lab down and remove everything that it made on this machine."""
+    from backstay.lab.down import down as take_down  # noqa: PLC0415
+
+    found = take_down(name, purge=purge)
+    click.echo(f"Lab {name} is down." if found else f"There is no lab {name}.")
+
+
+@lab.command()
+@click.option("--install", is_flag=True, help="Install missing packages with apt-get.")
+def requirements(*, install: bool) -> None:
+    """Say what this machine lacks for a lab; exit status 3 where it lacks something."""
+    from backstay.lab import machine  # noqa: PLC0415
+
+    if install and (names := machine.install_missing(machine.read())):
+        click.echo(f"installed: {' '.join(names)}")
+    built = any((Lab(name_from_environment()).built).glob("key"))
+    machine.require(machine.missing(machine.read(), built=built, bare=False))
+    click.echo("This machine can host the lab.")

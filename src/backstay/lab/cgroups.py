@@ -1,0 +1,145 @@
+"""Control groups of our own, by name, in every hierarchy that the machine has mounted.
+
+Each lab host needs one: with systemd-nspawn's ``--keep-unit --register=no`` hosts would share the
+caller's group, and one host's systemd would act on another's units of the same name. They also
+are how every process of ours is found, whatever started it.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+# v1 hierarchies that need settings of their own before a process may enter are left out
+LEFT_OUT = {"cpuset", "net_cls", "net_prio", "hugetlb", "perf_event", "rdma", "misc", "blkio"}
+
+
+@cache
+def hierarchies() -> tuple[Path, ...]:
+    """Give the mount points of the cgroup hierarchies that hosts are put into."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, filesystem = line.partition(" - ")
+        point = Path(fields.split()[4])
+        kind = filesystem.split()[0]
+        if kind == "cgroup2" or (kind == "cgroup" and not set(point.name.split(",")) & LEFT_OUT):
+            found.append(point)
+    return tuple(dict.fromkeys(found))
+
+
+def paths(name: str) -> list[Path]:
+    """Give the folders of the group of that name in every hierarchy."""
+    return [hierarchy / name for hierarchy in hierarchies()]
+
+
+def create(name: str) -> list[Path]:
+    """Make the group where it is missing; give its folders."""
+    folders = paths(name)
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    return folders
+
+
+def renew(name: str) -> list[Path]:
+    """Make the group anew, without what an earlier use left below it; give its folders.
+
+    On cgroup v2 a group with settings for groups below it takes no process itself any more.
+    """
+    remove(name)
+    return create(name)
+
+
+def joiner(folders: Sequence[Path]) -> Callable[[], None]:
+    """Give a function that puts the calling process into the groups, for use after a fork."""
+    files = [os.fsencode(folder / "cgroup.procs") for folder in folders]
+
+    def join() -> None:
+        for file in files:
+            handle = os.open(file, os.O_WRONLY)
+            os.write(handle, b"0")
+            os.close(handle)
+
+    return join
+
+
+def named(prefix: str) -> set[str]:
+    """Give the names of all groups that begin with ``prefix``."""
+    return {
+        folder.name
+        for hierarchy in hierarchies()
+        for folder in hierarchy.glob(f"{prefix}*")
+        if folder.is_dir()
+    }
+
+
+def processes(name: str) -> set[int]:
+    """Give the process ids in the group and in all groups below it, in any hierarchy."""
+    found: set[int] = set()
+    for folder in paths(name):
+        for inner, _, _ in os.walk(folder):
+            with contextlib.suppress(OSError):
+                found.update(int(pid) for pid in (Path(inner) / "cgroup.procs").read_text().split())
+    return found - {0}
+
+
+def thaw(name: str) -> None:
+    """Let frozen processes run: a frozen one cannot even be killed."""
+    for folder in paths(name):
+        for inner, _, files in os.walk(folder, topdown=False):
+            if "freezer.state" in files:
+                _write(Path(inner) / "freezer.state", "THAWED")
+            if "cgroup.freeze" in files:
+                _write(Path(inner) / "cgroup.freeze", "0")
+
+
+def kill(name: str, bound: float = 20) -> bool:
+    """Kill every process of the group; True when it is empty within ``bound`` seconds.
+
+    A process is in the group at the moment that its id is read and signalled by a handle on it,
+    so that an id that has been given to another process meanwhile is never hit.
+    """
+    deadline = time.monotonic() + bound
+    while remaining := processes(name):
+        thaw(name)
+        for pid in remaining:
+            _kill_member(name, pid)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _kill_member(name: str, pid: int) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if f"/{name}" in Path(f"/proc/{pid}/cgroup").read_text():
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError:
+        return
+    finally:
+        os.close(handle)
+
+
+def remove(name: str) -> bool:
+    """Remove the (empty) group and those below it in every hierarchy; True when all are gone."""
+    for folder in paths(name):
+        for inner in _bottom_up(folder):
+            with contextlib.suppress(OSError):
+                inner.rmdir()
+    return not any(folder.exists() for folder in paths(name))
+
+
+def _bottom_up(folder: Path) -> Iterator[Path]:
+    for inner, _, _ in os.walk(folder, topdown=False):
+        yield Path(inner)
+
+
+def _write(file: Path, text: str) -> None:
+    with contextlib.suppress(OSError):
+        file.write_text(text)

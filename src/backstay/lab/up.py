@@ -1,0 +1,342 @@
+"""``lab up``: from whatever state the machine is in to a running lab.
+
+Hosts with a role are built once (packages, Puppet, seed), shut down in an orderly way, and their
+disks kept. From then on ``lab up`` starts fresh copies of those.
+"""
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from backstay.errors import LabError
+from backstay.lab import (
+    apt,
+    bmc,
+    build,
+    cloudfile,
+    disk,
+    down,
+    identity,
+    layers,
+    machine,
+    network,
+    programs,
+    ready,
+    secrets,
+    seed,
+    state,
+)
+from backstay.lab.hosts import LabHost, all_hosts
+from backstay.lab.layout import REGION, SLOTS, Lab, home, layers_folder
+from backstay.lab.progress import Progress
+from backstay.lab.state import Phase, State
+
+SHUTDOWN_BOUND = 150
+# A role's host is built after those it needs; hosts with nothing to wait for share the cores.
+AFTER = {
+    "controller": (),
+    "storage1": (),
+    "proxy": ("controller", "storage1"),
+}
+AFTER_COMPUTE = ("controller", "storage1")
+# Begun in this order: the longest way is controller, then compute hosts.
+FIRST = ("controller", "storage1", "compute1")
+
+
+class Way(Enum):
+    """How a lab gets from where it is to running."""
+
+    BARE = "only bare hosts: start them from the base layer"
+    START = "start copies of the built disks"
+    BUILD = "build all hosts, keep their disks, start copies"
+    BUILD_SOME = "build the named hosts and leave them running"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator asked for. ``only``: names of hosts, or empty for all."""
+
+    name: str
+    computes: int | None = None
+    only: tuple[str, ...] = ()
+    slot: int | None = None
+
+
+def way(lab: Lab, only: Sequence[str], *, built: bool) -> Way:
+    """Decide how to bring up the hosts named (or all); ``built``: finished disks fit."""
+    names = only or list(lab.places)
+    if all(lab.places[name].manifest is None for name in names):
+        return Way.BARE
+    if built:
+        return Way.START
+    return Way.BUILD_SOME if only else Way.BUILD
+
+
+def to_discard(known: State, chosen: Way, hosts_with_disk: Sequence[str]) -> list[str]:
+    """Decide which hosts' disks cannot be gone on with and are thrown away first.
+
+    Half-built hosts never can; hosts that were built one by one are no part of a whole build.
+    """
+    content = [name for name in hosts_with_disk if known.lab.places[name].manifest]
+    interrupted = known.phase is Phase.BUILDING
+    return content if interrupted or chosen is Way.BUILD else []
+
+
+def up(wish: Wish, progress: Progress) -> State:
+    """Bring a lab up; safe to repeat after an interruption at any point. Raises LabError."""
+    bare = bool(wish.only) and all(name.startswith("spare") for name in wish.only)
+    known = state.load(wish.name)
+    has_built = known is not None and (known.lab.built / "key").exists()
+    running = known is not None and known.phase is not Phase.DOWN
+    facts = machine.read()
+    machine.require(machine.missing(facts, built=has_built, bare=bare or running))
+    with state.locked(wish.name):
+        return Bringing(_opened(wish), wish.only, progress).run()
+
+
+def _opened(wish: Wish) -> State:
+    """Give the state to go on from; a lab that is down may change its number of hosts."""
+    known = state.load(wish.name)
+    if known is None:
+        taken = {other.slot for other in state.all_labs()}
+        if wish.slot is not None:
+            taken = set(SLOTS) - {wish.slot}
+        known = state.new(wish.name, wish.computes or 2, taken)
+    elif wish.computes and wish.computes != known.computes:
+        if known.phase is not Phase.DOWN:
+            raise LabError(
+                f"bringing up lab {wish.name} with {wish.computes} compute hosts",
+                came_back=f"it is up with {known.computes}",
+                remedy="backstay lab down, then repeat the command",
+            )
+        known = replace(known, computes=wish.computes)
+    unknown = [name for name in wish.only if name not in known.lab.places]
+    if unknown:
+        LabHost(known.lab, unknown[0])  # raises the error that names the hosts
+    return known
+
+
+class Bringing:
+    """One ``lab up`` under way."""
+
+    def __init__(self, known: State, only: Sequence[str], progress: Progress) -> None:
+        self.state = known
+        self.lab = known.lab
+        self.only = tuple(only)
+        self.progress = progress
+        self.failed = threading.Event()
+
+    def run(self) -> State:
+        """Do it."""
+        recipe = layers.Recipe(apt.read(machine.codename()), apt.architecture())
+        key = build.content_key(self.lab, recipe)
+        chosen = way(self.lab, self.only, built=self._built_key() == key)
+        self._clear_leftovers(chosen)
+        network.refuse_if_taken(self.lab, self.state.claims)
+        self._save(replace(self.state, claims=network.claims(self.lab)))
+        if (base := recipe.base_folder) and not base.exists():
+            self.progress.phase("base", "packages")
+        layers.ensure_base(recipe, self.lab)
+        identity.make_keys(self.lab)
+        network.create(self.lab)
+        if chosen in (Way.BUILD, Way.BUILD_SOME):
+            self._build(recipe, key, whole=chosen is Way.BUILD)
+        if chosen is not Way.BUILD_SOME:
+            self._start(recipe, key)
+        self._announce()
+        return self.state
+
+    def _built_key(self) -> str:
+        with contextlib.suppress(OSError):
+            return (self.lab.built / "key").read_text()
+        return ""
+
+    def _hosts(self) -> list[LabHost]:
+        return all_hosts(self.lab, self.only or None)
+
+    def _save(self, new: State) -> None:
+        self.state = new
+        state.save(new)
+
+    def _clear_leftovers(self, chosen: Way) -> None:
+        """Throw away what cannot be gone on with; a lab that is down has nothing left to keep."""
+        if self.state.phase is Phase.DOWN:
+            down.end_processes(self.lab)
+            down.unmount(self.lab.folder)
+            down.remove_groups(self.lab)
+            return
+        down.end_builders(self.lab)
+        with_disk = [h.name for h in all_hosts(self.lab) if h.folder.exists()]
+        down.discard_hosts(self.lab, to_discard(self.state, chosen, with_disk))
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _build(self, recipe: layers.Recipe, key: str, *, whole: bool) -> None:
+        self._save(replace(self.state, phase=Phase.BUILDING, built_key=""))
+        shutil.rmtree(self.lab.built, ignore_errors=True)
+        values = secrets.renew(self.lab.secrets_file)
+        hosts = [host for host in self._hosts() if host.place.manifest]
+        hosts.sort(key=lambda host: FIRST.index(host.name) if host.name in FIRST else len(FIRST))
+        cloudfile.write(self.lab, values["admin_password"])
+        self._build_hosts(recipe, hosts)
+        if whole:
+            self._seed()
+            self._freeze(hosts, key)
+        else:
+            self._save(replace(self.state, phase=Phase.STARTING))
+
+    def _build_hosts(self, recipe: layers.Recipe, hosts: Sequence[LabHost]) -> None:
+        """Build hosts side by side, each after those that it needs."""
+        finished = {host.name: threading.Event() for host in hosts}
+        puppets = threading.Semaphore(2)
+        second_core = threading.Lock()  # the controller's packages have the first for themselves
+
+        def one(host: LabHost) -> None:
+            with contextlib.nullcontext() if host.name == "controller" else second_core:
+                self._go_on()
+                self.progress.phase(host.name, "packages")
+                layers.ensure_role(recipe, self.lab, str(host.place.manifest))
+            self._new_disk(recipe, host, None)
+            self.progress.phase(host.name, "waiting")
+            for name in needed(host.name):
+                if name in finished:
+                    self._await(finished[name])
+            with puppets:
+                self._go_on()
+                self.progress.phase(host.name, "boot")
+                host.power_on(target=build.BUILD_TARGET)
+                ready.await_ssh(host)
+                self.progress.phase(host.name, "puppet")
+                build.apply_puppet(host)
+            self.progress.phase(host.name, "built")
+            finished[host.name].set()
+
+        self._each(hosts, one)
+
+    def _await(self, event: threading.Event) -> None:
+        while not event.wait(0.5):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Stop here where another host has failed."""
+        if self.failed.is_set():
+            raise Abandoned
+
+    def _each(self, hosts: Sequence[LabHost], one: Callable[[LabHost], None]) -> None:
+        """Do something for all hosts side by side; the first error ends the others."""
+        pool = ThreadPoolExecutor(max(1, len(hosts)))
+        futures: list[Future[None]] = [pool.submit(one, host) for host in hosts]
+        try:
+            ended, going_on = wait(futures, return_when=FIRST_EXCEPTION)
+            first = next((error for future in ended if (error := future.exception())), None)
+            if first and going_on:
+                self.failed.set()
+                programs.kill_all()
+                wait(going_on)
+        except BaseException:
+            self.failed.set()
+            programs.kill_all()
+            down.end_builders(self.lab)
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if first:
+            raise first
+
+    def _seed(self) -> None:
+        seed.seed(self._cloud(), lambda step: self.progress.phase("cloud", step))
+
+    def _cloud(self) -> seed.SeededCloud:
+        controller = self.lab.places["controller"]
+        names = (name for name, place in self.lab.places.items() if place.manifest == "compute")
+        return seed.SeededCloud(
+            folder=self.lab.folder,
+            cache=layers_folder(),
+            auth_url=f"http://{self.lab.address(controller)}:5000/v3",
+            region=REGION,
+            provider_net=self.lab.provider_net,
+            computes=tuple(names),
+            passwords=secrets.load(self.lab.secrets_file),
+        )
+
+    def _freeze(self, hosts: Sequence[LabHost], key: str) -> None:
+        """Shut the built hosts down and keep their disks; the key makes them valid."""
+        self.progress.phase("cloud", "shutdown")
+
+        def one(host: LabHost) -> None:
+            self.progress.phase(host.name, "shutdown")
+            host.power_off(hard=False, bound=SHUTDOWN_BOUND)
+            down.unmount(host.folder)
+
+        # compute hosts first, while the controller still takes their goodbyes
+        computes = [host for host in hosts if host.place.manifest == "compute"]
+        self._each(computes, one)
+        self._each([host for host in hosts if host not in computes], one)
+        self.lab.built.mkdir(parents=True, exist_ok=True)
+        for host in hosts:
+            host.disk_image.rename(self.built_image(host))
+            shutil.rmtree(host.folder)
+        (self.lab.built / "key").write_text(key)
+        self._save(replace(self.state, phase=Phase.STARTING, built_key=key))
+        self.progress.phase("cloud", "kept")
+
+    def built_image(self, host: LabHost) -> Path:
+        """Give the kept disk of a built host."""
+        return self.lab.built / f"{host.name}.img"
+
+    # --- starting -----------------------------------------------------------------------------
+
+    def _start(self, recipe: layers.Recipe, key: str) -> None:
+        hosts = self._hosts()
+        if self.state.phase is not Phase.UP:
+            self._save(replace(self.state, phase=Phase.STARTING, built_key=key))
+
+        def one(host: LabHost) -> None:
+            if host.dead_board.exists():
+                self.progress.phase(host.name, "dead board")
+                return
+            if not host.disk_image.exists():
+                self.progress.phase(host.name, "disk")
+                built = self.built_image(host) if host.place.manifest else None
+                self._new_disk(recipe, host, built)
+            self.progress.phase(host.name, "boot")
+            host.power_on()
+            ready.await_ssh(host)
+            self.progress.phase(host.name, "services")
+            ready.await_units(host)
+            self.progress.phase(host.name, "ready")
+
+        self._each(hosts, one)
+        if any(host.name == "controller" for host in hosts) and not self.only:
+            self.progress.phase("cloud", "waiting for agents")
+            seed.healthy(self._cloud())
+            self.progress.phase("cloud", "ready")
+
+    def _new_disk(self, recipe: layers.Recipe, host: LabHost, built: Path | None) -> None:
+        disk.create(host.folder, recipe.lowers(host.place.manifest), built)
+        disk.mount(host.folder)
+        identity.write(host)
+
+    def _announce(self) -> None:
+        """Write cloud.yaml and openrc, start the BMCs, make this lab the current one."""
+        file = self.lab.secrets_file
+        password = secrets.load(file) if file.exists() else secrets.renew(file)
+        cloudfile.write(self.lab, password["admin_password"])
+        bmc.start(self.lab)
+        names = tuple(h.name for h in all_hosts(self.lab) if h.disk_image.exists())
+        self._save(replace(self.state, phase=Phase.UP, hosts=names))
+        (home() / "current").write_text(f"{self.lab.name}\n")
+
+
+class Abandoned(Exception):
+    """Another host failed, so this one is not built further."""
+
+
+def needed(name: str) -> tuple[str, ...]:
+    """Give the hosts that must be built before this one."""
+    return AFTER_COMPUTE if name.startswith("compute") else AFTER[name]
