@@ -35,7 +35,7 @@ def test_openstack_server_list_shows_the_running_instances(lab: Lab) -> None:
     servers: list[dict[str, Any]] = json.loads(
         in_sh(lab, "openstack server list --all-projects --long -f json")
     )
-    seeded = {server["id"] for server in lab.seed["servers"]}
+    seeded = {server["id"] for server in lab.seed["instances"]}
     assert {s["ID"] for s in servers if s["Status"] == "ACTIVE"} >= seeded
 
 

@@ -21,7 +21,7 @@ def test_freeze_and_thaw(lab: Lab) -> None:
 
 @pytest.mark.slow
 def test_power_off_a_compute_host_and_its_instance_comes_back(lab: Lab) -> None:
-    server = next(s for s in lab.seed["servers"] if s["host"] == "compute2")
+    server = next(s for s in lab.seed["instances"] if s["host"] == "compute2")
     lab.backstay("lab", "break", "power-off", "compute2")
     assert not pings(server["address"])
     assert any(finding["host"] == "compute2" for finding in lab.check().bad())

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from backstay.errors import LabError
-from backstay.lab import bmc, cgroups, disk, layers, network, state
+from backstay.lab import bmc, cgroups, disk, faults, layers, network, state
 from backstay.lab.hosts import LabHost, machine_name
 from backstay.lab.layout import Lab, archives_folder, home, layers_folder
 from backstay.lab.state import Phase, State
@@ -45,6 +45,7 @@ def clear(lab: Lab, *, last: bool) -> None:
     remove_traces(lab)
     unmount(lab.folder)
     remove_groups(lab)
+    faults.release(lab)
     network.remove(lab, last=last)
 
 

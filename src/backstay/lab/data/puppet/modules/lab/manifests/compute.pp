@@ -5,6 +5,7 @@ class lab::compute {
   include lab::compute::hypervisor
   include lab::compute::nova
   include lab::compute::neutron
+  include lab::compute::volumes
 
   # Instances are wired by the agent; it is there before the first of them is resumed.
   Class['lab::compute::hypervisor'] -> Service<| title == 'nova-compute' |>
