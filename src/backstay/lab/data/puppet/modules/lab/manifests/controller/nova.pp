@@ -71,4 +71,16 @@ class lab::controller::nova {
   include nova::wsgi::uwsgi_api_metadata
   include nova::conductor
   include nova::scheduler
+
+  # Both tell systemd when they are ready, and are killed if that takes 90 seconds: it can, where
+  # every service of every host starts at once on a few cores.
+  ['nova-conductor', 'nova-scheduler'].each |String $unit| {
+    file {
+      "/etc/systemd/system/${unit}.service.d":
+        ensure => directory;
+      "/etc/systemd/system/${unit}.service.d/slow-start.conf":
+        content => "[Service]\nTimeoutStartSec=300\n",
+        before  => Anchor['nova::service::begin'];
+    }
+  }
 }
