@@ -7,8 +7,8 @@ BACKSTAY := $(VENV)/bin/backstay
 
 help:
 	@echo "make demo        a real OpenStack on this machine, checked, broken, found, healed (as root)"
-	@echo "make test        lint-free unit tests, and the lab's where this machine can host it"
-	@echo "make acceptance  every story on the lab"
+	@echo "make test        everything that needs no lab, then the quicker stories on the lab"
+	@echo "make acceptance  the same with every story on the lab"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       the figures that the README quotes"
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The unmodified clients that the stories and the benchmark use, from the machine's own APT sources.
+# The unmodified clients that the stories and the benchmark use, from the machine's own APT sources:
+# install them, or with --missing name those that are not there (exit status 1).
 set -eu
 wanted="python3-openstackclient python3-glanceclient python3-swiftclient python3-osc-placement curl"
 missing=
@@ -7,6 +8,10 @@ for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0
+if [ "${1:-}" = --missing ]; then
+    echo "${missing# }"
+    exit 1
+fi
 echo "installing$missing"
 apt-get -qq update
 # shellcheck disable=SC2086 # one word for each package

@@ -229,13 +229,19 @@ def test_secrets_differ_each_time_are_private_and_come_back(home):
     assert len(set(second.values())) == len(second)
 
 
-def test_openrc_is_read_by_a_posix_shell(home):
+@pytest.mark.parametrize("user", ["admin", "demo", "shop"])
+def test_openrc_is_read_by_a_posix_shell(home, user):
     lab = Lab()
-    cloudfile.write(lab, "s3cret")
-    script = f'. {lab.openrc}; echo "$OS_AUTH_URL $OS_PASSWORD $OS_REGION_NAME"'
+    values = secrets.generate()
+    cloudfile.write(lab, values)
+    file = lab.openrc_of(user)
+    script = f'. {file}; echo "$OS_AUTH_URL $OS_USERNAME $OS_PROJECT_NAME $OS_PASSWORD"'
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "http://10.77.0.11:5000/v3 s3cret RegionOne\n"
-    assert stat.S_IMODE(lab.openrc.stat().st_mode) == 0o600
+    password = values[f"{user}_password"]
+    assert done.stdout == f"http://10.77.0.11:5000/v3 {user} {user} {password}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    cloudfile.remove(lab)
+    assert not file.exists()
 
 
 def test_cloud_yaml_names_every_host_and_what_the_spare_is_for():

@@ -4,14 +4,16 @@ import importlib
 import json
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.lab.layout import MAX_COMPUTES, SLOTS, Lab, name_from_environment
+from backstay.lab.layout import DEFAULT_NAME, MAX_COMPUTES, SLOTS, name_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from backstay.lab.progress import Progress
 
 # Commands that live in modules of their own: name -> (module, attribute, one line for --help)
 ELSEWHERE = {
@@ -76,15 +78,33 @@ def up(
         raise click.UsageError("name hosts after --only")
     progress = Progress()
     wish = Wish(name=name, computes=computes, only=(*only, *hosts), slot=slot)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with progress.shown():
-            known = bring_up(wish, progress)
-    except KeyboardInterrupt:
-        # Threads may still wait for hosts, up to their bounds: nothing of theirs is worth it.
-        click.echo(f"\nInterrupted. Go on with: backstay lab up --name {name}", err=True)
-        os._exit(130)
+    _stop_at_once(name, progress)
+    with progress.shown():
+        known = bring_up(wish, progress)
     click.echo(f"Lab {name} is up after {progress.seconds():.0f} s: {known.lab.cloud_file}")
+
+
+def _stop_at_once(name: str, progress: "Progress") -> None:
+    """End at once on Ctrl-C and SIGTERM: threads may wait for hosts and APIs up to their bounds.
+
+    Nothing of theirs is worth waiting for: the next ``up`` or ``down`` clears what this leaves.
+    """
+    from backstay.lab import programs  # noqa: PLC0415
+
+    def stop(number: int, _frame: object) -> None:
+        programs.kill_all()
+        progress.hide()
+        click.echo(f"\nInterrupted. Go on with: {typed('up', name)}", err=True)
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def typed(command: str, name: str) -> str:
+    """Give a lab command as it is typed for this lab."""
+    return f"backstay lab {command}" + ("" if name == DEFAULT_NAME else f" --name {name}")
 
 
 @lab.command()
@@ -101,21 +121,19 @@ def status(name: str, output: str) -> None:
     _print_status(found)
 
 
-def _print_status(found: "Mapping[str, object]") -> None:
+def _print_status(found: "Mapping[str, Any]") -> None:
     click.echo(f"lab {found['name']}: {found['phase']}")
     for key in ("cloud_file", "openrc"):
         click.echo(f"{key.replace('_', ' ')}: {found[key] or '-'}")
     columns = ("name", "role", "address", "power", "bmc", "boot_id")
-    hosts = found["hosts"]
     rows: list[tuple[str, ...]] = [columns]
-    rows.extend(
-        tuple(str(host[column] or "-") for column in columns)
-        for host in (hosts if isinstance(hosts, list) else [])
-    )
+    rows.extend(tuple(str(host[column] or "-") for column in columns) for host in found["hosts"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+    for made in found["faults"]:
+        click.echo(f"fault: {made['fault']} {made['target']}, since {made['at']}")
 
 
 @lab.command(context_settings={"ignore_unknown_options": True})
@@ -152,9 +170,9 @@ def down(name: str, *, purge: bool) -> None:
 def requirements(*, install: bool) -> None:
     """Say what this machine lacks for a lab; exit status 3 where it lacks something."""
     from backstay.lab import machine  # noqa: PLC0415
+    from backstay.lab.up import Wish, require  # noqa: PLC0415
 
     if install and (names := machine.install_missing(machine.read())):
         click.echo(f"installed: {' '.join(names)}")
-    built = any((Lab(name_from_environment()).built).glob("key"))
-    machine.require(machine.missing(machine.read(), built=built, bare=False))
+    require(Wish(name=name_from_environment()))
     click.echo("This machine can host the lab.")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.lab import name_option
-from backstay.lab.layout import DEFAULT_NAME
+from backstay.cli.lab import name_option, typed
 
 if TYPE_CHECKING:
     from backstay.lab.faults import Record
@@ -162,8 +161,7 @@ def _break(name: str, fault: str, target: str, options: Mapping[str, str] | None
 def _way_back(name: str, record: "Record") -> str:
     if record.fault == "dead-board":
         return "There is no undo."
-    lab = "" if name == DEFAULT_NAME else f" --name {name}"
-    return f"Undo: backstay lab heal{lab} {record.fault} {record.target}"
+    return f"Undo: {typed('heal', name)} {record.fault} {record.target}"
 
 
 def _lab(name: str) -> "Lab":

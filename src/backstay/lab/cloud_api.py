@@ -6,7 +6,7 @@ For making things (seeding). What the ``check`` command asks goes through ``tran
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backstay.errors import LabError
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 CALL_BOUND = 60.0
 """Seconds for one call; an API that hangs is asked again by whoever waits for it."""
-ATTEMPTS_TO_CONNECT = 3
+ATTEMPTS_TO_CONNECT = 4
+PAUSE_TO_CONNECT = 0.5
 REMEDY = "backstay check; each host's journal: backstay lab shell HOST journalctl -p warning"
 
 Answer = TypeVar("Answer")
@@ -68,23 +69,19 @@ class CloudApi:
         ``accept`` are error statuses that are an answer here. Raises LabError for others and when
         none comes within CALL_BOUND seconds.
         """
-        from keystoneauth1.exceptions import ClientException  # noqa: PLC0415
-
         attempted = f"{method} {path} of {service_type} as {self.user} in project {self.project}"
-        try:
-            answer: Response = self._session.request(
-                path,
-                method,
-                json=json,
-                data=data,
-                headers=dict(headers or {}),
-                raise_exc=False,
-                connect_retries=ATTEMPTS_TO_CONNECT,
-                microversion=microversion,
-                endpoint_filter={"service_type": service_type, "region_name": self.region},
-            )
-        except ClientException as error:
-            raise LabError(attempted, came_back=str(error), remedy=REMEDY) from error
+        request = partial(
+            self._session.request,
+            path,
+            method,
+            json=json,
+            data=data,
+            headers=dict(headers or {}),
+            raise_exc=False,
+            microversion=microversion,
+            endpoint_filter={"service_type": service_type, "region_name": self.region},
+        )
+        answer = _connected(request, attempted)
         if answer.status_code >= 400 and answer.status_code not in accept:
             said = answer.text.strip()[:300]
             raise LabError(
@@ -101,6 +98,22 @@ class CloudApi:
     ) -> Any:  # noqa: ANN401 - JSON
         """Return the decoded answer of ``POST path``. Raises LabError."""
         return self.call("POST", service_type, path, json=body, microversion=microversion).json()
+
+
+def _connected(request: "Callable[[], Response]", attempted: str) -> "Response":
+    """Make a request, again where the connection broke; not after a timeout: it may be at work."""
+    from keystoneauth1.exceptions import ClientException, ConnectFailure  # noqa: PLC0415
+
+    for attempt in range(1, ATTEMPTS_TO_CONNECT + 1):
+        try:
+            return request()
+        except ConnectFailure as error:
+            if attempt == ATTEMPTS_TO_CONNECT:
+                raise LabError(attempted, came_back=str(error), remedy=REMEDY) from error
+            time.sleep(PAUSE_TO_CONNECT)
+        except ClientException as error:
+            raise LabError(attempted, came_back=str(error), remedy=REMEDY) from error
+    raise AssertionError
 
 
 def await_answer(

@@ -1,8 +1,11 @@
 """The inventory and the credentials that ``lab up`` writes for the operator."""
 
+from collections.abc import Mapping
+
 from backstay.inventory.words import Role
 from backstay.lab.layout import BMC_PORT, REGION, Lab, Place
 from backstay.lab.secrets import write_private
+from backstay.lab.seed_identity import PROJECTS
 
 
 def cloud_yaml(lab: Lab) -> str:
@@ -36,14 +39,14 @@ def _host(lab: Lab, place: Place) -> list[str]:
     ]
 
 
-def openrc(lab: Lab, admin_password: str) -> str:
-    """Give the administrator's credentials as a file for ``.`` in any POSIX shell."""
+def openrc(lab: Lab, user: str, password: str) -> str:
+    """Give a user's credentials, in the project of the user's name, for ``.`` in a POSIX shell."""
     controller = lab.address(lab.places["controller"])
     settings = {
         "OS_AUTH_URL": f"http://{controller}:5000/v3",
-        "OS_USERNAME": "admin",
-        "OS_PASSWORD": admin_password,
-        "OS_PROJECT_NAME": "admin",
+        "OS_USERNAME": user,
+        "OS_PASSWORD": password,
+        "OS_PROJECT_NAME": user,
         "OS_USER_DOMAIN_NAME": "Default",
         "OS_PROJECT_DOMAIN_NAME": "Default",
         "OS_REGION_NAME": REGION,
@@ -53,9 +56,19 @@ def openrc(lab: Lab, admin_password: str) -> str:
     return "".join(f"export {key}='{value}'\n" for key, value in settings.items())
 
 
-def write(lab: Lab, admin_password: str) -> None:
-    """Write both files into the lab's folder; ``openrc`` is 0600."""
-    write_private(lab.openrc, openrc(lab, admin_password))
+def write(lab: Lab, passwords: Mapping[str, str]) -> None:
+    """Write the inventory and every user's openrc (0600) into the lab's folder.
+
+    ``passwords`` are the lab's secrets: ``admin_password``, and one for each seeded project.
+    """
+    for user in ("admin", *PROJECTS):
+        write_private(lab.openrc_of(user), openrc(lab, user, passwords[f"{user}_password"]))
     part = lab.cloud_file.with_suffix(".part")
     part.write_text(cloud_yaml(lab))
     part.rename(lab.cloud_file)
+
+
+def remove(lab: Lab) -> None:
+    """Remove what ``write`` wrote."""
+    for file in (lab.cloud_file, *(lab.openrc_of(user) for user in ("admin", *PROJECTS))):
+        file.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from backstay.errors import LabError
-from backstay.lab import bmc, cgroups, disk, faults, layers, network, state
+from backstay.lab import bmc, cgroups, cloudfile, disk, faults, layers, network, state
 from backstay.lab.hosts import LabHost, machine_name
 from backstay.lab.layout import Lab, archives_folder, home, layers_folder
 from backstay.lab.state import Phase, State
@@ -144,8 +144,7 @@ def _is_last(name: str) -> bool:
 
 def _forget(known: State, *, purge: bool) -> None:
     lab = known.lab
-    for file in (lab.cloud_file, lab.openrc):
-        file.unlink(missing_ok=True)
+    cloudfile.remove(lab)
     shutil.rmtree(lab.folder / "hosts", ignore_errors=True)
     layers.remove_unfinished()
     if not purge:

@@ -51,7 +51,8 @@ def write(host: LabHost) -> None:
     _replace(etc / "hostname", f"{host.name}\n")
     _replace(etc / "hosts", hosts_file(lab))
     _replace(etc / "machine-id", f"{uuid.uuid4().hex}\n", mode=0o444)
-    _replace(etc / "resolv.conf", Path("/etc/resolv.conf").read_text())
+    # the machine's resolver does not answer here: each look-up would wait for it, Puppet's for 80 s
+    _replace(etc / "resolv.conf", "# the lab's names are in /etc/hosts\n")
     _replace(etc / "backstay" / "lab-network", network_file(lab, host))
     key = lab.folder / "ssh" / f"host-{host.name}"
     _replace(etc / "ssh" / "ssh_host_ed25519_key", key.read_text(), mode=0o600)

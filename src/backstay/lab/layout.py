@@ -85,7 +85,11 @@ class Lab:
     @property
     def openrc(self) -> Path:
         """The administrator's credentials as a POSIX shell file, mode 0600."""
-        return self.folder / "openrc"
+        return self.openrc_of("admin")
+
+    def openrc_of(self, user: str) -> Path:
+        """Give the file with a user's credentials: ``openrc`` (admin), ``openrc-USER``."""
+        return self.folder / ("openrc" if user == "admin" else f"openrc-{user}")
 
     @property
     def secrets_file(self) -> Path:

@@ -109,12 +109,14 @@ def _run(
 
 
 def kill_all() -> None:
-    """Kill every program that runs now, with its children: the operator has interrupted us.
+    """Kill every program that runs now, with its group of processes.
 
-    The threads that wait for them then end with an error of their own.
+    The threads that wait for them then end with an error of their own. Safe in a signal handler.
     """
     for process in tuple(_running):
-        _kill_session(process)
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
 
 
 def _kill_session(process: subprocess.Popen[str]) -> None:

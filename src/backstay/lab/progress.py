@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.table import Table
 
 
@@ -19,7 +20,7 @@ class Progress:
         self._phases: dict[str, tuple[str, float]] = {}
         self._took: dict[str, list[str]] = {}
         self._began = time.monotonic()
-        self._live = False
+        self._live: Live | None = None
 
     def phase(self, host: str, phase: str) -> None:
         """Say that a host has entered a phase, which ends the one before."""
@@ -44,10 +45,14 @@ class Progress:
             return
         from rich.live import Live  # noqa: PLC0415 - imported only where something is drawn
 
-        self._live = True
-        with Live(get_renderable=self._table, refresh_per_second=2):
+        with Live(get_renderable=self._table, refresh_per_second=2) as self._live:
             yield
-        self._live = False
+        self._live = None
+
+    def hide(self) -> None:
+        """Leave the terminal as it was; for an end in the middle of ``shown``."""
+        if self._live:
+            self._live.stop()
 
     def _table(self) -> "Table":
         from rich.table import Table  # noqa: PLC0415

@@ -82,12 +82,13 @@ def seed_volume(project: CloudApi, image: str, server_id: str) -> dict[str, Any]
     ``bytes`` bytes. Raises LabError.
     """
     volume_id = _ensure_volume(project, image)
-    _await_status(project, volume_id, ("available", "in-use"))
+    _await_status(project, volume_id, ("available", "in-use"), given_up=("error",))
     volume = project.get("volumev3", f"/volumes/{volume_id}")["volume"]
     if not volume["attachments"]:
         body = {"volumeAttachment": {"volumeId": volume_id}}
         project.post("compute", f"/servers/{server_id}/os-volume_attachments", body)
-    _await_status(project, volume_id, ("in-use",))
+    # nova reserves the volume before it answers: available again means that it has given up
+    _await_status(project, volume_id, ("in-use",), given_up=("error", "available"))
     return {
         "id": volume_id,
         "name": VOLUME,
@@ -112,18 +113,16 @@ def _ensure_volume(project: CloudApi, image: str) -> str:
     return str(project.post("volumev3", "/volumes", {"volume": body})["volume"]["id"])
 
 
-def _await_status(project: CloudApi, volume_id: str, wanted: tuple[str, ...]) -> None:
+def _await_status(
+    project: CloudApi, volume_id: str, wanted: tuple[str, ...], *, given_up: tuple[str, ...]
+) -> None:
+    """Wait for one of the wanted states; one that begins as those in ``given_up`` ends it."""
+
     def settled() -> str | None:
         status = str(project.get("volumev3", f"/volumes/{volume_id}")["volume"]["status"])
-        return status if status in wanted or status.startswith("error") else None
+        return status if status in wanted or status.startswith(given_up) else None
 
-    status = await_answer(
-        settled,
-        attempted=f"waiting for volume {VOLUME} to be {' or '.join(wanted)}",
-        bound=VOLUME_BOUND,
-        pause=2.0,
-    )
+    attempted = f"waiting for volume {VOLUME} to be {' or '.join(wanted)}"
+    status = await_answer(settled, attempted=attempted, bound=VOLUME_BOUND, pause=2.0)
     if status not in wanted:
-        raise LabError(
-            f"making volume {VOLUME}", came_back=f"its status is {status}", remedy=REMEDY
-        )
+        raise LabError(attempted, came_back=f"its status is {status}", remedy=REMEDY)

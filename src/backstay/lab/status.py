@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from backstay.lab import state
+from backstay.lab import faults, state
 from backstay.lab.hosts import LabHost, all_hosts
 from backstay.lab.layout import BMC_PORT
 
@@ -23,9 +23,10 @@ def read(name: str) -> dict[str, object]:
     """Give the lab's status as the JSON object that the command prints.
 
     Its members: ``name``, ``phase`` (down, building, starting, up), ``folder``, ``cloud_file``
-    and ``openrc`` (paths, null while the lab is not up) and ``hosts``, a list of objects with
-    ``name``, ``role``, ``address``, ``power`` (on, off, absent), ``bmc`` (URL) and ``boot_id``.
-    Raises LabError where there is no such lab.
+    and ``openrc`` (paths, null while the lab is not up), ``hosts``, a list of objects with
+    ``name``, ``role``, ``address``, ``power`` (on, off, absent), ``bmc`` (URL) and ``boot_id``,
+    and ``faults``, those made and not healed: objects with ``fault``, ``target`` and ``at``
+    (UTC, ISO 8601). Raises LabError where there is no such lab.
     """
     known = state.opened(name)
     lab = known.lab
@@ -37,6 +38,10 @@ def read(name: str) -> dict[str, object]:
         "cloud_file": str(lab.cloud_file) if is_up else None,
         "openrc": str(lab.openrc) if is_up else None,
         "hosts": [asdict(_host(host)) for host in all_hosts(lab)],
+        "faults": [
+            {"fault": made.fault, "target": made.target, "at": made.at}
+            for made in faults.active_faults(lab)
+        ],
     }
 
 

@@ -89,14 +89,19 @@ def to_discard(known: State, chosen: Way, hosts_with_disk: Sequence[str]) -> lis
 
 def up(wish: Wish, progress: Progress) -> State:
     """Bring a lab up; safe to repeat after an interruption at any point. Raises LabError."""
+    require(wish)
+    with state.locked(wish.name):
+        return Bringing(_opened(wish), wish.only, progress).run()
+
+
+def require(wish: Wish) -> None:
+    """Raise LabError where the machine lacks something for the lab that is wished for."""
     bare = bool(wish.only) and all(name.startswith("spare") for name in wish.only)
     known = state.load(wish.name)
     has_built = known is not None and (known.lab.built / "key").exists()
     running = known is not None and known.phase is not Phase.DOWN
     facts = machine.read()
     machine.require(machine.missing(facts, built=has_built, bare=bare or running))
-    with state.locked(wish.name):
-        return Bringing(_opened(wish), wish.only, progress).run()
 
 
 def _opened(wish: Wish) -> State:
@@ -182,7 +187,7 @@ class Bringing:
         values = secrets.renew(self.lab.secrets_file)
         hosts = [host for host in self._hosts() if host.place.manifest]
         hosts.sort(key=lambda host: FIRST.index(host.name) if host.name in FIRST else len(FIRST))
-        cloudfile.write(self.lab, values["admin_password"])
+        cloudfile.write(self.lab, values)
         self._build_hosts(recipe, hosts)
         if whole:
             self._seed()
@@ -238,11 +243,6 @@ class Bringing:
                 self.failed.set()
                 programs.kill_all()
                 wait(going_on)
-        except BaseException:
-            self.failed.set()
-            programs.kill_all()
-            down.end_builders(self.lab)
-            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if first:
@@ -325,8 +325,8 @@ class Bringing:
     def _announce(self) -> None:
         """Write cloud.yaml and openrc, start the BMCs, make this lab the current one."""
         file = self.lab.secrets_file
-        password = secrets.load(file) if file.exists() else secrets.renew(file)
-        cloudfile.write(self.lab, password["admin_password"])
+        values = secrets.load(file) if file.exists() else secrets.renew(file)
+        cloudfile.write(self.lab, values)
         bmc.start(self.lab)
         names = tuple(h.name for h in all_hosts(self.lab) if h.disk_image.exists())
         self._save(replace(self.state, phase=Phase.UP, hosts=names))
