@@ -128,18 +128,24 @@ def _write(file: Path, made: Mapping[str, Any]) -> None:
     part.rename(file)
 
 
-def healthy(cloud: SeededCloud, bound: float = HEALTHY_BOUND) -> None:
+def healthy(
+    cloud: SeededCloud, say: Callable[[str], None] = _silent, bound: float = HEALTHY_BOUND
+) -> None:
     """Wait until the APIs answer, agents are up and the seeded instances answer ping.
 
-    Raises LabError that names what is missing after ``bound`` seconds.
+    ``say`` is told what is missing whenever that changes. Raises LabError that names what is
+    still missing after ``bound`` seconds.
     """
     made = json.loads(cloud.record.read_text())
     admin = cloud.admin
-    last: list[str] = ["nothing answered yet"]
+    last: list[str] = []
 
     def asked() -> bool | None:
-        last[:] = missing(admin, made)
-        return None if last else True
+        found = missing(admin, made)
+        if found and found != last:
+            say(f"waiting: {'; '.join(found)}")
+        last[:] = found
+        return None if found else True
 
     await_answer(
         asked,

@@ -296,25 +296,34 @@ class Bringing:
         if self.state.phase is not Phase.UP:
             self._save(replace(self.state, phase=Phase.STARTING, built_key=key))
 
+        started = {host.name: threading.Event() for host in hosts}
+
         def one(host: LabHost) -> None:
             if host.dead_board.exists():
                 self.progress.phase(host.name, "dead board")
+                started[host.name].set()
                 return
             if not host.disk_image.exists():
                 self.progress.phase(host.name, "disk")
                 built = self.built_image(host) if host.place.manifest else None
                 self._new_disk(recipe, host, built)
+            # Agents ask the controller's services first; a question before these listen is lost,
+            # and asked again after a minute: instances would be that long without an address.
+            if host.place.manifest == "compute" and "controller" in started:
+                self.progress.phase(host.name, "waiting")
+                self._await(started["controller"])
             self.progress.phase(host.name, "boot")
             host.power_on()
             ready.await_ssh(host)
             self.progress.phase(host.name, "services")
             ready.await_units(host)
             self.progress.phase(host.name, "ready")
+            started[host.name].set()
 
         self._each(hosts, one)
         if any(host.name == "controller" for host in hosts) and not self.only:
-            self.progress.phase("cloud", "waiting for agents")
-            seed.healthy(self._cloud())
+            self.progress.phase("cloud", "waiting for the APIs")
+            seed.healthy(self._cloud(), lambda what: self.progress.phase("cloud", what))
             self.progress.phase("cloud", "ready")
 
     def _new_disk(self, recipe: layers.Recipe, host: LabHost, built: Path | None) -> None:

@@ -30,6 +30,18 @@ class lab::controller::neutron {
     sync_db => true,
   }
   include neutron::wsgi::uwsgi
+  file { '/etc/neutron/uwsgi':
+    ensure  => directory,
+    require => Anchor['neutron::config::begin'],
+  }
+  -> file { '/etc/neutron/uwsgi/neutron_models.py':
+    source => 'puppet:///modules/lab/neutron_models',
+    before => Anchor['neutron::config::end'],
+  }
+  neutron_api_uwsgi_config {
+    'uwsgi/pythonpath': value => '/etc/neutron/uwsgi';
+    'uwsgi/import':     value => 'neutron_models';
+  }
   include neutron::server::notifications
   class { 'neutron::server::notifications::nova':
     password    => $lab::secrets::nova_password,
