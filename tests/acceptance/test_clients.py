@@ -26,9 +26,12 @@ def in_sh(lab: Lab, command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("what", ["image", "project", "volume", "network agent"])
-def test_openstack_lists(lab: Lab, what: str) -> None:
-    assert json.loads(in_sh(lab, f"openstack {what} list -f json"))
+@pytest.mark.parametrize(
+    "question",
+    ["image list", "project list", "volume list --all-projects", "network agent list"],
+)
+def test_openstack_lists(lab: Lab, question: str) -> None:
+    assert json.loads(in_sh(lab, f"openstack {question} -f json"))
 
 
 def test_openstack_server_list_shows_the_running_instances(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backstay.lab import ping
 from tests.acceptance.conftest import Lab
 
 pytestmark = pytest.mark.lab
@@ -14,12 +15,7 @@ pytestmark = pytest.mark.lab
 
 def pings(address: str) -> bool:
     """Whether the address answers one ping within two seconds."""
-    return (
-        subprocess.run(
-            ["ping", "-c", "1", "-W", "2", address], capture_output=True, check=False
-        ).returncode
-        == 0
-    )
+    return ping.answers(address, bound=2.0)
 
 
 def boot_id(lab: Lab, host: str) -> str:

@@ -70,14 +70,7 @@ class WedgeAgent(Fault):
         """Find the agent, and for ``half-open`` its connections."""
         host = LabHost(lab, target)
         how = options.get("how", DEAF)
-        refuse_unless_on(host, f"wedging the agent of {host.name}")
-        unit = units.show(host, UNIT)
-        if not unit.runs:
-            raise LabError(
-                f"wedging the agent of {host.name}",
-                came_back=f"{UNIT} is {unit.load}, {unit.active} there",
-                remedy="choose a compute host whose nova-compute runs",
-            )
+        unit = units.running(host, UNIT, f"wedging the agent of {host.name}")
         broker = broker_host(lab)
         noted = {"queue": f"compute.{host.name}"}
         if how == HALF_OPEN:

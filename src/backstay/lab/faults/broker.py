@@ -77,14 +77,7 @@ class RabbitAmnesia(Fault):
     def prepare(self, lab: Lab, target: str, options: Mapping[str, str]) -> Record:
         """Find the broker (``target`` may be empty) and note its users' names."""
         host = LabHost(lab, target) if target else broker_host(lab)
-        refuse_unless_on(host, f"making the broker on {host.name} forget")
-        unit = units.show(host, UNIT)
-        if not unit.runs:
-            raise LabError(
-                f"making the broker on {host.name} forget",
-                came_back=f"{UNIT} is {unit.load}, {unit.active}",
-                remedy="name the host that the message broker runs on, and start it",
-            )
+        units.running(host, UNIT, f"making the broker on {host.name} forget")
         before = [record for record in book.read(lab) if record.key == (self.name, host.name, "")]
         noted = before[0].noted if before else {"users": ",".join(users(host))}
         return Record(fault=self.name, host=host.name, noted=noted)

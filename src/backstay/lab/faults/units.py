@@ -73,6 +73,19 @@ def show(host: LabHost, unit: str) -> Unit:
     return parse_unit(asked.stdout)
 
 
+def running(host: LabHost, unit: str, attempted: str) -> Unit:
+    """Give a unit that runs. Raises LabError where the host is off or the unit does not run."""
+    refuse_unless_on(host, attempted)
+    shown = show(host, unit)
+    if not shown.runs:
+        raise LabError(
+            attempted,
+            came_back=f"{unit} is {shown.load}, {shown.active} on {host.name}",
+            remedy=f"name the host that it runs on, and start it there: systemctl start {unit}",
+        )
+    return shown
+
+
 def processes(host: LabHost, unit: Unit) -> dict[int, str]:
     """Return process id (as the host counts) -> state of all processes of a unit."""
     if not unit.group:
