@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -73,14 +74,26 @@ def test_roles_and_their_manifests():
     }
 
 
-def test_the_current_lab_is_found_only_while_it_is_up(labs):
+def test_a_lab_is_found_only_while_it_is_up(labs):
     folder = labs / "labs" / "mine"
     folder.mkdir(parents=True)
     assert layout.current_cloud_file() is None
-    (labs / "current").write_text("mine\n")
     (folder / "cloud.yaml").write_text("name: mine\n")
-    (folder / "state.json").write_text("{half")
-    assert layout.current_cloud_file() is None
+    for state in ("{half", "[]", "{}"):
+        (folder / "state.json").write_text(state)
+        assert layout.current_cloud_file() is None
     for phase, found in (("up", folder / "cloud.yaml"), ("building", None), ("down", None)):
         (folder / "state.json").write_text(json.dumps({"phase": phase}))
         assert layout.current_cloud_file() == found
+
+
+def test_of_two_labs_the_one_brought_up_last_is_found_while_it_is_up(labs):
+    for age, name in enumerate(("second", "first")):
+        folder = labs / "labs" / name
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text('{"phase": "up"}')
+        (folder / "cloud.yaml").write_text("name: x\n")
+        os.utime(folder / "cloud.yaml", (1e9 - age, 1e9 - age))
+    assert layout.current_cloud_file() == labs / "labs" / "second" / "cloud.yaml"
+    (labs / "labs" / "second" / "state.json").write_text('{"phase": "down"}')
+    assert layout.current_cloud_file() == labs / "labs" / "first" / "cloud.yaml"

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from backstay.services import neutron, nova, placement
+from backstay.services import cinder, neutron, nova, placement
 
 DATA = Path(__file__).parent / "data"
 
 
 @pytest.mark.parametrize(
     ("name", "read"),
-    [("nova-os-services", nova.read_agents), ("neutron-agents", neutron.read_agents)],
+    [
+        ("nova-os-services", nova.read_agents),
+        ("neutron-agents", neutron.read_agents),
+        ("cinder-os-services", cinder.read_agents),
+    ],
 )
 def test_recorded_agents(name, read):
     agents = read(json.loads((DATA / f"{name}.json").read_text(encoding="utf-8")))

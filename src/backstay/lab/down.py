@@ -15,7 +15,7 @@ from pathlib import Path
 from backstay.errors import LabError
 from backstay.lab import bmc, cgroups, cloudfile, disk, faults, layers, network, state
 from backstay.lab.hosts import LabHost, machine_name
-from backstay.lab.layout import Lab, archives_folder, home, layers_folder
+from backstay.lab.layout import Lab, archives_folder, layers_folder
 from backstay.lab.state import Phase, State
 
 KILL_BOUND = 30.0
@@ -151,10 +151,6 @@ def _forget(known: State, *, purge: bool) -> None:
         state.save(State(lab.name, lab.slot, lab.computes, built_key=known.built_key))
         return
     shutil.rmtree(lab.folder, ignore_errors=True)
-    current = home() / "current"
-    with contextlib.suppress(OSError):
-        if current.read_text().strip() == lab.name:
-            current.unlink()
     if not state.all_labs():
         for folder in (layers_folder(), archives_folder()):
             shutil.rmtree(folder, ignore_errors=True)

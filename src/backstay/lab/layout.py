@@ -179,17 +179,24 @@ def archives_folder() -> Path:
 
 
 def current_cloud_file() -> Path | None:
-    """Give the ``cloud.yaml`` of the lab that was brought up last and is up, else None.
+    """Give the ``cloud.yaml`` of the lab that was brought up last of those that are up, else None.
 
-    Never raises: an unreadable or half-written state means that there is no current lab.
+    Never raises: an unreadable or half-written state means that a lab is not up.
     """
+    files = [file for file in (home() / "labs").glob("*/cloud.yaml") if _is_up(file.parent)]
+    return max(files, key=_written, default=None)
+
+
+def _is_up(folder: Path) -> bool:
     try:
-        name = (home() / "current").read_text().strip()
-        folder = home() / "labs" / name
         state = json.loads((folder / "state.json").read_text())
-        cloud_file = folder / "cloud.yaml"
-        if is_name(name) and state.get("phase") == "up" and cloud_file.is_file():
-            return cloud_file
-    except (OSError, ValueError, AttributeError):
-        return None
-    return None
+        return is_name(folder.name) and state["phase"] == "up"
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -32,7 +32,7 @@ from backstay.lab import (
     state,
 )
 from backstay.lab.hosts import LabHost, all_hosts
-from backstay.lab.layout import REGION, SLOTS, Lab, home, layers_folder
+from backstay.lab.layout import REGION, SLOTS, Lab, layers_folder
 from backstay.lab.progress import Progress
 from backstay.lab.state import Phase, State
 
@@ -332,14 +332,13 @@ class Bringing:
         identity.write(host)
 
     def _announce(self) -> None:
-        """Write cloud.yaml and openrc, start the BMCs, make this lab the current one."""
+        """Write cloud.yaml and openrc, by which commands find this lab, and start the BMCs."""
         file = self.lab.secrets_file
         values = secrets.load(file) if file.exists() else secrets.renew(file)
         cloudfile.write(self.lab, values)
         bmc.start(self.lab)
         names = tuple(h.name for h in all_hosts(self.lab) if h.disk_image.exists())
         self._save(replace(self.state, phase=Phase.UP, hosts=names))
-        (home() / "current").write_text(f"{self.lab.name}\n")
 
 
 class Abandoned(Exception):
