@@ -1,4 +1,4 @@
-# Where the controller's services are reached from other hosts.
+# Where the controller's services are reached.
 class lab::controller_services {
   include lab
   include lab::secrets

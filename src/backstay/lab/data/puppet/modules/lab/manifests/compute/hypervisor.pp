@@ -29,7 +29,8 @@ class lab::compute::hypervisor {
     ensure => stopped,
     enable => mask,
   }
-  service { ['virtlogd', 'libvirtd']:
+  # virtlogd comes with its socket, and goes when no instance writes.
+  service { ['virtlogd.socket', 'libvirtd']:
     ensure => running,
     enable => true,
   }

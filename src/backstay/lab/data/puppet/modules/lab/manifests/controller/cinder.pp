@@ -4,7 +4,7 @@ class lab::controller::cinder {
   include lab::secrets
   include lab::controller::messaging
   include lab::controller::keystone
-  include lab::controller::glance
+  include lab::controller_services
 
   # Declared before the classes that would include it without a value.
   class { 'cinder::db':
@@ -20,12 +20,12 @@ class lab::controller::cinder {
   }
   class { 'cinder::keystone::service_user':
     password                => $lab::secrets::cinder_password,
-    auth_url                => $lab::controller::keystone::url,
+    auth_url                => $lab::controller_services::keystone,
     region_name             => $lab::region,
     send_service_user_token => true,
   }
   class { 'cinder':
-    default_transport_url => $lab::controller::messaging::transport_url,
+    default_transport_url => $lab::controller_services::transport_url,
   }
   cinder_config {
     'DEFAULT/rpc_ping_enabled': value => true;
@@ -33,12 +33,12 @@ class lab::controller::cinder {
   }
   class { 'cinder::nova':
     password    => $lab::secrets::nova_password,
-    auth_url    => $lab::controller::keystone::url,
+    auth_url    => $lab::controller_services::keystone,
     auth_type   => 'password',
     region_name => $lab::region,
   }
   class { 'cinder::glance':
-    glance_api_servers => $lab::controller::glance::url,
+    glance_api_servers => $lab::controller_services::glance,
   }
   include cinder::api
   include cinder::wsgi::uwsgi

@@ -4,8 +4,6 @@ class lab::controller::glance {
   include lab::secrets
   include lab::controller::keystone
 
-  $url = "http://${lab::controller_address}:9292"
-
   class { 'glance::db::mysql':
     password      => $lab::secrets::glance_db_password,
     allowed_hosts => ['%'],

@@ -4,7 +4,7 @@ class lab::controller::identity {
   include lab::secrets
   include lab::controller::keystone
 
-  $keystone = $lab::controller::keystone::url
+  $keystone = $lab::controller_services::keystone
   $host     = "http://${lab::controller_address}"
   $wanted   = '/etc/keystone/identity.json'
 

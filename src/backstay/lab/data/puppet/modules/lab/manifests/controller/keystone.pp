@@ -3,8 +3,9 @@ class lab::controller::keystone {
   include lab
   include lab::secrets
   include lab::controller::messaging
+  include lab::controller_services
 
-  $url = "http://${lab::controller_address}:5000"
+  $url = $lab::controller_services::keystone
 
   # How the other services check tokens. A call that one service makes for a user carries the
   # service's own token as well; cinder takes no detachment without it.
@@ -25,7 +26,7 @@ class lab::controller::keystone {
     database_connection => lab::database_url('keystone', $lab::secrets::keystone_db_password),
   }
   class { 'keystone':
-    default_transport_url => $lab::controller::messaging::transport_url,
+    default_transport_url => $lab::controller_services::transport_url,
     public_endpoint       => $url,
   }
   include keystone::wsgi::uwsgi

@@ -46,6 +46,4 @@ class lab::controller::messaging {
   }
 
   include memcached
-
-  $transport_url = "rabbit://openstack:${lab::secrets::rabbitmq_password}@${lab::controller_address}:5672/"
 }

@@ -4,6 +4,7 @@ class lab::controller::neutron {
   include lab::secrets
   include lab::controller::messaging
   include lab::controller::keystone
+  include lab::controller_services
 
   class { 'neutron::db::mysql':
     password      => $lab::secrets::neutron_db_password,
@@ -18,7 +19,7 @@ class lab::controller::neutron {
   }
   # Every compute host answers DHCP for every network, so that instances need no other host.
   class { 'neutron':
-    default_transport_url   => $lab::controller::messaging::transport_url,
+    default_transport_url   => $lab::controller_services::transport_url,
     dhcp_agents_per_network => max($lab::compute_count, 1),
   }
   neutron_config {
@@ -45,7 +46,7 @@ class lab::controller::neutron {
   include neutron::server::notifications
   class { 'neutron::server::notifications::nova':
     password    => $lab::secrets::nova_password,
-    auth_url    => $lab::controller::keystone::url,
+    auth_url    => $lab::controller_services::keystone,
     region_name => $lab::region,
   }
   include neutron::plugins::ml2

@@ -4,9 +4,6 @@ class lab::controller::nova {
   include lab::secrets
   include lab::controller::messaging
   include lab::controller::keystone
-  include lab::controller::glance
-
-  $keystone = "${lab::controller::keystone::url}/v3"
 
   class { ['nova::db::mysql', 'nova::db::mysql_api']:
     password      => $lab::secrets::nova_db_password,
@@ -20,47 +17,8 @@ class lab::controller::nova {
     password => $lab::secrets::nova_password,
     *        => $lab::controller::keystone::authtoken,
   }
-  class { 'nova::keystone::service_user':
-    password                => $lab::secrets::nova_password,
-    auth_url                => $keystone,
-    region_name             => $lab::region,
-    send_service_user_token => true,
-  }
-  class { 'nova':
-    default_transport_url => $lab::controller::messaging::transport_url,
-    my_ip                 => $lab::controller_address,
-  }
-  nova_config {
-    # Any service can be asked over the broker whether it takes work.
-    'DEFAULT/rpc_ping_enabled':               value => true;
-    # An instance that runs and is not in the records is named, never killed: after a restore the
-    # records are older than the instances.
-    'DEFAULT/running_deleted_instance_action': value => 'log';
-  }
-
-  class { 'nova::glance':
-    endpoint_override => $lab::controller::glance::url,
-  }
-  class { 'nova::placement':
-    password    => $lab::secrets::placement_password,
-    auth_url    => $keystone,
-    region_name => $lab::region,
-  }
-  class { 'nova::network::neutron':
-    password    => $lab::secrets::neutron_password,
-    auth_url    => $keystone,
-    region_name => $lab::region,
-  }
-  class { 'nova::cinder':
-    password            => $lab::secrets::cinder_password,
-    auth_url            => $keystone,
-    auth_type           => 'password',
-    project_name        => 'services',
-    project_domain_name => 'Default',
-    username            => 'cinder',
-    user_domain_name    => 'Default',
-    os_region_name      => $lab::region,
-  }
+  # After the classes above, which it would include without values.
+  include lab::nova
 
   include nova::cell_v2::simple_setup
   include nova::api
