@@ -9,19 +9,23 @@ import time
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from backstay.cli.cloud_option import cloud_option, load_cloud
 from backstay.errors import BackstayError
 from backstay.finding import Finding
+from backstay.health.threads import on_thread
 
 if TYPE_CHECKING:
     from backstay.cli.output.report import Report
     from backstay.inventory.cloud import Cloud
     from backstay.transports.openstack import OpenStackApi
+    from backstay.transports.ssh import HostShell
+    from backstay.transports.target import Answer, SshTarget
 
+_IMPORT_BOUND = 60.0  # seconds to read asyncssh from a slow disk
 _PATIENCE = 2.0  # seconds until a person at a terminal is told what is waited for
 
 
@@ -97,10 +101,39 @@ def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
 
 async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list[Finding]:
     from backstay.health.check import run  # noqa: PLC0415 - heavy
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415 - heavy
 
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+    async with _LateShell(cloud.bounds.connect_seconds) as shell:
         return await run(cloud, hosts=hosts or None, shell=shell, api=_api(cloud), deep=deep)
+
+
+class _LateShell:
+    """The hosts' shell, imported on a thread: keystone makes the token meanwhile.
+
+    Importing asyncssh and making a token take about as long, and each waits for nothing else.
+    """
+
+    def __init__(self, connect_bound: float) -> None:
+        self.connect_bound = connect_bound
+        self._shell: asyncio.Future[HostShell] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        if self._shell and self._shell.done() and not self._shell.cancelled():
+            self._shell.result().close()
+
+    async def answer(self, target: "SshTarget", script: str, *, bound: float) -> "Answer":
+        """Ask a host as ``HostShell.answer`` does."""
+        if self._shell is None:
+            self._shell = asyncio.ensure_future(on_thread(self._imported, _IMPORT_BOUND))
+        shell = await asyncio.shield(self._shell)
+        return await shell.answer(target, script, bound=bound)
+
+    def _imported(self) -> "HostShell":
+        from backstay.transports.ssh import HostShell  # noqa: PLC0415 - heavy
+
+        return HostShell(connect_bound=self.connect_bound)
 
 
 def _api(cloud: "Cloud") -> "OpenStackApi | BackstayError":

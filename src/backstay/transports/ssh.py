@@ -72,6 +72,10 @@ class HostShell:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close all connections."""
+        self.close()
+
+    def close(self) -> None:
         """Close all connections without waiting for hosts that may be gone."""
         for target in list(self._open):
             self._drop(target)
