@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab import build, cloudfile, disk, layers, network, programs, secrets, state, up
+from backstay.lab import build, cloudfile, disk, layers, network, programs, secrets, state, way
 from backstay.lab.hosts import LabHost
 from backstay.lab.layout import Lab, Network
 from backstay.lab.machine import Facts, missing, require
 from backstay.lab.state import Phase, State
-from backstay.lab.up import Way
+from backstay.lab.way import Way
 
 DATA = Path(__file__).parent / "data"
 GIB = 1024**3
@@ -140,7 +140,7 @@ def test_built_disks_and_bare_hosts_need_less():
     ],
 )
 def test_the_way_up(only, built, expected):
-    assert up.way(Lab(), only, built=built) is expected
+    assert way.way(Lab(), only, built=built) is expected
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_the_way_up(only, built, expected):
 )
 def test_half_built_hosts_are_thrown_away_and_bare_ones_never(phase, chosen, expected):
     known = State("lab", 0, 2, phase)
-    assert up.to_discard(known, chosen, ["controller", "spare1"]) == expected
+    assert way.to_discard(known, chosen, ["controller", "spare1"]) == expected
 
 
 def test_every_host_that_is_built_knows_what_it_needs():
     for place in Lab(computes=10).places.values():
         if place.manifest:
-            assert set(up.needed(place.name)) <= set(Lab().places)
+            assert set(way.needed(place.name)) <= set(Lab().places)
 
 
 def test_state_survives_writing_and_reading_and_is_private(home):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from backstay.errors import LabError
 from backstay.lab import bmc, cgroups, cloudfile, disk, faults, layers, network, state
-from backstay.lab.hosts import LabHost, machine_name
+from backstay.lab.container import machine_name
+from backstay.lab.hosts import LabHost
 from backstay.lab.layout import Lab, archives_folder, layers_folder
 from backstay.lab.state import Phase, State
 

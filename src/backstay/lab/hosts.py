@@ -15,21 +15,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from backstay.errors import LabError
 from backstay.inventory.words import Role
-from backstay.lab import cgroups, disk, programs, supervisor
+from backstay.lab import cgroups, container, disk, processes, programs, supervisor
 from backstay.lab.layout import (
     MANAGEMENT_INTERFACE,
     PROVIDER_INTERFACE,
     Lab,
     Network,
     Place,
-    archives_folder,
 )
 
 # what a command inside of a host finds in its environment: nothing of the operator's
@@ -120,8 +119,8 @@ class LabHost:
         (``NSpid`` in proc_pid_status(5)).
         """
         parent = self._process("nspawn")
-        for child in _children(parent) if parent else ():
-            if _namespace_pids(child)[-1:] == [1]:
+        for child in processes.children(parent) if parent else ():
+            if processes.namespace_pids(child)[-1:] == [1]:
                 return child
         return None
 
@@ -168,14 +167,14 @@ class LabHost:
             while self.power_state() == "on" and time.monotonic() < deadline:
                 time.sleep(0.1)
         with self._power_lock():
-            _kill(self._process("supervisor"))
+            processes.kill(self._process("supervisor"))
             if not cgroups.kill(self.cgroup):
                 raise LabError(
                     f"powering off {self.name}",
                     came_back="processes of it are left that cannot be killed",
                     remedy=f"look at them: cat {cgroups.paths(self.cgroup)[0]}/cgroup.procs",
                 )
-            _kill(self._process("nspawn"))
+            processes.kill(self._process("nspawn"))
 
     def boot_id(self) -> str | None:
         """Give the boot id that the host has now; None where it does not run."""
@@ -184,7 +183,7 @@ class LabHost:
             return None
         try:
             done = subprocess.run(
-                [*_enter(leader), "cat", "/proc/sys/kernel/random/boot_id"],
+                [*container.entered(leader), "cat", "/proc/sys/kernel/random/boot_id"],
                 capture_output=True,
                 text=True,
                 timeout=10,
@@ -239,17 +238,10 @@ class LabHost:
                 remedy=f"backstay lab up, or power on {self.name} by its BMC",
             )
         settings = [f"{key}={value}" for key, value in {**ENVIRONMENT, **(env or {})}.items()]
-        return [*_enter(leader), "env", "-i", "--chdir=/root", *settings, *argv]
+        return [*container.entered(leader), "env", "-i", "--chdir=/root", *settings, *argv]
 
     def _process(self, what: str) -> int | None:
-        """Give the recorded process where it is still the same one: id and start time agree."""
-        try:
-            pid, started = (self.folder / f"{what}.pid").read_text().split()
-            if supervisor.start_time(int(pid)) == started and not _is_zombie(int(pid)):
-                return int(pid)
-        except (OSError, ValueError):
-            return None
-        return None
+        return processes.recorded(self.folder / f"{what}.pid")
 
     def _write_plan(self, target: str | None) -> None:
         veths = {
@@ -260,40 +252,23 @@ class LabHost:
             )
         }
         plan = {
-            "argv": self._nspawn(veths.values(), target),
+            "argv": container.command(
+                root=self.root,
+                name=self.name,
+                machine=container.machine_name(self.cgroup),
+                veths=veths.values(),
+                target=target,
+            ),
             "cgroups": [str(path) for path in cgroups.paths(self.cgroup)],
             "bridges": {veth: self.lab.bridge(net) for net, (veth, _) in veths.items()},
         }
         (self.folder / "supervisor.json").write_text(json.dumps(plan, indent=1))
 
-    def _nspawn(self, veths: Iterable[tuple[str, str]], target: str | None) -> list[str]:
-        return [
-            "systemd-nspawn",
-            "--quiet",
-            "--boot",
-            f"--directory={self.root}",
-            f"--machine={machine_name(self.cgroup)}",
-            f"--hostname={self.name}",
-            "--register=no",
-            "--keep-unit",
-            "--private-network",
-            *(f"--network-veth-extra={veth}:{inside}" for veth, inside in veths),
-            "--resolv-conf=off",
-            "--timezone=off",
-            "--link-journal=no",
-            "--capability=all",
-            "--system-call-filter=@keyring",
-            "--system-call-filter=bpf",
-            f"--bind={archives_folder()}:/var/cache/apt/archives",
-            "--console=pipe",
-            *([f"systemd.unit={target}"] if target else []),
-        ]
-
     def _await_leader(self, supervising: "subprocess.Popen[bytes]", bound: float) -> None:
         deadline = time.monotonic() + bound
         while time.monotonic() < deadline:
             leader = self.leader()
-            if leader and _is_systemd(leader):
+            if leader and processes.is_systemd(leader):
                 return
             if supervising.poll() is not None:
                 break
@@ -313,57 +288,9 @@ class LabHost:
             yield
 
 
-def machine_name(cgroup: str) -> str:
-    """Give the name of the container in a group, as systemd-nspawn takes it."""
-    return cgroup.replace(".", "-")
-
-
 def all_hosts(lab: Lab, names: Sequence[str] | None = None) -> list[LabHost]:
     """Give the lab's hosts, or those named, in the lab's order."""
     return [LabHost(lab, name) for name in lab.places if names is None or name in names]
-
-
-def _enter(leader: int) -> list[str]:
-    return [
-        "nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-        "--root",  "--",
-    ]  # fmt: skip
-
-
-def _children(parent: int) -> list[int]:
-    """Give a process's children; from all processes, since not every kernel lists them."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == parent:
-                    found.append(int(entry.name))
-    return found
-
-
-def _namespace_pids(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("NSpid:"):
-                return [int(number) for number in line.split()[2:]]
-    return []
-
-
-def _is_systemd(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"
-    return False
-
-
-def _is_zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def _kill(pid: int | None) -> None:
-    if pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def _last_line(log: Path) -> str:

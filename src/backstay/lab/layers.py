@@ -17,8 +17,8 @@ from pathlib import Path
 
 from backstay.errors import LabError
 from backstay.lab import apt, programs
+from backstay.lab.container import machine_name
 from backstay.lab.disk import OVERLAY_OPTIONS
-from backstay.lab.hosts import machine_name
 from backstay.lab.layout import Lab, archives_folder, layers_folder
 
 DATA = Path(__file__).parent / "data"

@@ -7,10 +7,8 @@ disks kept. From then on ``lab up`` starts fresh copies of those.
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 
 from backstay.errors import LabError
@@ -25,36 +23,19 @@ from backstay.lab import (
     layers,
     machine,
     network,
-    programs,
     ready,
     secrets,
     seed,
     state,
 )
+from backstay.lab.abreast import Abreast
 from backstay.lab.hosts import LabHost, all_hosts
-from backstay.lab.layout import REGION, SLOTS, Lab, layers_folder
+from backstay.lab.layout import REGION, SLOTS, layers_folder
 from backstay.lab.progress import Progress
 from backstay.lab.state import Phase, State
+from backstay.lab.way import FIRST, Way, needed, to_discard, way
 
 SHUTDOWN_BOUND = 150
-# A role's host is built after those it needs; hosts with nothing to wait for share the cores.
-AFTER = {
-    "controller": (),
-    "storage1": (),
-    "proxy": ("controller", "storage1"),
-}
-AFTER_COMPUTE = ("controller", "storage1")
-# Begun in this order: the longest way is controller, then compute hosts.
-FIRST = ("controller", "storage1", "compute1")
-
-
-class Way(Enum):
-    """How a lab gets from where it is to running."""
-
-    BARE = "only bare hosts: start them from the base layer"
-    START = "start copies of the built disks"
-    BUILD = "build all hosts, keep their disks, start copies"
-    BUILD_SOME = "build the named hosts and leave them running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +46,6 @@ class Wish:
     computes: int | None = None
     only: tuple[str, ...] = ()
     slot: int | None = None
-
-
-def way(lab: Lab, only: Sequence[str], *, built: bool) -> Way:
-    """Decide how to bring up the hosts named (or all); ``built``: finished disks fit."""
-    names = only or list(lab.places)
-    if all(lab.places[name].manifest is None for name in names):
-        return Way.BARE
-    if built:
-        return Way.START
-    return Way.BUILD_SOME if only else Way.BUILD
-
-
-def to_discard(known: State, chosen: Way, hosts_with_disk: Sequence[str]) -> list[str]:
-    """Decide which hosts' disks cannot be gone on with and are thrown away first.
-
-    Half-built hosts never can; hosts that were built one by one are no part of a whole build.
-    """
-    content = [name for name in hosts_with_disk if known.lab.places[name].manifest]
-    interrupted = known.phase is Phase.BUILDING
-    return content if interrupted or chosen is Way.BUILD else []
 
 
 def up(wish: Wish, progress: Progress) -> State:
@@ -134,7 +95,7 @@ class Bringing:
         self.lab = known.lab
         self.only = tuple(only)
         self.progress = progress
-        self.failed = threading.Event()
+        self.abreast = Abreast()
 
     def run(self) -> State:
         """Do it."""
@@ -203,16 +164,16 @@ class Bringing:
 
         def one(host: LabHost) -> None:
             with contextlib.nullcontext() if host.name == "controller" else second_core:
-                self._go_on()
+                self.abreast.go_on()
                 self.progress.phase(host.name, "packages")
                 layers.ensure_role(recipe, self.lab, str(host.place.manifest))
             self._new_disk(recipe, host, None)
             self.progress.phase(host.name, "waiting")
             for name in needed(host.name):
                 if name in finished:
-                    self._await(finished[name])
+                    self.abreast.wait_for(finished[name])
             with puppets:
-                self._go_on()
+                self.abreast.go_on()
                 self.progress.phase(host.name, "boot")
                 host.power_on(target=build.BUILD_TARGET)
                 ready.await_ssh(host)
@@ -221,32 +182,7 @@ class Bringing:
             self.progress.phase(host.name, "built")
             finished[host.name].set()
 
-        self._each(hosts, one)
-
-    def _await(self, event: threading.Event) -> None:
-        while not event.wait(0.5):
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Stop here where another host has failed."""
-        if self.failed.is_set():
-            raise Abandoned
-
-    def _each(self, hosts: Sequence[LabHost], one: Callable[[LabHost], None]) -> None:
-        """Do something for all hosts side by side; the first error ends the others."""
-        pool = ThreadPoolExecutor(max(1, len(hosts)))
-        futures: list[Future[None]] = [pool.submit(one, host) for host in hosts]
-        try:
-            ended, going_on = wait(futures, return_when=FIRST_EXCEPTION)
-            first = next((error for future in ended if (error := future.exception())), None)
-            if first and going_on:
-                self.failed.set()
-                programs.kill_all()
-                wait(going_on)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        if first:
-            raise first
+        self.abreast.each(hosts, one)
 
     def _seed(self) -> None:
         seed.seed(self._cloud(), lambda step: self.progress.phase("cloud", step))
@@ -275,8 +211,8 @@ class Bringing:
 
         # compute hosts first, while the controller still takes their goodbyes
         computes = [host for host in hosts if host.place.manifest == "compute"]
-        self._each(computes, one)
-        self._each([host for host in hosts if host not in computes], one)
+        self.abreast.each(computes, one)
+        self.abreast.each([host for host in hosts if host not in computes], one)
         self.lab.built.mkdir(parents=True, exist_ok=True)
         for host in hosts:
             host.disk_image.rename(self.built_image(host))
@@ -311,7 +247,7 @@ class Bringing:
             # and asked again after a minute: instances would be that long without an address.
             if host.place.manifest == "compute" and "controller" in started:
                 self.progress.phase(host.name, "waiting")
-                self._await(started["controller"])
+                self.abreast.wait_for(started["controller"])
             self.progress.phase(host.name, "boot")
             host.power_on()
             ready.await_ssh(host)
@@ -320,7 +256,7 @@ class Bringing:
             self.progress.phase(host.name, "ready")
             started[host.name].set()
 
-        self._each(hosts, one)
+        self.abreast.each(hosts, one)
         if any(host.name == "controller" for host in hosts) and not self.only:
             self.progress.phase("cloud", "waiting for the APIs")
             seed.healthy(self._cloud(), lambda what: self.progress.phase("cloud", what))
@@ -339,12 +275,3 @@ class Bringing:
         bmc.start(self.lab)
         names = tuple(h.name for h in all_hosts(self.lab) if h.disk_image.exists())
         self._save(replace(self.state, phase=Phase.UP, hosts=names))
-
-
-class Abandoned(Exception):
-    """Another host failed, so this one is not built further."""
-
-
-def needed(name: str) -> tuple[str, ...]:
-    """Give the hosts that must be built before this one."""
-    return AFTER_COMPUTE if name.startswith("compute") else AFTER[name]
