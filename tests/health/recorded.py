@@ -11,7 +11,7 @@ from backstay.inventory.limits import Limits
 from backstay.inventory.words import Role
 from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services
-from backstay.transports.target import SshTarget
+from backstay.transports.target import Answer, SshTarget
 
 DATA = Path(__file__).parent / "data"
 TARGET = SshTarget(name="host", address="10.0.0.11", user="root")
@@ -28,13 +28,10 @@ def probes_of(role: Role) -> list[tuple[str, HostProbe]]:
 def observe(role: Role) -> HostObservation:
     text = (DATA / f"{role}.json").read_text(encoding="utf-8")
     times = json.loads(text)
-    return parse(
-        text,
-        unit_names([unit for _, unit in units_of(role)]),
-        host="host",
-        sent_at=times["started"] - 0.2,
-        received_at=times["finished"] + 0.1,
+    answer = Answer(
+        stdout=text, sent_at=times["started"] - 0.2, received_at=times["finished"] + 0.1
     )
+    return parse(answer, unit_names([unit for _, unit in units_of(role)]), host="host")
 
 
 def judge(role: Role, observed: HostObservation) -> list[Finding]:

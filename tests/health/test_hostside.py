@@ -19,6 +19,7 @@ from backstay.health.shipping import source_of
 from backstay.inventory.words import Role
 from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services
+from backstay.transports.target import Answer
 
 UNITS = [unit for service in all_services() for unit in service.units]
 PROBES = [probe for service in all_services() for probe in service.host_probes]
@@ -50,8 +51,8 @@ def answers(script: str, python: str = "/usr/bin/python3"):
 def test_this_machine_answers_within_bounds():
     script = assemble(UNITS, PROBES)
     sent = time.time()
-    text = answers(script)
-    observed = parse(text, unit_names(UNITS), host="here", sent_at=sent, received_at=time.time())
+    answer = Answer(stdout=answers(script), sent_at=sent, received_at=time.time())
+    observed = parse(answer, unit_names(UNITS), host="here")
     assert observed.seconds < 20
     assert abs(observed.offset) <= observed.uncertainty
     assert any(system.mount == "/" for system in observed.file_systems)

@@ -8,6 +8,7 @@ from backstay.errors import RemoteFailure
 from backstay.finding import Finding, Severity
 from backstay.health.observation import parse
 from backstay.inventory.words import Role
+from backstay.transports.target import Answer
 from tests.health.recorded import DATA, as_text, judge, observe
 
 ROLES = [Role.CONTROLLER, Role.STORAGE_PROXY, Role.STORAGE, Role.COMPUTE]
@@ -88,4 +89,4 @@ def test_a_failed_unit_that_no_service_needs_is_a_warning_of_its_own():
 @pytest.mark.parametrize("text", ["", "Welcome!\n{}", "[]", "{}", '{"answers": {}}'])
 def test_text_that_is_no_answer_is_an_error_in_words(text):
     with pytest.raises(RemoteFailure, match="not the answers"):
-        parse(text, [], host="h", sent_at=0.0, received_at=1.0)
+        parse(Answer(stdout=text, sent_at=0.0, received_at=1.0), [], host="h")

@@ -1,7 +1,11 @@
 """The ``backstay`` command. Each subcommand's module is imported only when it is called."""
 
+import contextlib
+import gc
 import importlib
+import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -46,22 +50,41 @@ def backstay() -> None:
     """Backstay keeps an OpenStack control plane standing."""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; print errors for the operator instead of tracebacks.
 
     Exit status: the command's own; 2 where it was called wrongly, 3 for an error told in words,
     130 when interrupted.
     """
+    # Importing makes many objects that stay; looking through them for garbage again and again is a
+    # tenth of a check's own work.
+    gc.set_threshold(50_000)
+    try:
+        status = _status()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    _leave(status)
+
+
+def _status() -> int:
     try:
         status = backstay(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("backstay: interrupted", err=True)
-        sys.exit(130)
+        return 130
     except BackstayError as error:
         click.echo(f"backstay: {error.attempted}: {error.came_back}", err=True)
         click.echo(f"  what to do: {error.remedy}", err=True)
-        sys.exit(3)
-    sys.exit(status if isinstance(status, int) else 0)
+        return 3
+    return status if isinstance(status, int) else 0
+
+
+def _leave(status: int) -> NoReturn:
+    """End at once: taking every object apart first takes a tenth of a second after a check."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):  # whoever read it has seen enough
+            stream.flush()
+    os._exit(status)

@@ -116,13 +116,7 @@ async def _observe(asked: _Questions, shell: Shell, cloud: Cloud) -> HostObserva
     script = assemble(units, [probe for _, probe in asked.probes])
     try:
         answer = await shell.answer(asked.target, script, bound=cloud.bounds.host_seconds)
-        return parse(
-            answer.stdout,
-            unit_names(units),
-            host=asked.host.name,
-            sent_at=answer.sent_at,
-            received_at=answer.received_at,
-        )
+        return parse(answer, unit_names(units), host=asked.host.name)
     except HostError as error:
         return error
 

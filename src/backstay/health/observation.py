@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.errors import RemoteFailure
+from backstay.transports.target import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,8 @@ class HostObservation:
     """All that one round trip brought from a host.
 
     ``offset`` is how far the host's clock is ahead of the operator's, in seconds, give or take
-    ``uncertainty``. ``units``, ``failed_units``, ``listening`` and ``memory`` (total and
+    ``uncertainty``. ``seconds`` is the whole round trip, with connecting and logging in where that
+    was needed. ``units``, ``failed_units``, ``listening`` and ``memory`` (total and
     available bytes) are None where the question brought nothing; ``troubles`` then says why.
     """
 
@@ -81,22 +83,18 @@ class HostObservation:
     troubles: Mapping[str, str]
 
 
-def parse(
-    text: str, units: Sequence[str], *, host: str, sent_at: float, received_at: float
-) -> HostObservation:
+def parse(answer: Answer, units: Sequence[str], *, host: str) -> HostObservation:
     """Turn what the script printed into an observation.
 
-    ``units`` are the names that were asked for, in that order; ``sent_at`` and ``received_at``
-    are the operator's clock around the question. Raises RemoteFailure where the text is not the
-    script's.
+    ``units`` are the names that were asked for, in that order. Raises RemoteFailure where the text
+    is not the script's.
     """
     try:
-        read = json.loads(text)
-        return _observation(read, units, sent_at, received_at)
+        return _observation(json.loads(answer.stdout), units, answer)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RemoteFailure(
             f"reading the answers of {host}",
-            came_back=f"not the answers of Backstay's questions: {text[:80]!r} ({error})",
+            came_back=f"not the answers of Backstay's questions: {answer.stdout[:80]!r} ({error})",
             remedy="see whether the login shell of that user prints something of its own",
         ) from error
 
@@ -142,14 +140,12 @@ def _unit(
     )
 
 
-def _observation(
-    read: Mapping[str, Any], names: Sequence[str], sent_at: float, received_at: float
-) -> HostObservation:
-    answers = {name: _asked(answer) for name, answer in read["answers"].items()}
+def _observation(read: Mapping[str, Any], names: Sequence[str], answer: Answer) -> HostObservation:
+    answers = {name: _asked(brought) for name, brought in read["answers"].items()}
     units, failed, memory = answers["units"], answers["failed units"], answers["memory"]
     # The host's two readings lie between the operator's two: four times give offset and error
     # bound, as NTP has them (https://www.rfc-editor.org/rfc/rfc5905#section-8).
-    before, after = read["started"] - sent_at, received_at - read["finished"]
+    before, after = read["started"] - answer.sent_at, answer.received_at - read["finished"]
     disks = {name[5:]: asked for name, asked in answers.items() if name.startswith("disk ")}
     return HostObservation(
         hostname=read["hostname"],
@@ -159,7 +155,7 @@ def _observation(
         processors=read["processors"],
         offset=(before - after) / 2,
         uncertainty=(before + after) / 2,
-        seconds=received_at - sent_at,
+        seconds=answer.connecting + answer.received_at - answer.sent_at,
         units=None
         if units.trouble
         else parse_show(units.value["show"], names, units.value["states"], read["monotonic"]),

@@ -29,6 +29,7 @@ def source_of(function: Callable[..., Any]) -> str:
         if name in wanted or name not in definitions:
             continue
         wanted.add(name)
+        _Stripped().visit(definitions[name])  # in place
         waiting.extend(_names(definitions[name]))
     if function.__name__ not in wanted:
         raise ValueError(f"{function.__name__} is not defined at the top of {module.__name__}")
@@ -42,12 +43,14 @@ def source_of(function: Callable[..., Any]) -> str:
 def _definitions(module: ModuleType) -> dict[str, ast.stmt]:
     """Return what the top of a module defines, by name."""
     found: dict[str, ast.stmt] = {}
-    for node in _bare(ast.parse(inspect.getsource(module))).body:
+    for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 found[(alias.asname or alias.name).split(".")[0]] = node
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = node
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = _Stripped().visit(node)
         elif isinstance(node, ast.Assign):
             found |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
     return found
@@ -68,11 +71,6 @@ def _narrowed(node: ast.stmt, wanted: set[str]) -> ast.stmt:
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
-def _bare(tree: ast.Module) -> ast.Module:
-    stripped: ast.Module = _Stripped().visit(tree)
-    return stripped
 
 
 class _Stripped(ast.NodeTransformer):

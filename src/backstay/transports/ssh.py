@@ -105,7 +105,7 @@ class HostShell:
             raise ssh_errors.lost(target, error) from error
 
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
-        connection = await self._connection(target)
+        connection, connecting = await self._connection(target)
         sent_at = time.time()
         try:
             async with asyncio.timeout(bound):
@@ -122,14 +122,23 @@ class HostShell:
             raise asyncssh.ConnectionLost("it ended before the answer was whole")
         if done.exit_status != 0:
             raise ssh_errors.failed(target, done.exit_status, done.exit_signal, str(done.stderr))
-        return Answer(stdout=str(done.stdout), sent_at=sent_at, received_at=received_at)
+        return Answer(
+            stdout=str(done.stdout),
+            sent_at=sent_at,
+            received_at=received_at,
+            connecting=connecting,
+        )
 
-    async def _connection(self, target: SshTarget) -> asyncssh.SSHClientConnection:
+    async def _connection(self, target: SshTarget) -> tuple[asyncssh.SSHClientConnection, float]:
+        """Return the connection and the seconds that it took to make it, waiting excluded."""
+        seconds = 0.0
         async with self._opening[target]:
             if target not in self._open:
                 async with self._connecting:
+                    begun = time.monotonic()
                     self._open[target] = await self._connect(target)
-            return self._open[target]
+                    seconds = time.monotonic() - begun
+            return self._open[target], seconds
 
     async def _connect(self, target: SshTarget) -> asyncssh.SSHClientConnection:
         witness = _Witness()

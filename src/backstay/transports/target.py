@@ -26,9 +26,12 @@ class Answer:
     """What a script on a host printed, and the operator's clock (Unix seconds) around it.
 
     ``sent_at`` is just before the script went out, ``received_at`` when its last output was in.
+    ``connecting`` is for how many seconds the connection was made and logged in before that; 0
+    where it was open already.
     A time that the script read from the host's clock lies between the two when that is right.
     """
 
     stdout: str
     sent_at: float
     received_at: float
+    connecting: float = 0.0
