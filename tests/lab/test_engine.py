@@ -283,7 +283,7 @@ def test_a_failing_program_says_its_last_words_and_a_slow_one_is_killed():
 
 
 def test_of_a_long_log_the_errors_are_shown(tmp_path):
-    log = tmp_path / "puppet.log"
+    log = tmp_path / "logs" / "puppet.log"  # of a lab whose layers were there already
     script = "echo 'Error: no broker'; for n in $(seq 40); do echo Warning: skipped; done; exit 6"
     with pytest.raises(LabError) as caught:
         programs.run(["sh", "-c", script], attempted="x", log=log)

@@ -240,9 +240,7 @@ def _in_container(
 
 
 def _log(lab: Lab, layer: str) -> Path:
-    folder = lab.folder / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"layer-{layer}.log"
+    return lab.folder / "logs" / f"layer-{layer}.log"
 
 
 def remove_unfinished() -> None:

@@ -34,12 +34,14 @@ def run(
 
     ``attempted`` is the phrase for the error; ``bound`` is in seconds; ``cgroup`` is the name of
     a group (made where missing) that the program and all its children live in, so that they are
-    found after a crash; with ``log`` both streams go to that file and stdout in the result is its
-    new text. Raises LabError when the program is missing, exceeds its bound (it is killed with
+    found after a crash; with ``log`` both streams go to that file, made with its folder where
+    missing, and stdout in the result is its new text. Raises LabError when the program is
+    missing, exceeds its bound (it is killed with
     its group of processes), or ends with a status not in ``accept`` (unless ``check`` is off).
     """
     groups = cgroups.renew(cgroup) if cgroup else []
     if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
             start = sink.tell()
             done = _run(
