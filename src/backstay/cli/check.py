@@ -16,7 +16,7 @@ import click
 from backstay.cli.cloud_option import cloud_option, load_cloud
 from backstay.errors import BackstayError
 from backstay.finding import Finding
-from backstay.health.threads import on_thread
+from backstay.transports.threads import on_thread
 
 if TYPE_CHECKING:
     from backstay.cli.output.report import Report

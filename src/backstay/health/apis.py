@@ -8,9 +8,9 @@ from functools import partial
 from typing import TypeVar
 
 from backstay.errors import ApiError, ApiFailed, ApiUnreachable, BackstayError
-from backstay.health.threads import on_thread
 from backstay.services.declaration import Agent, Api, ApiProbe, Service, Verdict
 from backstay.transports.reply import Endpoint
+from backstay.transports.threads import on_thread
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
-from backstay.health.threads import on_thread
 from backstay.inventory.limits import Limits
 from backstay.transports.certificate import Certificate, presented
+from backstay.transports.threads import on_thread
 
 Place = tuple[str, int]
 

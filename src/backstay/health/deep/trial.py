@@ -11,8 +11,8 @@ from typing import Any
 from backstay.errors import ApiFailed, BackstayError
 from backstay.finding import Finding, Severity
 from backstay.health.deep import marker
-from backstay.health.threads import on_thread
 from backstay.services.declaration import Api
+from backstay.transports.threads import on_thread
 
 CALL_BOUND = 60.0
 SWEEP_BOUND = 120.0

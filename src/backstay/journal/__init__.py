@@ -1,0 +1,1 @@
+"""Durable execution: plans written down before anything happens, carried out, resumed."""

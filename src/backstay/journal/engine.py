@@ -1,0 +1,119 @@
+"""Carry out a plan: each step is written down before it begins and after it has ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backstay.errors import BackstayError
+from backstay.journal.action import Action, Refused, Running
+from backstay.journal.locks import LockLost, held
+from backstay.journal.plan import Step
+from backstay.journal.records import Fenced, RunRecord, RunState, StepRecord, StepState
+from backstay.journal.store import Claim, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the terminal shows while a run goes on. ``kind`` is that of the journal's events."""
+
+    step: Step
+    kind: str
+    text: str = ""
+    error: BackstayError | None = None
+
+
+Watch = Callable[[Progress], None]
+
+
+def lock_names(run: RunRecord) -> list[str]:
+    """Return the locks that a run needs: its cloud's, then its hosts'."""
+    return [run.plan.cloud, *(f"{run.plan.cloud}/{host}" for host in run.plan.targets)]
+
+
+async def carry_out(
+    store: Store, run: RunRecord, actions: Mapping[str, Action], *, locks: str, watch: Watch
+) -> RunState:
+    """Carry out a run from where it is, under its locks, and return how it ended.
+
+    Steps that are done are not repeated; one that was under way or failed is probed first.
+    ``actions`` are by name. A step that fails ends the run where it is. Raises LockHeld,
+    JournalError, and Fenced where another process took the run over.
+    """
+    names = lock_names(run)
+    async with held(locks, names, store.holder) as mine:
+        run = store.run(run.id)  # as the one who had the lock before left it
+        claim = store.take(run.id, names)
+        results = {step.id: step.result for step in run.steps if step.state is StepState.DONE}
+        for step, record in zip(run.plan.steps, run.steps, strict=True):
+            if record.state is StepState.DONE:
+                continue
+            taking = _Taking(store, claim, run, watch, results)
+            try:
+                await mine.still()
+                results[step.id] = await taking.step(step, record, actions[step.action])
+            except (Fenced, LockLost):
+                raise
+            except BackstayError as error:
+                watch(Progress(step=step, kind="failed", text=str(error), error=error))
+                store.fail(claim, step.id, error)
+                state = RunState.REFUSED if isinstance(error, Refused) else RunState.FAILED
+                store.end(claim, state)
+                return state
+        store.end(claim, RunState.DONE)
+        return RunState.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """Takes one step."""
+
+    store: Store
+    claim: Claim
+    run: RunRecord
+    watch: Watch
+    results: Mapping[str, Mapping[str, Any]]
+
+    async def step(self, step: Step, record: StepRecord, action: Action) -> Mapping[str, Any]:
+        """Bring one step about, or find that it was, and write down what came of it."""
+        again = record.state in {StepState.RUNNING, StepState.FAILED}
+        begun = self.store.begin(self.claim, step.id)
+        self.watch(Progress(step=step, kind="begins"))
+        running = Running(
+            run=self.run.id,
+            plan=self.run.plan,
+            step=step,
+            results=self.results,
+            begun=begun,
+            say=lambda text: self._say(step, text),
+        )
+        found = False
+        try:
+            async with asyncio.timeout(step.bound) as limit:
+                result = await action.probe(running) if again else None
+                found = result is not None
+                if result is None:
+                    result = await action.do(running)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _too_late(step) from None
+        text = "was done already" if found else str(result.get("told", ""))
+        self.store.finish(self.claim, step.id, result, text=text)
+        self.watch(Progress(step=step, kind="done", text=text))
+        return result
+
+    def _say(self, step: Step, text: str) -> None:
+        with contextlib.suppress(Fenced):  # told by the next write that matters
+            self.store.say(self.claim, step.id, text)
+        self.watch(Progress(step=step, kind="says", text=text))
+
+
+def _too_late(step: Step) -> BackstayError:
+    on = f" on {step.target}" if step.target else ""
+    return BackstayError(
+        f"{step.does}{on}",
+        came_back=f"it was not done within its bound of {step.bound:g} s",
+        remedy="see what it waits for, then go on: backstay runs resume",
+    )

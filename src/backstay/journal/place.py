@@ -1,0 +1,31 @@
+"""Where the journal and the locks are, when nobody says."""
+
+import os
+from pathlib import Path
+
+JOURNAL = "BACKSTAY_JOURNAL"
+LOCKS = "BACKSTAY_LOCKS"
+
+
+def folder() -> Path:
+    """Return the folder of Backstay's own state: /var/lib/backstay for root, else the user's.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/backstay")
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "backstay"
+
+
+def journal_url() -> str:
+    """Return the journal as an SQLAlchemy URL: BACKSTAY_JOURNAL, else a file of SQLite."""
+    return os.environ.get(JOURNAL) or f"sqlite:///{folder() / 'journal.db'}"
+
+
+def locks_url() -> str:
+    """Return the locks as a tooz URL: BACKSTAY_LOCKS, else files.
+
+    https://docs.openstack.org/tooz/latest/user/drivers.html
+    """
+    return os.environ.get(LOCKS) or f"file://{folder() / 'run-locks'}"

@@ -1,0 +1,62 @@
+"""A plan: what a run will do, step by step, known before anything is done."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a plan.
+
+    ``id`` is unique in the plan; ``action`` names what the runbook does for it. ``target`` is a
+    host's name, empty for the cloud as a whole. ``does`` says it in the operator's words.
+    ``bound`` is after how many seconds it is given up. ``arguments`` are JSON data without secrets.
+    """
+
+    id: str
+    action: str
+    target: str
+    does: str
+    bound: float
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A runbook bound to hosts. ``cloud`` and ``targets`` are names; ``steps`` is the order.
+
+    ``settings`` are what the operator chose for the whole run: JSON data without secrets.
+    """
+
+    runbook: str
+    cloud: str
+    targets: tuple[str, ...]
+    steps: tuple[Step, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse two steps of one name: what was done is kept by name."""
+        names = [step.id for step in self.steps]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two steps have one id: {names}")
+
+    @property
+    def bound(self) -> float:
+        """Return after how many seconds the last step would be given up at the latest."""
+        return sum(step.bound for step in self.steps)
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as JSON data; ``from_document`` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, read: Mapping[str, Any]) -> "Plan":
+        """Return the plan that ``document`` gave."""
+        return cls(
+            runbook=read["runbook"],
+            cloud=read["cloud"],
+            targets=tuple(read["targets"]),
+            steps=tuple(Step(**step) for step in read["steps"]),
+            settings=read["settings"],
+        )

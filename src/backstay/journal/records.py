@@ -1,0 +1,91 @@
+"""Runs as the journal keeps them, as plain values. Times are Unix seconds, UTC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from backstay.errors import BackstayError
+from backstay.journal.plan import Plan
+
+
+class RunState(StrEnum):
+    """Where a run is. ``RUNNING`` with a holder that is dead was interrupted: it can be resumed."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    ABANDONED = "abandoned"
+
+    @property
+    def unfinished(self) -> bool:
+        """Say whether the run may have left a cloud half-way, and can be resumed."""
+        return self in {RunState.PLANNED, RunState.RUNNING, RunState.FAILED}
+
+
+class StepState(StrEnum):
+    """Where a step is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """A step of a run. ``began`` is its first beginning; ``attempts`` how often it was begun."""
+
+    id: str
+    state: StepState
+    began: float | None
+    ended: float | None
+    attempts: int
+    result: Mapping[str, Any]
+    error: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run. ``holder`` is who carries it out, or did last (``user@host, process N``)."""
+
+    id: str
+    state: RunState
+    plan: Plan
+    who: str
+    holder: str
+    reason: str
+    ticket: str
+    made: float
+    began: float | None
+    ended: float | None
+    steps: tuple[StepRecord, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it took from its first step to its end, None while it is not over."""
+        return None if self.began is None or self.ended is None else self.ended - self.began
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run. ``step`` is empty where the whole run is meant."""
+
+    at: float
+    step: str
+    kind: str
+    text: str
+
+
+class JournalError(BackstayError):
+    """The journal cannot be read or written."""
+
+
+class NoSuchRun(JournalError):
+    """There is no run of that name."""
+
+
+class Fenced(JournalError):
+    """Another process has taken the run or its hosts over: this one must change nothing more."""

@@ -1,0 +1,326 @@
+"""The journal's database: every change is on disk before the next thing happens.
+
+This module imports SQLAlchemy, which takes its time: import it where a run is made or read.
+"""
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, RowMapping
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from backstay.errors import BackstayError
+from backstay.journal.plan import Plan
+from backstay.journal.records import (
+    Event,
+    Fenced,
+    JournalError,
+    NoSuchRun,
+    RunRecord,
+    RunState,
+    StepRecord,
+    StepState,
+)
+from backstay.journal.tables import EPOCHS, EVENTS, METADATA, RUNS, STEPS
+
+BUSY_SECONDS = 15
+"""How long a write waits for another process's before it is given up."""
+
+
+def me() -> str:
+    """Return who this process is, for those who find its lock: ``root@ops, process 4711``."""
+    return f"{who()}@{socket.gethostname()}, process {os.getpid()}"
+
+
+def who() -> str:
+    """Return the login name of the operator, also behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # no such user in passwd
+        return f"uid {os.getuid()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to write about a run: the epochs of its targets when it was taken."""
+
+    run: str
+    epochs: Mapping[str, int]
+
+
+class Store:
+    """The journal at an SQLAlchemy URL. Its calls block; each is one transaction.
+
+    Raises JournalError where the database cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with self._told("opening the journal"):
+            self._engine = _engine(url)
+            METADATA.create_all(self._engine)
+
+    def create(self, plan: Plan, *, reason: str = "", ticket: str = "") -> str:
+        """Write a whole plan down and return the name of its run."""
+        with self._write("writing the plan down") as db:
+            number = (db.scalar(sa.select(sa.func.max(RUNS.c.number))) or 0) + 1
+            run = f"{plan.runbook}-{number}"
+            db.execute(
+                sa.insert(RUNS).values(
+                    id=run, number=number, state=RunState.PLANNED, cloud=plan.cloud,
+                    runbook=plan.runbook, plan=plan.document(), who=who(), holder=me(),
+                    reason=reason, ticket=ticket, made=time.time(),
+                )
+            )  # fmt: skip
+            db.execute(
+                sa.insert(STEPS),
+                [
+                    {"run": run, "position": position, "id": step.id, "state": StepState.WAITING,
+                     "attempts": 0, "result": {}, "error": {}}
+                    for position, step in enumerate(plan.steps)
+                ],
+            )  # fmt: skip
+        return run
+
+    def take(self, run: str, targets: Sequence[str]) -> Claim:
+        """Take a run and ``targets`` (lock names): whoever had them before can write no more."""
+        with self._write(f"taking run {run}") as db:
+            epochs = {target: _raise_epoch(db, target, run) for target in targets}
+            db.execute(
+                sa.update(RUNS)
+                .where(RUNS.c.id == run)
+                .values(
+                    state=RunState.RUNNING,
+                    holder=me(),
+                    began=sa.func.coalesce(RUNS.c.began, time.time()),
+                    ended=None,
+                )
+            )
+            _note(db, run, "", "taken", f"by {me()}")
+        return Claim(run=run, epochs=epochs)
+
+    def begin(self, claim: Claim, step: str) -> float:
+        """Note that a step is under way, before its effect; return when it first was (Unix)."""
+        with self._fenced(claim, f"noting that {step} begins") as db:
+            this = (STEPS.c.run == claim.run) & (STEPS.c.id == step)
+            db.execute(
+                sa.update(STEPS)
+                .where(this)
+                .values(
+                    state=StepState.RUNNING,
+                    began=sa.func.coalesce(STEPS.c.began, time.time()),
+                    ended=None,
+                    error={},
+                    attempts=STEPS.c.attempts + 1,
+                )
+            )
+            _note(db, claim.run, step, "begins", "")
+            return float(db.scalar(sa.select(STEPS.c.began).where(this)) or 0.0)
+
+    def finish(self, claim: Claim, step: str, result: Mapping[str, Any], *, text: str = "") -> None:
+        """Note that a step is done, and what it brought."""
+        self._end_step(claim, step, StepState.DONE, result=dict(result), text=text)
+
+    def fail(self, claim: Claim, step: str, error: BackstayError) -> None:
+        """Note that a step failed, and why."""
+        told = {
+            "attempted": error.attempted,
+            "came_back": error.came_back,
+            "remedy": error.remedy,
+        }
+        self._end_step(claim, step, StepState.FAILED, error=told, text=str(error))
+
+    def _end_step(self, claim: Claim, step: str, state: StepState, **values: Any) -> None:  # noqa: ANN401 - columns
+        text = values.pop("text")
+        with self._fenced(claim, f"noting that {step} is {state}") as db:
+            db.execute(
+                sa.update(STEPS)
+                .where((STEPS.c.run == claim.run) & (STEPS.c.id == step))
+                .values(state=state, ended=time.time(), **values)
+            )
+            _note(db, claim.run, step, state, text)
+
+    def say(self, claim: Claim, step: str, text: str) -> None:
+        """Note how far a step is."""
+        with self._fenced(claim, f"noting how far {step} is") as db:
+            _note(db, claim.run, step, "says", text)
+
+    def end(self, claim: Claim, state: RunState) -> None:
+        """Note how the run ended."""
+        with self._fenced(claim, f"noting the end of {claim.run}") as db:
+            _end_run(db, claim.run, state)
+
+    def abandon(self, run: str, targets: Sequence[str], why: str) -> None:
+        """End a run that nobody will resume; whoever still carries it out can write no more."""
+        with self._write(f"abandoning {run}") as db:
+            for target in targets:
+                _raise_epoch(db, target, run)
+            _note(db, run, "", "says", why)
+            _end_run(db, run, RunState.ABANDONED)
+
+    def run(self, name: str) -> RunRecord:
+        """Return a run by its name, or by its number alone. Raises NoSuchRun."""
+        with self._told(f"reading run {name}"), self._engine.connect() as db:
+            which = RUNS.c.number == int(name) if name.isdigit() else RUNS.c.id == name
+            row = db.execute(sa.select(RUNS).where(which)).mappings().first()
+            if row is not None:
+                return _record(db, row)
+        raise NoSuchRun(
+            f"looking for run {name}",
+            came_back="the journal has no run of that name",
+            remedy="backstay runs list",
+        )
+
+    def runs(self, *, cloud: str | None = None, limit: int = 20) -> list[RunRecord]:
+        """Return the newest runs, the newest first."""
+        with self._told("reading the runs"), self._engine.connect() as db:
+            query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
+            if cloud is not None:
+                query = query.where(RUNS.c.cloud == cloud)
+            return [_record(db, row) for row in db.execute(query).mappings()]
+
+    def events(self, run: str) -> list[Event]:
+        """Return what happened in a run, in order."""
+        with self._told(f"reading the events of {run}"), self._engine.connect() as db:
+            query = sa.select(EVENTS).where(EVENTS.c.run == run).order_by(EVENTS.c.number)
+            return [
+                Event(at=row["at"], step=row["step"], kind=row["kind"], text=row["text"])
+                for row in db.execute(query).mappings()
+            ]
+
+    def holder(self, target: str) -> str:
+        """Return who took a target (a lock's name) last, and for which run; empty if nobody has."""
+        with self._told(f"reading who holds {target}"), self._engine.connect() as db:
+            row = db.execute(sa.select(EPOCHS).where(EPOCHS.c.target == target)).mappings().first()
+            return f"{row['holder']}, for run {row['run']}" if row else ""
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _write(self, attempted: str) -> Iterator[Connection]:
+        with self._told(attempted), self._engine.begin() as db:
+            yield db
+
+    @contextmanager
+    def _fenced(self, claim: Claim, attempted: str) -> Iterator[Connection]:
+        """Open a transaction that is rolled back where another process took a target over."""
+        with self._write(attempted) as db:
+            query = sa.select(EPOCHS).where(EPOCHS.c.target.in_(list(claim.epochs)))
+            for row in db.execute(query).mappings():
+                if row["epoch"] != claim.epochs[row["target"]]:
+                    raise Fenced(
+                        attempted,
+                        came_back=f"{row['target']} was taken over by {row['holder']}, "
+                        f"for run {row['run']}",
+                        remedy=f"see what it does: backstay runs show {row['run']}",
+                    )
+            yield db
+
+    @contextmanager
+    def _told(self, attempted: str) -> Iterator[None]:
+        """Tell the database's errors in the operator's words, without a password in a URL."""
+        try:
+            yield
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            reason = str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
+            if isinstance(error, ImportError | NoSuchModuleError | OSError):
+                reason = str(error)
+            place = _place(self.url)
+            raise JournalError(
+                f"{attempted} in {place}",
+                came_back=" ".join(reason.split())[:300],
+                remedy=f"see that {place} can be written and has space, or name another journal "
+                "in BACKSTAY_JOURNAL",
+            ) from error
+
+
+def _place(url: str) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "BACKSTAY_JOURNAL"
+
+
+def _engine(url: str) -> Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, isolation_level="SERIALIZABLE", pool_pre_ping=True)
+    if parsed.database:
+        file = Path(parsed.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+    # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # A power cut of the operator's machine must not take back what was committed.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _raise_epoch(db: Connection, target: str, run: str) -> int:
+    known = db.scalar(sa.select(EPOCHS.c.epoch).where(EPOCHS.c.target == target))
+    values = {"epoch": (known or 0) + 1, "holder": me(), "run": run, "at": time.time()}
+    if known is None:
+        db.execute(sa.insert(EPOCHS).values(target=target, **values))
+    else:
+        db.execute(sa.update(EPOCHS).where(EPOCHS.c.target == target).values(**values))
+    return (known or 0) + 1
+
+
+def _end_run(db: Connection, run: str, state: RunState) -> None:
+    db.execute(sa.update(RUNS).where(RUNS.c.id == run).values(state=state, ended=time.time()))
+    _note(db, run, "", state, "")
+
+
+def _note(db: Connection, run: str, step: str, kind: str, text: str) -> None:
+    db.execute(
+        sa.insert(EVENTS).values(run=run, at=time.time(), step=step, kind=str(kind), text=text)
+    )
+
+
+def _record(db: Connection, row: RowMapping) -> RunRecord:
+    query = sa.select(STEPS).where(STEPS.c.run == row["id"]).order_by(STEPS.c.position)
+    steps = tuple(
+        StepRecord(
+            id=step["id"],
+            state=StepState(step["state"]),
+            began=step["began"],
+            ended=step["ended"],
+            attempts=step["attempts"],
+            result=step["result"],
+            error=step["error"],
+        )
+        for step in db.execute(query).mappings()
+    )
+    return RunRecord(
+        id=row["id"],
+        state=RunState(row["state"]),
+        plan=Plan.from_document(row["plan"]),
+        who=row["who"],
+        holder=row["holder"],
+        reason=row["reason"],
+        ticket=row["ticket"],
+        made=row["made"],
+        began=row["began"],
+        ended=row["ended"],
+        steps=steps,
+    )
