@@ -89,7 +89,7 @@ def _started(url: str) -> Any:  # noqa: ANN401 - tooz is untyped here
         coordinator.start(start_heart=True)
     except ModuleNotFoundError as error:
         raise _unusable(url, f"the Python package {error.name} is missing") from error
-    except (ToozError, OSError) as error:
+    except (ToozError, OSError, RuntimeError) as error:  # the last: no such driver
         raise _unusable(url, str(error)) from error
     return coordinator
 
