@@ -1,8 +1,9 @@
 """The one script that is sent to a host: the questions that its roles bring."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import Any
 
 from backstay.health import hostside
 from backstay.health.shipping import source_of
@@ -26,6 +27,19 @@ def assemble(units: Sequence[Unit], probes: Iterable[HostProbe]) -> str:
 
 
 HANDED_ON = "main(json.loads(SPEC), '')\n"
+
+
+def program(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
+    """Return a Python program for ``python3 -I -`` that calls one function as root.
+
+    It prints what the function returns as JSON. ``function`` is shipped as a probe's ``ask`` is;
+    ``arguments`` are JSON data without secrets.
+    """
+    given = json.dumps(json.dumps(arguments))
+    text = f"{source_of(hostside.print_as_root)}\n{source_of(function)}\nGIVEN = {given}\n"
+    call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
+    handed_on = f"{text}print_as_root({call}, '')\n"
+    return f"{text}print_as_root({call}, {handed_on!r})\n"
 
 
 def unit_names(units: Sequence[Unit]) -> list[str]:

@@ -230,7 +230,12 @@ def disk(mount: str) -> dict[str, int]:
 
 
 def main(spec: dict[str, Any], source: str) -> None:
-    """Print the answers as JSON, as root: by ``sudo`` where the login is another user.
+    """Print the answers to all that ``spec`` names; ``source`` as ``print_as_root`` has it."""
+    print_as_root(lambda: answer_host(spec), source)
+
+
+def print_as_root(answer: Callable[[], Any], source: str) -> None:
+    """Print what ``answer`` returns as JSON, as root: by ``sudo`` for another user's login.
 
     ``source`` is the whole program for sudo's python3, empty where it is that already.
     """
@@ -243,6 +248,6 @@ def main(spec: dict[str, Any], source: str) -> None:
         except OSError as error:
             sys.exit(f"not root, and sudo cannot be used: {error}")
         sys.exit(done.returncode)
-    sys.stdout.write(json.dumps(answer_host(spec)))
+    sys.stdout.write(json.dumps(answer()))
     sys.stdout.flush()
     os._exit(0)  # threads whose question hangs must not hold the process

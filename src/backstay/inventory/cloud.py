@@ -17,7 +17,9 @@ from pydantic import (
 )
 
 from backstay.inventory.limits import Bounds, Limits
+from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.secret import BesideFile, Secret
+from backstay.inventory.window import Window
 from backstay.inventory.words import Flavour, Role
 from backstay.transports.target import SshTarget
 
@@ -128,6 +130,8 @@ class Cloud(_Part):
     services: Services = Services()
     limits: Limits = Limits()
     bounds: Bounds = Bounds()
+    windows: dict[str, Window] = {}
+    maintenance: Maintenance = Maintenance()
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
 
     @field_validator("hosts")

@@ -1,0 +1,76 @@
+"""How a site does maintenance: what it expects, what it allows, what it wants asked and told."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from backstay.inventory.duration import Duration
+
+
+class Hook(BaseModel):
+    """Something of the site's own to call: a ``command`` or a ``url``, given up after ``bound``.
+
+    It is told what is done by variables (``BACKSTAY_RUN``, …) or as JSON, and may refuse: by an
+    exit status other than 0, by an HTTP status of 400 or more. A plain text is a command, or a URL
+    where it begins like one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str | None = None
+    url: str | None = Field(default=None, pattern=r"^https?://[^/]+")
+    bound: Duration = 60.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
+        if not isinstance(given, str):
+            return given
+        return {"url" if given.startswith(("http://", "https://")) else "command": given}
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("expected exactly one of `command` and `url`")
+        return self
+
+
+class Hooks(BaseModel):
+    """When hooks are called, in order.
+
+    ``before`` may refuse the maintenance (a change ticket, silencing of monitoring); ``backup``
+    takes the backup just before; ``drain`` stops new work from reaching the host, ``undrain``
+    lets it come again; ``after`` is called when all is well again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: tuple[Hook, ...] = ()
+    backup: tuple[Hook, ...] = ()
+    drain: tuple[Hook, ...] = ()
+    undrain: tuple[Hook, ...] = ()
+    after: tuple[Hook, ...] = ()
+
+
+class Maintenance(BaseModel):
+    """Under ``maintenance:`` in cloud.yaml; all durations may be written as ``10m``.
+
+    ``expected`` is how long a reboot is taken to last while there is no history of it. ``down``
+    and ``up`` are how long a host may take to go down and to come back, ``agents`` how long its
+    agents may take to report again, ``settle`` how long everything must stay green.
+    ``power_cycle`` allows the BMC to help where the host itself does not reboot.
+    ``backup_max_age`` is how old the newest backup may be; None asks for none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    expected: Duration = 900.0
+    down: Duration = 300.0
+    up: Duration = 900.0
+    units: Duration = 600.0
+    functions: Duration = 600.0
+    agents: Duration = 600.0
+    settle: Duration = 30.0
+    power_cycle: bool = True
+    backup_max_age: Duration | None = None
+    hooks: Hooks = Hooks()

@@ -1,0 +1,1 @@
+"""When maintenance may be done, and whether: windows, gates, what users lose."""

@@ -1,0 +1,32 @@
+"""Why something may not be done, in the operator's words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backstay.errors import BackstayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """``gate`` is its name, for ``--despite``; ``remedy`` is what to do or type."""
+
+    gate: str
+    reason: str
+    remedy: str
+
+
+class MayNot(BackstayError):
+    """The maintenance may not begin; all reasons are in ``refusals``."""
+
+    def __init__(self, attempted: str, refusals: Sequence[Refusal]) -> None:
+        self.refusals = tuple(refusals)
+        shown = "".join(
+            f"\n  {refusal.gate}: {refusal.reason}\n    -> {refusal.remedy}"
+            for refusal in self.refusals
+        )
+        count = len(self.refusals)
+        super().__init__(
+            attempted,
+            came_back=f"refused for {count} reason{'s' if count > 1 else ''}{shown}",
+            remedy="see to what is named above, then try again; nothing has been changed",
+        )
