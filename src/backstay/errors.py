@@ -59,5 +59,13 @@ class ApiFailed(ApiError):
         self.status = status
 
 
+class PowerError(BackstayError):
+    """A BMC gave no usable answer, or did not do what it was asked."""
+
+
+class HookFailed(BackstayError):
+    """A hook of the site's own said no, or could not be called."""
+
+
 class LabError(BackstayError):
     """The lab cannot be brought up, broken, healed or taken down."""

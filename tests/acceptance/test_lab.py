@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.lab import ping
+from backstay.transports import ping
 from tests.acceptance.conftest import Lab
 
 pytestmark = pytest.mark.lab

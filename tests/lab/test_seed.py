@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab import ping, seed, seed_storage
+from backstay.lab import seed, seed_storage
 from backstay.lab.cloud_api import CloudApi, await_answer
+from backstay.transports import ping
 
 INSTANCES = [
     {"id": "1", "name": "demo-1", "address": "10.80.0.52"},

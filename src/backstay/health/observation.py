@@ -89,14 +89,27 @@ def parse(answer: Answer, units: Sequence[str], *, host: str) -> HostObservation
     ``units`` are the names that were asked for, in that order. Raises RemoteFailure where the text
     is not the script's.
     """
+    read = as_json(answer, host=host)
     try:
-        return _observation(json.loads(answer.stdout), units, answer)
+        return _observation(read, units, answer)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RemoteFailure(
-            f"reading the answers of {host}",
-            came_back=f"not the answers of Backstay's questions: {answer.stdout[:80]!r} ({error})",
-            remedy="see whether the login shell of that user prints something of its own",
-        ) from error
+        raise _not_answers(answer, host, error) from error
+
+
+def as_json(answer: Answer, *, host: str) -> Any:  # noqa: ANN401 - whatever was asked for
+    """Return the decoded JSON that a program on ``host`` printed. Raises RemoteFailure."""
+    try:
+        return json.loads(answer.stdout)
+    except ValueError as error:
+        raise _not_answers(answer, host, error) from error
+
+
+def _not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
+    return RemoteFailure(
+        f"reading the answers of {host}",
+        came_back=f"not the answers of Backstay's questions: {answer.stdout[:80]!r} ({error})",
+        remedy="see whether the login shell of that user prints something of its own",
+    )
 
 
 def parse_show(text: str, names: Sequence[str], states: Mapping[str, str], monotonic: float) -> (

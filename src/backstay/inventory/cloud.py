@@ -21,7 +21,7 @@ from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.secret import BesideFile, Secret
 from backstay.inventory.window import Window
 from backstay.inventory.words import Flavour, Role
-from backstay.transports.target import SshTarget
+from backstay.transports.target import BmcTarget, SshTarget
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -177,4 +177,19 @@ class Cloud(_Part):
             user=own.user or common.user,
             key=own.key or common.key,
             known_hosts=own.known_hosts or common.known_hosts,
+        )
+
+    def bmc_target(self, host: Host) -> BmcTarget | None:
+        """Return where and how the host's BMC is reached, None where it has none.
+
+        Raises InventoryError where its password cannot be read.
+        """
+        if host.bmc is None:
+            return None
+        return BmcTarget(
+            name=host.name,
+            url=host.bmc.url,
+            username=host.bmc.username,
+            password=host.bmc.password.reveal(),
+            ca=host.bmc.ca,
         )

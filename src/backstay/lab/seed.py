@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from backstay.lab import ping, seed_identity, seed_instances, seed_storage
+from backstay.lab import seed_identity, seed_instances, seed_storage
 from backstay.lab.cloud_api import CloudApi, await_answer
 from backstay.lab.guest import build
+from backstay.transports import ping
 
 PING_BOUND = 120.0
 HEALTHY_BOUND = 180.0

@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.inventory.words import Role
-from backstay.services.declaration import Agent, Api, ApiProbe, Service, Unit, Verdict
-from backstay.services.records import Listing, as_time, ask_list
+from backstay.services.declaration import (
+    Agent,
+    Api,
+    ApiProbe,
+    Service,
+    Unfinished,
+    Unit,
+    Verdict,
+)
+from backstay.services.records import Listing, all_records, as_time, ask_list
 
 VOLUMES = Listing(
     service_type="block-storage",
@@ -17,6 +25,12 @@ VOLUMES = Listing(
 )
 # cinder's defaults: [DEFAULT] report_interval and service_down_time
 # https://docs.openstack.org/cinder/latest/configuration/block-storage/config-options.html
+# What ends by itself when the service's work is done.
+# https://docs.openstack.org/api-ref/block-storage/v3/#volumes-volumes
+BUSY = frozenset(
+    ("creating", "attaching", "detaching", "deleting", "backing-up", "restoring-backup",
+     "extending", "downloading", "uploading", "retyping")
+)  # fmt: skip
 REPORT_INTERVAL = 10.0
 DOWN_AFTER = 60.0
 
@@ -58,6 +72,23 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
     ]
 
 
+def unfinished(api: Api) -> Sequence[Unfinished]:
+    """Return the volumes with which something is being done."""
+    return read_unfinished(all_records(api, VOLUMES))
+
+
+def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+    """Return the volumes that are between two states or migrate. Pure."""
+    found = []
+    for volume in volumes:
+        migrates = volume.get("migration_status") in {"starting", "migrating", "completing"}
+        if volume.get("status") in BUSY or migrates:
+            doing = "migrating" if migrates else str(volume["status"])
+            what = f"volume {volume.get('name') or volume['id']}"
+            found.append(Unfinished(what=what, doing=doing))
+    return found
+
+
 SERVICE = Service(
     name="cinder",
     title="Volumes (cinder)",
@@ -86,5 +117,6 @@ SERVICE = Service(
     paths=("/etc/cinder",),
     api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
     agents=agents,
+    unfinished=unfinished,
     endpoint_types=("block-storage", "volumev3"),
 )

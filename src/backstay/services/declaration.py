@@ -149,12 +149,33 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """Work that a service has under way, and that would be torn by taking it down.
+
+    ``what`` names the object (``server web1``), ``doing`` is what happens to it (``building``).
+    """
+
+    what: str
+    doing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Something of the users' that runs on a host and has addresses: an instance."""
+
+    name: str
+    host: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """All that Backstay knows about one service.
 
     ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup must
     hold; ``restore_order`` says when it is started after a restore, lowest first.
-    ``endpoint_types`` are the catalogue's types of its API, the one in use first.
+    ``endpoint_types`` are the catalogue's types of its API, the one in use first. ``unfinished``
+    asks for work under way, ``workloads`` for what runs of the users' own; both raise as ``Api``.
     """
 
     name: str
@@ -166,4 +187,6 @@ class Service:
     host_probes: tuple[HostProbe, ...] = ()
     api_probes: tuple[ApiProbe, ...] = ()
     agents: Callable[[Api], Sequence[Agent]] | None = None
+    unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
+    workloads: Callable[[Api], Sequence[Workload]] | None = None
     endpoint_types: tuple[str, ...] = field(default=())

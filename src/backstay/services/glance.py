@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, Service, Unit, Verdict
-from backstay.services.records import Listing, ask_list
+from backstay.services.declaration import Api, ApiProbe, Service, Unfinished, Unit, Verdict
+from backstay.services.records import Listing, all_records, ask_list
 
 IMAGES = Listing(
     service_type="image", path="/v2/images", key="images", noun="image", nouns="images"
@@ -67,6 +67,23 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def unfinished(api: Api) -> Sequence[Unfinished]:
+    """Return the images whose data are on their way."""
+    return read_unfinished(all_records(api, IMAGES))
+
+
+def read_unfinished(images: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+    """Return the images that are saved, uploaded or imported. Pure.
+
+    One that is only queued waits for its owner's data, perhaps for ever.
+    """
+    return [
+        Unfinished(what=f"image {image.get('name') or image['id']}", doing=str(image["status"]))
+        for image in images
+        if image.get("status") in {"saving", "uploading", "importing"}
+    ]
+
+
 SERVICE = Service(
     name="glance",
     title="Images (glance)",
@@ -82,5 +99,6 @@ SERVICE = Service(
     databases=("glance",),
     paths=("/etc/glance", "/var/lib/glance/images"),
     api_probes=(ApiProbe(name="image list", ask=ask_images),),
+    unfinished=unfinished,
     endpoint_types=("image",),
 )

@@ -4,8 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.inventory.words import Role
-from backstay.services.declaration import Agent, Api, ApiProbe, Service, Unit, Verdict
-from backstay.services.records import Listing, as_time, ask_list
+from backstay.services.declaration import (
+    Agent,
+    Api,
+    ApiProbe,
+    Service,
+    Unfinished,
+    Unit,
+    Verdict,
+    Workload,
+)
+from backstay.services.records import Listing, all_records, as_time, ask_list
 
 SERVERS = Listing(
     service_type="compute",
@@ -62,6 +71,54 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
     ]
 
 
+def unfinished(api: Api) -> Sequence[Unfinished]:
+    """Return the instances with which something is being done."""
+    return read_unfinished(all_records(api, SERVERS))
+
+
+def read_unfinished(servers: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+    """Return those that have a task or are on their way between two states. Pure.
+
+    A resize that waits for its owner's confirmation is no work of nova's.
+    https://docs.openstack.org/nova/latest/reference/vm-states.html
+    """
+    found = []
+    for server in servers:
+        task = server.get("OS-EXT-STS:task_state")
+        between = server.get("status") in {"BUILD", "MIGRATING", "REBUILD", "RESIZE"}
+        if task or between:
+            doing = str(task or server["status"]).lower().replace("_", " ")
+            found.append(Unfinished(what=f"server {_called(server)}", doing=doing))
+    return found
+
+
+def workloads(api: Api) -> Sequence[Workload]:
+    """Return the instances that run."""
+    return read_workloads(all_records(api, SERVERS))
+
+
+def read_workloads(servers: Sequence[Mapping[str, Any]]) -> Sequence[Workload]:
+    """Return the active instances with their IPv4 addresses. Pure."""
+    return [
+        Workload(
+            name=_called(server),
+            host=str(server.get("OS-EXT-SRV-ATTR:host") or ""),
+            addresses=tuple(
+                str(port["addr"])
+                for ports in (server.get("addresses") or {}).values()
+                for port in ports
+                if port.get("version") == 4
+            ),
+        )
+        for server in servers
+        if server.get("status") == "ACTIVE"
+    ]
+
+
+def _called(server: Mapping[str, Any]) -> str:
+    return str(server.get("name") or server["id"])
+
+
 def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Unit:
     return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
 
@@ -92,5 +149,7 @@ SERVICE = Service(
     paths=("/etc/nova", "/var/lib/nova"),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
     agents=agents,
+    unfinished=unfinished,
+    workloads=workloads,
     endpoint_types=("compute",),
 )

@@ -76,6 +76,22 @@ def judge_list(
     return [whole, *odd]
 
 
+def all_records(api: Api, listing: Listing, bound: int = 200) -> list[Mapping[str, Any]]:
+    """Return every record of a list, page after page of ``limit``, ``bound`` pages at most.
+
+    Pages follow each other by ``marker``, as in
+    https://docs.openstack.org/api-ref/compute/#list-servers. Raises what ``api`` raises.
+    """
+    found: list[Mapping[str, Any]] = []
+    for _ in range(bound):
+        marker = f"&marker={found[-1]['id']}" if found else ""
+        page = api.get(listing.service_type, listing.url(listing.limit) + marker)[listing.key]
+        found += page
+        if len(page) < listing.limit:
+            break
+    return found
+
+
 def as_time(given: object) -> datetime | None:
     """Return an API's time, which is UTC whether it says so or not, as an aware datetime.
 

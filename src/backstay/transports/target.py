@@ -1,6 +1,6 @@
-"""Where a host is reached over SSH and what it answered, as plain values."""
+"""Where a host and its BMC are reached, and what a host answered, as plain values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,6 +19,20 @@ class SshTarget:
     user: str | None = None
     key: Path | None = None
     known_hosts: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BmcTarget:
+    """A host's BMC: ``url`` is where Redfish begins, ``ca`` the file its certificate is checked by.
+
+    ``name`` is the host's. The password is in no ``repr``.
+    """
+
+    name: str
+    url: str
+    username: str
+    password: str = field(repr=False)
+    ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,40 @@
+"""The gate that asks whether the cloud is well enough that all of it can come back."""
+
+from collections.abc import Sequence
+
+from backstay.finding import Finding, Severity
+from backstay.inventory.words import Role
+from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.refusal import Refusal
+
+NAME = "healthy"
+_SHOWN = 5
+
+
+async def gate(asked: Asked) -> Sequence[Refusal]:
+    """Refuse where the host itself, a controller or an API is not well.
+
+    Of other hosts only what went wrong since the run's first host went down counts: a compute host
+    that is down anyway need not keep the controller from its reboot.
+    """
+    bad = [f for f in asked.findings if f.severity in {Severity.FAILED, Severity.UNKNOWN}]
+    if asked.known is not None:
+        counts = [f for f in bad if (f.host, f.service, f.subject) not in asked.known]
+    else:
+        near = {host.name for host in asked.cloud.with_role(Role.CONTROLLER)} | {asked.host, None}
+        counts = [f for f in bad if f.host in near]
+    if not counts:
+        return []
+    shown = "; ".join(_told(finding) for finding in counts[:_SHOWN])
+    more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+    return [
+        Refusal(
+            gate=NAME,
+            reason=f"not well before we begin: {shown}{more}",
+            remedy="backstay check; and if this is why you reboot: --despite healthy",
+        )
+    ]
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.host or 'cloud'}: {finding.subject} ({finding.evidence})"

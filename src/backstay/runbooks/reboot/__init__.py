@@ -1,0 +1,1 @@
+"""Reboot a host of the cloud, and see that everything is back."""

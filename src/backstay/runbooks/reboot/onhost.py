@@ -1,0 +1,60 @@
+"""What the reboot asks of the host itself. Shipped as text: standard library, Python 3.6."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def boot() -> Any:  # noqa: ANN401 - JSON data
+    """Return this boot's id, and for how many seconds it has been up.
+
+    A container's boot is that of its first process; its boot id is bound over the kernel's.
+    """
+    boot_id = Path(BOOT_ID).read_text().strip()
+    fields = Path("/proc/1/stat").read_text().rpartition(")")[2].split()
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    # Field 22 of proc(5), the start after the machine's boot in clock ticks.
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return {"boot_id": boot_id, "up": max(0.0, uptime - started)}
+
+
+def reboot(boot_id: str) -> Any:  # noqa: ANN401 - JSON data
+    """Ask systemd for a clean reboot, if this is still that boot and none is under way.
+
+    https://www.freedesktop.org/software/systemd/man/latest/systemctl.html#reboot
+    """
+    now = Path(BOOT_ID).read_text().strip()
+    if now != boot_id:
+        return {"asked": False, "why": "it has another boot id already"}
+    state = subprocess.run(
+        ["systemctl", "is-system-running"], stdout=subprocess.PIPE, timeout=20, check=False
+    )
+    if state.stdout.decode().strip() == "stopping":
+        return {"asked": False, "why": "it is going down already"}
+    done = subprocess.run(
+        ["systemctl", "reboot"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+        check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        return {"asked": False, "error": done.stdout.decode(errors="replace").strip()[-300:]}
+    return {"asked": True, "why": ""}
+
+
+def running_units() -> Any:  # noqa: ANN401 - JSON data
+    """Return the names of the services that run, those that failed, and the kernel's release."""
+
+    def listed(state: str) -> list[str]:
+        command = ["systemctl", "list-units", "--type=service", "--state=" + state, "--plain",
+                   "--no-legend", "--no-pager", "--full"]  # fmt: skip
+        shown = subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=False)
+        return [line.split()[0] for line in shown.stdout.decode().splitlines() if line.strip()]
+
+    return {
+        "running": listed("running"),
+        "failed": listed("failed"),
+        "kernel": os.uname().release,
+        "boot_id": Path(BOOT_ID).read_text().strip(),
+    }
