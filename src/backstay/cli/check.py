@@ -103,7 +103,7 @@ async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list
     from backstay.health.check import run  # noqa: PLC0415 - heavy
 
     async with _LateShell(cloud.bounds.connect_seconds) as shell:
-        return await run(cloud, hosts=hosts or None, shell=shell, api=_api(cloud), deep=deep)
+        return await run(cloud, hosts=hosts or None, shell=shell, api=open_api(cloud), deep=deep)
 
 
 class _LateShell:
@@ -136,7 +136,7 @@ class _LateShell:
         return HostShell(connect_bound=self.connect_bound)
 
 
-def _api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
+def open_api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
     """Return the APIs, or the error that becomes a finding: hosts are checked all the same."""
     from backstay.inventory.credentials import variables  # noqa: PLC0415 - heavy
     from backstay.transports.openstack import OpenStackApi  # noqa: PLC0415 - heavy

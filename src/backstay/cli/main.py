@@ -19,6 +19,13 @@ COMMANDS = {
         "check",
         "Is everything running that should, and does it work?",
     ),
+    "reboot": (
+        "backstay.cli.reboot",
+        "reboot",
+        "Reboot hosts in a window: gates before, proof after.",
+    ),
+    "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do, and do nothing."),
+    "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),
 }
 

@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from backstay.errors import BackstayError
+from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding, Severity
 from backstay.health import check
 from backstay.health.hostscript import program
 from backstay.health.observation import as_json
 from backstay.inventory.cloud import Cloud, Host
-from backstay.services.declaration import Agent, Api, Service
+from backstay.services.declaration import Agent, Api, Service, Unfinished, Workload
 from backstay.services.registry import all_services
 from backstay.transports.ping import answers
+from backstay.transports.reply import Endpoint
 from backstay.transports.threads import on_thread
+
+T = TypeVar("T")
 
 QUESTION_BOUND = 30.0
 
@@ -49,24 +51,54 @@ class Site:
         )
         return as_json(answer, host=host)
 
-    async def check(self, hosts: Iterable[str] | None = None) -> list[Finding]:
+    async def check(
+        self, hosts: Iterable[str] | None = None, *, with_apis: bool = True
+    ) -> list[Finding]:
         """Check the whole cloud, or some hosts and what they serve."""
-        return await check.run(self.cloud, hosts=hosts, shell=self.shell, api=self.api)
+        api = self.api if with_apis else None
+        return await check.run(self.cloud, hosts=hosts, shell=self.shell, api=api)
 
-    async def agents(self) -> list[tuple[Agent, datetime]]:
-        """Return every agent that the APIs report, with the time at which it was asked.
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """Return the catalogue's endpoints, none where there is no token."""
+        try:
+            found: Sequence[Endpoint] = (await self._ask_apis([lambda api: api.endpoints()]))[0]
+        except ApiError:
+            return ()
+        return found
 
-        Raises ApiError where an API does not answer.
-        """
-        if isinstance(self.api, BackstayError):
-            raise self.api
-        api, bound = self.api, self.cloud.bounds.api_seconds
+    async def agents(self) -> list[Agent]:
+        """Return every agent that the APIs report. Raises ApiError where one does not answer."""
         asked = [service.agents for service in self.services if service.agents]
-        found = await asyncio.gather(
-            *(on_thread(lambda ask=ask: ask(api), bound) for ask in asked)  # type: ignore[misc]
-        )
-        at = datetime.now(UTC)
-        return [(agent, at) for agents in found for agent in agents]
+        return [agent for agents in await self._ask_apis(asked) for agent in agents]
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Return the work that is under way. Raises as ``agents``."""
+        asked = [service.unfinished for service in self.services if service.unfinished]
+        return [one for found in await self._ask_apis(asked) for one in found]
+
+    async def workloads(self) -> list[Workload]:
+        """Return what runs of the users' own. Raises as ``agents``."""
+        asked = [service.workloads for service in self.services if service.workloads]
+        return [one for found in await self._ask_apis(asked) for one in found]
+
+    async def _ask_apis(self, questions: Sequence[Callable[[Api], T]]) -> list[T]:
+        """Ask all questions at once. Raises ApiError, also where the APIs cannot be asked."""
+        if isinstance(self.api, BackstayError):
+            error = self.api
+            raise ApiUnreachable(error.attempted, came_back=error.came_back, remedy=error.remedy)
+        api, bound = self.api, self.cloud.bounds.api_seconds
+
+        async def ask(question: Callable[[Api], T]) -> T:
+            try:
+                return await on_thread(lambda: question(api), bound)
+            except TimeoutError:
+                raise ApiUnreachable(
+                    "asking the APIs",
+                    came_back=f"no answer within {bound:g} s",
+                    remedy="backstay check",
+                ) from None
+
+        return await asyncio.gather(*(ask(question) for question in questions))
 
     async def ping(self, address: str, bound: float = 1.0) -> bool | None:
         """Return whether an address answers, None where this user may not ping."""

@@ -1,7 +1,9 @@
 """What the reboot asks of the host itself. Shipped as text: standard library, Python 3.6."""
 
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def boot() -> Any:  # noqa: ANN401 - JSON data
-    """Return this boot's id, and for how many seconds it has been up.
+    """Return this boot's id, for how many seconds it has been up, and what its clock shows.
 
     A container's boot is that of its first process; its boot id is bound over the kernel's.
     """
@@ -18,7 +20,7 @@ def boot() -> Any:  # noqa: ANN401 - JSON data
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     # Field 22 of proc(5), the start after the machine's boot in clock ticks.
     started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return {"boot_id": boot_id, "up": max(0.0, uptime - started)}
+    return {"boot_id": boot_id, "up": max(0.0, uptime - started), "clock": time.time()}
 
 
 def reboot(boot_id: str) -> Any:  # noqa: ANN401 - JSON data
@@ -57,4 +59,5 @@ def running_units() -> Any:  # noqa: ANN401 - JSON data
         "failed": listed("failed"),
         "kernel": os.uname().release,
         "boot_id": Path(BOOT_ID).read_text().strip(),
+        "hostname": socket.gethostname(),
     }

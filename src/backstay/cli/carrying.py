@@ -1,0 +1,58 @@
+"""Carrying out a run from the command line, for ``reboot`` and ``runs resume``."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from backstay.cli.check import open_api
+
+if TYPE_CHECKING:
+    from backstay.inventory.cloud import Cloud
+    from backstay.journal.records import RunRecord
+    from backstay.journal.store import Store
+
+DONE, FAILED, REFUSED = 0, 2, 4
+"""Exit statuses of a run. 4 tells that nothing was changed."""
+
+
+def open_store() -> "Store":
+    """Return the journal. Raises JournalError."""
+    from backstay.journal.place import journal_url  # noqa: PLC0415 - heavy
+    from backstay.journal.store import Store  # noqa: PLC0415
+
+    return Store(journal_url())
+
+
+def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
+    """Carry out a run from where it is, showing it; return the exit status."""
+    from backstay.cli.output.run import Live, ending  # noqa: PLC0415 - heavy
+    from backstay.journal.records import RunState  # noqa: PLC0415
+
+    live = Live(run.plan)
+    try:
+        state = asyncio.run(_carried_out(cloud, store, run, live))
+    except KeyboardInterrupt:
+        live.close()
+        click.echo(f"interrupted; to go on: backstay runs resume {run.id}", err=True)
+        raise
+    finally:
+        live.close()
+    click.echo(ending(store.run(run.id)), nl=False)
+    return {RunState.DONE: DONE, RunState.REFUSED: REFUSED}.get(state, FAILED)
+
+
+async def _carried_out(  # type: ignore[no-untyped-def]
+    cloud: "Cloud", store: "Store", run: "RunRecord", live
+):
+    from backstay.journal.engine import carry_out as work  # noqa: PLC0415 - heavy
+    from backstay.journal.place import locks_url  # noqa: PLC0415
+    from backstay.runbooks.registry import actions  # noqa: PLC0415
+    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+
+    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        return await work(
+            store, run, actions(run.plan.runbook, site, store), locks=locks_url(), watch=live
+        )

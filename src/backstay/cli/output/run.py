@@ -1,0 +1,183 @@
+"""Plans and runs for a person: what will be done, what is being done, what was done."""
+
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import click
+
+from backstay.cli.output.report import clean
+from backstay.health.words import duration
+from backstay.journal.engine import Progress
+from backstay.journal.plan import Plan
+from backstay.journal.records import Event, RunRecord, RunState, StepRecord, StepState
+
+_COLOURS = {
+    RunState.DONE: "green",
+    RunState.FAILED: "red",
+    RunState.REFUSED: "yellow",
+    RunState.RUNNING: "cyan",
+    RunState.PLANNED: "cyan",
+    RunState.ABANDONED: "magenta",
+}
+_MARKS = {
+    StepState.DONE: ("done", "green"),
+    StepState.FAILED: ("FAILED", "red"),
+    StepState.RUNNING: ("begun", "cyan"),
+    StepState.WAITING: ("-", "white"),
+}
+
+
+def plan_table(plan: Plan) -> str:
+    """Return the plan as lines: number, host, what is done, and its bound."""
+    lines = []
+    for host in plan.targets:
+        steps = [step for step in plan.steps if step.target == host]
+        lines.append(click.style(f"{plan.runbook} {host}", bold=True))
+        lines += [
+            f"  {number:>2}  {step.does:<72} {'at most ' + duration(step.bound):>16}"
+            for number, step in enumerate(steps, 1)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+class Live:
+    """Prints a line when a step begins to say something, and one when it ends.
+
+    On a terminal the line of the step under way counts its seconds.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._hosts = len(plan.targets) > 1
+        self._begun = time.monotonic()
+        self._step_begun = self._begun
+        self._status: object = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one event."""
+        if progress.kind == "begins":
+            self._step_begun = time.monotonic()
+            self._spin(f"{self._name(progress)}{progress.step.does}")
+            return
+        if progress.kind == "says":
+            self._line("..", "cyan", progress, progress.text, None)
+            return
+        self._stop()
+        took = time.monotonic() - self._step_begun
+        if progress.kind == "done":
+            text = f"{progress.step.does}{': ' if progress.text else ''}{progress.text}"
+            self._line("ok", "green", progress, text, took)
+        elif progress.error is not None:
+            self._line("NO", "red", progress, progress.step.does, took)
+
+    def _line(
+        self, mark: str, colour: str, progress: Progress, text: str, took: float | None
+    ) -> None:
+        at = time.strftime("%H:%M:%S")
+        seconds = f" ({took:.1f} s)" if took is not None and took >= 0.1 else ""
+        styled = click.style(f"{mark:<2}", fg=colour, bold=mark == "NO")
+        click.echo(f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}")
+
+    def _name(self, progress: Progress) -> str:
+        return f"{progress.step.target}: " if self._hosts else ""
+
+    def _spin(self, text: str) -> None:
+        self._stop()
+        if not sys.stdout.isatty():
+            return
+        from rich.progress import (  # noqa: PLC0415 - only where something is drawn
+            Progress as Bar,
+        )
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        bar = Bar(
+            TextColumn("        "), SpinnerColumn(), TextColumn("{task.description}"),
+            TimeElapsedColumn(), transient=True,
+        )  # fmt: skip
+        bar.add_task(text, total=None)
+        bar.start()
+        self._status = bar
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()  # type: ignore[attr-defined]
+            self._status = None
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+
+def ending(run: RunRecord) -> str:
+    """Return how a run ended: for a failure what was attempted, what came back, what to do."""
+    word = click.style(run.state.value.upper(), fg=_COLOURS[run.state], bold=True)
+    took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
+    lines = [f"{word}: {run.plan.runbook} of {', '.join(run.plan.targets)}{took} ({run.id})"]
+    failed = next((step for step in run.steps if step.state is StepState.FAILED), None)
+    if failed is not None:
+        lines.append(f"  {failed.error['attempted']}: {failed.error['came_back']}")
+        lines.append(f"  what to do: {failed.error['remedy']}")
+    undone = [step.id for step in run.steps if step.state is not StepState.DONE]
+    if run.state is RunState.FAILED:
+        lines.append(f"  not done: {', '.join(undone)}")
+        lines.append(f"  to go on from there: backstay runs resume {run.id}")
+    return "\n".join(lines) + "\n"
+
+
+def runs_table(runs: Sequence[RunRecord]) -> str:
+    """Return one line for each run, the newest first."""
+    if not runs:
+        return "no runs yet\n"
+    rows = [("run", "state", "what", "began", "took", "who", "why")]
+    for run in runs:
+        rows.append((
+            run.id,
+            run.state.value,
+            f"{run.plan.runbook} {', '.join(run.plan.targets)}",
+            _clock(run.began or run.made),
+            duration(run.seconds) if run.seconds is not None else "-",
+            run.who,
+            " ".join(filter(None, (run.ticket, run.reason))),
+        ))  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if number:
+            cells[1] = click.style(cells[1], fg=_COLOURS[RunState(row[1])])
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def run_text(run: RunRecord, events: Sequence[Event]) -> str:
+    """Return a run with its steps and everything that was said, as a timeline."""
+    lines = [ending(run).rstrip("\n")]
+    lines.append(f"  made {_clock(run.made)} by {run.who}; carried out by {run.holder}")
+    if run.reason or run.ticket:
+        lines.append(f"  why: {' '.join(filter(None, (run.ticket, run.reason)))}")
+    lines.append("")
+    said = {step.id: [e for e in events if e.step == step.id] for step in run.steps}
+    for step, record in zip(run.plan.steps, run.steps, strict=True):
+        name = f"{step.target}: " if len(run.plan.targets) > 1 else ""
+        lines += _step(f"{name}{step.does}", record, said[step.id])
+    return "\n".join(lines) + "\n"
+
+
+def _step(does: str, record: StepRecord, events: Sequence[Event]) -> Iterator[str]:
+    mark, colour = _MARKS[record.state]
+    at = _clock(record.began)[11:] if record.began else "        "
+    took = ""
+    if record.began is not None and record.ended is not None:
+        took = f" ({record.ended - record.began:.1f} s)"
+    again = f", begun {record.attempts} times" if record.attempts > 1 else ""
+    yield f"  {at} {click.style(f'{mark:<6}', fg=colour)} {does}{took}{again}"
+    for event in events:
+        if event.text:
+            wrapped = textwrap.wrap(clean(event.text), 96, break_on_hyphens=False)
+            yield from (f"                    {line}" for line in wrapped[:6])
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,189 @@
+"""The steps from the boot that is to end to the one that follows it."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from backstay.errors import BackstayError, HostError, HostUnreachable, PowerError
+from backstay.health.remedy import on
+from backstay.health.words import duration
+from backstay.journal.action import Result, Running
+from backstay.runbooks.reboot import onhost
+from backstay.runbooks.reboot.waiting import until
+from backstay.runbooks.site import Site
+
+PAUSE = 0.5
+RESUME = "then go on: backstay runs resume"
+
+
+def boot_id_before(running: Running) -> str:
+    """Return the boot id that was noted before the host was asked to reboot."""
+    return str(running.results[f"{running.step.target}.note"]["boot_id"])
+
+
+async def another_boot(site: Site, running: Running) -> Mapping[str, Any] | None:
+    """Return the boot that follows the one noted; None while it cannot be read or is the same."""
+    try:
+        boot: Mapping[str, Any] = await site.ask(running.step.target, onhost.boot)
+    except HostError:
+        return None  # unreadable is unknown, never a yes
+    return boot if boot["boot_id"] != boot_id_before(running) else None
+
+
+class Ask:
+    """Asks the host's systemd for a clean reboot."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def do(self, running: Running) -> Result:
+        """Ask; the host compares the boot id, so that no second reboot follows a first one."""
+        host = running.step.target
+        try:
+            answer = await self.site.ask(host, onhost.reboot, boot_id_before(running))
+        except HostUnreachable as error:
+            # It may have gone down while it answered: the next step sees.
+            return {"asked": False, "told": f"{error.came_back}: perhaps it goes down already"}
+        if answer.get("error"):
+            target = self.site.cloud.ssh_target(self.site.host(host))
+            raise BackstayError(
+                f"asking {host} for a reboot",
+                came_back=answer["error"],
+                remedy=f"{on(target, 'systemctl list-jobs')}; {RESUME}",
+            )
+        return {**answer, "told": answer["why"]}
+
+    async def probe(self, running: Running) -> Result | None:
+        """Find that it was asked where there is another boot already."""
+        boot = await another_boot(self.site, running)
+        return {"asked": True} if boot else None
+
+
+class Down:
+    """Waits until the host has gone down; power-cycles it where it does not."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def do(self, running: Running) -> Result:
+        """Wait for the end of its SSH server and of its pings, or for another boot."""
+        times = self.site.cloud.maintenance
+        begun = time.monotonic()
+        gone = await until(lambda: self._gone(running), bound=times.down, pause=PAUSE)
+        seconds = time.monotonic() - begun
+        if gone:
+            return {"gone_after": round(seconds, 1), "cycled": False}
+        await power_cycle(
+            self.site, running, f"it had not gone down {duration(times.down)} after it was asked"
+        )
+        told = f"did not go down within {duration(times.down)}: power-cycled by its BMC"
+        return {"gone_after": round(seconds, 1), "cycled": True, "told": told}
+
+    async def probe(self, running: Running) -> Result | None:
+        """Find that it went down where it is gone, or back with another boot."""
+        gone = await self._gone(running)
+        return {"gone_after": None, "cycled": False} if gone else None
+
+    async def _gone(self, running: Running) -> bool | None:
+        """Return True when it is gone; a host whose SSH server has ended may still hang."""
+        host = running.step.target
+        pings, boot = await asyncio.gather(
+            self.site.ping(self.site.host(host).address), self._boot(host)
+        )
+        if boot is not None:
+            return True if boot["boot_id"] != boot_id_before(running) else None
+        return None if pings else True
+
+    async def _boot(self, host: str) -> Mapping[str, Any] | None:
+        try:
+            boot: Mapping[str, Any] = await self.site.ask(host, onhost.boot)
+        except HostError:
+            return None
+        return boot
+
+
+class Up:
+    """Waits until the host is back with another boot id; power-cycles it once where it is not."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def do(self, running: Running) -> Result:
+        """Wait; the boot id is the proof."""
+        times = self.site.cloud.maintenance
+        begun = time.monotonic()
+        boot = await self._back(running, times.up)
+        cycled = False
+        if boot is None:
+            await power_cycle(
+                self.site, running, f"it was not back {duration(times.up)} after it went down"
+            )
+            cycled = True
+            boot = await self._back(running, times.up)
+        if boot is None:
+            raise await self._not_back(running)
+        return self._result(boot, cycled=cycled, seconds=time.monotonic() - begun)
+
+    async def probe(self, running: Running) -> Result | None:
+        """Find that it is back where its boot id is another."""
+        boot = await another_boot(self.site, running)
+        return self._result(boot, cycled=False, seconds=None) if boot else None
+
+    async def _back(self, running: Running, bound: float) -> Mapping[str, Any] | None:
+        return await until(lambda: another_boot(self.site, running), bound=bound, pause=PAUSE)
+
+    @staticmethod
+    def _result(boot: Mapping[str, Any], *, cycled: bool, seconds: float | None) -> Result:
+        return {
+            "boot_id": boot["boot_id"],
+            # By the clock of the host, which dates its agents' reports.
+            "booted_at": boot["clock"] - boot["up"],
+            "cycled": cycled,
+            "seconds": None if seconds is None else round(seconds, 1),
+            "told": f"another boot id: {boot['boot_id'][:8]}…",
+        }
+
+    async def _not_back(self, running: Running) -> BackstayError:
+        host = running.step.target
+        times = self.site.cloud.maintenance
+        try:
+            boot = await self.site.ask(host, onhost.boot)
+            seen = f"it answers with the boot id of before, {boot['boot_id']}: it has not rebooted"
+        except HostError as error:
+            seen = f"its boot id cannot be read ({error.came_back}), so whether it rebooted is "
+            seen += "not known"
+        return BackstayError(
+            f"waiting for {host} to come back",
+            came_back=f"not within {duration(times.up)}: {seen}",
+            remedy=f"look at its console ({_bmc(self.site, host)}), {RESUME}",
+        )
+
+
+async def power_cycle(site: Site, running: Running, why: str) -> None:
+    """Power-cycle the host by its BMC, where that is allowed. Raises BackstayError."""
+    host = site.host(running.step.target)
+    target = site.cloud.bmc_target(host)
+    if target is None or not site.cloud.maintenance.power_cycle:
+        reason = "has no BMC in cloud.yaml" if target is None else "may not be power-cycled"
+        raise BackstayError(
+            f"rebooting {host.name}",
+            came_back=f"{why}, and it {reason}",
+            remedy=f"look at its console, {RESUME}",
+        )
+    running.say(f"{why}: power-cycling it by its BMC")
+    from backstay.transports.power import Power  # noqa: PLC0415 - heavy, and seldom needed
+
+    try:
+        await Power(target).cycle()
+    except PowerError as error:
+        raise BackstayError(
+            error.attempted,
+            came_back=f"{error.came_back}; it was tried because {why}",
+            remedy=f"{error.remedy}; power-cycle it by hand, {RESUME}",
+        ) from error
+
+
+def _bmc(site: Site, host: str) -> str:
+    bmc = site.host(host).bmc
+    return f"its BMC: {bmc.url}" if bmc else "it has no BMC in cloud.yaml"

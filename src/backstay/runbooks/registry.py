@@ -1,0 +1,21 @@
+"""The runbooks by their names: what each kind of step of a written-down plan does."""
+
+from collections.abc import Mapping
+
+from backstay.errors import BackstayError
+from backstay.journal.action import Action
+from backstay.journal.store import Store
+from backstay.runbooks.reboot import actions as reboot
+from backstay.runbooks.reboot import plan as reboot_plan
+from backstay.runbooks.site import Site
+
+
+def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
+    """Return the actions of a runbook. Raises BackstayError where there is none of that name."""
+    if runbook == reboot_plan.RUNBOOK:
+        return reboot.actions(site, store)
+    raise BackstayError(
+        f"looking for the runbook {runbook}",
+        came_back="this version of Backstay has none of that name",
+        remedy="use the version that made the plan, or: backstay runs abandon",
+    )
