@@ -8,8 +8,9 @@ import click
 from backstay.cli.check import open_api
 
 if TYPE_CHECKING:
+    from backstay.cli.output.run import Live
     from backstay.inventory.cloud import Cloud
-    from backstay.journal.records import RunRecord
+    from backstay.journal.records import RunRecord, RunState
     from backstay.journal.store import Store
 
 DONE, FAILED, REFUSED = 0, 2, 4
@@ -42,9 +43,9 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
     return {RunState.DONE: DONE, RunState.REFUSED: REFUSED}.get(state, FAILED)
 
 
-async def _carried_out(  # type: ignore[no-untyped-def]
-    cloud: "Cloud", store: "Store", run: "RunRecord", live
-):
+async def _carried_out(
+    cloud: "Cloud", store: "Store", run: "RunRecord", live: "Live"
+) -> "RunState":
     from backstay.journal.engine import carry_out as work  # noqa: PLC0415 - heavy
     from backstay.journal.place import locks_url  # noqa: PLC0415
     from backstay.runbooks.registry import actions  # noqa: PLC0415

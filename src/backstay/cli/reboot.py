@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _NAP = 30.0
 
 
-class _DurationType(click.ParamType):
+class _DurationType(click.ParamType):  # type: ignore[type-arg]
     name = "duration"
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401 - as click declares it
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
+        ctx: click.Context | None,
     ) -> float:
         """Return seconds."""
         from backstay.inventory.duration import seconds  # noqa: PLC0415 - with pydantic
@@ -47,7 +47,7 @@ def _when_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("hosts", nargs=-1, required=True, metavar="HOST..."),
         cloud_option,
         click.option("--now", "now", is_flag=True, help="Begin now."),
-        click.option("--at", "at", metavar="HH:MM", help="Begin when this machine's clock shows it."),
+        click.option("--at", "at", metavar="HH:MM", help="Begin at that time, by this clock."),
         click.option("--window", metavar="NAME", help="Begin in that window, when it opens next."),
         click.option("--emergency", is_flag=True, help="Whatever the windows; needs --reason."),
         click.option("--despite", multiple=True, metavar="GATE", help="Do not ask this gate."),

@@ -37,7 +37,7 @@ def plan_table(plan: Plan) -> str:
         steps = [step for step in plan.steps if step.target == host]
         lines.append(click.style(f"{plan.runbook} {host}", bold=True))
         lines += [
-            f"  {number:>2}  {step.does:<72} {'at most ' + duration(step.bound):>16}"
+            f"  {number:>2}  {step.does:<84} at most {duration(step.bound):>6}"
             for number, step in enumerate(steps, 1)
         ]
     return "\n".join(lines) + "\n"
@@ -131,8 +131,8 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
     if not runs:
         return "no runs yet\n"
     rows = [("run", "state", "what", "began", "took", "who", "why")]
-    for run in runs:
-        rows.append((
+    rows += [
+        (
             run.id,
             run.state.value,
             f"{run.plan.runbook} {', '.join(run.plan.targets)}",
@@ -140,7 +140,9 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
             duration(run.seconds) if run.seconds is not None else "-",
             run.who,
             " ".join(filter(None, (run.ticket, run.reason))),
-        ))  # fmt: skip
+        )
+        for run in runs
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     lines = []
     for number, row in enumerate(rows):
