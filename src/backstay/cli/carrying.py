@@ -1,6 +1,7 @@
 """Carrying out a run from the command line, for ``reboot`` and ``runs resume``."""
 
 import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.journal.records import RunRecord, RunState
     from backstay.journal.store import Store
+    from backstay.runbooks.reboot.report import HostReport
 
 DONE, FAILED, REFUSED = 0, 2, 4
 """Exit statuses of a run. 4 tells that nothing was changed."""
@@ -23,6 +25,24 @@ def open_store() -> "Store":
     from backstay.journal.store import Store  # noqa: PLC0415
 
     return Store(journal_url())
+
+
+def reports_of(store: "Store", run: "RunRecord") -> "list[HostReport]":
+    """Return what a run's reboots cost, beside those of the last runs."""
+    from backstay.runbooks.reboot.plan import RUNBOOK  # noqa: PLC0415 - heavy
+    from backstay.runbooks.reboot.report import reports  # noqa: PLC0415
+
+    if run.plan.runbook != RUNBOOK:
+        return []
+    return reports(run, store.runs(cloud=run.plan.cloud, limit=100))
+
+
+def shown(store: "Store", run: "RunRecord") -> str:
+    """Return a run's reports as text for this terminal."""
+    from backstay.cli.output.reboot_text import report_text  # noqa: PLC0415 - heavy
+
+    width = max(60, min(100, shutil.get_terminal_size().columns))
+    return report_text(reports_of(store, run), width=width)
 
 
 def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
@@ -39,7 +59,9 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
         raise
     finally:
         live.close()
-    click.echo(ending(store.run(run.id)), nl=False)
+    run = store.run(run.id)
+    click.echo(shown(store, run), nl=False)
+    click.echo(ending(run), nl=False)
     return {RunState.DONE: DONE, RunState.REFUSED: REFUSED}.get(state, FAILED)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store
+from backstay.cli.carrying import carry_out, open_store, reports_of, shown
 from backstay.cli.cloud_option import cloud_option, load_cloud
 
 output_option = click.option(
@@ -37,19 +37,30 @@ def list_runs(limit: int, output: str) -> None:
 
 @runs.command()
 @click.argument("run")
-@output_option
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "html"]), default="table",
+    show_default=True, help="For people, for programs, or a page with the timeline drawn.",
+)  # fmt: skip
 def show(run: str, output: str) -> None:
-    """Show a RUN step by step: the plan, when what was done, and what came of it."""
+    """Show a RUN step by step: when what was done, what came of it, and what was out meanwhile."""
     store = open_store()
     found = store.run(run)
     events = store.events(found.id)
     if output == "json":
-        whole = asdict(found) | {"events": [asdict(event) for event in events]}
+        whole = asdict(found) | {
+            "events": [asdict(event) for event in events],
+            "reports": [report.document() for report in reports_of(store, found)],
+        }
         click.echo(json.dumps(whole, indent=2))
+        return
+    if output == "html":
+        from backstay.cli.output.reboot_page import page  # noqa: PLC0415 - heavy
+
+        click.echo(page(found, reports_of(store, found)), nl=False)
         return
     from backstay.cli.output.run import run_text  # noqa: PLC0415 - heavy
 
-    click.echo(run_text(found, events), nl=False)
+    click.echo(run_text(found, events) + shown(store, found), nl=False)
 
 
 @runs.command()

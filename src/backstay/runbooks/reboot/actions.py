@@ -341,11 +341,8 @@ class Report:
         self.recorder = recorder
 
     async def do(self, running: Running) -> Result:
-        """Return what was out, and for how long; ``whole`` tells whether all of it was watched."""
-        noted_at = running.results[f"{running.step.target}.note"].get("clock", 0.0)
-        began = self.recorder.began
-        seen = self.recorder.stop() if self.recorder.on else []
-        return {"watched": as_data(seen), "began": began, "noted": noted_at}
+        """Return what was out, and for how long."""
+        return {"watched": as_data(self.recorder.stop() if self.recorder.on else [])}
 
     async def probe(self, running: Running) -> Result | None:
         """Report again: it only reads."""

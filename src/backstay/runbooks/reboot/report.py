@@ -1,0 +1,170 @@
+"""What a reboot cost, from the journal: phases, outages, and the last runs beside them. Pure."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
+from backstay.maintenance.outages import Outage
+from backstay.runbooks.reboot.history import of_host
+from backstay.runbooks.reboot.plan import RUNBOOK
+
+_PAST = 5
+# Which steps belong to which phase of the timeline, in the words of its reader.
+_PHASES = {
+    "gates": "gates",
+    "before": "hooks",
+    "backup": "backup",
+    "drain": "drain",
+    "ask": "going down",
+    "down": "going down",
+    "up": "coming back",
+    "units": "units",
+    "functions": "functions",
+    "agents": "agents",
+    "settle": "settling",
+    "undrain": "drain ended",
+    "after": "hooks after",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A part of the run. Times are Unix seconds; ``state`` is that of its last step."""
+
+    name: str
+    begins: float
+    ends: float
+    state: StepState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What was seen of one API or instance, and for how long it was out in past runs (seconds)."""
+
+    kind: str
+    what: str
+    down: float
+    asked: int
+    unanswered: int
+    outages: tuple[Outage, ...]
+    past: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport:
+    """A reboot of one host.
+
+    ``away`` is for how many seconds, from being asked until its other boot id was read, the host
+    was going down and coming back; ``well`` from being asked until everything worked and its
+    agents had reported. ``past_well`` is the median of ``well`` in the last runs. ``whole`` tells
+    whether the watch was kept up by one process from before the reboot to the end.
+    """
+
+    host: str
+    boot_before: str
+    boot_after: str
+    cycled: bool
+    away: float | None
+    well: float | None
+    past_well: float | None
+    runs: int
+    whole: bool
+    phases: tuple[Phase, ...]
+    lines: tuple[Line, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        return asdict(self)
+
+
+def reports(run: RunRecord, past: Sequence[RunRecord]) -> list[HostReport]:
+    """Return a report for each host of ``run`` whose boot id was noted.
+
+    ``past`` are other runs of this cloud, the newest first.
+    """
+    found = []
+    for host in run.plan.targets:
+        steps = _by_action(run, host)
+        if "note" in steps and steps["note"].result:
+            earlier = [
+                steps_of
+                for other in past
+                if other.id != run.id
+                and other.made < run.made
+                and other.plan.runbook == RUNBOOK
+                and other.state is RunState.DONE
+                and (steps_of := _by_action(other, host)).get("note") is not None
+            ]
+            found.append(_report(host, steps, earlier[:_PAST]))
+    return found
+
+
+Steps = Mapping[str, StepRecord]
+
+
+def _report(host: str, steps: Steps, past: Sequence[Steps]) -> HostReport:
+    up = steps["up"].result
+    watched = steps["report"].result.get("watched", [])
+    well = [taken for taken in map(_well, past) if taken is not None]
+    first = steps["ask"].began
+    return HostReport(
+        host=host,
+        boot_before=str(steps["note"].result["boot_id"]),
+        boot_after=str(up.get("boot_id", "")),
+        cycled=bool(up.get("cycled") or steps["down"].result.get("cycled")),
+        away=_between(first, steps["up"].ended) if up else None,
+        well=_well(steps),
+        past_well=statistics.median(well) if well else None,
+        runs=len(well),
+        whole=all(step.attempts <= 1 for step in steps.values()),
+        phases=tuple(_phases(steps)),
+        lines=tuple(_line(seen, past) for seen in watched),
+    )
+
+
+def _line(seen: Mapping[str, Any], past: Sequence[Steps]) -> Line:
+    downs = [
+        other["down"]
+        for steps in past
+        for other in steps["report"].result.get("watched", [])
+        if (other["kind"], other["what"]) == (seen["kind"], seen["what"])
+    ]
+    return Line(
+        kind=seen["kind"],
+        what=seen["what"],
+        down=seen["down"],
+        asked=seen["asked"],
+        unanswered=seen["unanswered"],
+        outages=tuple(Outage(**outage) for outage in seen["outages"]),
+        past=statistics.median(downs) if downs else None,
+    )
+
+
+def _phases(steps: Steps) -> Iterator[Phase]:
+    """Give the phases that were begun; neighbours of one name are one phase."""
+    name, begins, ends, state = "", 0.0, 0.0, StepState.WAITING
+    for action, step in steps.items():
+        if action not in _PHASES or step.began is None:
+            continue
+        if _PHASES[action] != name:
+            if name:
+                yield Phase(name=name, begins=begins, ends=ends, state=state)
+            name, begins = _PHASES[action], step.began
+        ends, state = step.ended or step.began, step.state
+    if name:
+        yield Phase(name=name, begins=begins, ends=ends, state=state)
+
+
+def _well(steps: Steps) -> float | None:
+    agents = steps["agents"]
+    return _between(steps["ask"].began, agents.ended) if agents.state is StepState.DONE else None
+
+
+def _between(begins: float | None, ends: float | None) -> float | None:
+    return None if begins is None or ends is None else ends - begins
+
+
+def _by_action(run: RunRecord, host: str) -> dict[str, StepRecord]:
+    return {record.id.removeprefix(f"{host}."): record for record in of_host(run, host)}
