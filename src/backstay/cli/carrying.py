@@ -48,6 +48,7 @@ def shown(store: "Store", run: "RunRecord") -> str:
 def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
     """Carry out a run from where it is, showing it; return the exit status."""
     from backstay.cli.output.run import Live, ending  # noqa: PLC0415 - heavy
+    from backstay.journal.locks import LockHeld  # noqa: PLC0415
     from backstay.journal.records import RunState  # noqa: PLC0415
 
     live = Live(run.plan)
@@ -57,6 +58,12 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
         live.close()
         click.echo(f"interrupted; to go on: backstay runs resume {run.id}", err=True)
         raise
+    except LockHeld as error:
+        if run.state is RunState.PLANNED:
+            store.refuse(run.id, error)
+        click.echo(f"backstay: refused, nothing has been changed: {error}", err=True)
+        click.echo(f"  what to do: {error.remedy}", err=True)
+        return REFUSED
     finally:
         live.close()
     run = store.run(run.id)

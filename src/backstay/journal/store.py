@@ -158,6 +158,12 @@ class Store:
         with self._fenced(claim, f"noting the end of {claim.run}") as db:
             _end_run(db, claim.run, state)
 
+    def refuse(self, run: str, error: BackstayError) -> None:
+        """Note that a run was refused before it was taken: nothing of it was begun."""
+        with self._write(f"noting that {run} was refused") as db:
+            _note(db, run, "", "says", str(error))
+            _end_run(db, run, RunState.REFUSED)
+
     def abandon(self, run: str, targets: Sequence[str], why: str) -> None:
         """End a run that nobody will resume; whoever still carries it out can write no more."""
         with self._write(f"abandoning {run}") as db:

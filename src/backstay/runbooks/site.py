@@ -127,3 +127,10 @@ def told(findings: Sequence[Finding], limit: int = 4) -> str:
     words = [f"{f.host or 'cloud'}: {f.subject}: {f.evidence}" for f in findings[:limit]]
     more = [f"and {len(findings) - limit} more"] if len(findings) > limit else []
     return "; ".join(words + more)
+
+
+def named(findings: Sequence[Finding], limit: int = 4) -> str:
+    """Return what findings are about, without evidence, for a line of progress."""
+    words = [f"{f.subject} on {f.host}" if f.host else f.subject for f in findings[:limit]]
+    more = [f"{len(findings) - limit} more"] if len(findings) > limit else []
+    return ", ".join(words + more)

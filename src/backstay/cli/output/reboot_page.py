@@ -57,9 +57,9 @@ def page(run: RunRecord, reports: Sequence[HostReport]) -> str:
 def _failure(run: RunRecord) -> Iterator[str]:
     for step in run.steps:
         if step.state is StepState.FAILED:
-            error = step.error
-            yield f'<p class="failed">{escape(error["attempted"])}: {escape(error["came_back"])}</p>'
-            yield f"<p>What to do: {escape(error['remedy'])}</p>"
+            told = f"{step.error['attempted']}: {step.error['came_back']}"
+            yield f'<p class="failed">{escape(told)}</p>'
+            yield f"<p>What to do: {escape(step.error['remedy'])}</p>"
 
 
 def _host(report: HostReport) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from backstay.errors import BackstayError
 from backstay.finding import Finding
 from backstay.journal.action import Running
-from backstay.runbooks.site import told
+from backstay.runbooks.site import named, told
 
 T = TypeVar("T")
 PAUSE = 1.0
@@ -56,7 +56,7 @@ async def until_well(
         now = time.monotonic()
         if left:
             well_since = None
-            said = _say(running, told(left, 3), said)
+            said = _say(running, f"waiting for {named(left)}", said)
             return None
         well_since = now if well_since is None else well_since
         return now - begun if now - well_since >= lasting else None
