@@ -64,7 +64,7 @@ def check(  # options come by name
     Exit status: 0 ok, 1 warning, 2 failed, 3 unknown, as monitoring plugins have it.
     """
     described = load_cloud(cloud)
-    _known(hosts, described)
+    known_hosts(hosts, described)
     if timeout is not None:
         bounds = {
             "connect_seconds": min(timeout, described.bounds.connect_seconds),
@@ -81,7 +81,7 @@ def check(  # options come by name
     sys.exit(report.status.exit_status)
 
 
-def _known(hosts: Sequence[str], cloud: "Cloud") -> None:
+def known_hosts(hosts: Sequence[str], cloud: "Cloud") -> None:
     """Refuse a host that cloud.yaml does not have, with the nearest that it has."""
     for host in hosts:
         if host not in cloud.hosts:

@@ -19,6 +19,11 @@ COMMANDS = {
         "check",
         "Is everything running that should, and does it work?",
     ),
+    "impact": (
+        "backstay.cli.impact",
+        "impact",
+        "What do users lose and keep while a host is down?",
+    ),
     "reboot": (
         "backstay.cli.reboot",
         "reboot",

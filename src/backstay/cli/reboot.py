@@ -1,6 +1,5 @@
 """``backstay reboot`` and ``backstay plan reboot``."""
 
-import difflib
 import json
 import sys
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backstay.cli.carrying import REFUSED, carry_out, open_store
+from backstay.cli.check import known_hosts
 from backstay.cli.cloud_option import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
@@ -132,11 +132,7 @@ def _planned(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> "tuple[P
 
 
 def _known(hosts: Sequence[str], cloud: "Cloud") -> None:
-    for host in hosts:
-        if host not in cloud.hosts:
-            near = difflib.get_close_matches(host, cloud.hosts, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(cloud.hosts)}"
-            raise click.BadParameter(f"{cloud.path} has no host {host}; {hint}", param_hint="HOST")
+    known_hosts(hosts, cloud)
     if len(set(hosts)) != len(hosts):
         raise click.BadParameter("a host is named twice", param_hint="HOST")
 

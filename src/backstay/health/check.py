@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from backstay.errors import BackstayError, HostError
@@ -55,21 +55,24 @@ async def run(
     api: Api | BackstayError | None,
     services: Sequence[Service] | None = None,
     deep: bool = False,
+    probes: bool = True,
 ) -> list[Finding]:
     """Check the cloud, or only ``hosts`` (names) and the APIs that they serve.
 
     ``api`` is the APIs, or the error that kept them from being set up, or None where only hosts
-    are to be asked. ``deep`` also makes real things and deletes them, where there is a token.
-    Nothing that fails outside stops the rest: it becomes a finding.
+    are to be asked. Without ``probes`` services are not asked on their hosts, only systemd is: a
+    host that is just coming up has better things to do. ``deep`` also makes real things and deletes
+    them, where there is a token. Nothing that fails outside stops the rest: it becomes a finding.
     """
     declared = [s for s in services or all_services() if cloud.has_service(s.name)]
     chosen = set(cloud.hosts if hosts is None else hosts)
+    asked = declared if probes else [replace(service, host_probes=()) for service in declared]
     questions = [
-        _questions(cloud, host, declared) for name, host in cloud.hosts.items() if name in chosen
+        _questions(cloud, host, asked) for name, host in cloud.hosts.items() if name in chosen
     ]
     present = _in_this_cloud(cloud, declared)
     observed, apis = await asyncio.gather(
-        asyncio.gather(*(_observe(asked, shell, cloud) for asked in questions)),
+        asyncio.gather(*(_observe(question, shell, cloud) for question in questions)),
         _observe_apis(api, present, cloud),
     )
     names = [asked.host.name for asked in questions]

@@ -54,9 +54,13 @@ class Site:
     async def check(
         self, hosts: Iterable[str] | None = None, *, with_apis: bool = True
     ) -> list[Finding]:
-        """Check the whole cloud, or some hosts and what they serve."""
+        """Check the whole cloud, or some hosts, with what they serve if ``with_apis``."""
         api = self.api if with_apis else None
         return await check.run(self.cloud, hosts=hosts, shell=self.shell, api=api)
+
+    async def check_units(self, host: str) -> list[Finding]:
+        """Check what systemd and the kernel tell of a host, and ask nothing that costs it more."""
+        return await check.run(self.cloud, hosts=[host], shell=self.shell, api=None, probes=False)
 
     async def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints, none where there is no token."""

@@ -71,7 +71,8 @@ class Unit:
     ``ports`` are TCP ports that must be listening on the host. ``purpose`` says what users lose
     when it does not run ("no new instances can be built"). ``socket`` is the socket unit that
     starts it on demand: with that listening, the unit itself may rest. ``agent`` is the binary
-    under which the unit's process reports to its API, where it does.
+    under which the unit's process reports to its API, where it does. ``serves`` is what the
+    instances on its network get from it while they run (``DHCP``), empty where they get nothing.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Unit:
     ports: tuple[int, ...] = ()
     socket: str = ""
     agent: str = ""
+    serves: str = ""
     flavour: Flavour = Flavour.DEBIAN
 
 

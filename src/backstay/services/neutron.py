@@ -74,6 +74,7 @@ SERVICE = Service(
             role=Role.COMPUTE,
             purpose="leases on this host's networks are served on, but not for new instances",
             agent="neutron-dhcp-agent",
+            serves="their addresses (DHCP)",
         ),
     ),
     databases=("neutron",),

@@ -40,7 +40,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         "down": Watching(Down(site), recorder),
         "up": Watching(Up(site), recorder),
         "units": Watching(Units(site), recorder),
-        "functions": Watching(Functions(site), recorder),
+        "functions": Watching(Functions(site, recorder), recorder),
         "agents": Watching(Agents(site), recorder),
         "settle": Watching(Settle(site), recorder),
         "undrain": Hooks(site, hooks.undrain),
@@ -226,7 +226,7 @@ class Units:
         host = running.step.target
 
         async def look() -> Sequence[Finding]:
-            return bad(await self.site.check([host], with_apis=False))
+            return bad(await self.site.check_units(host))
 
         took = await until_well(
             running,
@@ -244,10 +244,20 @@ class Units:
 class Functions(Units):
     """Waits until everything works that worked before, agents aside."""
 
+    def __init__(self, site: Site, recorder: Recorder) -> None:
+        super().__init__(site)
+        self.recorder = recorder
+
     async def do(self, running: Running) -> Result:
-        """Check the whole cloud."""
+        """Check the whole cloud, as soon as its APIs answer at all.
+
+        The watch knows when; questions of the check's own would only hold up a host that starts.
+        """
 
         async def look() -> Sequence[Finding]:
+            silent = self.recorder.silent_apis()
+            if silent:
+                return [_about(None, f"API {name}", "does not answer yet", "") for name in silent]
             found = await new_findings(self.site, running)
             return [finding for finding in found if not finding.subject.startswith("agent ")]
 

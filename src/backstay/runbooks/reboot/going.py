@@ -13,7 +13,7 @@ from backstay.runbooks.reboot import onhost
 from backstay.runbooks.reboot.waiting import until
 from backstay.runbooks.site import Site
 
-PAUSE = 0.5
+PAUSE = 1.0
 RESUME = "then go on: backstay runs resume"
 
 

@@ -37,6 +37,14 @@ class Recorder:
         for sampler in self._samplers():
             sampler.start()
 
+    def silent_apis(self) -> list[str]:
+        """Return the APIs that have answered before, and did not when they were last asked."""
+        return [
+            name
+            for name, one in self._apis.items()
+            if any(answered for _, answered in one.samples) and not one.samples[-1][1]
+        ]
+
     def stop(self) -> list[tuple[str, Watched]]:
         """End, and return what was seen of each, with its kind (API, INSTANCE)."""
         for sampler in self._samplers():

@@ -11,7 +11,8 @@ from backstay.journal.action import Running
 from backstay.runbooks.site import named, told
 
 T = TypeVar("T")
-PAUSE = 1.0
+PAUSE = 2.0
+"""Seconds between two looks: each costs the host that is coming up some of its time."""
 _MARGIN = 3.0
 """An action ends this long before its bound, so that it can still say what was missing."""
 

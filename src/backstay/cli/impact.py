@@ -1,0 +1,52 @@
+"""``backstay impact HOST``."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backstay.cli.check import known_hosts, open_api
+from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.runs import output_option
+
+if TYPE_CHECKING:
+    from backstay.inventory.cloud import Cloud
+    from backstay.runbooks.impact.judge import Effect
+
+_COLOURS = {"lost": "red", "kept": "green", "unknown": "magenta"}
+
+
+@click.command()
+@click.argument("host")
+@cloud_option
+@output_option
+def impact(host: str, cloud: Path | None, output: str) -> None:
+    """Say what users lose and keep while HOST is down.
+
+    It is read from this cloud as it is now: whose endpoints and connections end there.
+    """
+    described = load_cloud(cloud)
+    known_hosts([host], described)
+    effects = asyncio.run(_effects(described, host))
+    if output == "json":
+        click.echo(
+            json.dumps({"host": host, "effects": [asdict(one) for one in effects]}, indent=2)
+        )
+        return
+    click.echo(click.style(f"while {host} is down", bold=True))
+    for effect in effects:
+        word = click.style(f"{effect.kind.upper():<8}", fg=_COLOURS[effect.kind])
+        click.echo(f"  {word}{effect.what}\n          {effect.why}")
+
+
+async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":
+    from backstay.runbooks.impact.judge import judge  # noqa: PLC0415 - heavy
+    from backstay.runbooks.impact.look import look  # noqa: PLC0415
+    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+
+    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+        return judge(await look(Site(cloud=cloud, shell=shell, api=open_api(cloud)), host))
