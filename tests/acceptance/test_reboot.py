@@ -1,10 +1,13 @@
 """Planned reboots: what goes well, and what is refused or stopped with its reason."""
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from backstay.lab.seed_instances import FLAVOR, NETWORK
+from backstay.transports.timer import unit_files
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import boot_id, cloud_with, last_run, reboot, result, start_reboot
 from tests.acceptance.test_clients import in_sh
@@ -28,8 +31,8 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_storage_proxy_reboots_and_everything_is_back(lab: Lab) -> None:
     before = boot_id(lab, "proxy")
-    reboot(lab, "proxy")
-    run = last_run(lab)
+    run = json.loads(reboot(lab, "proxy", "-o", "json").stdout)
+    assert run == last_run(lab)
     assert run["state"] == "done"
     assert result(run, "proxy.note")["boot_id"] == before
     assert result(run, "proxy.up")["boot_id"] == boot_id(lab, "proxy") != before
@@ -151,8 +154,8 @@ def test_outside_of_the_window_it_is_refused_with_the_numbers(lab: Lab) -> None:
 
 def test_the_second_operator_is_told_who_holds_the_lock(lab: Lab) -> None:
     proxy = boot_id(lab, "proxy")
-    with cloud_with(lab, "maintenance: {settle: 20s}\n") as cloud:
-        first = start_reboot("spare1", cloud=cloud)
+    with cloud_with(lab, "maintenance: {settle: 8s}\n") as cloud:
+        first = start_reboot("spare1", "compute2", cloud=cloud)
         try:
             lab.wait_until(
                 lambda: "spare1.ask" in str(list_steps(lab, "done")), what="the first has begun"
@@ -165,6 +168,8 @@ def test_the_second_operator_is_told_who_holds_the_lock(lab: Lab) -> None:
     assert boot_id(lab, "proxy") == proxy
     assert first.returncode == 0, output
     assert last_run(lab)["state"] == "refused"
+    both = json.loads(lab.backstay("runs", "show", "1", "-o", "json").stdout)
+    assert [report["host"] for report in both["reports"]] == ["spare1", "compute2"]
 
 
 def list_steps(lab: Lab, state: str) -> list[str]:
@@ -188,3 +193,29 @@ def test_hooks_are_called_and_may_refuse(lab: Lab, tmp_path: Path) -> None:
     with cloud_with(lab, text.format(told, told)) as cloud:
         reboot(lab, "spare1", cloud=cloud)
     assert log.read_text().split("\n") == ["before spare1", "after spare1", ""]
+
+
+def test_a_timer_begins_it_once_at_its_time(lab: Lab) -> None:
+    """The files that --schedule installs, carried out by the systemd of a host."""
+    name, at = "backstay-story", datetime.now(UTC) + timedelta(seconds=8)
+    files = unit_files(
+        name,
+        does="a story",
+        at=at,
+        command=["/bin/sh", "-c", "echo $KEY at $(date +%s) >> /root/fired"],
+        environment={"KEY": '100 % "fired"'},
+    )
+    for file, text in files.items():
+        lab.shell("spare1", f"cat > /run/systemd/system/{file} <<'E'\n{text}E\n")
+    lab.shell("spare1", f"rm -f /root/fired; systemctl daemon-reload; systemctl start {name}.timer")
+    try:
+        lab.wait_until(
+            lambda: "fired" in lab.shell("spare1", "cat /root/fired 2>/dev/null; true"),
+            what="the timer has fired",
+            bound=60,
+        )
+        [fired] = lab.shell("spare1", "cat /root/fired").splitlines()
+    finally:
+        lab.shell("spare1", f"systemctl stop {name}.timer; rm /run/systemd/system/{name}.*")
+    assert fired.startswith('100 % "fired" at ')
+    assert 0 <= int(fired.split()[-1]) - int(at.timestamp()) <= 3

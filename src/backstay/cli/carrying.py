@@ -1,7 +1,9 @@
 """Carrying out a run from the command line, for ``reboot`` and ``runs resume``."""
 
 import asyncio
+import json
 import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -45,13 +47,25 @@ def shown(store: "Store", run: "RunRecord") -> str:
     return report_text(reports_of(store, run), width=width)
 
 
-def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
-    """Carry out a run from where it is, showing it; return the exit status."""
+def whole_run(store: "Store", run: "RunRecord") -> str:
+    """Return all that is known of a run as a JSON text."""
+    whole = asdict(run) | {
+        "events": [asdict(event) for event in store.events(run.id)],
+        "reports": [report.document() for report in reports_of(store, run)],
+    }
+    return json.dumps(whole, indent=2)
+
+
+def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool = False) -> int:
+    """Carry out a run from where it is, showing it; return the exit status.
+
+    With ``as_json`` standard output gets the whole run when it is over, and nothing else.
+    """
     from backstay.cli.output.run import Live, ending  # noqa: PLC0415 - heavy
     from backstay.journal.locks import LockHeld  # noqa: PLC0415
     from backstay.journal.records import RunState  # noqa: PLC0415
 
-    live = Live(run.plan)
+    live = Live(run.plan, to_stderr=as_json)
     try:
         state = asyncio.run(_carried_out(cloud, store, run, live))
     except KeyboardInterrupt:
@@ -67,8 +81,7 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord") -> int:
     finally:
         live.close()
     run = store.run(run.id)
-    click.echo(shown(store, run), nl=False)
-    click.echo(ending(run), nl=False)
+    click.echo(whole_run(store, run) if as_json else shown(store, run) + ending(run).rstrip("\n"))
     return {RunState.DONE: DONE, RunState.REFUSED: REFUSED}.get(state, FAILED)
 
 

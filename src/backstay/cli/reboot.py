@@ -1,10 +1,12 @@
 """``backstay reboot`` and ``backstay plan reboot``."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,7 +65,9 @@ def _when_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @_when_and_what
 @click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
-def reboot(yes: bool, **chosen: Any) -> None:  # noqa: ANN401 - click's options by name
+@click.option("--schedule", is_flag=True, help="Let a systemd timer begin it, and return.")
+@output_option
+def reboot(yes: bool, schedule: bool, output: str, **chosen: Any) -> None:  # noqa: ANN401 - click's by name
     """Reboot HOSTs, one after another, and see that everything is back.
 
     Nothing is touched before every gate has said yes. Each host counts as rebooted when its boot
@@ -73,14 +77,18 @@ def reboot(yes: bool, **chosen: Any) -> None:  # noqa: ANN401 - click's options 
     """
     cloud, store = load_cloud(chosen["cloud"]), open_store()
     plan, go = _planned(cloud, store, chosen)
-    _show(plan, go)
+    if output != "json":
+        _show(plan, go)
     if not yes:
         if not sys.stdin.isatty():
             raise click.ClickException("without a terminal this needs --yes")
         click.confirm(f"Reboot {', '.join(plan.targets)}?", abort=True)
+    if schedule:
+        _schedule(cloud, plan, go, chosen)
+        return
     _wait(go)
     run = store.create(plan, reason=chosen["reason"], ticket=chosen["ticket"])
-    sys.exit(carry_out(cloud, store, store.run(run)))
+    sys.exit(carry_out(cloud, store, store.run(run), as_json=output == "json"))
 
 
 @click.group()
@@ -206,6 +214,41 @@ def _show(plan: "Plan", go: "Go") -> None:
             f"  window {go.opening.window} closes {told(go.opening.closes)}; latest safe start "
             f"{told(go.latest_start)}"
         )
+
+
+def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) -> None:
+    """Install a timer that begins it; what it then needs must not depend on this terminal."""
+    from backstay.journal.place import JOURNAL, LOCKS  # noqa: PLC0415 - heavy
+    from backstay.maintenance.timing import told  # noqa: PLC0415
+    from backstay.transports.timer import install, unit_files  # noqa: PLC0415
+
+    if chosen["now"]:
+        raise click.UsageError("--schedule goes with --at or --window")
+    if cloud.credentials.environment:
+        raise click.ClickException(
+            "the credentials come from this terminal's environment, which a timer has not: name an "
+            f"openrc in {cloud.path}"
+        )
+    name = f"backstay-reboot-{'-'.join(plan.targets)}"
+    again = ["--now", "--yes", "--cloud", str(cloud.path)]
+    again += [word for gate in chosen["despite"] for word in ("--despite", gate)]
+    again += ["--wait-for-idle", f"{chosen['idle']:g}"] if chosen["idle"] else []
+    again += ["--emergency"] if chosen["emergency"] else []
+    for option in ("reason", "ticket"):
+        again += [f"--{option}", chosen[option]] if chosen[option] else []
+    files = unit_files(
+        name,
+        does=f"Backstay: reboot {', '.join(plan.targets)}",
+        at=go.at,
+        command=[str(Path(sys.argv[0]).resolve()), "reboot", *plan.targets, *again],
+        environment={key: os.environ[key] for key in (JOURNAL, LOCKS) if key in os.environ},
+    )
+    install(name, files)
+    click.echo(
+        f"scheduled for {told(go.at)}; see it: systemctl list-timers {name}.timer\n"
+        f"  call it off: systemctl disable --now {name}.timer\n"
+        f"  what it did: backstay runs list; journalctl -u {name}"
+    )
 
 
 def _wait(go: "Go") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store, reports_of, shown
+from backstay.cli.carrying import carry_out, open_store, reports_of, shown, whole_run
 from backstay.cli.cloud_option import cloud_option, load_cloud
 
 output_option = click.option(
@@ -45,13 +45,8 @@ def show(run: str, output: str) -> None:
     """Show a RUN step by step: when what was done, what came of it, and what was out meanwhile."""
     store = open_store()
     found = store.run(run)
-    events = store.events(found.id)
     if output == "json":
-        whole = asdict(found) | {
-            "events": [asdict(event) for event in events],
-            "reports": [report.document() for report in reports_of(store, found)],
-        }
-        click.echo(json.dumps(whole, indent=2))
+        click.echo(whole_run(store, found))
         return
     if output == "html":
         from backstay.cli.output.reboot_page import page  # noqa: PLC0415 - heavy
@@ -60,13 +55,14 @@ def show(run: str, output: str) -> None:
         return
     from backstay.cli.output.run import run_text  # noqa: PLC0415 - heavy
 
-    click.echo(run_text(found, events) + shown(store, found), nl=False)
+    click.echo(run_text(found, store.events(found.id)) + shown(store, found), nl=False)
 
 
 @runs.command()
 @click.argument("run")
 @cloud_option
-def resume(run: str, cloud: Path | None) -> None:
+@output_option
+def resume(run: str, cloud: Path | None, output: str) -> None:
     """Go on with a RUN that was interrupted or that failed, from where it is.
 
     Steps that are done are not repeated; the one under way is first looked at.
@@ -87,7 +83,7 @@ def resume(run: str, cloud: Path | None) -> None:
             f"{described.path} has no host {', '.join(gone)} any more: put it back, or "
             f"backstay runs abandon {found.id}"
         )
-    sys.exit(carry_out(described, store, found))
+    sys.exit(carry_out(described, store, found, as_json=output == "json"))
 
 
 @runs.command()

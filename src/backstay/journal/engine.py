@@ -10,7 +10,14 @@ from backstay.errors import BackstayError
 from backstay.journal.action import Action, Refused, Running
 from backstay.journal.locks import LockLost, held
 from backstay.journal.plan import Step
-from backstay.journal.records import Fenced, RunRecord, RunState, StepRecord, StepState
+from backstay.journal.records import (
+    Fenced,
+    JournalError,
+    RunRecord,
+    RunState,
+    StepRecord,
+    StepState,
+)
 from backstay.journal.store import Claim, Store
 
 
@@ -58,7 +65,7 @@ async def carry_out(
             except BackstayError as error:
                 watch(Progress(step=step, kind="failed", text=str(error), error=error))
                 store.fail(claim, step.id, error)
-                state = RunState.REFUSED if isinstance(error, Refused) else RunState.FAILED
+                state = _ended_by(error, step, run, results)
                 store.end(claim, state)
                 return state
         store.end(claim, RunState.DONE)
@@ -105,9 +112,17 @@ class _Taking:
         return result
 
     def _say(self, step: Step, text: str) -> None:
-        with contextlib.suppress(Fenced):  # told by the next write that matters
+        with contextlib.suppress(JournalError):  # told by the next write that matters
             self.store.say(self.claim, step.id, text)
         self.watch(Progress(step=step, kind="says", text=text))
+
+
+def _ended_by(
+    error: BackstayError, step: Step, run: RunRecord, results: Mapping[str, Any]
+) -> RunState:
+    """Return how a run ends with this error: refused only where nothing was changed."""
+    others = [done for done in run.plan.steps if done.id in results and done.target != step.target]
+    return RunState.REFUSED if isinstance(error, Refused) and not others else RunState.FAILED
 
 
 def _too_late(step: Step) -> BackstayError:

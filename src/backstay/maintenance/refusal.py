@@ -28,5 +28,5 @@ class MayNot(BackstayError):
         super().__init__(
             attempted,
             came_back=f"refused for {count} reason{'s' if count > 1 else ''}{shown}",
-            remedy="see to what is named above, then try again; nothing has been changed",
+            remedy="see to what is named above, then try again",
         )

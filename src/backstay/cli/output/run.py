@@ -49,7 +49,8 @@ class Live:
     On a terminal the line of the step under way counts its seconds.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, to_stderr: bool = False) -> None:
+        self._err = to_stderr
         self._hosts = len(plan.targets) > 1
         self._begun = time.monotonic()
         self._step_begun = self._begun
@@ -78,14 +79,14 @@ class Live:
         at = time.strftime("%H:%M:%S")
         seconds = f" ({took:.1f} s)" if took is not None and took >= 0.1 else ""
         styled = click.style(f"{mark:<2}", fg=colour, bold=mark == "NO")
-        click.echo(f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}")
+        click.echo(f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}", err=self._err)
 
     def _name(self, progress: Progress) -> str:
         return f"{progress.step.target}: " if self._hosts else ""
 
     def _spin(self, text: str) -> None:
         self._stop()
-        if not sys.stdout.isatty():
+        if self._err or not sys.stdout.isatty():
             return
         from rich.progress import (  # noqa: PLC0415 - only where something is drawn
             Progress as Bar,
@@ -120,6 +121,8 @@ def ending(run: RunRecord) -> str:
         lines.append(f"  {failed.error['attempted']}: {failed.error['came_back']}")
         lines.append(f"  what to do: {failed.error['remedy']}")
     undone = [step.id for step in run.steps if step.state is not StepState.DONE]
+    if run.state is RunState.REFUSED:
+        lines.append("  nothing has been changed")
     if run.state is RunState.FAILED:
         lines.append(f"  not done: {', '.join(undone)}")
         lines.append(f"  to go on from there: backstay runs resume {run.id}")

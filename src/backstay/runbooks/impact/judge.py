@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backstay.inventory.words import Role
 from backstay.services.declaration import Agent, Unit, Workload
 
 # Remote ports over which disks come: iSCSI and NFS are the kernel's own connections.
@@ -97,8 +98,14 @@ def _apis(seen: Seen) -> Iterator[Effect]:
 
 
 def _units(seen: Seen) -> Iterator[Effect]:
+    """Judge units by their purpose; what a compute host's are for goes with its instances."""
+    by_purpose: dict[str, list[str]] = {}
     for unit in seen.units:
-        yield Effect(kind=Kind.LOST, what=unit.purpose, why=f"{unit.name} runs on this host")
+        if unit.role is not Role.COMPUTE:
+            by_purpose.setdefault(unit.purpose, []).append(unit.name)
+    for purpose, names in by_purpose.items():
+        verb = "runs" if len(names) == 1 else "run"
+        yield Effect(kind=Kind.LOST, what=purpose, why=f"{', '.join(names)} {verb} on this host")
 
 
 def _instances(seen: Seen) -> Iterator[Effect]:
@@ -115,11 +122,11 @@ def _instances(seen: Seen) -> Iterator[Effect]:
             None: "whether they start again with it is not known",
         }[seen.resumes]
         what = f"{_count(here, 'instance')}: {_few(here)}"
-        yield Effect(kind=Kind.LOST, what=what, why=f"they run on this host; {again}")
+        yield Effect(kind=Kind.LOST, what=what, why=f"on this host; {again}")
     if away:
         hosts = sorted({one.host for one in away})
-        what = f"{_count(away, 'instance')} run on: {_few([one.name for one in away])}"
-        yield Effect(kind=Kind.KEPT, what=what, why=f"they run on {', '.join(hosts)}")
+        what = f"{_count(away, 'instance')}: {_few([one.name for one in away])}"
+        yield Effect(kind=Kind.KEPT, what=what, why=f"on {', '.join(hosts)}")
 
 
 def _served(seen: Seen) -> Iterator[Effect]:

@@ -16,17 +16,22 @@ def look() -> Any:  # noqa: ANN401 - JSON data
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20, check=False
     )
-    if done.returncode != 0:
-        return {"connections": None, "resumes": resumes()}
+    known = done.returncode == 0
+    shown = connections(done.stdout.decode(errors="replace")) if known else None
+    return {"connections": shown, "resumes": resumes()}
+
+
+def connections(text: str) -> Any:  # noqa: ANN401 - JSON data
+    """Return the other end's address and port, and the program here, of each line of ``ss``."""
     found = set()
-    for line in done.stdout.decode(errors="replace").splitlines():
+    for line in text.splitlines():
         fields = line.split()
         if len(fields) < 4:
             continue
         address, _, port = fields[3].rpartition(":")
         program = re.search(r'\(\("([^"]*)"', line)
         found.add((address.strip("[]"), int(port), program.group(1) if program else ""))
-    return {"connections": sorted(found), "resumes": resumes()}
+    return sorted(found)
 
 
 def resumes() -> Any:  # noqa: ANN401 - JSON data

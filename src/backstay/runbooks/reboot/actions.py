@@ -82,7 +82,8 @@ class Gates:
             why = MayNot(f"rebooting {host}", refusals)
             raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy)
         known = [name_of(finding) for finding in bad(findings)]
-        return {"known": known, "told": f"{len(known)} findings were bad before" if known else ""}
+        told = f"{len(known)} findings were bad before" if known else ""
+        return {"known": known, "asked_at": time.time(), "told": told}
 
     async def probe(self, running: Running) -> Result | None:
         """Ask again: what was true then may not be now."""

@@ -14,6 +14,8 @@ from backstay.runbooks.reboot.waiting import until
 from backstay.runbooks.site import Site
 
 PAUSE = 1.0
+STALE = 300.0
+"""Seconds for which a yes of the gates holds, beyond the bounds of the steps that follow them."""
 RESUME = "then go on: backstay runs resume"
 
 
@@ -31,6 +33,19 @@ async def another_boot(site: Site, running: Running) -> Mapping[str, Any] | None
     return boot if boot["boot_id"] != boot_id_before(running) else None
 
 
+def _refuse_stale(running: Running) -> None:
+    """Refuse where the gates' yes is old: a run taken up days later would reboot at any time."""
+    steps = [step for step in running.plan.steps if step.target == running.step.target]
+    between = steps[: [step.id for step in steps].index(running.step.id)]
+    age = time.time() - running.results[f"{running.step.target}.gates"]["asked_at"]
+    if age > sum(step.bound for step in between) + STALE:
+        raise BackstayError(
+            f"asking {running.step.target} for a reboot",
+            came_back=f"the gates were asked {duration(age)} ago: what held then may not hold now",
+            remedy=f"backstay runs abandon {running.run}, and begin anew",
+        )
+
+
 class Ask:
     """Asks the host's systemd for a clean reboot."""
 
@@ -40,6 +55,7 @@ class Ask:
     async def do(self, running: Running) -> Result:
         """Ask; the host compares the boot id, so that no second reboot follows a first one."""
         host = running.step.target
+        _refuse_stale(running)
         try:
             answer = await self.site.ask(host, onhost.reboot, boot_id_before(running))
         except HostUnreachable as error:

@@ -1,0 +1,108 @@
+"""The command line of reboots and runs: what is refused before anything is touched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backstay.cli.main import backstay
+from backstay.journal.records import RunState
+from backstay.journal.store import Store
+from tests.runbooks.recorded import recorded
+
+CLOUD = """
+name: lab
+credentials: {openrc: openrc}
+hosts:
+  controller: {address: 192.0.2.11, roles: [controller]}
+  proxy: {address: 192.0.2.12, roles: [storage-proxy]}
+windows:
+  short: {start: '03:00', duration: 5m}
+  long: {start: '00:00', duration: 24h}
+"""
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
+    file = tmp_path / "cloud.yaml"
+    file.write_text(CLOUD)
+    monkeypatch.setenv("BACKSTAY_CLOUD", str(file))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(backstay, arguments)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["controler", "--now"], "did you mean controller?"),
+        (["controller", "controller", "--now"], "named twice"),
+        (["controller"], "exactly one of --now, --at HH:MM and --window NAME"),
+        (["controller", "--now", "--at", "02:00"], "exactly one of"),
+        (["controller", "--at", "2 a.m."], "not a time such as 02:00"),
+        (["controller", "--window", "nightly"], "it has short, long"),
+        (["controller", "--now", "--emergency"], "--emergency needs a --reason"),
+        (["controller", "--now", "--despite", "runs"], "`runs` is none of healthy"),
+        (["controller", "--now", "--wait-for-idle", "soon"], "not a duration such as"),
+    ],
+)
+def test_called_wrongly(call: Any, arguments: list[str], told: str) -> None:
+    done = call("reboot", *arguments, "--yes")
+    assert done.exit_code == 2
+    assert told in done.output
+    assert json.loads(call("runs", "list", "-o", "json").output) == []
+
+
+def test_no_terminal_and_no_yes(call: Any) -> None:
+    done = call("reboot", "controller", "--window", "long")
+    assert done.exit_code == 1
+    assert "needs --yes" in done.output
+
+
+def test_a_window_that_is_too_short(call: Any) -> None:
+    done = call("reboot", "controller", "--window", "short", "--yes")
+    assert done.exit_code == 4
+    assert "never open for more than 5 min" in done.output
+    assert "15 min (a guess" in done.output
+
+
+def test_the_plan_is_shown_and_nothing_is_written(call: Any) -> None:
+    shown = call("plan", "reboot", "proxy", "controller", "--window", "long")
+    assert shown.exit_code == 0
+    assert shown.output.index("reboot proxy") < shown.output.index("reboot controller")
+    assert "window long closes" in shown.output
+    read = json.loads(call("plan", "reboot", "proxy", "--window", "long", "-o", "json").output)
+    assert [step["id"] for step in read["plan"]["steps"]][:3] == [
+        "proxy.gates",
+        "proxy.note",
+        "proxy.ask",
+    ]
+    assert all(step["bound"] > 0 for step in read["plan"]["steps"])
+    assert json.loads(call("runs", "list", "-o", "json").output) == []
+
+
+def test_runs_that_are_over_or_unknown_are_not_resumed(call: Any, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/journal.db")
+    name = store.create(recorded("reboot-controller")[0].plan)
+    assert "begun: " not in call("runs", "list").output
+    assert call("runs", "abandon", name).exit_code == 1
+    assert call("runs", "abandon", name, "--yes", "--reason", "gone").exit_code == 0
+    assert store.run(name).state is RunState.ABANDONED
+    again = call("runs", "resume", name)
+    assert again.exit_code == 1
+    assert "nothing to resume" in again.output
+    assert "no run of that name" in str(call("runs", "show", "reboot-77").exception)
+
+
+def test_a_run_of_another_cloud_is_not_resumed(call: Any, tmp_path: Path) -> None:
+    name = Store(f"sqlite:///{tmp_path}/journal.db").create(recorded("reboot-controller")[0].plan)
+    (tmp_path / "cloud.yaml").write_text(CLOUD.replace("name: lab", "name: other"))
+    done = call("runs", "resume", name)
+    assert done.exit_code == 1
+    assert "is of the cloud lab" in done.output
