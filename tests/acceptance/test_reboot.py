@@ -1,6 +1,10 @@
 """Planned reboots: what goes well, and what is refused or stopped with its reason."""
 
 import json
+import secrets
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -219,3 +223,36 @@ def test_a_timer_begins_it_once_at_its_time(lab: Lab) -> None:
         lab.shell("spare1", f"systemctl stop {name}.timer; rm /run/systemd/system/{name}.*")
     assert fired.startswith('100 % "fired" at ')
     assert 0 <= int(fired.split()[-1]) - int(at.timestamp()) <= 3
+
+
+def test_the_journal_in_mariadb_and_the_run_resumed_from_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line of configuration, no change of code: several operators share such a journal."""
+    password = secrets.token_hex(8)
+    lab.shell(
+        "controller",
+        "mysql -e \"create database backstay_story; create user story@'%' identified by "
+        f"'{password}'; grant all on backstay_story.* to story@'%'\"",
+    )
+    place = f"{lab.hosts['controller']['address']}/backstay_story"
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"mysql+pymysql://story:{password}@{place}")
+    try:
+        with cloud_with(lab, "maintenance: {settle: 1s}\n") as cloud:
+            killed = subprocess.run(
+                [sys.executable, "-m", "tests.acceptance.killed_reboot", "9", "reboot", "spare1",
+                 "--now", "--yes", "--cloud", str(cloud)],
+                capture_output=True, check=False, timeout=300,
+            )  # fmt: skip
+            assert killed.returncode == -signal.SIGKILL
+            assert last_run(lab)["state"] == "running"
+            lab.backstay("runs", "resume", "reboot-1", "--cloud", str(cloud))
+        run = last_run(lab)
+        assert run["state"] == "done"
+        assert result(run, "spare1.up")["boot_id"] == boot_id(lab, "spare1")
+        monkeypatch.setenv("BACKSTAY_JOURNAL", f"mysql+pymysql://story:wrong{password}@{place}")
+        refused = lab.backstay("runs", "list", ok=False)
+        assert refused.returncode == 3
+        assert password not in refused.stderr
+    finally:
+        lab.shell("controller", "mysql -e \"drop database backstay_story; drop user story@'%'\"")
