@@ -113,6 +113,15 @@ def test_a_step_that_hangs_is_given_up_at_its_bound(store: Store, tmp_path: Path
     assert "within its bound of 0.3 s" in seen[-1].text
 
 
+def test_a_mistake_of_our_own_leaves_a_run_that_can_be_resumed(
+    store: Store, tmp_path: Path
+) -> None:
+    state, seen = carry(store, tmp_path, {"look": Does(), "work": Does(KeyError("x"))})
+    assert state is RunState.FAILED
+    assert "an error in Backstay itself: KeyError: 'x' (test_engine.py:" in seen[-1].text
+    assert store.run("1").state.unfinished
+
+
 def test_who_is_taken_over_stops_before_the_next_change(store: Store, tmp_path: Path) -> None:
     def take_over(_running: Running) -> None:
         store.take(store.create(store.run("1").plan), ["lab"])

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from backstay.errors import BackstayError
@@ -102,10 +104,13 @@ class _Taking:
                 found = result is not None
                 if result is None:
                     result = await action.do(running)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise _too_late(step) from None
+        except TimeoutError as error:
+            raise (_too_late(step) if limit.expired() else _unexpected(step, error)) from error
+        except BackstayError:
+            raise
+        except Exception as error:
+            # The run is to be left in a state that is told and can be gone on from.
+            raise _unexpected(step, error) from error
         text = "was done already" if found else str(result.get("told", ""))
         self.store.finish(self.claim, step.id, result, text=text)
         self.watch(Progress(step=step, kind="done", text=text))
@@ -123,6 +128,16 @@ def _ended_by(
     """Return how a run ends with this error: refused only where nothing was changed."""
     others = [done for done in run.plan.steps if done.id in results and done.target != step.target]
     return RunState.REFUSED if isinstance(error, Refused) and not others else RunState.FAILED
+
+
+def _unexpected(step: Step, error: Exception) -> BackstayError:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{PurePath(last.filename).name}:{last.lineno}"
+    return BackstayError(
+        step.does,
+        came_back=f"an error in Backstay itself: {type(error).__name__}: {error} ({place})",
+        remedy="report it with this line; when the cause is gone: backstay runs resume",
+    )
 
 
 def _too_late(step: Step) -> BackstayError:

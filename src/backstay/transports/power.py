@@ -61,8 +61,6 @@ class Power:
         target = self.target
         root = sushy.Sushy(
             target.url,
-            username=target.username,
-            password=target.password,
             verify=str(target.ca) if target.ca else True,
             auth=sushy.auth.BasicAuth(target.username, target.password),
             server_side_retries=1,
