@@ -67,5 +67,9 @@ class HookFailed(BackstayError):
     """A hook of the site's own said no, or could not be called."""
 
 
+class BackupError(BackstayError):
+    """A backup cannot be taken, kept, read or trusted."""
+
+
 class LabError(BackstayError):
     """The lab cannot be brought up, broken, healed or taken down."""

@@ -30,6 +30,11 @@ COMMANDS = {
         "Reboot hosts in a window: gates before, proof after.",
     ),
     "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do, and do nothing."),
+    "backup": (
+        "backstay.cli.backup",
+        "backup",
+        "Backups that are proved: create, list, show, verify, prune.",
+    ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),
 }

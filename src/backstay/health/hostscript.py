@@ -42,6 +42,18 @@ def program(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN4
     return f"{text}print_as_root({call}, {handed_on!r})\n"
 
 
+def stream(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
+    """Return a Python program that calls one function as root, whose output is what it writes.
+
+    Otherwise as ``program``; an exception ends it with exit status 1 and the error as last line.
+    """
+    given = json.dumps(json.dumps(arguments))
+    text = f"{source_of(hostside.as_root)}\n{source_of(function)}\nGIVEN = {given}\n"
+    call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
+    handed_on = f"{text}as_root({call}, '')\n"
+    return f"import json\n{text}as_root({call}, {handed_on!r})\n"
+
+
 def unit_names(units: Sequence[Unit]) -> list[str]:
     """Return the names that systemd is asked for, in order: units, and sockets that start them."""
     names = [name for unit in units for name in (unit.name, unit.socket) if name]

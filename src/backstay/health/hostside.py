@@ -235,7 +235,17 @@ def main(spec: dict[str, Any], source: str) -> None:
 
 
 def print_as_root(answer: Callable[[], Any], source: str) -> None:
-    """Print what ``answer`` returns as JSON, as root: by ``sudo`` for another user's login.
+    """Print what ``answer`` returns as JSON, as root; ``source`` as ``as_root`` has it."""
+
+    def act() -> None:
+        sys.stdout.write(json.dumps(answer()))
+        sys.stdout.flush()
+
+    as_root(act, source)
+
+
+def as_root(act: Callable[[], Any], source: str) -> None:
+    """Do it as root: by ``sudo`` for another user's login.
 
     ``source`` is the whole program for sudo's python3, empty where it is that already.
     """
@@ -248,6 +258,5 @@ def print_as_root(answer: Callable[[], Any], source: str) -> None:
         except OSError as error:
             sys.exit(f"not root, and sudo cannot be used: {error}")
         sys.exit(done.returncode)
-    sys.stdout.write(json.dumps(answer()))
-    sys.stdout.flush()
+    act()
     os._exit(0)  # threads whose question hangs must not hold the process

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from backstay.inventory.backup import Backups
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.secret import BesideFile, Secret
@@ -132,6 +133,7 @@ class Cloud(_Part):
     bounds: Bounds = Bounds()
     windows: dict[str, Window] = {}
     maintenance: Maintenance = Maintenance()
+    backup: Backups = Backups()
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
 
     @field_validator("hosts")

@@ -39,8 +39,8 @@ class Hooks(BaseModel):
     """When hooks are called, in order.
 
     ``before`` may refuse the maintenance (a change ticket, silencing of monitoring); ``backup``
-    takes the backup just before; ``drain`` stops new work from reaching the host, ``undrain``
-    lets it come again; ``after`` is called when all is well again.
+    takes the site's own backup just before; ``drain`` stops new work from reaching the host,
+    ``undrain`` lets it come again; ``after`` is called when all is well again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +59,7 @@ class Maintenance(BaseModel):
     and ``up`` are how long a host may take to go down and to come back, ``agents`` how long its
     agents may take to report again, ``settle`` how long everything must stay green.
     ``power_cycle`` allows the BMC to help where the host itself does not reboot.
-    ``backup_max_age`` is how old the newest backup may be; None asks for none.
+    ``backup`` takes a backup of the host just before, and proves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,5 +72,5 @@ class Maintenance(BaseModel):
     agents: Duration = 600.0
     settle: Duration = 30.0
     power_cycle: bool = True
-    backup_max_age: Duration | None = None
+    backup: bool = False
     hooks: Hooks = Hooks()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from backstay.errors import BackstayError
 from backstay.journal.action import Action
 from backstay.journal.store import Store
+from backstay.runbooks.backup import actions as backup
+from backstay.runbooks.backup import plan as backup_plan
 from backstay.runbooks.reboot import actions as reboot
 from backstay.runbooks.reboot import plan as reboot_plan
 from backstay.runbooks.site import Site
@@ -14,6 +16,8 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
     """Return the actions of a runbook. Raises BackstayError where there is none of that name."""
     if runbook == reboot_plan.RUNBOOK:
         return reboot.actions(site, store)
+    if runbook == backup_plan.RUNBOOK:
+        return backup.actions(site)
     raise BackstayError(
         f"looking for the runbook {runbook}",
         came_back="this version of Backstay has none of that name",

@@ -1,21 +1,22 @@
 """What every runbook works with: the cloud and the ways to it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding, Severity
 from backstay.health import check
-from backstay.health.hostscript import program
+from backstay.health.hostscript import program, stream
 from backstay.health.observation import as_json
 from backstay.inventory.cloud import Cloud, Host
 from backstay.services.declaration import Agent, Api, Service, Unfinished, Workload
 from backstay.services.registry import all_services
 from backstay.transports.ping import answers
 from backstay.transports.reply import Endpoint
+from backstay.transports.target import SshTarget
 from backstay.transports.threads import on_thread
 
 T = TypeVar("T")
@@ -26,12 +27,26 @@ Name = tuple[str | None, str, str]
 """What a finding is about: host, service, subject."""
 
 
+class Shell(check.Shell, Protocol):
+    """What runs scripts on hosts, also those whose output is long (``transports.ssh``)."""
+
+    async def stream(
+        self,
+        target: SshTarget,
+        script: str,
+        receive: Callable[[bytes], Awaitable[None]],
+        *,
+        silence: float,
+    ) -> str:
+        """Run ``script`` and hand on what it writes. Raises HostError."""
+
+
 @dataclass(kw_only=True)
 class Site:
     """A cloud as runbooks see it. ``api`` is its APIs, or why they cannot be asked at all."""
 
     cloud: Cloud
-    shell: check.Shell
+    shell: Shell
     api: Api | BackstayError
 
     def host(self, name: str) -> Host:
@@ -50,6 +65,22 @@ class Site:
             target, program(function, *arguments), bound=QUESTION_BOUND
         )
         return as_json(answer, host=host)
+
+    async def stream(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 - JSON data
+        receive: Callable[[bytes], Awaitable[None]],
+        silence: float,
+    ) -> None:
+        """Call a function on a host, as root, and hand on the bytes that it writes.
+
+        ``silence`` is for how many seconds nothing may come. Raises HostError.
+        """
+        target = self.cloud.ssh_target(self.host(host))
+        script = stream(function, *arguments)
+        await self.shell.stream(target, script, receive, silence=silence)
 
     async def check(
         self, hosts: Iterable[str] | None = None, *, with_apis: bool = True

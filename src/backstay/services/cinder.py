@@ -8,6 +8,7 @@ from backstay.services.declaration import (
     Agent,
     Api,
     ApiProbe,
+    Invariant,
     Service,
     Unfinished,
     Unit,
@@ -114,7 +115,17 @@ SERVICE = Service(
         ),
     ),
     databases=("cinder",),
-    paths=("/etc/cinder",),
+    paths=("/etc/cinder", "/var/lib/cinder"),
+    leave_out=("/var/lib/cinder/volumes/*", "/var/lib/cinder/conversion/*"),
+    invariants=(
+        Invariant(
+            says="volumes attached to instances that are not there",
+            broken="SELECT a.volume_id FROM cinder.volume_attachment a LEFT JOIN nova.instances i "
+            "ON i.uuid = a.instance_uuid AND i.deleted = 0 WHERE a.deleted = 0 "
+            "AND a.instance_uuid IS NOT NULL AND a.attach_status = 'attached' AND i.uuid IS NULL",
+            needs=("cinder", "nova"),
+        ),
+    ),
     api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
     agents=agents,
     unfinished=unfinished,

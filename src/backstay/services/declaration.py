@@ -171,13 +171,31 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Invariant:
+    """Something that holds between databases: ``broken`` is a query for what breaks it.
+
+    It gives one text column, a row for each thing. ``needs`` are the services whose databases it
+    reads. ``says`` names what is broken when there are rows.
+    """
+
+    says: str
+    broken: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """All that Backstay knows about one service.
 
     ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup must
-    hold; ``restore_order`` says when it is started after a restore, lowest first.
-    ``endpoint_types`` are the catalogue's types of its API, the one in use first. ``unfinished``
-    asks for work under way, ``workloads`` for what runs of the users' own; both raise as ``Api``.
+    hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``invariants`` are
+    what must be true of them, ``stored_files`` a query for the files that its records name: three
+    columns of path, digest's algorithm (as hashlib calls it) and digest. ``exports`` are commands
+    by the name of a file: their output belongs into a backup too. ``keeps_databases`` marks the
+    one in which all databases are. ``restore_order`` says when it is started after a restore,
+    lowest first. ``endpoint_types`` are the catalogue's types of its API, the one in use first.
+    ``unfinished`` asks for work under way, ``workloads`` for what runs of the users' own; both
+    raise as ``Api``.
     """
 
     name: str
@@ -186,6 +204,11 @@ class Service:
     units: tuple[Unit, ...] = ()
     databases: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
+    stored_files: str = ""
+    exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keeps_databases: bool = False
     host_probes: tuple[HostProbe, ...] = ()
     api_probes: tuple[ApiProbe, ...] = ()
     agents: Callable[[Api], Sequence[Agent]] | None = None

@@ -98,6 +98,10 @@ SERVICE = Service(
     ),
     databases=("glance",),
     paths=("/etc/glance", "/var/lib/glance/images"),
+    stored_files="SELECT SUBSTRING(l.value, 8), i.os_hash_algo, i.os_hash_value "
+    "FROM glance.images i JOIN glance.image_locations l ON l.image_id = i.id AND l.deleted = 0 "
+    "WHERE i.deleted = 0 AND i.status = 'active' AND i.os_hash_value IS NOT NULL "
+    "AND l.value LIKE 'file://%'",
     api_probes=(ApiProbe(name="image list", ask=ask_images),),
     unfinished=unfinished,
     endpoint_types=("image",),

@@ -105,6 +105,7 @@ SERVICE = Service(
         ),
     ),
     paths=("/etc/mysql",),
+    keeps_databases=True,
     host_probes=(
         HostProbe(name="query", roles=(Role.CONTROLLER,), ask=ask_query, judge=judge_query),
     ),

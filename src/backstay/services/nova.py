@@ -8,6 +8,7 @@ from backstay.services.declaration import (
     Agent,
     Api,
     ApiProbe,
+    Invariant,
     Service,
     Unfinished,
     Unit,
@@ -147,6 +148,21 @@ SERVICE = Service(
     ),
     databases=("nova_api", "nova", "nova_cell0"),
     paths=("/etc/nova", "/var/lib/nova"),
+    leave_out=("/var/lib/nova/instances/*", "/var/lib/nova/.cache/*"),
+    invariants=(
+        Invariant(
+            says="instances whose project is not in keystone",
+            broken="SELECT i.uuid FROM nova.instances i LEFT JOIN keystone.project p "
+            "ON p.id = i.project_id WHERE i.deleted = 0 AND p.id IS NULL",
+            needs=("nova", "keystone"),
+        ),
+        Invariant(
+            says="instances without their mapping to a cell",
+            broken="SELECT i.uuid FROM nova.instances i LEFT JOIN nova_api.instance_mappings m "
+            "ON m.instance_uuid = i.uuid WHERE i.deleted = 0 AND m.instance_uuid IS NULL",
+            needs=("nova",),
+        ),
+    ),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
     agents=agents,
     unfinished=unfinished,

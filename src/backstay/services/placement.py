@@ -5,7 +5,7 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, Service, Unit, Verdict
+from backstay.services.declaration import Api, ApiProbe, Invariant, Service, Unit, Verdict
 
 
 def ask_providers(api: Api) -> Sequence[Verdict]:
@@ -43,6 +43,15 @@ SERVICE = Service(
     ),
     databases=("placement",),
     paths=("/etc/placement",),
+    invariants=(
+        Invariant(
+            says="allocations of instances that are not there",
+            broken="SELECT DISTINCT a.consumer_id FROM placement.allocations a LEFT JOIN "
+            "nova.instances i ON i.uuid = a.consumer_id AND i.deleted = 0 LEFT JOIN "
+            "nova.migrations m ON m.uuid = a.consumer_id WHERE i.uuid IS NULL AND m.uuid IS NULL",
+            needs=("placement", "nova"),
+        ),
+    ),
     api_probes=(ApiProbe(name="resource provider list", ask=ask_providers),),
     endpoint_types=("placement",),
 )

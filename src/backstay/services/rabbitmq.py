@@ -280,6 +280,8 @@ SERVICE = Service(
         ),
     ),
     paths=("/etc/rabbitmq", "/var/lib/rabbitmq/.erlang.cookie"),
+    # https://www.rabbitmq.com/docs/definitions: users, permissions, policies, exchanges, queues
+    exports={"rabbitmq-definitions.json": ("rabbitmqctl", "--silent", "export_definitions", "-")},
     host_probes=(
         HostProbe(
             name="broker",

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from backstay.transports.known_hosts import KnownHosts, refused
 from backstay.transports.target import Answer, SshTarget
 
 CONNECT_BOUND = 8.0
+STREAM_CHUNK = 1 << 18
 # Hosts that are being connected to at one moment: key exchanges are this machine's CPU time, and
 # with a thousand at once the first would reach their bound before their turn comes.
 CONNECTING_AT_ONCE = 64
@@ -103,6 +105,48 @@ class HostShell:
         except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, OSError) as error:
             self._drop(target)
             raise ssh_errors.lost(target, error) from error
+
+    async def stream(
+        self,
+        target: SshTarget,
+        script: str,
+        receive: Callable[[bytes], Awaitable[None]],
+        *,
+        silence: float,
+    ) -> str:
+        """Run ``script`` with the host's ``python3 -I``, handing on its output as bytes.
+
+        ``silence`` is for how many seconds nothing may come, connecting not included. Returns what
+        the script said on its standard error, as text. Raises as ``answer``; and what ``receive``
+        raises, ending the script.
+        """
+        connection, _ = await self._connection(target)
+        try:
+            process = await connection.create_process("python3 -I -", encoding=None)
+            try:
+                process.stdin.write(script.encode())
+                process.stdin.write_eof()
+                said = asyncio.ensure_future(process.stderr.read())
+                while True:
+                    async with asyncio.timeout(silence):
+                        data = await process.stdout.read(STREAM_CHUNK)
+                    if not data:
+                        break
+                    await receive(data)
+                async with asyncio.timeout(silence):
+                    done = await process.wait()
+                    errors = str((await said).decode(errors="replace"))
+            finally:
+                process.close()  # sshd then hangs up on a script that still runs
+        except TimeoutError:
+            self._drop(target)
+            raise ssh_errors.no_answer(target, silence) from None
+        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, BrokenPipeError) as error:
+            self._drop(target)
+            raise ssh_errors.lost(target, error) from error
+        if done.exit_status != 0:
+            raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
+        return errors
 
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
         connection, connecting = await self._connection(target)

@@ -20,6 +20,7 @@ class Asked:
     closes and ``expected`` how long it takes from here on, in seconds. ``on_host`` is what the host
     itself told (``onhost.look``), empty where it told nothing. ``unfinished`` asks for work under
     way; ``idle`` is for how many seconds its end is awaited. ``runs`` are this cloud's.
+    ``backed_up`` is when the newest verified backup of the host was taken (Unix seconds).
     """
 
     cloud: Cloud
@@ -33,6 +34,7 @@ class Asked:
     idle: float
     runs: Sequence[RunRecord]
     say: Callable[[str], None]
+    backed_up: float | None = None
     closes: float | None = None
     expected: float = 0.0
 

@@ -3,37 +3,28 @@
 from collections.abc import Sequence
 
 from backstay.health.words import duration
-from backstay.journal.records import RunRecord, RunState
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
 
 NAME = "backup"
-RUNBOOK = "backup"
 
 
 async def gate(asked: Asked) -> Sequence[Refusal]:
-    """Refuse where the site wants a backup of a certain age, and the journal knows of none.
+    """Refuse where the site wants a verified backup of a certain age, and there is none.
 
-    A backup hook takes one just before, and then stands for it.
+    A backup that is taken as a step of the reboot, or by a hook, stands for it.
     """
     maintenance = asked.cloud.maintenance
-    if maintenance.backup_max_age is None or maintenance.hooks.backup:
+    limit = asked.cloud.backup.max_age
+    if limit is None or maintenance.backup or maintenance.hooks.backup:
         return []
-    newest = max((_ended(run) for run in asked.runs if _is_backup(run, asked.host)), default=None)
-    wanted = f"`backup_max_age` wants one of the last {duration(maintenance.backup_max_age)}"
-    if newest is None:
-        reason = f"no backup of {asked.host} is known; {wanted}"
-    elif asked.now - newest > maintenance.backup_max_age:
-        reason = f"the newest backup is {duration(asked.now - newest)} old; {wanted}"
+    wanted = f"`max_age` under `backup` wants one of the last {duration(limit)}"
+    if asked.backed_up is None:
+        reason = f"there is no verified backup of {asked.host}; {wanted}"
+    elif asked.now - asked.backed_up > limit:
+        reason = f"the newest verified backup is {duration(asked.now - asked.backed_up)} old; "
+        reason += wanted
     else:
         return []
-    remedy = f"take one, name a `backup` hook in cloud.yaml, or do without: --despite {NAME}"
+    remedy = f"backstay backup create {asked.host} --verify; or do without: --despite {NAME}"
     return [Refusal(gate=NAME, reason=reason, remedy=remedy)]
-
-
-def _is_backup(run: RunRecord, host: str) -> bool:
-    return run.plan.runbook == RUNBOOK and run.state is RunState.DONE and host in run.plan.targets
-
-
-def _ended(run: RunRecord) -> float:
-    return run.ended or 0.0

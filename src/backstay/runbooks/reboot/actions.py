@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from backstay.journal.action import Action
 from backstay.journal.store import Store
+from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.reboot.after import Agents, Functions, Report, Settle, Units, Watching
 from backstay.runbooks.reboot.before import Gates, Hooks, Note
 from backstay.runbooks.reboot.going import Ask, Down, Up
@@ -16,6 +17,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
     recorder = Recorder()
     hooks = site.cloud.maintenance.hooks
     return {
+        **backup.actions(site),
         "gates": Gates(site, store),
         "before": Hooks(site, hooks.before, may_refuse=True),
         "backup": Hooks(site, hooks.backup),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from backstay.backup.place import Place
 from backstay.errors import ApiError, HookFailed, HostError
 from backstay.inventory.maintenance import Hook
 from backstay.journal.action import Refused, Result, Running
@@ -44,6 +45,7 @@ class Gates:
                 idle=settings["idle"],
                 runs=self.store.runs(cloud=self.site.cloud.name, limit=200),
                 say=running.say,
+                backed_up=Place(self.site.cloud).catalogue.verified_at(host),
                 closes=settings["closes"],
                 expected=settings["expected"],
             ),

@@ -7,6 +7,8 @@ from backstay.health.words import duration
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.maintenance import Hook
 from backstay.journal.plan import Plan, Step
+from backstay.runbooks.backup import plan as backup
+from backstay.services.registry import all_services
 
 RUNBOOK = "reboot"
 _GATES = 90.0
@@ -60,7 +62,9 @@ def _steps(cloud: Cloud, host: Host, chosen: Chosen) -> Iterator[Step]:
 
     yield step("gates", _gates_text(chosen), _GATES + chosen.idle)
     yield from hook("before", "call the hooks that may refuse, or silence", hooks.before)
-    yield from hook("backup", "take a backup just before", hooks.backup)
+    if times.backup:
+        yield from backup.steps_of(cloud, name, all_services(), verify=True)
+    yield from hook("backup", "call the hooks that take a backup", hooks.backup)
     yield step("note", "note its boot id and what runs; watch its APIs and the instances", _QUICK)
     yield from hook("drain", "keep new work away from it", hooks.drain)
     yield step("ask", "ask its system for a clean reboot", _QUICK)

@@ -15,7 +15,7 @@ _PAST = 5
 _PHASES = {
     "gates": "gates",
     "before": "hooks",
-    "backup": "backup",
+    **dict.fromkeys(("repository", "files", "database", "record", "verify", "backup"), "backup"),
     "drain": "drain",
     "ask": "going down",
     "down": "going down",

@@ -1,0 +1,1 @@
+"""Backups that are proved: taken, restored into a scratch server, checked, kept."""

@@ -1,0 +1,125 @@
+"""The catalogue: what backups there are, as one plain file for each, beside the repository.
+
+A backup is in it when it is whole: the file is written last, and in one piece. It says in which
+state the backup is; ``failed`` is one that was taken and could not be proved.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from backstay.errors import BackupError
+
+
+class State(StrEnum):
+    """How far a backup can be trusted."""
+
+    TAKEN = "taken"
+    VERIFIED = "verified"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
+
+    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``facts`` are what the
+    database told around the backup; ``proof`` is what the verification found.
+    """
+
+    name: str
+    cloud: str
+    host: str
+    taken_at: float
+    seconds: float
+    state: State = State.TAKEN
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    added: Mapping[str, int] = field(default_factory=dict)
+    files: int = 0
+    packages: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_part(self, part: str, snapshot: str, size: int, added: int) -> "Backup":
+        """Return the same backup with one more part."""
+        return replace(
+            self,
+            snapshots={**self.snapshots, part: snapshot},
+            sizes={**self.sizes, part: size},
+            added={**self.added, part: added},
+        )
+
+    def proved(self, state: State, proof: Mapping[str, Any]) -> "Backup":
+        """Return the same backup in the state that a verification has found it in."""
+        return replace(self, state=state, proof=dict(proof))
+
+
+class Catalogue:
+    """The catalogue in a folder. Every method raises BackupError where a file cannot be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, backup: Backup) -> None:
+        """Write one backup's file, atomically and on disk before this returns."""
+        file = self.folder / f"{backup.name}.json"
+        part = file.with_suffix(".part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with part.open("w") as out:
+                json.dump(asdict(backup), out, indent=1)
+                out.flush()
+                os.fsync(out.fileno())
+            part.rename(file)
+        except OSError as error:
+            raise BackupError(
+                f"writing {file}",
+                came_back=error.strerror or str(error),
+                remedy="make room there, then take the backup again; older ones are as they were",
+            ) from error
+
+    def backups(self, *, host: str | None = None) -> list[Backup]:
+        """Return all backups, or a host's, the newest first."""
+        found = [self._read(file) for file in self.folder.glob("*.json")]
+        mine = [backup for backup in found if host in {None, backup.host}]
+        return sorted(mine, key=lambda backup: backup.taken_at, reverse=True)
+
+    def verified_at(self, host: str) -> float | None:
+        """Return when the newest verified backup of a host was taken, None if there is none."""
+        states = ((one.taken_at, one.state) for one in self.backups(host=host))
+        return next((at for at, state in states if state is State.VERIFIED), None)
+
+    def named(self, name: str) -> Backup:
+        """Return the backup of that name; ``latest`` of a host is ``HOST``'s newest."""
+        file = self.folder / f"{name}.json"
+        if file.is_file():
+            return self._read(file)
+        newest = self.backups(host=name)
+        if newest:
+            return newest[0]
+        raise BackupError(
+            f"looking for the backup {name}",
+            came_back="there is none of that name, and none of a host of that name",
+            remedy="backstay backup list",
+        )
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget backups: before their data go, so that none is listed whose data are gone."""
+        for name in names:
+            (self.folder / f"{name}.json").unlink(missing_ok=True)
+
+    def _read(self, file: Path) -> Backup:
+        try:
+            read = json.loads(file.read_text())
+            return Backup(**(read | {"state": State(read["state"])}))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackupError(
+                f"reading {file}",
+                came_back=f"it is not a backup's file: {error}",
+                remedy="move it away; its data stay in the repository",
+            ) from error

@@ -1,0 +1,72 @@
+"""What a restored database must show to prove its backup. Pure but for the questions it asks."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from backstay.services.declaration import Invariant
+
+Ask = Callable[[str], Awaitable[list[str]]]
+_SHOWN = 5
+
+
+async def broken_invariants(ask: Ask, invariants: Sequence[Invariant]) -> list[str]:
+    """Return a sentence for each invariant that does not hold."""
+    found = []
+    for one in invariants:
+        rows = await ask(one.broken)
+        if rows:
+            more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+            found.append(f"{len(rows)} {one.says}: {', '.join(rows[:_SHOWN])}{more}")
+    return found
+
+
+async def count_rows(ask: Ask, tables: Sequence[str]) -> dict[str, int]:
+    """Return the number of rows of each table (``database.table``)."""
+    if not tables:
+        return {}
+    counting = " UNION ALL ".join(
+        f"SELECT '{table}', COUNT(*) FROM `{table.replace('.', '`.`', 1)}`"  # noqa: S608 - noted
+        for table in tables
+    )
+    lines = (line.split("\t") for line in await ask(counting))
+    return {table: int(count) for table, count in lines}
+
+
+def lost_rows(
+    before: Mapping[str, int], after: Mapping[str, int], restored: Mapping[str, int]
+) -> list[str]:
+    """Return the tables whose rows are neither those before nor after the backup, nor between.
+
+    A table that was written to meanwhile has some number between the two.
+    """
+    found = []
+    for table, count in before.items():
+        low, high = sorted((count, after.get(table, count)))
+        now = restored.get(table)
+        if now is None:
+            found.append(f"{table} is missing")
+        elif not low <= now <= high:
+            expected = str(low) if low == high else f"{low} to {high}"
+            found.append(f"{table} has {now} rows instead of {expected}")
+    return found
+
+
+async def schema_heads(ask: Ask, databases: Sequence[str]) -> dict[str, list[str]]:
+    """Return each database's schema version, where alembic keeps one in it."""
+    listed = ", ".join(f"'{name}'" for name in databases)
+    there = await ask(
+        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "  # noqa: S608 - declared
+        f"AND table_schema IN ({listed})"
+    )
+    return {name: sorted(await ask(f"SELECT version_num FROM `{name}`.alembic_version"))  # noqa: S608
+            for name in there}  # fmt: skip
+
+
+def other_schemas(noted: Mapping[str, Any], restored: Mapping[str, Any]) -> list[str]:
+    """Return the databases whose schema version is not the one noted at backup time."""
+    return [
+        f"{name} has schema {', '.join(restored.get(name, ())) or 'none'} instead of "
+        f"{', '.join(heads)}"
+        for name, heads in noted.items()
+        if restored.get(name) != heads
+    ]

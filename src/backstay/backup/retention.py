@@ -1,0 +1,40 @@
+"""Which backups are kept. Pure."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, tzinfo
+
+from backstay.backup.catalogue import Backup, State
+from backstay.inventory.backup import Keep
+
+
+def to_forget(backups: Sequence[Backup], keep: Keep, zone: tzinfo | None = None) -> list[Backup]:
+    """Return the backups of one host that ``keep`` does not hold, never the last verified one.
+
+    Days, weeks and months are those of ``zone``, this machine's if None. Of each the newest is
+    kept.
+    """
+    newest = sorted(backups, key=lambda backup: backup.taken_at, reverse=True)
+    kept = {backup.name for backup in newest[: keep.last]}
+    verified = [backup for backup in newest if backup.state is State.VERIFIED]
+    kept |= {backup.name for backup in verified[:1]}
+
+    def day(when: datetime) -> str:
+        return when.strftime("%Y-%m-%d")
+
+    def week(when: datetime) -> str:
+        return when.strftime("%G-%V")
+
+    def month(when: datetime) -> str:
+        return when.strftime("%Y-%m")
+
+    periods: list[tuple[int, Callable[[datetime], str]]] = [
+        (keep.daily, day),
+        (keep.weekly, week),
+        (keep.monthly, month),
+    ]
+    for count, period in periods:
+        seen: dict[str, str] = {}
+        for backup in newest:
+            seen.setdefault(period(datetime.fromtimestamp(backup.taken_at, zone)), backup.name)
+        kept |= set(list(seen.values())[:count])
+    return [backup for backup in newest if backup.name not in kept]

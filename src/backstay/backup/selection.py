@@ -1,0 +1,71 @@
+"""What of a host goes into its backup. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backstay.inventory.cloud import Cloud, Host
+from backstay.services.declaration import Invariant, Service
+
+# What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.
+IDENTITY = (
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/machine-id",
+    "/etc/ssh",
+    "/etc/network",
+    "/etc/netplan",
+    "/etc/systemd/network",
+    "/etc/sysconfig/network-scripts",
+    "/etc/resolv.conf",
+    "/etc/fstab",
+    "/etc/apt",
+    "/etc/puppet",
+    "/etc/puppetlabs",
+    "/var/lib/puppet/ssl",
+    "/etc/letsencrypt",
+    "/etc/ceph",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Paths of files and folders, patterns of what is left out, databases, and commands."""
+
+    paths: tuple[str, ...]
+    leave_out: tuple[str, ...]
+    databases: tuple[str, ...]
+    exports: Mapping[str, tuple[str, ...]]
+    services: tuple[str, ...]
+
+
+def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selection:
+    """Return what a backup of ``host`` holds: what its services declare, and its identity.
+
+    A host has a service's databases where it runs the service that keeps them.
+    """
+    mine = [
+        service
+        for service in services
+        if cloud.has_service(service.name, host)
+        and any(u.role in host.roles and u.flavour is cloud.flavour for u in service.units)
+    ]
+    keeps = any(service.keeps_databases for service in mine)
+    databases = [
+        name
+        for service in services
+        if cloud.has_service(service.name)
+        for name in service.databases
+    ]
+    return Selection(
+        paths=tuple(dict.fromkeys([*IDENTITY, *(p for s in mine for p in s.paths)])),
+        leave_out=tuple(dict.fromkeys(p for s in mine for p in s.leave_out)),
+        databases=tuple(dict.fromkeys(databases)) if keeps else (),
+        exports={name: command for s in mine for name, command in s.exports.items()},
+        services=tuple(service.name for service in mine),
+    )
+
+
+def invariants(cloud: Cloud, services: Sequence[Service]) -> list[Invariant]:
+    """Return the invariants between the databases that this cloud has."""
+    there = {service.name for service in services if cloud.has_service(service.name)}
+    return [one for s in services for one in s.invariants if set(one.needs) <= there]

@@ -1,0 +1,36 @@
+"""Where backups are kept, and for how long."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from backstay.inventory.duration import Duration
+from backstay.inventory.secret import BesideFile
+
+
+class Keep(BaseModel):
+    """How many backups of a host are kept: the last ones, and one of each day, week and month."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    last: int = Field(default=3, ge=1)
+    daily: int = Field(default=7, ge=0)
+    weekly: int = Field(default=4, ge=0)
+    monthly: int = Field(default=6, ge=0)
+
+
+class Backups(BaseModel):
+    """Under ``backup:`` in cloud.yaml.
+
+    ``folder`` is a folder of this machine, ``backups/CLOUD`` in Backstay's own if None: it holds
+    the catalogue, a mirror of the hosts' files, and the restic repository where ``repository``
+    (any of restic's locations) names no other. ``password_file`` holds the repository's password;
+    left out, one is made in the folder. ``max_age`` is how old a host's newest verified backup may
+    be when it is rebooted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: BesideFile | None = None
+    repository: str | None = None
+    password_file: BesideFile | None = None
+    keep: Keep = Keep()
+    max_age: Duration | None = None

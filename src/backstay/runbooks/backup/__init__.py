@@ -1,0 +1,1 @@
+"""Take a backup of a host, and prove it."""

@@ -1,0 +1,21 @@
+"""What each kind of step of a backup does."""
+
+from collections.abc import Mapping
+
+from backstay.backup.place import Place
+from backstay.journal.action import Action
+from backstay.runbooks.backup.proving import Verify
+from backstay.runbooks.backup.taking import Database, Files, Record, Repository
+from backstay.runbooks.site import Site
+
+
+def actions(site: Site) -> Mapping[str, Action]:
+    """Return the actions by their names."""
+    place = Place(site.cloud)
+    return {
+        "repository": Repository(site, place),
+        "files": Files(site, place),
+        "database": Database(site, place),
+        "record": Record(site, place),
+        "verify": Verify(site, place),
+    }

@@ -1,0 +1,179 @@
+"""The steps by which a backup is taken."""
+
+import time
+
+from backstay.backup import onhost
+from backstay.backup.catalogue import Backup
+from backstay.backup.files import needed
+from backstay.backup.place import Place, on_itself
+from backstay.backup.selection import Selection, selection
+from backstay.health.words import size
+from backstay.journal.action import Result, Running
+from backstay.runbooks.site import Site
+
+TAG = "backstay"
+STREAM = "database.mbstream"
+SILENCE = 300.0
+"""Seconds for which a stream may be silent."""
+_TRIES = 3
+
+
+class Taking:
+    """What the steps share."""
+
+    def __init__(self, site: Site, place: Place) -> None:
+        self.site = site
+        self.place = place
+
+    def selection(self, host: str) -> Selection:
+        """Return what the backup of a host holds."""
+        return selection(self.site.cloud, self.site.host(host), self.site.services)
+
+    async def probe(self, running: Running) -> Result | None:
+        """Do it again: nothing half-stored is in the catalogue."""
+        return None
+
+
+class Repository(Taking):
+    """Opens the repository, and forgets snapshots that no backup of the catalogue names."""
+
+    async def do(self, running: Running) -> Result:
+        """Open it. Raises BackupError also where it is on the host itself."""
+        host = self.site.host(running.step.target)
+        self.place.refuse_on(host)
+        if ":" not in self.place.repository and await self._is_here(host.name):
+            raise on_itself(host.name, self.place.repository)
+        restic = self.place.restic()
+        await restic.open()
+        named = {
+            snapshot
+            for backup in self.place.catalogue.backups()
+            for snapshot in backup.snapshots.values()
+        }
+        torn = [one.id for one in await restic.snapshots(TAG) if one.id not in named]
+        # What an earlier step of this very run has stored is not in the catalogue yet.
+        mine = {result.get("snapshot") for result in running.results.values()}
+        torn = [snapshot for snapshot in torn if snapshot not in mine]
+        await restic.forget(torn, prune=False, bound=running.step.bound)
+        return {
+            "began": running.begun,
+            "torn": torn,
+            "told": f"forgot {len(torn)} half-taken" if torn else "",
+        }
+
+    async def _is_here(self, host: str) -> bool:
+        """Say whether the host is this machine: they then have one boot id."""
+        theirs = (await self.site.ask(host, onhost.boot_id))["boot_id"]
+        return bool(theirs == onhost.boot_id()["boot_id"])
+
+
+class Files(Taking):
+    """Brings files into the mirror and stores the mirror."""
+
+    async def do(self, running: Running) -> Result:
+        """Fetch what has changed, and again what changed meanwhile. Raises BackupError."""
+        host = running.step.target
+        chosen, mirror = self.selection(host), self.place.mirror(host)
+        fetched = 0
+        for _ in range(_TRIES):
+            manifest = await self.site.ask(
+                host, onhost.manifest, list(chosen.paths), list(chosen.leave_out)
+            )
+            need = needed(manifest["entries"], mirror.known())
+            mirror.forget(need.remove)
+            if need.fetch:
+                fetched += len(need.fetch)
+                running.say(f"{len(need.fetch)} files are new or changed")
+                await self._fetch(host, list(need.fetch))
+            # A file that went away, or grew, while it was read is seen in the next round.
+            if not need.fetch or mirror.has(manifest["entries"]):
+                break
+        mirror.note(manifest)
+        mirror.export(await self.site.ask(host, onhost.exported, dict(chosen.exports)))
+        stored = await self.place.restic().backup(
+            mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
+        )
+        entries = [entry for entry in manifest["entries"] if entry[1] == "f"]
+        return {
+            "snapshot": stored.id,
+            "size": stored.size,
+            "added": stored.added,
+            "files": len(entries),
+            "packages": len(manifest["packages"]),
+            "told": f"{len(entries)} files, {fetched} of them fetched, {size(stored.size)}, "
+            f"{size(stored.added)} new",
+        }
+
+    async def _fetch(self, host: str, paths: list[str]) -> None:
+        extraction = await self.place.mirror(host).extract()
+        await self.site.stream(
+            host, onhost.send_files, paths, receive=extraction.take, silence=SILENCE
+        )
+        await extraction.end()
+
+
+class Database(Taking):
+    """Streams a hot backup into the repository."""
+
+    async def do(self, running: Running) -> Result:
+        """Stream it, between two looks at the tables. Raises BackupError."""
+        host = running.step.target
+        databases = list(self.selection(host).databases)
+        before = await self.site.ask(host, onhost.database_facts, databases)
+        restic = self.place.restic()
+        receiving = restic.receiving(STREAM, host=host, tags=_tags(running, "database"))
+        async with receiving as (send, found):
+            await self.site.stream(host, onhost.send_database, receive=send, silence=SILENCE)
+        after = await self.site.ask(host, onhost.database_facts, databases)
+        stored = found[STREAM]
+        return {
+            "snapshot": stored.id,
+            "size": stored.size,
+            "added": stored.added,
+            "facts": {
+                "version": before["version"],
+                "schemas": before["schemas"],
+                "position": after["position"],
+                "rows_before": before["rows"],
+                "rows_after": after["rows"],
+                "databases": databases,
+            },
+            "told": f"{len(before['rows'])} tables, {size(stored.size)}, {size(stored.added)} new",
+        }
+
+
+class Record(Taking):
+    """Writes the backup into the catalogue: from here on it is one."""
+
+    async def do(self, running: Running) -> Result:
+        """Write it. Raises BackupError."""
+        backup = recorded(running)
+        self.place.catalogue.write(backup)
+        return {"backup": backup.name, "told": backup.name}
+
+
+def recorded(running: Running) -> Backup:
+    """Return the backup that the steps of this run have taken of the step's host. Pure."""
+    host = running.step.target
+    parts: dict[str, Result] = {
+        name: running.results[f"{host}.{name}"]
+        for name in ("files", "database")
+        if f"{host}.{name}" in running.results
+    }
+    return Backup(
+        name=f"{host}-{running.run}",
+        cloud=running.plan.cloud,
+        host=host,
+        taken_at=running.begun,
+        seconds=round(time.time() - running.results[f"{host}.repository"]["began"], 1),
+        snapshots={name: part["snapshot"] for name, part in parts.items()},
+        sizes={name: part["size"] for name, part in parts.items()},
+        added={name: part["added"] for name, part in parts.items()},
+        files=parts["files"]["files"],
+        packages=parts["files"]["packages"],
+        facts=parts.get("database", {}).get("facts", {}),
+    )
+
+
+def _tags(running: Running, part: str) -> list[str]:
+    return [TAG, part, running.run]

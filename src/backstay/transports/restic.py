@@ -1,0 +1,260 @@
+"""Backups in a restic repository: encrypted, deduplicated, on any storage that restic knows.
+
+https://restic.readthedocs.io/en/stable/075_scripting.html; what is relied on here was tried with
+restic 0.14: a producer that fails leaves a snapshot that looks whole unless restic is killed before
+its input ends, and only ``check --read-data`` sees a flipped bit.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backstay.errors import BackupError
+
+CHUNK = 1 << 18
+QUICK = 120.0
+"""Seconds for what reads or changes only a little of a repository."""
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A snapshot: ``size`` is what was read for it and ``added`` what it added, both in bytes."""
+
+    id: str
+    tags: frozenset[str]
+    host: str
+    time: str
+    size: int = 0
+    added: int = 0
+
+
+class Restic:
+    """One repository. Every method raises BackupError in the operator's words.
+
+    ``password_file`` is given to restic by name: the password is in no process list. ``cache`` is
+    restic's own folder of metadata.
+    """
+
+    def __init__(self, repository: str, password_file: Path, cache: Path) -> None:
+        self.repository = repository
+        self._environment = os.environ | {
+            "RESTIC_REPOSITORY": repository,
+            "RESTIC_PASSWORD_FILE": str(password_file),
+            "RESTIC_CACHE_DIR": str(cache),
+            "RESTIC_PROGRESS_FPS": "0.1",
+        }
+
+    async def open(self) -> None:
+        """Make the repository where there is none, and take away locks of processes that died."""
+        status, _, errors = await self._run(["cat", "config"], bound=QUICK)
+        if status == 0:
+            await self._ok(["unlock"], "unlocking", bound=QUICK)
+        elif "unable to open config file" in errors or "Is there a repository" in errors:
+            await self._ok(["init"], "making", bound=QUICK)
+        else:
+            raise self._error("opening", errors)
+
+    @asynccontextmanager
+    async def receiving(
+        self, name: str, *, host: str, tags: Sequence[str]
+    ) -> AsyncIterator[tuple[Send, dict[str, Snapshot]]]:
+        """Give a function that takes the bytes of a file, ``name``, and where its snapshot is.
+
+        The snapshot is under ``name`` when the block has ended. Where the block raises, restic is
+        killed before it could store one.
+        """
+        arguments = ["backup", "--json", "--stdin", "--stdin-filename", name, *_marks(host, tags)]
+        process = await self._start(arguments, stdin=asyncio.subprocess.PIPE)
+        told = asyncio.ensure_future(_both(process))
+        stdin, found = process.stdin, dict[str, Snapshot]()
+        assert stdin is not None  # noqa: S101 - it was asked for
+
+        async def send(data: bytes) -> None:
+            try:
+                stdin.write(data)
+                await stdin.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                _, errors = await told
+                raise self._error("storing", errors) from None
+
+        try:
+            yield send, found
+            stdin.close()
+            output, errors = await told
+            if process.returncode != 0:
+                raise self._error("storing", errors)
+            found[name] = _summary(output, host, tags)
+        finally:
+            await _end(process)
+            told.cancel()
+
+    async def backup(
+        self, folder: Path, *, host: str, tags: Sequence[str], bound: float
+    ) -> Snapshot:
+        """Store all that is in ``folder``, under paths relative to it."""
+        arguments = ["backup", "--json", "--ignore-inode", *_marks(host, tags), "."]
+        output = await self._ok(arguments, "storing in", bound=bound, folder=folder)
+        return _summary(output, host, tags)
+
+    async def snapshots(self, *tags: str) -> list[Snapshot]:
+        """Return the snapshots that have all of ``tags``, the oldest first."""
+        wanted = ["--tag", ",".join(tags)] if tags else []
+        output = await self._ok(["snapshots", "--json", *wanted], "listing", bound=QUICK)
+        return [
+            Snapshot(
+                id=one["short_id"],
+                tags=frozenset(one.get("tags") or ()),
+                host=one["hostname"],
+                time=one["time"],
+            )
+            for one in json.loads(output) or []
+        ]
+
+    async def dump(self, snapshot: str, name: str, receive: Send, *, silence: float) -> None:
+        """Hand on the bytes of one file of a snapshot."""
+        process = await self._start(["dump", snapshot, name], stdin=asyncio.subprocess.DEVNULL)
+        stdout, stderr = process.stdout, process.stderr
+        assert stdout is not None  # noqa: S101 - both were asked for
+        assert stderr is not None  # noqa: S101
+        said = asyncio.ensure_future(stderr.read())
+        try:
+            while data := await asyncio.wait_for(stdout.read(CHUNK), silence):
+                await receive(data)
+            errors = (await said).decode(errors="replace")
+            # A wrong file can have the right size: the exit status is what is to be trusted.
+            if await process.wait() != 0:
+                raise self._error("reading", errors)
+        except TimeoutError:
+            raise self._error("reading", f"nothing came for {silence:g} s") from None
+        finally:
+            await _end(process)
+            said.cancel()
+
+    async def restore(self, snapshot: str, target: Path, *, bound: float) -> None:
+        """Write all files of a snapshot below ``target``."""
+        await self._ok(["restore", snapshot, "--target", str(target)], "restoring", bound=bound)
+
+    async def check(self, *, read_data: bool, bound: float) -> None:
+        """Check the repository's structure, with ``read_data`` every byte that it holds."""
+        arguments = ["check", *(["--read-data"] if read_data else [])]
+        await self._ok(arguments, "checking", bound=bound)
+
+    async def forget(self, snapshots: Sequence[str], *, prune: bool, bound: float) -> None:
+        """Forget snapshots, and take what only they held out of the repository if ``prune``."""
+        if snapshots:
+            pruning = ["--prune"] if prune else []
+            await self._ok(["forget", *pruning, *snapshots], "pruning", bound=bound)
+
+    async def _ok(
+        self, arguments: Sequence[str], doing: str, *, bound: float, folder: Path | None = None
+    ) -> str:
+        status, output, errors = await self._run(arguments, bound=bound, folder=folder)
+        if status != 0:
+            raise self._error(doing, errors or output)
+        return output
+
+    async def _run(
+        self, arguments: Sequence[str], *, bound: float, folder: Path | None = None
+    ) -> tuple[int, str, str]:
+        process = await self._start(arguments, stdin=asyncio.subprocess.DEVNULL, folder=folder)
+        try:
+            async with asyncio.timeout(bound):
+                output, errors = await _both(process)
+        except TimeoutError:
+            raise self._error(arguments[0], f"it had not ended after {bound:g} s") from None
+        finally:
+            await _end(process)
+        return process.returncode or 0, output, errors
+
+    async def _start(
+        self, arguments: Sequence[str], *, stdin: int, folder: Path | None = None
+    ) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                "restic",
+                *arguments,
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment,
+                cwd=folder,
+            )
+        except FileNotFoundError:
+            raise BackupError(
+                "starting restic",
+                came_back="this machine has no restic",
+                remedy="apt-get install restic, on the machine that keeps the backups",
+            ) from None
+
+    def _error(self, doing: str, errors: str) -> BackupError:
+        lines = [line.strip() for line in errors.splitlines() if line.strip()]
+        said = "; ".join(lines[-3:])[:400] or "it said nothing"
+        return BackupError(
+            f"{doing} the backup repository {_place(self.repository)}",
+            came_back=said,
+            remedy=_remedy(errors),
+        )
+
+
+def _remedy(errors: str) -> str:
+    for sign, remedy in (
+        ("wrong password", "the password file is another repository's: find the right one"),
+        ("no space left", "make space there, or prune: backstay backup prune"),
+        ("already locked", "another restic is at work on it: wait for it to end"),
+        ("pack", "data in the repository are damaged: take a new backup into a new one"),
+    ):
+        if sign in errors.lower():
+            return remedy
+    return "see that it can be reached and written; older backups are as they were"
+
+
+def _place(repository: str) -> str:
+    """Return a location without a password that its URL may hold."""
+    head, at, tail = repository.rpartition("@")
+    return f"{head.partition('://')[0]}://…@{tail}" if at and "://" in head else repository
+
+
+def _marks(host: str, tags: Sequence[str]) -> list[str]:
+    return ["--host", host, *(word for tag in tags for word in ("--tag", tag))]
+
+
+def _summary(output: str, host: str, tags: Sequence[str]) -> Snapshot:
+    for line in reversed(output.splitlines()):
+        told: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
+        if told.get("message_type") == "summary":
+            return Snapshot(
+                id=told["snapshot_id"][:8],
+                tags=frozenset(tags),
+                host=host,
+                time="",
+                size=told["total_bytes_processed"],
+                added=told["data_added"],
+            )
+    raise BackupError(
+        "reading restic's summary",
+        came_back="there is none in what it printed",
+        remedy="is this restic 0.14 or newer? restic version",
+    )
+
+
+async def _both(process: asyncio.subprocess.Process) -> tuple[str, str]:
+    assert process.stdout is not None  # noqa: S101 - both were asked for
+    assert process.stderr is not None  # noqa: S101
+    output, errors = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    await process.wait()
+    return output.decode(errors="replace"), errors.decode(errors="replace")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

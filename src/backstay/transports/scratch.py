@@ -1,0 +1,213 @@
+"""A MariaDB server of our own, thrown away afterwards: what a backup is restored into.
+
+It has its own data directory and socket, no network, and no grants to ask for.
+https://mariadb.com/kb/en/mariadbd-options/
+"""
+
+import asyncio
+import contextlib
+import getpass
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from backstay.errors import BackupError
+
+START_BOUND = 120.0
+_PROGRAMS = ("mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump")
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+_PREPARE = ("mariadb-backup", "mariabackup")
+
+
+def missing() -> list[str]:
+    """Return the programs that this machine lacks for it."""
+    lacking = [name for name in _PROGRAMS if _found(name) is None]
+    return lacking + ([] if any(map(_found, _PREPARE)) else [_PREPARE[0]])
+
+
+class Scratch:
+    """A data directory that is filled from a stream, prepared, and served."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        # A socket's path may have 107 bytes; data directories have longer ones.
+        self._short = Path(tempfile.mkdtemp(prefix="backstay-"))
+        self.socket = self._short / "s"
+        self._server: asyncio.subprocess.Process | None = None
+
+    @asynccontextmanager
+    async def filling(self) -> AsyncIterator[asyncio.StreamWriter]:
+        """Give the writer that takes an mbstream. Raises BackupError where it is torn."""
+        self.data.mkdir(parents=True, mode=0o700)
+        process = await _start(
+            "mbstream", "-x", "-C", str(self.data), stdin=asyncio.subprocess.PIPE
+        )
+        assert process.stdin is not None  # noqa: S101 - it was asked for
+        try:
+            yield process.stdin
+            await _end_well(process, "unpacking the backup of the database")
+        finally:
+            await _kill(process)
+
+    async def prepare(self, *, bound: float) -> None:
+        """Make the copied files consistent, as of the end of the backup. Raises BackupError."""
+        program = next(name for name in _PREPARE if _found(name))
+        await run(
+            program, "--prepare", f"--target-dir={self.data}", "--use-memory=256M",
+            doing="preparing the backup of the database", bound=bound,
+        )  # fmt: skip
+
+    async def serve(self) -> None:
+        """Start the server and wait until it answers. Raises BackupError."""
+        log = self.folder / "server.log"
+        self._server = await _start(
+            "mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
+            f"--pid-file={self._short / 'pid'}", f"--log-error={log}", "--skip-networking",
+            "--skip-grant-tables", "--skip-log-bin", "--innodb-buffer-pool-size=128M",
+            "--innodb-flush-log-at-trx-commit=0", f"--user={getpass.getuser()}",
+            stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(START_BOUND):
+                while not await self._answers():
+                    if self._server.returncode is not None:
+                        raise _failed("starting the scratch server", _last(log))
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            came_back = f"it does not answer after {START_BOUND:g} s: {_last(log)}"
+            raise _failed("starting the scratch server", came_back) from None
+
+    async def query(self, text: str, *, bound: float = 300.0) -> list[str]:
+        """Return the lines of the answer. Raises BackupError."""
+        return (
+            await run(
+                "mariadb", f"--socket={self.socket}", "--batch", "--skip-column-names",
+                doing="asking the restored database", bound=bound, given=text,
+            )
+        ).splitlines()  # fmt: skip
+
+    async def check_tables(self, databases: Sequence[str], *, bound: float) -> list[str]:
+        """Return what CHECK TABLE says of tables that are not well."""
+        output = await run(
+            "mariadb-check", f"--socket={self.socket}", "--check", "--databases", *databases,
+            doing="checking the restored tables", bound=bound,
+        )  # fmt: skip
+        return [line for line in output.splitlines() if not line.endswith("OK")]
+
+    async def dump(
+        self,
+        databases: Sequence[str],
+        receive: Callable[[bytes], Awaitable[None]],
+        *,
+        silence: float,
+    ) -> None:
+        """Hand on a portable dump of the databases. Raises BackupError where it is torn."""
+        doing = "dumping the restored databases"
+        process = await _start(
+            "mariadb-dump", f"--socket={self.socket}", "--single-transaction", "--quick",
+            "--routines", "--events", "--triggers", "--hex-blob", "--databases", *databases,
+            stdin=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        last = b""
+        try:
+            async with asyncio.timeout(silence) as limit:
+                while data := await process.stdout.read(1 << 18):
+                    await receive(data)
+                    last = (last + data)[-200:]
+                    limit.reschedule(asyncio.get_running_loop().time() + silence)
+            await _end_well(process, doing)
+        except TimeoutError:
+            raise _failed(doing, f"nothing came for {silence:g} s") from None
+        finally:
+            await _kill(process)
+        if b"-- Dump completed" not in last:
+            raise _failed(doing, "its last line is missing")
+
+    async def close(self) -> None:
+        """End the server and remove everything."""
+        if self._server is not None:
+            await _kill(self._server)
+        shutil.rmtree(self._short, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _answers(self) -> bool:
+        with contextlib.suppress(BackupError):
+            await self.query("SELECT 1", bound=10)
+            return True
+        return False
+
+
+async def run(program: str, *arguments: str, doing: str, bound: float, given: str = "") -> str:
+    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s."""
+    process = await _start(program, *arguments, stdin=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(bound):
+            output, errors = await process.communicate(given.encode())
+    except TimeoutError:
+        raise _failed(doing, f"it had not ended after {bound:g} s") from None
+    finally:
+        await _kill(process)
+    if process.returncode != 0:
+        raise _failed(doing, _words(errors) or f"exit status {process.returncode}")
+    return output.decode(errors="replace")
+
+
+async def _start(program: str, *arguments: str, stdin: int) -> asyncio.subprocess.Process:
+    path = _found(program)
+    if path is None:
+        raise BackupError(
+            f"starting {program}",
+            came_back="this machine has no such program",
+            remedy="apt-get install mariadb-server mariadb-backup, on the machine that keeps the "
+            "backups; the server need not run there",
+        )
+    quiet = asyncio.subprocess.DEVNULL  # the server has a log
+    return await asyncio.create_subprocess_exec(
+        path,
+        *arguments,
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
+        stderr=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
+    )
+
+
+async def _end_well(process: asyncio.subprocess.Process, doing: str) -> None:
+    # communicate() alone leaves an input open that it was given nothing for.
+    _, errors = await process.communicate(b"")
+    if process.returncode != 0:
+        raise _failed(doing, _words(errors) or f"exit status {process.returncode}")
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _found(program: str) -> str | None:
+    return shutil.which(program, path=_PATH)
+
+
+def _words(errors: bytes) -> str:
+    lines = errors.decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def _last(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    wrong = [line for line in lines if "[ERROR]" in line]
+    return (wrong or lines or ["it said nothing"])[-1][:300]
+
+
+def _failed(doing: str, came_back: str) -> BackupError:
+    return BackupError(
+        doing,
+        came_back=came_back,
+        remedy="do not rely on this backup: take another, and verify that",
+    )

@@ -1,0 +1,119 @@
+"""A real restic repository on this machine's disk."""
+
+import asyncio
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from backstay.errors import BackupError
+from backstay.transports.restic import Restic, Snapshot
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("restic") is None, reason="restic is not installed: apt-get install restic"
+)
+DATA = os.urandom(3_000_000)
+
+
+@pytest.fixture
+def restic(tmp_path: Path) -> Restic:
+    password = tmp_path / "password"
+    password.write_text("geheim")
+    made = Restic(str(tmp_path / "repository"), password, tmp_path / "cache")
+    asyncio.run(made.open())
+    return made
+
+
+async def store(restic: Restic, data: bytes = DATA, *tags: str) -> Snapshot:
+    async with restic.receiving("stream", host="controller", tags=tags or ("a",)) as (send, found):
+        for at in range(0, len(data), 100_000):
+            await send(data[at : at + 100_000])
+    return found["stream"]
+
+
+async def read(restic: Restic, snapshot: str) -> bytes:
+    got = bytearray()
+
+    async def receive(data: bytes) -> None:
+        got.extend(data)
+
+    await restic.dump(snapshot, "/stream", receive, silence=30)
+    return bytes(got)
+
+
+def test_what_goes_in_comes_out(restic: Restic) -> None:
+    async def story() -> None:
+        first = await store(restic)
+        assert first.size == len(DATA)
+        assert await read(restic, first.id) == DATA
+        again = await store(restic)
+        assert again.added < len(DATA) / 100, "the same data are stored once"
+        assert [one.id for one in await restic.snapshots("a")] == [first.id, again.id]
+        assert await restic.snapshots("b") == []
+        await restic.forget([first.id], prune=True, bound=60)
+        assert [one.id for one in await restic.snapshots()] == [again.id]
+        assert await read(restic, again.id) == DATA
+
+    asyncio.run(story())
+
+
+def test_a_producer_that_fails_leaves_no_snapshot(restic: Restic) -> None:
+    async def story() -> None:
+        async def gone() -> None:
+            async with restic.receiving("stream", host="controller", tags=["a"]) as (send, _):
+                await send(DATA)
+                raise RuntimeError("the host is gone")
+
+        with pytest.raises(RuntimeError):
+            await gone()
+        assert await restic.snapshots() == []
+        await restic.open()
+        assert (await store(restic)).size == len(DATA)
+
+    asyncio.run(story())
+
+
+def test_a_folder_comes_back_as_it_was(restic: Restic, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "etc").mkdir(parents=True)
+    (source / "etc" / "nova.conf").write_text("[DEFAULT]\n")
+
+    async def story() -> None:
+        made = await restic.backup(source, host="controller", tags=["files"], bound=60)
+        await restic.restore(made.id, tmp_path / "there", bound=60)
+
+    asyncio.run(story())
+    assert (tmp_path / "there" / "etc" / "nova.conf").read_text() == "[DEFAULT]\n"
+
+
+def test_a_wrong_password_is_told_and_not_shown(restic: Restic, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("falsch")
+    with pytest.raises(BackupError) as raised:
+        asyncio.run(Restic(restic.repository, wrong, tmp_path / "cache").open())
+    assert "wrong password" in str(raised.value)
+    assert "falsch" not in str(raised.value)
+    assert "another repository's" in raised.value.remedy
+
+
+def test_a_repository_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim")
+    nowhere = Restic("/proc/nowhere", tmp_path / "password", tmp_path / "cache")
+    with pytest.raises(BackupError):
+        asyncio.run(nowhere.open())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flipped_bit_is_found(restic: Restic, seed: int) -> None:
+    asyncio.run(store(restic))
+    packs = sorted(Path(restic.repository, "data").rglob("*"))
+    chosen = random.Random(seed)
+    pack = chosen.choice([path for path in packs if path.is_file()])
+    data = bytearray(pack.read_bytes())
+    data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(3)
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    with pytest.raises(BackupError):
+        asyncio.run(restic.check(read_data=True, bound=60))
