@@ -9,6 +9,7 @@ import pytest
 
 from backstay.errors import ApiUnreachable
 from backstay.finding import Finding, Severity
+from backstay.inventory.backup import Backups
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
@@ -152,15 +153,15 @@ def test_what_cannot_be_told_is_no_yes() -> None:
     assert "could not be asked" in told
 
 
-def test_a_backup_of_the_wanted_age() -> None:
-    wants = cloud(backup_max_age="1h")
-    assert "no backup of controller1 is known" in refusals(cloud=wants)[0]
-    old = run("backup", RunState.DONE, ended=NOW - 7200)
-    assert "is 2 h old" in refusals(cloud=wants, runs=[old])[0]
-    assert refusals(cloud=wants, runs=[old, run("backup", RunState.DONE, ended=NOW - 60)]) == []
-    failed = run("backup", RunState.FAILED, ended=NOW - 60)
-    assert refusals(cloud=wants, runs=[failed])
-    assert refusals(cloud=cloud(backup_max_age="1h", hooks={"backup": ["take-one"]})) == []
+def test_a_verified_backup_of_the_wanted_age() -> None:
+    wants = cloud().model_copy(update={"backup": Backups.model_validate({"max_age": "1h"})})
+    assert "there is no verified backup of controller1" in refusals(cloud=wants)[0]
+    assert "backup is 2 h old" in refusals(cloud=wants, backed_up=NOW - 7200)[0]
+    assert refusals(cloud=wants, backed_up=NOW - 60) == []
+    hooked = cloud(hooks={"backup": ["take-one"]}).model_copy(update={"backup": wants.backup})
+    assert refusals(cloud=hooked) == []
+    itself = cloud(backup=True).model_copy(update={"backup": wants.backup})
+    assert refusals(cloud=itself) == []
 
 
 def test_the_majority_that_is_left() -> None:
