@@ -53,7 +53,7 @@ def test_a_proxy_s_backup_holds_rings_and_builders_and_no_database() -> None:
     assert chosen.databases == ()
     assert {"/etc/swift", "/var/backups/swift"} <= set(chosen.paths)
     steps = plan(cloud(), ["proxy"], all_services(), verify=True).steps
-    assert [step.action for step in steps] == ["repository", "files", "record", "verify"]
+    assert [step.action for step in steps] == ["repository", "bring", "files", "record", "verify"]
 
 
 def test_invariants_of_services_that_are_not_there_are_not_asked() -> None:
@@ -194,6 +194,15 @@ def test_rows_that_are_neither_before_nor_after_nor_between() -> None:
     assert proof.lost_rows(before, after, restored) == [
         "nova.migrations has 0 rows instead of 5",
         "cinder.volumes is missing",
+    ]
+
+
+def test_tables_in_which_rows_come_and_go() -> None:
+    before, after = {"cinder.workers": 1, "nova.services": 4}, {"cinder.workers": 1}
+    touched = ["cinder.workers"]
+    assert proof.lost_rows(before, after, {"cinder.workers": 3, "nova.services": 4}, touched) == []
+    assert proof.lost_rows(before, after, {"cinder.workers": 0, "nova.services": 4}, touched) == [
+        "cinder.workers is empty, and had 1 rows"
     ]
 
 

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import time
 from typing import Any
 
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
@@ -105,8 +106,11 @@ def send_database() -> None:
     sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
 
 
-def database_facts(databases: Any) -> Any:  # noqa: ANN401 - JSON data
-    """Return the server's version and binary-log position, and every table's number of rows."""
+def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return the server's version and binary-log position, and every table's number of rows.
+
+    ``touched`` are the tables that were written to since a time of this host's clock (Unix).
+    """
     listed = ",".join("'" + name + "'" for name in databases)
     tables = query(
         "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE "  # noqa: S608 - names of Backstay's own
@@ -118,6 +122,10 @@ def database_facts(databases: Any) -> Any:  # noqa: ANN401 - JSON data
     )
     rows = dict(line.split("\t") for line in query(counting)) if tables else {}
     status = query("SHOW MASTER STATUS")
+    touched = query(
+        "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE "  # noqa: S608 - as above
+        "update_time >= FROM_UNIXTIME(" + str(int(since)) + ") AND table_schema IN (" + listed + ")"
+    )
     with_alembic = query(
         "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "  # noqa: S608 - as above
         "AND table_schema IN (" + listed + ")"
@@ -127,6 +135,8 @@ def database_facts(databases: Any) -> Any:  # noqa: ANN401 - JSON data
             name: sorted(query("SELECT version_num FROM `" + name + "`.alembic_version"))  # noqa: S608
             for name in with_alembic
         },
+        "touched": touched,
+        "clock": time.time(),
         "version": query("SELECT VERSION()")[0],
         "position": status[0].split("\t")[:2] if status else [],
         "rows": {table: int(count) for table, count in rows.items()},

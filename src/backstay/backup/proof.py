@@ -1,6 +1,6 @@
 """What a restored database must show to prove its backup. Pure but for the questions it asks."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from backstay.services.declaration import Invariant
@@ -33,11 +33,15 @@ async def count_rows(ask: Ask, tables: Sequence[str]) -> dict[str, int]:
 
 
 def lost_rows(
-    before: Mapping[str, int], after: Mapping[str, int], restored: Mapping[str, int]
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+    restored: Mapping[str, int],
+    touched: Collection[str] = (),
 ) -> list[str]:
     """Return the tables whose rows are neither those before nor after the backup, nor between.
 
-    A table that was written to meanwhile has some number between the two.
+    In tables that were ``touched`` meanwhile rows came and went: of these only an empty one is told
+    that was never seen empty.
     """
     found = []
     for table, count in before.items():
@@ -45,6 +49,9 @@ def lost_rows(
         now = restored.get(table)
         if now is None:
             found.append(f"{table} is missing")
+        elif table in touched:
+            if low and not now:
+                found.append(f"{table} is empty, and had {low} rows")
         elif not low <= now <= high:
             expected = str(low) if low == high else f"{low} to {high}"
             found.append(f"{table} has {now} rows instead of {expected}")

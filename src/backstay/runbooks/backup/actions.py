@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from backstay.backup.place import Place
 from backstay.journal.action import Action
 from backstay.runbooks.backup.proving import Verify
-from backstay.runbooks.backup.taking import Database, Files, Record, Repository
+from backstay.runbooks.backup.taking import Bring, Database, Files, Record, Repository
 from backstay.runbooks.site import Site
 
 
@@ -14,6 +14,7 @@ def actions(site: Site) -> Mapping[str, Action]:
     place = Place(site.cloud)
     return {
         "repository": Repository(site, place),
+        "bring": Bring(site, place),
         "files": Files(site, place),
         "database": Database(site, place),
         "record": Record(site, place),

@@ -28,9 +28,10 @@ def steps_of(
 
     chosen = selection(cloud, cloud.hosts[host], services)
     yield step("repository", "open the repository; forget what was left half-taken", _QUICK)
-    yield step("files", "bring its files here, what is new of them, and store them", _LONG)
+    yield step("bring", "bring its files here, what is new of them", _LONG)
     if chosen.databases:
         yield step("database", "store a hot backup of its databases", _LONG)
+    yield step("files", "bring what is new since then, and store all files", _LONG)
     yield step("record", "write the backup into the catalogue", _QUICK)
     if verify:
         yield verification(host, host)

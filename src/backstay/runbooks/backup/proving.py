@@ -88,7 +88,9 @@ class Verify(Taking):
         there = [name for name in facts["databases"] if _has(facts["rows_before"], name)]
         problems = await scratch.check_tables(there, bound=running.step.bound)
         rows = await proof.count_rows(scratch.query, list(facts["rows_before"]))
-        problems += proof.lost_rows(facts["rows_before"], facts["rows_after"], rows)
+        problems += proof.lost_rows(
+            facts["rows_before"], facts["rows_after"], rows, facts["touched"]
+        )
         heads = await proof.schema_heads(scratch.query, there)
         problems += proof.other_schemas(facts["schemas"], heads)
         holds = invariants(self.site.cloud, self.site.services)

@@ -1,6 +1,7 @@
 """The steps by which a backup is taken."""
 
 import time
+from typing import Any
 
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
@@ -16,6 +17,7 @@ STREAM = "database.mbstream"
 SILENCE = 300.0
 """Seconds for which a stream may be silent."""
 _TRIES = 3
+_CLOCK_SLACK = 2.0  # MariaDB's times have whole seconds
 
 
 class Taking:
@@ -67,49 +69,75 @@ class Repository(Taking):
         return bool(theirs == onhost.boot_id()["boot_id"])
 
 
-class Files(Taking):
-    """Brings files into the mirror and stores the mirror."""
+class Bring(Taking):
+    """Brings the host's files into the mirror, ahead of the database."""
 
     async def do(self, running: Running) -> Result:
-        """Fetch what has changed, and again what changed meanwhile. Raises BackupError."""
-        host = running.step.target
+        """Fetch what is new, and forget what is gone. Raises BackupError."""
+        host, mirror = running.step.target, self.place.mirror(running.step.target)
+        manifest, fetched = await self.fetch(host, running)
+        mirror.forget(needed(manifest["entries"], mirror.known()).remove)
+        mirror.note(manifest)
+        return {"fetched": fetched, "told": f"{fetched} files were new or changed"}
+
+    async def fetch(self, host: str, running: Running) -> tuple[dict[str, Any], int]:
+        """Fetch what the mirror lacks, and again what changed meanwhile; return the manifest."""
         chosen, mirror = self.selection(host), self.place.mirror(host)
         fetched = 0
         for _ in range(_TRIES):
-            manifest = await self.site.ask(
+            manifest: dict[str, Any] = await self.site.ask(
                 host, onhost.manifest, list(chosen.paths), list(chosen.leave_out)
             )
             need = needed(manifest["entries"], mirror.known())
-            mirror.forget(need.remove)
-            if need.fetch:
-                fetched += len(need.fetch)
-                running.say(f"{len(need.fetch)} files are new or changed")
-                await self._fetch(host, list(need.fetch))
-            # A file that went away, or grew, while it was read is seen in the next round.
-            if not need.fetch or mirror.has(manifest["entries"]):
+            if not need.fetch:
                 break
+            fetched += len(need.fetch)
+            running.say(f"{len(need.fetch)} files are new or changed")
+            extraction = await mirror.extract()
+            await self.site.stream(
+                host,
+                onhost.send_files,
+                list(need.fetch),
+                receive=extraction.take,
+                silence=SILENCE,
+            )
+            await extraction.end()
+            # A file that went away, or grew, while it was read is seen in the next round.
+            if mirror.has(manifest["entries"]):
+                break
+        return manifest, fetched
+
+
+class Files(Bring):
+    """Brings what is new since the database was read, and stores the mirror.
+
+    Every file that a record of the database names is then there: what was made before it was read
+    has come now, what was deleted since has come before.
+    """
+
+    async def do(self, running: Running) -> Result:
+        """Fetch, keep what is gone meanwhile, and store. Raises BackupError."""
+        host = running.step.target
+        mirror = self.place.mirror(host)
+        before = mirror.known()
+        manifest, _ = await self.fetch(host, running)
+        there = {entry[0] for entry in manifest["entries"]}
+        manifest["entries"] += [one for one in before if one[1] == "f" and one[0] not in there]
         mirror.note(manifest)
-        mirror.export(await self.site.ask(host, onhost.exported, dict(chosen.exports)))
+        exports = dict(self.selection(host).exports)
+        mirror.export(await self.site.ask(host, onhost.exported, exports))
         stored = await self.place.restic().backup(
             mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
         )
-        entries = [entry for entry in manifest["entries"] if entry[1] == "f"]
+        count = sum(entry[1] == "f" for entry in manifest["entries"])
         return {
             "snapshot": stored.id,
             "size": stored.size,
             "added": stored.added,
-            "files": len(entries),
+            "files": count,
             "packages": len(manifest["packages"]),
-            "told": f"{len(entries)} files, {fetched} of them fetched, {size(stored.size)}, "
-            f"{size(stored.added)} new",
+            "told": f"{count} files, {size(stored.size)}, {size(stored.added)} new",
         }
-
-    async def _fetch(self, host: str, paths: list[str]) -> None:
-        extraction = await self.place.mirror(host).extract()
-        await self.site.stream(
-            host, onhost.send_files, paths, receive=extraction.take, silence=SILENCE
-        )
-        await extraction.end()
 
 
 class Database(Taking):
@@ -119,12 +147,13 @@ class Database(Taking):
         """Stream it, between two looks at the tables. Raises BackupError."""
         host = running.step.target
         databases = list(self.selection(host).databases)
-        before = await self.site.ask(host, onhost.database_facts, databases)
+        before = await self.site.ask(host, onhost.database_facts, databases, 0)
         restic = self.place.restic()
         receiving = restic.receiving(STREAM, host=host, tags=_tags(running, "database"))
         async with receiving as (send, found):
             await self.site.stream(host, onhost.send_database, receive=send, silence=SILENCE)
-        after = await self.site.ask(host, onhost.database_facts, databases)
+        since = before["clock"] - _CLOCK_SLACK
+        after = await self.site.ask(host, onhost.database_facts, databases, since)
         stored = found[STREAM]
         return {
             "snapshot": stored.id,
@@ -136,6 +165,7 @@ class Database(Taking):
                 "position": after["position"],
                 "rows_before": before["rows"],
                 "rows_after": after["rows"],
+                "touched": after["touched"],
                 "databases": databases,
             },
             "told": f"{len(before['rows'])} tables, {size(stored.size)}, {size(stored.added)} new",

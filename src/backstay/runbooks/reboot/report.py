@@ -12,10 +12,11 @@ from backstay.runbooks.reboot.plan import RUNBOOK
 
 _PAST = 5
 # Which steps belong to which phase of the timeline, in the words of its reader.
+_BACKUP = ("repository", "bring", "database", "files", "record", "verify", "backup")
 _PHASES = {
     "gates": "gates",
     "before": "hooks",
-    **dict.fromkeys(("repository", "files", "database", "record", "verify", "backup"), "backup"),
+    **dict.fromkeys(_BACKUP, "backup"),
     "drain": "drain",
     "ask": "going down",
     "down": "going down",
