@@ -39,6 +39,7 @@ demo: install
 bench: install
 	$(VENV)/bin/python -m bench.startup
 	$(VENV)/bin/python -m bench.check
+	$(VENV)/bin/python -m bench.reboot
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
