@@ -5,6 +5,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from backstay.health.words import duration
 from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan
 from backstay.journal.records import Event, RunRecord, RunState, StepRecord, StepState
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 _COLOURS = {
     RunState.DONE: "green",
@@ -54,7 +58,7 @@ class Live:
         self._hosts = len(plan.targets) > 1
         self._begun = time.monotonic()
         self._step_begun = self._begun
-        self._status: object = None
+        self._bar: Bar | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show one event."""
@@ -79,7 +83,13 @@ class Live:
         at = time.strftime("%H:%M:%S")
         seconds = f" ({took:.1f} s)" if took is not None and took >= 0.1 else ""
         styled = click.style(f"{mark:<2}", fg=colour, bold=mark == "NO")
-        click.echo(f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}", err=self._err)
+        line = f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}"
+        if self._bar is None:
+            click.echo(line, err=self._err)
+            return
+        from rich.text import Text  # noqa: PLC0415 - only where something is drawn
+
+        self._bar.console.print(Text.from_ansi(line))  # above the line that is being drawn
 
     def _name(self, progress: Progress) -> str:
         return f"{progress.step.target}: " if self._hosts else ""
@@ -88,9 +98,7 @@ class Live:
         self._stop()
         if self._err or not sys.stdout.isatty():
             return
-        from rich.progress import (  # noqa: PLC0415 - only where something is drawn
-            Progress as Bar,
-        )
+        from rich.progress import Progress as Bar  # noqa: PLC0415 - only where something is drawn
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
         bar = Bar(
@@ -99,12 +107,12 @@ class Live:
         )  # fmt: skip
         bar.add_task(text, total=None)
         bar.start()
-        self._status = bar
+        self._bar = bar
 
     def _stop(self) -> None:
-        if self._status is not None:
-            self._status.stop()  # type: ignore[attr-defined]
-            self._status = None
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def close(self) -> None:
         """Leave the terminal as it was."""
