@@ -211,7 +211,7 @@ def test_hooks_are_called_and_may_refuse(lab: Lab, tmp_path: Path) -> None:
 
 def test_a_timer_begins_it_once_at_its_time(lab: Lab) -> None:
     """The files that --schedule installs, carried out by the systemd of a host."""
-    name, at = "backstay-story", datetime.now(UTC) + timedelta(seconds=8)
+    name, at = "backstay-story", datetime.now(UTC) + timedelta(seconds=20)
     files = unit_files(
         name,
         does="a story",
