@@ -1,5 +1,6 @@
 """A finding: the judgement on what was observed, in the operator's words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,3 +57,8 @@ def worst(severities: "list[Severity]") -> Severity:
 def rank(severity: Severity) -> int:
     """Return the place in a worst-first order, 0 being the worst."""
     return _WORST_FIRST.index(severity)
+
+
+def bad(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what stands in the way: what failed, and what is not known."""
+    return [f for f in findings if f.severity in {Severity.FAILED, Severity.UNKNOWN}]

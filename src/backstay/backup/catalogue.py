@@ -95,7 +95,7 @@ class Catalogue:
         return next((at for at, state in states if state is State.VERIFIED), None)
 
     def named(self, name: str) -> Backup:
-        """Return the backup of that name; ``latest`` of a host is ``HOST``'s newest."""
+        """Return the backup of that name, or the newest of the host of that name."""
         file = self.folder / f"{name}.json"
         if file.is_file():
             return self._read(file)

@@ -1,6 +1,6 @@
 """Which backups are kept. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from backstay.backup.catalogue import Backup, State
@@ -18,23 +18,14 @@ def to_forget(backups: Sequence[Backup], keep: Keep, zone: tzinfo | None = None)
     verified = [backup for backup in newest if backup.state is State.VERIFIED]
     kept |= {backup.name for backup in verified[:1]}
 
-    def day(when: datetime) -> str:
-        return when.strftime("%Y-%m-%d")
-
-    def week(when: datetime) -> str:
-        return when.strftime("%G-%V")
-
-    def month(when: datetime) -> str:
-        return when.strftime("%Y-%m")
-
-    periods: list[tuple[int, Callable[[datetime], str]]] = [
-        (keep.daily, day),
-        (keep.weekly, week),
-        (keep.monthly, month),
-    ]
-    for count, period in periods:
+    for count, period in (
+        (keep.daily, "%Y-%m-%d"),
+        (keep.weekly, "%G-%V"),
+        (keep.monthly, "%Y-%m"),
+    ):
         seen: dict[str, str] = {}
         for backup in newest:
-            seen.setdefault(period(datetime.fromtimestamp(backup.taken_at, zone)), backup.name)
+            when = datetime.fromtimestamp(backup.taken_at, zone)
+            seen.setdefault(when.strftime(period), backup.name)
         kept |= set(list(seen.values())[:count])
     return [backup for backup in newest if backup.name not in kept]

@@ -46,8 +46,7 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
     mine = [
         service
         for service in services
-        if cloud.has_service(service.name, host)
-        and any(u.role in host.roles and u.flavour is cloud.flavour for u in service.units)
+        if cloud.has_service(service.name, host) and service.units_on(host.roles, cloud.flavour)
     ]
     keeps = any(service.keeps_databases for service in mine)
     databases = [

@@ -102,8 +102,7 @@ def _questions(cloud: Cloud, host: Host, services: Iterable[Service]) -> _Questi
         units=tuple(
             (service.name, unit)
             for service in mine
-            for unit in service.units
-            if unit.role in host.roles and unit.flavour is cloud.flavour
+            for unit in service.units_on(host.roles, cloud.flavour)
         ),
         probes=tuple(
             (service.name, probe)

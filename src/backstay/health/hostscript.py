@@ -35,11 +35,7 @@ def program(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN4
     It prints what the function returns as JSON. ``function`` is shipped as a probe's ``ask`` is;
     ``arguments`` are JSON data without secrets.
     """
-    given = json.dumps(json.dumps(arguments))
-    text = f"{source_of(hostside.print_as_root)}\n{source_of(function)}\nGIVEN = {given}\n"
-    call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
-    handed_on = f"{text}print_as_root({call}, '')\n"
-    return f"{text}print_as_root({call}, {handed_on!r})\n"
+    return _calling(hostside.print_as_root, function, arguments)
 
 
 def stream(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
@@ -47,11 +43,19 @@ def stream(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN40
 
     Otherwise as ``program``; an exception ends it with exit status 1 and the error as last line.
     """
+    return _calling(hostside.as_root, function, arguments)
+
+
+def _calling(
+    runner: Callable[..., None], function: Callable[..., Any], arguments: Sequence[Any]
+) -> str:
+    """Return a program in which ``runner``, one of ``hostside``, calls the function as root."""
     given = json.dumps(json.dumps(arguments))
-    text = f"{source_of(hostside.as_root)}\n{source_of(function)}\nGIVEN = {given}\n"
+    text = f"import json\n{source_of(runner)}\n{source_of(function)}\nGIVEN = {given}\n"
     call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
-    handed_on = f"{text}as_root({call}, '')\n"
-    return f"import json\n{text}as_root({call}, {handed_on!r})\n"
+    # The program holds its own text, so that another user's login can hand it on to sudo.
+    handed_on = f"{text}{runner.__name__}({call}, '')\n"
+    return f"{text}{runner.__name__}({call}, {handed_on!r})\n"
 
 
 def unit_names(units: Sequence[Unit]) -> list[str]:

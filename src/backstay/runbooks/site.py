@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
-from backstay.finding import Finding, Severity
+from backstay.finding import Finding
 from backstay.health import check
 from backstay.health.hostscript import program, stream
 from backstay.health.observation import as_json
@@ -145,11 +145,6 @@ class Site:
                 return None
 
         return await on_thread(ask, bound + 5)
-
-
-def bad(findings: Iterable[Finding]) -> list[Finding]:
-    """Return what stands in the way: what failed, and what is not known."""
-    return [f for f in findings if f.severity in {Severity.FAILED, Severity.UNKNOWN}]
 
 
 def name_of(finding: Finding) -> Name:

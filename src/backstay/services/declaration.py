@@ -4,7 +4,7 @@ A service is data plus a few short functions. Functions that *ask* touch the out
 what they are given; functions that *judge* are pure.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -215,3 +215,8 @@ class Service:
     unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
     workloads: Callable[[Api], Sequence[Workload]] | None = None
     endpoint_types: tuple[str, ...] = field(default=())
+
+    def units_on(self, roles: Iterable[Role], flavour: Flavour) -> tuple[Unit, ...]:
+        """Return the units that a host with ``roles`` must run, as ``flavour`` names them."""
+        mine = set(roles)
+        return tuple(u for u in self.units if u.role in mine and u.flavour is flavour)

@@ -29,11 +29,6 @@ class Power:
         self.target = target
         logging.getLogger("sushy").setLevel(logging.CRITICAL)  # it logs requests with passwords
 
-    async def state(self) -> bool | None:
-        """Return whether the host has power, None while the BMC says neither. Raises PowerError."""
-        told = await self._ask("asking for the power state of", lambda system: system.power_state)
-        return {sushy.POWER_STATE_ON: True, sushy.POWER_STATE_OFF: False}.get(told)
-
     async def cycle(self) -> None:
         """Restart the host by force, or power it on where it is off. Raises PowerError."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backstay.finding import Finding, Severity
+from backstay.finding import Finding, bad
 from backstay.inventory.words import Role
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
@@ -17,12 +17,12 @@ async def gate(asked: Asked) -> Sequence[Refusal]:
     Of other hosts only what went wrong since the run's first host went down counts: a compute host
     that is down anyway need not keep the controller from its reboot.
     """
-    bad = [f for f in asked.findings if f.severity in {Severity.FAILED, Severity.UNKNOWN}]
+    unwell = bad(asked.findings)
     if asked.known is not None:
-        counts = [f for f in bad if (f.host, f.service, f.subject) not in asked.known]
+        counts = [f for f in unwell if (f.host, f.service, f.subject) not in asked.known]
     else:
         near = {host.name for host in asked.cloud.with_role(Role.CONTROLLER)} | {asked.host, None}
-        counts = [f for f in bad if f.host in near]
+        counts = [f for f in unwell if f.host in near]
     if not counts:
         return []
     shown = "; ".join(_told(finding) for finding in counts[:_SHOWN])

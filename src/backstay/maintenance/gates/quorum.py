@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backstay.finding import Severity
+from backstay.finding import bad
 from backstay.inventory.words import Role
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
@@ -19,7 +19,7 @@ async def gate(asked: Asked) -> Sequence[Refusal]:
     controllers = [host.name for host in asked.cloud.with_role(Role.CONTROLLER)]
     if len(controllers) < 2 or asked.host not in controllers:
         return []
-    unwell = {f.host for f in asked.findings if f.severity in {Severity.FAILED, Severity.UNKNOWN}}
+    unwell = {finding.host for finding in bad(asked.findings)}
     left = [name for name in controllers if name != asked.host and name not in unwell]
     if 2 * len(left) > len(controllers):
         return []

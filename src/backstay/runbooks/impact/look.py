@@ -54,8 +54,7 @@ def _units(site: Site, host: Host) -> list[Unit]:
         unit
         for service in site.services
         if site.cloud.has_service(service.name, host)
-        for unit in service.units
-        if unit.role in host.roles and unit.flavour is site.cloud.flavour
+        for unit in service.units_on(host.roles, site.cloud.flavour)
     ]
 
 

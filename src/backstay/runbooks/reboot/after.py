@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from backstay.errors import ApiError
-from backstay.finding import Finding, Severity
+from backstay.finding import Finding, Severity, bad
 from backstay.inventory.words import Role
 from backstay.journal.action import Action, Result, Running
 from backstay.runbooks.reboot.going import RESUME
 from backstay.runbooks.reboot.recorder import Recorder, as_data
 from backstay.runbooks.reboot.waiting import until_well
-from backstay.runbooks.site import Site, bad, name_of
+from backstay.runbooks.site import Site, name_of
 from backstay.services.declaration import Agent
 
 

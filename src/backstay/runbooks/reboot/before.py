@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from backstay.backup.place import Place
 from backstay.errors import ApiError, HookFailed, HostError
+from backstay.finding import bad
 from backstay.inventory.maintenance import Hook
 from backstay.journal.action import Refused, Result, Running
 from backstay.journal.store import Store
@@ -17,7 +18,7 @@ from backstay.maintenance.gates.standard import ask_all
 from backstay.maintenance.refusal import MayNot
 from backstay.runbooks.reboot import onhost
 from backstay.runbooks.reboot.recorder import Recorder
-from backstay.runbooks.site import Site, bad, name_of
+from backstay.runbooks.site import Site, name_of
 from backstay.transports.hook import call_command, call_url
 
 

@@ -26,11 +26,20 @@ def boot_id_before(running: Running) -> str:
 
 async def another_boot(site: Site, running: Running) -> Mapping[str, Any] | None:
     """Return the boot that follows the one noted; None while it cannot be read or is the same."""
+    boot = await read_boot(site, running.step.target)
+    return boot if boot and boot["boot_id"] != boot_id_before(running) else None
+
+
+async def read_boot(site: Site, host: str) -> Mapping[str, Any] | None:
+    """Return what the host tells of its boot, None where it cannot be asked.
+
+    Unreadable is unknown, never a yes.
+    """
     try:
-        boot: Mapping[str, Any] = await site.ask(running.step.target, onhost.boot)
+        boot: Mapping[str, Any] = await site.ask(host, onhost.boot)
     except HostError:
-        return None  # unreadable is unknown, never a yes
-    return boot if boot["boot_id"] != boot_id_before(running) else None
+        return None
+    return boot
 
 
 def _refuse_stale(running: Running) -> None:
@@ -105,18 +114,11 @@ class Down:
         """Return True when it is gone; a host whose SSH server has ended may still hang."""
         host = running.step.target
         pings, boot = await asyncio.gather(
-            self.site.ping(self.site.host(host).address), self._boot(host)
+            self.site.ping(self.site.host(host).address), read_boot(self.site, host)
         )
         if boot is not None:
             return True if boot["boot_id"] != boot_id_before(running) else None
         return None if pings else True
-
-    async def _boot(self, host: str) -> Mapping[str, Any] | None:
-        try:
-            boot: Mapping[str, Any] = await self.site.ask(host, onhost.boot)
-        except HostError:
-            return None
-        return boot
 
 
 class Up:
