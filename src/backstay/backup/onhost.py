@@ -1,7 +1,9 @@
 """What a host is asked for its backup. Shipped as text: standard library, Python 3.6."""
 
 import fnmatch
+import grp
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -16,7 +18,8 @@ def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
     """Return every file, folder and link under ``paths``, and the packages that are installed.
 
     An entry is path, kind (f, d, l), mode, owner, group, size, time of change (ns) and the link's
-    target. Sockets, devices and pipes are left out.
+    target. Sockets, devices and pipes are left out. ``users`` and ``groups`` are the names of the
+    owners by their numbers: a host that is built again may have other numbers.
     """
     found = []
     waiting = list(paths)
@@ -40,7 +43,13 @@ def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
         )  # fmt: skip
         if kind == "d":
             waiting.extend(os.path.join(path, name) for name in os.listdir(path))  # noqa: PTH118, PTH208
-    return {"entries": sorted(found), "packages": packages()}
+    users, groups = {entry[3] for entry in found}, {entry[4] for entry in found}
+    return {
+        "entries": sorted(found),
+        "users": {one.pw_uid: one.pw_name for one in pwd.getpwall() if one.pw_uid in users},
+        "groups": {one.gr_gid: one.gr_name for one in grp.getgrall() if one.gr_gid in groups},
+        "packages": packages(),
+    }
 
 
 def boot_id() -> Any:  # noqa: ANN401 - JSON data

@@ -5,9 +5,10 @@ This module imports asyncssh, which takes its time: import it where connections 
 
 import asyncio
 import contextlib
+import shlex
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -147,6 +148,49 @@ class HostShell:
         if done.exit_status != 0:
             raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
         return errors
+
+    async def send(
+        self,
+        target: SshTarget,
+        script: str,
+        data: AsyncIterator[bytes],
+        *,
+        silence: float,
+    ) -> None:
+        """Run ``script`` with the host's ``python3 -I -c``, giving it ``data`` as standard input.
+
+        ``script`` stands in the host's process list: no secrets in it. ``silence`` is for how many
+        seconds nothing may be taken, and how long it may work on when it has all. Raises as
+        ``answer``; and what ``data`` raises, ending the script.
+        """
+        connection, _ = await self._connection(target)
+        try:
+            command = f"python3 -I -c {shlex.quote(script)}"
+            process = await connection.create_process(command, encoding=None)
+            try:
+                said = asyncio.ensure_future(process.stderr.read())
+                with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+                    async for piece in data:
+                        async with asyncio.timeout(silence):
+                            process.stdin.write(piece)
+                            await process.stdin.drain()
+                    process.stdin.write_eof()
+                async with asyncio.timeout(silence):
+                    done = await process.wait()
+                    errors = str((await said).decode(errors="replace"))
+            finally:
+                process.close()
+        except TimeoutError:
+            self._drop(target)
+            raise ssh_errors.no_answer(target, silence) from None
+        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
+            self._drop(target)
+            raise ssh_errors.lost(target, error) from error
+        if done.exit_status is None and done.exit_signal is None:
+            self._drop(target)
+            raise ssh_errors.lost(target, asyncssh.ConnectionLost("it ended half-way"))
+        if done.exit_status != 0:
+            raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
 
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
         connection, connecting = await self._connection(target)
