@@ -5,6 +5,7 @@ function may be called again after an interruption at any point.
 """
 
 import errno
+import grp
 import os
 import pwd
 import shutil
@@ -37,6 +38,13 @@ def look(staging: str) -> dict[str, Any]:
         "free_files": free(existing(staging)),
         "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
     }
+
+
+def unknown(users: list[str], groups: list[str]) -> list[str]:
+    """Return the users and groups that this host does not know."""
+    known_users = {one.pw_name for one in pwd.getpwall()}
+    known_groups = {one.gr_name for one in grp.getgrall()}
+    return sorted(set(users) - known_users | set(groups) - known_groups)
 
 
 def data_folder() -> str:
@@ -187,11 +195,11 @@ def copy_rights(source: str, target: str) -> None:
 
 
 def remove(folders: list[str]) -> dict[str, Any]:
-    """Remove what was sent and is not needed any more."""
+    """Remove folders, and the ones that they are in where nothing else is there."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             os.rmdir(os.path.dirname(folder))
         except OSError:
-            continue
+            continue  # what was there before is kept in it
     return {}

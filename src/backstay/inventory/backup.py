@@ -34,3 +34,4 @@ class Backups(BaseModel):
     password_file: BesideFile | None = None
     keep: Keep = Keep()
     max_age: Duration | None = None
+    paths: tuple[str, ...] = ()

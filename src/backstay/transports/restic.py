@@ -138,9 +138,13 @@ class Restic:
             await _end(process)
             said.cancel()
 
-    async def restore(self, snapshot: str, target: Path, *, bound: float) -> None:
-        """Write all files of a snapshot below ``target``."""
-        await self._ok(["restore", snapshot, "--target", str(target)], "restoring", bound=bound)
+    async def restore(
+        self, snapshot: str, target: Path, *, bound: float, only: Sequence[str] = ()
+    ) -> None:
+        """Write all files of a snapshot below ``target``, or ``only`` some (paths in it)."""
+        chosen = [word for path in only for word in ("--include", path)]
+        arguments = ["restore", snapshot, "--target", str(target), *chosen]
+        await self._ok(arguments, "restoring", bound=bound)
 
     async def check(self, *, read_data: bool, bound: float) -> None:
         """Check the repository's structure, with ``read_data`` every byte that it holds."""

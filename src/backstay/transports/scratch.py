@@ -17,7 +17,8 @@ from pathlib import Path
 from backstay.errors import BackupError
 
 START_BOUND = 120.0
-_PROGRAMS = ("mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump")
+STOP_BOUND = 300.0
+_PROGRAMS = ("mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump", "setpriv")
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _PREPARE = ("mariadb-backup", "mariabackup")
 
@@ -64,8 +65,10 @@ class Scratch:
     async def serve(self) -> None:
         """Start the server and wait until it answers. Raises BackupError."""
         log = self.folder / "server.log"
+        # It ends with this process: nothing is left behind where that is killed. setpriv(1)
         self._server = await _start(
-            "mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
+            "setpriv", "--pdeathsig=KILL", str(_found("mariadbd")), "--no-defaults",
+            f"--datadir={self.data}", f"--socket={self.socket}",
             f"--pid-file={self._short / 'pid'}", f"--log-error={log}", "--skip-networking",
             "--skip-grant-tables", "--skip-log-bin", "--innodb-buffer-pool-size=128M",
             "--innodb-flush-log-at-trx-commit=0", f"--user={getpass.getuser()}",
@@ -104,12 +107,17 @@ class Scratch:
         receive: Callable[[bytes], Awaitable[None]],
         *,
         silence: float,
+        single: bool = False,
     ) -> None:
-        """Hand on a portable dump of the databases. Raises BackupError where it is torn."""
+        """Hand on a portable dump of the databases. Raises BackupError where it is torn.
+
+        Of a ``single`` one without its name: it can be loaded under another.
+        """
         doing = "dumping the restored databases"
         process = await _start(
             "mariadb-dump", f"--socket={self.socket}", "--single-transaction", "--quick",
-            "--routines", "--events", "--triggers", "--hex-blob", "--databases", *databases,
+            "--routines", "--events", "--triggers", "--hex-blob",
+            *([] if single else ["--databases"]), *databases,
             stdin=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None  # noqa: S101 - it was asked for
@@ -128,6 +136,23 @@ class Scratch:
         if b"-- Dump completed" not in last:
             raise _failed(doing, "its last line is missing")
 
+    async def stop(self) -> None:
+        """End the server in an orderly way: its data directory can then be used by another.
+
+        Raises BackupError.
+        """
+        await run(
+            "mariadb-admin", f"--socket={self.socket}", "shutdown",
+            doing="ending the scratch server", bound=STOP_BOUND,
+        )  # fmt: skip
+        if self._server is not None:
+            async with asyncio.timeout(STOP_BOUND):
+                await self._server.wait()
+
+    def release(self) -> None:
+        """Leave the data directory where it is, for others to use; the server has ended."""
+        shutil.rmtree(self._short, ignore_errors=True)
+
     async def close(self) -> None:
         """End the server and remove everything."""
         if self._server is not None:
@@ -140,6 +165,12 @@ class Scratch:
             await self.query("SELECT 1", bound=10)
             return True
         return False
+
+
+async def server_version() -> str:
+    """Return the version of this machine's server (``10.11.6-MariaDB``). Raises BackupError."""
+    told = await run("mariadbd", "--version", doing="asking for this server's version", bound=20)
+    return told.partition("Ver ")[2].partition(" ")[0]
 
 
 async def run(program: str, *arguments: str, doing: str, bound: float, given: str = "") -> str:

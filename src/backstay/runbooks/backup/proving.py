@@ -3,18 +3,20 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from backstay.backup import proof
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.files import CONTENT, MANIFEST
+from backstay.backup.restorable import chosen, from_manifest
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
 from backstay.health.words import duration
 from backstay.journal.action import Result, Running
-from backstay.runbooks.backup.taking import SILENCE, STREAM, TAG, Taking
+from backstay.runbooks.backup.rebuilding import rebuild
+from backstay.runbooks.backup.taking import SILENCE, TAG, Taking
 from backstay.transports.scratch import Scratch
 
 DUMP = "database.sql"
@@ -59,7 +61,7 @@ class Verify(Taking):
             found["problems"] += missing_files(files)
             if "database" in backup.snapshots:
                 running.say("restoring the databases into a scratch server")
-                await self._restore(scratch, backup.snapshots["database"], running)
+                await rebuild(restic, scratch, backup, bound=running.step.bound, silence=SILENCE)
                 found["restore_seconds"] = round(time.monotonic() - begun, 1)
                 running.say("looking at the restored databases")
                 found["problems"] += await self._look(scratch, backup, files, running)
@@ -69,17 +71,6 @@ class Verify(Taking):
         finally:
             await scratch.close()
         return found
-
-    async def _restore(self, scratch: Scratch, snapshot: str, running: Running) -> None:
-        async with scratch.filling() as writer:
-
-            async def receive(data: bytes) -> None:
-                writer.write(data)
-                await writer.drain()
-
-            await self.place.restic().dump(snapshot, f"/{STREAM}", receive, silence=SILENCE)
-        await scratch.prepare(bound=running.step.bound)
-        await scratch.serve()
 
     async def _look(
         self, scratch: Scratch, backup: Backup, files: Path, running: Running
@@ -118,9 +109,13 @@ class Verify(Taking):
         return backup.with_part("dump", dump["snapshot"], dump["size"], dump["added"])
 
 
-def missing_files(restored: Path) -> list[str]:
-    """Return what the manifest names and the restored files lack, or have in another size."""
-    entries = json.loads((restored / MANIFEST).read_text())["entries"]
+def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[str]:
+    """Return what the manifest names and the restored files lack, or have in another size.
+
+    With ``paths`` only what is these, or lies below them.
+    """
+    files = from_manifest(json.loads((restored / MANIFEST).read_text()))
+    entries = files.entries if paths is None else chosen(files, paths).entries
     found = []
     for path, kind, _, _, _, length, *_ in entries:
         file = restored / CONTENT / path.lstrip("/")

@@ -1,0 +1,24 @@
+"""A backup's databases in a scratch server, as verification and restore need them."""
+
+from backstay.backup.catalogue import Backup
+from backstay.runbooks.backup.taking import STREAM
+from backstay.transports.restic import Restic
+from backstay.transports.scratch import Scratch
+
+
+async def rebuild(
+    restic: Restic, scratch: Scratch, backup: Backup, *, bound: float, silence: float
+) -> None:
+    """Fill the scratch server from the backup and start it. Raises BackupError.
+
+    ``silence`` is for how many seconds the repository may send nothing.
+    """
+    async with scratch.filling() as writer:
+
+        async def receive(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
+
+        await restic.dump(backup.snapshots["database"], f"/{STREAM}", receive, silence=silence)
+    await scratch.prepare(bound=bound)
+    await scratch.serve()
