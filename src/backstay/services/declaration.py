@@ -194,7 +194,8 @@ class Service:
     by the name of a file: their output belongs into a backup too. ``put_back`` is shipped to a host
     on which the service runs again after a restore, and called with these outputs by name.
     ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it is
-    started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of its API, the one in use first.
+    started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of its
+    API, the one in use first.
     ``unfinished`` asks for work under way, ``workloads`` for what runs of the users' own; both
     raise as ``Api``.
     """
