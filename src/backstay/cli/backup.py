@@ -13,6 +13,7 @@ import click
 from backstay.cli.carrying import carry_out, open_store
 from backstay.cli.check import known_hosts
 from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.lazy import Elsewhere, LazyGroup
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ _COLOURS = {"verified": "green", "taken": "yellow", "failed": "red"}
 _PRUNE_BOUND = 3600.0
 
 
-@click.group()
+# One line for each command that lives in a module of its own.
+ELSEWHERE: Elsewhere = {}
+
+
+@click.group(cls=LazyGroup, elsewhere=ELSEWHERE)
 def backup() -> None:
     """Take backups of hosts, prove them by restoring them, keep the right ones."""
 
