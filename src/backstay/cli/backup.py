@@ -60,7 +60,8 @@ def create(
 
     Nothing half-taken is ever listed: a backup is in the catalogue when all of it is stored.
     """
-    from backstay.runbooks.backup.plan import plan, usual_hosts  # noqa: PLC0415 - heavy
+    from backstay.backup.selection import usual_hosts  # noqa: PLC0415 - heavy
+    from backstay.runbooks.backup.plan import plan  # noqa: PLC0415
     from backstay.services.registry import all_services  # noqa: PLC0415
 
     described = load_cloud(cloud)

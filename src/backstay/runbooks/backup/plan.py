@@ -4,18 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from backstay.backup.selection import selection
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
 from backstay.journal.plan import Plan, Step
 from backstay.services.declaration import Service
 
 RUNBOOK = "backup"
 _QUICK = 300.0
 _LONG = 2 * 3600.0
-
-
-def usual_hosts(cloud: Cloud) -> list[str]:
-    """Return the hosts that are backed up when none is named."""
-    return [host.name for host in cloud.with_role(Role.CONTROLLER, Role.STORAGE_PROXY)]
 
 
 def plan(cloud: Cloud, hosts: Sequence[str], services: Sequence[Service], *, verify: bool) -> Plan:
