@@ -3,11 +3,10 @@
 import secrets
 from pathlib import Path
 
-from backstay.backup.catalogue import Catalogue
+from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.files import Mirror
 from backstay.errors import BackupError
 from backstay.inventory.cloud import Cloud, Host
-from backstay.journal.place import folder as own_folder
 from backstay.transports.restic import Restic
 
 
@@ -15,10 +14,10 @@ class Place:
     """The folder, the repository, the catalogue and the mirrors of a cloud's backups."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.folder = cloud.backup.folder or own_folder() / "backups" / cloud.name
+        self.folder = folder_of(cloud)
         self.repository = cloud.backup.repository or str(self.folder / "repository")
         self._password_file = cloud.backup.password_file
-        self.catalogue = Catalogue(self.folder / "catalogue")
+        self.catalogue = Catalogue(self.folder / Catalogue.FOLDER)
 
     def restic(self) -> Restic:
         """Return the repository; its password is made where there is none. Raises BackupError."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.inventory.cloud import Cloud, Host
+from backstay.inventory.words import Role
 from backstay.services.declaration import Invariant, Service
 
 # What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.
@@ -36,6 +37,11 @@ class Selection:
     databases: tuple[str, ...]
     exports: Mapping[str, tuple[str, ...]]
     services: tuple[str, ...]
+
+
+def usual_hosts(cloud: Cloud) -> list[str]:
+    """Return the hosts that are backed up when none is named."""
+    return [host.name for host in cloud.with_role(Role.CONTROLLER, Role.STORAGE_PROXY)]
 
 
 def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selection:
