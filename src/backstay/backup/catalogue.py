@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.errors import BackupError
+from backstay.inventory.backup import Engine
 
 
 class State(StrEnum):
@@ -27,8 +28,9 @@ class State(StrEnum):
 class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
-    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``facts`` are what the
-    database told around the backup; ``proof`` is what the verification found.
+    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
+    databases were taken, where there are any; ``facts`` are what the database told around the
+    backup; ``proof`` is what the verification found.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Backup:
     taken_at: float
     seconds: float
     state: State = State.TAKEN
+    engine: Engine = Engine.PHYSICAL
     snapshots: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     added: Mapping[str, int] = field(default_factory=dict)
@@ -116,7 +119,8 @@ class Catalogue:
     def _read(self, file: Path) -> Backup:
         try:
             read = json.loads(file.read_text())
-            return Backup(**(read | {"state": State(read["state"])}))
+            engine = Engine(read.get("engine", Engine.PHYSICAL))  # older ones have no other
+            return Backup(**(read | {"state": State(read["state"]), "engine": engine}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackupError(
                 f"reading {file}",

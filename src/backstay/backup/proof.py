@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from backstay.backup.onhost import GRANTS
 from backstay.services.declaration import Invariant
 
 Ask = Callable[[str], Awaitable[list[str]]]
@@ -56,6 +57,13 @@ def lost_rows(
             expected = str(low) if low == high else f"{low} to {high}"
             found.append(f"{table} has {now} rows instead of {expected}")
     return found
+
+
+async def lost_grants(ask: Ask, noted: Sequence[str]) -> list[str]:
+    """Return one sentence for the accounts, and their grants on databases, that are missing."""
+    lost = sorted(set(noted) - set(await ask(GRANTS)))
+    more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    return [f"accounts or grants are missing: {', '.join(lost[:_SHOWN])}{more}"] if lost else []
 
 
 async def schema_heads(ask: Ask, databases: Sequence[str]) -> dict[str, list[str]]:

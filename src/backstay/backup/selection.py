@@ -39,7 +39,7 @@ class Selection:
 
 
 def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selection:
-    """Return what a backup of ``host`` holds: what its services declare, and its identity.
+    """Return what a backup of ``host`` holds: its identity, the site's paths, its services' own.
 
     A host has a service's databases where it runs the service that keeps them.
     """
@@ -56,7 +56,9 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
         for name in service.databases
     ]
     return Selection(
-        paths=tuple(dict.fromkeys([*IDENTITY, *(p for s in mine for p in s.paths)])),
+        paths=tuple(
+            dict.fromkeys([*IDENTITY, *cloud.backup.paths, *(p for s in mine for p in s.paths)])
+        ),
         leave_out=tuple(dict.fromkeys(p for s in mine for p in s.leave_out)),
         databases=tuple(dict.fromkeys(databases)) if keeps else (),
         exports={name: command for s in mine for name, command in s.exports.items()},

@@ -13,11 +13,10 @@ from backstay.backup.files import CONTENT, MANIFEST
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
 from backstay.health.words import duration
+from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
-from backstay.runbooks.backup.taking import SILENCE, STREAM, TAG, Taking
+from backstay.runbooks.backup.taking import DUMP, SILENCE, STREAM, TAG, Taking
 from backstay.transports.scratch import Scratch
-
-DUMP = "database.sql"
 
 
 class Verify(Taking):
@@ -59,26 +58,32 @@ class Verify(Taking):
             found["problems"] += missing_files(files)
             if "database" in backup.snapshots:
                 running.say("restoring the databases into a scratch server")
-                await self._restore(scratch, backup.snapshots["database"], running)
+                await self._restore(scratch, backup, running)
                 found["restore_seconds"] = round(time.monotonic() - begun, 1)
                 running.say("looking at the restored databases")
                 found["problems"] += await self._look(scratch, backup, files, running)
-                found["dump"] = await self._dump(scratch, backup, running)
+                if backup.engine is not Engine.DUMP:
+                    found["dump"] = await self._dump(scratch, backup, running)
             else:
                 found["restore_seconds"] = round(time.monotonic() - begun, 1)
         finally:
             await scratch.close()
         return found
 
-    async def _restore(self, scratch: Scratch, snapshot: str, running: Running) -> None:
-        async with scratch.filling() as writer:
+    async def _restore(self, scratch: Scratch, backup: Backup, running: Running) -> None:
+        dumped = backup.engine is Engine.DUMP
+        async with scratch.loading() if dumped else scratch.filling() as writer:
 
             async def receive(data: bytes) -> None:
                 writer.write(data)
                 await writer.drain()
 
-            await self.place.restic().dump(snapshot, f"/{STREAM}", receive, silence=SILENCE)
-        await scratch.prepare(bound=running.step.bound)
+            await self.place.restic().dump(
+                backup.snapshots["database"], f"/{DUMP if dumped else STREAM}", receive,
+                silence=SILENCE,
+            )  # fmt: skip
+        if not dumped:
+            await scratch.prepare(bound=running.step.bound)
         await scratch.serve()
 
     async def _look(
@@ -91,6 +96,7 @@ class Verify(Taking):
         problems += proof.lost_rows(
             facts["rows_before"], facts["rows_after"], rows, facts["touched"]
         )
+        problems += await proof.lost_grants(scratch.query, facts.get("grants", ()))
         heads = await proof.schema_heads(scratch.query, there)
         problems += proof.other_schemas(facts["schemas"], heads)
         holds = invariants(self.site.cloud, self.site.services)
