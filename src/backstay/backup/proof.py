@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from backstay.backup.onhost import GRANTS
-from backstay.services.declaration import Invariant
+from backstay.services.declaration import Invariant, Migrations
 
 Ask = Callable[[str], Awaitable[list[str]]]
 _SHOWN = 5
@@ -84,4 +84,21 @@ def other_schemas(noted: Mapping[str, Any], restored: Mapping[str, Any]) -> list
         f"{', '.join(heads)}"
         for name, heads in noted.items()
         if restored.get(name) != heads
+    ]
+
+
+def outdated_schemas(
+    expected: Mapping[str, Sequence[str]],
+    restored: Mapping[str, Sequence[str]],
+    migrations: Mapping[str, Migrations],
+) -> list[str]:
+    """Return the databases that are not at the schema version that the installed release expects.
+
+    A database may name more versions than the heads, where it was stamped rather than upgraded.
+    """
+    return [
+        f"{name} has schema {', '.join(restored[name]) or 'none'}, its release expects "
+        f"{', '.join(heads)}: was `{migrations[name].sync}` not run?"
+        for name, heads in expected.items()
+        if name in restored and not set(heads) <= set(restored[name])
     ]

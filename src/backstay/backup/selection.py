@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.inventory.cloud import Cloud, Host
-from backstay.services.declaration import Invariant, Service
+from backstay.services.declaration import Invariant, Migrations, Service
 
 # What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.
 IDENTITY = (
@@ -64,6 +64,11 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
         exports={name: command for s in mine for name, command in s.exports.items()},
         services=tuple(service.name for service in mine),
     )
+
+
+def migrations(services: Sequence[Service]) -> dict[str, Migrations]:
+    """Return how each database comes by its schema, of those of which it is declared."""
+    return {name: one for service in services for name, one in service.migrations.items()}
 
 
 def invariants(cloud: Cloud, services: Sequence[Service]) -> list[Invariant]:

@@ -10,7 +10,7 @@ from typing import Any
 from backstay.backup import proof
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.files import CONTENT, MANIFEST
-from backstay.backup.selection import invariants
+from backstay.backup.selection import invariants, migrations
 from backstay.errors import BackupError
 from backstay.health.words import duration
 from backstay.inventory.backup import Engine
@@ -99,6 +99,8 @@ class Verify(Taking):
         problems += await proof.lost_grants(scratch.query, facts.get("grants", ()))
         heads = await proof.schema_heads(scratch.query, there)
         problems += proof.other_schemas(facts["schemas"], heads)
+        expected = facts.get("release", {}).get("heads", {})
+        problems += proof.outdated_schemas(expected, heads, migrations(self.site.services))
         holds = invariants(self.site.cloud, self.site.services)
         problems += await proof.broken_invariants(scratch.query, holds)
         for service in self.site.services:

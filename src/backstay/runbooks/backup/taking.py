@@ -8,8 +8,9 @@ from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
 from backstay.backup.dumps import HEAD, position_of
 from backstay.backup.files import needed
+from backstay.backup.migrations import expected_heads
 from backstay.backup.place import Place, on_itself
-from backstay.backup.selection import Selection, selection
+from backstay.backup.selection import Selection, migrations, selection
 from backstay.errors import RemoteFailure
 from backstay.health.words import size
 from backstay.inventory.backup import Engine
@@ -155,6 +156,8 @@ class Database(Taking):
         host, engine = running.step.target, self.site.cloud.backup.engine
         databases = list(self.selection(host).databases)
         before = await self.site.ask(host, onhost.database_facts, databases, 0)
+        versions = {name: one.versions for name, one in migrations(self.site.services).items()}
+        release = await self.site.ask(host, expected_heads, versions)
         if engine is Engine.DUMP:
             stored, position = await self._dump(running)
         else:
@@ -170,6 +173,7 @@ class Database(Taking):
             "facts": {
                 "version": before["version"],
                 "schemas": before["schemas"],
+                "release": release,
                 "position": position or after["position"],
                 "rows_before": before["rows"],
                 "rows_after": after["rows"],
