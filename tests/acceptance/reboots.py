@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from tests.acceptance.conftest import BACKSTAY, Lab
 
 REBOOT_BOUND = 900.0
@@ -29,9 +31,13 @@ def result(run: dict[str, Any], step: str) -> dict[str, Any]:
 
 @contextmanager
 def cloud_with(lab: Lab, text: str) -> Iterator[Path]:
-    """The lab's cloud.yaml with more lines, beside the real one, as paths are relative to it."""
+    """The lab's cloud.yaml with other settings, beside it, as paths are relative to it."""
+    yaml = YAML(typ="safe")
+    described, told = yaml.load(lab.cloud_file), yaml.load(text)
+    for section, settings in told.items():
+        described[section] = described.get(section, {}) | settings
     file = lab.cloud_file.with_name("story.yaml")
-    file.write_text(lab.cloud_file.read_text() + text)
+    yaml.dump(described, file)
     try:
         yield file
     finally:

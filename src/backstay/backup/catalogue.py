@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.errors import BackupError
+from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.journal.place import folder as own_folder
 
@@ -29,8 +30,9 @@ class State(StrEnum):
 class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
-    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``facts`` are what the
-    database told around the backup; ``proof`` is what the verification found.
+    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
+    databases were taken, where there are any; ``facts`` are what the database told around the
+    backup; ``proof`` is what the verification found.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Backup:
     taken_at: float
     seconds: float
     state: State = State.TAKEN
+    engine: Engine = Engine.PHYSICAL
     snapshots: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     added: Mapping[str, int] = field(default_factory=dict)
@@ -131,7 +134,9 @@ class Catalogue:
         """Return a backup, None where it was pruned meanwhile."""
         try:
             read = json.loads(file.read_text())
-            return Backup(**(read | {"state": State(read["state"])}))
+            read = {"engine": Engine.PHYSICAL} | read  # older ones have no other
+            told = {"state": State(read["state"]), "engine": Engine(read["engine"])}
+            return Backup(**(read | told))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from backstay.services.declaration import Invariant
+from backstay.backup.onhost import GRANTS
+from backstay.services.declaration import Invariant, Migrations
 
 Ask = Callable[[str], Awaitable[list[str]]]
 _SHOWN = 5
@@ -58,6 +59,13 @@ def lost_rows(
     return found
 
 
+async def lost_grants(ask: Ask, noted: Sequence[str]) -> list[str]:
+    """Return one sentence for the accounts, and their grants on databases, that are missing."""
+    lost = sorted(set(noted) - set(await ask(GRANTS)))
+    more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    return [f"accounts or grants are missing: {', '.join(lost[:_SHOWN])}{more}"] if lost else []
+
+
 async def schema_heads(ask: Ask, databases: Sequence[str]) -> dict[str, list[str]]:
     """Return each database's schema version, where alembic keeps one in it."""
     listed = ", ".join(f"'{name}'" for name in databases)
@@ -76,4 +84,21 @@ def other_schemas(noted: Mapping[str, Any], restored: Mapping[str, Any]) -> list
         f"{', '.join(heads)}"
         for name, heads in noted.items()
         if restored.get(name) != heads
+    ]
+
+
+def outdated_schemas(
+    expected: Mapping[str, Sequence[str]],
+    restored: Mapping[str, Sequence[str]],
+    migrations: Mapping[str, Migrations],
+) -> list[str]:
+    """Return the databases that are not at the schema version that the installed release expects.
+
+    A database may name more versions than the heads, where it was stamped rather than upgraded.
+    """
+    return [
+        f"{name} has schema {', '.join(restored[name]) or 'none'}, its release expects "
+        f"{', '.join(heads)}: was `{migrations[name].sync}` not run?"
+        for name, heads in expected.items()
+        if name in restored and not set(heads) <= set(restored[name])
     ]

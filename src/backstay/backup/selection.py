@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.words import Role
-from backstay.services.declaration import Invariant, Service
+from backstay.services.declaration import Invariant, Migrations, Service
 
 # What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.
 IDENTITY = (
@@ -45,7 +45,7 @@ def usual_hosts(cloud: Cloud) -> list[str]:
 
 
 def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selection:
-    """Return what a backup of ``host`` holds: what its services declare, and its identity.
+    """Return what a backup of ``host`` holds: its identity, the site's paths, its services' own.
 
     A host has a service's databases where it runs the service that keeps them.
     """
@@ -62,12 +62,19 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
         for name in service.databases
     ]
     return Selection(
-        paths=tuple(dict.fromkeys([*IDENTITY, *(p for s in mine for p in s.paths)])),
+        paths=tuple(
+            dict.fromkeys([*IDENTITY, *cloud.backup.paths, *(p for s in mine for p in s.paths)])
+        ),
         leave_out=tuple(dict.fromkeys(p for s in mine for p in s.leave_out)),
         databases=tuple(dict.fromkeys(databases)) if keeps else (),
         exports={name: command for s in mine for name, command in s.exports.items()},
         services=tuple(service.name for service in mine),
     )
+
+
+def migrations(services: Sequence[Service]) -> dict[str, Migrations]:
+    """Return how each database comes by its schema, of those of which it is declared."""
+    return {name: one for service in services for name, one in service.migrations.items()}
 
 
 def invariants(cloud: Cloud, services: Sequence[Service]) -> list[Invariant]:

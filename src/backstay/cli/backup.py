@@ -192,7 +192,13 @@ def _details(one: "Backup") -> str:
     if one.facts:
         position = " ".join(one.facts["position"]) or "no binary log"
         tables = len(one.facts["rows_before"])
-        lines.append(f"  MariaDB {one.facts['version']}, {tables} tables, up to {position}")
+        kind = f"MariaDB {one.facts['version']}, {one.engine.value}"
+        lines.append(f"  {kind}, {tables} tables, up to {position}")
+        unknown = one.facts.get("release", {}).get("unknown", {})
+        lines += [
+            f"  schema of {name} not compared with its release's: {why}"
+            for name, why in unknown.items()
+        ]
     if one.proof:
         took = duration(one.proof.get("restore_seconds") or 0.0)
         lines.append(f"  proved {_clock(one.proof['at'])}, restored in {took}")

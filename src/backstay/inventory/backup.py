@@ -1,9 +1,29 @@
 """Where backups are kept, and for how long."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from backstay.inventory.duration import Duration
 from backstay.inventory.secret import BesideFile
+
+
+class Engine(StrEnum):
+    """How databases are taken: as a hot copy of the server's files, or as a dump in SQL."""
+
+    PHYSICAL = "physical"
+    DUMP = "dump"
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} is not the absolute path of a file or folder on the hosts")
+    return str(PurePosixPath(path))
+
+
+HostPath = Annotated[str, AfterValidator(_absolute)]
 
 
 class Keep(BaseModel):
@@ -23,8 +43,9 @@ class Backups(BaseModel):
     ``folder`` is a folder of this machine, ``backups/CLOUD`` in Backstay's own if None: it holds
     the catalogue, a mirror of the hosts' files, and the restic repository where ``repository``
     (any of restic's locations) names no other. ``password_file`` holds the repository's password;
-    left out, one is made in the folder. ``max_age`` is how old a host's newest verified backup may
-    be when it is rebooted.
+    left out, one is made in the folder. ``engine`` is how databases are taken. ``paths`` are files
+    and folders of the site's own that go into every host's backup where they exist. ``max_age`` is
+    how old a host's newest verified backup may be when it is rebooted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +53,7 @@ class Backups(BaseModel):
     folder: BesideFile | None = None
     repository: str | None = None
     password_file: BesideFile | None = None
+    engine: Engine = Engine.PHYSICAL
+    paths: tuple[HostPath, ...] = ()
     keep: Keep = Keep()
     max_age: Duration | None = None
-    paths: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from backstay.inventory.words import Role
+from backstay.lab.build import INSIDE
 from backstay.lab.layout import BMC_PORT, REGION, Lab, Place
 from backstay.lab.secrets import write_private
 from backstay.lab.seed_identity import PROJECTS
@@ -20,6 +21,8 @@ def cloud_yaml(lab: Lab) -> str:
         "  user: root",
         "  key: ssh/id_ed25519",
         "  known_hosts: ssh/known_hosts",
+        "backup:",
+        f"  paths: [{INSIDE}]",
         "hosts:",
     ]
     lines = [line for place in lab.places.values() for line in _host(lab, place)]

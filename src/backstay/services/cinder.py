@@ -9,6 +9,7 @@ from backstay.services.declaration import (
     Api,
     ApiProbe,
     Invariant,
+    Migrations,
     Service,
     Unfinished,
     Unit,
@@ -115,6 +116,11 @@ SERVICE = Service(
         ),
     ),
     databases=("cinder",),
+    migrations={
+        "cinder": Migrations(
+            versions="cinder/db/migrations/versions", sync="cinder-manage db sync"
+        ),
+    },
     paths=("/etc/cinder", "/var/lib/cinder"),
     leave_out=("/var/lib/cinder/volumes/*", "/var/lib/cinder/conversion/*"),
     invariants=(

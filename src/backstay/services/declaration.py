@@ -184,18 +184,30 @@ class Invariant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Migrations:
+    """How a database comes by its schema, of a service that uses alembic.
+
+    ``versions`` is the folder of its versions, relative to where Python packages are; ``sync`` is
+    the command that brings the schema to what the installed release expects.
+    """
+
+    versions: str
+    sync: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """All that Backstay knows about one service.
 
     ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup must
     hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``invariants`` are
     what must be true of them, ``stored_files`` a query for the files that its records name: three
-    columns of path, digest's algorithm (as hashlib calls it) and digest. ``exports`` are commands
-    by the name of a file: their output belongs into a backup too. ``put_back`` is shipped to a host
-    on which the service runs again after a restore, and called with these outputs by name.
-    ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it is
-    started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of its
-    API, the one in use first.
+    columns of path, digest's algorithm (as hashlib calls it) and digest. ``migrations`` are those
+    of its ``databases``. ``exports`` are commands by the name of a file: their output belongs into
+    a backup too. ``put_back`` is shipped to a host on which the service runs again after a restore,
+    and called with these outputs by name. ``keeps_databases`` marks the one in which all databases
+    are. ``restore_order`` says when it is started after a restore, lowest first. ``endpoint_types``
+    are the catalogue's types of its API, the one in use first.
     ``unfinished`` asks for work under way, ``workloads`` for what runs of the users' own; both
     raise as ``Api``.
     """
@@ -209,6 +221,7 @@ class Service:
     leave_out: tuple[str, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     stored_files: str = ""
+    migrations: Mapping[str, Migrations] = field(default_factory=dict)
     exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     put_back: Callable[[Mapping[str, str]], Any] | None = None
     keeps_databases: bool = False

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, Service, Unfinished, Unit, Verdict
+from backstay.services.declaration import (
+    Api,
+    ApiProbe,
+    Migrations,
+    Service,
+    Unfinished,
+    Unit,
+    Verdict,
+)
 from backstay.services.records import Listing, all_records, ask_list
 
 IMAGES = Listing(
@@ -97,6 +105,12 @@ SERVICE = Service(
         ),
     ),
     databases=("glance",),
+    migrations={
+        "glance": Migrations(
+            versions="glance/db/sqlalchemy/alembic_migrations/versions",
+            sync="glance-manage db sync",
+        ),
+    },
     paths=("/etc/glance", "/var/lib/glance/images"),
     stored_files="SELECT SUBSTRING(l.value, 8), i.os_hash_algo, i.os_hash_value "
     "FROM glance.images i JOIN glance.image_locations l ON l.image_id = i.id AND l.deleted = 0 "

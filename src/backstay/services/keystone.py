@@ -6,7 +6,7 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, Service, Unit, Verdict
+from backstay.services.declaration import Api, ApiProbe, Migrations, Service, Unit, Verdict
 from backstay.services.records import Listing, as_time, ask_list
 
 PROJECTS = Listing(
@@ -51,6 +51,11 @@ SERVICE = Service(
         ),
     ),
     databases=("keystone",),
+    migrations={
+        "keystone": Migrations(
+            versions="keystone/common/sql/migrations/versions", sync="keystone-manage db_sync"
+        ),
+    },
     paths=("/etc/keystone",),  # with fernet-keys and credential-keys: without them all is void
     api_probes=(
         ApiProbe(name="token", ask=ask_token, first=True),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.inventory.words import Role
-from backstay.services.declaration import Agent, Api, ApiProbe, Service, Unit, Verdict
+from backstay.services.declaration import Agent, Api, ApiProbe, Migrations, Service, Unit, Verdict
 from backstay.services.records import Listing, as_time, ask_list
 
 NETWORKS = Listing(
@@ -78,6 +78,12 @@ SERVICE = Service(
         ),
     ),
     databases=("neutron",),
+    migrations={
+        "neutron": Migrations(
+            versions="neutron/db/migration/alembic_migrations/versions",
+            sync="neutron-db-manage upgrade heads",
+        ),
+    },
     paths=("/etc/neutron", "/var/lib/neutron"),
     leave_out=("/var/lib/neutron/lock/*",),
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),

@@ -9,6 +9,7 @@ from backstay.services.declaration import (
     Api,
     ApiProbe,
     Invariant,
+    Migrations,
     Service,
     Unfinished,
     Unit,
@@ -147,6 +148,15 @@ SERVICE = Service(
         ),
     ),
     databases=("nova_api", "nova", "nova_cell0"),
+    migrations={
+        "nova_api": Migrations(
+            versions="nova/db/api/migrations/versions", sync="nova-manage api_db sync"
+        ),
+        "nova": Migrations(versions="nova/db/main/migrations/versions", sync="nova-manage db sync"),
+        "nova_cell0": Migrations(
+            versions="nova/db/main/migrations/versions", sync="nova-manage db sync"
+        ),
+    },
     paths=("/etc/nova", "/var/lib/nova"),
     leave_out=("/var/lib/nova/instances/*", "/var/lib/nova/.cache/*"),
     invariants=(

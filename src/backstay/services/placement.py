@@ -5,7 +5,15 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, Invariant, Service, Unit, Verdict
+from backstay.services.declaration import (
+    Api,
+    ApiProbe,
+    Invariant,
+    Migrations,
+    Service,
+    Unit,
+    Verdict,
+)
 
 
 def ask_providers(api: Api) -> Sequence[Verdict]:
@@ -42,6 +50,11 @@ SERVICE = Service(
         ),
     ),
     databases=("placement",),
+    migrations={
+        "placement": Migrations(
+            versions="placement/db/sqlalchemy/alembic/versions", sync="placement-manage db sync"
+        ),
+    },
     paths=("/etc/placement",),
     invariants=(
         Invariant(

@@ -18,7 +18,10 @@ from backstay.errors import BackupError
 
 START_BOUND = 120.0
 STOP_BOUND = 300.0
-_PROGRAMS = ("mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump", "setpriv")
+_PROGRAMS = (
+    "mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump", "mariadb-install-db",
+    "setpriv",
+)  # fmt: skip
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _PREPARE = ("mariadb-backup", "mariabackup")
 
@@ -47,12 +50,33 @@ class Scratch:
         process = await _start(
             "mbstream", "-x", "-C", str(self.data), stdin=asyncio.subprocess.PIPE
         )
-        assert process.stdin is not None  # noqa: S101 - it was asked for
-        try:
-            yield process.stdin
-            await _end_well(process, "unpacking the backup of the database")
-        finally:
-            await _kill(process)
+        async with _fed(process, "unpacking the backup of the database") as writer:
+            yield writer
+
+    @asynccontextmanager
+    async def loading(self) -> AsyncIterator[asyncio.StreamWriter]:
+        """Make an empty data directory, serve it, and give the writer that takes a dump.
+
+        Users and grants are taken too: the server that loads them asks for grants, as one that
+        does not can keep none; afterwards it has ended. Raises BackupError at the first statement
+        that fails.
+        """
+        self.data.mkdir(parents=True, mode=0o700)
+        user = getpass.getuser()
+        await run(
+            "mariadb-install-db", "--no-defaults", f"--datadir={self.data}", f"--user={user}",
+            "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}",
+            "--skip-name-resolve", "--skip-test-db",
+            doing="making an empty data directory", bound=START_BOUND,
+        )  # fmt: skip
+        await self._serve("--max-allowed-packet=1G", "--innodb-buffer-pool-size=512M")
+        process = await _start(
+            "mariadb", "--no-defaults", f"--socket={self.socket}", f"--user={user}",
+            "--max-allowed-packet=1G", stdin=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with _fed(process, "loading the dump of the databases") as writer:
+            yield writer
+        await self.stop()
 
     async def prepare(self, *, bound: float) -> None:
         """Make the copied files consistent, as of the end of the backup. Raises BackupError."""
@@ -64,15 +88,17 @@ class Scratch:
 
     async def serve(self) -> None:
         """Start the server and wait until it answers. Raises BackupError."""
+        await self._serve("--skip-grant-tables", "--innodb-buffer-pool-size=128M")
+
+    async def _serve(self, *options: str) -> None:
         log = self.folder / "server.log"
         # It ends with this process: nothing is left behind where that is killed. setpriv(1)
         self._server = await _start(
             "setpriv", "--pdeathsig=KILL", str(_found("mariadbd")), "--no-defaults",
             f"--datadir={self.data}", f"--socket={self.socket}",
             f"--pid-file={self._short / 'pid'}", f"--log-error={log}", "--skip-networking",
-            "--skip-grant-tables", "--skip-log-bin", "--innodb-buffer-pool-size=128M",
-            "--innodb-flush-log-at-trx-commit=0", f"--user={getpass.getuser()}",
-            stdin=asyncio.subprocess.DEVNULL,
+            "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", f"--user={getpass.getuser()}",
+            *options, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
             async with asyncio.timeout(START_BOUND):
@@ -84,12 +110,31 @@ class Scratch:
             came_back = f"it does not answer after {START_BOUND:g} s: {_last(log)}"
             raise _failed("starting the scratch server", came_back) from None
 
+    async def stop(self) -> None:
+        """End the server in good order: its data directory is whole. Raises BackupError."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.terminate()
+        try:
+            async with asyncio.timeout(STOP_BOUND):
+                status = await server.wait()
+        except TimeoutError:
+            raise _failed(
+                "stopping the scratch server", f"it runs after {STOP_BOUND:g} s"
+            ) from None
+        finally:
+            await _kill(server)
+        if status != 0:
+            raise _failed("stopping the scratch server", _last(self.folder / "server.log"))
+
     async def query(self, text: str, *, bound: float = 300.0) -> list[str]:
         """Return the lines of the answer. Raises BackupError."""
         return (
             await run(
-                "mariadb", f"--socket={self.socket}", "--batch", "--skip-column-names",
-                doing="asking the restored database", bound=bound, given=text,
+                "mariadb", "--no-defaults", f"--socket={self.socket}", "--batch",
+                "--skip-column-names", doing="asking the restored database", bound=bound,
+                given=text,
             )
         ).splitlines()  # fmt: skip
 
@@ -135,19 +180,6 @@ class Scratch:
             await _kill(process)
         if b"-- Dump completed" not in last:
             raise _failed(doing, "its last line is missing")
-
-    async def stop(self) -> None:
-        """End the server in an orderly way: its data directory can then be used by another.
-
-        Raises BackupError.
-        """
-        await run(
-            "mariadb-admin", f"--socket={self.socket}", "shutdown",
-            doing="ending the scratch server", bound=STOP_BOUND,
-        )  # fmt: skip
-        if self._server is not None:
-            async with asyncio.timeout(STOP_BOUND):
-                await self._server.wait()
 
     def release(self) -> None:
         """Leave the data directory where it is, for others to use; the server has ended."""
@@ -205,6 +237,23 @@ async def _start(program: str, *arguments: str, stdin: int) -> asyncio.subproces
         stdout=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
         stderr=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
     )
+
+
+@asynccontextmanager
+async def _fed(
+    process: asyncio.subprocess.Process, doing: str
+) -> AsyncIterator[asyncio.StreamWriter]:
+    """Give a process's input; when the block ends it must have taken all of it, and well."""
+    assert process.stdin is not None  # noqa: S101 - it was asked for
+    try:
+        try:
+            yield process.stdin
+        except (BrokenPipeError, ConnectionResetError):
+            await _end_well(process, doing)  # its own last words say more
+            raise _failed(doing, "it ended before it had all") from None
+        await _end_well(process, doing)
+    finally:
+        await _kill(process)
 
 
 async def _end_well(process: asyncio.subprocess.Process, doing: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from backstay.backup.selection import selection
+from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan, Step
 from backstay.services.declaration import Service
@@ -30,7 +31,8 @@ def steps_of(
     yield step("repository", "open the repository; forget what was left half-taken", _QUICK)
     yield step("bring", "bring its files here, what is new of them", _LONG)
     if chosen.databases:
-        yield step("database", "store a hot backup of its databases", _LONG)
+        form = "a dump" if cloud.backup.engine is Engine.DUMP else "a hot backup"
+        yield step("database", f"store {form} of its databases", _LONG)
     yield step("files", "bring what is new since then, and store all files", _LONG)
     yield step("record", "write the backup into the catalogue", _QUICK)
     if verify:

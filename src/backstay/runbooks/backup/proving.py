@@ -11,15 +11,14 @@ from backstay.backup import proof
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.files import CONTENT, MANIFEST
 from backstay.backup.restorable import chosen, from_manifest
-from backstay.backup.selection import invariants
+from backstay.backup.selection import invariants, migrations
 from backstay.errors import BackupError
 from backstay.health.words import duration
+from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
 from backstay.runbooks.backup.rebuilding import rebuild
-from backstay.runbooks.backup.taking import SILENCE, TAG, Taking
+from backstay.runbooks.backup.taking import DUMP, SILENCE, TAG, Taking
 from backstay.transports.scratch import Scratch
-
-DUMP = "database.sql"
 
 
 class Verify(Taking):
@@ -65,7 +64,8 @@ class Verify(Taking):
                 found["restore_seconds"] = round(time.monotonic() - begun, 1)
                 running.say("looking at the restored databases")
                 found["problems"] += await self._look(scratch, backup, files, running)
-                found["dump"] = await self._dump(scratch, backup, running)
+                if backup.engine is not Engine.DUMP:
+                    found["dump"] = await self._dump(scratch, backup, running)
             else:
                 found["restore_seconds"] = round(time.monotonic() - begun, 1)
         finally:
@@ -82,8 +82,11 @@ class Verify(Taking):
         problems += proof.lost_rows(
             facts["rows_before"], facts["rows_after"], rows, facts["touched"]
         )
+        problems += await proof.lost_grants(scratch.query, facts.get("grants", ()))
         heads = await proof.schema_heads(scratch.query, there)
         problems += proof.other_schemas(facts["schemas"], heads)
+        expected = facts.get("release", {}).get("heads", {})
+        problems += proof.outdated_schemas(expected, heads, migrations(self.site.services))
         holds = invariants(self.site.cloud, self.site.services)
         problems += await proof.broken_invariants(scratch.query, holds)
         for service in self.site.services:

@@ -1,7 +1,8 @@
 """A backup's databases in a scratch server, as verification and restore need them."""
 
 from backstay.backup.catalogue import Backup
-from backstay.runbooks.backup.taking import STREAM
+from backstay.inventory.backup import Engine
+from backstay.runbooks.backup.taking import DUMP, STREAM
 from backstay.transports.restic import Restic
 from backstay.transports.scratch import Scratch
 
@@ -13,12 +14,15 @@ async def rebuild(
 
     ``silence`` is for how many seconds the repository may send nothing.
     """
-    async with scratch.filling() as writer:
+    dumped = backup.engine is Engine.DUMP
+    async with scratch.loading() if dumped else scratch.filling() as writer:
 
         async def receive(data: bytes) -> None:
             writer.write(data)
             await writer.drain()
 
-        await restic.dump(backup.snapshots["database"], f"/{STREAM}", receive, silence=silence)
-    await scratch.prepare(bound=bound)
+        name = f"/{DUMP if dumped else STREAM}"
+        await restic.dump(backup.snapshots["database"], name, receive, silence=silence)
+    if not dumped:
+        await scratch.prepare(bound=bound)
     await scratch.serve()

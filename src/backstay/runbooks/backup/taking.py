@@ -1,22 +1,30 @@
 """The steps by which a backup is taken."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
+from backstay.backup.dumps import HEAD, position_of
 from backstay.backup.files import needed
+from backstay.backup.migrations import expected_heads
 from backstay.backup.place import Place, on_itself
-from backstay.backup.selection import Selection, selection
+from backstay.backup.selection import Selection, migrations, selection
+from backstay.errors import RemoteFailure
 from backstay.health.words import size
+from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
 from backstay.runbooks.site import Site
+from backstay.transports.restic import Snapshot
 
 TAG = "backstay"
 STREAM = "database.mbstream"
+DUMP = "database.sql"
 SILENCE = 300.0
 """Seconds for which a stream may be silent."""
 _TRIES = 3
+_ALTERED = "1412"  # the error of a dump in which a table was altered meanwhile
 _CLOCK_SLACK = 2.0  # MariaDB's times have whole seconds
 
 
@@ -141,35 +149,70 @@ class Files(Bring):
 
 
 class Database(Taking):
-    """Streams a hot backup into the repository."""
+    """Streams the databases into the repository, by the engine that the site has chosen."""
 
     async def do(self, running: Running) -> Result:
-        """Stream it, between two looks at the tables. Raises BackupError."""
-        host = running.step.target
+        """Stream them, between two looks at the tables. Raises BackupError."""
+        host, engine = running.step.target, self.site.cloud.backup.engine
         databases = list(self.selection(host).databases)
         before = await self.site.ask(host, onhost.database_facts, databases, 0)
-        restic = self.place.restic()
-        receiving = restic.receiving(STREAM, host=host, tags=_tags(running, "database"))
-        async with receiving as (send, found):
-            await self.site.stream(host, onhost.send_database, receive=send, silence=SILENCE)
+        versions = {name: one.versions for name, one in migrations(self.site.services).items()}
+        release = await self.site.ask(host, expected_heads, versions)
+        if engine is Engine.DUMP:
+            stored, position = await self._dump(running)
+        else:
+            stored, _ = await self._store(running, STREAM, onhost.send_database)
+            position = []
         since = before["clock"] - _CLOCK_SLACK
         after = await self.site.ask(host, onhost.database_facts, databases, since)
-        stored = found[STREAM]
         return {
             "snapshot": stored.id,
             "size": stored.size,
             "added": stored.added,
+            "engine": engine,
             "facts": {
                 "version": before["version"],
                 "schemas": before["schemas"],
-                "position": after["position"],
+                "release": release,
+                "position": position or after["position"],
                 "rows_before": before["rows"],
                 "rows_after": after["rows"],
                 "touched": after["touched"],
+                "grants": sorted(set(before["grants"]) & set(after["grants"])),
                 "databases": databases,
             },
             "told": f"{len(before['rows'])} tables, {size(stored.size)}, {size(stored.added)} new",
         }
+
+    async def _store(
+        self, running: Running, name: str, function: Callable[[], None]
+    ) -> tuple[Snapshot, bytes]:
+        """Store what a function writes on the host; return also how it begins."""
+        host, head = running.step.target, bytearray()
+        receiving = self.place.restic().receiving(name, host=host, tags=_tags(running, "database"))
+        async with receiving as (send, found):
+
+            async def receive(data: bytes) -> None:
+                if len(head) < HEAD:
+                    head.extend(data)
+                await send(data)
+
+            await self.site.stream(host, function, receive=receive, silence=SILENCE)
+        return found[name], bytes(head)
+
+    async def _dump(self, running: Running) -> tuple[Snapshot, list[str]]:
+        """Store a dump, again where a table was altered meanwhile; return also its position."""
+        left = _TRIES
+        while True:
+            left -= 1
+            try:
+                stored, head = await self._store(running, DUMP, onhost.send_dump)
+            except RemoteFailure as error:
+                if not left or _ALTERED not in error.came_back:
+                    raise
+                running.say("a table was altered meanwhile: dumping again")
+            else:
+                return stored, position_of(head)
 
 
 class Record(Taking):
@@ -201,6 +244,7 @@ def recorded(running: Running) -> Backup:
         added={name: part["added"] for name, part in parts.items()},
         files=parts["files"]["files"],
         packages=parts["files"]["packages"],
+        engine=Engine(parts.get("database", {}).get("engine", Engine.PHYSICAL)),
         facts=parts.get("database", {}).get("facts", {}),
     )
 
