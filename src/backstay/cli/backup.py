@@ -31,6 +31,7 @@ _PRUNE_BOUND = 3600.0
 
 # One line for each command that lives in a module of its own.
 ELSEWHERE: Elsewhere = {
+    "restore": ("backstay.cli.backup_restore", "restore", "Put a backup back on its host."),
     "schedule": ("backstay.cli.backup_schedule", "schedule", "Let a timer take backups."),
 }
 

@@ -67,9 +67,8 @@ class Rebuild(Restoring):
 
     async def _checked(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
         """Check every table; what does not fit together is told, for the cloud may have been so."""
-        there = {table.partition(".")[0] for table in about.backup.facts["rows_before"]}
         running.say("checking the restored tables")
-        problems = await scratch.check_tables(sorted(there), bound=running.step.bound)
+        problems = await scratch.check_tables(about.all_databases, bound=running.step.bound)
         if problems:
             raise BackupError(
                 f"restoring the databases of {about.backup.name}",

@@ -9,7 +9,7 @@ from backstay.backup.choice import Moment
 from backstay.backup.place import Place
 from backstay.backup.restorable import identity, paths_of
 from backstay.journal.action import Result, Running
-from backstay.runbooks.restore.plan import has_databases, services_of
+from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
 from backstay.runbooks.site import Site
 from backstay.services.declaration import Service
 
@@ -31,26 +31,37 @@ class Restoring:
     def about(self, running: Running) -> "About":
         """Return what this run is about. Raises BackupError where its backup is gone."""
         settings = running.plan.settings
-        backup = self.place.catalogue.named(settings["backup"])
-        services = services_of(
-            self.site.cloud, backup.host, self.site.services, settings["service"]
-        )
-        return About(
-            run=running.run,
-            backup=backup,
+        wish = Chosen(
+            backup=self.place.catalogue.named(settings["backup"]),
             to=Moment.from_document(settings["to"]),
             service=settings["service"],
-            services=services,
-            work=self.place.folder / "restore" / running.run,
-            more=self.site.cloud.backup.paths,
         )
+        looked = running.results.get(f"{running.step.target}.look", {})
+        return about(self.site, self.place, wish, mark=looked.get("mark", ""))
+
+
+def about(site: Site, place: Place, wish: Chosen, *, mark: str) -> "About":
+    """Return a restore of what was chosen, whose places are marked so."""
+    return About(
+        mark=mark,
+        backup=wish.backup,
+        to=wish.to,
+        service=wish.service,
+        services=services_of(site.cloud, wish.backup.host, site.services, wish.service),
+        work=place.folder / "restore" / mark,
+        more=site.cloud.backup.paths,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """One restore. ``service`` is empty for a whole host; ``work`` is its folder here."""
+    """One restore. ``service`` is empty for a whole host; ``work`` is its folder here.
 
-    run: str
+    ``mark`` is in the name of every place that it makes: no other restore has it, not one of a
+    lost journal either, so nothing of theirs is taken for its own.
+    """
+
+    mark: str
     backup: Backup
     to: Moment
     service: str
@@ -76,7 +87,7 @@ class About:
     @property
     def staging(self) -> str:
         """Return the folder on the host into which files are sent."""
-        return f"/var/lib/backstay/restore/{self.run}"
+        return f"/var/lib/backstay/restore/{self.mark}"
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -89,10 +100,15 @@ class About:
         return has_databases(self.backup, self.services, self.service)
 
     @property
-    def databases(self) -> list[str]:
-        """Return the databases of one service that the backup has."""
+    def all_databases(self) -> list[str]:
+        """Return the databases that the backup has."""
         rows = self.backup.facts.get("rows_before", {})
-        there = {table.partition(".")[0] for table in rows}
+        return sorted({table.partition(".")[0] for table in rows})
+
+    @property
+    def databases(self) -> list[str]:
+        """Return those of them that are the services' own."""
+        there = self.all_databases
         return [name for one in self.services for name in one.databases if name in there]
 
     def restored_name(self, database: str) -> str:
@@ -101,4 +117,4 @@ class About:
 
     def kept_name(self, database: str) -> str:
         """Return the name under which the database that was there is kept."""
-        return f"{database}__before_{self.run.replace('-', '_')}"
+        return f"{database}__before_{self.mark.replace('-', '_')}"

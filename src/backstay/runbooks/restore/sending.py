@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from backstay.errors import BackupError
 from backstay.health.words import size
 from backstay.journal.action import Refused, Result, Running
 from backstay.runbooks.restore.restoring import SILENCE, About, Restoring
+from backstay.runbooks.site import Site
 from backstay.transports.scratch import server_version
 
 _ROOM = 1.2
@@ -36,8 +38,13 @@ class Look(Restoring):
                 came_back="; ".join(reasons),
                 remedy="mend that, and begin anew; nothing has been changed",
             )
-        beside = _beside(told, about.run)
-        return {"data": told["data"], "owner": told["owner"], "beside": beside}
+        mark = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        return {
+            "mark": mark,
+            "data": told["data"],
+            "owner": told["owner"],
+            "beside": _beside(told, mark),
+        }
 
 
 def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:
@@ -78,10 +85,10 @@ def _release(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _beside(told: Mapping[str, Any], run: str) -> str:
+def _beside(told: Mapping[str, Any], mark: str) -> str:
     """Return the folder on the data directory's own file system in which the new one is made."""
     data = told["data"]
-    return f"{data}/.backstay-{run}" if told["own_mount"] else f"{data}.backstay-{run}"
+    return f"{data}/.backstay-{mark}" if told["own_mount"] else f"{data}.backstay-{mark}"
 
 
 class Send(Restoring):
@@ -107,7 +114,7 @@ class Send(Restoring):
 
     async def _files(self, about: About, host: str, running: Running) -> dict[str, Any]:
         wanted = chosen(fetched(about.files), about.paths)
-        there = await files_there(self, about, host)
+        there = await files_there(self.site, about)
         await self._refuse_strangers(wanted, host)
         entries = changed(wanted, there)
         files = [entry for entry in entries if entry[1] != "d"]
@@ -151,11 +158,12 @@ class Send(Restoring):
             )
 
 
-async def files_there(step: Restoring, about: About, host: str) -> Files:
+async def files_there(site: Site, about: About) -> Files:
     """Return the files that the host has now, of those that a restore is about."""
-    chosen_paths = selection(step.site.cloud, step.site.host(host), step.site.services)
-    manifest = await step.site.ask(
-        host, onhost.manifest, list(about.paths), list(chosen_paths.leave_out), bound=SILENCE
+    host = about.backup.host
+    leave_out = selection(site.cloud, site.host(host), site.services).leave_out
+    manifest = await site.ask(
+        host, onhost.manifest, list(about.paths), list(leave_out), bound=SILENCE
     )
     return from_manifest(manifest)
 
