@@ -151,9 +151,13 @@ def place(source: str, target: str, kept: str) -> None:
     if os.path.lexists(target) and not os.path.lexists(kept):
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         copy(target, kept)
-    beside = target + ".backstay"
-    move(source, beside)
-    os.rename(beside, target)
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy(source, target)
+        os.unlink(source)
 
 
 def move(source: str, target: str) -> None:

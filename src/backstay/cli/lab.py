@@ -85,6 +85,21 @@ def typed(command: str, name: str) -> str:
     return f"backstay lab {command}" + ("" if name == DEFAULT_NAME else f" --name {name}")
 
 
+@lab.command("new-board")
+@name_option()
+@click.argument("host")
+def new_board(name: str, host: str) -> None:
+    """Put a new board and a disk as first built into a HOST whose board is dead."""
+    from backstay.lab import repair  # noqa: PLC0415
+    from backstay.lab.progress import Progress  # noqa: PLC0415
+
+    progress = Progress()
+    _stop_at_once(name, progress)
+    with progress.shown():
+        repair.new_board(name, host, progress)
+    click.echo(f"{host} has a new board, and knows nothing of what was since the lab was built.")
+
+
 @lab.command()
 @name_option()
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
