@@ -18,6 +18,8 @@ from backstay.runbooks.backup.taking import SILENCE, STREAM, TAG, Taking
 from backstay.transports.scratch import Scratch
 
 DUMP = "database.sql"
+_SCRATCH = 256 << 20
+"""Bytes that a server needs beside its data."""
 
 
 class Verify(Taking):
@@ -28,6 +30,9 @@ class Verify(Taking):
         name = running.step.arguments["backup"]
         name = name or running.results[f"{running.step.target}.record"]["backup"]
         backup = self.place.catalogue.named(name)
+        length = backup.sizes["files"] + backup.sizes.get("database", 0) + _SCRATCH
+        self.place.require_room(length, f"proving the backup {backup.name}")
+        self.place.begin(backup.name)
         try:
             found = await self._proof(backup, running)
         except BackupError as error:
@@ -35,7 +40,12 @@ class Verify(Taking):
             self.place.catalogue.write(backup.proved(State.FAILED, failed))
             raise
         state = State.FAILED if found["problems"] else State.VERIFIED
-        self.place.catalogue.write(self._with_dump(backup, found).proved(state, found))
+        proved = self._with_dump(backup, found).proved(state, found)
+        self.place.catalogue.write(proved)
+        replaced = set(backup.snapshots.values()) - set(proved.snapshots.values())
+        restic = self.place.restic()
+        await restic.forget(sorted(replaced), prune=False, bound=running.step.bound)
+        self.place.end(backup.name)
         if found["problems"]:
             raise BackupError(
                 f"proving the backup {backup.name}",
@@ -104,7 +114,7 @@ class Verify(Taking):
     async def _dump(self, scratch: Scratch, backup: Backup, running: Running) -> dict[str, Any]:
         """Store the portable form: it costs the controller nothing, and deduplicates."""
         databases = [n for n in backup.facts["databases"] if _has(backup.facts["rows_before"], n)]
-        restic, tags = self.place.restic(), [TAG, "dump", running.run]
+        restic, tags = self.place.restic(), [TAG, "dump", backup.name]
         async with restic.receiving(DUMP, host=backup.host, tags=tags) as (send, found):
             await scratch.dump(databases, send, silence=SILENCE)
         stored = found[DUMP]
