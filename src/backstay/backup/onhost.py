@@ -4,6 +4,7 @@ import fnmatch
 import grp
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -117,7 +118,7 @@ def send_database() -> None:
             continue  # it has another name, or is not installed
         said = done.stderr.decode(errors="replace").strip().splitlines()
         if done.returncode != 0 or not said or not said[-1].endswith("completed OK!"):
-            sys.exit(said[-1] if said else "mariadb-backup failed without a word")
+            sys.exit(why_not(said))
         sys.stderr.write(said[-1] + "\n")
         return
     sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
@@ -165,6 +166,22 @@ def send_dumped(arguments: Any) -> None:  # noqa: ANN401 - JSON data
         said = errors.read().decode(errors="replace").strip().splitlines()
     if status != 0 or DUMP_ENDS not in last:
         sys.exit(said[-1] if said else "mariadb-dump's last line is missing")
+
+
+def why_not(said: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return why mariadb-backup failed, from its lines: the first that tells of an error.
+
+    Of a page that is damaged it prints the content too, which may be a secret: never that.
+    """
+    for line in said:
+        found = re.match(r"\[\d+\] (?:FATAL ERROR: )?[\d-]+ [\d:]+ (.*rror: .*)", line)
+        if found:
+            table = re.search(r"File \./(\w+)/(\w+)\.ibd seems to be corrupted", found[1])
+            damaged = (
+                "the table {}.{} is damaged on its disk: ".format(*table.groups()) if table else ""
+            )
+            return damaged + found[1][-300:]
+    return "mariadb-backup failed, and did not say why"
 
 
 def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON data

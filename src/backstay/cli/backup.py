@@ -133,12 +133,16 @@ def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bo
         does = "would remove" if dry_run else "removes"
         click.echo(f"{does} {one.name} ({one.state})", err=to_stderr)
     if not going:
-        click.echo("nothing to remove", err=to_stderr)
-    if not dry_run and going:
+        click.echo("no backup to remove", err=to_stderr)
+    if not dry_run:
+        for one in going:
+            place.begin(one.name)
         # From the catalogue first: none is listed whose data are gone.
         place.catalogue.remove([one.name for one in going])
         snapshots = [snapshot for one in going for snapshot in one.snapshots.values()]
         asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
+        for one in going:
+            place.end(one.name)
 
 
 def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> int:

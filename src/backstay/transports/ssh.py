@@ -22,6 +22,8 @@ from backstay.transports.target import Answer, SshTarget
 
 CONNECT_BOUND = 8.0
 STREAM_CHUNK = 1 << 18
+KEEPALIVE = 15
+"""Seconds between questions whether the host is still there; the fourth unanswered is the last."""
 # Hosts that are being connected to at one moment: key exchanges are this machine's CPU time, and
 # with a thousand at once the first would reach their bound before their turn comes.
 CONNECTING_AT_ONCE = 64
@@ -234,8 +236,9 @@ class HostShell:
         try:
             async with asyncio.timeout(self.connect_bound):
                 return await asyncssh.connect(
-                    target.address, client_factory=lambda: witness, login_timeout=0, **options
-                )
+                    target.address, client_factory=lambda: witness, login_timeout=0,
+                    keepalive_interval=KEEPALIVE, **options,
+                )  # fmt: skip
         except TimeoutError:
             raise ssh_errors.silent(
                 target,

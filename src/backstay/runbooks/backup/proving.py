@@ -20,6 +20,9 @@ from backstay.runbooks.backup.rebuilding import rebuild
 from backstay.runbooks.backup.taking import DUMP, SILENCE, TAG, Taking
 from backstay.transports.scratch import Scratch
 
+_SCRATCH = 256 << 20
+"""Bytes that a server needs beside its data."""
+
 
 class Verify(Taking):
     """Proves a backup, and writes into the catalogue what it found."""
@@ -29,6 +32,9 @@ class Verify(Taking):
         name = running.step.arguments["backup"]
         name = name or running.results[f"{running.step.target}.record"]["backup"]
         backup = self.place.catalogue.named(name)
+        length = backup.sizes["files"] + backup.sizes.get("database", 0) + _SCRATCH
+        self.place.require_room(length, f"proving the backup {backup.name}")
+        self.place.begin(backup.name)
         try:
             found = await self._proof(backup, running)
         except BackupError as error:
@@ -36,7 +42,12 @@ class Verify(Taking):
             self.place.catalogue.write(backup.proved(State.FAILED, failed))
             raise
         state = State.FAILED if found["problems"] else State.VERIFIED
-        self.place.catalogue.write(self._with_dump(backup, found).proved(state, found))
+        proved = self._with_dump(backup, found).proved(state, found)
+        self.place.catalogue.write(proved)
+        replaced = set(backup.snapshots.values()) - set(proved.snapshots.values())
+        restic = self.place.restic()
+        await restic.forget(sorted(replaced), prune=False, bound=running.step.bound)
+        self.place.end(backup.name)
         if found["problems"]:
             raise BackupError(
                 f"proving the backup {backup.name}",
@@ -98,7 +109,7 @@ class Verify(Taking):
     async def _dump(self, scratch: Scratch, backup: Backup, running: Running) -> dict[str, Any]:
         """Store the portable form: it costs the controller nothing, and deduplicates."""
         databases = [n for n in backup.facts["databases"] if _has(backup.facts["rows_before"], n)]
-        restic, tags = self.place.restic(), [TAG, "dump", running.run]
+        restic, tags = self.place.restic(), [TAG, "dump", backup.name]
         async with restic.receiving(DUMP, host=backup.host, tags=tags) as (send, found):
             await scratch.dump(databases, send, silence=SILENCE)
         stored = found[DUMP]

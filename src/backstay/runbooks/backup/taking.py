@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from backstay.backup import onhost
@@ -11,12 +12,12 @@ from backstay.backup.files import needed
 from backstay.backup.migrations import expected_heads
 from backstay.backup.place import Place, on_itself
 from backstay.backup.selection import Selection, migrations, selection
-from backstay.errors import RemoteFailure
+from backstay.errors import BackupError, RemoteFailure
 from backstay.health.words import size
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
 from backstay.runbooks.site import Site
-from backstay.transports.restic import Snapshot
+from backstay.transports.restic import Restic, Snapshot
 
 TAG = "backstay"
 STREAM = "database.mbstream"
@@ -45,7 +46,7 @@ class Taking:
 
 
 class Repository(Taking):
-    """Opens the repository, and forgets snapshots that no backup of the catalogue names."""
+    """Opens the repository, names the backup, and forgets what earlier runs have left."""
 
     async def do(self, running: Running) -> Result:
         """Open it. Raises BackupError also where it is on the host itself."""
@@ -55,21 +56,33 @@ class Repository(Taking):
             raise on_itself(host.name, self.place.repository)
         restic = self.place.restic()
         await restic.open()
+        torn = await self._torn(restic)
+        await restic.forget(torn, prune=False, bound=running.step.bound)
+        # By its time, not by its run: another journal counts its runs from 1, and must neither
+        # take an older backup's name nor what is tagged with it.
+        backup = f"{host.name}-{datetime.fromtimestamp(running.begun, UTC):%Y%m%dT%H%M%SZ}"
+        self.place.begin(backup)
+        return {
+            "began": running.begun,
+            "backup": backup,
+            "torn": torn,
+            "told": f"forgot {len(torn)} half-taken" if torn else "",
+        }
+
+    async def _torn(self, restic: Restic) -> list[str]:
+        """Return the snapshots of what was begun and is in no backup of the catalogue.
+
+        What was not begun from this folder is left alone: a repository may be several clouds', and
+        outlive a catalogue.
+        """
+        begun = self.place.begun()
         named = {
             snapshot
             for backup in self.place.catalogue.backups()
             for snapshot in backup.snapshots.values()
         }
-        torn = [one.id for one in await restic.snapshots(TAG) if one.id not in named]
-        # What an earlier step of this very run has stored is not in the catalogue yet.
-        mine = {result.get("snapshot") for result in running.results.values()}
-        torn = [snapshot for snapshot in torn if snapshot not in mine]
-        await restic.forget(torn, prune=False, bound=running.step.bound)
-        return {
-            "began": running.begun,
-            "torn": torn,
-            "told": f"forgot {len(torn)} half-taken" if torn else "",
-        }
+        there = await restic.snapshots(TAG)
+        return [one.id for one in there if one.tags & begun and one.id not in named]
 
     async def _is_here(self, host: str) -> bool:
         """Say whether the host is this machine: they then have one boot id."""
@@ -101,6 +114,9 @@ class Bring(Taking):
                 break
             fetched += len(need.fetch)
             running.say(f"{len(need.fetch)} files are new or changed")
+            coming = set(need.fetch)
+            length = sum(entry[5] for entry in manifest["entries"] if entry[0] in coming)
+            self.place.require_room(length, f"bringing {len(coming)} files of {host} here")
             extraction = await mirror.extract()
             await self.site.stream(
                 host,
@@ -219,9 +235,19 @@ class Record(Taking):
     """Writes the backup into the catalogue: from here on it is one."""
 
     async def do(self, running: Running) -> Result:
-        """Write it. Raises BackupError."""
+        """Write it. Raises BackupError, also where a later run has forgotten parts of it."""
         backup = recorded(running)
+        there = {one.id for one in await self.place.restic().snapshots(TAG)}
+        if not there.issuperset(backup.snapshots.values()):
+            raise BackupError(
+                f"recording {backup.name}",
+                came_back="parts of it are in the repository no more: a later backup has forgotten "
+                "what this one had left",
+                remedy=f"backstay runs abandon {running.run}; then backstay backup create "
+                f"{backup.host}",
+            )
         self.place.catalogue.write(backup)
+        self.place.end(backup.name)
         return {"backup": backup.name, "told": backup.name}
 
 
@@ -234,7 +260,7 @@ def recorded(running: Running) -> Backup:
         if f"{host}.{name}" in running.results
     }
     return Backup(
-        name=f"{host}-{running.run}",
+        name=running.results[f"{host}.repository"]["backup"],
         cloud=running.plan.cloud,
         host=host,
         taken_at=running.begun,
@@ -250,4 +276,4 @@ def recorded(running: Running) -> Backup:
 
 
 def _tags(running: Running, part: str) -> list[str]:
-    return [TAG, part, running.run]
+    return [TAG, part, running.results[f"{running.step.target}.repository"]["backup"]]
