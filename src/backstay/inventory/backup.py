@@ -24,7 +24,8 @@ class Backups(BaseModel):
     the catalogue, a mirror of the hosts' files, and the restic repository where ``repository``
     (any of restic's locations) names no other. ``password_file`` holds the repository's password;
     left out, one is made in the folder. ``max_age`` is how old a host's newest verified backup may
-    be when it is rebooted.
+    be when it is rebooted. ``stream_lag`` is for how long what a stream has may be behind its server
+    before it is a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,3 +35,4 @@ class Backups(BaseModel):
     password_file: BesideFile | None = None
     keep: Keep = Keep()
     max_age: Duration | None = None
+    stream_lag: Duration = 60.0

@@ -7,25 +7,29 @@ https://mariadb.com/kb/en/mariadbd-options/
 import asyncio
 import contextlib
 import getpass
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from backstay.errors import BackupError
+from backstay.transports.programs import end_well, failed, found, kill, run, start
+from backstay.transports.replay import Replayed, replay
 
 START_BOUND = 120.0
-_PROGRAMS = ("mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump")
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+STOP_BOUND = 120.0
+_PROGRAMS = (
+    "mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump", "mariadb-binlog",
+)  # fmt: skip
 _PREPARE = ("mariadb-backup", "mariabackup")
 
 
 def missing() -> list[str]:
     """Return the programs that this machine lacks for it."""
-    lacking = [name for name in _PROGRAMS if _found(name) is None]
-    return lacking + ([] if any(map(_found, _PREPARE)) else [_PREPARE[0]])
+    lacking = [name for name in _PROGRAMS if found(name) is None]
+    return lacking + ([] if any(map(found, _PREPARE)) else [_PREPARE[0]])
 
 
 class Scratch:
@@ -43,19 +47,17 @@ class Scratch:
     async def filling(self) -> AsyncIterator[asyncio.StreamWriter]:
         """Give the writer that takes an mbstream. Raises BackupError where it is torn."""
         self.data.mkdir(parents=True, mode=0o700)
-        process = await _start(
-            "mbstream", "-x", "-C", str(self.data), stdin=asyncio.subprocess.PIPE
-        )
+        process = await start("mbstream", "-x", "-C", str(self.data), stdin=asyncio.subprocess.PIPE)
         assert process.stdin is not None  # noqa: S101 - it was asked for
         try:
             yield process.stdin
-            await _end_well(process, "unpacking the backup of the database")
+            await end_well(process, "unpacking the backup of the database")
         finally:
-            await _kill(process)
+            await kill(process)
 
     async def prepare(self, *, bound: float) -> None:
         """Make the copied files consistent, as of the end of the backup. Raises BackupError."""
-        program = next(name for name in _PREPARE if _found(name))
+        program = next(name for name in _PREPARE if found(name))
         await run(
             program, "--prepare", f"--target-dir={self.data}", "--use-memory=256M",
             doing="preparing the backup of the database", bound=bound,
@@ -64,22 +66,23 @@ class Scratch:
     async def serve(self) -> None:
         """Start the server and wait until it answers. Raises BackupError."""
         log = self.folder / "server.log"
-        self._server = await _start(
+        self._server = await start(
             "mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
             f"--pid-file={self._short / 'pid'}", f"--log-error={log}", "--skip-networking",
             "--skip-grant-tables", "--skip-log-bin", "--innodb-buffer-pool-size=128M",
-            "--innodb-flush-log-at-trx-commit=0", f"--user={getpass.getuser()}",
+            "--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=1G",
+            f"--user={getpass.getuser()}",
             stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
             async with asyncio.timeout(START_BOUND):
                 while not await self._answers():
                     if self._server.returncode is not None:
-                        raise _failed("starting the scratch server", _last(log))
+                        raise failed("starting the scratch server", _last(log))
                     await asyncio.sleep(0.2)
         except TimeoutError:
             came_back = f"it does not answer after {START_BOUND:g} s: {_last(log)}"
-            raise _failed("starting the scratch server", came_back) from None
+            raise failed("starting the scratch server", came_back) from None
 
     async def query(self, text: str, *, bound: float = 300.0) -> list[str]:
         """Return the lines of the answer. Raises BackupError."""
@@ -107,7 +110,7 @@ class Scratch:
     ) -> None:
         """Hand on a portable dump of the databases. Raises BackupError where it is torn."""
         doing = "dumping the restored databases"
-        process = await _start(
+        process = await start(
             "mariadb-dump", f"--socket={self.socket}", "--single-transaction", "--quick",
             "--routines", "--events", "--triggers", "--hex-blob", "--databases", *databases,
             stdin=asyncio.subprocess.PIPE,
@@ -120,20 +123,43 @@ class Scratch:
                     await receive(data)
                     last = (last + data)[-200:]
                     limit.reschedule(asyncio.get_running_loop().time() + silence)
-            await _end_well(process, doing)
+            await end_well(process, doing)
         except TimeoutError:
-            raise _failed(doing, f"nothing came for {silence:g} s") from None
+            raise failed(doing, f"nothing came for {silence:g} s") from None
         finally:
-            await _kill(process)
+            await kill(process)
         if b"-- Dump completed" not in last:
-            raise _failed(doing, "its last line is missing")
+            raise failed(doing, "its last line is missing")
+
+    async def replay(
+        self, files: Sequence[Path], *, start: int, until: datetime | None, bound: float
+    ) -> Replayed:
+        """Replay binary log files, the first from ``start``: as ``transports.replay.replay``.
+
+        The server is started anew afterwards: once it has read its grants it asks for logins.
+        """
+        played = await replay(self.socket, files, start=start, until=until, bound=bound)
+        await self._stop()
+        await self.serve()
+        return played
 
     async def close(self) -> None:
         """End the server and remove everything."""
         if self._server is not None:
-            await _kill(self._server)
+            await kill(self._server)
         shutil.rmtree(self._short, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _stop(self) -> None:
+        if self._server is None:
+            return
+        self._server.terminate()
+        try:
+            async with asyncio.timeout(STOP_BOUND):
+                await self._server.wait()
+        except TimeoutError:
+            came_back = f"it has not ended after {STOP_BOUND:g} s"
+            raise failed("stopping the scratch server", came_back) from None
 
     async def _answers(self) -> bool:
         with contextlib.suppress(BackupError):
@@ -142,72 +168,7 @@ class Scratch:
         return False
 
 
-async def run(program: str, *arguments: str, doing: str, bound: float, given: str = "") -> str:
-    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s."""
-    process = await _start(program, *arguments, stdin=asyncio.subprocess.PIPE)
-    try:
-        async with asyncio.timeout(bound):
-            output, errors = await process.communicate(given.encode())
-    except TimeoutError:
-        raise _failed(doing, f"it had not ended after {bound:g} s") from None
-    finally:
-        await _kill(process)
-    if process.returncode != 0:
-        raise _failed(doing, _words(errors) or f"exit status {process.returncode}")
-    return output.decode(errors="replace")
-
-
-async def _start(program: str, *arguments: str, stdin: int) -> asyncio.subprocess.Process:
-    path = _found(program)
-    if path is None:
-        raise BackupError(
-            f"starting {program}",
-            came_back="this machine has no such program",
-            remedy="apt-get install mariadb-server mariadb-backup, on the machine that keeps the "
-            "backups; the server need not run there",
-        )
-    quiet = asyncio.subprocess.DEVNULL  # the server has a log
-    return await asyncio.create_subprocess_exec(
-        path,
-        *arguments,
-        stdin=stdin,
-        stdout=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
-        stderr=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
-    )
-
-
-async def _end_well(process: asyncio.subprocess.Process, doing: str) -> None:
-    # communicate() alone leaves an input open that it was given nothing for.
-    _, errors = await process.communicate(b"")
-    if process.returncode != 0:
-        raise _failed(doing, _words(errors) or f"exit status {process.returncode}")
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def _found(program: str) -> str | None:
-    return shutil.which(program, path=_PATH)
-
-
-def _words(errors: bytes) -> str:
-    lines = errors.decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else ""
-
-
 def _last(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     wrong = [line for line in lines if "[ERROR]" in line]
     return (wrong or lines or ["it said nothing"])[-1][:300]
-
-
-def _failed(doing: str, came_back: str) -> BackupError:
-    return BackupError(
-        doing,
-        came_back=came_back,
-        remedy="do not rely on this backup: take another, and verify that",
-    )

@@ -1,5 +1,6 @@
 """The steps by which a backup is taken."""
 
+import re
 import time
 from typing import Any
 
@@ -151,7 +152,7 @@ class Database(Taking):
         restic = self.place.restic()
         receiving = restic.receiving(STREAM, host=host, tags=_tags(running, "database"))
         async with receiving as (send, found):
-            await self.site.stream(host, onhost.send_database, receive=send, silence=SILENCE)
+            said = await self.site.stream(host, onhost.send_database, receive=send, silence=SILENCE)
         since = before["clock"] - _CLOCK_SLACK
         after = await self.site.ask(host, onhost.database_facts, databases, since)
         stored = found[STREAM]
@@ -162,7 +163,8 @@ class Database(Taking):
             "facts": {
                 "version": before["version"],
                 "schemas": before["schemas"],
-                "position": after["position"],
+                "position": position_in(said),
+                "logs": after["logs"],
                 "rows_before": before["rows"],
                 "rows_after": after["rows"],
                 "touched": after["touched"],
@@ -170,6 +172,15 @@ class Database(Taking):
             },
             "told": f"{len(before['rows'])} tables, {size(stored.size)}, {size(stored.added)} new",
         }
+
+
+def position_in(said: str) -> list[str]:
+    """Return file and position in what mariadb-backup said; empty without a binary log. Pure.
+
+    The position is that of the backup itself, at which no change was under way.
+    """
+    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", said)
+    return list(found.groups()) if found else []
 
 
 class Record(Taking):
