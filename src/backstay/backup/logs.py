@@ -52,6 +52,11 @@ class Incarnation:
         """Return how many bytes of each file are here, in order."""
         return {file.name: _size(file) for file in self.pieces()}
 
+    def progress(self) -> tuple[int, int]:
+        """Return two numbers that change whenever anything comes."""
+        newest = self.pieces()[-1:]
+        return sum(map(_size, newest)), sum(map(_size, _files(self.arriving)))
+
     def settle(self) -> None:
         """Move beside the others what has arrived and is no shorter. Raises OtherLog."""
         for file in _files(self.arriving):

@@ -1,9 +1,11 @@
 """What a stream tells of itself, once a second, in one small file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+
+from backstay.transports.binlogfile import number
 
 FRESH = 5.0
 """Seconds after which what a stream told last is no news any more."""
@@ -21,6 +23,7 @@ class Doing(StrEnum):
 class StreamState:
     """What a stream tells. Times are Unix seconds of this machine's clock.
 
+    ``begun_at`` is when the server's log, this incarnation of it, was first received.
     ``file`` and ``received`` are the newest file that is here and its bytes, ``source_file`` and
     ``source_position`` what the server had when it was last asked, at ``asked_at``. ``behind`` are
     the bytes that it had then and that are not here. ``caught_up_at`` is the last instant up to
@@ -30,6 +33,7 @@ class StreamState:
 
     host: str
     doing: Doing
+    begun_at: float
     written_at: float
     incarnation: int = 0
     file: str = ""
@@ -53,6 +57,11 @@ class StreamState:
             return 0.0
         return None if self.caught_up_at is None else max(now - self.caught_up_at, 0.0)
 
+    def behind_for(self, now: float) -> float:
+        """Return for how many seconds it has not been seen to have everything."""
+        rpo = self.rpo(now)
+        return now - self.begun_at if rpo is None else rpo
+
     def text(self) -> str:
         """Return it as the file has it."""
         return json.dumps(asdict(self), indent=1) + "\n"
@@ -64,14 +73,19 @@ class StreamState:
         return cls(**(read | {"doing": Doing(read["doing"])}))
 
 
-def behind(server: Mapping[str, int], here: Mapping[str, int]) -> int:
-    """Return how many bytes of the server's files are not here, both being sizes in order.
+def behind(server: Sequence[tuple[str, int]], here: Mapping[str, int]) -> int:
+    """Return how many bytes of the server's files, in order with their sizes, are not here.
 
     What the server has from before the first file that is here does not count.
     """
-    if not here:
-        return sum(server.values())
-    names = list(server)
-    first = next((name for name in here if name in server), None)
-    counted = names[names.index(first) :] if first is not None else names
-    return sum(max(server[name] - here.get(name, 0), 0) for name in counted)
+    names = [name for name, _ in server]
+    first = next((names.index(name) for name in here if name in names), 0)
+    return sum(max(size - here.get(name, 0), 0) for name, size in server[first:])
+
+
+def reaches(here: dict[str, int], file: str, size: int) -> bool:
+    """Say whether what is here, sizes in order, goes up to ``size`` in the server's ``file``."""
+    newest = next(reversed(here), None)
+    if newest is None:
+        return False
+    return (number(newest), here[newest]) >= (number(file), size)

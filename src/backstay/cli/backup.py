@@ -1,6 +1,7 @@
 """``backstay backup``: take backups of hosts, prove them, keep the right ones."""
 
 import asyncio
+import importlib
 import json
 import sys
 from dataclasses import asdict
@@ -27,7 +28,36 @@ _COLOURS = {"verified": "green", "taken": "yellow", "failed": "red"}
 _PRUNE_BOUND = 3600.0
 
 
-@click.group()
+# Commands that live in modules of their own: name -> (module, attribute, one line for --help)
+ELSEWHERE = {
+    "stream": ("backstay.cli.backup_stream", "stream", "Keep receiving the binary log."),
+}
+
+
+class BackupGroup(click.Group):
+    """The group, with the commands of other modules imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they are shown."""
+        return [*super().list_commands(ctx), *ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, importing its module where it has one of its own."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, _ = ELSEWHERE[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing other modules."""
+        own = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        elsewhere = [(name, line) for name, (_, _, line) in ELSEWHERE.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(own + elsewhere)
+
+
+@click.group(cls=BackupGroup)
 def backup() -> None:
     """Take backups of hosts, prove them by restoring them, keep the right ones."""
 
@@ -99,8 +129,12 @@ def show(name: str, cloud: Path | None, output: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say which would go.")
 @cloud_option
 def prune(dry_run: bool, cloud: Path | None) -> None:
-    """Remove the backups that `keep` does not hold, never the last verified one of a host."""
-    from backstay.backup.retention import to_forget  # noqa: PLC0415 - heavy
+    """Remove the backups that `keep` does not hold, never the last verified one of a host.
+
+    With them go the binary logs that no backup needs any more.
+    """
+    from backstay.backup.logs import not_needed  # noqa: PLC0415 - heavy
+    from backstay.backup.retention import to_forget  # noqa: PLC0415
 
     described = load_cloud(cloud)
     place = _place(described)
@@ -119,6 +153,12 @@ def prune(dry_run: bool, cloud: Path | None) -> None:
         place.catalogue.remove([one.name for one in going])
         snapshots = [snapshot for one in going for snapshot in one.snapshots.values()]
         asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
+    for host in sorted(hosts):
+        kept = [one for one in place.catalogue.backups(host=host) if one not in going]
+        for file in not_needed(place.logs(host).incarnations(), kept):
+            click.echo(f"{'would remove' if dry_run else 'removes'} {file}: no backup needs it")
+            if not dry_run:
+                file.unlink()
 
 
 def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> None:

@@ -24,8 +24,8 @@ class Backups(BaseModel):
     the catalogue, a mirror of the hosts' files, and the restic repository where ``repository``
     (any of restic's locations) names no other. ``password_file`` holds the repository's password;
     left out, one is made in the folder. ``max_age`` is how old a host's newest verified backup may
-    be when it is rebooted. ``stream_lag`` is for how long what a stream has may be behind its server
-    before it is a warning.
+    be when it is rebooted. ``stream_lag`` is for how long what a stream has received may be behind
+    its server before that is a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -153,8 +153,8 @@ class HostShell:
         """Give a socket of this machine's, at ``here``, that leads to a unix socket of the host's.
 
         Whoever connects to it is to the host's program the user that Backstay logs in as: ``here``
-        must be in a folder that is closed to others, and be removed with it. Raises as ``answer``; a ``socket`` that is not
-        there shows only in what is connected being closed at once.
+        must be in a folder that is closed to others, and be removed with it. Raises as ``answer``;
+        a ``socket`` that is not there shows only in what is connected being closed at once.
         """
         if target in self._open and self._open[target].is_closed():
             self._drop(target)

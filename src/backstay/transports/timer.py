@@ -1,4 +1,4 @@
-"""Timers of this machine's systemd, for what is to begin while its operator sleeps.
+"""Timers and services of this machine's systemd, for what goes on while its operator sleeps.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html
 """
@@ -46,14 +46,40 @@ def unit_files(
     return {f"{name}.service": service, f"{name}.timer": timer}
 
 
-def install(name: str, files: Mapping[str, str], folder: Path = FOLDER) -> None:
-    """Write the files and start the timer. Raises BackstayError."""
-    attempted = f"installing the timer {name}"
+def service_file(*, does: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the file of a service that runs for ever, and is started again when it ends. Pure."""
+    variables = "".join(
+        f"Environment={_quoted(f'{key}={value}')}\n" for key, value in environment.items()
+    )
+    return (
+        f"[Unit]\nDescription={does}\nWants=network-online.target\n"
+        # It is started again however often it has ended: nobody looks after it at night.
+        "After=network-online.target\nStartLimitIntervalSec=0\n\n"
+        f"[Service]\nRestart=always\nRestartSec=5\n{variables}"
+        f"ExecStart={' '.join(map(_quoted, command))}\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def install(
+    name: str,
+    files: Mapping[str, str],
+    folder: Path = FOLDER,
+    *,
+    start: str | None = None,
+    instead: str = "leave out --schedule and leave the terminal open",
+) -> None:
+    """Write the files and start the unit ``start``, the timer ``name`` if None.
+
+    ``instead`` is what the operator can do without systemd. Raises BackstayError.
+    """
+    unit = start or f"{name}.timer"
+    attempted = f"installing {unit}"
     if os.geteuid() != 0:
         raise BackstayError(
             attempted,
             came_back=f"only root may write to {folder}",
-            remedy="do it as root, or leave out --schedule and leave the terminal open",
+            remedy=f"do it as root, or {instead}",
         )
     try:
         for file, text in files.items():
@@ -64,14 +90,31 @@ def install(name: str, files: Mapping[str, str], folder: Path = FOLDER) -> None:
         raise BackstayError(
             attempted,
             came_back=f"{error.filename}: {error.strerror}",
-            remedy="leave out --schedule and leave the terminal open",
+            remedy=instead,
         ) from error
-    for command in (["daemon-reload"], ["enable", f"{name}.timer"], ["restart", f"{name}.timer"]):
-        _systemctl(attempted, command)
+    for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
+        _systemctl(attempted, command, instead)
 
 
-def _systemctl(attempted: str, command: Sequence[str]) -> None:
-    remedy = "is systemd this machine's init? Else leave out --schedule"
+def uninstall(units: Sequence[str], folder: Path = FOLDER) -> None:
+    """Stop units that were installed here and remove their files. Raises BackstayError."""
+    attempted = f"removing {', '.join(units)}"
+    remedy = "do it as root, on the machine where it was installed"
+    if missing := [unit for unit in units if not (folder / unit).exists()]:
+        came_back = f"there is no {', '.join(missing)} in {folder}"
+        raise BackstayError(attempted, came_back=came_back, remedy=remedy)
+    _systemctl(attempted, ["disable", "--now", *units], remedy)
+    try:
+        for unit in units:
+            (folder / unit).unlink()
+    except OSError as error:
+        came_back = f"{error.filename}: {error.strerror}"
+        raise BackstayError(attempted, came_back=came_back, remedy=remedy) from error
+    _systemctl(attempted, ["daemon-reload"], remedy)
+
+
+def _systemctl(attempted: str, command: Sequence[str], instead: str) -> None:
+    remedy = f"is systemd this machine's init? Else {instead}"
     try:
         done = subprocess.run(
             ["systemctl", *command], capture_output=True, text=True, timeout=_BOUND, check=False
