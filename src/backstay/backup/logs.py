@@ -133,7 +133,8 @@ class Logs:
         """Return a new, empty incarnation, the newest from now on."""
         newest = next((one.number for one in self.incarnations()), 0)
         made = Incarnation(self.folder / f"{newest + 1:04}")
-        made.arriving.mkdir(parents=True, mode=0o700)
+        made.folder.mkdir(parents=True, mode=0o700)
+        made.arriving.mkdir(mode=0o700)
         return made
 
     def after(self, file: str, position: int, identity: str) -> list[Path]:

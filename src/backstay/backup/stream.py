@@ -108,7 +108,10 @@ class Stream:
             note = f"the server's log does not go on from {kept[-1].name}, which is kept: " + note
         made = self._logs.begin()
         self._since = []
-        self._tell(incarnation=made.number, begun_at=now, caught_up_at=None, behind=None, note=note)
+        self._tell(
+            incarnation=made.number, begun_at=now, caught_up_at=None, behind=None, note=note,
+            file="", received=0,
+        )  # fmt: skip
         return made
 
     async def _follow(

@@ -50,10 +50,11 @@ class StreamState:
     def rpo(self, now: float) -> float | None:
         """Return how many seconds of changes would be lost with the server now.
 
-        0 where everything that it had at the last question is here, and that was just now; None
-        where it was never seen to be so.
+        0 where it streams and everything that the server had at the last question is here, and that
+        was just now; None where it was never seen to be so.
         """
-        if self.behind == 0 and self.asked_at is not None and now - self.asked_at <= FRESH:
+        just_now = self.asked_at is not None and now - self.asked_at <= FRESH
+        if self.doing is Doing.STREAMING and self.behind == 0 and just_now:
             return 0.0
         return None if self.caught_up_at is None else max(now - self.caught_up_at, 0.0)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 import sys
@@ -33,9 +34,7 @@ LAGGING, NOT_RUNNING = 1, 2
 @click.option("--uninstall", is_flag=True, help="Undo --install; what was received stays.")
 @cloud_option
 @output_option
-def stream(
-    host: str | None, status: bool, install: bool, uninstall: bool, cloud: Path | None, output: str
-) -> None:
+def stream(host: str | None, cloud: Path | None, output: str, **asked: bool) -> None:
     """Keep receiving the binary log of HOST's database, for a restore to the last moment.
 
     Without HOST that of the controllers with MariaDB. It runs until it is stopped, and connects
@@ -44,16 +43,17 @@ def stream(
     Exit status of --status: 0 all is here, 1 a stream is behind for longer than `stream_lag`, 2 one
     is not running.
     """
-    if status + install + uninstall > 1:
+    if sum(asked.values()) > 1:
         raise click.UsageError("--status, --install and --uninstall go one at a time")
     described = load_cloud(cloud)
     hosts = _hosts(described, host)
-    if status:
+    if asked["status"]:
         sys.exit(_status(described, hosts, as_json=output == "json"))
-    for name in hosts if install or uninstall else ():
-        _install(described, name) if install else _uninstall(described, name)
-    if not install and not uninstall:
-        asyncio.run(_stream(described, hosts))
+    if asked["install"] or asked["uninstall"]:
+        for name in hosts:
+            _install(described, name) if asked["install"] else _uninstall(described, name)
+        return
+    asyncio.run(_stream(described, hosts))
 
 
 def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
@@ -83,7 +83,7 @@ async def _stream(cloud: "Cloud", hosts: "Sequence[str]") -> None:
                 host,
                 SshSource(shell, cloud.ssh_target(cloud.hosts[host])),
                 place.logs(host),
-                backups=lambda host=host: place.catalogue.backups(host=host),
+                backups=functools.partial(place.catalogue.backups, host=host),
                 say=said.say,
             )
             for host in hosts
