@@ -82,9 +82,9 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_installed_shown_and_removed(tmp_path: Path, systemctl: Path) -> None:
     assert timer.state("x", tmp_path) == {}
-    assert not timer.remove("x", tmp_path)
+    assert not timer.remove("x.timer", "x.service", folder=tmp_path)
     files = repeating_files("x", does="x", calendar="daily", command=["/x"], environment={"A": "b"})
-    timer.install("x", files, tmp_path, instead="do it by hand")
+    timer.install("x.timer", files, tmp_path, instead="do it by hand")
     assert systemctl.read_text().splitlines() == [
         "daemon-reload",
         "enable x.timer",
@@ -99,7 +99,7 @@ def test_installed_shown_and_removed(tmp_path: Path, systemctl: Path) -> None:
         "Result": "success",
         "ActiveState": "inactive",
     }
-    assert timer.remove("x", tmp_path)
+    assert timer.remove("x.timer", "x.service", folder=tmp_path)
     assert systemctl.read_text().splitlines()[-2:] == ["disable --now x.timer", "daemon-reload"]
     assert timer.state("x", tmp_path) == {}
 
@@ -111,6 +111,6 @@ def test_nothing_is_written_where_it_cannot_work(
     monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
     monkeypatch.setattr(timer, "BOOTED", tmp_path / "nowhere")
     with pytest.raises(BackstayError, match=told) as raised:
-        timer.install("x", {"x.timer": ""}, tmp_path, instead="let cron call it")
+        timer.install("x.timer", {"x.timer": ""}, tmp_path, instead="let cron call it")
     assert "let cron call it" in raised.value.remedy
     assert list(tmp_path.iterdir()) == []

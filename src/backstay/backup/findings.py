@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.freshness import SERVICE, freshness_findings
+from backstay.backup.lag import lag_findings
 from backstay.backup.selection import usual_hosts
 from backstay.errors import BackupError
 from backstay.finding import Finding, Severity
@@ -27,7 +28,7 @@ def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding
     found = [
         *freshness_findings(backups, usual, limit=limit, now=now),
         *freshness_findings(backups, others, limit=None, now=now),
-        # Further judgements of what is kept here, such as a stream's lag, join this list.
+        *lag_findings(folder_of(cloud), limit=cloud.backup.stream_lag, now=now),
     ]
     return [finding for finding in found if not only or finding.host in only]
 

@@ -107,6 +107,7 @@ def send_database() -> None:
     """Write a hot backup of the whole server to standard output, as mbstream.
 
     https://mariadb.com/kb/en/mariadb-backup-options/; its last word on standard error is the proof.
+    What it says there of the binary log's position, which is the backup's own, comes before.
     """
     for program in BACKUP_PROGRAMS:
         command = [program, "--backup", "--stream=mbstream", "--user=root", "--parallel=2"]
@@ -119,7 +120,8 @@ def send_database() -> None:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         if done.returncode != 0 or not said or not said[-1].endswith("completed OK!"):
             sys.exit(why_not(said))
-        sys.stderr.write(said[-1] + "\n")
+        positions = [line for line in said if "binlog position: filename" in line]
+        sys.stderr.write("\n".join([*positions[-1:], said[-1]]) + "\n")
         return
     sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
 
@@ -185,9 +187,10 @@ def why_not(said: Any) -> Any:  # noqa: ANN401 - JSON data
 
 
 def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON data
-    """Return the server's version and binary-log position, and every table's number of rows.
+    """Return the server's version, its binary log files, and every table's number of rows.
 
-    ``touched`` are the tables that were written to since a time of this host's clock (Unix).
+    ``logs`` are the files' identities, as ``transports.binlogfile`` has them; ``touched`` are the
+    tables that were written to since a time of this host's clock (Unix).
     """
     listed = ",".join("'" + name + "'" for name in databases)
     tables = query(
@@ -217,9 +220,27 @@ def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON da
         "grants": query(GRANTS),
         "clock": time.time(),
         "version": query("SELECT VERSION()")[0],
-        "position": status[0].split("\t")[:2] if status else [],
+        "logs": {name: told for name, _, told in binary_logs()["files"]} if status else {},
         "rows": {table: int(count) for table, count in rows.items()},
     }
+
+
+def binary_logs() -> Any:  # noqa: ANN401 - JSON data
+    """Return where the server's socket is, and name, size and identity of each binary log file.
+
+    An identity is as ``transports.binlogfile`` has it; empty where the file went away meanwhile.
+    """
+    socket, base = query("SELECT @@socket, IFNULL(@@log_bin_basename, '')")[0].split("\t")
+    files = []
+    for line in query("SHOW BINARY LOGS") if base else []:
+        name, size = line.split("\t")[:2]
+        try:
+            with open(os.path.join(os.path.dirname(base), name), "rb") as file:  # noqa: PTH118, PTH120, PTH123
+                identity = file.read(17)[4:].hex()
+        except OSError:
+            identity = ""
+        files.append([name, int(size), identity])
+    return {"socket": socket, "files": files}
 
 
 def query(text: str) -> Any:  # noqa: ANN401 - JSON data

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.files import Mirror
+from backstay.backup.logs import Logs
 from backstay.errors import BackupError
 from backstay.health.words import size
 from backstay.inventory.cloud import Cloud, Host
@@ -41,6 +42,10 @@ class Place:
     def mirror(self, host: str) -> Mirror:
         """Return the mirror of a host's files."""
         return Mirror(self.folder / "mirror" / host)
+
+    def logs(self, host: str) -> Logs:
+        """Return the binary logs that are kept of a host."""
+        return Logs(self.folder / "logs" / host)
 
     def scratch(self, name: str) -> Path:
         """Return a folder for one verification, to be removed after it."""

@@ -32,6 +32,7 @@ _PRUNE_BOUND = 3600.0
 # One line for each command that lives in a module of its own.
 ELSEWHERE: Elsewhere = {
     "restore": ("backstay.cli.backup_restore", "restore", "Put a backup back on its host."),
+    "stream": ("backstay.cli.backup_stream", "stream", "Keep receiving the binary log."),
     "schedule": ("backstay.cli.backup_schedule", "schedule", "Let a timer take backups."),
 }
 
@@ -117,13 +118,17 @@ def show(name: str, cloud: Path | None, output: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say which would go.")
 @cloud_option
 def prune(dry_run: bool, cloud: Path | None) -> None:
-    """Remove the backups that `keep` does not hold, never the last verified one of a host."""
+    """Remove the backups that `keep` does not hold, never the last verified one of a host.
+
+    With them go the binary logs that no backup needs any more.
+    """
     described = load_cloud(cloud)
     _prune(_place(described), described.backup.keep, dry_run=dry_run)
 
 
 def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bool = False) -> None:
-    from backstay.backup.retention import to_forget  # noqa: PLC0415 - heavy
+    from backstay.backup.logs import not_needed  # noqa: PLC0415 - heavy
+    from backstay.backup.retention import to_forget  # noqa: PLC0415
 
     hosts = {one.host for one in place.catalogue.backups()}
     going = [
@@ -143,6 +148,13 @@ def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bo
         asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
         for one in going:
             place.end(one.name)
+    for host in sorted(hosts):
+        kept = [one for one in place.catalogue.backups(host=host) if one not in going]
+        for file in not_needed(place.logs(host).incarnations(), kept):
+            does = "would remove" if dry_run else "removes"
+            click.echo(f"{does} {file}: no backup needs it", err=to_stderr)
+            if not dry_run:
+                file.unlink()
 
 
 def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> int:

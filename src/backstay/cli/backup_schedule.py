@@ -63,7 +63,7 @@ def _install(name: str, cloud: "Cloud", hosts: Sequence[str], calendar: str) -> 
         command=unattended.command(*words, "--reason", "scheduled", "--cloud", str(cloud.path)),
         environment=unattended.environment(),
     )
-    timer.install(name, files, instead=f"let cron call: backstay {' '.join(words)}")
+    timer.install(f"{name}.timer", files, instead=f"let cron call: backstay {' '.join(words)}")
     click.echo(
         f"scheduled: {calendar}{f', next {coming}' if coming else ''}\n"
         "  see it: backstay backup schedule --show\n"
@@ -104,4 +104,6 @@ def _shown(name: str) -> str:
 def _removed(name: str) -> str:
     from backstay.transports.timer import remove  # noqa: PLC0415 - seldom needed
 
-    return f"removed {name}" if remove(name) else "nothing is scheduled"
+    return (
+        f"removed {name}" if remove(f"{name}.timer", f"{name}.service") else "nothing is scheduled"
+    )

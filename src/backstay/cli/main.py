@@ -32,7 +32,7 @@ COMMANDS = {
     "backup": (
         "backstay.cli.backup",
         "backup",
-        "Backups that are proved: create, list, show, verify, prune.",
+        "Backups that are proved: create, list, show, verify, prune, stream.",
     ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),

@@ -237,7 +237,7 @@ def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) ->
         command=unattended.command("reboot", *plan.targets, *again),
         environment=unattended.environment(),
     )
-    install(name, files, instead="leave out --schedule and leave the terminal open")
+    install(f"{name}.timer", files, instead="leave out --schedule and leave the terminal open")
     click.echo(
         f"scheduled for {told(go.at)}; see it: systemctl list-timers {name}.timer\n"
         f"  call it off: systemctl disable --now {name}.timer\n"

@@ -82,14 +82,15 @@ class Site:
         *arguments: Any,  # noqa: ANN401 - JSON data
         receive: Callable[[bytes], Awaitable[None]],
         silence: float,
-    ) -> None:
+    ) -> str:
         """Call a function on a host, as root, and hand on the bytes that it writes.
 
-        ``silence`` is for how many seconds nothing may come. Raises HostError.
+        ``silence`` is for how many seconds nothing may come. Returns what it said on its standard
+        error. Raises HostError.
         """
         target = self.cloud.ssh_target(self.host(host))
         script = stream(function, *arguments)
-        await self.shell.stream(target, script, receive, silence=silence)
+        return await self.shell.stream(target, script, receive, silence=silence)
 
     async def send(
         self,

@@ -194,6 +194,31 @@ class HostShell:
         if done.exit_status != 0:
             raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
 
+    @contextlib.asynccontextmanager
+    async def forward(self, target: SshTarget, socket: str, here: Path) -> AsyncIterator[Path]:
+        """Give a socket of this machine's, at ``here``, that leads to a unix socket of the host's.
+
+        Whoever connects to it is to the host's program the user that Backstay logs in as: ``here``
+        must be in a folder that is closed to others, and be removed with it. Raises as ``answer``;
+        a ``socket`` that is not there shows only in what is connected being closed at once.
+        """
+        if target in self._open and self._open[target].is_closed():
+            self._drop(target)
+        connection, _ = await self._connection(target)
+        try:
+            listener = await connection.forward_local_path(str(here), socket)
+        except (asyncssh.Error, OSError) as error:
+            self._drop(target)
+            raise ssh_errors.lost(target, error) from error
+        try:
+            yield here
+        finally:
+            listener.close()
+
+    def drop(self, target: SshTarget) -> None:
+        """Close the connection to a host that does not answer, without waiting for it."""
+        self._drop(target)
+
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
         connection, connecting = await self._connection(target)
         sent_at = time.time()

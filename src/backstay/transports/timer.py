@@ -1,4 +1,4 @@
-"""Timers of this machine's systemd, for what is to begin while its operator sleeps.
+"""Timers and services of this machine's systemd, for what goes on while its operator sleeps.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html
 """
@@ -98,9 +98,24 @@ def next_time(calendar: str) -> str:
     return coming
 
 
-def install(name: str, files: Mapping[str, str], folder: Path = FOLDER, *, instead: str) -> None:
-    """Write the files and start the timer. Raises BackstayError; ``instead`` is its way out."""
-    attempted = f"installing the timer {name}"
+def service_file(*, does: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the file of a service that runs for ever, and is started again when it ends. Pure."""
+    variables = "".join(
+        f"Environment={_quoted(f'{key}={value}')}\n" for key, value in environment.items()
+    )
+    return (
+        f"[Unit]\nDescription={does}\nWants=network-online.target\n"
+        # It is started again however often it has ended: nobody looks after it at night.
+        "After=network-online.target\nStartLimitIntervalSec=0\n\n"
+        f"[Service]\nRestart=always\nRestartSec=5\n{variables}"
+        f"ExecStart={' '.join(map(_quoted, command))}\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def install(unit: str, files: Mapping[str, str], folder: Path = FOLDER, *, instead: str) -> None:
+    """Write the files and start ``unit``. Raises BackstayError; ``instead`` is its way out."""
+    attempted = f"installing {unit}"
     _require(attempted, folder, instead)
     try:
         for file, text in files.items():
@@ -111,23 +126,23 @@ def install(name: str, files: Mapping[str, str], folder: Path = FOLDER, *, inste
         raise BackstayError(
             attempted, came_back=f"{error.filename}: {error.strerror}", remedy=instead
         ) from error
-    for command in (["daemon-reload"], ["enable", f"{name}.timer"], ["restart", f"{name}.timer"]):
+    for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
         _systemctl(attempted, command, instead)
 
 
-def remove(name: str, folder: Path = FOLDER) -> bool:
-    """Stop a timer and remove its files; what it has begun goes on. Return whether it was there.
+def remove(unit: str, *files: str, folder: Path = FOLDER) -> bool:
+    """Stop a unit and remove its file and ``files``. Return whether any was there.
 
-    Raises BackstayError.
+    What a timer has begun goes on. Raises BackstayError.
     """
-    attempted = f"removing the timer {name}"
-    files = [folder / f"{name}.timer", folder / f"{name}.service"]
-    if not any(file.exists() for file in files):
+    attempted = f"removing {unit}"
+    paths = [folder / name for name in (unit, *files)]
+    if not any(path.exists() for path in paths):
         return False
-    instead = f"remove {files[0]} and {files[1]} yourself"
+    instead = f"remove {', '.join(map(str, paths))} yourself"
     _require(attempted, folder, instead)
-    _systemctl(attempted, ["disable", "--now", f"{name}.timer"], instead)
-    for file in files:
+    _systemctl(attempted, ["disable", "--now", unit], instead)
+    for file in paths:
         file.unlink(missing_ok=True)
     _systemctl(attempted, ["daemon-reload"], instead)
     return True

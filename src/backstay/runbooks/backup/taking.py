@@ -1,5 +1,6 @@
 """The steps by which a backup is taken."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -177,8 +178,8 @@ class Database(Taking):
         if engine is Engine.DUMP:
             stored, position = await self._dump(running)
         else:
-            stored, _ = await self._store(running, STREAM, onhost.send_database)
-            position = []
+            stored, _, said = await self._store(running, STREAM, onhost.send_database)
+            position = position_in(said)
         since = before["clock"] - _CLOCK_SLACK
         after = await self.site.ask(host, onhost.database_facts, databases, since)
         return {
@@ -190,7 +191,8 @@ class Database(Taking):
                 "version": before["version"],
                 "schemas": before["schemas"],
                 "release": release,
-                "position": position or after["position"],
+                "position": position,
+                "logs": after["logs"],
                 "rows_before": before["rows"],
                 "rows_after": after["rows"],
                 "touched": after["touched"],
@@ -202,8 +204,8 @@ class Database(Taking):
 
     async def _store(
         self, running: Running, name: str, function: Callable[[], None]
-    ) -> tuple[Snapshot, bytes]:
-        """Store what a function writes on the host; return also how it begins."""
+    ) -> tuple[Snapshot, bytes, str]:
+        """Store what a function writes on the host; return also how it begins and what it said."""
         host, head = running.step.target, bytearray()
         receiving = self.place.restic().receiving(name, host=host, tags=_tags(running, "database"))
         async with receiving as (send, found):
@@ -213,8 +215,8 @@ class Database(Taking):
                     head.extend(data)
                 await send(data)
 
-            await self.site.stream(host, function, receive=receive, silence=SILENCE)
-        return found[name], bytes(head)
+            said = await self.site.stream(host, function, receive=receive, silence=SILENCE)
+        return found[name], bytes(head), said
 
     async def _dump(self, running: Running) -> tuple[Snapshot, list[str]]:
         """Store a dump, again where a table was altered meanwhile; return also its position."""
@@ -222,13 +224,22 @@ class Database(Taking):
         while True:
             left -= 1
             try:
-                stored, head = await self._store(running, DUMP, onhost.send_dump)
+                stored, head, _ = await self._store(running, DUMP, onhost.send_dump)
             except RemoteFailure as error:
                 if not left or _ALTERED not in error.came_back:
                     raise
                 running.say("a table was altered meanwhile: dumping again")
             else:
                 return stored, position_of(head)
+
+
+def position_in(said: str) -> list[str]:
+    """Return file and position in what mariadb-backup said; empty without a binary log. Pure.
+
+    The position is that of the backup itself, at which no change was under way.
+    """
+    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", said)
+    return list(found.groups()) if found else []
 
 
 class Record(Taking):
