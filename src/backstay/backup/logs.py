@@ -170,6 +170,21 @@ def write(file: Path, text: str) -> None:
         ) from error
 
 
+def joined(backup: Backup) -> tuple[str, int, str]:
+    """Return where the log goes on from a backup: file, position, and the file's identity.
+
+    Raises BackupError where the backup does not tell.
+    """
+    position = backup.facts.get("position")
+    if not position:
+        raise _missing(
+            f"{backup.name} was taken without a binary log to go on from",
+            "restore it as it is, without --to",
+        )
+    file, offset = position
+    return file, int(offset), backup.facts.get("logs", {}).get(file, "")
+
+
 def needed_from(pieces: Sequence[Path], backups: Sequence[Backup]) -> Path | None:
     """Return the first file of an incarnation that the oldest of the backups is joined by.
 

@@ -5,6 +5,7 @@ import grp
 import os
 import pwd
 import re
+import select
 import shutil
 import stat
 import subprocess
@@ -15,6 +16,8 @@ import time
 from typing import Any
 
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
+UNTAKEN = 60
+"""Seconds for which nobody may take what is sent; backups elsewhere wait longer for their turn."""
 DUMP_PROGRAMS = ("mariadb-dump", "mysqldump")
 GRANTS = (
     "SELECT CONCAT(User, '@', Host) FROM mysql.user "
@@ -109,21 +112,16 @@ def send_database() -> None:
     https://mariadb.com/kb/en/mariadb-backup-options/; its last word on standard error is the proof.
     What it says there of the binary log's position, which is the backup's own, comes before.
     """
-    for program in BACKUP_PROGRAMS:
-        command = [program, "--backup", "--stream=mbstream", "--user=root", "--parallel=2"]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-            )
-        except OSError:
-            continue  # it has another name, or is not installed
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if done.returncode != 0 or not said or not said[-1].endswith("completed OK!"):
-            sys.exit(why_not(said))
-        positions = [line for line in said if "binlog position: filename" in line]
-        sys.stderr.write("\n".join([*positions[-1:], said[-1]]) + "\n")
-        return
-    sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
+    program = next((name for name in BACKUP_PROGRAMS if shutil.which(name)), None)
+    if program is None:
+        sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
+    status, said, _ = handed_on(
+        [program, "--backup", "--stream=mbstream", "--user=root", "--parallel=2"]
+    )
+    if status != 0 or not said or not said[-1].endswith("completed OK!"):
+        sys.exit(why_not(said))
+    positions = [line for line in said if "binlog position: filename" in line]
+    sys.stderr.write("\n".join([*positions[-1:], said[-1]]) + "\n")
 
 
 def send_dump() -> None:
@@ -142,7 +140,6 @@ def send_dump() -> None:
          "--databases", *names]
     )  # fmt: skip
     send_dumped(["--system=users", "--insert-ignore"])
-    sys.stdout.flush()
 
 
 def send_dumped(arguments: Any) -> None:  # noqa: ANN401 - JSON data
@@ -150,24 +147,45 @@ def send_dumped(arguments: Any) -> None:  # noqa: ANN401 - JSON data
     program = next((name for name in DUMP_PROGRAMS if shutil.which(name)), None)
     if program is None:
         sys.exit("there is no mariadb-dump on this host: apt-get install mariadb-client")
-    with tempfile.TemporaryFile() as errors:
-        command = [program, "--user=root", *arguments]
-        dump = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-        )
-        assert dump.stdout is not None  # noqa: S101 - it was asked for
-        last = b""
-        while True:
-            data = dump.stdout.read(1 << 18)
-            if not data:
-                break
-            sys.stdout.buffer.write(data)
-            last = (last + data)[-200:]
-        status = dump.wait()
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip().splitlines()
+    status, said, last = handed_on([program, "--user=root", *arguments])
     if status != 0 or DUMP_ENDS not in last:
         sys.exit(said[-1] if said else "mariadb-dump's last line is missing")
+
+
+def handed_on(command: Any) -> Any:  # noqa: ANN401 - words
+    """Hand a program's output on; return its exit status, the lines of its errors, and its end.
+
+    It is killed where nobody takes the output for a while: after a cut of the network the other end
+    stays open for hours (sshd's own default), and the program would hold the server's locks.
+    """
+    os.set_blocking(1, False)
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        )
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        last = b""
+        try:
+            while True:
+                data = os.read(process.stdout.fileno(), 1 << 18)
+                if not data:
+                    break
+                last = (last + data)[-200:]
+                hand_on(data)
+            status = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+        errors.seek(0)
+        return status, errors.read().decode(errors="replace").strip().splitlines(), last
+
+
+def hand_on(data: bytes) -> None:
+    """Write all of it to standard output. Raises OSError where nobody takes it."""
+    while data:
+        if not select.select([], [1], [], UNTAKEN)[1]:
+            raise OSError("nobody took what was sent for " + str(UNTAKEN) + " s")
+        data = data[os.write(1, data) :]
 
 
 def why_not(said: Any) -> Any:  # noqa: ANN401 - JSON data

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backstay.backup.choice import Moment
     from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
+    from backstay.journal.plan import Plan
     from backstay.runbooks.restore.plan import Chosen
 
 
@@ -56,9 +57,7 @@ def restore(
     chosen = _chosen(described, name, service, _moment(moment))
     made = make(described, chosen, all_services())
     if output != "json" or dry_run:
-        from backstay.cli.output.restore import before  # noqa: PLC0415 - heavy
-
-        click.echo(before(made, chosen, (), now=datetime.now(UTC)), nl=False)
+        _show(described, chosen, made)
     if dry_run:
         asyncio.run(_differences(described, chosen, as_json=output == "json"))
         return
@@ -74,6 +73,18 @@ def restore(
     store = open_store()
     run = store.create(made, reason=reason)
     sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
+
+
+def _show(cloud: "Cloud", chosen: "Chosen", plan: "Plan") -> None:
+    """Print what is put back, what that loses, and the plan."""
+    from backstay.backup.loss import losses  # noqa: PLC0415 - heavy
+    from backstay.cli.output.restore import before  # noqa: PLC0415
+
+    now, backup = datetime.now(UTC), chosen.backup
+    lost = []
+    if any(step.action == "rebuild" for step in plan.steps):
+        lost = losses(backup, chosen.to, _place(cloud).logs(backup.host).state(), now=now)
+    click.echo(before(plan, chosen, lost, now=now), nl=False)
 
 
 def _moment(text: str) -> "Moment":

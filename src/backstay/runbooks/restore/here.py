@@ -2,12 +2,15 @@
 
 import shutil
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from backstay.backup import proof
+from backstay.backup.logs import joined
+from backstay.backup.loss import losses
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
-from backstay.health.words import duration
+from backstay.health.words import duration, size
 from backstay.journal.action import Result, Running
 from backstay.runbooks.backup.proving import missing_files
 from backstay.runbooks.backup.rebuilding import rebuild
@@ -53,6 +56,7 @@ class Rebuild(Restoring):
                 self.place.restic(), scratch, about.backup, bound=running.step.bound,
                 silence=SILENCE,
             )  # fmt: skip
+            replayed = await self._replayed(scratch, about, running)
             found = await self._checked(scratch, about, running)
             if about.service:
                 found["loads"] = await self._dumps(scratch, about)
@@ -62,8 +66,33 @@ class Rebuild(Restoring):
             await scratch.close()
             raise
         seconds = round(time.monotonic() - begun, 1)
-        told = [f"restored in {duration(seconds)}", *found["remarks"]]
-        return {**found, "seconds": seconds, "told": "; ".join(told)}
+        told = [f"restored in {duration(seconds)}", *replayed.get("told", ()), *found["remarks"]]
+        return {**found, "replayed": replayed, "seconds": seconds, "told": "; ".join(told)}
+
+    async def _replayed(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
+        """Replay the log up to the moment asked for; return how far, and what may be lost."""
+        stream = self.place.logs(about.backup.host).state()
+        lost = losses(about.backup, about.to, stream, now=datetime.now(UTC))
+        if not about.to.replays:
+            return {"told": [], "losses": lost}
+        file, position, identity = joined(about.backup)
+        pieces = self.place.logs(about.backup.host).after(file, position, identity)
+        size_of_it = sum(piece.stat().st_size for piece in pieces) - position
+        running.say(f"replaying {size(size_of_it)} of the log")
+        played = await scratch.replay(
+            pieces, start=position, until=about.to.at, bound=running.step.bound
+        )
+        at = f" up to {played.at.astimezone():%Y-%m-%d %H:%M:%S}" if played.at else ""
+        torn = [f"{played.torn} bytes at its end were no whole change"] if played.torn else []
+        return {
+            "told": [f"{played.changes} changes replayed{at}", *torn, *lost],
+            "losses": lost,
+            "changes": played.changes,
+            "file": played.file.name,
+            "position": played.position,
+            "at": played.at.timestamp() if played.at else None,
+            "torn": played.torn,
+        }
 
     async def _checked(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
         """Check every table; what does not fit together is told, for the cloud may have been so."""

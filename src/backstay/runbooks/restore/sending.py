@@ -9,6 +9,7 @@ from typing import Any
 
 from backstay.backup import archive, onhost, onhost_restore, onhost_tables
 from backstay.backup.files import MANIFEST
+from backstay.backup.logs import joined
 from backstay.backup.restorable import Files, changed, chosen, from_manifest
 from backstay.backup.selection import selection
 from backstay.errors import BackupError
@@ -32,6 +33,8 @@ class Look(Restoring):
         ours = await server_version() if about.has_databases else ""
         here = shutil.disk_usage(self.place.folder).free
         reasons = against(about, told, ours=ours, free_here=here)
+        if about.has_databases and about.to.replays:
+            reasons += self._no_log(about)
         if reasons:
             raise Refused(
                 f"restoring {about.backup.name} on {host}",
@@ -45,6 +48,14 @@ class Look(Restoring):
             "owner": told["owner"],
             "beside": _beside(told, mark),
         }
+
+    def _no_log(self, about: About) -> list[str]:
+        """Return why the log cannot be replayed, nothing if it can."""
+        try:
+            self.place.logs(about.backup.host).after(*joined(about.backup))
+        except BackupError as error:
+            return [f"{error.came_back} ({error.remedy})"]
+        return []
 
 
 def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:

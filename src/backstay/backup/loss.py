@@ -1,0 +1,39 @@
+"""What a restore cannot bring back, as far as that is known. Pure."""
+
+from datetime import UTC, datetime
+
+from backstay.backup.catalogue import Backup
+from backstay.backup.choice import Moment, ends
+from backstay.backup.streamstate import Doing, StreamState
+from backstay.health.words import duration
+
+
+def losses(backup: Backup, to: Moment, stream: StreamState | None, *, now: datetime) -> list[str]:
+    """Return sentences on what is lost from the databases; there is always one.
+
+    ``stream`` is what the stream of the host's log told last.
+    """
+    if to.at is not None:
+        return [f"lost: what was written to the databases after {_clock(to.at)}"]
+    if not to.latest:
+        whole = ends(backup)
+        age = duration((now - whole).total_seconds())
+        more = "; --to latest replays the log that is here" if stream else ""
+        return [f"lost: what was written to the databases after {_clock(whole)}, {age} ago{more}"]
+    if stream is None or stream.caught_up_at is None:
+        return ["it is not known up to when the log is here: see backup stream --status"]
+    if stream.rpo(now.timestamp()) == 0:
+        return ["lost: nothing; the stream has all that the database had a moment ago"]
+    known = datetime.fromtimestamp(stream.caught_up_at, UTC)
+    age = duration((now - known).total_seconds())
+    told = f"the log is known to be whole up to {_clock(known)}, {age} ago: what was written after "
+    told += "that may be lost"
+    if stream.behind:
+        told += f"; {stream.behind} bytes were missing when the server was last asked"
+    if stream.doing is not Doing.STREAMING and stream.error:
+        told += f" (the stream since: {stream.error})"
+    return [told]
+
+
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,38 @@
+"""What runs on the host while its database is read."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backstay.backup import onhost
+
+
+def test_what_nobody_takes_any_more_is_ended_and_holds_no_lock(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    text = (
+        "from backstay.backup import onhost; onhost.UNTAKEN = 0.5; "
+        f"onhost.handed_on(['sh', '-c', 'echo $$ > {file}; exec yes'])"
+    )
+    told = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert told.wait(timeout=30) != 0  # its output is open, and never read
+    assert told.stderr is not None
+    assert b"nobody took what was sent" in told.stderr.read()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
+
+
+def test_all_of_a_program_s_output_is_handed_on(tmp_path: Path) -> None:
+    text = (
+        "from backstay.backup import onhost; import sys; "
+        "told = onhost.handed_on(['sh', '-c', 'seq 300000; echo said >&2; exit 3']); "
+        "sys.stderr.write(repr(told[:2]))"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b"".join(b"%d\n" % number for number in range(1, 300001))
+    assert done.stderr == b"(3, ['said'])"
+    assert onhost.UNTAKEN < 300, "another backup waits that long for the server's backup lock"
