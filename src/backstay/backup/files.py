@@ -59,6 +59,14 @@ class Mirror:
             if entry[1] != "f" or _size(self._file(entry[0])) == entry[5]
         ]
 
+    def names(self) -> Mapping[str, Any]:
+        """Return the names of owners by number, as the last manifest has them; none at first."""
+        try:
+            read: Mapping[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return {}
+        return {key: read[key] for key in ("users", "groups") if key in read}
+
     def forget(self, paths: Sequence[str]) -> None:
         """Remove what is gone from the host."""
         for path in paths:

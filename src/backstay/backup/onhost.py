@@ -27,12 +27,18 @@ DUMP_ENDS = b"-- Dump completed"
 
 
 def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
-    """Return every file, folder and link under ``paths``, and the packages that are installed.
+    """Return what ``listing`` does, and the packages that are installed."""
+    return dict(listing(paths, leave_out), packages=packages())
+
+
+def listing(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return every file, folder and link under ``paths``, and the time of this host's clock.
 
     An entry is path, kind (f, d, l), mode, owner, group, size, time of change (ns) and the link's
     target. Sockets, devices and pipes are left out. ``users`` and ``groups`` are the names of the
     owners by their numbers: a host that is built again may have other numbers.
     """
+    clock = time.time()
     found = []
     waiting = list(paths)
     while waiting:
@@ -42,6 +48,7 @@ def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
         try:
             told = os.lstat(path)
             target = os.readlink(path) if stat.S_ISLNK(told.st_mode) else ""  # noqa: PTH115
+            inside = os.listdir(path) if stat.S_ISDIR(told.st_mode) else []  # noqa: PTH208
         except OSError:
             continue  # it is not there, or not any more
         kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(
@@ -53,14 +60,13 @@ def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
             [path, kind, stat.S_IMODE(told.st_mode), told.st_uid, told.st_gid, told.st_size,
              told.st_mtime_ns, target]
         )  # fmt: skip
-        if kind == "d":
-            waiting.extend(os.path.join(path, name) for name in os.listdir(path))  # noqa: PTH118, PTH208
+        waiting.extend(os.path.join(path, name) for name in inside)  # noqa: PTH118
     users, groups = {entry[3] for entry in found}, {entry[4] for entry in found}
     return {
         "entries": sorted(found),
         "users": {one.pw_uid: one.pw_name for one in pwd.getpwall() if one.pw_uid in users},
         "groups": {one.gr_gid: one.gr_name for one in grp.getgrall() if one.gr_gid in groups},
-        "packages": packages(),
+        "clock": clock,
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.files import Mirror
+from backstay.backup.follow import Store
 from backstay.backup.logs import Logs
 from backstay.errors import BackupError
 from backstay.health.words import size
@@ -46,6 +47,10 @@ class Place:
     def logs(self, host: str) -> Logs:
         """Return the binary logs that are kept of a host."""
         return Logs(self.folder / "logs" / host)
+
+    def followed(self, host: str) -> Store:
+        """Return the files of a host that have come since its last backup."""
+        return Store(self.folder / "followed" / host)
 
     def scratch(self, name: str) -> Path:
         """Return a folder for one verification, to be removed after it."""

@@ -33,6 +33,7 @@ class Selection:
     """Paths of files and folders, patterns of what is left out, databases, and commands."""
 
     paths: tuple[str, ...]
+    followed: tuple[str, ...]
     leave_out: tuple[str, ...]
     databases: tuple[str, ...]
     exports: Mapping[str, tuple[str, ...]]
@@ -61,6 +62,7 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
         paths=tuple(
             dict.fromkeys([*IDENTITY, *cloud.backup.paths, *(p for s in mine for p in s.paths)])
         ),
+        followed=tuple(dict.fromkeys(p for s in mine for p in s.followed)),
         leave_out=tuple(dict.fromkeys(p for s in mine for p in s.leave_out)),
         databases=tuple(dict.fromkeys(databases)) if keeps else (),
         exports={name: command for s in mine for name, command in s.exports.items()},

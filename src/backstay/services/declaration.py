@@ -200,7 +200,8 @@ class Service:
     """All that Backstay knows about one service.
 
     ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup must
-    hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``invariants`` are
+    hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``followed`` are those
+    of them whose new files must be here before the next backup, as records name them; ``invariants`` are
     what must be true of them, ``stored_files`` a query for the files that its records name: three
     columns of path, digest's algorithm (as hashlib calls it) and digest. ``migrations`` are those
     of its ``databases``. ``exports`` are commands by the name of a file: their output belongs into
@@ -219,6 +220,7 @@ class Service:
     databases: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
+    followed: tuple[str, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     stored_files: str = ""
     migrations: Mapping[str, Migrations] = field(default_factory=dict)

@@ -112,6 +112,7 @@ SERVICE = Service(
         ),
     },
     paths=("/etc/glance", "/var/lib/glance/images"),
+    followed=("/var/lib/glance/images",),
     stored_files="SELECT SUBSTRING(l.value, 8), i.os_hash_algo, i.os_hash_value "
     "FROM glance.images i JOIN glance.image_locations l ON l.image_id = i.id AND l.deleted = 0 "
     "WHERE i.deleted = 0 AND i.status = 'active' AND i.os_hash_value IS NOT NULL "

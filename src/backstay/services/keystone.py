@@ -57,6 +57,7 @@ SERVICE = Service(
         ),
     },
     paths=("/etc/keystone",),  # with fernet-keys and credential-keys: without them all is void
+    followed=("/etc/keystone/fernet-keys", "/etc/keystone/credential-keys"),
     api_probes=(
         ApiProbe(name="token", ask=ask_token, first=True),
         ApiProbe(name="project list", ask=ask_projects),
