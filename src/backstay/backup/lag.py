@@ -49,8 +49,8 @@ def judge(state: StreamState, *, runs: bool, limit: float, now: float) -> Findin
     elif state.error:
         evidence, remedy = f"{since}: {state.error}", state.remedy
     else:
-        behind = size(state.behind or 0)
-        evidence = f"{since}: {behind} behind"
+        more = f"{size(state.behind)} behind" if state.behind else "it has not been asked since"
+        evidence = f"{since}: {more}"
         remedy = "see the load of this machine, its disk, and the network to the host"
     return _finding(state.host, Severity.WARNING, f"{evidence}; that would be lost now", remedy)
 
