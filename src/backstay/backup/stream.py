@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from backstay.backup.catalogue import Backup
 from backstay.backup.logs import Incarnation, Logs
@@ -23,6 +24,7 @@ STALLED = 30.0
 _LOOK = 0.05
 _PAUSES = (0.5, 10.0)
 _SAMPLES = 600
+_LOCK_TRIES = 10
 
 
 class Stream:
@@ -208,21 +210,32 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the lock on a host's logs. Raises BackupError where another process holds it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not any(_taken(lock) for _ in range(_LOCK_TRIES)):
             raise BackupError(
                 f"receiving the binary log of {folder.name}",
                 came_back="another stream of this host runs on this machine",
                 remedy="backstay backup stream --status; the service is backstay-stream-*",
-            ) from None
+            )
         yield
 
 
 def running(folder: Path) -> bool:
     """Say whether a stream of the host runs on this machine, be it stalled."""
     try:
-        with held(folder) if folder.is_dir() else contextlib.nullcontext():
-            return False
-    except BackupError:
-        return True
+        with (folder / "lock").open("r") as lock:
+            return not _taken(lock)
+    except FileNotFoundError:
+        return False
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take the lock; where another holds it wait a moment and say no.
+
+    Whoever asks whether a stream runs holds it for an instant too.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOOK)
+        return False
+    return True
