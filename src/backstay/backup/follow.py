@@ -58,6 +58,10 @@ class Followed:
     whole_at: float | None = None
     error: str = ""
 
+    def behind_for(self, now: float) -> float:
+        """Return for how many seconds not all files are known to be here; 0 if none is followed."""
+        return 0.0 if self.whole_at is None else max(now - self.whole_at, 0.0)
+
 
 class Store:
     """The followed files of one host, in a folder. Files that went from the host stay here."""
@@ -149,7 +153,7 @@ class Follow:
             self._store.add(new, told)
         if not pending:
             return asked_at
-        since = told["clock"] - min(entry[6] for entry in pending) / 10**9
+        since = float(told["clock"]) - min(entry[6] for entry in pending) / 10**9
         return asked_at - max(since, 0.0)
 
 

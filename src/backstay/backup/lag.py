@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from backstay.backup.follow import Followed, Store
 from backstay.backup.logs import Logs
 from backstay.backup.stream import running
 from backstay.backup.streamstate import FRESH, StreamState
@@ -27,6 +28,8 @@ def lag_findings(folder: Path, *, limit: float, now: float) -> list[Finding]:
             continue
         if state is not None:
             found.append(judge(state, runs=running(file.parent), limit=limit, now=now))
+            followed = Store(folder / "followed" / state.host).state()
+            found += judge_files(state.host, followed, limit=limit, now=now)
     return found
 
 
@@ -49,17 +52,30 @@ def judge(state: StreamState, *, runs: bool, limit: float, now: float) -> Findin
     elif state.error:
         evidence, remedy = f"{since}: {state.error}", state.remedy
     else:
-        behind = size(state.behind or 0)
-        evidence = f"{since}: {behind} behind"
+        more = f"{size(state.behind)} behind" if state.behind else "it has not been asked since"
+        evidence = f"{since}: {more}"
         remedy = "see the load of this machine, its disk, and the network to the host"
     return _finding(state.host, Severity.WARNING, f"{evidence}; that would be lost now", remedy)
 
 
-def _finding(host: str, severity: Severity, evidence: str, remedy: str = "") -> Finding:
+def judge_files(host: str, followed: Followed, *, limit: float, now: float) -> list[Finding]:
+    """Judge the files that come with a stream; nothing to say where they keep up. Pure."""
+    late = followed.behind_for(now)
+    if late <= limit:
+        return []
+    evidence = f"files that records name, as images, are here up to {duration(late)} ago only"
+    evidence += f": {followed.error}" if followed.error else ""
+    remedy = "backstay backup stream --status"
+    return [_finding(host, Severity.WARNING, evidence, remedy, subject="followed files")]
+
+
+def _finding(
+    host: str, severity: Severity, evidence: str, remedy: str = "", subject: str = SUBJECT
+) -> Finding:
     return Finding(
         host=host,
         service=SERVICE,
-        subject=SUBJECT,
+        subject=subject,
         severity=severity,
         evidence=evidence,
         remedy=remedy,

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from backstay.backup.catalogue import Backup
 from backstay.backup.logs import Incarnation, Logs
-from backstay.backup.source import Source, first_file, next_file
+from backstay.backup.source import ServerFile, Source, first_file, next_file
 from backstay.backup.streamstate import Doing, StreamState, behind, reaches
 from backstay.errors import BackstayError, BackupError
 from backstay.transports.binlog import Asker
@@ -23,6 +24,7 @@ STALLED = 30.0
 _LOOK = 0.05
 _PAUSES = (0.5, 10.0)
 _SAMPLES = 600
+_LOCK_TRIES = 10
 
 
 class Stream:
@@ -83,36 +85,39 @@ class Stream:
     async def _receive(self) -> None:
         """Connect and receive until it breaks off. Raises BackstayError."""
         told = await self._source.told()
-        incarnation = next(iter(self._logs.incarnations()), None)
-        if incarnation is not None:
-            incarnation.clear()
-        first = next_file(incarnation, told.files)
-        if incarnation is None or first is None:
-            first = first_file(told.files, self._backups())
-            incarnation = self._begun(incarnation, first)
+        incarnation, first = self._joined(told.files)
         async with self._source.receiving(told.socket, first, incarnation.arriving) as (ask, got):
             self._moved_at = time.monotonic()
             async for asked_at, server in _asked(ask):
-                self._refuse_other(incarnation, dict(server))
+                self._refuse_other(dict(server))
                 await self._follow(incarnation, asked_at, server)
                 await got.refuse_end()
                 self._refuse_stalled(incarnation)
 
-    def _begun(self, last: Incarnation | None, first: str) -> Incarnation:
-        """Begin a new incarnation, or go on with the newest where nothing came for it yet."""
-        now, kept = time.time(), last.pieces() if last is not None else []
-        if last is not None and not kept:
-            return last
-        note = f"received from {first} on"
-        if kept:
-            note = f"the server's log does not go on from {kept[-1].name}, which is kept: " + note
-        made = self._logs.begin()
-        self._since = []
-        self._tell(
-            incarnation=made.number, begun_at=now, caught_up_at=None, behind=None, note=note,
-            file="", received=0,
-        )  # fmt: skip
-        return made
+    def _joined(self, server: Sequence[ServerFile]) -> tuple[Incarnation, str]:
+        """Return where to receive into, and from which file on."""
+        incarnation = next(iter(self._logs.incarnations()), None)
+        if incarnation is not None:
+            incarnation.clear()
+        first = next_file(incarnation, server)
+        if first is None:
+            first = first_file(server, self._backups())
+            note = f"received from {first} on"
+            if incarnation is not None and (kept := incarnation.pieces()):
+                last = kept[-1].name
+                note = f"the server's log does not go on from {last}, which is kept: {note}"
+                incarnation = None
+            self._tell(note=note)
+        if incarnation is None:
+            incarnation = self._logs.begin()
+        if incarnation.number != self.state.incarnation:
+            # What was known of another says nothing about this one.
+            self._since = []
+            self._tell(
+                incarnation=incarnation.number, begun_at=time.time(), caught_up_at=None,
+                behind=None, file="", received=0,
+            )  # fmt: skip
+        return incarnation, first
 
     async def _follow(
         self,
@@ -130,7 +135,7 @@ class Stream:
             incarnation.settle()
             here = incarnation.sizes()
             left = behind(server, here)
-            self._note(incarnation, here, server, asked_at, left)
+            self._note(here, server, asked_at, left)
             if left == 0 or time.monotonic() > end:
                 break
             await asyncio.sleep(_LOOK)
@@ -138,7 +143,6 @@ class Stream:
 
     def _note(
         self,
-        incarnation: Incarnation,
         here: dict[str, int],
         server: Sequence[tuple[str, int]],
         asked_at: float,
@@ -152,16 +156,14 @@ class Stream:
         received = here.get(newest, 0)
         file, size = server[-1]
         self._tell(
-            doing=Doing.STREAMING, error="", remedy="", incarnation=incarnation.number,
+            doing=Doing.STREAMING, error="", remedy="",
             file=newest, received=received, source_file=file, source_position=size,
             behind=left, caught_up_at=caught_up_at, asked_at=asked_at,
         )  # fmt: skip
 
-    def _refuse_other(self, incarnation: Incarnation, server: dict[str, int]) -> None:
+    def _refuse_other(self, server: dict[str, int]) -> None:
         """Raise BackupError where the server has less than was here before it was asked."""
-        if self.state.incarnation != incarnation.number or not self.state.file:
-            return
-        if server.get(self.state.file, -1) < self.state.received:
+        if self.state.file and server.get(self.state.file, -1) < self.state.received:
             raise BackupError(
                 "receiving the binary log",
                 came_back=f"the server has less of {self.state.file} than is here: it has begun "
@@ -208,21 +210,32 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the lock on a host's logs. Raises BackupError where another process holds it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not any(_taken(lock) for _ in range(_LOCK_TRIES)):
             raise BackupError(
                 f"receiving the binary log of {folder.name}",
                 came_back="another stream of this host runs on this machine",
                 remedy="backstay backup stream --status; the service is backstay-stream-*",
-            ) from None
+            )
         yield
 
 
 def running(folder: Path) -> bool:
     """Say whether a stream of the host runs on this machine, be it stalled."""
     try:
-        with held(folder) if folder.is_dir() else contextlib.nullcontext():
-            return False
-    except BackupError:
-        return True
+        with (folder / "lock").open("r") as lock:
+            return not _taken(lock)
+    except FileNotFoundError:
+        return False
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take the lock; where another holds it wait a moment and say no.
+
+    Whoever asks whether a stream runs holds it for an instant too.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOOK)
+        return False
+    return True

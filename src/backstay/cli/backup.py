@@ -134,27 +134,37 @@ def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bo
     going = [
         one for host in sorted(hosts) for one in to_forget(place.catalogue.backups(host=host), keep)
     ]
+    kept = [one for one in place.catalogue.backups() if one not in going]
+    logs = [
+        file
+        for host in sorted(hosts)
+        for file in not_needed(
+            place.logs(host).incarnations(), [one for one in kept if one.host == host]
+        )
+    ]
+    word = "would remove" if dry_run else "removes"
     for one in going:
-        does = "would remove" if dry_run else "removes"
-        click.echo(f"{does} {one.name} ({one.state})", err=to_stderr)
-    if not going:
-        click.echo("no backup to remove", err=to_stderr)
-    if not dry_run:
-        for one in going:
-            place.begin(one.name)
+        click.echo(f"{word} {one.name} ({one.state})", err=to_stderr)
+    for file in logs:
+        click.echo(f"{word} {file}: no backup needs it", err=to_stderr)
+    if not going and not logs:
+        click.echo("nothing to remove", err=to_stderr)
+    if dry_run:
+        return
+    for one in going:
+        place.begin(one.name)
+    if going:
         # From the catalogue first: none is listed whose data are gone.
         place.catalogue.remove([one.name for one in going])
         snapshots = [snapshot for one in going for snapshot in one.snapshots.values()]
         asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
-        for one in going:
-            place.end(one.name)
+    for one in going:
+        place.end(one.name)
+    for file in logs:
+        file.unlink(missing_ok=True)
     for host in sorted(hosts):
-        kept = [one for one in place.catalogue.backups(host=host) if one not in going]
-        for file in not_needed(place.logs(host).incarnations(), kept):
-            does = "would remove" if dry_run else "removes"
-            click.echo(f"{does} {file}: no backup needs it", err=to_stderr)
-            if not dry_run:
-                file.unlink()
+        if (at := place.catalogue.verified_at(host)) is not None:
+            place.followed(host).drop_before(at)
 
 
 def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> int:

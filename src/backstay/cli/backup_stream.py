@@ -20,6 +20,7 @@ from backstay.cli.runs import output_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backstay.backup.place import Place
     from backstay.backup.streamstate import StreamState
     from backstay.inventory.cloud import Cloud
 
@@ -71,9 +72,12 @@ def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
 
 async def _stream(cloud: "Cloud", hosts: "Sequence[str]") -> None:
     """Receive from the hosts until interrupted or asked to end."""
+    from backstay.backup.follow import Follow  # noqa: PLC0415
     from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+    from backstay.backup.selection import selection  # noqa: PLC0415
     from backstay.backup.source import SshSource  # noqa: PLC0415
     from backstay.backup.stream import Stream  # noqa: PLC0415
+    from backstay.services.registry import all_services  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
     place, said = Place(cloud), _Said()
@@ -88,7 +92,20 @@ async def _stream(cloud: "Cloud", hosts: "Sequence[str]") -> None:
             )
             for host in hosts
         ]
-        work = asyncio.gather(*(one.run() for one in streams))
+        chosen = {host: selection(cloud, cloud.hosts[host], all_services()) for host in hosts}
+        follows = [
+            Follow(
+                shell,
+                cloud.ssh_target(cloud.hosts[host]),
+                place.followed(host),
+                paths=chosen[host].followed,
+                leave_out=chosen[host].leave_out,
+                known=place.mirror(host).known,
+            )
+            for host in hosts
+        ]
+        runs = [*(one.run() for one in streams), *(one.run() for one in follows)]
+        work = asyncio.gather(*runs)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await work
@@ -130,30 +147,45 @@ def _figures(state: "StreamState", now: float) -> tuple[str, str, str]:
 def _status(cloud: "Cloud", hosts: "Sequence[str]", *, as_json: bool) -> int:
     """Print how the streams of the hosts are; return the exit status."""
     from backstay.backup.place import Place  # noqa: PLC0415 - heavy
-    from backstay.backup.stream import running  # noqa: PLC0415
 
-    place, now, statuses = Place(cloud), time.time(), [0]
-    rows, documents = [("host", "stream", "received", "behind", "RPO", "")], []
-    for host in hosts:
-        state, runs = place.logs(host).state(), running(place.logs(host).folder)
-        late = state is not None and state.behind_for(now) > cloud.backup.stream_lag
-        statuses.append(NOT_RUNNING if not runs else LAGGING if late else 0)
-        word = ["streaming", "lagging", "not running"][statuses[-1]]
-        if state is None:
-            rows.append((host, word, "nothing yet", "unknown", "unknown", ""))
-        else:
-            word = state.doing.value if statuses[-1] == 0 else word
-            rows.append((host, word, *_figures(state, now), state.error))
-        document = {"host": host, "running": runs, "lagging": late, "rpo": state and state.rpo(now)}
-        documents.append(document | {"state": asdict(state) if state else None})
+    place = Place(cloud)
+    looked = [_looked(cloud, place, host, time.time()) for host in hosts]
     if as_json:
-        click.echo(json.dumps(documents, indent=2))
+        click.echo(json.dumps([document for _, _, document in looked], indent=2))
     else:
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        head = ("host", "stream", "received", "behind", "RPO", "files", "")
+        rows = [head, *(row for _, row, _ in looked)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             click.echo("  ".join(cells).rstrip())
-    return max(statuses)
+    return max(status for status, _, _ in looked)
+
+
+def _looked(
+    cloud: "Cloud", place: "Place", host: str, now: float
+) -> "tuple[int, tuple[str, ...], dict[str, object]]":
+    """Return how one stream is: its exit status, its row, its document."""
+    from backstay.backup.stream import running  # noqa: PLC0415 - heavy
+    from backstay.health.words import ago  # noqa: PLC0415
+
+    logs, followed = place.logs(host), place.followed(host).state()
+    state, runs, limit = logs.state(), running(logs.folder), cloud.backup.stream_lag
+    late = state is not None and state.behind_for(now) > limit
+    late = late or followed.behind_for(now) > limit
+    status = NOT_RUNNING if not runs else LAGGING if late else 0
+    word = ["streaming", "lagging", "not running"][status]
+    files = ago(None if followed.whole_at is None else now - followed.whole_at)
+    if state is None:
+        row: tuple[str, ...] = (host, word, "nothing yet", "unknown", "unknown", files, "")
+    else:
+        word = state.doing.value if status == 0 else word
+        row = (host, word, *_figures(state, now), files, state.error or followed.error)
+    document: dict[str, object] = {"host": host, "running": runs, "lagging": late}
+    document["rpo"] = state and state.rpo(now)
+    document["files_whole_at"] = followed.whole_at
+    document["state"] = asdict(state) if state else None
+    return status, row, document
 
 
 def _install(cloud: "Cloud", host: str) -> None:

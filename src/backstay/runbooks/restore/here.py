@@ -1,13 +1,16 @@
 """The steps of a restore that are made on this machine, before the host is touched."""
 
+import json
 import shutil
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from backstay.backup import proof
+from backstay.backup.files import CONTENT, MANIFEST
 from backstay.backup.logs import joined
 from backstay.backup.loss import losses
+from backstay.backup.restorable import Files, chosen
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
 from backstay.health.words import duration, size
@@ -39,7 +42,35 @@ class Fetch(Restoring):
                 came_back="; ".join(problems),
                 remedy="choose another backup: backstay backup list",
             )
-        return {"seconds": round(time.monotonic() - begun, 1)}
+        newer = self._overlay(about)
+        told = f"and {newer} files that came with the stream since" if newer else ""
+        return {"seconds": round(time.monotonic() - begun, 1), "newer": newer, "told": told}
+
+    def _overlay(self, about: About) -> int:
+        """Put those followed files that are newer than the backup's over them; return how many."""
+        store = self.place.followed(about.backup.host).mirror
+        manifest = json.loads((about.files / MANIFEST).read_text())
+        there = {entry[0]: (entry[5], entry[6]) for entry in manifest["entries"]}
+        come = Files(entries=store.known(), users={}, groups={})
+        begun = about.backup.taken_at * 10**9
+        newer = [
+            entry
+            for entry in chosen(come, about.paths).entries
+            if entry[6] >= begun and there.get(entry[0]) != (entry[5], entry[6])
+        ]
+        for entry in newer:
+            inside = entry[0].lstrip("/")
+            target = about.files / CONTENT / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            shutil.copyfile(store.content / inside, target)
+        names = store.names()
+        kept = [e for e in manifest["entries"] if e[0] not in {one[0] for one in newer}]
+        manifest["entries"] = sorted([*kept, *newer])
+        for key in ("users", "groups"):
+            manifest[key] = {**names.get(key, {}), **manifest.get(key, {})}
+        (about.files / MANIFEST).write_text(json.dumps(manifest))
+        return len(newer)
 
 
 class Rebuild(Restoring):
@@ -105,7 +136,25 @@ class Rebuild(Restoring):
                 remedy="choose another backup: backstay backup list",
             )
         holds = invariants(self.site.cloud, self.site.services)
-        return {"remarks": await proof.broken_invariants(scratch.query, holds)}
+        remarks = await proof.broken_invariants(scratch.query, holds)
+        return {"remarks": [*remarks, *await self._without_files(scratch, about)]}
+
+    async def _without_files(self, scratch: Scratch, about: About) -> list[str]:
+        """Return what records name and no file is here for: what was written last may be lost."""
+        found = []
+        for service in about.services:
+            if service.stored_files and service.databases[0] in about.all_databases:
+                lines = await scratch.query(service.stored_files)
+                paths = [line.split("\t")[0] for line in lines]
+                missing = [
+                    p for p in paths if not (about.files / CONTENT / p.lstrip("/")).is_file()
+                ]
+                if missing:
+                    found.append(
+                        f"{len(missing)} files are lost that {service.name} has records of: "
+                        f"{', '.join(missing[:5])}"
+                    )
+        return found
 
     async def _dumps(self, scratch: Scratch, about: About) -> list[list[str]]:
         """Write a dump of each database of the service; return their names and characters."""

@@ -1,0 +1,93 @@
+"""The command line of the stream, without a cloud: what it tells, and what is removed."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backstay.backup.catalogue import Backup, Catalogue
+from backstay.backup.logs import Logs
+from backstay.backup.stream import held
+from backstay.backup.streamstate import Doing, StreamState
+from backstay.cli.main import backstay
+from tests.backup.test_logs import log, of
+
+CLOUD = """
+name: lab
+credentials: {openrc: openrc}
+hosts:
+  controller: {address: 192.0.2.11, roles: [controller]}
+  proxy: {address: 192.0.2.12, roles: [storage-proxy]}
+backup: {folder: backups, stream_lag: 30s}
+"""
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(CLOUD)
+    monkeypatch.setenv("BACKSTAY_CLOUD", str(file))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(backstay, ["backup", *arguments])
+
+    return run
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Logs:
+    return Logs(tmp_path / "backups" / "logs" / "controller")
+
+
+def tell(logs: Logs, *, ago: float, behind: int = 0, error: str = "") -> None:
+    at = time.time() - ago
+    doing = Doing.FAILED if error else Doing.STREAMING
+    state = StreamState(
+        host="controller", doing=doing, begun_at=at, written_at=time.time(), behind=behind,
+        caught_up_at=at, asked_at=at, file="mysql-bin.000007", received=1234, error=error,
+    )  # fmt: skip
+    logs.tell(state)
+
+
+def test_status_says_how_much_would_be_lost(call: Any, logs: Logs) -> None:
+    assert call("stream", "--status").exit_code == 2, "nothing is set up"
+    tell(logs, ago=1)
+    with held(logs.folder):
+        shown = call("stream", "--status")
+        assert shown.exit_code == 0
+        assert shown.stdout.splitlines()[1].split() == [
+            "controller", "streaming", "mysql-bin.000007", "up", "to", "1234", "0", "B", "0", "s",
+        ]  # fmt: skip
+        tell(logs, ago=90, behind=2048, error="asking: no answer")
+        shown = call("stream", "controller", "--status")
+        assert shown.exit_code == 1
+        assert "lagging" in shown.stdout
+        assert "90 s  asking: no answer" in shown.stdout
+    done = call("stream", "--status", "-o", "json")
+    assert done.exit_code == 2, "it runs no more"
+    [told] = json.loads(done.stdout)
+    assert (told["running"], told["lagging"], round(told["rpo"])) == (False, True, 90)
+
+
+def test_a_host_without_mariadb_has_no_stream(call: Any) -> None:
+    refused = call("stream", "proxy")
+    assert refused.exit_code != 0
+    assert "proxy has no MariaDB" in refused.output
+    assert "one at a time" in call("stream", "--status", "--install").output
+
+
+def test_prune_removes_the_logs_that_no_backup_needs(call: Any, logs: Logs, tmp_path: Path) -> None:
+    first, second = (log(logs.folder / "0001", n) for n in (1, 2))
+    facts = {"position": [second.name, "4"], "logs": {second.name: of(second)}}
+    backup = Backup(
+        name="b", cloud="lab", host="controller", taken_at=time.time(), seconds=1, facts=facts
+    )
+    Catalogue(tmp_path / "backups" / "catalogue").write(backup)
+    assert f"would remove {first}" in call("prune", "--dry-run").stdout
+    assert first.exists()
+    assert call("prune").exit_code == 0
+    assert not first.exists()
+    assert second.exists()
