@@ -153,8 +153,8 @@ class Follow:
             self._store.add(new, told)
         if not pending:
             return asked_at
-        since = float(told["clock"]) - min(entry[6] for entry in pending) / 10**9
-        return asked_at - max(since, 0.0)
+        oldest: float = min(entry[6] for entry in pending) / 10**9
+        return asked_at - max(float(told["clock"]) - oldest, 0.0)
 
 
 def news(

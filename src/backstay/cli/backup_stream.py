@@ -175,7 +175,7 @@ def _looked(
     late = late or followed.behind_for(now) > limit
     status = NOT_RUNNING if not runs else LAGGING if late else 0
     word = ["streaming", "lagging", "not running"][status]
-    files = ago(None if followed.whole_at is None else now - followed.whole_at)
+    files = "-" if followed.whole_at is None else f"as of {ago(now - followed.whole_at)}"
     if state is None:
         row: tuple[str, ...] = (host, word, "nothing yet", "unknown", "unknown", files, "")
     else:
