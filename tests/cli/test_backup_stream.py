@@ -59,7 +59,8 @@ def test_status_says_how_much_would_be_lost(call: Any, logs: Logs) -> None:
         shown = call("stream", "--status")
         assert shown.exit_code == 0
         assert shown.stdout.splitlines()[1].split() == [
-            "controller", "streaming", "mysql-bin.000007", "up", "to", "1234", "0", "B", "0", "s", "-",
+            "controller", "streaming", "mysql-bin.000007", "up", "to", "1234", "0", "B", "0", "s",
+            "-",
         ]  # fmt: skip
         tell(logs, ago=90, behind=2048, error="asking: no answer")
         shown = call("stream", "controller", "--status")

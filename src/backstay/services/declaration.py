@@ -199,18 +199,18 @@ class Migrations:
 class Service:
     """All that Backstay knows about one service.
 
-    ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup must
-    hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``followed`` are those
-    of them whose new files must be here before the next backup, as records name them;
-    ``invariants`` are what must be true of them, ``stored_files`` a query for the files that its
-    records name: three columns of path, digest's algorithm (as hashlib calls it) and digest.
-    ``migrations`` are those of its ``databases``. ``exports`` are commands by the name of a file:
-    their output belongs into a backup too. ``put_back`` is shipped to a host on which the service
-    runs again after a restore, and called with these outputs by name. ``keeps_databases`` marks the one in which all databases
-    are. ``restore_order`` says when it is started after a restore, lowest first. ``endpoint_types``
-    are the catalogue's types of its API, the one in use first.
-    ``unfinished`` asks for work under way, ``workloads`` for what runs of the users' own; both
-    raise as ``Api``.
+    ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup
+    must hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``followed``
+    are those of them whose new files must be here before the next backup, as records name them;
+    ``invariants`` are what must be true of them, ``stored_files`` a query for the files that
+    its records name: three columns of path, digest's algorithm (as hashlib calls it) and
+    digest. ``migrations`` are those of its ``databases``. ``exports`` are commands by the name
+    of a file: their output belongs into a backup too. ``put_back`` is shipped to a host on
+    which the service runs again after a restore, and called with these outputs by name.
+    ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it
+    is started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of
+    its API, the one in use first. ``unfinished`` asks for work under way, ``workloads`` for
+    what runs of the users' own; both raise as ``Api``.
     """
 
     name: str
