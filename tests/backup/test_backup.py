@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from backstay.backup import onhost, proof
 from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.contents import HOST, OTHER, contents
 from backstay.backup.files import Mirror, needed
 from backstay.backup.place import Place
 from backstay.backup.retention import to_forget
@@ -294,3 +295,25 @@ def test_room_is_asked_for_before_anything_travels(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match=r"it needs .* TiB in .*, where .* are free") as raised:
         place.require_room(1 << 60, "bringing files here")
     assert "make room there" in raised.value.remedy
+
+
+def test_what_a_backup_holds_is_sorted_by_what_it_belongs_to() -> None:
+    entries = [
+        entry("/etc/keystone/keystone.conf", 100),
+        entry("/etc/keystone", 4096, kind="d"),
+        entry("/var/lib/glance/images/a/b", 5000),
+        entry("/etc/glance/glance-api.conf", 10),
+        entry("/etc/ssh/ssh_host_rsa_key", 7),
+        entry("/etc/keystones", 1),
+    ]
+    sizes = {"keystone": 1000, "nova": 10, "nova_api": 20, "nova_cell0": 30}
+    exports = {"rabbitmq-definitions.json": "{}"}
+    assert contents(entries, all_services(), exports, sizes) == {
+        "keystone": {"files": 1, "bytes": 100, "databases": {"keystone": 1000}},
+        "glance": {"files": 2, "bytes": 5010, "databases": {}},
+        "nova": {"files": 0, "bytes": 0,
+                 "databases": {"nova": 10, "nova_api": 20, "nova_cell0": 30}},
+        "rabbitmq": {"files": 1, "bytes": 2, "databases": {}},
+        HOST: {"files": 1, "bytes": 7, "databases": {}},
+        OTHER: {"files": 1, "bytes": 1, "databases": {}},
+    }  # fmt: skip

@@ -29,7 +29,8 @@ class State(StrEnum):
 class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
-    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``facts`` are what the
+    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``contents`` are
+    what ``backup.contents`` sorts of it; ``facts`` are what the
     database told around the backup; ``proof`` is what the verification found.
     """
 
@@ -44,6 +45,7 @@ class Backup:
     added: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
     packages: int = 0
+    contents: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     proof: Mapping[str, Any] = field(default_factory=dict)
 
