@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,9 @@ def test_one_of_each_day_is_kept() -> None:
              for d in range(1, 6) for h in (1, 13)]  # fmt: skip
     gone = {one.name for one in to_forget(hours, Keep(last=1, daily=3, weekly=0, monthly=0), UTC)}
     assert {one.name for one in hours} - gone == {"5-13", "4-13", "3-13"}
+    failed = [replace(one, state=State.FAILED) if "13" in one.name else one for one in hours]
+    gone = {one.name for one in to_forget(failed, Keep(last=1, daily=3, weekly=0, monthly=0), UTC)}
+    assert {one.name for one in hours} - gone == {"5-13", "5-1", "4-1", "3-1"}
 
 
 def entry(path: str, size: int = 3, changed: int = 1, kind: str = "f") -> list[Any]:
