@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -321,3 +323,20 @@ def test_what_a_backup_holds_is_sorted_by_what_it_belongs_to() -> None:
         HOST: {"files": 1, "bytes": 7, "databases": {}},
         OTHER: {"files": 1, "bytes": 1, "databases": {}},
     }  # fmt: skip
+
+
+def test_a_reader_that_takes_nothing_is_given_up() -> None:
+    program = "import sys\nfrom backstay.backup import onhost\nonhost.TAKEN_WITHIN = 0.3\n"
+    sender = subprocess.Popen(
+        [sys.executable, "-c", program + "onhost.send(b'x' * 300_000)"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert sender.stdout is not None
+    assert sender.stderr is not None
+    assert sender.wait(timeout=30) == 1
+    assert b"it took nothing for 0.3 s" in sender.stderr.read()
+    taken = subprocess.run(
+        [sys.executable, "-c", program + "onhost.send(b'x' * 3_000_000)"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert len(taken.stdout) == 3_000_000
