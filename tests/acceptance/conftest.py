@@ -82,13 +82,18 @@ class Lab:
         return Checked(done.returncode, answer["status"], answer["findings"])
 
     def wait_until(
-        self, holds: Callable[[], bool], *, what: str, bound: float = SETTLE_BOUND
+        self,
+        holds: Callable[[], bool],
+        *,
+        what: str,
+        bound: float = SETTLE_BOUND,
+        pause: float = 1.0,
     ) -> None:
         """Ask again until the condition holds; fail with its name at the bound (seconds)."""
         end = time.monotonic() + bound
         while not holds():
             assert time.monotonic() < end, f"not within {bound:.0f} s: {what}"
-            time.sleep(1)
+            time.sleep(pause)
 
     def wait_green(self, bound: float = SETTLE_BOUND) -> None:
         """Wait until ``check`` is all green; fail with what is left at the bound."""

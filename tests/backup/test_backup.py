@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from backstay.backup import onhost, proof
 from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.contents import HOST, OTHER, contents
 from backstay.backup.files import Mirror, needed
 from backstay.backup.place import Place
 from backstay.backup.retention import to_forget
@@ -125,6 +127,9 @@ def test_one_of_each_day_is_kept() -> None:
              for d in range(1, 6) for h in (1, 13)]  # fmt: skip
     gone = {one.name for one in to_forget(hours, Keep(last=1, daily=3, weekly=0, monthly=0), UTC)}
     assert {one.name for one in hours} - gone == {"5-13", "4-13", "3-13"}
+    failed = [replace(one, state=State.FAILED) if "13" in one.name else one for one in hours]
+    gone = {one.name for one in to_forget(failed, Keep(last=1, daily=3, weekly=0, monthly=0), UTC)}
+    assert {one.name for one in hours} - gone == {"5-13", "5-1", "4-1", "3-1"}
 
 
 def entry(path: str, size: int = 3, changed: int = 1, kind: str = "f") -> list[Any]:
@@ -294,3 +299,25 @@ def test_room_is_asked_for_before_anything_travels(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match=r"it needs .* TiB in .*, where .* are free") as raised:
         place.require_room(1 << 60, "bringing files here")
     assert "make room there" in raised.value.remedy
+
+
+def test_what_a_backup_holds_is_sorted_by_what_it_belongs_to() -> None:
+    entries = [
+        entry("/etc/keystone/keystone.conf", 100),
+        entry("/etc/keystone", 4096, kind="d"),
+        entry("/var/lib/glance/images/a/b", 5000),
+        entry("/etc/glance/glance-api.conf", 10),
+        entry("/etc/ssh/ssh_host_rsa_key", 7),
+        entry("/etc/keystones", 1),
+    ]
+    sizes = {"keystone": 1000, "nova": 10, "nova_api": 20, "nova_cell0": 30}
+    exports = {"rabbitmq-definitions.json": "{}"}
+    assert contents(entries, all_services(), exports, sizes) == {
+        "keystone": {"files": 1, "bytes": 100, "databases": {"keystone": 1000}},
+        "glance": {"files": 2, "bytes": 5010, "databases": {}},
+        "nova": {"files": 0, "bytes": 0,
+                 "databases": {"nova": 10, "nova_api": 20, "nova_cell0": 30}},
+        "rabbitmq": {"files": 1, "bytes": 2, "databases": {}},
+        HOST: {"files": 1, "bytes": 7, "databases": {}},
+        OTHER: {"files": 1, "bytes": 1, "databases": {}},
+    }  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from backstay.backup.catalogue import Backup, Catalogue
 from backstay.cli.backup_schedule import only_here
 from backstay.cli.main import backstay
 from backstay.transports import timer
@@ -91,3 +92,24 @@ def test_variables_that_only_this_terminal_has() -> None:
     assert only_here("swift:backups:/", mine) == ["OS_USERNAME"]
     assert only_here("/srv/backups", mine) == []
     assert only_here("sftp:a@b:/srv", mine) == []
+
+
+def test_what_a_backup_holds_is_shown_with_sizes(call: Any, tmp_path: Path) -> None:
+    group = {"files": 12, "bytes": 34_000, "databases": {"nova": 3 << 20, "nova_api": 1 << 20}}
+    host = {"files": 1, "bytes": 10, "databases": {}}
+    made = Backup(
+        name="controller-1", cloud="my cloud", host="controller", taken_at=1.0, seconds=9.0,
+        snapshots={"files": "1234"}, sizes={"files": 40_000}, added={"files": 30},
+        files=13, packages=735, contents={"nova": group, "the host itself": host},
+    )  # fmt: skip
+    Catalogue(tmp_path / "backups" / "catalogue").write(made)
+    lines = call("show", "controller").output.splitlines()
+    assert lines[0].startswith("TAKEN: controller-1, of controller")
+    assert lines[1:] == [
+        "  13 files; the list of 735 installed packages",
+        "  nova              12 files   33.2 KiB   databases: nova 3.0 MiB, nova_api 1.0 MiB",
+        "  the host itself     1 file       10 B",
+        "  stored:",
+        "  files        39.1 KiB, 30 B of it new (snapshot 1234)",
+        "  not proved yet: backstay backup verify controller-1",
+    ]

@@ -31,8 +31,9 @@ class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
     ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
-    databases were taken, where there are any; ``facts`` are what the database told around the
-    backup; ``proof`` is what the verification found.
+    databases were taken, where there are any; ``contents`` are what ``backup.contents`` sorts of
+    it; ``facts`` are what the database told around the backup; ``proof`` is what the verification
+    found.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Backup:
     added: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
     packages: int = 0
+    contents: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     proof: Mapping[str, Any] = field(default_factory=dict)
 

@@ -203,13 +203,16 @@ def _table(backups: "Sequence[Backup]") -> str:
 
 
 def _details(one: "Backup") -> str:
-    from backstay.health.words import duration, size  # noqa: PLC0415 - heavy
+    from backstay.cli.output.backup_text import contents_lines  # noqa: PLC0415 - heavy
+    from backstay.health.words import duration, size  # noqa: PLC0415
 
     state = click.style(one.state.value.upper(), fg=_COLOURS[one.state.value], bold=True)
     lines = [
         f"{state}: {one.name}, of {one.host}, taken {_clock(one.taken_at)} in "
         f"{duration(one.seconds)}",
-        f"  {one.files} files, {one.packages} packages installed",
+        f"  {one.files} files; the list of {one.packages} installed packages",
+        *contents_lines(one),
+        "  stored:",
     ]
     lines += [
         f"  {part:<10} {size(one.sizes[part]):>10}, {size(one.added[part])} of it new "

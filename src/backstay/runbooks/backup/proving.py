@@ -32,8 +32,7 @@ class Verify(Taking):
         name = running.step.arguments["backup"]
         name = name or running.results[f"{running.step.target}.record"]["backup"]
         backup = self.place.catalogue.named(name)
-        length = backup.sizes["files"] + backup.sizes.get("database", 0) + _SCRATCH
-        self.place.require_room(length, f"proving the backup {backup.name}")
+        self.place.require_room(_room(backup), f"proving the backup {backup.name}")
         self.place.begin(backup.name)
         try:
             found = await self._proof(backup, running)
@@ -121,6 +120,13 @@ class Verify(Taking):
             return backup
         dump = found["dump"]
         return backup.with_part("dump", dump["snapshot"], dump["size"], dump["added"])
+
+
+def _room(backup: Backup) -> int:
+    """Return how many bytes a restore of it takes, about."""
+    databases = sum(sum(group["databases"].values()) for group in backup.contents.values())
+    stored = backup.sizes.get("database", 0)
+    return backup.sizes["files"] + max(stored, databases) + _SCRATCH * ("database" in backup.sizes)
 
 
 def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
+from backstay.backup.contents import contents
 from backstay.backup.dumps import HEAD, position_of
 from backstay.backup.files import needed
 from backstay.backup.migrations import expected_heads
@@ -149,8 +150,12 @@ class Files(Bring):
         there = {entry[0] for entry in manifest["entries"]}
         manifest["entries"] += [one for one in before if one[1] == "f" and one[0] not in there]
         mirror.note(manifest)
-        exports = dict(self.selection(host).exports)
-        mirror.export(await self.site.ask(host, onhost.exported, exports))
+        chosen = self.selection(host)
+        exports = await self.site.ask(host, onhost.exported, dict(chosen.exports))
+        mirror.export(exports)
+        sizes = {}
+        if chosen.databases:
+            sizes = await self.site.ask(host, onhost.database_sizes, list(chosen.databases))
         stored = await self.place.restic().backup(
             mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
         )
@@ -161,6 +166,7 @@ class Files(Bring):
             "added": stored.added,
             "files": count,
             "packages": len(manifest["packages"]),
+            "contents": contents(manifest["entries"], self.site.services, exports, sizes),
             "told": f"{count} files, {size(stored.size)}, {size(stored.added)} new",
         }
 
@@ -282,6 +288,7 @@ def recorded(running: Running) -> Backup:
         files=parts["files"]["files"],
         packages=parts["files"]["packages"],
         engine=Engine(parts.get("database", {}).get("engine", Engine.PHYSICAL)),
+        contents=parts["files"]["contents"],
         facts=parts.get("database", {}).get("facts", {}),
     )
 
