@@ -118,9 +118,9 @@ class Catalogue:
 
     def _read(self, file: Path) -> Backup:
         try:
-            read = json.loads(file.read_text())
-            engine = Engine(read.get("engine", Engine.PHYSICAL))  # older ones have no other
-            return Backup(**(read | {"state": State(read["state"]), "engine": engine}))
+            read = {"engine": Engine.PHYSICAL} | json.loads(file.read_text())  # older ones' own
+            typed = {"state": State(read["state"]), "engine": Engine(read["engine"])}
+            return Backup(**(read | typed))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackupError(
                 f"reading {file}",

@@ -1,5 +1,6 @@
 """What a host is asked for its backup. Shipped as text: standard library, Python 3.6."""
 
+import ctypes
 import fnmatch
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
 DUMP_PROGRAMS = ("mariadb-dump", "mysqldump")
+CHUNK_BEGINS = b"XBSTCK01"  # mbstream's; between any two bytes a frame may end and another begin
 GRANTS = (
     "SELECT CONCAT(User, '@', Host) FROM mysql.user "
     "UNION SELECT CONCAT(User, '@', Host, ' on ', Db) FROM mysql.db"
@@ -94,24 +96,75 @@ def send_files(paths: Any) -> None:  # noqa: ANN401 - JSON data
 
 
 def send_database() -> None:
-    """Write a hot backup of the whole server to standard output, as mbstream.
+    """Write a hot backup of the whole server to standard output, as mbstream, compressed.
 
     https://mariadb.com/kb/en/mariadb-backup-options/; its last word on standard error is the proof.
+    One file after another, so that what has not changed comes in the same bytes as last time.
     """
-    for program in BACKUP_PROGRAMS:
-        command = [program, "--backup", "--stream=mbstream", "--user=root", "--parallel=2"]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-            )
-        except OSError:
-            continue  # it has another name, or is not installed
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if done.returncode != 0 or not said or not said[-1].endswith("completed OK!"):
-            sys.exit(said[-1] if said else "mariadb-backup failed without a word")
-        sys.stderr.write(said[-1] + "\n")
-        return
-    sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
+    program = next((name for name in BACKUP_PROGRAMS if shutil.which(name)), None)
+    if program is None:
+        sys.exit("there is no mariadb-backup on this host: apt-get install mariadb-backup")
+    with tempfile.TemporaryFile() as errors:
+        command = [program, "--backup", "--stream=mbstream", "--user=root", "--parallel=1"]
+        backup = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        )
+        send_squeezed(backup.stdout)
+        status = backup.wait()
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").strip().splitlines()
+    if status != 0 or not said or not said[-1].endswith("completed OK!"):
+        sys.exit(said[-1] if said else "mariadb-backup failed without a word")
+    sys.stderr.write(said[-1] + "\n")
+
+
+def send_squeezed(source: Any) -> None:  # noqa: ANN401 - a file
+    """Write an mbstream to standard output, each of its chunks compressed for itself.
+
+    A chunk that is as it was last time thus comes in the same bytes, and is stored once.
+    """
+    squeeze, waiting = squeezer(), bytearray()
+    while True:
+        data = source.read(1 << 20)
+        looked = max(1, len(waiting) - len(CHUNK_BEGINS) + 1)
+        waiting += data
+        at = waiting.find(CHUNK_BEGINS, looked) if data else len(waiting)
+        while at > 0:
+            sys.stdout.buffer.write(squeeze(bytes(waiting[:at])))
+            del waiting[:at]
+            at = waiting.find(CHUNK_BEGINS, 1)
+        if not data:
+            break
+    sys.stdout.flush()
+
+
+def squeezer() -> Any:  # noqa: ANN401 - a function of bytes
+    """Return what makes a zstd frame of bytes, or leaves them as they are without libzstd.
+
+    The library comes with dpkg and rpm. https://facebook.github.io/zstd/zstd_manual.html
+    """
+    try:
+        library = ctypes.CDLL("libzstd.so.1")
+    except OSError:
+        return bytes
+    size = ctypes.c_size_t
+    library.ZSTD_compressBound.argtypes, library.ZSTD_compressBound.restype = [size], size
+    library.ZSTD_compress.argtypes = [ctypes.c_void_p, size, ctypes.c_char_p, size, ctypes.c_int]
+    library.ZSTD_compress.restype = size
+    library.ZSTD_isError.argtypes = [size]
+
+    rooms = [ctypes.create_string_buffer(1)]  # one for all: fresh memory costs as much again
+
+    def squeeze(piece: Any) -> Any:  # noqa: ANN401 - bytes
+        needed = library.ZSTD_compressBound(len(piece))
+        if needed > len(rooms[0]):
+            rooms[0] = ctypes.create_string_buffer(needed)
+        length = library.ZSTD_compress(rooms[0], needed, piece, len(piece), 1)
+        if library.ZSTD_isError(length):
+            raise OSError("zstd cannot compress")
+        return memoryview(rooms[0])[:length]
+
+    return squeeze
 
 
 def send_dump() -> None:

@@ -19,8 +19,10 @@ from backstay.errors import BackupError
 START_BOUND = 120.0
 STOP_BOUND = 120.0
 _PROGRAMS = (
-    "mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump", "mariadb-install-db"
+    "mariadbd", "mbstream", "zstd", "mariadb", "mariadb-check", "mariadb-dump", "mariadb-install-db"
 )  # fmt: skip
+# -f passes on what is not compressed.
+_UNPACK = 'zstd -q -d -c -f | "$0" -x -C "$1"'
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _PREPARE = ("mariadb-backup", "mariabackup")
 
@@ -44,11 +46,15 @@ class Scratch:
 
     @asynccontextmanager
     async def filling(self) -> AsyncIterator[asyncio.StreamWriter]:
-        """Give the writer that takes an mbstream. Raises BackupError where it is torn."""
+        """Give the writer that takes an mbstream, compressed by zstd or not.
+
+        Raises BackupError where it is torn.
+        """
         self.data.mkdir(parents=True, mode=0o700)
         process = await _start(
-            "mbstream", "-x", "-C", str(self.data), stdin=asyncio.subprocess.PIPE
-        )
+            "bash", "-o", "pipefail", "-c", _UNPACK, _found("mbstream") or "mbstream",
+            str(self.data), stdin=asyncio.subprocess.PIPE,
+        )  # fmt: skip
         async with _fed(process, "unpacking the backup of the database") as writer:
             yield writer
 
