@@ -207,6 +207,8 @@ class Restic:
 def _remedy(errors: str) -> str:
     for sign, remedy in (
         ("wrong password", "the password file is another repository's: find the right one"),
+        ("resolving password failed", "see to the file: `password_file` under `backup`"),
+        ("empty password", "the password file is empty: find the copy of it"),
         ("no space left", "make space there, or prune: backstay backup prune"),
         ("already locked", "another restic is at work on it: wait for it to end"),
         ("pack", "data in the repository are damaged: take a new backup into a new one"),
