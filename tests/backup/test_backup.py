@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from backstay.runbooks.backup.plan import plan
 from backstay.runbooks.backup.proving import missing_files, wrong_files
 from backstay.services.declaration import Invariant
 from backstay.services.registry import all_services
+
+DATA = Path(__file__).parent / "data"
 
 
 def cloud(**more: Any) -> Cloud:
@@ -102,6 +106,17 @@ def test_the_catalogue_lists_what_is_whole(tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text("[]")
     with pytest.raises(BackupError, match="not a backup's file"):
         catalogue.backups()
+
+
+def test_why_a_hot_backup_failed_without_what_the_page_held() -> None:
+    lines = (DATA / "mariadb-backup-damaged.txt").read_text().splitlines()
+    told = onhost.why_not(lines)
+    assert told.startswith("the table glance.backstay_story is damaged on its disk: Error: failed")
+    assert "hex" not in told
+    assert onhost.why_not(lines[-1:]) == "mariabackup: Error: failed to copy datafile."
+    assert onhost.why_not([" len 16384; hex 736563726574"]) == (
+        "mariadb-backup failed, and did not say why"
+    )
 
 
 @given(
@@ -282,3 +297,24 @@ def test_the_password_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> No
     place.restic()
     assert file.read_text() == first
     assert len(first) > 30
+
+
+def test_what_was_begun_is_remembered_until_it_ends(tmp_path: Path) -> None:
+    place = Place(cloud(backup={"folder": str(tmp_path)}))
+    assert place.begun() == set()
+    place.begin("controller-1")
+    place.begin("controller-2")
+    place.end("controller-1")
+    assert place.begun() == {"controller-2"}
+    long_ago = time.time() - 2 * 86400
+    os.utime(tmp_path / "under-way" / "controller-2", (long_ago, long_ago))
+    assert place.begun() == {"controller-2"}, "looked for once more"
+    assert place.begun() == set()
+
+
+def test_room_is_asked_for_before_anything_travels(tmp_path: Path) -> None:
+    place = Place(cloud(backup={"folder": str(tmp_path)}))
+    place.require_room(1, "bringing files here")
+    with pytest.raises(BackupError, match=r"it needs .* TiB in .*, where .* are free") as raised:
+        place.require_room(1 << 60, "bringing files here")
+    assert "make room there" in raised.value.remedy

@@ -19,7 +19,7 @@ from backstay.backup.dumps import position_of
 from backstay.errors import RemoteFailure
 from backstay.health.hostscript import stream
 from backstay.inventory.backup import Backups, Engine
-from backstay.runbooks.backup.taking import Database
+from backstay.runbooks.backup.taking import Database, length_in
 from backstay.transports.restic import Snapshot
 
 DATA = Path(__file__).parent / "data"
@@ -104,12 +104,12 @@ def test_a_hot_backup_is_compressed_chunk_by_chunk(tmp_path: Path) -> None:
     assert done.stdout.count(b"\x28\xb5\x2f\xfd") == len(CHUNKS), "each is a frame of its own"
     plain = subprocess.run(["zstd", "-dc"], input=done.stdout, capture_output=True, check=True)
     assert plain.stdout == b"".join(CHUNKS)
+    assert length_in(done.stderr.decode()) == len(plain.stdout)
 
 
-@pytest.mark.parametrize(
-    "script", ["printf x; echo 'no space' >&2; exit 1", "printf x; echo 'no space' >&2"]
-)
-def test_a_hot_backup_that_did_not_end_well_is_told(tmp_path: Path, script: str) -> None:
+@pytest.mark.parametrize("end", ["exit 1", "exit 0"])
+def test_a_hot_backup_that_did_not_end_well_is_told(tmp_path: Path, end: str) -> None:
+    script = f"printf x; echo '[00] 2026-11-24 18:00:00 Error: no space' >&2; {end}"
     done = run_on_host(tmp_path, onhost.send_database, mariadb_backup=script)
     assert done.returncode == 1
     assert b"no space" in done.stderr
@@ -134,10 +134,11 @@ class Stand:
 
     async def stream(
         self, host: str, function: Any, receive: Callable[[bytes], Awaitable[None]], silence: float
-    ) -> None:
+    ) -> str:
         await receive((DATA / "dump-head.sql").read_bytes())
         if self.failures:
             raise RemoteFailure("asking", came_back=self.failures.pop(0), remedy="")
+        return ""
 
     @asynccontextmanager
     async def receiving(self, name: str, **marks: Any) -> AsyncIterator[Any]:
@@ -155,7 +156,9 @@ class Stand:
 
     def dump(self) -> tuple[Snapshot, list[str]]:
         running = SimpleNamespace(
-            run="backup-1", step=SimpleNamespace(target="controller"), say=self.said.append
+            step=SimpleNamespace(target="controller"),
+            results={"controller.repository": {"backup": "controller-1"}},
+            say=self.said.append,
         )
         step = Database(self, self)  # type: ignore[arg-type]
         return asyncio.run(step._dump(running))  # type: ignore[arg-type]

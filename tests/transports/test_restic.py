@@ -4,6 +4,8 @@ import asyncio
 import os
 import random
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -147,5 +149,42 @@ def test_a_flipped_bit_is_found(restic: Restic, seed: int) -> None:
     data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(3)
     pack.chmod(0o600)
     pack.write_bytes(data)
-    with pytest.raises(BackupError):
+    with pytest.raises(BackupError) as raised:
         asyncio.run(restic.check(read_data=True, bound=60))
+    assert "damaged" in raised.value.remedy, raised.value
+
+
+def packs(restic: Restic) -> list[Path]:
+    """The repository's packs, but for those that were being written when restic was killed."""
+    found = Path(restic.repository, "data").rglob("*")
+    return [path for path in found if path.is_file() and "-tmp-" not in path.name]
+
+
+def test_what_a_killed_restic_left_is_in_nobody_s_way(restic: Restic) -> None:
+    kept = asyncio.run(store(restic))
+    before = set(packs(restic))
+    killed = subprocess.Popen(
+        ["restic", "backup", "--stdin"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=restic._environment,
+    )  # fmt: skip
+    assert killed.stdin is not None
+    end = time.monotonic() + 60
+    while set(packs(restic)) == before:
+        killed.stdin.write(os.urandom(1_000_000))
+        assert time.monotonic() < end
+    killed.kill()
+    killed.communicate()
+    assert list(Path(restic.repository, "locks").iterdir()), "it has left its lock"
+
+    asyncio.run(restic.check(read_data=True, bound=60))
+    asyncio.run(restic.forget([], prune=True, bound=60))
+    assert set(packs(restic)) == before
+    assert asyncio.run(read(restic, kept.id)) == DATA
+
+
+def test_a_place_that_is_named_pack_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim")
+    nowhere = Restic("/proc/backpack", tmp_path / "password", tmp_path / "cache")
+    with pytest.raises(BackupError) as raised:
+        asyncio.run(nowhere.open())
+    assert "damaged" not in raised.value.remedy

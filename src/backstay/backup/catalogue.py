@@ -14,6 +14,8 @@ from typing import Any
 
 from backstay.errors import BackupError
 from backstay.inventory.backup import Engine
+from backstay.inventory.cloud import Cloud
+from backstay.journal.place import folder as own_folder
 
 
 class State(StrEnum):
@@ -62,8 +64,16 @@ class Backup:
         return replace(self, state=state, proof=dict(proof))
 
 
+def folder_of(cloud: Cloud) -> Path:
+    """Return the folder of this machine that holds all that is kept of a cloud's backups."""
+    return cloud.backup.folder or own_folder() / "backups" / cloud.name
+
+
 class Catalogue:
     """The catalogue in a folder. Every method raises BackupError where a file cannot be used."""
+
+    FOLDER = "catalogue"
+    """Its name in the folder of a cloud's backups."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,8 +97,14 @@ class Catalogue:
             ) from error
 
     def backups(self, *, host: str | None = None) -> list[Backup]:
-        """Return all backups, or a host's, the newest first."""
-        found = [self._read(file) for file in self.folder.glob("*.json")]
+        """Return all backups, or a host's, the newest first; none where there is no catalogue."""
+        try:
+            files = [file for file in self.folder.iterdir() if file.suffix == ".json"]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
+        found = [backup for file in files if (backup := self._read(file)) is not None]
         mine = [backup for backup in found if host in {None, backup.host}]
         return sorted(mine, key=lambda backup: backup.taken_at, reverse=True)
 
@@ -99,12 +115,10 @@ class Catalogue:
 
     def named(self, name: str) -> Backup:
         """Return the backup of that name, or the newest of the host of that name."""
-        file = self.folder / f"{name}.json"
-        if file.is_file():
-            return self._read(file)
-        newest = self.backups(host=name)
-        if newest:
-            return newest[0]
+        found = self._read(self.folder / f"{name}.json")
+        found = found or next(iter(self.backups(host=name)), None)
+        if found is not None:
+            return found
         raise BackupError(
             f"looking for the backup {name}",
             came_back="there is none of that name, and none of a host of that name",
@@ -116,14 +130,28 @@ class Catalogue:
         for name in names:
             (self.folder / f"{name}.json").unlink(missing_ok=True)
 
-    def _read(self, file: Path) -> Backup:
+    def _read(self, file: Path) -> Backup | None:
+        """Return a backup, None where it was pruned meanwhile."""
         try:
-            read = {"engine": Engine.PHYSICAL} | json.loads(file.read_text())  # older ones' own
-            typed = {"state": State(read["state"]), "engine": Engine(read["engine"])}
-            return Backup(**(read | typed))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            read = json.loads(file.read_text())
+            read = {"engine": Engine.PHYSICAL} | read  # older ones have no other
+            told = {"state": State(read["state"]), "engine": Engine(read["engine"])}
+            return Backup(**(read | told))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(file, error) from error
+        except (ValueError, KeyError, TypeError) as error:
             raise BackupError(
                 f"reading {file}",
                 came_back=f"it is not a backup's file: {error}",
                 remedy="move it away; its data stay in the repository",
             ) from error
+
+
+def _unreadable(path: Path, error: OSError) -> BackupError:
+    return BackupError(
+        f"reading {path}",
+        came_back=error.strerror or str(error),
+        remedy="do it as the user who takes the backups, on the machine that keeps them",
+    )

@@ -1,8 +1,9 @@
 """Bringing a host's files here: only what is new travels."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from backstay.errors import BackupError
 
 MANIFEST = "manifest.json"
 CONTENT = "content"
+_ROOM = "see that there is room on this machine for what the host has"
 
 Entry = Sequence[Any]
 """Path, kind (f, d, l), mode, owner, group, size, time of change in ns, target of a link."""
@@ -77,15 +79,17 @@ class Mirror:
                 remedy="do they change all the time? Try again, or see the host's disk",
             )
         part = self.folder / f"{MANIFEST}.part"
-        part.write_text(json.dumps(manifest))
-        part.rename(self.folder / MANIFEST)
+        with _writing(part):
+            part.write_text(json.dumps(manifest))
+            part.rename(self.folder / MANIFEST)
 
     def export(self, texts: Mapping[str, str]) -> None:
         """Keep what the host's programs told, beside its files."""
         folder = self.folder / "exports"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in texts.items():
+                (folder / name).write_text(text)
 
     async def extract(self) -> "Extraction":
         """Begin to take a tar archive."""
@@ -126,9 +130,20 @@ class Extraction:
             lines = errors.decode(errors="replace").strip().splitlines()
             raise BackupError(
                 "writing the host's files here",
-                came_back=lines[-1] if lines else f"tar ended with {self._process.returncode}",
-                remedy="is there room on this machine?",
+                # The last of its words only say that there were others.
+                came_back=lines[0] if lines else f"tar ended with {self._process.returncode}",
+                remedy=_ROOM,
             )
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackupError(
+            f"writing {path}", came_back=error.strerror or str(error), remedy=_ROOM
+        ) from error
 
 
 def _size(file: Path) -> int:

@@ -2,7 +2,10 @@
 
 import ctypes
 import fnmatch
+import grp
 import os
+import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -26,7 +29,8 @@ def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
     """Return every file, folder and link under ``paths``, and the packages that are installed.
 
     An entry is path, kind (f, d, l), mode, owner, group, size, time of change (ns) and the link's
-    target. Sockets, devices and pipes are left out.
+    target. Sockets, devices and pipes are left out. ``users`` and ``groups`` are the names of the
+    owners by their numbers: a host that is built again may have other numbers.
     """
     found = []
     waiting = list(paths)
@@ -50,7 +54,13 @@ def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
         )  # fmt: skip
         if kind == "d":
             waiting.extend(os.path.join(path, name) for name in os.listdir(path))  # noqa: PTH118, PTH208
-    return {"entries": sorted(found), "packages": packages()}
+    users, groups = {entry[3] for entry in found}, {entry[4] for entry in found}
+    return {
+        "entries": sorted(found),
+        "users": {one.pw_uid: one.pw_name for one in pwd.getpwall() if one.pw_uid in users},
+        "groups": {one.gr_gid: one.gr_name for one in grp.getgrall() if one.gr_gid in groups},
+        "packages": packages(),
+    }
 
 
 def boot_id() -> Any:  # noqa: ANN401 - JSON data
@@ -99,7 +109,9 @@ def send_database() -> None:
     """Write a hot backup of the whole server to standard output, as mbstream, compressed.
 
     https://mariadb.com/kb/en/mariadb-backup-options/; its last word on standard error is the proof.
-    One file after another, so that what has not changed comes in the same bytes as last time.
+    What it says there of the binary log's position, which is the backup's own, comes before, and
+    after how many bytes there were uncompressed. One file is sent after another: what has not
+    changed comes in the same bytes as last time.
     """
     program = next((name for name in BACKUP_PROGRAMS if shutil.which(name)), None)
     if program is None:
@@ -109,23 +121,27 @@ def send_database() -> None:
         backup = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         )
-        send_squeezed(backup.stdout)
+        plain = send_squeezed(backup.stdout)
         status = backup.wait()
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip().splitlines()
     if status != 0 or not said or not said[-1].endswith("completed OK!"):
-        sys.exit(said[-1] if said else "mariadb-backup failed without a word")
-    sys.stderr.write(said[-1] + "\n")
+        sys.exit(why_not(said))
+    positions = [line for line in said if "binlog position: filename" in line]
+    told = [*positions[-1:], "uncompressed: " + str(plain), said[-1]]
+    sys.stderr.write("\n".join(told) + "\n")
 
 
-def send_squeezed(source: Any) -> None:  # noqa: ANN401 - a file
+def send_squeezed(source: Any) -> int:  # noqa: ANN401 - a file
     """Write an mbstream to standard output, each of its chunks compressed for itself.
 
-    A chunk that is as it was last time thus comes in the same bytes, and is stored once.
+    Returns its length before that. A chunk that is as it was last time thus comes in the same
+    bytes, and is stored once.
     """
-    squeeze, waiting = squeezer(), bytearray()
+    squeeze, waiting, length = squeezer(), bytearray(), 0
     while True:
         data = source.read(1 << 20)
+        length += len(data)
         looked = max(1, len(waiting) - len(CHUNK_BEGINS) + 1)
         waiting += data
         at = waiting.find(CHUNK_BEGINS, looked) if data else len(waiting)
@@ -136,6 +152,7 @@ def send_squeezed(source: Any) -> None:  # noqa: ANN401 - a file
         if not data:
             break
     sys.stdout.flush()
+    return length
 
 
 def squeezer() -> Any:  # noqa: ANN401 - a function of bytes
@@ -211,10 +228,27 @@ def send_dumped(arguments: Any) -> None:  # noqa: ANN401 - JSON data
         sys.exit(said[-1] if said else "mariadb-dump's last line is missing")
 
 
-def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON data
-    """Return the server's version and binary-log position, and every table's number of rows.
+def why_not(said: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return why mariadb-backup failed, from its lines: the first that tells of an error.
 
-    ``touched`` are the tables that were written to since a time of this host's clock (Unix).
+    Of a page that is damaged it prints the content too, which may be a secret: never that.
+    """
+    for line in said:
+        found = re.match(r"\[\d+\] (?:FATAL ERROR: )?[\d-]+ [\d:]+ (.*rror: .*)", line)
+        if found:
+            table = re.search(r"File \./(\w+)/(\w+)\.ibd seems to be corrupted", found[1])
+            damaged = (
+                "the table {}.{} is damaged on its disk: ".format(*table.groups()) if table else ""
+            )
+            return damaged + found[1][-300:]
+    return "mariadb-backup failed, and did not say why"
+
+
+def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return the server's version, its binary log files, and every table's number of rows.
+
+    ``logs`` are the files' identities, as ``transports.binlogfile`` has them; ``touched`` are the
+    tables that were written to since a time of this host's clock (Unix).
     """
     listed = ",".join("'" + name + "'" for name in databases)
     tables = query(
@@ -244,9 +278,27 @@ def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON da
         "grants": query(GRANTS),
         "clock": time.time(),
         "version": query("SELECT VERSION()")[0],
-        "position": status[0].split("\t")[:2] if status else [],
+        "logs": {name: told for name, _, told in binary_logs()["files"]} if status else {},
         "rows": {table: int(count) for table, count in rows.items()},
     }
+
+
+def binary_logs() -> Any:  # noqa: ANN401 - JSON data
+    """Return where the server's socket is, and name, size and identity of each binary log file.
+
+    An identity is as ``transports.binlogfile`` has it; empty where the file went away meanwhile.
+    """
+    socket, base = query("SELECT @@socket, IFNULL(@@log_bin_basename, '')")[0].split("\t")
+    files = []
+    for line in query("SHOW BINARY LOGS") if base else []:
+        name, size = line.split("\t")[:2]
+        try:
+            with open(os.path.join(os.path.dirname(base), name), "rb") as file:  # noqa: PTH118, PTH120, PTH123
+                identity = file.read(17)[4:].hex()
+        except OSError:
+            identity = ""
+        files.append([name, int(size), identity])
+    return {"socket": socket, "files": files}
 
 
 def query(text: str) -> Any:  # noqa: ANN401 - JSON data

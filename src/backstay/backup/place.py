@@ -1,24 +1,30 @@
 """Where a cloud's backups are on this machine."""
 
 import secrets
+import shutil
+import time
 from pathlib import Path
 
-from backstay.backup.catalogue import Catalogue
+from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.files import Mirror
+from backstay.backup.logs import Logs
 from backstay.errors import BackupError
+from backstay.health.words import size
 from backstay.inventory.cloud import Cloud, Host
-from backstay.journal.place import folder as own_folder
 from backstay.transports.restic import Restic
+
+_REMEMBERED = 86400.0
 
 
 class Place:
     """The folder, the repository, the catalogue and the mirrors of a cloud's backups."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.folder = cloud.backup.folder or own_folder() / "backups" / cloud.name
+        self.folder = folder_of(cloud)
         self.repository = cloud.backup.repository or str(self.folder / "repository")
         self._password_file = cloud.backup.password_file
-        self.catalogue = Catalogue(self.folder / "catalogue")
+        self._under_way = self.folder / "under-way"
+        self.catalogue = Catalogue(self.folder / Catalogue.FOLDER)
 
     def restic(self) -> Restic:
         """Return the repository; its password is made where there is none. Raises BackupError."""
@@ -30,25 +36,73 @@ class Place:
                 file.touch(mode=0o600)
                 file.write_text(secrets.token_urlsafe(32))
         except OSError as error:
-            raise BackupError(
-                f"using {self.folder} for backups",
-                came_back=error.strerror or str(error),
-                remedy="name a folder that this user may write to: `folder` under `backup`",
-            ) from error
+            raise _unwritable(self.folder, error) from error
         return Restic(self.repository, file, self.folder / "cache")
 
     def mirror(self, host: str) -> Mirror:
         """Return the mirror of a host's files."""
         return Mirror(self.folder / "mirror" / host)
 
+    def logs(self, host: str) -> Logs:
+        """Return the binary logs that are kept of a host."""
+        return Logs(self.folder / "logs" / host)
+
     def scratch(self, name: str) -> Path:
         """Return a folder for one verification, to be removed after it."""
         return self.folder / "scratch" / name
+
+    def begin(self, backup: str) -> None:
+        """Note that what is tagged with this name is not whole, until ``end``. Raises BackupError.
+
+        It stays noted when its process is killed: what it has left is then known as its own.
+        """
+        try:
+            self._under_way.mkdir(parents=True, exist_ok=True)
+            (self._under_way / backup).touch()
+        except OSError as error:
+            raise _unwritable(self._under_way, error) from error
+
+    def end(self, backup: str) -> None:
+        """Note that it is whole, and in the catalogue; or gone."""
+        (self._under_way / backup).unlink(missing_ok=True)
+
+    def begun(self) -> set[str]:
+        """Return the names of what was begun and did not end.
+
+        Those of long ago are dropped: a restic whose Backstay was killed may store what it has for
+        as long as a step may take.
+        """
+        if not self._under_way.is_dir():
+            return set()
+        noted = {file.name: file.stat().st_mtime for file in self._under_way.iterdir()}
+        for name, at in noted.items():
+            if time.time() - at > _REMEMBERED:
+                self.end(name)
+        return set(noted)
+
+    def require_room(self, length: int, attempted: str) -> None:
+        """Raise BackupError where the folder's disk has no room for so many bytes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if free < length:
+            raise BackupError(
+                attempted,
+                came_back=f"it needs {size(length)} in {self.folder}, where {size(free)} are free",
+                remedy="make room there, or name another `folder` under `backup`",
+            )
 
     def refuse_on(self, host: Host) -> None:
         """Raise BackupError where the repository is on the host that is to be backed up."""
         if self.repository.startswith("sftp:") and f"@{host.address}" in self.repository:
             raise on_itself(host.name, self.repository)
+
+
+def _unwritable(folder: Path, error: OSError) -> BackupError:
+    return BackupError(
+        f"using {folder} for backups",
+        came_back=error.strerror or str(error),
+        remedy="make room there, or name a `folder` under `backup` that this user may write to",
+    )
 
 
 def on_itself(host: str, repository: str) -> BackupError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.inventory.cloud import Cloud, Host
+from backstay.inventory.words import Role
 from backstay.services.declaration import Invariant, Migrations, Service
 
 # What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.
@@ -38,17 +39,18 @@ class Selection:
     services: tuple[str, ...]
 
 
+def usual_hosts(cloud: Cloud) -> list[str]:
+    """Return the hosts that are backed up when none is named."""
+    return [host.name for host in cloud.with_role(Role.CONTROLLER, Role.STORAGE_PROXY)]
+
+
 def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selection:
     """Return what a backup of ``host`` holds: its identity, the site's paths, its services' own.
 
     A host has a service's databases where it runs the service that keeps them.
     """
-    mine = [
-        service
-        for service in services
-        if cloud.has_service(service.name, host) and service.units_on(host.roles, cloud.flavour)
-    ]
-    keeps = any(service.keeps_databases for service in mine)
+    mine = _of_host(cloud, host, services)
+    keeps = keeps_databases(cloud, host, services)
     databases = [
         name
         for service in services
@@ -69,6 +71,19 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
 def migrations(services: Sequence[Service]) -> dict[str, Migrations]:
     """Return how each database comes by its schema, of those of which it is declared."""
     return {name: one for service in services for name, one in service.migrations.items()}
+
+
+def keeps_databases(cloud: Cloud, host: Host, services: Sequence[Service]) -> bool:
+    """Say whether the database of the cloud's services is on ``host``."""
+    return any(service.keeps_databases for service in _of_host(cloud, host, services))
+
+
+def _of_host(cloud: Cloud, host: Host, services: Sequence[Service]) -> list[Service]:
+    return [
+        service
+        for service in services
+        if cloud.has_service(service.name, host) and service.units_on(host.roles, cloud.flavour)
+    ]
 
 
 def invariants(cloud: Cloud, services: Sequence[Service]) -> list[Invariant]:

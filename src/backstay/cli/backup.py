@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store
+from backstay.cli.carrying import DONE, carry_out, open_store
 from backstay.cli.check import known_hosts
 from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.lazy import Elsewhere, LazyGroup
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from backstay.backup.catalogue import Backup
     from backstay.backup.place import Place
+    from backstay.inventory.backup import Keep
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
 
@@ -27,7 +29,15 @@ _COLOURS = {"verified": "green", "taken": "yellow", "failed": "red"}
 _PRUNE_BOUND = 3600.0
 
 
-@click.group()
+# One line for each command that lives in a module of its own.
+ELSEWHERE: Elsewhere = {
+    "restore": ("backstay.cli.backup_restore", "restore", "Put a backup back on its host."),
+    "stream": ("backstay.cli.backup_stream", "stream", "Keep receiving the binary log."),
+    "schedule": ("backstay.cli.backup_schedule", "schedule", "Let a timer take backups."),
+}
+
+
+@click.group(cls=LazyGroup, elsewhere=ELSEWHERE)
 def backup() -> None:
     """Take backups of hosts, prove them by restoring them, keep the right ones."""
 
@@ -35,25 +45,34 @@ def backup() -> None:
 @backup.command()
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("--verify/--no-verify", default=False, help="Prove each backup when it is taken.")
+@click.option("--prune", "then_prune", is_flag=True, help="When all is well, prune.")
 @click.option("--reason", default="", help="Why, for the journal.")
 @cloud_option
 @output_option
 def create(
-    hosts: tuple[str, ...], verify: bool, reason: str, cloud: Path | None, output: str
+    *,
+    hosts: tuple[str, ...],
+    verify: bool,
+    then_prune: bool,
+    reason: str,
+    cloud: Path | None,
+    output: str,
 ) -> None:
     """Back up HOSTs; without any, the controllers and storage proxies.
 
     Nothing half-taken is ever listed: a backup is in the catalogue when all of it is stored.
     """
-    from backstay.inventory.words import Role  # noqa: PLC0415 - heavy
+    from backstay.backup.selection import usual_hosts  # noqa: PLC0415 - heavy
     from backstay.runbooks.backup.plan import plan  # noqa: PLC0415
     from backstay.services.registry import all_services  # noqa: PLC0415
 
     described = load_cloud(cloud)
     known_hosts(hosts, described)
-    usual = [h.name for h in described.with_role(Role.CONTROLLER, Role.STORAGE_PROXY)]
-    made = plan(described, hosts or usual, all_services(), verify=verify)
-    _carry(described, made, reason, as_json=output == "json")
+    made = plan(described, hosts or usual_hosts(described), all_services(), verify=verify)
+    status = _carry(described, made, reason, as_json=output == "json")
+    if then_prune and status == DONE:
+        _prune(_place(described), described.backup.keep, to_stderr=output == "json")
+    sys.exit(status)
 
 
 @backup.command()
@@ -67,7 +86,7 @@ def verify(name: str, cloud: Path | None, output: str) -> None:
     described = load_cloud(cloud)
     found = _place(described).catalogue.named(name)
     made = verify_plan(described, found.host, found.name)
-    _carry(described, made, f"verify {found.name}", as_json=output == "json")
+    sys.exit(_carry(described, made, f"verify {found.name}", as_json=output == "json"))
 
 
 @backup.command("list")
@@ -99,32 +118,49 @@ def show(name: str, cloud: Path | None, output: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say which would go.")
 @cloud_option
 def prune(dry_run: bool, cloud: Path | None) -> None:
-    """Remove the backups that `keep` does not hold, never the last verified one of a host."""
-    from backstay.backup.retention import to_forget  # noqa: PLC0415 - heavy
+    """Remove the backups that `keep` does not hold, never the last verified one of a host.
 
+    With them go the binary logs that no backup needs any more.
+    """
     described = load_cloud(cloud)
-    place = _place(described)
+    _prune(_place(described), described.backup.keep, dry_run=dry_run)
+
+
+def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bool = False) -> None:
+    from backstay.backup.logs import not_needed  # noqa: PLC0415 - heavy
+    from backstay.backup.retention import to_forget  # noqa: PLC0415
+
     hosts = {one.host for one in place.catalogue.backups()}
     going = [
-        one
-        for host in sorted(hosts)
-        for one in to_forget(place.catalogue.backups(host=host), described.backup.keep)
+        one for host in sorted(hosts) for one in to_forget(place.catalogue.backups(host=host), keep)
     ]
     for one in going:
-        click.echo(f"{'would remove' if dry_run else 'removes'} {one.name} ({one.state})")
+        does = "would remove" if dry_run else "removes"
+        click.echo(f"{does} {one.name} ({one.state})", err=to_stderr)
     if not going:
-        click.echo("nothing to remove")
-    if not dry_run and going:
+        click.echo("no backup to remove", err=to_stderr)
+    if not dry_run:
+        for one in going:
+            place.begin(one.name)
         # From the catalogue first: none is listed whose data are gone.
         place.catalogue.remove([one.name for one in going])
         snapshots = [snapshot for one in going for snapshot in one.snapshots.values()]
         asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
+        for one in going:
+            place.end(one.name)
+    for host in sorted(hosts):
+        kept = [one for one in place.catalogue.backups(host=host) if one not in going]
+        for file in not_needed(place.logs(host).incarnations(), kept):
+            does = "would remove" if dry_run else "removes"
+            click.echo(f"{does} {file}: no backup needs it", err=to_stderr)
+            if not dry_run:
+                file.unlink()
 
 
-def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> None:
+def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> int:
     store = open_store()
     run = store.create(plan, reason=reason)
-    sys.exit(carry_out(cloud, store, store.run(run), as_json=as_json))
+    return carry_out(cloud, store, store.run(run), as_json=as_json)
 
 
 def _place(cloud: "Cloud") -> "Place":

@@ -15,7 +15,7 @@ import click
 
 from backstay.cli.cloud_option import cloud_option, load_cloud
 from backstay.errors import BackstayError
-from backstay.finding import Finding
+from backstay.finding import Finding, Severity
 from backstay.transports.threads import on_thread
 
 if TYPE_CHECKING:
@@ -103,7 +103,34 @@ async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list
     from backstay.health.check import run  # noqa: PLC0415 - heavy
 
     async with _LateShell(cloud.bounds.connect_seconds) as shell:
-        return await run(cloud, hosts=hosts or None, shell=shell, api=open_api(cloud), deep=deep)
+        running, kept = await asyncio.gather(
+            run(cloud, hosts=hosts or None, shell=shell, api=open_api(cloud), deep=deep),
+            _of_backups(cloud, hosts),
+        )
+    return running + kept
+
+
+async def _of_backups(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
+    """Read what this machine keeps while the hosts answer: its disk may be another's, and hang."""
+
+    def read() -> list[Finding]:
+        from backstay.backup.findings import findings  # noqa: PLC0415 - heavy
+
+        return findings(cloud, hosts, now=time.time())
+
+    try:
+        return await on_thread(read, cloud.bounds.host_seconds)
+    except TimeoutError:
+        return [
+            Finding(
+                host=None,
+                service="backup",
+                subject="catalogue",
+                severity=Severity.UNKNOWN,
+                evidence=f"not read within {cloud.bounds.host_seconds:g} s",
+                remedy="see the disk that `folder` under `backup` is on",
+            )
+        ]
 
 
 class _LateShell:

@@ -1,6 +1,5 @@
 """``backstay lab``: a real OpenStack cloud on this machine, to practise on."""
 
-import importlib
 import json
 import os
 import signal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backstay.cli.lazy import LazyGroup
 from backstay.lab.layout import DEFAULT_NAME, MAX_COMPUTES, SLOTS, name_from_environment
 
 if TYPE_CHECKING:
@@ -15,37 +15,15 @@ if TYPE_CHECKING:
 
     from backstay.lab.progress import Progress
 
-# Commands that live in modules of their own: name -> (module, attribute, one line for --help)
 ELSEWHERE = {
     "break": ("backstay.cli.lab_faults", "break_", "Make a real fault."),
     "heal": ("backstay.cli.lab_faults", "heal", "Undo faults."),
 }
 
 
-class LabGroup(click.Group):
-    """The group, with the commands of other modules imported only when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which they are shown."""
-        return [*super().list_commands(ctx), *ELSEWHERE]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, importing its module where it has one of its own."""
-        if cmd_name not in ELSEWHERE:
-            return super().get_command(ctx, cmd_name)
-        module, attribute, _ = ELSEWHERE[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing other modules."""
-        own = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
-        elsewhere = [(name, line) for name, (_, _, line) in ELSEWHERE.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(own + elsewhere)
-
-
-@click.group(cls=LabGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, elsewhere=ELSEWHERE, context_settings={"help_option_names": ["-h", "--help"]}
+)
 def lab() -> None:
     """Run a real OpenStack cloud on this machine, to practise on."""
 
@@ -105,6 +83,21 @@ def _stop_at_once(name: str, progress: "Progress") -> None:
 def typed(command: str, name: str) -> str:
     """Give a lab command as it is typed for this lab."""
     return f"backstay lab {command}" + ("" if name == DEFAULT_NAME else f" --name {name}")
+
+
+@lab.command("new-board")
+@name_option()
+@click.argument("host")
+def new_board(name: str, host: str) -> None:
+    """Put a new board and a disk as first built into a HOST whose board is dead."""
+    from backstay.lab import repair  # noqa: PLC0415
+    from backstay.lab.progress import Progress  # noqa: PLC0415
+
+    progress = Progress()
+    _stop_at_once(name, progress)
+    with progress.shown():
+        repair.new_board(name, host, progress)
+    click.echo(f"{host} has a new board, and knows nothing of what was since the lab was built.")
 
 
 @lab.command()

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import importlib
 import os
 import sys
 from typing import NoReturn
@@ -10,9 +9,9 @@ from typing import NoReturn
 import click
 
 from backstay import __version__
+from backstay.cli.lazy import LazyGroup
 from backstay.errors import BackstayError
 
-# name on the command line -> (module, attribute, one line for --help)
 COMMANDS = {
     "check": (
         "backstay.cli.check",
@@ -33,35 +32,16 @@ COMMANDS = {
     "backup": (
         "backstay.cli.backup",
         "backup",
-        "Backups that are proved: create, list, show, verify, prune.",
+        "Backups that are proved: create, list, show, verify, prune, stream.",
     ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command only when it is called: ``--help`` stays fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which they are shown."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command, or None where there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table above, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
-
-
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, elsewhere=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="backstay")
 def backstay() -> None:
     """Backstay keeps an OpenStack control plane standing."""

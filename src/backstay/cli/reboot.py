@@ -1,12 +1,10 @@
 """``backstay reboot`` and ``backstay plan reboot``."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -218,17 +216,13 @@ def _show(plan: "Plan", go: "Go") -> None:
 
 def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) -> None:
     """Install a timer that begins it; what it then needs must not depend on this terminal."""
-    from backstay.journal.place import JOURNAL, LOCKS  # noqa: PLC0415 - heavy
-    from backstay.maintenance.timing import told  # noqa: PLC0415
+    from backstay.cli import unattended  # noqa: PLC0415 - seldom needed
+    from backstay.maintenance.timing import told  # noqa: PLC0415 - heavy
     from backstay.transports.timer import install, unit_files  # noqa: PLC0415
 
     if chosen["now"]:
         raise click.UsageError("--schedule goes with --at or --window")
-    if cloud.credentials.environment:
-        raise click.ClickException(
-            "the credentials come from this terminal's environment, which a timer has not: name an "
-            f"openrc in {cloud.path}"
-        )
+    unattended.refuse_environment(cloud)
     name = f"backstay-reboot-{'-'.join(plan.targets)}"
     again = ["--now", "--yes", "--cloud", str(cloud.path)]
     again += [word for gate in chosen["despite"] for word in ("--despite", gate)]
@@ -240,10 +234,10 @@ def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) ->
         name,
         does=f"Backstay: reboot {', '.join(plan.targets)}",
         at=go.at,
-        command=[str(Path(sys.argv[0]).resolve()), "reboot", *plan.targets, *again],
-        environment={key: os.environ[key] for key in (JOURNAL, LOCKS) if key in os.environ},
+        command=unattended.command("reboot", *plan.targets, *again),
+        environment=unattended.environment(),
     )
-    install(name, files)
+    install(f"{name}.timer", files, instead="leave out --schedule and leave the terminal open")
     click.echo(
         f"scheduled for {told(go.at)}; see it: systemctl list-timers {name}.timer\n"
         f"  call it off: systemctl disable --now {name}.timer\n"

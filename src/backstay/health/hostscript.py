@@ -46,6 +46,14 @@ def stream(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN40
     return _calling(hostside.as_root, function, arguments)
 
 
+def reading(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
+    """Return a Python program for ``python3 -I -c`` that calls one function as root.
+
+    The function reads standard input. Otherwise as ``stream``.
+    """
+    return _calling(hostside.reading_as_root, function, arguments)
+
+
 def _calling(
     runner: Callable[..., None], function: Callable[..., Any], arguments: Sequence[Any]
 ) -> str:

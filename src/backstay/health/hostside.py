@@ -260,3 +260,15 @@ def as_root(act: Callable[[], Any], source: str) -> None:
         sys.exit(done.returncode)
     act()
     os._exit(0)  # threads whose question hangs must not hold the process
+
+
+def reading_as_root(act: Callable[[], Any], source: str) -> None:
+    """Do it as root, leaving standard input to it: by ``sudo`` for another user's login.
+
+    ``source`` as ``as_root`` has it; the program is given by ``-c``, so it holds no secrets.
+    """
+    if os.geteuid() != 0:
+        if not source:
+            sys.exit("sudo does not make this user root")
+        os.execvp("sudo", ["sudo", "-n", "python3", "-I", "-c", source])  # noqa: S606 - no shell wanted
+    act()

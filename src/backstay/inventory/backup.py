@@ -45,7 +45,8 @@ class Backups(BaseModel):
     (any of restic's locations) names no other. ``password_file`` holds the repository's password;
     left out, one is made in the folder. ``engine`` is how databases are taken. ``paths`` are files
     and folders of the site's own that go into every host's backup where they exist. ``max_age`` is
-    how old a host's newest verified backup may be when it is rebooted.
+    how old a host's newest verified backup may be when it is rebooted. ``stream_lag`` is for how
+    long what a stream has received may be behind its server before that is a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,3 +58,4 @@ class Backups(BaseModel):
     paths: tuple[HostPath, ...] = ()
     keep: Keep = Keep()
     max_age: Duration | None = None
+    stream_lag: Duration = 60.0

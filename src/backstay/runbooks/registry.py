@@ -9,6 +9,8 @@ from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.backup import plan as backup_plan
 from backstay.runbooks.reboot import actions as reboot
 from backstay.runbooks.reboot import plan as reboot_plan
+from backstay.runbooks.restore import actions as restore
+from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.site import Site
 
 
@@ -18,6 +20,8 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
         return reboot.actions(site, store)
     if runbook == backup_plan.RUNBOOK:
         return backup.actions(site)
+    if runbook == restore_plan.RUNBOOK:
+        return restore.actions(site)
     raise BackstayError(
         f"looking for the runbook {runbook}",
         came_back="this version of Backstay has none of that name",

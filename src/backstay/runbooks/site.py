@@ -1,7 +1,7 @@
 """What every runbook works with: the cloud and the ways to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding
 from backstay.health import check
-from backstay.health.hostscript import program, stream
+from backstay.health.hostscript import program, reading, stream
 from backstay.health.observation import as_json
 from backstay.inventory.cloud import Cloud, Host
 from backstay.services.declaration import Agent, Api, Service, Unfinished, Workload
@@ -40,6 +40,11 @@ class Shell(check.Shell, Protocol):
     ) -> str:
         """Run ``script`` and hand on what it writes. Raises HostError."""
 
+    async def send(
+        self, target: SshTarget, script: str, data: AsyncIterator[bytes], *, silence: float
+    ) -> None:
+        """Run ``script`` and give it ``data`` to read. Raises HostError."""
+
 
 @dataclass(kw_only=True)
 class Site:
@@ -58,12 +63,16 @@ class Site:
         """Return the services of this cloud."""
         return [s for s in all_services() if self.cloud.has_service(s.name)]
 
-    async def ask(self, host: str, function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    async def ask(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 - JSON data
+        bound: float = QUESTION_BOUND,
+    ) -> Any:  # noqa: ANN401 - JSON data
         """Call a function on a host, as root, and return what it returns. Raises HostError."""
         target = self.cloud.ssh_target(self.host(host))
-        answer = await self.shell.answer(
-            target, program(function, *arguments), bound=QUESTION_BOUND
-        )
+        answer = await self.shell.answer(target, program(function, *arguments), bound=bound)
         return as_json(answer, host=host)
 
     async def stream(
@@ -73,14 +82,30 @@ class Site:
         *arguments: Any,  # noqa: ANN401 - JSON data
         receive: Callable[[bytes], Awaitable[None]],
         silence: float,
-    ) -> None:
+    ) -> str:
         """Call a function on a host, as root, and hand on the bytes that it writes.
 
-        ``silence`` is for how many seconds nothing may come. Raises HostError.
+        ``silence`` is for how many seconds nothing may come. Returns what it said on its standard
+        error. Raises HostError.
         """
         target = self.cloud.ssh_target(self.host(host))
         script = stream(function, *arguments)
-        await self.shell.stream(target, script, receive, silence=silence)
+        return await self.shell.stream(target, script, receive, silence=silence)
+
+    async def send(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 - JSON data without secrets
+        data: AsyncIterator[bytes],
+        silence: float,
+    ) -> None:
+        """Call a function on a host, as root, that reads ``data`` from its standard input.
+
+        ``silence`` is for how many seconds it may take nothing. Raises HostError.
+        """
+        target = self.cloud.ssh_target(self.host(host))
+        await self.shell.send(target, reading(function, *arguments), data, silence=silence)
 
     async def check(
         self, hosts: Iterable[str] | None = None, *, with_apis: bool = True

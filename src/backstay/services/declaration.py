@@ -203,10 +203,11 @@ class Service:
     hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``invariants`` are
     what must be true of them, ``stored_files`` a query for the files that its records name: three
     columns of path, digest's algorithm (as hashlib calls it) and digest. ``migrations`` are those
-    of its ``databases``. ``exports`` are commands
-    by the name of a file: their output belongs into a backup too. ``keeps_databases`` marks the
-    one in which all databases are. ``restore_order`` says when it is started after a restore,
-    lowest first. ``endpoint_types`` are the catalogue's types of its API, the one in use first.
+    of its ``databases``. ``exports`` are commands by the name of a file: their output belongs into
+    a backup too. ``put_back`` is shipped to a host on which the service runs again after a restore,
+    and called with these outputs by name. ``keeps_databases`` marks the one in which all databases
+    are. ``restore_order`` says when it is started after a restore, lowest first. ``endpoint_types``
+    are the catalogue's types of its API, the one in use first.
     ``unfinished`` asks for work under way, ``workloads`` for what runs of the users' own; both
     raise as ``Api``.
     """
@@ -222,6 +223,7 @@ class Service:
     stored_files: str = ""
     migrations: Mapping[str, Migrations] = field(default_factory=dict)
     exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    put_back: Callable[[Mapping[str, str]], Any] | None = None
     keeps_databases: bool = False
     host_probes: tuple[HostProbe, ...] = ()
     api_probes: tuple[ApiProbe, ...] = ()

@@ -267,6 +267,25 @@ def _verdict(subject: str, severity: Severity, evidence: str, remedy: str = "") 
     return Verdict(subject=subject, severity=severity, evidence=evidence, remedy=remedy)
 
 
+def import_definitions(exports: Mapping[str, str]) -> dict[str, Any]:
+    """Make users, permissions and policies as they were. Runs on the host: see Service.
+
+    Queues, exchanges and bindings are left out: clients make their own, and those of clients that
+    are gone would only fill up. https://www.rabbitmq.com/docs/definitions
+    """
+    told = json.loads(exports["rabbitmq-definitions.json"])
+    kept = ("rabbit_version", "rabbitmq_version", "vhosts", "users", "permissions",
+            "topic_permissions", "parameters", "global_parameters", "policies")  # fmt: skip
+    done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
+        ["rabbitmqctl", "--silent", "import_definitions"],
+        input=json.dumps({key: told[key] for key in kept if key in told}).encode(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise OSError(done.stderr.decode(errors="replace").strip()[-300:])
+    return {}
+
+
 SERVICE = Service(
     name="rabbitmq",
     title="RabbitMQ",
@@ -282,6 +301,7 @@ SERVICE = Service(
     paths=("/etc/rabbitmq", "/var/lib/rabbitmq/.erlang.cookie"),
     # https://www.rabbitmq.com/docs/definitions: users, permissions, policies, exchanges, queues
     exports={"rabbitmq-definitions.json": ("rabbitmqctl", "--silent", "export_definitions", "-")},
+    put_back=import_definitions,
     host_probes=(
         HostProbe(
             name="broker",

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -138,20 +139,32 @@ class Restic:
             await _end(process)
             said.cancel()
 
-    async def restore(self, snapshot: str, target: Path, *, bound: float) -> None:
-        """Write all files of a snapshot below ``target``."""
-        await self._ok(["restore", snapshot, "--target", str(target)], "restoring", bound=bound)
+    async def restore(
+        self, snapshot: str, target: Path, *, bound: float, only: Sequence[str] = ()
+    ) -> None:
+        """Write all files of a snapshot below ``target``, or ``only`` some (paths in it)."""
+        chosen = [word for path in only for word in ("--include", path)]
+        arguments = ["restore", snapshot, "--target", str(target), *chosen]
+        await self._ok(arguments, "restoring", bound=bound)
 
     async def check(self, *, read_data: bool, bound: float) -> None:
         """Check the repository's structure, with ``read_data`` every byte that it holds."""
-        arguments = ["check", *(["--read-data"] if read_data else [])]
-        await self._ok(arguments, "checking", bound=bound)
+        await self._alone(["check", *(["--read-data"] if read_data else [])], "checking", bound)
 
     async def forget(self, snapshots: Sequence[str], *, prune: bool, bound: float) -> None:
-        """Forget snapshots, and take what only they held out of the repository if ``prune``."""
+        """Forget snapshots, and take what nothing holds out of the repository if ``prune``.
+
+        That is also what runs have left that were interrupted or found the repository full.
+        """
         if snapshots:
-            pruning = ["--prune"] if prune else []
-            await self._ok(["forget", *pruning, *snapshots], "pruning", bound=bound)
+            await self._alone(["forget", *snapshots], "pruning", bound)
+        if prune:
+            await self._alone(["prune"], "pruning", bound)
+
+    async def _alone(self, arguments: Sequence[str], doing: str, bound: float) -> None:
+        """Do what no other restic may be at work beside; one that was killed has left its lock."""
+        await self._ok(["unlock"], "unlocking", bound=QUICK)
+        await self._ok(arguments, doing, bound=bound)
 
     async def _ok(
         self, arguments: Sequence[str], doing: str, *, bound: float, folder: Path | None = None
@@ -209,11 +222,13 @@ def _remedy(errors: str) -> str:
         ("wrong password", "the password file is another repository's: find the right one"),
         ("resolving password failed", "see to the file: `password_file` under `backup`"),
         ("empty password", "the password file is empty: find the copy of it"),
-        ("no space left", "make space there, or prune: backstay backup prune"),
+        ("no space left", "make space there, then: backstay backup prune, which also takes out "
+         "what the failed run has left; older backups are as they were"),
         ("already locked", "another restic is at work on it: wait for it to end"),
-        ("pack", "data in the repository are damaged: take a new backup into a new one"),
-    ):
-        if sign in errors.lower():
+        (r"pack id does not|pack \w+ contains|ciphertext|hash (mis|does not)|invalid data|damaged",
+         "data in the repository are damaged: take a new backup into a new one"),
+    ):  # fmt: skip
+        if re.search(sign, errors, re.IGNORECASE):
             return remedy
     return "see that it can be reached and written; older backups are as they were"
 

@@ -7,30 +7,32 @@ https://mariadb.com/kb/en/mariadbd-options/
 import asyncio
 import contextlib
 import getpass
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from backstay.errors import BackupError
+from backstay.transports.programs import end_well, failed, found, kill, run, start
+from backstay.transports.replay import Replayed, replay
 
 START_BOUND = 120.0
-STOP_BOUND = 120.0
+STOP_BOUND = 300.0
 _PROGRAMS = (
-    "mariadbd", "mbstream", "zstd", "mariadb", "mariadb-check", "mariadb-dump", "mariadb-install-db"
+    "mariadbd", "mbstream", "zstd", "mariadb", "mariadb-check", "mariadb-dump",
+    "mariadb-install-db", "mariadb-binlog", "setpriv",
 )  # fmt: skip
 # -f passes on what is not compressed.
 _UNPACK = 'zstd -q -d -c -f | "$0" -x -C "$1"'
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _PREPARE = ("mariadb-backup", "mariabackup")
 
 
 def missing() -> list[str]:
     """Return the programs that this machine lacks for it."""
-    lacking = [name for name in _PROGRAMS if _found(name) is None]
-    return lacking + ([] if any(map(_found, _PREPARE)) else [_PREPARE[0]])
+    lacking = [name for name in _PROGRAMS if found(name) is None]
+    return lacking + ([] if any(map(found, _PREPARE)) else [_PREPARE[0]])
 
 
 class Scratch:
@@ -51,8 +53,8 @@ class Scratch:
         Raises BackupError where it is torn.
         """
         self.data.mkdir(parents=True, mode=0o700)
-        process = await _start(
-            "bash", "-o", "pipefail", "-c", _UNPACK, _found("mbstream") or "mbstream",
+        process = await start(
+            "bash", "-o", "pipefail", "-c", _UNPACK, found("mbstream") or "mbstream",
             str(self.data), stdin=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with _fed(process, "unpacking the backup of the database") as writer:
@@ -75,7 +77,7 @@ class Scratch:
             doing="making an empty data directory", bound=START_BOUND,
         )  # fmt: skip
         await self._serve("--max-allowed-packet=1G", "--innodb-buffer-pool-size=512M")
-        process = await _start(
+        process = await start(
             "mariadb", "--no-defaults", f"--socket={self.socket}", f"--user={user}",
             "--max-allowed-packet=1G", stdin=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -85,7 +87,7 @@ class Scratch:
 
     async def prepare(self, *, bound: float) -> None:
         """Make the copied files consistent, as of the end of the backup. Raises BackupError."""
-        program = next(name for name in _PREPARE if _found(name))
+        program = next(name for name in _PREPARE if found(name))
         await run(
             program, "--prepare", f"--target-dir={self.data}", "--use-memory=256M",
             doing="preparing the backup of the database", bound=bound,
@@ -97,21 +99,23 @@ class Scratch:
 
     async def _serve(self, *options: str) -> None:
         log = self.folder / "server.log"
-        self._server = await _start(
-            "mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
+        # It ends with this process: nothing is left behind where that is killed. setpriv(1)
+        self._server = await start(
+            "setpriv", "--pdeathsig=KILL", str(found("mariadbd")), "--no-defaults",
+            f"--datadir={self.data}", f"--socket={self.socket}",
             f"--pid-file={self._short / 'pid'}", f"--log-error={log}", "--skip-networking",
-            "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", f"--user={getpass.getuser()}",
-            *options, stdin=asyncio.subprocess.DEVNULL,
+            "--skip-log-bin", "--max-allowed-packet=1G", "--innodb-flush-log-at-trx-commit=0",
+            f"--user={getpass.getuser()}", *options, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
             async with asyncio.timeout(START_BOUND):
                 while not await self._answers():
                     if self._server.returncode is not None:
-                        raise _failed("starting the scratch server", _last(log))
+                        raise failed("starting the scratch server", _last(log))
                     await asyncio.sleep(0.2)
         except TimeoutError:
             came_back = f"it does not answer after {START_BOUND:g} s: {_last(log)}"
-            raise _failed("starting the scratch server", came_back) from None
+            raise failed("starting the scratch server", came_back) from None
 
     async def stop(self) -> None:
         """End the server in good order: its data directory is whole. Raises BackupError."""
@@ -123,13 +127,11 @@ class Scratch:
             async with asyncio.timeout(STOP_BOUND):
                 status = await server.wait()
         except TimeoutError:
-            raise _failed(
-                "stopping the scratch server", f"it runs after {STOP_BOUND:g} s"
-            ) from None
+            raise failed("stopping the scratch server", f"it runs after {STOP_BOUND:g} s") from None
         finally:
-            await _kill(server)
+            await kill(server)
         if status != 0:
-            raise _failed("stopping the scratch server", _last(self.folder / "server.log"))
+            raise failed("stopping the scratch server", _last(self.folder / "server.log"))
 
     async def query(self, text: str, *, bound: float = 300.0) -> list[str]:
         """Return the lines of the answer. Raises BackupError."""
@@ -155,12 +157,17 @@ class Scratch:
         receive: Callable[[bytes], Awaitable[None]],
         *,
         silence: float,
+        single: bool = False,
     ) -> None:
-        """Hand on a portable dump of the databases. Raises BackupError where it is torn."""
+        """Hand on a portable dump of the databases. Raises BackupError where it is torn.
+
+        Of a ``single`` one without its name: it can be loaded under another.
+        """
         doing = "dumping the restored databases"
-        process = await _start(
+        process = await start(
             "mariadb-dump", f"--socket={self.socket}", "--single-transaction", "--quick",
-            "--routines", "--events", "--triggers", "--hex-blob", "--databases", *databases,
+            "--routines", "--events", "--triggers", "--hex-blob",
+            *([] if single else ["--databases"]), *databases,
             stdin=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None  # noqa: S101 - it was asked for
@@ -171,18 +178,34 @@ class Scratch:
                     await receive(data)
                     last = (last + data)[-200:]
                     limit.reschedule(asyncio.get_running_loop().time() + silence)
-            await _end_well(process, doing)
+            await end_well(process, doing)
         except TimeoutError:
-            raise _failed(doing, f"nothing came for {silence:g} s") from None
+            raise failed(doing, f"nothing came for {silence:g} s") from None
         finally:
-            await _kill(process)
+            await kill(process)
         if b"-- Dump completed" not in last:
-            raise _failed(doing, "its last line is missing")
+            raise failed(doing, "its last line is missing")
+
+    async def replay(
+        self, files: Sequence[Path], *, start: int, until: datetime | None, bound: float
+    ) -> Replayed:
+        """Replay binary log files, the first from ``start``: as ``transports.replay.replay``.
+
+        The server is started anew afterwards: once it has read its grants it asks for logins.
+        """
+        played = await replay(self.socket, files, start=start, until=until, bound=bound)
+        await self.stop()
+        await self.serve()
+        return played
+
+    def release(self) -> None:
+        """Leave the data directory where it is, for others to use; the server has ended."""
+        shutil.rmtree(self._short, ignore_errors=True)
 
     async def close(self) -> None:
         """End the server and remove everything."""
         if self._server is not None:
-            await _kill(self._server)
+            await kill(self._server)
         shutil.rmtree(self._short, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -193,38 +216,10 @@ class Scratch:
         return False
 
 
-async def run(program: str, *arguments: str, doing: str, bound: float, given: str = "") -> str:
-    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s."""
-    process = await _start(program, *arguments, stdin=asyncio.subprocess.PIPE)
-    try:
-        async with asyncio.timeout(bound):
-            output, errors = await process.communicate(given.encode())
-    except TimeoutError:
-        raise _failed(doing, f"it had not ended after {bound:g} s") from None
-    finally:
-        await _kill(process)
-    if process.returncode != 0:
-        raise _failed(doing, _words(errors) or f"exit status {process.returncode}")
-    return output.decode(errors="replace")
-
-
-async def _start(program: str, *arguments: str, stdin: int) -> asyncio.subprocess.Process:
-    path = _found(program)
-    if path is None:
-        raise BackupError(
-            f"starting {program}",
-            came_back="this machine has no such program",
-            remedy="apt-get install mariadb-server mariadb-backup, on the machine that keeps the "
-            "backups; the server need not run there",
-        )
-    quiet = asyncio.subprocess.DEVNULL  # the server has a log
-    return await asyncio.create_subprocess_exec(
-        path,
-        *arguments,
-        stdin=stdin,
-        stdout=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
-        stderr=asyncio.subprocess.PIPE if stdin == asyncio.subprocess.PIPE else quiet,
-    )
+async def server_version() -> str:
+    """Return the version of this machine's server (``10.11.6-MariaDB``). Raises BackupError."""
+    told = await run("mariadbd", "--version", doing="asking for this server's version", bound=20)
+    return told.partition("Ver ")[2].partition(" ")[0]
 
 
 @asynccontextmanager
@@ -237,45 +232,14 @@ async def _fed(
         try:
             yield process.stdin
         except (BrokenPipeError, ConnectionResetError):
-            await _end_well(process, doing)  # its own last words say more
-            raise _failed(doing, "it ended before it had all") from None
-        await _end_well(process, doing)
+            await end_well(process, doing)  # its own last words say more
+            raise failed(doing, "it ended before it had all") from None
+        await end_well(process, doing)
     finally:
-        await _kill(process)
-
-
-async def _end_well(process: asyncio.subprocess.Process, doing: str) -> None:
-    # communicate() alone leaves an input open that it was given nothing for.
-    _, errors = await process.communicate(b"")
-    if process.returncode != 0:
-        raise _failed(doing, _words(errors) or f"exit status {process.returncode}")
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def _found(program: str) -> str | None:
-    return shutil.which(program, path=_PATH)
-
-
-def _words(errors: bytes) -> str:
-    lines = errors.decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else ""
+        await kill(process)
 
 
 def _last(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     wrong = [line for line in lines if "[ERROR]" in line]
     return (wrong or lines or ["it said nothing"])[-1][:300]
-
-
-def _failed(doing: str, came_back: str) -> BackupError:
-    return BackupError(
-        doing,
-        came_back=came_back,
-        remedy="do not rely on this backup: take another, and verify that",
-    )

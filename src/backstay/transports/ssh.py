@@ -5,9 +5,10 @@ This module imports asyncssh, which takes its time: import it where connections 
 
 import asyncio
 import contextlib
+import shlex
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,8 @@ from backstay.transports.target import Answer, SshTarget
 
 CONNECT_BOUND = 8.0
 STREAM_CHUNK = 1 << 18
+KEEPALIVE = 15
+"""Seconds between questions whether the host is still there; the fourth unanswered is the last."""
 # Hosts that are being connected to at one moment: key exchanges are this machine's CPU time, and
 # with a thousand at once the first would reach their bound before their turn comes.
 CONNECTING_AT_ONCE = 64
@@ -148,6 +151,74 @@ class HostShell:
             raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
         return errors
 
+    async def send(
+        self,
+        target: SshTarget,
+        script: str,
+        data: AsyncIterator[bytes],
+        *,
+        silence: float,
+    ) -> None:
+        """Run ``script`` with the host's ``python3 -I -c``, giving it ``data`` as standard input.
+
+        ``script`` stands in the host's process list: no secrets in it. ``silence`` is for how many
+        seconds nothing may be taken, and how long it may work on when it has all. Raises as
+        ``answer``; and what ``data`` raises, ending the script.
+        """
+        connection, _ = await self._connection(target)
+        try:
+            command = f"python3 -I -c {shlex.quote(script)}"
+            process = await connection.create_process(command, encoding=None)
+            try:
+                said = asyncio.ensure_future(process.stderr.read())
+                with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+                    async for piece in data:
+                        async with asyncio.timeout(silence):
+                            process.stdin.write(piece)
+                            await process.stdin.drain()
+                    process.stdin.write_eof()
+                async with asyncio.timeout(silence):
+                    done = await process.wait()
+                    errors = str((await said).decode(errors="replace"))
+            finally:
+                process.close()
+        except TimeoutError:
+            self._drop(target)
+            raise ssh_errors.no_answer(target, silence) from None
+        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
+            self._drop(target)
+            raise ssh_errors.lost(target, error) from error
+        if done.exit_status is None and done.exit_signal is None:
+            self._drop(target)
+            raise ssh_errors.lost(target, asyncssh.ConnectionLost("it ended half-way"))
+        if done.exit_status != 0:
+            raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
+
+    @contextlib.asynccontextmanager
+    async def forward(self, target: SshTarget, socket: str, here: Path) -> AsyncIterator[Path]:
+        """Give a socket of this machine's, at ``here``, that leads to a unix socket of the host's.
+
+        Whoever connects to it is to the host's program the user that Backstay logs in as: ``here``
+        must be in a folder that is closed to others, and be removed with it. Raises as ``answer``;
+        a ``socket`` that is not there shows only in what is connected being closed at once.
+        """
+        if target in self._open and self._open[target].is_closed():
+            self._drop(target)
+        connection, _ = await self._connection(target)
+        try:
+            listener = await connection.forward_local_path(str(here), socket)
+        except (asyncssh.Error, OSError) as error:
+            self._drop(target)
+            raise ssh_errors.lost(target, error) from error
+        try:
+            yield here
+        finally:
+            listener.close()
+
+    def drop(self, target: SshTarget) -> None:
+        """Close the connection to a host that does not answer, without waiting for it."""
+        self._drop(target)
+
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
         connection, connecting = await self._connection(target)
         sent_at = time.time()
@@ -190,8 +261,9 @@ class HostShell:
         try:
             async with asyncio.timeout(self.connect_bound):
                 return await asyncssh.connect(
-                    target.address, client_factory=lambda: witness, login_timeout=0, **options
-                )
+                    target.address, client_factory=lambda: witness, login_timeout=0,
+                    keepalive_interval=KEEPALIVE, **options,
+                )  # fmt: skip
         except TimeoutError:
             raise ssh_errors.silent(
                 target,

@@ -109,11 +109,13 @@ def failed(
             remedy="install python3 on the host: apt-get install python3-minimal",
         )
     ending = f"signal {signal[0]}" if signal else f"exit status {status}"
+    login = f"ssh {target.user + '@' if target.user else ''}{target.address}"
     return RemoteFailure(
         _asking(target),
         came_back=f"the questions ended with {ending}: {lines[-1] if lines else 'no message'}",
-        remedy=f"try by hand: ssh {target.user + '@' if target.user else ''}{target.address} "
-        "python3 -I -c 'print(1)'",
+        remedy=f"see to it there: {login}"
+        if lines
+        else f"try by hand: {login} python3 -I -c 'print(1)'",
     )
 
 

@@ -1,17 +1,22 @@
-"""Timers of this machine's systemd, for what is to begin while its operator sleeps.
+"""Timers and services of this machine's systemd, for what goes on while its operator sleeps.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html
 """
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backstay.errors import BackstayError
 
 FOLDER = Path("/etc/systemd/system")
+BOOTED = Path("/run/systemd/system")
+"""Is there where systemd is the init: sd_booted(3)."""
+SPREAD = 300.0
+"""Seconds over which timers that repeat are spread."""
 _BOUND = 60.0
 
 
@@ -27,34 +32,91 @@ def unit_files(
 
     A machine that is off at that time does not start it later: maintenance has its time.
     """
+    instant = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    begins = f"OnCalendar={instant}\nAccuracySec=1s\nPersistent=false\n"
+    return {
+        f"{name}.service": _service(does, command, environment),
+        f"{name}.timer": _timer(does, begins),
+    }
+
+
+def repeating_files(
+    name: str,
+    *,
+    does: str,
+    calendar: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the files of a service and of the timer that starts it again and again. Pure.
+
+    ``calendar`` is one of systemd's expressions (see ``next_time``). A machine that was off at the
+    time starts it when it is up again; several machines do not start it at the same second.
+    """
+    begins = f"OnCalendar={calendar}\nRandomizedDelaySec={SPREAD:g}s\nPersistent=true\n"
+    return {
+        f"{name}.service": _service(does, command, environment),
+        f"{name}.timer": _timer(does, begins),
+    }
+
+
+def _service(does: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
     variables = "".join(
         f"Environment={_quoted(f'{key}={value}')}\n" for key, value in environment.items()
     )
-    service = (
+    return (
         f"[Unit]\nDescription={does}\nWants=network-online.target\n"
         "After=network-online.target\n\n"
         # Every step has a bound of its own.
         f"[Service]\nType=oneshot\nTimeoutStartSec=infinity\n{variables}"
         f"ExecStart={' '.join(map(_quoted, command))}\n"
     )
-    instant = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    timer = (
-        f"[Unit]\nDescription={does}\n\n"
-        f"[Timer]\nOnCalendar={instant}\nAccuracySec=1s\nPersistent=false\n\n"
-        "[Install]\nWantedBy=timers.target\n"
+
+
+def _timer(does: str, begins: str) -> str:
+    return f"[Unit]\nDescription={does}\n\n[Timer]\n{begins}\n[Install]\nWantedBy=timers.target\n"
+
+
+def next_time(calendar: str) -> str:
+    """Return when a calendar expression comes next, in systemd's words. Raises BackstayError.
+
+    Empty where this machine has no systemd to ask.
+    https://www.freedesktop.org/software/systemd/man/latest/systemd.time.html#Calendar%20Events
+    """
+    attempted = f"reading the calendar expression `{calendar}`"
+    remedy = "say it as systemd does: daily, `*-*-* 00:30`, `Mon..Fri 04:00`; see man systemd.time"
+    try:
+        done = _run(["systemd-analyze", "calendar", "--", calendar])
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    if done.returncode != 0:
+        raise BackstayError(attempted, came_back=_said(done), remedy=remedy)
+    told = dict(line.strip().partition(": ")[::2] for line in done.stdout.splitlines())
+    coming = told.get("Next elapse", "")
+    if coming == "never":
+        raise BackstayError(attempted, came_back="that time never comes", remedy=remedy)
+    return coming
+
+
+def service_file(*, does: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the file of a service that runs for ever, and is started again when it ends. Pure."""
+    variables = "".join(
+        f"Environment={_quoted(f'{key}={value}')}\n" for key, value in environment.items()
     )
-    return {f"{name}.service": service, f"{name}.timer": timer}
+    return (
+        f"[Unit]\nDescription={does}\nWants=network-online.target\n"
+        # It is started again however often it has ended: nobody looks after it at night.
+        "After=network-online.target\nStartLimitIntervalSec=0\n\n"
+        f"[Service]\nRestart=always\nRestartSec=5\n{variables}"
+        f"ExecStart={' '.join(map(_quoted, command))}\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
 
 
-def install(name: str, files: Mapping[str, str], folder: Path = FOLDER) -> None:
-    """Write the files and start the timer. Raises BackstayError."""
-    attempted = f"installing the timer {name}"
-    if os.geteuid() != 0:
-        raise BackstayError(
-            attempted,
-            came_back=f"only root may write to {folder}",
-            remedy="do it as root, or leave out --schedule and leave the terminal open",
-        )
+def install(unit: str, files: Mapping[str, str], folder: Path = FOLDER, *, instead: str) -> None:
+    """Write the files and start ``unit``. Raises BackstayError; ``instead`` is its way out."""
+    attempted = f"installing {unit}"
+    _require(attempted, folder, instead)
     try:
         for file, text in files.items():
             path = folder / file
@@ -62,25 +124,85 @@ def install(name: str, files: Mapping[str, str], folder: Path = FOLDER) -> None:
             path.write_text(text)
     except OSError as error:
         raise BackstayError(
-            attempted,
-            came_back=f"{error.filename}: {error.strerror}",
-            remedy="leave out --schedule and leave the terminal open",
+            attempted, came_back=f"{error.filename}: {error.strerror}", remedy=instead
         ) from error
-    for command in (["daemon-reload"], ["enable", f"{name}.timer"], ["restart", f"{name}.timer"]):
-        _systemctl(attempted, command)
+    for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
+        _systemctl(attempted, command, instead)
 
 
-def _systemctl(attempted: str, command: Sequence[str]) -> None:
-    remedy = "is systemd this machine's init? Else leave out --schedule"
+def remove(unit: str, *files: str, folder: Path = FOLDER) -> bool:
+    """Stop a unit and remove its file and ``files``. Return whether any was there.
+
+    What a timer has begun goes on. Raises BackstayError.
+    """
+    attempted = f"removing {unit}"
+    paths = [folder / name for name in (unit, *files)]
+    if not any(path.exists() for path in paths):
+        return False
+    instead = f"remove {', '.join(map(str, paths))} yourself"
+    _require(attempted, folder, instead)
+    _systemctl(attempted, ["disable", "--now", unit], instead)
+    for file in paths:
+        file.unlink(missing_ok=True)
+    _systemctl(attempted, ["daemon-reload"], instead)
+    return True
+
+
+def state(name: str, folder: Path = FOLDER) -> dict[str, str]:
+    """Return what systemd knows of a timer and of its service's last run; empty if not installed.
+
+    ``OnCalendar`` and ``ExecStart`` are the files' own; the rest are systemd's properties, where it
+    answers: https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html
+    """
+    found: dict[str, str] = {}
+    for kind, line, properties in (
+        ("timer", "OnCalendar", "NextElapseUSecRealtime,LastTriggerUSec"),
+        ("service", "ExecStart", "Result,ActiveState"),
+    ):
+        file = folder / f"{name}.{kind}"
+        if not file.exists():
+            return {}
+        found |= _pairs([one for one in file.read_text().splitlines() if one.startswith(line)])
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            asked = _run(["systemctl", "show", file.name, f"--property={properties}"])
+            found |= _pairs(asked.stdout.splitlines())
+    return found
+
+
+def _pairs(lines: Iterable[str]) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in lines)
+
+
+def _require(attempted: str, folder: Path, instead: str) -> None:
+    """Raise BackstayError where nothing of it can work, before a file is touched."""
+    if os.geteuid() != 0:
+        came_back, remedy = f"only root may write to {folder}", f"do it as root, or {instead}"
+    elif not BOOTED.is_dir():
+        came_back, remedy = "systemd is not this machine's init", instead
+    else:
+        return
+    raise BackstayError(attempted, came_back=came_back, remedy=remedy)
+
+
+def _systemctl(attempted: str, command: Sequence[str], instead: str) -> None:
+    remedy = f"systemctl status; or {instead}"
     try:
-        done = subprocess.run(
-            ["systemctl", *command], capture_output=True, text=True, timeout=_BOUND, check=False
-        )
+        done = _run(["systemctl", *command])
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackstayError(attempted, came_back=str(error), remedy=remedy) from error
     if done.returncode != 0:
-        said = " ".join(done.stderr.split())[-300:]
-        raise BackstayError(attempted, came_back=said, remedy=remedy)
+        raise BackstayError(attempted, came_back=_said(done), remedy=remedy)
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"LC_ALL": "C"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=_BOUND, check=False, env=environment
+    )
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((done.stderr or done.stdout).split())[-300:]
 
 
 def _quoted(word: str) -> str:

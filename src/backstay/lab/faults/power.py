@@ -79,7 +79,7 @@ class DeadBoard(Fault):
         raise NoUndo(
             f"healing {self.name} of {host.name}",
             came_back="a dead board has no undo, its disk is destroyed",
-            remedy="rebuild the host on the spare, or begin anew: backstay lab down, then lab up",
+            remedy=f"backstay lab new-board {host.name}: as first built, without what was since",
         )
 
 

@@ -3,20 +3,25 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from backstay.backup import proof
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.files import CONTENT, MANIFEST
+from backstay.backup.restorable import chosen, from_manifest
 from backstay.backup.selection import invariants, migrations
 from backstay.errors import BackupError
 from backstay.health.words import duration
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
-from backstay.runbooks.backup.taking import DUMP, SILENCE, STREAM, TAG, Taking
+from backstay.runbooks.backup.rebuilding import rebuild
+from backstay.runbooks.backup.taking import DUMP, SILENCE, TAG, Taking
 from backstay.transports.scratch import Scratch
+
+_SCRATCH = 256 << 20
+"""Bytes that a server needs beside its data."""
 
 
 class Verify(Taking):
@@ -27,6 +32,9 @@ class Verify(Taking):
         name = running.step.arguments["backup"]
         name = name or running.results[f"{running.step.target}.record"]["backup"]
         backup = self.place.catalogue.named(name)
+        length = backup.sizes["files"] + backup.sizes.get("database", 0) + _SCRATCH
+        self.place.require_room(length, f"proving the backup {backup.name}")
+        self.place.begin(backup.name)
         try:
             found = await self._proof(backup, running)
         except BackupError as error:
@@ -34,7 +42,12 @@ class Verify(Taking):
             self.place.catalogue.write(backup.proved(State.FAILED, failed))
             raise
         state = State.FAILED if found["problems"] else State.VERIFIED
-        self.place.catalogue.write(self._with_dump(backup, found).proved(state, found))
+        proved = self._with_dump(backup, found).proved(state, found)
+        self.place.catalogue.write(proved)
+        replaced = set(backup.snapshots.values()) - set(proved.snapshots.values())
+        restic = self.place.restic()
+        await restic.forget(sorted(replaced), prune=False, bound=running.step.bound)
+        self.place.end(backup.name)
         if found["problems"]:
             raise BackupError(
                 f"proving the backup {backup.name}",
@@ -58,7 +71,7 @@ class Verify(Taking):
             found["problems"] += missing_files(files)
             if "database" in backup.snapshots:
                 running.say("restoring the databases into a scratch server")
-                await self._restore(scratch, backup, running)
+                await rebuild(restic, scratch, backup, bound=running.step.bound, silence=SILENCE)
                 found["restore_seconds"] = round(time.monotonic() - begun, 1)
                 running.say("looking at the restored databases")
                 found["problems"] += await self._look(scratch, backup, files, running)
@@ -69,22 +82,6 @@ class Verify(Taking):
         finally:
             await scratch.close()
         return found
-
-    async def _restore(self, scratch: Scratch, backup: Backup, running: Running) -> None:
-        dumped = backup.engine is Engine.DUMP
-        async with scratch.loading() if dumped else scratch.filling() as writer:
-
-            async def receive(data: bytes) -> None:
-                writer.write(data)
-                await writer.drain()
-
-            await self.place.restic().dump(
-                backup.snapshots["database"], f"/{DUMP if dumped else STREAM}", receive,
-                silence=SILENCE,
-            )  # fmt: skip
-        if not dumped:
-            await scratch.prepare(bound=running.step.bound)
-        await scratch.serve()
 
     async def _look(
         self, scratch: Scratch, backup: Backup, files: Path, running: Running
@@ -112,7 +109,7 @@ class Verify(Taking):
     async def _dump(self, scratch: Scratch, backup: Backup, running: Running) -> dict[str, Any]:
         """Store the portable form: it costs the controller nothing, and deduplicates."""
         databases = [n for n in backup.facts["databases"] if _has(backup.facts["rows_before"], n)]
-        restic, tags = self.place.restic(), [TAG, "dump", running.run]
+        restic, tags = self.place.restic(), [TAG, "dump", backup.name]
         async with restic.receiving(DUMP, host=backup.host, tags=tags) as (send, found):
             await scratch.dump(databases, send, silence=SILENCE)
         stored = found[DUMP]
@@ -126,9 +123,13 @@ class Verify(Taking):
         return backup.with_part("dump", dump["snapshot"], dump["size"], dump["added"])
 
 
-def missing_files(restored: Path) -> list[str]:
-    """Return what the manifest names and the restored files lack, or have in another size."""
-    entries = json.loads((restored / MANIFEST).read_text())["entries"]
+def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[str]:
+    """Return what the manifest names and the restored files lack, or have in another size.
+
+    With ``paths`` only what is these, or lies below them.
+    """
+    files = from_manifest(json.loads((restored / MANIFEST).read_text()))
+    entries = files.entries if paths is None else chosen(files, paths).entries
     found = []
     for path, kind, _, _, _, length, *_ in entries:
         file = restored / CONTENT / path.lstrip("/")

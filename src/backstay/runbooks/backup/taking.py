@@ -1,7 +1,9 @@
 """The steps by which a backup is taken."""
 
+import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from backstay.backup import onhost
@@ -11,12 +13,12 @@ from backstay.backup.files import needed
 from backstay.backup.migrations import expected_heads
 from backstay.backup.place import Place, on_itself
 from backstay.backup.selection import Selection, migrations, selection
-from backstay.errors import RemoteFailure
+from backstay.errors import BackupError, RemoteFailure
 from backstay.health.words import size
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
 from backstay.runbooks.site import Site
-from backstay.transports.restic import Snapshot
+from backstay.transports.restic import Restic, Snapshot
 
 TAG = "backstay"
 STREAM = "database.mbstream"
@@ -45,7 +47,7 @@ class Taking:
 
 
 class Repository(Taking):
-    """Opens the repository, and forgets snapshots that no backup of the catalogue names."""
+    """Opens the repository, names the backup, and forgets what earlier runs have left."""
 
     async def do(self, running: Running) -> Result:
         """Open it. Raises BackupError also where it is on the host itself."""
@@ -55,21 +57,33 @@ class Repository(Taking):
             raise on_itself(host.name, self.place.repository)
         restic = self.place.restic()
         await restic.open()
+        torn = await self._torn(restic)
+        await restic.forget(torn, prune=False, bound=running.step.bound)
+        # By its time, not by its run: another journal counts its runs from 1, and must neither
+        # take an older backup's name nor what is tagged with it.
+        backup = f"{host.name}-{datetime.fromtimestamp(running.begun, UTC):%Y%m%dT%H%M%SZ}"
+        self.place.begin(backup)
+        return {
+            "began": running.begun,
+            "backup": backup,
+            "torn": torn,
+            "told": f"forgot {len(torn)} half-taken" if torn else "",
+        }
+
+    async def _torn(self, restic: Restic) -> list[str]:
+        """Return the snapshots of what was begun and is in no backup of the catalogue.
+
+        What was not begun from this folder is left alone: a repository may be several clouds', and
+        outlive a catalogue.
+        """
+        begun = self.place.begun()
         named = {
             snapshot
             for backup in self.place.catalogue.backups()
             for snapshot in backup.snapshots.values()
         }
-        torn = [one.id for one in await restic.snapshots(TAG) if one.id not in named]
-        # What an earlier step of this very run has stored is not in the catalogue yet.
-        mine = {result.get("snapshot") for result in running.results.values()}
-        torn = [snapshot for snapshot in torn if snapshot not in mine]
-        await restic.forget(torn, prune=False, bound=running.step.bound)
-        return {
-            "began": running.begun,
-            "torn": torn,
-            "told": f"forgot {len(torn)} half-taken" if torn else "",
-        }
+        there = await restic.snapshots(TAG)
+        return [one.id for one in there if one.tags & begun and one.id not in named]
 
     async def _is_here(self, host: str) -> bool:
         """Say whether the host is this machine: they then have one boot id."""
@@ -101,6 +115,9 @@ class Bring(Taking):
                 break
             fetched += len(need.fetch)
             running.say(f"{len(need.fetch)} files are new or changed")
+            coming = set(need.fetch)
+            length = sum(entry[5] for entry in manifest["entries"] if entry[0] in coming)
+            self.place.require_room(length, f"bringing {len(coming)} files of {host} here")
             extraction = await mirror.extract()
             await self.site.stream(
                 host,
@@ -160,34 +177,36 @@ class Database(Taking):
         release = await self.site.ask(host, expected_heads, versions)
         if engine is Engine.DUMP:
             stored, position = await self._dump(running)
+            whole = stored.size
         else:
-            stored, _ = await self._store(running, STREAM, onhost.send_database)
-            position = []
+            stored, _, said = await self._store(running, STREAM, onhost.send_database)
+            position, whole = position_in(said), length_in(said)
         since = before["clock"] - _CLOCK_SLACK
         after = await self.site.ask(host, onhost.database_facts, databases, since)
         return {
             "snapshot": stored.id,
-            "size": stored.size,
+            "size": whole,
             "added": stored.added,
             "engine": engine,
             "facts": {
                 "version": before["version"],
                 "schemas": before["schemas"],
                 "release": release,
-                "position": position or after["position"],
+                "position": position,
+                "logs": after["logs"],
                 "rows_before": before["rows"],
                 "rows_after": after["rows"],
                 "touched": after["touched"],
                 "grants": sorted(set(before["grants"]) & set(after["grants"])),
                 "databases": databases,
             },
-            "told": f"{len(before['rows'])} tables, {size(stored.size)}, {size(stored.added)} new",
+            "told": f"{len(before['rows'])} tables, {size(whole)}, {size(stored.added)} new",
         }
 
     async def _store(
         self, running: Running, name: str, function: Callable[[], None]
-    ) -> tuple[Snapshot, bytes]:
-        """Store what a function writes on the host; return also how it begins."""
+    ) -> tuple[Snapshot, bytes, str]:
+        """Store what a function writes on the host; return also how it begins and what it said."""
         host, head = running.step.target, bytearray()
         receiving = self.place.restic().receiving(name, host=host, tags=_tags(running, "database"))
         async with receiving as (send, found):
@@ -197,8 +216,8 @@ class Database(Taking):
                     head.extend(data)
                 await send(data)
 
-            await self.site.stream(host, function, receive=receive, silence=SILENCE)
-        return found[name], bytes(head)
+            said = await self.site.stream(host, function, receive=receive, silence=SILENCE)
+        return found[name], bytes(head), said
 
     async def _dump(self, running: Running) -> tuple[Snapshot, list[str]]:
         """Store a dump, again where a table was altered meanwhile; return also its position."""
@@ -206,7 +225,7 @@ class Database(Taking):
         while True:
             left -= 1
             try:
-                stored, head = await self._store(running, DUMP, onhost.send_dump)
+                stored, head, _ = await self._store(running, DUMP, onhost.send_dump)
             except RemoteFailure as error:
                 if not left or _ALTERED not in error.came_back:
                     raise
@@ -215,13 +234,38 @@ class Database(Taking):
                 return stored, position_of(head)
 
 
+def position_in(said: str) -> list[str]:
+    """Return file and position in what mariadb-backup said; empty without a binary log. Pure.
+
+    The position is that of the backup itself, at which no change was under way.
+    """
+    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", said)
+    return list(found.groups()) if found else []
+
+
+def length_in(said: str) -> int:
+    """Return how many bytes a hot backup has, uncompressed: what a restore needs room for. Pure."""
+    found = re.search(r"^uncompressed: (\d+)$", said, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
 class Record(Taking):
     """Writes the backup into the catalogue: from here on it is one."""
 
     async def do(self, running: Running) -> Result:
-        """Write it. Raises BackupError."""
+        """Write it. Raises BackupError, also where a later run has forgotten parts of it."""
         backup = recorded(running)
+        there = {one.id for one in await self.place.restic().snapshots(TAG)}
+        if not there.issuperset(backup.snapshots.values()):
+            raise BackupError(
+                f"recording {backup.name}",
+                came_back="parts of it are in the repository no more: a later backup has forgotten "
+                "what this one had left",
+                remedy=f"backstay runs abandon {running.run}; then backstay backup create "
+                f"{backup.host}",
+            )
         self.place.catalogue.write(backup)
+        self.place.end(backup.name)
         return {"backup": backup.name, "told": backup.name}
 
 
@@ -234,7 +278,7 @@ def recorded(running: Running) -> Backup:
         if f"{host}.{name}" in running.results
     }
     return Backup(
-        name=f"{host}-{running.run}",
+        name=running.results[f"{host}.repository"]["backup"],
         cloud=running.plan.cloud,
         host=host,
         taken_at=running.begun,
@@ -250,4 +294,4 @@ def recorded(running: Running) -> Backup:
 
 
 def _tags(running: Running, part: str) -> list[str]:
-    return [TAG, part, running.run]
+    return [TAG, part, running.results[f"{running.step.target}.repository"]["backup"]]

@@ -1,0 +1,80 @@
+"""Files of a backup as a tar archive that is made while it is sent."""
+
+import asyncio
+import os
+import tarfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from backstay.backup.files import CONTENT, Entry
+from backstay.backup.restorable import Files
+from backstay.transports.programs import output_of
+
+_CHUNK = 1 << 18
+
+
+async def files(folder: Path, wanted: Files, entries: Sequence[Entry]) -> AsyncIterator[bytes]:
+    """Give an archive of files and links; ``folder`` holds their contents, restored.
+
+    Owners stand in it by name, so that a host with other numbers gives them to the right users.
+    Raises OSError where a file cannot be read.
+    """
+    reads, writes = os.pipe()
+    writing = asyncio.ensure_future(asyncio.to_thread(_write, writes, folder, wanted, entries))
+    loop = asyncio.get_running_loop()
+    stream = asyncio.StreamReader(loop=loop)
+    with os.fdopen(reads, "rb", buffering=0) as pipe:
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream, loop=loop), pipe
+        )
+        try:
+            while data := await stream.read(_CHUNK):
+                yield data
+        finally:
+            transport.close()  # the writer then ends as well
+            await asyncio.wait([writing])
+    writing.result()
+
+
+def _write(writes: int, folder: Path, wanted: Files, entries: Sequence[Entry]) -> None:
+    with (
+        os.fdopen(writes, "wb", buffering=_CHUNK) as out,
+        tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for entry in entries:
+            path, kind, mode, user, group, _, when, target = entry
+            told = tarfile.TarInfo(path.lstrip("/"))
+            told.mode, told.uid, told.gid = mode, user, group
+            told.uname, told.gname = wanted.owner(entry)
+            # As text: a number of nanoseconds is more than a float holds.
+            told.mtime = when // 10**9
+            told.pax_headers = {"mtime": f"{when // 10**9}.{when % 10**9:09d}"}
+            if kind == "l":
+                told.type, told.linkname = tarfile.SYMTYPE, target
+                archive.addfile(told)
+            elif kind == "f":
+                content = folder / CONTENT / path.lstrip("/")
+                told.size = content.stat().st_size
+                with content.open("rb") as data:
+                    archive.addfile(told, data)
+
+
+def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
+    """Give an archive of a database's data directory, all of it owned by ``owner``.
+
+    What only the scratch server and the backup tool have left in it stays here.
+    """
+    leave = ["ib_buffer_pool", "ibtmp1", "*.pid", "backup-my.cnf", "xtrabackup_*",
+             "mariadb_backup_*", "server.log"]  # fmt: skip
+    return output_of(
+        "tar", "--create", "--file=-", "--sparse", f"--owner={owner}:0", f"--group={owner}:0",
+        *(f"--exclude=./{name}" for name in leave), ".",
+        folder=folder, doing="reading the restored data directory",
+    )  # fmt: skip
+
+
+async def content_of(file: Path) -> AsyncIterator[bytes]:
+    """Give the bytes of a file. Raises OSError."""
+    with file.open("rb") as data:
+        while piece := await asyncio.to_thread(data.read, _CHUNK):
+            yield piece

@@ -1,0 +1,209 @@
+"""What a host does when a backup is put back. Shipped as text: standard library, Python 3.6.
+
+Everything comes beside what is there and takes its place by renaming; what was there is kept. Each
+function may be called again after an interruption at any point.
+"""
+
+import errno
+import grp
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import sys
+from typing import Any
+
+NEW = "new"
+BEFORE = "before"
+AWAY = "moved-away"
+"""A file beside the two folders: all that was there is in ``before``."""
+
+
+def look(staging: str) -> dict[str, Any]:
+    """Return what decides whether this host can take a backup; makes nothing."""
+    folder = data_folder()
+    there = folder if os.path.isdir(folder) else os.path.dirname(folder)
+    owner = os.stat(there)
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name if there == folder else "mysql"
+    except KeyError:
+        name = "mysql"
+    return {
+        "data": folder,
+        "owner": name,
+        "own_mount": os.path.ismount(folder),
+        "server": said(["mariadbd", "--version"]) or said(["/usr/sbin/mariadbd", "--version"]),
+        "free_data": free(there),
+        "free_files": free(existing(staging)),
+        "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
+    }
+
+
+def unknown(users: list[str], groups: list[str]) -> list[str]:
+    """Return the users and groups that this host does not know."""
+    known_users = {one.pw_name for one in pwd.getpwall()}
+    known_groups = {one.gr_name for one in grp.getgrall()}
+    return sorted(set(users) - known_users | set(groups) - known_groups)
+
+
+def data_folder() -> str:
+    """Return the data directory that the server's own option files name."""
+    lines = said(["my_print_defaults", "--mysqld"]).splitlines()
+    named = [line.partition("=")[2] for line in lines if line.startswith("--datadir=")]
+    return (named[-1] if named else "/var/lib/mysql").rstrip("/")
+
+
+def said(command: list[str]) -> str:
+    """Return what a program prints, nothing where it is not there or fails."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=20, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace").strip()
+
+
+def free(folder: str) -> int:
+    """Return how many bytes root may still write there."""
+    told = os.statvfs(folder)
+    return int(told.f_bfree * told.f_frsize)
+
+
+def existing(path: str) -> str:
+    """Return the nearest folder above that is there."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def receive(folder: str) -> None:
+    """Unpack a tar archive from standard input into ``folder``, emptied first.
+
+    Owners go by name, as tar(1) has it: users may have other numbers on this host.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder, mode=0o700)
+    done = subprocess.run(
+        ["tar", "--extract", "--file=-", "--preserve-permissions", "--same-owner"],
+        stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        sys.exit(lines[-1] if lines else "tar ended with " + str(done.returncode))
+
+
+def swap_data(folder: str, beside: str) -> dict[str, str]:
+    """Put the restored data directory in the place of what is there, which is kept beside it."""
+    new, before = os.path.join(beside, NEW), os.path.join(beside, BEFORE)
+    away = os.path.join(beside, AWAY)
+    if not os.path.exists(away):
+        if not os.path.isdir(new):
+            raise OSError(new + " is not there")
+        os.makedirs(folder, exist_ok=True)
+        os.makedirs(before, mode=0o700, exist_ok=True)
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if path != beside:
+                move(path, os.path.join(before, name))
+        with open(away, "w"):
+            pass
+    if os.path.isdir(new):
+        told = os.stat(new)
+        os.chown(folder, told.st_uid, told.st_gid)
+        for name in os.listdir(new):
+            move(os.path.join(new, name), os.path.join(folder, name))
+        os.rmdir(new)
+    os.sync()
+    return {"kept": before if os.listdir(before) else ""}
+
+
+def place_files(staging: str, folders: list[list[Any]]) -> dict[str, Any]:
+    """Put the files that were sent in their places; what they replace is kept.
+
+    ``folders`` are those that shall be as in the backup: path, rights, and owner and group by name.
+    """
+    new, before = os.path.join(staging, NEW), os.path.join(staging, BEFORE)
+    for path, mode, user, group in folders:
+        os.makedirs(path, exist_ok=True)
+        shutil.chown(path, user, group)
+        os.chmod(path, mode)
+    count = 0
+    for folder, inner, names in os.walk(new):
+        inside = os.path.relpath(folder, new)
+        target = os.path.normpath(os.path.join("/", inside))
+        os.makedirs(target, exist_ok=True)
+        for name in names + [name for name in inner if os.path.islink(os.path.join(folder, name))]:
+            place(
+                os.path.join(folder, name),
+                os.path.join(target, name),
+                os.path.join(before, inside, name),
+            )
+            count += 1
+    os.sync()
+    return {"placed": count, "kept": before if os.path.isdir(before) else ""}
+
+
+def place(source: str, target: str, kept: str) -> None:
+    """Keep what is at ``target``, then put ``source`` there in one instant."""
+    if os.path.lexists(target) and not os.path.lexists(kept):
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        copy(target, kept)
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy(source, target)
+        os.unlink(source)
+
+
+def move(source: str, target: str) -> None:
+    """Rename; where that is not possible (another file system, an overlay), copy and remove."""
+    try:
+        os.rename(source, target)
+        return
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    if os.path.isdir(source) and not os.path.islink(source):
+        if not os.path.isdir(target):
+            os.mkdir(target)
+        copy_rights(source, target)
+        for name in os.listdir(source):
+            move(os.path.join(source, name), os.path.join(target, name))
+        os.rmdir(source)
+    else:
+        copy(source, target)
+        os.unlink(source)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a file or a link with its owner, rights and times, whole or not at all."""
+    part = target + ".part"
+    if os.path.lexists(part):
+        os.unlink(part)
+    shutil.copy2(source, part, follow_symlinks=False)
+    copy_rights(source, part)
+    os.rename(part, target)
+
+
+def copy_rights(source: str, target: str) -> None:
+    """Give ``target`` the owner and the rights of ``source``."""
+    told = os.lstat(source)
+    os.chown(target, told.st_uid, told.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(told.st_mode):
+        os.chmod(target, stat.S_IMODE(told.st_mode))
+
+
+def remove(folders: list[str]) -> dict[str, Any]:
+    """Remove folders, and the ones that they are in where nothing else is there."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.rmdir(os.path.dirname(folder))
+        except OSError:
+            continue  # what was there before is kept in it
+    return {}

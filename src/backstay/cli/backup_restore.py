@@ -1,0 +1,135 @@
+"""``backstay backup restore``: put a backup back on its host."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backstay.cli.carrying import carry_out, open_store
+from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.runs import output_option
+
+if TYPE_CHECKING:
+    from backstay.backup.choice import Moment
+    from backstay.backup.place import Place
+    from backstay.inventory.cloud import Cloud
+    from backstay.runbooks.restore.plan import Chosen
+
+
+@click.command()
+@click.argument("name", metavar="HOST|BACKUP")
+@click.option("--service", default="", metavar="SERVICE", help="Only this one, as `nova`.")
+@click.option(
+    "--to", "moment", default="", metavar="TIME|latest",
+    help="Replay the stream of the log up to then; a time is local without a zone.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
+@click.option("--reason", default="", help="Why, for the journal.")
+@cloud_option
+@output_option
+def restore(
+    *,
+    name: str,
+    service: str,
+    moment: str,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+    cloud: Path | None,
+    output: str,
+) -> None:
+    """Put the newest verified backup of a HOST back on it, or the BACKUP of that name.
+
+    Everything is made and checked here first, and sent beside what is there; only then are the
+    services stopped. What is replaced is kept on the host.
+
+    Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
+    """
+    from backstay.runbooks.restore.plan import plan as make  # noqa: PLC0415 - heavy
+    from backstay.services.registry import all_services  # noqa: PLC0415
+
+    described = load_cloud(cloud)
+    chosen = _chosen(described, name, service, _moment(moment))
+    made = make(described, chosen, all_services())
+    if output != "json" or dry_run:
+        from backstay.cli.output.restore import before  # noqa: PLC0415 - heavy
+
+        click.echo(before(made, chosen, (), now=datetime.now(UTC)), nl=False)
+    if dry_run:
+        asyncio.run(_differences(described, chosen, as_json=output == "json"))
+        return
+    host = chosen.backup.host
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.ClickException("without a terminal this needs --yes")
+        typed = click.prompt(f"What {host} has now is replaced. Type its name to go on", default="",
+                             show_default=False)  # fmt: skip
+        if typed.strip() != host:
+            click.echo(f"that is not {host}: nothing has been changed", err=True)
+            raise SystemExit(4)
+    store = open_store()
+    run = store.create(made, reason=reason)
+    sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
+
+
+def _moment(text: str) -> "Moment":
+    from backstay.backup.choice import Moment  # noqa: PLC0415 - heavy
+
+    try:
+        return Moment.from_document(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"`{text}` is neither `latest` nor a time such as '2026-11-24 02:00'",
+            param_hint="--to",
+        ) from None
+
+
+def _chosen(cloud: "Cloud", name: str, service: str, to: "Moment") -> "Chosen":
+    """Return what is to be restored. Raises BackupError and what click tells."""
+    from backstay.backup.choice import choose  # noqa: PLC0415 - heavy
+    from backstay.runbooks.restore.plan import Chosen, services_of  # noqa: PLC0415
+    from backstay.services.registry import all_services  # noqa: PLC0415
+
+    place = _place(cloud)
+    if name in cloud.hosts:
+        backup = choose(place.catalogue.backups(), name, to, now=datetime.now(UTC))
+    else:
+        backup = place.catalogue.named(name)
+    if backup.host not in cloud.hosts:
+        raise click.ClickException(f"{cloud.path} has no host {backup.host}: add it first")
+    if service:
+        there = services_of(cloud, backup.host, all_services(), "")
+        found = [one for one in there if one.name == service]
+        if not found:
+            names = ", ".join(one.name for one in there if not one.keeps_databases)
+            raise click.BadParameter(f"{backup.host} has {names}", param_hint="--service")
+        if found[0].keeps_databases:
+            raise click.BadParameter(
+                f"{service} keeps the databases of all services: restore the whole host",
+                param_hint="--service",
+            )
+    return Chosen(backup=backup, to=to, service=service)
+
+
+def _place(cloud: "Cloud") -> "Place":
+    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+
+    return Place(cloud)
+
+
+async def _differences(cloud: "Cloud", chosen: "Chosen", *, as_json: bool) -> None:
+    """Print what would change on the host, which is only asked."""
+    from backstay.cli.check import open_api  # noqa: PLC0415 - heavy
+    from backstay.cli.output.restore import differences_text  # noqa: PLC0415
+    from backstay.runbooks.restore.difference import difference  # noqa: PLC0415
+    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+
+    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        found: Any = await difference(site, _place(cloud), chosen)
+    click.echo(differences_text(found, as_json=as_json), nl=False)

@@ -1,0 +1,1 @@
+"""Put a backup back on its host: all of it, or one service."""

@@ -1,0 +1,26 @@
+"""What each kind of step of a restore does."""
+
+from collections.abc import Mapping
+
+from backstay.backup.place import Place
+from backstay.journal.action import Action
+from backstay.runbooks.restore.here import Fetch, Rebuild
+from backstay.runbooks.restore.sending import Look, Send
+from backstay.runbooks.restore.swapping import Start, Stop, Swap, Tidy, Works
+from backstay.runbooks.site import Site
+
+
+def actions(site: Site) -> Mapping[str, Action]:
+    """Return the actions by their names."""
+    place = Place(site.cloud)
+    return {
+        "look": Look(site, place),
+        "fetch": Fetch(site, place),
+        "rebuild": Rebuild(site, place),
+        "send": Send(site, place),
+        "stop": Stop(site, place),
+        "swap": Swap(site, place),
+        "start": Start(site, place),
+        "works": Works(site, place),
+        "tidy": Tidy(site, place),
+    }

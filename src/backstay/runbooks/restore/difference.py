@@ -1,0 +1,75 @@
+"""What a restore would change on the host: asked, and nothing done."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backstay.backup import onhost
+from backstay.backup.files import MANIFEST
+from backstay.backup.place import Place
+from backstay.backup.restorable import changed, chosen, from_manifest
+from backstay.errors import HostError
+from backstay.runbooks.restore.plan import Chosen
+from backstay.runbooks.restore.restoring import SILENCE, About, about
+from backstay.runbooks.restore.sending import files_there
+from backstay.runbooks.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Paths of files and folders that would change; of tables the rows now, and in the backup.
+
+    ``unknown`` says what the host could not be asked.
+    """
+
+    files: list[str]
+    folders: list[str]
+    tables: Mapping[str, tuple[int | None, int]]
+    unknown: list[str]
+
+
+async def difference(site: Site, place: Place, wish: Chosen) -> Difference:
+    """Compare a backup with the host as it is. Raises BackupError."""
+    this = about(site, place, wish, mark="")
+    unknown: list[str] = []
+    files, folders = await _files(site, place, this, unknown)
+    tables = await _tables(site, this, unknown) if this.has_databases else {}
+    return Difference(files=files, folders=folders, tables=tables, unknown=unknown)
+
+
+async def _files(
+    site: Site, place: Place, this: About, unknown: list[str]
+) -> tuple[list[str], list[str]]:
+    text = bytearray()
+
+    async def receive(data: bytes) -> None:
+        text.extend(data)
+
+    snapshot = this.backup.snapshots["files"]
+    await place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
+    wanted = chosen(from_manifest(json.loads(text)), this.paths)
+    try:
+        entries = changed(wanted, await files_there(site, this))
+    except HostError as error:
+        unknown.append(f"files: {error}")
+        return [], []
+    return [e[0] for e in entries if e[1] != "d"], [e[0] for e in entries if e[1] == "d"]
+
+
+async def _tables(site: Site, this: About, unknown: list[str]) -> dict[str, tuple[int | None, int]]:
+    backup, names = this.backup, this.databases if this.service else this.all_databases
+    try:
+        told: Mapping[str, Any] = await site.ask(
+            backup.host, onhost.database_facts, names, 0, bound=SILENCE
+        )
+    except HostError as error:
+        unknown.append(f"databases: {error}")
+        return {}
+    now = told["rows"]
+    rows = backup.facts["rows_after"]
+    return {
+        table: (now.get(table), count)
+        for table, count in rows.items()
+        if table.partition(".")[0] in names and now.get(table) != count
+    }

@@ -1,0 +1,94 @@
+"""The plan of a restore: made and proved here first, put in its place last. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from backstay.backup.catalogue import Backup
+from backstay.backup.choice import Moment
+from backstay.inventory.cloud import Cloud
+from backstay.journal.plan import Plan, Step
+from backstay.services.declaration import Service
+
+RUNBOOK = "restore"
+_QUICK = 120.0
+_STARTING = 600.0
+_LONG = 2 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the operator chose: a backup, up to when, and one service's name or none for all."""
+
+    backup: Backup
+    to: Moment
+    service: str = ""
+
+
+def plan(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Plan:
+    """Return the plan for putting a backup back on its host."""
+    return Plan(
+        runbook=RUNBOOK,
+        cloud=cloud.name,
+        targets=(chosen.backup.host,),
+        steps=tuple(_steps(cloud, chosen, services)),
+        settings={
+            "backup": chosen.backup.name,
+            "to": chosen.to.document(),
+            "service": chosen.service,
+        },
+    )
+
+
+def services_of(
+    cloud: Cloud, host: str, services: Sequence[Service], service: str
+) -> list[Service]:
+    """Return the services of a host that are restored, in the order in which they are started."""
+    there = cloud.hosts[host]
+    mine = [
+        one
+        for one in services
+        if cloud.has_service(one.name, there) and one.units_on(there.roles, cloud.flavour)
+    ]
+    found = [one for one in mine if service in {"", one.name}]
+    return sorted(found, key=lambda one: (one.restore_order, one.name))
+
+
+def has_databases(backup: Backup, services: Sequence[Service], service: str) -> bool:
+    """Say whether databases are restored: those of one service, or the whole server's."""
+    if not backup.facts:
+        return False
+    return not service or any(one.databases for one in services)
+
+
+def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterator[Step]:
+    """Give the steps; until `stop` nothing of what runs is touched."""
+    host, one = chosen.backup.host, chosen.service
+    mine = services_of(cloud, host, services, one)
+
+    def step(action: str, does: str, bound: float, service: str = "") -> Step:
+        name = f"{host}.{action}-{service}" if service else f"{host}.{action}"
+        arguments = {"service": service} if service else {}
+        return Step(
+            id=name, action=action, target=host, does=does, bound=bound, arguments=arguments
+        )
+
+    yield step("look", "see that it can take the backup: versions, room, programs", _QUICK)
+    yield step("fetch", "bring the backup's files here from the repository", _LONG)
+    if has_databases(chosen.backup, mine, one):
+        yield step("rebuild", f"restore the databases into a scratch server here{_up_to(chosen)}, "
+                   "and check them", _LONG)  # fmt: skip
+    yield step("send", "send it all to the host, beside what is there", _LONG)
+    yield step("stop", f"stop {one or 'all services'}, and keep from starting", _STARTING)
+    yield step("swap", "keep what is there, and put what was restored in its place", _LONG)
+    for service in mine:
+        yield step("start", f"start {service.name}, and see that it runs", _STARTING, service.name)
+    yield step("works", "see that it works", _STARTING)
+    yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
+
+
+def _up_to(chosen: Chosen) -> str:
+    if chosen.to.latest:
+        return ", replay the log to its end"
+    if chosen.to.at:
+        return f", replay the log up to {chosen.to.at.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    return ""

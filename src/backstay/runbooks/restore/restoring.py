@@ -1,0 +1,120 @@
+"""What the steps of a restore share: which backup, which services, and where things are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backstay.backup.catalogue import Backup
+from backstay.backup.choice import Moment
+from backstay.backup.place import Place
+from backstay.backup.restorable import identity, paths_of
+from backstay.journal.action import Result, Running
+from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
+from backstay.runbooks.site import Site
+from backstay.services.declaration import Service
+
+SILENCE = 300.0
+"""Seconds for which a stream may stand still."""
+
+
+class Restoring:
+    """A step of a restore. Each is safe to repeat, so none asks the world what is there already."""
+
+    def __init__(self, site: Site, place: Place) -> None:
+        self.site = site
+        self.place = place
+
+    async def probe(self, running: Running) -> Result | None:
+        """Do it again."""
+        return None
+
+    def about(self, running: Running) -> "About":
+        """Return what this run is about. Raises BackupError where its backup is gone."""
+        settings = running.plan.settings
+        wish = Chosen(
+            backup=self.place.catalogue.named(settings["backup"]),
+            to=Moment.from_document(settings["to"]),
+            service=settings["service"],
+        )
+        looked = running.results.get(f"{running.step.target}.look", {})
+        return about(self.site, self.place, wish, mark=looked.get("mark", ""))
+
+
+def about(site: Site, place: Place, wish: Chosen, *, mark: str) -> "About":
+    """Return a restore of what was chosen, whose places are marked so."""
+    return About(
+        mark=mark,
+        backup=wish.backup,
+        to=wish.to,
+        service=wish.service,
+        services=services_of(site.cloud, wish.backup.host, site.services, wish.service),
+        work=place.folder / "restore" / mark,
+        more=site.cloud.backup.paths,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """One restore. ``service`` is empty for a whole host; ``work`` is its folder here.
+
+    ``mark`` is in the name of every place that it makes: no other restore has it, not one of a
+    lost journal either, so nothing of theirs is taken for its own.
+    """
+
+    mark: str
+    backup: Backup
+    to: Moment
+    service: str
+    services: Sequence[Service]
+    work: Path
+    more: Sequence[str] = ()
+
+    @property
+    def files(self) -> Path:
+        """Return the folder into which the backup's files are brought."""
+        return self.work / "files"
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder of the scratch server."""
+        return self.work / "scratch"
+
+    @property
+    def dumps(self) -> Path:
+        """Return the folder of the dumps of one service's databases."""
+        return self.work / "dumps"
+
+    @property
+    def staging(self) -> str:
+        """Return the folder on the host into which files are sent."""
+        return f"/var/lib/backstay/restore/{self.mark}"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return the files and folders of the host that are put back."""
+        return paths_of(self.services, () if self.service else (*identity(), *self.more))
+
+    @property
+    def has_databases(self) -> bool:
+        """Say whether databases are restored."""
+        return has_databases(self.backup, self.services, self.service)
+
+    @property
+    def all_databases(self) -> list[str]:
+        """Return the databases that the backup has."""
+        rows = self.backup.facts.get("rows_before", {})
+        return sorted({table.partition(".")[0] for table in rows})
+
+    @property
+    def databases(self) -> list[str]:
+        """Return those of them that are the services' own."""
+        there = self.all_databases
+        return [name for one in self.services for name in one.databases if name in there]
+
+    def restored_name(self, database: str) -> str:
+        """Return the name under which a database is loaded before it takes its place."""
+        return f"{database}__restored"
+
+    def kept_name(self, database: str) -> str:
+        """Return the name under which the database that was there is kept."""
+        return f"{database}__before_{self.mark.replace('-', '_')}"

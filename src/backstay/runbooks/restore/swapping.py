@@ -1,0 +1,179 @@
+"""The steps of a restore that change the host: stop, put in place, start, see."""
+
+import shutil
+from collections.abc import Sequence
+
+from backstay.backup import onhost_restore, onhost_tables, onhost_units
+from backstay.backup.selection import invariants
+from backstay.errors import BackstayError, HostError
+from backstay.finding import Finding, bad
+from backstay.journal.action import Result, Running
+from backstay.runbooks.reboot.waiting import until_well
+from backstay.runbooks.restore.restoring import About, Restoring
+from backstay.runbooks.site import named
+from backstay.services.declaration import Service
+
+RESUME = "then go on: backstay runs resume"
+_MARGIN = 20.0
+
+
+class Stop(Restoring):
+    """Stops what is restored: services with an API first, what they stand on last."""
+
+    async def do(self, running: Running) -> Result:
+        """Stop, and keep from starting: nothing may write while data are exchanged."""
+        about, host = self.about(running), running.step.target
+        bound = running.step.bound / 2 - _MARGIN
+        groups = (
+            [one for one in about.services if one.endpoint_types],
+            [one for one in about.services if not one.endpoint_types],
+        )
+        triggers: list[str] = []
+        for group in groups:
+            units = self.units(group, host)
+            if not units:
+                continue
+            running.say(f"stopping {', '.join(units)}")
+            told = await self.site.ask(host, onhost_units.stop, units, bound=bound)
+            triggers += told["triggers"]
+            if told["running"]:
+                raise BackstayError(
+                    f"stopping services on {host}",
+                    came_back=f"{', '.join(told['running'])} still run",
+                    remedy=f"end them there, {RESUME}",
+                )
+        return {"triggers": triggers}
+
+    def units(self, services: Sequence[Service], host: str) -> list[str]:
+        """Return the units of services on the host, as systemd calls them."""
+        roles, flavour = self.site.host(host).roles, self.site.cloud.flavour
+        units = [unit.name for one in services for unit in one.units_on(roles, flavour)]
+        return [name if "." in name else f"{name}.service" for name in dict.fromkeys(units)]
+
+
+class Swap(Restoring):
+    """Puts what was sent in its place."""
+
+    async def do(self, running: Running) -> Result:
+        """Keep what is there, then rename. Raises HostError."""
+        about, host = self.about(running), running.step.target
+        kept = await self._databases(about, host, running)
+        sent = running.results[f"{host}.send"]
+        placed = await self.site.ask(
+            host, onhost_restore.place_files, about.staging, sent["folders"],
+            bound=running.step.bound - _MARGIN,
+        )  # fmt: skip
+        kept += [placed["kept"]] if placed["kept"] else []
+        told = f"what was there is kept: {', '.join(kept)}" if kept else "there was nothing to keep"
+        return {"kept": kept, "files": placed["placed"], "told": told}
+
+    async def _databases(self, about: About, host: str, running: Running) -> list[str]:
+        bound = running.step.bound / 2
+        if not about.has_databases:
+            return []
+        if about.service:
+            pairs = [
+                [name, about.restored_name(name), about.kept_name(name)]
+                for name, *_ in running.results[f"{host}.rebuild"]["loads"]
+            ]
+            told = await self.site.ask(host, onhost_tables.swap_tables, pairs, bound=bound)
+            return [f"database {name}" for name in told["kept"]]
+        looked = running.results[f"{host}.look"]
+        told = await self.site.ask(
+            host, onhost_restore.swap_data, looked["data"], looked["beside"], bound=bound
+        )
+        return [told["kept"]] if told["kept"] else []
+
+
+class Start(Stop):
+    """Starts one service, and puts back what only the running service takes."""
+
+    async def do(self, running: Running) -> Result:
+        """Start, wait until its units run and listen. Raises BackstayError."""
+        about, host = self.about(running), running.step.target
+        service = next(
+            one for one in about.services if one.name == running.step.arguments["service"]
+        )
+        units = self.units([service], host)
+        stopped = running.results[f"{host}.stop"]["triggers"]
+        told = await self.site.ask(
+            host, onhost_units.start, units, stopped, bound=running.step.bound / 2
+        )
+        if told["error"]:
+            raise BackstayError(
+                f"starting {', '.join(units)} on {host}",
+                came_back=told["error"],
+                remedy=f"see there: journalctl -u {units[0]} -n 50; {RESUME}",
+            )
+
+        async def look() -> Sequence[Finding]:
+            found = bad(await self.site.check_units(host))
+            return [finding for finding in found if finding.service == service.name]
+
+        took = await until_well(
+            running, look, attempted=f"waiting for {service.name} on {host}",
+            remedy=f"backstay check {host}; {RESUME}",
+        )  # fmt: skip
+        if service.put_back and service.exports:
+            await self._put_back(service, about, host)
+        return {"seconds": round(took, 1)}
+
+    async def _put_back(self, service: Service, about: About, host: str) -> None:
+        assert service.put_back is not None  # noqa: S101 - asked by the caller
+        folder = about.files / "exports"
+        texts = {
+            name: (folder / name).read_text()
+            for name in service.exports
+            if (folder / name).is_file()
+        }
+        if texts:
+            await self.site.ask(host, service.put_back, texts, bound=120)
+
+
+class Works(Restoring):
+    """Waits until the host and the APIs work; tells what elsewhere does not."""
+
+    async def do(self, running: Running) -> Result:
+        """Check the whole cloud; other hosts' findings are told and waited for by nobody."""
+        about, host = self.about(running), running.step.target
+        others: list[Finding] = []
+
+        async def look() -> Sequence[Finding]:
+            found = bad(await self.site.check())
+            mine = [f for f in found if f.host in {host, None}]
+            others[:] = [f for f in found if f not in mine]
+            return mine
+
+        took = await until_well(
+            running, look, attempted=f"waiting for {host} to work after the restore",
+            remedy=f"backstay check {host}; {RESUME}",
+        )  # fmt: skip
+        told = [f"elsewhere: {named(others)}"] if others else []
+        told += await self._torn(about, host)
+        return {"seconds": round(took, 1), "told": "; ".join(told)}
+
+    async def _torn(self, about: About, host: str) -> list[str]:
+        """Return what does not fit together between this cloud's databases now."""
+        holds = invariants(self.site.cloud, self.site.services) if about.has_databases else []
+        try:
+            rows = await self.site.ask(
+                host, onhost_tables.answers, [one.broken for one in holds], bound=120
+            )
+        except HostError:
+            return []
+        pairs = zip(holds, rows, strict=True)
+        return [f"{len(found)} {one.says}: {', '.join(found[:3])}" for one, found in pairs if found]
+
+
+class Tidy(Restoring):
+    """Removes what was brought to this machine and sent; what was replaced stays."""
+
+    async def do(self, running: Running) -> Result:
+        """Remove. Raises HostError."""
+        about, host = self.about(running), running.step.target
+        shutil.rmtree(about.work, ignore_errors=True)
+        beside = running.results[f"{host}.look"]["beside"]
+        await self.site.ask(host, onhost_restore.remove, [
+            f"{about.staging}/{onhost_restore.NEW}", f"{beside}/{onhost_restore.NEW}",
+        ])  # fmt: skip
+        return {}

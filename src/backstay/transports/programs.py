@@ -1,0 +1,119 @@
+"""Programs of this machine, as tar and MariaDB's own, started and bounded.
+
+Their last words go into errors; no statement is ever among their arguments.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from backstay.errors import BackupError
+
+_CHUNK = 1 << 18
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+async def run(program: str, *arguments: str, doing: str, bound: float, given: str = "") -> str:
+    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s."""
+    process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(bound):
+            output, errors = await process.communicate(given.encode())
+    except TimeoutError:
+        raise failed(doing, f"it had not ended after {bound:g} s") from None
+    finally:
+        await kill(process)
+    if process.returncode != 0:
+        raise failed(doing, words(errors) or f"exit status {process.returncode}")
+    return output.decode(errors="replace")
+
+
+async def output_of(
+    program: str, *arguments: str, folder: Path, doing: str
+) -> AsyncIterator[bytes]:
+    """Give what a program writes to its standard output, run in ``folder``. Raises BackupError."""
+    process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE, folder=folder)
+    assert process.stdout is not None  # noqa: S101 - both were asked for
+    assert process.stderr is not None  # noqa: S101
+    said = asyncio.ensure_future(process.stderr.read())
+    try:
+        while data := await process.stdout.read(_CHUNK):
+            yield data
+        if await process.wait() != 0:
+            last = words(await said)
+            raise failed(doing, last or f"{program} ended with {process.returncode}")
+    finally:
+        await kill(process)
+        said.cancel()
+
+
+async def start(
+    program: str,
+    *arguments: str,
+    stdin: int,
+    stdout: int | None = None,
+    folder: Path | None = None,
+) -> asyncio.subprocess.Process:
+    """Start a program; with its input a pipe its output and errors are pipes too.
+
+    ``stdout`` may name a file descriptor or a constant of asyncio.subprocess; its errors are then a
+    pipe. It runs in ``folder``, or where this process does. Raises BackupError where there is no
+    such program.
+    """
+    path = found(program)
+    if path is None:
+        raise BackupError(
+            f"starting {program}",
+            came_back="this machine has no such program",
+            remedy="apt-get install mariadb-server mariadb-backup, on the machine that keeps the "
+            "backups; the server need not run there",
+        )
+    # A server that is left to itself has a log.
+    usual = stdin if stdin == asyncio.subprocess.PIPE else asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(
+        path,
+        *arguments,
+        stdin=stdin,
+        stdout=usual if stdout is None else stdout,
+        stderr=usual if stdout is None else asyncio.subprocess.PIPE,
+        cwd=folder,
+    )
+
+
+async def end_well(process: asyncio.subprocess.Process, doing: str) -> None:
+    """Close the program's input and wait. Raises BackupError where its exit status is not 0."""
+    # communicate() alone leaves an input open that it was given nothing for.
+    _, errors = await process.communicate(b"")
+    if process.returncode != 0:
+        raise failed(doing, words(errors) or f"exit status {process.returncode}")
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """End the program where it still runs."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def found(program: str) -> str | None:
+    """Return where a program is, None where this machine has none of that name."""
+    return shutil.which(program, path=_PATH)
+
+
+def words(errors: bytes) -> str:
+    """Return the last line of what a program said on its standard error."""
+    lines = errors.decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def failed(doing: str, came_back: str) -> BackupError:
+    """Return the error for a backup that cannot be proved or restored."""
+    return BackupError(
+        doing,
+        came_back=came_back,
+        remedy="do not rely on this backup: take another, and verify that",
+    )

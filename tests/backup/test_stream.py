@@ -1,0 +1,274 @@
+"""The stream against a real server of our own, which is killed, emptied and built anew."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from backstay.backup import onhost
+from backstay.backup.logs import Logs
+from backstay.backup.source import ServerFile, ServerLogs
+from backstay.backup.stream import Stream, held, running
+from backstay.backup.streamstate import Doing, StreamState
+from backstay.errors import BackupError
+from backstay.transports.binlog import Asker, Receiver, asking, receiving
+from backstay.transports.binlogfile import identity_of, reach
+
+PATH = f"{os.environ['PATH']}:/usr/sbin"
+pytestmark = pytest.mark.skipif(
+    shutil.which("mariadbd", path=PATH) is None or os.geteuid() != 0,
+    reason="needs mariadb-server, and root",
+)
+BOUND = 30.0
+
+
+class Server:
+    """A MariaDB server in a folder, reached by its socket."""
+
+    def __init__(self, folder: Path, socket: Path) -> None:
+        self.folder = folder
+        self.socket = socket
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def build(self) -> None:
+        """Make an empty one, as a host that is built anew has it."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder}", "--user=root",
+             "--auth-root-authentication-method=socket"],
+            check=True, capture_output=True, env={"PATH": PATH},
+        )  # fmt: skip
+        self.start()
+        self.ask("CREATE DATABASE story; CREATE TABLE story.t (n INT PRIMARY KEY)")
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            ["mariadbd", "--no-defaults", f"--datadir={self.folder}", f"--socket={self.socket}",
+             f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log", "--user=root",
+             "--skip-networking", "--log-bin=mysql-bin", "--binlog-format=ROW", "--server-id=1",
+             "--innodb-buffer-pool-size=32M"],
+            env={"PATH": PATH},
+        )  # fmt: skip
+        end = time.monotonic() + BOUND
+        while True:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.ask("SELECT 1")
+                return
+            assert time.monotonic() < end, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self, *, kill: bool = False) -> None:
+        if self.process is not None:
+            self.process.kill() if kill else self.process.terminate()
+            self.process.wait(BOUND)
+            self.process = None
+
+    def ask(self, text: str) -> list[str]:
+        done = subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={self.socket}", "-BN"],
+            input=text, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.splitlines()
+
+
+class Local:
+    """The server as a source, without SSH in between."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    async def told(self) -> ServerLogs:
+        try:
+            told = await asyncio.to_thread(onhost.binary_logs)
+        except OSError as error:
+            raise BackupError("asking", came_back=str(error), remedy="wait") from error
+        files = [ServerFile(name=n, size=s, identity=i) for n, s, i in told["files"]]
+        return ServerLogs(socket=told["socket"], files=files)
+
+    @contextlib.asynccontextmanager
+    async def receiving(
+        self, socket: str, first: str, folder: Path
+    ) -> AsyncIterator[tuple[Asker, Receiver]]:
+        assert socket == str(self.socket)
+        async with (
+            asking(self.socket) as asker,
+            receiving(self.socket, first, folder, number=4711) as receiver,
+        ):
+            yield asker, receiver
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    # What Backstay asks on a host uses the client's own settings.
+    (tmp_path / ".my.cnf").write_text(f"[client]\nsocket={tmp_path}/s\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = Server(tmp_path / "data", tmp_path / "s")
+    made.build()
+    yield made
+    made.stop(kill=True)
+
+
+class Running:
+    """A stream that runs while the story goes on."""
+
+    def __init__(self, logs: Logs, socket: Path) -> None:
+        self.logs = logs
+        self.stream = Stream(
+            "controller", Local(socket), logs, backups=list, say=lambda state: None
+        )
+
+    @property
+    def state(self) -> StreamState:
+        return self.stream.state
+
+    async def __aenter__(self) -> "Running":
+        self.task = asyncio.create_task(self.stream.run())
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + BOUND
+        while not holds():
+            assert not self.task.done(), self.task.exception()
+            assert time.monotonic() < end, self.state
+            await asyncio.sleep(0.02)
+
+    async def caught_up(self) -> None:
+        now = time.time()
+        await self.until(lambda: (self.state.caught_up_at or 0) > now)
+
+
+def test_it_goes_on_where_it_was_and_keeps_every_incarnation(
+    server: Server, tmp_path: Path
+) -> None:
+    logs = Logs(tmp_path / "logs" / "controller")
+
+    async def story() -> None:
+        async with Running(logs, server.socket) as run:
+            await run.caught_up()
+            assert run.state.doing is Doing.STREAMING
+            server.ask("INSERT INTO story.t VALUES (1); FLUSH BINARY LOGS; FLUSH BINARY LOGS")
+            await run.until(lambda: run.state.file == "mysql-bin.000003")
+            assert running(logs.folder)
+            with pytest.raises(BackupError, match="another stream"), held(logs.folder):
+                pass
+        [one] = logs.incarnations()
+        assert one.sizes() == sizes(server), "the same names and sizes as on the server"
+        identity = identity_of(one.folder / "mysql-bin.000002") or ""
+        assert logs.after("mysql-bin.000002", 4, identity) == one.pieces()[1:]
+        assert not running(logs.folder)
+
+        # Written while nothing runs, and the server was killed meanwhile.
+        server.ask("INSERT INTO story.t VALUES (2)")
+        server.stop(kill=True)
+        async with Running(logs, server.socket) as run:
+            await run.until(lambda: run.state.doing is Doing.FAILED)
+            server.start()
+            await run.caught_up()
+        assert [i.number for i in logs.incarnations()] == [1]
+        assert one.sizes() == sizes(server)
+
+        # The server throws its log away, then a new server takes its place.
+        kept = one.sizes()
+        async with Running(logs, server.socket) as run:
+            await run.caught_up()
+            server.ask("RESET MASTER; INSERT INTO story.t VALUES (3)")
+            await run.until(lambda: run.state.incarnation == 2)
+            await run.caught_up()
+            assert logs.incarnations()[0].sizes() == sizes(server)
+            assert "which is kept" in run.state.note
+            server.build()
+            server.ask("INSERT INTO story.t VALUES (4)")
+            await run.until(lambda: run.state.incarnation == 3)
+            await run.caught_up()
+            assert logs.incarnations()[0].sizes() == sizes(server)
+        assert one.sizes() == kept, "nothing of what was there is touched"
+        third, second, first = logs.incarnations()
+        assert reach(second.pieces()[-1], 4).changes == 1
+        for each in (first, second, third):
+            piece = each.pieces()[0]
+            assert logs.after(piece.name, 4, identity_of(piece) or "")[0] == piece
+
+    asyncio.run(story())
+
+
+class Writer:
+    """Writes one row after another until its server goes away, noting what was acknowledged."""
+
+    def __init__(self, server: Server) -> None:
+        self.acknowledged: list[tuple[float, int]] = []
+        self._process = subprocess.Popen(
+            ["mariadb", "--no-defaults", f"--socket={server.socket}", "-BN", "--unbuffered",
+             "story"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._write)
+        self._thread.start()
+
+    def _write(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            for number in range(1000, 1_000_000):
+                self._process.stdin.write(f"INSERT INTO t VALUES ({number}); SELECT {number};\n")
+                self._process.stdin.flush()
+                if not self._process.stdout.readline():
+                    break
+                self.acknowledged.append((time.time(), number))
+
+    def join(self) -> None:
+        self._thread.join(BOUND)
+        self._process.kill()
+        self._process.communicate()
+
+
+def rows(files: Sequence[Path]) -> set[int]:
+    shown = subprocess.run(
+        ["mariadb-binlog", "--no-defaults", "-v", *map(str, files)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {int(found) for found in re.findall(r"^###   @1=(\d+)", shown.stdout, re.MULTILINE)}
+
+
+def test_what_it_calls_received_is_there_when_the_server_is_killed(
+    server: Server, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    logs = Logs(tmp_path / "logs" / "controller")
+
+    async def story() -> None:
+        async with Running(logs, server.socket) as run:
+            await run.caught_up()
+            writer = Writer(server)
+            await run.until(lambda: len(writer.acknowledged) > 2000)
+            await run.caught_up()
+            server.stop(kill=True)
+            await asyncio.to_thread(writer.join)
+            await run.until(lambda: run.state.doing is Doing.FAILED)
+            caught_up_at = run.state.caught_up_at or 0.0
+            assert run.state.rpo(time.time()) != 0
+        here = rows(logs.incarnations()[0].pieces())
+        lost = [(at, number) for at, number in writer.acknowledged if number not in here]
+        record_property("acknowledged", len(writer.acknowledged))
+        record_property("lost", len(lost))
+        print(f"{len(writer.acknowledged)} acknowledged, {len(lost)} lost")
+        assert [number for at, number in lost if at < caught_up_at] == []
+
+    asyncio.run(story())
+
+
+def sizes(server: Server) -> dict[str, int]:
+    lines = [line.split("\t") for line in server.ask("SHOW BINARY LOGS")]
+    return {line[0]: int(line[1]) for line in lines}
