@@ -86,3 +86,13 @@ def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(BackupError, match="unpacking"):
         asyncio.run(story())
+
+
+def test_what_unpacks_ends_where_the_reader_gives_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with scratch(tmp_path) as server, server.filling() as writer:
+            writer.write(b"XBSTCK01")
+            raise RuntimeError("the repository is gone")
+
+    with pytest.raises(RuntimeError, match="is gone"):
+        asyncio.run(asyncio.wait_for(story(), 30))

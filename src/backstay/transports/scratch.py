@@ -236,6 +236,7 @@ async def _fed(
             raise failed(doing, "it ended before it had all") from None
         await end_well(process, doing)
     finally:
+        process.stdin.close()  # what a shell has started is not killed with it: its input ends
         await kill(process)
 
 
