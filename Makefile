@@ -40,6 +40,7 @@ bench: install
 	$(VENV)/bin/python -m bench.startup
 	$(VENV)/bin/python -m bench.check
 	$(VENV)/bin/python -m bench.reboot
+	$(VENV)/bin/python -m bench.backup
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@
 # install them, or with --missing name those that are not there (exit status 1).
 set -eu
 wanted="python3-openstackclient python3-glanceclient python3-swiftclient python3-osc-placement curl
- restic mariadb-server mariadb-backup"
+ restic mariadb-server mariadb-backup zstd"
 missing=
 for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

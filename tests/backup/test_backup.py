@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.backup import onhost, proof
+from backstay.backup import onhost, onhost_database, proof
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.contents import HOST, OTHER, contents
 from backstay.backup.files import Mirror, needed
@@ -54,6 +54,30 @@ def test_a_controller_s_backup_holds_all_that_its_services_name() -> None:
     assert "rabbitmq-definitions.json" in chosen.exports
 
 
+def test_the_site_s_own_paths_are_in_every_backup() -> None:
+    named = cloud(backup={"paths": ["/srv/site//hiera/", "/etc/ssh"]})
+    for host in named.hosts.values():
+        paths = selection(named, host, all_services()).paths
+        assert "/srv/site/hiera" in paths
+        assert paths.count("/etc/ssh") == 1
+    for wrong in ("hiera", "/srv/../etc", ""):
+        with pytest.raises(ValueError, match="not the absolute path"):
+            cloud(backup={"paths": [wrong]})
+
+
+def test_accounts_and_grants_that_are_missing_are_told() -> None:
+    noted = [f"nova@192.0.2.{n}" for n in range(7)] + ["nova@% on nova"]
+
+    async def ask(_text: str) -> list[str]:
+        return noted[:1]
+
+    [told] = asyncio.run(proof.lost_grants(ask, noted))
+    assert told.startswith("accounts or grants are missing: nova@% on nova, nova@192.0.2.1")
+    assert told.endswith(" and 2 more")
+    assert asyncio.run(proof.lost_grants(ask, noted[:1])) == []
+    assert asyncio.run(proof.lost_grants(ask, [])) == []
+
+
 def test_a_proxy_s_backup_holds_rings_and_builders_and_no_database() -> None:
     chosen = selection(cloud(), cloud().hosts["proxy"], all_services())
     assert chosen.databases == ()
@@ -88,11 +112,11 @@ def test_the_catalogue_lists_what_is_whole(tmp_path: Path) -> None:
 
 def test_why_a_hot_backup_failed_without_what_the_page_held() -> None:
     lines = (DATA / "mariadb-backup-damaged.txt").read_text().splitlines()
-    told = onhost.why_not(lines)
+    told = onhost_database.why_not(lines)
     assert told.startswith("the table glance.backstay_story is damaged on its disk: Error: failed")
     assert "hex" not in told
-    assert onhost.why_not(lines[-1:]) == "mariabackup: Error: failed to copy datafile."
-    assert onhost.why_not([" len 16384; hex 736563726574"]) == (
+    assert onhost_database.why_not(lines[-1:]) == "mariabackup: Error: failed to copy datafile."
+    assert onhost_database.why_not([" len 16384; hex 736563726574"]) == (
         "mariadb-backup failed, and did not say why"
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.backup import onhost
+from backstay.backup import onhost_database
 from backstay.backup.logs import Logs
 from backstay.backup.source import ServerFile, ServerLogs
 from backstay.backup.stream import Stream, held, running
@@ -88,7 +88,7 @@ class Local:
 
     async def told(self) -> ServerLogs:
         try:
-            told = await asyncio.to_thread(onhost.binary_logs)
+            told = await asyncio.to_thread(onhost_database.binary_logs)
         except OSError as error:
             raise BackupError("asking", came_back=str(error), remedy="wait") from error
         files = [ServerFile(name=n, size=s, identity=i) for n, s, i in told["files"]]

@@ -100,6 +100,38 @@ def test_a_wrong_password_is_told_and_not_shown(restic: Restic, tmp_path: Path) 
     assert "another repository's" in raised.value.remedy
 
 
+@pytest.mark.parametrize("content", [None, ""], ids=["missing", "empty"])
+def test_a_password_file_without_a_password_is_told(
+    restic: Restic, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "other"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(BackupError) as raised:
+        asyncio.run(Restic(restic.repository, file, tmp_path / "cache").open())
+    assert "file" in raised.value.remedy
+    assert "password" in str(raised.value)
+
+
+def locks(restic: Restic) -> list[Path]:
+    return list(Path(restic.repository, "locks").iterdir())
+
+
+def test_pruning_waits_for_nobody_and_tears_nothing(restic: Restic) -> None:
+    async def story() -> None:
+        first = await store(restic)
+        async with restic.receiving("stream", host="controller", tags=["a"]) as (send, found):
+            await send(DATA)
+            while not locks(restic):  # noqa: ASYNC110 - restic tells by a file that it is at work
+                await asyncio.sleep(0.05)
+            with pytest.raises(BackupError) as raised:
+                await restic.forget([first.id], prune=True, bound=60)
+            assert "another restic is at work" in raised.value.remedy
+        assert await read(restic, found["stream"].id) == DATA
+
+    asyncio.run(asyncio.wait_for(story(), 120))
+
+
 def test_a_repository_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("geheim")
     nowhere = Restic("/proc/nowhere", tmp_path / "password", tmp_path / "cache")

@@ -85,6 +85,12 @@ class Incarnation:
             file.unlink()
         self.arriving.mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    def state(self) -> StreamState | None:
+        """Return what the stream told last of this incarnation, None where it told nothing."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return StreamState.read((self.folder / _STATE).read_text())
+        return None
+
     def closed(self) -> dict[str, int]:
         """Return the files that the server writes to no more, with their whole sizes."""
         try:
@@ -121,8 +127,11 @@ class Logs:
             ) from error
 
     def tell(self, state: StreamState) -> None:
-        """Write the stream's state, in one piece."""
+        """Write the stream's state, in one piece, and beside the log that it is of."""
         write(self.folder / _STATE, state.text())
+        for incarnation in self.incarnations()[:1]:
+            if incarnation.number == state.incarnation:
+                write(incarnation.folder / _STATE, state.text())
 
     def incarnations(self) -> list[Incarnation]:
         """Return what is kept of each incarnation, the newest first."""
@@ -143,15 +152,23 @@ class Logs:
         ``identity`` tells the server's ``file`` from others of the name: see ``binlogfile``.
         Raises BackupError where they are not all here.
         """
+        incarnation = self.of(file, identity)
+        if incarnation is None:
+            raise _missing(
+                f"{file} of the server that the backup is of is not here",
+                "restore the backup as it is, or another whose log is here; " + _GOES_ON,
+            )
+        pieces = [p for p in incarnation.pieces() if number(p.name) >= number(file)]
+        _refuse_gaps(pieces, incarnation.closed(), position)
+        return pieces
+
+    def of(self, file: str, identity: str) -> Incarnation | None:
+        """Return the incarnation of which that file is, None where it is not here."""
         for incarnation in self.incarnations():
-            pieces = [p for p in incarnation.pieces() if number(p.name) >= number(file)]
-            if pieces and pieces[0].name == file and identity_of(pieces[0]) == identity:
-                _refuse_gaps(pieces, incarnation.closed(), position)
-                return pieces
-        raise _missing(
-            f"{file} of the server that the backup is of is not here",
-            "restore the backup as it is, or an older or newer one whose log is here; " + _GOES_ON,
-        )
+            found = [piece for piece in incarnation.pieces() if piece.name == file]
+            if found and identity_of(found[0]) == identity:
+                return incarnation
+        return None
 
 
 def write(file: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from backstay.backup.catalogue import Backup
 from backstay.backup.choice import Moment, ends
+from backstay.backup.logs import Logs, joined
 from backstay.backup.streamstate import Doing, StreamState
 from backstay.health.words import duration
 
@@ -11,7 +12,7 @@ from backstay.health.words import duration
 def losses(backup: Backup, to: Moment, stream: StreamState | None, *, now: datetime) -> list[str]:
     """Return sentences on what is lost from the databases; there is always one.
 
-    ``stream`` is what the stream of the host's log told last.
+    ``stream`` is what the stream told last of the log that the backup is joined by.
     """
     if to.at is not None:
         return [f"lost: what was written to the databases after {_clock(to.at)}"]
@@ -33,6 +34,18 @@ def losses(backup: Backup, to: Moment, stream: StreamState | None, *, now: datet
     if stream.doing is not Doing.STREAMING and stream.error:
         told += f" (the stream since: {stream.error})"
     return [told]
+
+
+def stream_of(backup: Backup, logs: Logs) -> StreamState | None:
+    """Return what the stream told last of the log that a backup is joined by.
+
+    Not what it tells now: the host may have a new server, whose log is another.
+    """
+    if not backup.facts.get("position"):
+        return None
+    file, _, identity = joined(backup)
+    incarnation = logs.of(file, identity)
+    return incarnation.state() if incarnation else None
 
 
 def _clock(at: datetime) -> str:

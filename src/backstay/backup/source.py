@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backstay.backup import onhost
+from backstay.backup import onhost_database
 from backstay.backup.catalogue import Backup
 from backstay.backup.logs import Incarnation
 from backstay.errors import BackupError
@@ -82,7 +82,7 @@ class SshSource:
 
     async def told(self) -> ServerLogs:
         """Ask what it has. Raises BackstayError."""
-        script = program(onhost.binary_logs)
+        script = program(onhost_database.binary_logs)
         answer = await self._shell.answer(self._target, script, bound=QUESTION_BOUND)
         read = as_json(answer, host=self._target.name)
         files = [ServerFile(name=name, size=size, identity=i) for name, size, i in read["files"]]

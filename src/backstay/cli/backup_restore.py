@@ -77,13 +77,15 @@ def restore(
 
 def _show(cloud: "Cloud", chosen: "Chosen", plan: "Plan") -> None:
     """Print what is put back, what that loses, and the plan."""
-    from backstay.backup.loss import losses  # noqa: PLC0415 - heavy
+    from backstay.backup.loss import losses, stream_of  # noqa: PLC0415 - heavy
     from backstay.cli.output.restore import before  # noqa: PLC0415
 
     now, backup = datetime.now(UTC), chosen.backup
     lost = []
     if any(step.action == "rebuild" for step in plan.steps):
-        lost = losses(backup, chosen.to, _place(cloud).logs(backup.host).state(), now=now)
+        lost = losses(
+            backup, chosen.to, stream_of(backup, _place(cloud).logs(backup.host)), now=now
+        )
     click.echo(before(plan, chosen, lost, now=now), nl=False)
 
 

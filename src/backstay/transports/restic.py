@@ -220,6 +220,8 @@ class Restic:
 def _remedy(errors: str) -> str:
     for sign, remedy in (
         ("wrong password", "the password file is another repository's: find the right one"),
+        ("resolving password failed", "see to the file: `password_file` under `backup`"),
+        ("empty password", "the password file is empty: find the copy of it"),
         ("no space left", "make space there, then: backstay backup prune, which also takes out "
          "what the failed run has left; older backups are as they were"),
         ("already locked", "another restic is at work on it: wait for it to end"),

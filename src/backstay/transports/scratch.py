@@ -21,9 +21,11 @@ from backstay.transports.replay import Replayed, replay
 START_BOUND = 120.0
 STOP_BOUND = 300.0
 _PROGRAMS = (
-    "mariadbd", "mbstream", "mariadb", "mariadb-check", "mariadb-dump", "mariadb-install-db",
-    "mariadb-binlog", "setpriv",
+    "mariadbd", "mbstream", "zstd", "mariadb", "mariadb-check", "mariadb-dump",
+    "mariadb-install-db", "mariadb-binlog", "setpriv",
 )  # fmt: skip
+# -f passes on what is not compressed.
+_UNPACK = 'zstd -q -d -c -f | "$0" -x -C "$1"'
 _PREPARE = ("mariadb-backup", "mariabackup")
 
 
@@ -46,9 +48,15 @@ class Scratch:
 
     @asynccontextmanager
     async def filling(self) -> AsyncIterator[asyncio.StreamWriter]:
-        """Give the writer that takes an mbstream. Raises BackupError where it is torn."""
+        """Give the writer that takes an mbstream, compressed by zstd or not.
+
+        Raises BackupError where it is torn.
+        """
         self.data.mkdir(parents=True, mode=0o700)
-        process = await start("mbstream", "-x", "-C", str(self.data), stdin=asyncio.subprocess.PIPE)
+        process = await start(
+            "bash", "-o", "pipefail", "-c", _UNPACK, found("mbstream") or "mbstream",
+            str(self.data), stdin=asyncio.subprocess.PIPE,
+        )  # fmt: skip
         async with _fed(process, "unpacking the backup of the database") as writer:
             yield writer
 
@@ -228,6 +236,7 @@ async def _fed(
             raise failed(doing, "it ended before it had all") from None
         await end_well(process, doing)
     finally:
+        process.stdin.close()  # what a shell has started is not killed with it: its input ends
         await kill(process)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from backstay.backup import onhost
+from backstay.backup import onhost, onhost_database
 from backstay.backup.catalogue import Backup
 from backstay.backup.contents import contents
 from backstay.backup.dumps import HEAD, position_of
@@ -155,7 +155,9 @@ class Files(Bring):
         mirror.export(exports)
         sizes = {}
         if chosen.databases:
-            sizes = await self.site.ask(host, onhost.database_sizes, list(chosen.databases))
+            sizes = await self.site.ask(
+                host, onhost_database.database_sizes, list(chosen.databases)
+            )
         stored = await self.place.restic().backup(
             mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
         )
@@ -178,19 +180,20 @@ class Database(Taking):
         """Stream them, between two looks at the tables. Raises BackupError."""
         host, engine = running.step.target, self.site.cloud.backup.engine
         databases = list(self.selection(host).databases)
-        before = await self.site.ask(host, onhost.database_facts, databases, 0)
+        before = await self.site.ask(host, onhost_database.database_facts, databases, 0)
         versions = {name: one.versions for name, one in migrations(self.site.services).items()}
         release = await self.site.ask(host, expected_heads, versions)
         if engine is Engine.DUMP:
             stored, position = await self._dump(running)
+            whole = stored.size
         else:
-            stored, _, said = await self._store(running, STREAM, onhost.send_database)
-            position = position_in(said)
+            stored, _, said = await self._store(running, STREAM, onhost_database.send_database)
+            position, whole = position_in(said), length_in(said)
         since = before["clock"] - _CLOCK_SLACK
-        after = await self.site.ask(host, onhost.database_facts, databases, since)
+        after = await self.site.ask(host, onhost_database.database_facts, databases, since)
         return {
             "snapshot": stored.id,
-            "size": stored.size,
+            "size": whole,
             "added": stored.added,
             "engine": engine,
             "facts": {
@@ -205,7 +208,7 @@ class Database(Taking):
                 "grants": sorted(set(before["grants"]) & set(after["grants"])),
                 "databases": databases,
             },
-            "told": f"{len(before['rows'])} tables, {size(stored.size)}, {size(stored.added)} new",
+            "told": f"{len(before['rows'])} tables, {size(whole)}, {size(stored.added)} new",
         }
 
     async def _store(
@@ -230,7 +233,7 @@ class Database(Taking):
         while True:
             left -= 1
             try:
-                stored, head, _ = await self._store(running, DUMP, onhost.send_dump)
+                stored, head, _ = await self._store(running, DUMP, onhost_database.send_dump)
             except RemoteFailure as error:
                 if not left or _ALTERED not in error.came_back:
                     raise
@@ -246,6 +249,12 @@ def position_in(said: str) -> list[str]:
     """
     found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", said)
     return list(found.groups()) if found else []
+
+
+def length_in(said: str) -> int:
+    """Return how many bytes a hot backup has, uncompressed: what a restore needs room for. Pure."""
+    found = re.search(r"^uncompressed: (\d+)$", said, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 class Record(Taking):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.backup import onhost
+from backstay.backup import onhost_database
 from backstay.backup.files import MANIFEST
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
@@ -61,7 +61,7 @@ async def _tables(site: Site, this: About, unknown: list[str]) -> dict[str, tupl
     backup, names = this.backup, this.databases if this.service else this.all_databases
     try:
         told: Mapping[str, Any] = await site.ask(
-            backup.host, onhost.database_facts, names, 0, bound=SILENCE
+            backup.host, onhost_database.database_facts, names, 0, bound=SILENCE
         )
     except HostError as error:
         unknown.append(f"databases: {error}")

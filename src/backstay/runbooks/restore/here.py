@@ -9,7 +9,7 @@ from typing import Any
 from backstay.backup import proof
 from backstay.backup.files import CONTENT, MANIFEST
 from backstay.backup.logs import joined
-from backstay.backup.loss import losses
+from backstay.backup.loss import losses, stream_of
 from backstay.backup.restorable import Files, chosen
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
@@ -102,7 +102,7 @@ class Rebuild(Restoring):
 
     async def _replayed(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
         """Replay the log up to the moment asked for; return how far, and what may be lost."""
-        stream = self.place.logs(about.backup.host).state()
+        stream = stream_of(about.backup, self.place.logs(about.backup.host))
         lost = losses(about.backup, about.to, stream, now=datetime.now(UTC))
         if not about.to.replays:
             return {"told": [], "losses": lost}

@@ -14,11 +14,14 @@ from backstay.backup.restorable import Files, changed, chosen, from_manifest
 from backstay.backup.selection import selection
 from backstay.errors import BackupError
 from backstay.health.words import size
+from backstay.inventory.backup import Engine
 from backstay.journal.action import Refused, Result, Running
 from backstay.runbooks.restore.restoring import SILENCE, About, Restoring
 from backstay.runbooks.site import Site
 from backstay.transports.scratch import server_version
 
+_LOADED = 1.5
+"""How many times as large as its dump a data directory is."""
 _ROOM = 1.2
 """How much more room than the backup's size is asked for: it grows while it is prepared."""
 
@@ -64,7 +67,8 @@ def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int)
     lacks = [program for program, there in told["has"].items() if not there]
     if lacks:
         found.append(f"the host has no {', '.join(lacks)}")
-    database = int(backup.sizes.get("database", 0) * _ROOM) if about.has_databases else 0
+    growth = _ROOM * (_LOADED if backup.engine is Engine.DUMP else 1)
+    database = int(backup.sizes.get("database", 0) * growth) if about.has_databases else 0
     files = int(backup.sizes.get("files", 0) * _ROOM)
     if free_here < database * (2 if about.service else 1) + files:
         found.append(f"this machine has only {size(free_here)} free, about "

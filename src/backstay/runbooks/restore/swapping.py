@@ -176,4 +176,5 @@ class Tidy(Restoring):
         await self.site.ask(host, onhost_restore.remove, [
             f"{about.staging}/{onhost_restore.NEW}", f"{beside}/{onhost_restore.NEW}",
         ])  # fmt: skip
-        return {}
+        again = f"take a new backup now: backstay backup create {host} --verify"
+        return {"told": again if about.has_databases else ""}

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+SENDING = "import sys; from backstay.backup import onhost_database as onhost; "
+
 
 def test_what_nobody_takes_any_more_is_ended_and_holds_no_lock(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    text = (
-        "from backstay.backup import onhost; onhost.TAKEN_WITHIN = 0.5; "
-        f"onhost.handed_on(['sh', '-c', 'echo $$ > {file}; exec yes'])"
-    )
+    command = f"['sh', '-c', 'echo $$ > {file}; exec yes']"
+    text = f"{SENDING}onhost.TAKEN_WITHIN = 0.5; onhost.handed_on({command}, onhost.send_plain)"
     told = subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -24,12 +24,9 @@ def test_what_nobody_takes_any_more_is_ended_and_holds_no_lock(tmp_path: Path) -
         os.kill(int(file.read_text()), 0)
 
 
-def test_all_of_a_program_s_output_is_handed_on(tmp_path: Path) -> None:
-    text = (
-        "from backstay.backup import onhost; import sys; "
-        "told = onhost.handed_on(['sh', '-c', 'seq 300000; echo said >&2; exit 3']); "
-        "sys.stderr.write(repr(told[:2]))"
-    )
+def test_all_of_a_program_s_output_is_handed_on() -> None:
+    command = "['sh', '-c', 'seq 300000; echo said >&2; exit 3']"
+    text = f"{SENDING}sys.stderr.write(repr(onhost.handed_on({command}, onhost.send_plain)[:2]))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=True, timeout=60)
     assert done.stdout == b"".join(b"%d\n" % number for number in range(1, 300001))
     assert done.stderr == b"(3, ['said'])"
