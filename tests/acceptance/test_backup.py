@@ -50,19 +50,36 @@ class Writer:
         self.api = CloudApi(url, "admin", "admin", password, "RegionOne")
         self.slowest = 0.0
         self.made: list[tuple[str, str]] = []
+        self.acknowledged: list[tuple[float, str, str]] = []
         self.failed: list[str] = []
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> "Writer":
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.stop()
+        self.clean()
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write no more."""
         self._stopped.set()
         self._thread.join()
+
+    def clean(self) -> None:
+        """Delete what was made."""
         for service, path in self.made:
             self.api.call("DELETE", service, path, accept=(404, 400))
+
+    def is_there(self, service: str, path: str) -> bool:
+        """Whether what was made is still there."""
+        return self.api.call("GET", service, path, accept=(404,)).status_code != 404
 
     def _work(self) -> None:
         number = 0
@@ -75,17 +92,23 @@ class Writer:
 
     def _make(self, name: str, *, with_volume: bool) -> None:
         project = self._timed("POST", "identity", "/v3/projects", json={"project": {"name": name}})
-        self.made.append(("identity", f"/v3/projects/{project['project']['id']}"))
+        self.note("identity", f"/v3/projects/{project['project']['id']}")
         image = {"name": name, "disk_format": "raw", "container_format": "bare"}
         made = self._timed("POST", "image", "/v2/images", json=image)["id"]
-        self.made.append(("image", f"/v2/images/{made}"))
+        self.note("image", f"/v2/images/{made}")
         headers = {"Content-Type": "application/octet-stream"}
         self._timed("PUT", "image", f"/v2/images/{made}/file", data=b"x" * 100_000, headers=headers)
+        self.acknowledged.append((time.time(), "image", f"/v2/images/{made}/file"))
         if not with_volume:
             return
         volume = {"volume": {"name": name, "size": 1}}
         found = self._timed("POST", "block-storage", "/volumes", json=volume)["volume"]["id"]
-        self.made.append(("block-storage", f"/volumes/{found}"))
+        self.note("block-storage", f"/volumes/{found}")
+
+    def note(self, service: str, path: str) -> None:
+        """Note what the API has said to be made."""
+        self.made.append((service, path))
+        self.acknowledged.append((time.time(), service, path))
 
     def _timed(self, *arguments: str, **options: Any) -> Any:
         begun = time.monotonic()

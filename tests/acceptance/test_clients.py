@@ -51,6 +51,10 @@ def test_swift_stat(lab: Lab) -> None:
 
 
 def test_seeded_objects_have_their_digests(lab: Lab) -> None:
+    objects_have_their_digests(lab)
+
+
+def objects_have_their_digests(lab: Lab) -> None:
     for entry in lab.seed["objects"]:
         rc = lab.cloud_file.parent / f"openrc-{entry['project']}"
         done = subprocess.run(
