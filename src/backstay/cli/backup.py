@@ -144,30 +144,21 @@ def prune(dry_run: bool, cloud: Path | None) -> None:
         for host in sorted(hosts)
         for one in to_forget(place.catalogue.backups(host=host), described.backup.keep)
     ]
-    kept = [one for one in place.catalogue.backups() if one not in going]
-    logs = [
-        file
-        for host in sorted(hosts)
-        for file in not_needed(
-            place.logs(host).incarnations(), [one for one in kept if one.host == host]
-        )
-    ]
-    word = "would remove" if dry_run else "removes"
     for one in going:
-        click.echo(f"{word} {one.name} ({one.state})")
-    for file in logs:
-        click.echo(f"{word} {file}: no backup needs it")
-    if not going and not logs:
+        click.echo(f"{'would remove' if dry_run else 'removes'} {one.name} ({one.state})")
+    if not going:
         click.echo("nothing to remove")
-    if dry_run:
-        return
-    if going:
+    if not dry_run and going:
         # From the catalogue first: none is listed whose data are gone.
         place.catalogue.remove([one.name for one in going])
         snapshots = [snapshot for one in going for snapshot in one.snapshots.values()]
         asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
-    for file in logs:
-        file.unlink(missing_ok=True)
+    for host in sorted(hosts):
+        kept = [one for one in place.catalogue.backups(host=host) if one not in going]
+        for file in not_needed(place.logs(host).incarnations(), kept):
+            click.echo(f"{'would remove' if dry_run else 'removes'} {file}: no backup needs it")
+            if not dry_run:
+                file.unlink()
 
 
 def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> None:
