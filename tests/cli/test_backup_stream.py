@@ -1,6 +1,8 @@
 """The command line of the stream, without a cloud: what it tells, and what is removed."""
 
+import asyncio
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,12 @@ from click.testing import CliRunner, Result
 
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.backup.logs import Logs
+from backstay.backup.place import Place
 from backstay.backup.stream import held
 from backstay.backup.streamstate import Doing, StreamState
 from backstay.cli.main import backstay
+from backstay.inventory.load import load
+from backstay.services.registry import all_services
 from tests.backup.test_logs import log, of
 
 CLOUD = """
@@ -80,6 +85,7 @@ def test_a_host_without_mariadb_has_no_stream(call: Any) -> None:
     assert "one at a time" in call("stream", "--status", "--install").output
 
 
+@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic")
 def test_prune_removes_the_logs_that_no_backup_needs(call: Any, logs: Logs, tmp_path: Path) -> None:
     first, second = (log(logs.folder / "0001", n) for n in (1, 2))
     facts = {"position": [second.name, "4"], "logs": {second.name: of(second)}}
@@ -89,6 +95,8 @@ def test_prune_removes_the_logs_that_no_backup_needs(call: Any, logs: Logs, tmp_
     Catalogue(tmp_path / "backups" / "catalogue").write(backup)
     assert f"would remove {first}" in call("prune", "--dry-run").stdout
     assert first.exists()
+    place = Place(load(tmp_path / "cloud.yaml", services=[s.name for s in all_services()]))
+    asyncio.run(place.restic().open())
     assert call("prune").exit_code == 0
     assert not first.exists()
     assert second.exists()

@@ -9,7 +9,7 @@ import pytest
 
 from backstay.errors import BackstayError
 from backstay.transports import timer
-from backstay.transports.timer import next_time, repeating_files, service_file, unit_files
+from backstay.transports.timer import next_time, repeating_files, unit_files
 
 
 def test_the_files_of_a_timer() -> None:
@@ -114,15 +114,3 @@ def test_nothing_is_written_where_it_cannot_work(
         timer.install("x.timer", {"x.timer": ""}, tmp_path, instead="let cron call it")
     assert "let cron call it" in raised.value.remedy
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_file_of_a_service_that_is_always_started_again() -> None:
-    text = service_file(
-        does="Backstay: receive the binary log of controller",
-        command=["/opt/backstay", "backup", "stream", "controller"],
-        environment={},
-    )
-    assert 'ExecStart="/opt/backstay" "backup" "stream" "controller"\n' in text
-    assert "Restart=always\n" in text
-    assert "StartLimitIntervalSec=0\n" in text
-    assert "WantedBy=multi-user.target\n" in text
