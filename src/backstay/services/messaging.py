@@ -44,7 +44,7 @@ Peer = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue: ``messages`` wait in it; ``lost`` where the broker knows it and nothing serves it."""
+    """A queue: ``messages`` wait in it; ``lost`` where nothing serves it any more."""
 
     name: str
     messages: int = 0
