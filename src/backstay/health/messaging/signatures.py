@@ -102,7 +102,8 @@ def judge_all(looked: Looked, *, reconnect: float) -> list[Judged]:
     """Judge every agent, those of one service together."""
     judged = [judge(seen, looked.broker, reconnect=reconnect) for seen in looked.agents]
     unwell = {one.seen.service for one in judged if _writes_reports(one) and not _steady(one)}
-    return [_with_age(one, reports=one.seen.service not in unwell) for one in judged]
+    up = looked.broker.up
+    return [_with_age(one, up, reports=one.seen.service not in unwell) for one in judged]
 
 
 def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> Judged:
@@ -177,11 +178,11 @@ def _answers_but_hears_none(case: _Case) -> _Found:
     unit = case.unit
     if not case.seen.wiring.calls or unit is None or case.has_reply_queue is not False:
         return None
-    if _is_young(case):
+    if not case.proved:
         return None
-    if case.proved:
-        return Signature.DEAF, f"answers calls, but no queue brings it answers{_logged(unit)}"
-    return None
+    if _is_young(case):
+        return Signature.SETTLING, "answers calls; no queue brings it answers yet"
+    return Signature.DEAF, f"answers calls, but no queue brings it answers{_logged(unit)}"
 
 
 def _is_attached(case: _Case) -> _Found:
@@ -307,7 +308,7 @@ _RULES: Sequence[_Rule] = (
 )
 
 
-def _with_age(judged: Judged, *, reports: bool) -> Judged:
+def _with_age(judged: Judged, up: float | None, *, reports: bool) -> Judged:
     """Take the age of the last report into account: an agent can answer and yet report no more.
 
     https://github.com/bigstack-oss/cubecos/issues/1301 (heartbeat frozen for 18 minutes). Only
@@ -318,7 +319,8 @@ def _with_age(judged: Judged, *, reports: bool) -> Judged:
     if judged.signature is not Signature.ATTACHED or unit is None or unit.since is None:
         return judged
     late = seen.agent.down_after
-    if unit.since < late + STARTING or (seen.age is not None and seen.age < late):
+    had_time = unit.since > late + STARTING and up is not None and up > late + STARTING
+    if not had_time or (seen.age is not None and seen.age < late):
         return judged
     said = f"{judged.evidence}, but last reported {ago(seen.age)}, one is due every "
     said += f"{seen.agent.interval:g} s"

@@ -11,6 +11,7 @@ from backstay.errors import ApiError, HostError
 from backstay.health.messaging.look import look
 from backstay.health.messaging.seen import Looked
 from backstay.health.messaging.signatures import Judged, Signature, judge_all
+from backstay.inventory.words import Role
 from backstay.runbooks.site import Site
 
 JITTER = 2.0
@@ -19,9 +20,14 @@ PAUSE = 2.0
 
 
 async def see(site: Site, hosts: Collection[str] | None = None) -> tuple[Looked, list[Judged]]:
-    """Look at all agents, or those on ``hosts``, and judge them. Raises ApiError."""
-    looked = await look(site, hosts)
-    return looked, judge_all(looked, reconnect=site.cloud.maintenance.reconnect)
+    """Look at all agents, or those on ``hosts``, and judge them. Raises ApiError.
+
+    Those on the controllers are always looked at: through them the others report.
+    """
+    controllers = {host.name for host in site.cloud.with_role(Role.CONTROLLER)}
+    looked = await look(site, None if hosts is None else {*hosts, *controllers})
+    judged = judge_all(looked, reconnect=site.cloud.maintenance.reconnect)
+    return looked, [one for one in judged if hosts is None or one.seen.host in hosts]
 
 
 async def restart(site: Site, judged: Judged) -> str:

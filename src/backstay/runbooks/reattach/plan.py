@@ -95,8 +95,7 @@ def _steps(cloud: Cloud, chosen: Sequence[Target], size: int) -> Iterator[Step]:
         id="settle",
         action="settle",
         target="",
-        does=f"let agents reconnect by themselves until {duration(reconnect)} after the broker "
-        "came back",
+        does=f"wait for those that settle; the broker must be up for {duration(reconnect)}",
         bound=reconnect * 2 + _SLACK,
         arguments={"agents": named},
     )
