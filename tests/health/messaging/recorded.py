@@ -4,7 +4,7 @@ A recording holds what every host and API answered; nothing else is put in its p
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,57 @@ class Recording:
 
     async def agents(self) -> list[Agent]:
         return self.reported
+
+
+class Many(Recording):
+    """The recorded nova-compute of one host, so often; of every tenth the reply queue is gone."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__("all-well")
+        hosts: dict[str, dict[str, Any]] = {
+            f"c{number}": {"address": f"10.{number >> 8}.{number & 255}.9", "roles": ["compute"]}
+            for number in range(count)
+        }
+        controller = {"controller": {"address": "10.77.0.11", "roles": ["controller"]}}
+        self.cloud = Cloud.model_validate({
+            "name": "many", "credentials": {"openrc": "openrc"}, "hosts": controller | hosts
+        })  # fmt: skip
+        [one] = [a for a in self.reported if (a.binary, a.host) == ("nova-compute", "compute1")]
+        self.reported = [replace(one, host=host) for host in hosts]
+        self.text = json.dumps(self._broker({host: one["address"] for host, one in hosts.items()}))
+
+    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:
+        if function.__name__ == "ping":
+            return [[True, "", 0.02] for _ in arguments[1]]
+        if function.__name__ == "ask_messaging":
+            return json.loads(self.text)
+        if function.__name__ != "look_at_agents" or host == "controller":
+            return await super().ask(host, function, *arguments)
+        text = json.dumps(self.answers[f"compute1 {function.__name__}"])
+        moved = text.replace("10.77.0.21", self.cloud.hosts[host].address)
+        return json.loads(moved.replace("compute1", host))
+
+    def _broker(self, hosts: dict[str, str]) -> dict[str, Any]:
+        """Return the broker's recorded answer with so many hosts in place of the one."""
+        recorded = self.answers["controller ask_messaging"]
+        mine = [one for one in recorded["consumers"] if one[1] == "10.77.0.21"]
+        found: dict[str, Any] = recorded | {"consumers": [], "queues": [], "connections": []}
+        found["bound"] = []
+        for number, (host, address) in enumerate(hosts.items()):
+            names = {queue: queue.replace("compute1", host) for queue, *_ in mine}
+            names |= {q: f"{q}_{number}" for q in names if q.startswith("reply_")}
+            found["consumers"] += [[names[queue], address, port] for queue, _, port in mine]
+            gone = number % 10 == 0
+            found["queues"] += [
+                [name, "running", 0]
+                for name in names.values()
+                if not (gone and name.startswith("reply_"))
+            ]
+            found["bound"] += [name for name in names.values() if not name.startswith("reply_")]
+            found["connections"] += [
+                [address, port] for peer, port in recorded["connections"] if peer == "10.77.0.21"
+            ]
+        return found
 
 
 class Recorder:

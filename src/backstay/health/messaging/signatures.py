@@ -185,6 +185,27 @@ def _answers_but_hears_none(case: _Case) -> _Found:
     return Signature.DEAF, f"answers calls, but no queue brings it answers{_logged(unit)}"
 
 
+def _shares_its_queue(case: _Case) -> _Found:
+    """Find one whose former connection still gets every other message from the broker.
+
+    The broker closes it when it misses its heartbeats: https://www.rabbitmq.com/docs/heartbeats
+    """
+    unit = case.unit
+    if unit is None or not case.takes_from:
+        return None
+    mine = {one.local for one in unit.sockets}
+    hosts = {address for address, _ in mine}
+    others = [
+        peer for peer in case.broker.consumers_of.get(case.seen.queue, ()) if peer not in mine
+    ]
+    if not any(address in hosts for address, _ in others):
+        return None
+    return Signature.SETTLING, (
+        "the broker passes some of its messages to a former connection of its, until it misses "
+        "that one's heartbeats"
+    )
+
+
 def _is_attached(case: _Case) -> _Found:
     if not case.proved or case.seen.ping is None:
         return None
@@ -296,6 +317,7 @@ _RULES: Sequence[_Rule] = (
     _is_stopped,
     _is_refused,
     _answers_but_hears_none,
+    _shares_its_queue,
     _is_attached,
     _is_settling,
     _is_unseen,
