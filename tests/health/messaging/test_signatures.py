@@ -11,16 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstay.health.messaging.judged import Judged, Signature
 from backstay.health.messaging.look import look
 from backstay.health.messaging.seen import AgentSeen, Looked, Ping, Socket, UnitSeen
-from backstay.health.messaging.signatures import (
-    Judged,
-    Signature,
-    after_restart,
-    faulty,
-    judge,
-    judge_all,
-)
+from backstay.health.messaging.signatures import after_restart, faulty, judge, judge_all
 from backstay.services.declaration import Agent
 from backstay.services.messaging import Messaging, Queue
 from backstay.services.registry import named

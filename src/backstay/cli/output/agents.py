@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backstay.cli.output.report import clean
-from backstay.health.messaging.signatures import Judged, Signature
+from backstay.health.messaging.judged import Judged, Signature
 from backstay.health.words import duration
 
 _COLOURS = {

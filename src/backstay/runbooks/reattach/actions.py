@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from backstay.errors import BackstayError
+from backstay.health.messaging.judged import Judged, Signature
 from backstay.health.messaging.seen import Looked
-from backstay.health.messaging.signatures import Judged, Signature, after_restart, faulty
+from backstay.health.messaging.signatures import after_restart, faulty
 from backstay.journal.action import Action, Result, Running
 from backstay.runbooks.reattach.mending import restart, see, until_attached
 from backstay.runbooks.reattach.plan import VERIFY, Target, targets_of
@@ -112,10 +113,7 @@ class Prove:
         if left:
             raise BackstayError(
                 "reattaching agents",
-                came_back="; ".join(
-                    f"{one.name}: {one.signature.value}: {one.evidence}" for one in left[:4]
-                )
-                + (f"; and {len(left) - 4} more" if len(left) > 4 else ""),
+                came_back=_evidence(left),
                 remedy="; ".join(dict.fromkeys(_next(one, restarted) for one in left[:4])),
             )
         return {
@@ -185,6 +183,11 @@ def _failure(judged: Judged, refusal: str) -> dict[str, str]:
     if refusal:
         evidence = f"{evidence}; systemd refused to restart it: {refusal}"
     return {"name": judged.name, "evidence": evidence, "remedy": after_restart(judged)}
+
+
+def _evidence(left: Sequence[Judged], limit: int = 4) -> str:
+    words = [f"{one.name}: {one.signature.value}: {one.evidence}" for one in left[:limit]]
+    return "; ".join(words + ([f"and {len(left) - limit} more"] if len(left) > limit else []))
 
 
 def _next(judged: Judged, restarted: Sequence[str]) -> str:

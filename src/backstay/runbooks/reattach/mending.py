@@ -8,12 +8,15 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from backstay.errors import ApiError, HostError
+from backstay.health.messaging.judged import Judged, Signature
 from backstay.health.messaging.look import look
 from backstay.health.messaging.seen import Looked
-from backstay.health.messaging.signatures import Judged, Signature, judge_all
+from backstay.health.messaging.signatures import after_restart, faulty, judge_all
 from backstay.inventory.words import Role
 from backstay.runbooks.site import Site
 
+SHARE = 0.05
+"""The part of all agents that is restarted at a time, where the operator says nothing else."""
 JITTER = 2.0
 """Restarts at one time begin within so many seconds of each other, not in the same instant."""
 PAUSE = 2.0
@@ -81,3 +84,82 @@ async def until_attached(
             if not left or give_up(looked, left) or time.monotonic() + PAUSE > ends:
                 return left, looked.broker.up
         await asyncio.sleep(PAUSE)
+
+
+class Mending:
+    """Brings agents back as part of another runbook: a few at a time, none of them twice.
+
+    ``hosts`` are whose agents are looked at, None all. ``restarted`` are the names of those that
+    were; ``broker_up`` is for how many seconds the broker was up at the last look, None unknown.
+    """
+
+    def __init__(
+        self, site: Site, hosts: Collection[str] | None, *, say: Callable[[str], None]
+    ) -> None:
+        self.site = site
+        self.hosts = hosts
+        self.say = say
+        self.restarted: list[str] = []
+        self.broker_up: float | None = None
+
+    async def until_attached(
+        self, chosen: Callable[[Judged], bool], *, bound: float
+    ) -> list[Judged]:
+        """Wait until the chosen are attached; return who is not after ``bound`` seconds.
+
+        Raises ApiError where an API did not tell its agents up to the end.
+        """
+        ends, said = time.monotonic() + bound, ""
+        while True:
+            left: list[Judged] = []
+            try:
+                looked, judged = await see(self.site, self.hosts)
+            except ApiError as error:
+                if time.monotonic() + PAUSE > ends:
+                    raise
+                text = f"waiting: {error}"
+            else:
+                self.broker_up = looked.broker.up
+                left = [
+                    one for one in judged if chosen(one) and one.signature is not Signature.ATTACHED
+                ]
+                if not left or time.monotonic() + PAUSE > ends:
+                    return left
+                text = f"waiting for {named_agents(left)}"
+                await self._restart(left, at_a_time=at_a_time(len(judged)))
+            if text != said:
+                self.say(text)
+                said = text
+            await asyncio.sleep(PAUSE)
+
+    async def _restart(self, left: Sequence[Judged], *, at_a_time: int) -> None:
+        """Restart some of the faulty; whoever was restarted before is settling for a while."""
+        under_way = [one for one in left if one.name in self.restarted]
+        if any(one.signature is Signature.SETTLING for one in under_way):
+            return
+        batch = [one for one in faulty(left) if one.name not in self.restarted][:at_a_time]
+        for one in batch:
+            self.say(f"{one.name} is {one.signature.value}: {one.evidence}; restarting it")
+        refusals = await asyncio.gather(*(restart(self.site, one) for one in batch))
+        for one, why in zip(batch, refusals, strict=True):
+            if why:
+                self.say(f"{one.name} could not be restarted: {why}")
+        self.restarted += [one.name for one in batch]
+
+    def next(self, judged: Judged) -> str:
+        """Return what is to be done about an agent that is not attached."""
+        if judged.name in self.restarted or not judged.remedy:
+            return after_restart(judged)
+        return judged.remedy
+
+
+def at_a_time(count: int) -> int:
+    """Return how many of ``count`` agents are restarted at once: one in twenty, at least one."""
+    return max(1, int(count * SHARE))
+
+
+def named_agents(judged: Sequence[Judged], limit: int = 4) -> str:
+    """Return agents with their signatures, for a line of progress or an error."""
+    words = [f"{one.name} ({one.signature.value})" for one in judged[:limit]]
+    more = [f"{len(judged) - limit} more"] if len(judged) > limit else []
+    return ", ".join(words + more)

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backstay.health.messaging.signatures import Judged, Signature, faulty
+from backstay.health.messaging.judged import Judged, Signature
+from backstay.health.messaging.signatures import faulty
 from backstay.health.words import duration
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.words import Role
 from backstay.journal.plan import Plan, Step
+from backstay.runbooks.reattach.mending import at_a_time as usual
 
 RUNBOOK = "reattach"
-SHARE = 0.05
-"""The part of all agents that is restarted at a time, where the operator says nothing else."""
 STOP_AFTER = 3
 """So many failures in a row end the run: something else is wrong then."""
 VERIFY = 180.0
@@ -77,7 +77,7 @@ def plan(
         return None
     # Agents report and call through those on the controllers: these come first.
     chosen.sort(key=lambda one: (Role.CONTROLLER not in cloud.hosts[one.host].roles,))
-    size = max(1, at_a_time if at_a_time is not None else int(len(judged) * SHARE))
+    size = usual(len(judged)) if at_a_time is None else at_a_time
     hosts = tuple(dict.fromkeys(one.host for one in chosen))
     return Plan(
         runbook=RUNBOOK,
