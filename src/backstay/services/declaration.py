@@ -190,13 +190,14 @@ class Invariant:
 class Broker:
     """How the message broker tells who is connected: ``ask`` is shipped as a HostProbe's is.
 
-    ``ports`` are where its clients connect to. ``unit`` is its systemd unit.
+    ``probe`` asks the same, only where it costs next to nothing. ``ports`` are where its clients
+    connect to, ``role`` is that of its hosts.
     """
 
     ask: Callable[[], Any]
+    probe: HostProbe
     read: Callable[[Mapping[str, Any]], Messaging]
     ports: tuple[int, ...]
-    unit: str
     role: Role
 
 

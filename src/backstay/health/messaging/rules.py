@@ -27,14 +27,17 @@ class Case:
 
     @property
     def unit(self) -> UnitSeen | None:
+        """Return its unit, None where its host could not be asked."""
         return self.seen.unit
 
     @property
     def proved(self) -> bool:
+        """Say whether it answered a call."""
         return self.seen.ping is not None and self.seen.ping.answered
 
     @property
     def called_in_vain(self) -> bool:
+        """Say whether it was called and did not answer."""
         return self.seen.ping is not None and not self.seen.ping.answered
 
     @property

@@ -15,7 +15,7 @@ from backstay.finding import Severity
 from backstay.inventory.words import Role
 from backstay.services.declaration import Broker, HostProbe, Service, Unit, Verdict
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
-from backstay.services.rabbitmq.queues import ask_messaging, read_messaging
+from backstay.services.rabbitmq.queues import ask_messaging, ask_messaging_quickly, read_messaging
 
 
 def ask_broker() -> dict[str, Any]:
@@ -151,6 +151,14 @@ def _verdict(subject: str, severity: Severity, evidence: str, remedy: str = "") 
     return Verdict(subject=subject, severity=severity, evidence=evidence, remedy=remedy)
 
 
+# What it brings is judged with what the APIs report of the agents.
+_MESSAGING = HostProbe(
+    name="messaging",
+    roles=(Role.CONTROLLER,),
+    ask=ask_messaging_quickly,
+    judge=lambda _: (),
+    bound=10.0,
+)
 SERVICE = Service(
     name="rabbitmq",
     title="RabbitMQ",
@@ -178,8 +186,8 @@ SERVICE = Service(
     broker=Broker(
         ask=ask_messaging,
         read=read_messaging,
+        probe=_MESSAGING,
         ports=(5672, 5671),
-        unit="rabbitmq-server",
         role=Role.CONTROLLER,
     ),
 )

@@ -20,6 +20,19 @@ LOST = frozenset(("down", "crashed", "stopped", "minority"))
 
 def ask_messaging() -> dict[str, Any]:
     """Return what the broker knows of queues and connections. Runs on the host: see HostProbe."""
+    answer = ask_messaging_quickly()
+    if "by hand" not in answer:
+        return answer
+    try:
+        answer.update(rabbit_by_ctl())
+        del answer["trouble"]
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        answer["trouble"] = f"neither the management API nor rabbitmqctl answers: {error}"
+    return answer
+
+
+def ask_messaging_quickly() -> dict[str, Any]:
+    """Return the same, or that the management API does not answer. Runs on the host."""
     access = rabbit_credentials()
     answer: dict[str, Any] = {"clock": time.time(), "up": rabbit_up()}
     login = rabbit_login(access, 5)
@@ -30,11 +43,9 @@ def ask_messaging() -> dict[str, Any]:
         answer["refused"] = login["refused"]
     try:
         answer.update(rabbit_by_management(access))
-    except (OSError, ValueError, KeyError):
-        try:
-            answer.update(rabbit_by_ctl())
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            answer["trouble"] = f"neither the management API nor rabbitmqctl answers: {error}"
+    except (OSError, ValueError, KeyError) as error:
+        answer["by hand"] = True
+        answer["trouble"] = f"the management API does not answer: {error}"
     return answer
 
 
@@ -43,7 +54,11 @@ def rabbit_up() -> float | None:
     command = ["systemctl", "show", "--property=ActiveEnterTimestampMonotonic,ActiveState"]
     try:
         shown = subprocess.run(
-            [*command, "rabbitmq-server"], stdout=subprocess.PIPE, timeout=5, check=False
+            [*command, "rabbitmq-server"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=5,
+            check=False,
         ).stdout.decode()
     except (OSError, subprocess.SubprocessError):
         return None
@@ -84,7 +99,9 @@ def rabbit_by_ctl() -> dict[str, Any]:
 
     def listed(what: str, *columns: str) -> Any:  # noqa: ANN401 - JSON
         command = ["rabbitmqctl", "-q", "-t", "10", "--formatter", "json", what, *columns]
-        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=14, check=True)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=14, check=True
+        )
         return json.loads(done.stdout.decode())
 
     def peer(name: str) -> list[Any]:
