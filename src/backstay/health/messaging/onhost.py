@@ -24,7 +24,7 @@ PROPERTIES = (
 # _drivers/amqpdriver.py).
 MESSAGES = (
     ("refused by the broker", r"ACCESS_REFUSED|invalid credentials|Login was refused"),
-    ("a reply queue is gone", r"missing queue reply_|queue reply_\w+ doesn't exist"),
+    ("a reply queue is gone", r"reply_\w+ doesn't exist|missing queue \(reply_"),
     ("its calls time out", r"MessagingTimeout|Timed out waiting for a reply"),
     ("lost the broker", r"AMQP server .*(?:unreachable|closed)|Too many heartbeats missed"),
     ("reconnected", r"Reconnected to AMQP server"),

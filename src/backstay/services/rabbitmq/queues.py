@@ -116,7 +116,6 @@ def rabbit_by_ctl() -> dict[str, Any]:
         if one["channel_pid"] in channels
     ]
     bindings = listed("list_bindings", "source_name", "destination_name")
-    connections = listed("list_connections", "peer_host", "peer_port")
     return {
         "consumers": consumers,
         "queues": [
@@ -124,7 +123,7 @@ def rabbit_by_ctl() -> dict[str, Any]:
             for one in listed("list_queues", "name", "state", "messages")
         ],
         "bound": sorted({one["destination_name"] for one in bindings if one["source_name"]}),
-        "connections": [[one["peer_host"], one["peer_port"]] for one in connections],
+        "connections": [peer(one["name"]) for one in listed("list_connections", "name")],
     }
 
 
