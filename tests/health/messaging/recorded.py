@@ -35,6 +35,15 @@ def _key(host: str, function: Any, arguments: tuple[Any, ...]) -> str:
     return f"{host} {function.__name__}{config}"
 
 
+def as_text(kept: dict[str, Any]) -> str:
+    """One line for each agent and each answer."""
+    agents = ",\n".join(json.dumps(one) for one in kept["agents"])
+    answers = ",\n".join(
+        f"{json.dumps(key)}: {json.dumps(one)}" for key, one in sorted(kept["answers"].items())
+    )
+    return f'{{"agents": [\n{agents}\n], "answers": {{\n{answers}\n}}}}\n'
+
+
 class Recording:
     """Tells again what was recorded under a name."""
 
@@ -136,5 +145,5 @@ class Recorder:
 
     async def record(self, name: str) -> Looked:
         looked = await look(self)
-        (DATA / f"{name}.json").write_text(json.dumps(self.kept, indent=1) + "\n")
+        (DATA / f"{name}.json").write_text(as_text(self.kept))
         return looked
