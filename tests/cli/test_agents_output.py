@@ -18,7 +18,7 @@ def test_the_worst_stands_first_with_what_will_be_done() -> None:
     lines = click.unstyle(text).splitlines()
     assert lines[0] == "10 agents: 1 half-open, 9 attached; the broker is up 7 min"
     assert lines[2].startswith("  half-open nova-compute on compute2 ")
-    assert lines[3].strip() == "-> restart nova-compute (batch 1)"
+    assert lines[4].strip() == "-> restart nova-compute (batch 1)"
     assert max(map(len, lines)) <= 100
 
 
