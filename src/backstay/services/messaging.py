@@ -17,7 +17,8 @@ class Wiring:
     ``topic`` is empty where nothing is sent to it. ``config`` is the file with the broker's
     address and credentials (``transport_url``), on the agents' hosts and on the controllers;
     ``log`` is the agent's own. ``calls`` tells that the agent itself asks others all the time, and
-    so must have a queue for their answers.
+    so must have a queue for their answers; ``through`` is the unit on the controllers that writes
+    down its reports, empty where it does so itself.
     https://docs.openstack.org/oslo.messaging/latest/reference/target.html
     """
 
@@ -27,6 +28,7 @@ class Wiring:
     config: str
     log: str
     calls: bool = False
+    through: str = ""
 
     @property
     def unit(self) -> str:

@@ -57,6 +57,7 @@ def _wiring(binary: str, topic: str) -> Wiring:
         config="/etc/neutron/neutron.conf",
         log=f"/var/log/neutron/{binary}.log",
         calls=True,
+        through="neutron-rpc-server",
     )
 
 

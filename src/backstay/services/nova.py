@@ -133,6 +133,7 @@ def _wiring(binary: str, topic: str, *, calls: bool = False) -> Wiring:
         config="/etc/nova/nova.conf",
         log=f"/var/log/nova/{binary}.log",
         calls=calls,
+        through="nova-conductor" if calls else "",
     )
 
 

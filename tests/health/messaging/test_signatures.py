@@ -140,26 +140,47 @@ def test_each_signature(
         assert found.remedy
 
 
-def together(*agents: AgentSeen, up: float = 5000.0) -> list[Judged]:
-    return judge_all(Looked(broker=broker(up=up), agents=agents), reconnect=RECONNECT)
+def together(
+    *agents: AgentSeen, up: float = 5000.0, conductor: UnitSeen | None = None
+) -> list[Judged]:
+    looked = Looked(
+        broker=broker(up=up), agents=agents, writers={"nova-conductor": (conductor or unit(),)}
+    )
+    return judge_all(looked, reconnect=RECONNECT)
 
 
-CONDUCTOR = seen("nova-conductor", "controller", unit=unit())
+LATE = seen(age=400.0)
+IN_TIME = seen(host="compute2")
 
 
 def test_an_agent_that_answers_and_reports_no_more_is_frozen() -> None:
-    [_, late] = together(CONDUCTOR, seen(age=400.0))
-    assert late.signature is Signature.FROZEN
+    [late, other] = together(LATE, IN_TIME)
+    assert (late.signature, late.restart) == (Signature.FROZEN, True)
     assert "last reported 7 min ago" in late.evidence
+    assert other.signature is Signature.ATTACHED
+    [never, _] = together(replace(LATE, age=None), IN_TIME)
+    assert never.signature is Signature.FROZEN
 
 
-def test_late_reports_are_not_laid_to_agents_whose_conductor_was_away() -> None:
-    just_back = replace(CONDUCTOR, unit=unit(since=30.0))
-    dead = replace(CONDUCTOR, ping=NO_ANSWER)
-    for conductor in (just_back, dead):
-        [_, late] = together(conductor, seen(age=400.0))
-        assert late.signature is Signature.SETTLING
-    [_, late] = together(CONDUCTOR, seen(age=400.0), up=95.0)
+@pytest.mark.parametrize(
+    ("conductor", "signature"),
+    [(unit(since=30.0), "settling"), (unit(active="inactive", since=None), "unknown")],
+)
+def test_late_reports_are_not_laid_to_an_agent_whose_conductor_was_away(
+    conductor: UnitSeen, signature: str
+) -> None:
+    [late, _] = together(LATE, IN_TIME, conductor=conductor)
+    assert (late.signature.value, late.restart) == (signature, False)
+    assert "nova-conductor" in late.evidence
+
+
+def test_nobody_is_blamed_where_nobodys_reports_come_through() -> None:
+    judged = together(LATE, replace(LATE, host="compute2"), seen("nova-scheduler", "controller"))
+    assert [one.signature.value for one in judged] == ["unknown", "unknown", "attached"]
+
+
+def test_an_agent_needs_time_to_report_after_the_broker_came_back() -> None:
+    [late, _] = together(LATE, IN_TIME, up=95.0)
     assert late.signature is Signature.ATTACHED
 
 

@@ -69,8 +69,15 @@ async def look(site: Asking, hosts: Collection[str] | None = None) -> Looked:
     ]
     if hosts is not None:
         seen = [one for one in seen if one.host in hosts]
+    controllers = [host.name for host in site.cloud.with_role(Role.CONTROLLER)]
     return Looked(
         broker=messaging,
+        writers={
+            unit: tuple(
+                asked.units[host][unit] for host in controllers if unit in asked.units.get(host, {})
+            )
+            for unit in {wiring.through for _, wiring in wirings.values()} - {""}
+        },
         agents=tuple(replace(one, stalled=_of(one.unit, stalled)) for one in seen),
     )
 
@@ -186,6 +193,8 @@ async def _ask_hosts(
         if set(host.roles) - {Role.SPARE} and (hosts is None or host.name in hosts)
     ]
     question = [(wiring.unit, wiring.log) for wiring in wirings]
+    others = {wiring.through for wiring in wirings} - {""} - {wiring.unit for wiring in wirings}
+    question += [(unit, "") for unit in sorted(others)]
 
     async def ask(host: str) -> Mapping[str, Any] | HostError:
         try:

@@ -1,7 +1,7 @@
 """What was seen of an agent: plain values, each with its source and age."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from backstay.services.declaration import Agent
@@ -87,9 +87,13 @@ class AgentSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """All agents that were asked for, and what the broker tells."""
+    """All agents that were asked for, and what the broker tells.
+
+    ``writers`` are the units on controllers that write down others' reports, by name.
+    """
 
     broker: Messaging
+    writers: Mapping[str, tuple[UnitSeen, ...]] = field(default_factory=dict)
     agents: tuple[AgentSeen, ...] = ()
 
 

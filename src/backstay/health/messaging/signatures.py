@@ -12,9 +12,7 @@ from backstay.services.messaging import Messaging
 def judge_all(looked: Looked, *, reconnect: float) -> list[Judged]:
     """Judge every agent, those of one service together."""
     judged = [judge(seen, looked.broker, reconnect=reconnect) for seen in looked.agents]
-    unwell = {one.seen.service for one in judged if _writes_reports(one) and not _steady(one)}
-    up = looked.broker.up
-    return [_with_age(one, up, reports=one.seen.service not in unwell) for one in judged]
+    return [_with_age(one, looked) for one in judged]
 
 
 def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> Judged:
@@ -41,44 +39,59 @@ _REMEDY = {
 }
 
 
-def _with_age(judged: Judged, up: float | None, *, reports: bool) -> Judged:
+def _with_age(judged: Judged, looked: Looked) -> Judged:
     """Take the age of the last report into account: an agent can answer and yet report no more.
 
-    https://github.com/bigstack-oss/cubecos/issues/1301 (heartbeat frozen for 18 minutes). Only
-    where those through whom agents report are well (``reports``), and it had the time to.
+    https://github.com/bigstack-oss/cubecos/issues/1301 (heartbeat frozen for 18 minutes). It is
+    held against the agent only where it had the time to report, and others' reports come through:
+    who misses an answer is often not who is broken (LP 1905965).
     """
     seen = judged.seen
-    unit = seen.unit
-    if judged.signature is not Signature.ATTACHED or unit is None or unit.since is None:
+    if judged.signature is not Signature.ATTACHED or seen.unit is None or not _reports_late(seen):
         return judged
-    late = seen.agent.down_after
-    had_time = unit.since > late + STARTING and up is not None and up > late + STARTING
-    if not had_time or (seen.age is not None and seen.age < late):
+    enough = seen.agent.down_after + STARTING
+    if not _lasts(seen.unit.since, enough) or not _lasts(looked.broker.up, enough):
         return judged
     said = f"{judged.evidence}, but last reported {ago(seen.age)}, one is due every "
     said += f"{seen.agent.interval:g} s"
-    if not reports:
+    return _who_is_late(judged, said, looked, enough)
+
+
+def _who_is_late(judged: Judged, said: str, looked: Looked, enough: float) -> Judged:
+    """Say whether late reports are the agent's own fault."""
+    seen, through = judged.seen, judged.seen.wiring.through
+    writers = [one for one in looked.writers.get(through, ()) if one.runs]
+    if through and not writers:
         return Judged(
-            seen=seen, signature=Signature.SETTLING,
-            evidence=f"{said}; whoever writes its reports is not well",
-        )  # fmt: skip
+            seen=seen,
+            signature=Signature.UNKNOWN,
+            evidence=f"{said}; {through}, which writes that down, does not run",
+            remedy=f"start {through} on the controller: backstay check",
+        )
+    if through and not any(_lasts(writer.since, enough) for writer in writers):
+        evidence = f"{said}; {through}, which writes that down, is back for a short while only"
+        return Judged(seen=seen, signature=Signature.SETTLING, evidence=evidence)
+    if not any(
+        other.service == seen.service
+        and other.wiring.through == through
+        and not _reports_late(other)
+        for other in looked.agents
+    ):
+        return Judged(
+            seen=seen,
+            signature=Signature.UNKNOWN,
+            evidence=f"{said}; no other agent's reports come through either",
+            remedy="see why they do not: backstay check; or restart it all the same: --force",
+        )
     return Judged(seen=seen, signature=Signature.FROZEN, evidence=said, restart=True)
 
 
-def _writes_reports(judged: Judged) -> bool:
-    """Say whether others may report through it: agents that do not call, as the conductor."""
-    return not judged.seen.wiring.calls
+def _reports_late(seen: AgentSeen) -> bool:
+    return seen.age is None or seen.age >= seen.agent.down_after
 
 
-def _steady(judged: Judged) -> bool:
-    unit = judged.seen.unit
-    lasting = judged.seen.agent.down_after + STARTING
-    return (
-        judged.signature is Signature.ATTACHED
-        and unit is not None
-        and unit.since is not None
-        and unit.since > lasting
-    )
+def _lasts(seconds: float | None, enough: float) -> bool:
+    return seconds is not None and seconds > enough
 
 
 def after_restart(judged: Judged) -> str:
