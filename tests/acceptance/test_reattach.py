@@ -57,6 +57,7 @@ def restarted_in(run: dict[str, Any]) -> set[str]:
 def looked(lab: Lab) -> dict[tuple[str, str], dict[str, Any]]:
     """What `reattach --dry-run` says of each agent."""
     done = lab.backstay("reattach", "--dry-run", "-o", "json", ok=False)
+    assert done.stdout, done.stderr
     agents = json.loads(done.stdout)["agents"]
     return {(agent["host"], agent["binary"]): agent for agent in agents}
 

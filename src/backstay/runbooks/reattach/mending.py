@@ -23,12 +23,17 @@ PAUSE = 2.0
 
 
 async def see(site: Site, hosts: Collection[str] | None = None) -> tuple[Looked, list[Judged]]:
-    """Look at all agents, or those on ``hosts``, and judge them. Raises ApiError.
+    """Look at all agents, or those on ``hosts``, and judge them.
 
-    Those on the controllers are always looked at: through them the others report.
+    An API that does not tell its agents is asked once more; raises ApiError then. Those on the controllers are always looked at: through them the others report.
     """
     controllers = {host.name for host in site.cloud.with_role(Role.CONTROLLER)}
-    looked = await look(site, None if hosts is None else {*hosts, *controllers})
+    chosen = None if hosts is None else {*hosts, *controllers}
+    try:
+        looked = await look(site, chosen)
+    except ApiError:
+        await asyncio.sleep(PAUSE)
+        looked = await look(site, chosen)
     judged = judge_all(looked, reconnect=site.cloud.maintenance.reconnect)
     return looked, [one for one in judged if hosts is None or one.seen.host in hosts]
 
