@@ -25,7 +25,8 @@ PAUSE = 2.0
 async def see(site: Site, hosts: Collection[str] | None = None) -> tuple[Looked, list[Judged]]:
     """Look at all agents, or those on ``hosts``, and judge them.
 
-    An API that does not tell its agents is asked once more; raises ApiError then. Those on the controllers are always looked at: through them the others report.
+    An API that does not tell its agents is asked once more; raises ApiError then. Those on
+    the controllers are always looked at: through them the others report.
     """
     controllers = {host.name for host in site.cloud.with_role(Role.CONTROLLER)}
     chosen = None if hosts is None else {*hosts, *controllers}
