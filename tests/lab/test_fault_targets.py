@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab.faults.agent import is_bound, local_ports
+from backstay.lab.faults.agent import is_bound, local_ports, reply_queues
 from backstay.lab.faults.broker import user_names
 from backstay.lab.faults.filling import used_percent
 from backstay.lab.faults.units import Unit, choose, full_name, parse_unit, processes_of, similar
@@ -88,3 +88,12 @@ def test_users_of_the_broker() -> None:
 
 def test_share_of_a_disk_in_use() -> None:
     assert used_percent("Use%\n 100%\n") == 100
+
+
+def test_the_reply_queue_of_a_process_by_its_connections() -> None:
+    consumers, channels = recorded("rabbitmq-consumers.txt"), recorded("rabbitmq-channels.txt")
+    ends = [line.split("\t")[1].split(" ")[0] for line in channels.splitlines() if "->" in line]
+    ports = {end.partition(":")[2] for end in ends if end.startswith("10.77.0.22:")}
+    assert len(reply_queues(consumers, channels, "10.77.0.22", ports)) == 3
+    assert reply_queues(consumers, channels, "10.77.0.22", {"1"}) == []
+    assert reply_queues(consumers, channels, "10.77.0.99", ports) == []

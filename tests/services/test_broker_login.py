@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from backstay.services.rabbitmq import rabbit_login
+from backstay.services.rabbitmq.login import rabbit_login
 
 START = struct.pack(">HHBBI", 10, 10, 0, 9, 0) + struct.pack(">I", 5) + b"PLAIN" + b"\x00" * 4
 TUNE = struct.pack(">HHHIH", 10, 30, 2047, 131072, 60)

@@ -29,6 +29,14 @@ def kill_service(name: str, target: str) -> None:
     _break(name, "kill-service", target)
 
 
+@break_.command("stop-service")
+@name_option()
+@click.argument("target", metavar="[HOST/]UNIT")
+def stop_service(name: str, target: str) -> None:
+    """Stop a service as if it had ended by itself: inactive, not failed."""
+    _break(name, "stop-service", target)
+
+
 @break_.command("hang-service")
 @name_option()
 @click.argument("target", metavar="[HOST/]UNIT")
@@ -99,10 +107,11 @@ def fill_disk(name: str, host: str) -> None:
 @click.argument("host")
 @click.option(
     "--how",
-    type=click.Choice(["deaf", "half-open"]),
+    type=click.Choice(["deaf", "half-open", "no-reply-queue"]),
     default="deaf",
     show_default=True,
-    help="deaf: no message reaches its queue. half-open: its connections carry nothing.",
+    help="deaf: no message reaches its queue. half-open: its connections carry nothing. "
+    "no-reply-queue: no answer to its own calls reaches it.",
 )
 def wedge_agent(name: str, host: str, how: str) -> None:
     """Wedge a host's nova-compute: active and connected, it takes no work."""

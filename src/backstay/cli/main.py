@@ -28,6 +28,11 @@ COMMANDS = {
         "reboot",
         "Reboot hosts in a window: gates before, proof after.",
     ),
+    "reattach": (
+        "backstay.cli.reattach",
+        "reattach",
+        "Find agents that look alive and take no work; restart only those.",
+    ),
     "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do, and do nothing."),
     "backup": (
         "backstay.cli.backup",

@@ -5,7 +5,7 @@ https://github.com/bigstack-oss/cubecos/issues/1301
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.finding import Finding, Severity
 from backstay.health.apis import Reported
@@ -13,6 +13,7 @@ from backstay.health.remedy import on
 from backstay.health.words import duration
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import Agent, Unit
+from backstay.services.messaging import Messaging, Wiring
 from backstay.transports.target import SshTarget
 
 
@@ -25,8 +26,43 @@ class Member:
     units: tuple[Unit, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wires:
+    """How agents are reached, and what the broker tells of that: None where it told nothing.
+
+    A broker that has come back less than ``reconnect`` seconds ago is not held against anybody.
+    """
+
+    messaging: Messaging | None = None
+    wiring: tuple[Wiring, ...] = ()
+    reconnect: float = 0.0
+
+    def of(self, binary: str) -> Wiring | None:
+        """Return how one kind of agent is reached, None where that is not known."""
+        return next((wiring for wiring in self.wiring if wiring.binary == binary), None)
+
+    def trouble(self, agent: Agent) -> str:
+        """Return why no message reaches an agent, empty where that is not to be seen.
+
+        What only a call shows is left to ``backstay reattach``.
+        """
+        told, wiring = self.messaging, self.of(agent.binary)
+        if told is None or wiring is None or told.trouble or told.refused:
+            return ""
+        queue = wiring.queue(agent.server or agent.host)
+        if not queue or told.up is None or told.up < self.reconnect:
+            return ""
+        if queue not in told.queues_by_name:
+            return f"its queue {queue} is not there"
+        if not told.consumers_of.get(queue):
+            return f"nobody takes from its queue {queue}"
+        if queue not in told.bound:
+            return f"no exchange passes messages to its queue {queue}"
+        return ""
+
+
 def judge_agents(
-    report: Reported, members: Sequence[Member], *, offset: float, limits: Limits
+    report: Reported, members: Sequence[Member], wires: Wires, *, offset: float, limits: Limits
 ) -> list[Finding]:
     """Judge every agent that one service's API reports, and miss those that it does not.
 
@@ -43,7 +79,8 @@ def judge_agents(
         member = by_name.get(agent.host) or by_name.get(agent.host.partition(".")[0])
         if member is not None:
             seen.add((member.target.name, agent.binary))
-        findings.append(_judge(report.service, agent, member, now, limits))
+        finding = _judge(report.service, agent, member, now, limits)
+        findings.append(_with_wires(finding, agent, member, wires))
     return findings + [
         _missing(report.service, unit, member)
         for member in members
@@ -67,6 +104,21 @@ def _judge(
         evidence=evidence,
         remedy="" if severity is Severity.OK else _remedy(agent, member, unit),
     )
+
+
+def _with_wires(finding: Finding, agent: Agent, member: Member | None, wires: Wires) -> Finding:
+    """Add what the broker tells; who is to be restarted is what ``reattach`` finds out."""
+    if not agent.enabled:
+        return finding
+    trouble = wires.trouble(agent)
+    if trouble:
+        deaf = f"deaf: {trouble}; {finding.evidence}"
+        finding = replace(finding, severity=Severity.FAILED, evidence=deaf)
+    elif finding.severity is not Severity.FAILED:
+        return finding
+    if member is None or wires.of(agent.binary) is None:
+        return finding
+    return replace(finding, remedy=f"backstay reattach {member.target.name}")
 
 
 def _health(agent: Agent, age: float | None, limits: Limits) -> tuple[Severity, str]:

@@ -8,7 +8,7 @@ from typing import Protocol
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
 from backstay.health import certificates
-from backstay.health.agents import Member, judge_agents
+from backstay.health.agents import Member, Wires, judge_agents
 from backstay.health.answers import judge_answers, served_by
 from backstay.health.apis import ApiObservation, observe
 from backstay.health.deep.run import run as make_and_delete
@@ -16,7 +16,8 @@ from backstay.health.hosts import Probes, Required, judge_host, unreachable
 from backstay.health.hostscript import assemble, unit_names
 from backstay.health.observation import HostObservation, parse
 from backstay.inventory.cloud import Cloud, Host
-from backstay.services.declaration import Api, Service
+from backstay.services.declaration import Api, HostProbe, Service
+from backstay.services.messaging import Messaging
 from backstay.services.registry import all_services
 from backstay.transports.target import Answer, SshTarget
 
@@ -30,12 +31,13 @@ class Shell(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Questions:
-    """What one host is asked."""
+    """What one host is asked. ``brokers`` are probes that are judged with the agents."""
 
     host: Host
     target: SshTarget
     units: tuple[Required, ...]
     probes: tuple[Probes, ...]
+    brokers: tuple[HostProbe, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,11 @@ async def run(
     """
     declared = [s for s in services or all_services() if cloud.has_service(s.name)]
     chosen = set(cloud.hosts if hosts is None else hosts)
-    asked = declared if probes else [replace(service, host_probes=()) for service in declared]
+    asked = (
+        declared
+        if probes
+        else [replace(service, host_probes=(), broker=None) for service in declared]
+    )
     questions = [
         _questions(cloud, host, asked) for name, host in cloud.hosts.items() if name in chosen
     ]
@@ -110,12 +116,17 @@ def _questions(cloud: Cloud, host: Host, services: Iterable[Service]) -> _Questi
             for probe in service.host_probes
             if set(probe.roles) & set(host.roles)
         ),
+        brokers=tuple(
+            service.broker.probe
+            for service in mine
+            if service.broker and service.broker.role in host.roles
+        ),
     )
 
 
 async def _observe(asked: _Questions, shell: Shell, cloud: Cloud) -> HostObservation | HostError:
     units = [unit for _, unit in asked.units]
-    script = assemble(units, [probe for _, probe in asked.probes])
+    script = assemble(units, [*(probe for _, probe in asked.probes), *asked.brokers])
     try:
         answer = await shell.answer(asked.target, script, bound=cloud.bounds.host_seconds)
         return parse(answer, unit_names(units), host=asked.host.name)
@@ -157,14 +168,31 @@ def _judge_apis(
     served = served_by(services, looked.apis.endpoints, targets)
     by_name = {service.name: service for service in services}
     findings = judge_answers(looked.apis, services, served, cloud.limits)
+    messaging = _messaging(looked, services)
     for report in looked.apis.reports:
         keeper = looked.hosts.get(served[report.service].name) if report.service in served else None
         offset = keeper.offset if isinstance(keeper, HostObservation) else 0.0
         members = _members(looked, cloud, by_name[report.service])
-        findings += judge_agents(report, members, offset=offset, limits=cloud.limits)
+        wires = Wires(
+            messaging=messaging,
+            wiring=by_name[report.service].wiring,
+            reconnect=cloud.maintenance.reconnect,
+        )
+        findings += judge_agents(report, members, wires, offset=offset, limits=cloud.limits)
     if only is None:
         return findings
     return [finding for finding in findings if _concerns(finding, only, served)]
+
+
+def _messaging(looked: _Looked, services: Sequence[Service]) -> Messaging | None:
+    """Return what the first broker that was asked tells, None where none did."""
+    for broker in (service.broker for service in services if service.broker):
+        for observed in looked.hosts.values():
+            if isinstance(observed, HostObservation):
+                asked = observed.probes.get(broker.probe.name)
+                if asked is not None and not asked.trouble:
+                    return broker.read(asked.value)
+    return None
 
 
 def _concerns(finding: Finding, only: set[str], served: Mapping[str, SshTarget]) -> bool:

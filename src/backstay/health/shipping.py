@@ -1,11 +1,12 @@
 """Turning functions of Backstay's own modules into a text that a host's python3 can run.
 
 Taken along is what a function uses of its module: other functions, constants, imports of the
-standard library. Annotations and docstrings stay behind, so that modules may be typed as today
-while hosts may have Python 3.6.
+standard library, functions of other modules of Backstay's. Annotations and docstrings stay behind,
+so that modules may be typed as today while hosts may have Python 3.6.
 """
 
 import ast
+import importlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -34,9 +35,24 @@ def source_of(function: Callable[..., Any]) -> str:
     if function.__name__ not in wanted:
         raise ValueError(f"{function.__name__} is not defined at the top of {module.__name__}")
     chosen = {id(node): node for name, node in definitions.items() if name in wanted}
-    body = [_narrowed(node, wanted) for node in chosen.values()]
+    borrowed = [node for node in chosen.values() if _is_own(node)]
+    body = [_narrowed(node, wanted) for node in chosen.values() if not _is_own(node)]
     body.sort(key=lambda node: (not isinstance(node, ast.Import | ast.ImportFrom), node.lineno))
-    return ast.unparse(ast.fix_missing_locations(ast.Module(body=body, type_ignores=[])))
+    text = ast.unparse(ast.fix_missing_locations(ast.Module(body=body, type_ignores=[])))
+    return "\n".join([*(_borrowed(node, wanted) for node in borrowed), text])
+
+
+def _is_own(node: ast.stmt) -> bool:
+    """Say whether it imports from another module of Backstay's."""
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("backstay.")
+
+
+def _borrowed(node: ast.stmt, wanted: set[str]) -> str:
+    """Return the source text of the functions that are imported by ``node``."""
+    assert isinstance(node, ast.ImportFrom)  # noqa: S101 - for mypy
+    module = importlib.import_module(node.module or "")
+    names = [alias.name for alias in node.names if alias.name in wanted]
+    return "\n".join(source_of(getattr(module, name)) for name in names)
 
 
 @cache

@@ -57,7 +57,8 @@ class Maintenance(BaseModel):
 
     ``expected`` is how long a reboot is taken to last while there is no history of it. ``down``
     and ``up`` are how long a host may take to go down and to come back, ``agents`` how long its
-    agents may take to report again, ``settle`` how long everything must stay green.
+    agents may take to be attached again, ``settle`` how long everything must stay green.
+    ``reconnect`` is how long after the broker came back agents are left to reconnect by themselves.
     ``power_cycle`` allows the BMC to help where the host itself does not reboot.
     ``backup`` takes a backup of the host just before, and proves it.
     """
@@ -71,6 +72,7 @@ class Maintenance(BaseModel):
     functions: Duration = 600.0
     agents: Duration = 600.0
     settle: Duration = 30.0
+    reconnect: Duration = 90.0
     power_cycle: bool = True
     backup: bool = False
     hooks: Hooks = Hooks()

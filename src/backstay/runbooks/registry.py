@@ -7,6 +7,8 @@ from backstay.journal.action import Action
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.backup import plan as backup_plan
+from backstay.runbooks.reattach import actions as reattach
+from backstay.runbooks.reattach import plan as reattach_plan
 from backstay.runbooks.reboot import actions as reboot
 from backstay.runbooks.reboot import plan as reboot_plan
 from backstay.runbooks.restore import actions as restore
@@ -22,6 +24,8 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
         return backup.actions(site)
     if runbook == restore_plan.RUNBOOK:
         return restore.actions(site)
+    if runbook == reattach_plan.RUNBOOK:
+        return reattach.actions(site)
     raise BackstayError(
         f"looking for the runbook {runbook}",
         came_back="this version of Backstay has none of that name",

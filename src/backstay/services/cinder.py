@@ -15,6 +15,7 @@ from backstay.services.declaration import (
     Unit,
     Verdict,
 )
+from backstay.services.messaging import Wiring
 from backstay.services.records import Listing, all_records, as_time, ask_list
 
 VOLUMES = Listing(
@@ -63,6 +64,7 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
         Agent(
             binary=str(record["binary"]),
             host=str(record["host"]).partition("@")[0],
+            server=str(record["host"]),
             up=record.get("state") == "up",
             enabled=record.get("status") == "enabled",
             heartbeat=as_time(record.get("updated_at")),
@@ -89,6 +91,17 @@ def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished
             what = f"volume {volume.get('name') or volume['id']}"
             found.append(Unfinished(what=what, doing=doing))
     return found
+
+
+def _wiring(binary: str) -> Wiring:
+    """Say how an agent is reached; cinder leaves the exchange at oslo.messaging's default."""
+    return Wiring(
+        binary=binary,
+        exchange="openstack",
+        topic=binary,
+        config="/etc/cinder/cinder.conf",
+        log=f"/var/log/cinder/{binary}.log",
+    )
 
 
 SERVICE = Service(
@@ -134,6 +147,7 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
     agents=agents,
+    wiring=tuple(map(_wiring, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
     unfinished=unfinished,
     endpoint_types=("block-storage", "volumev3"),
 )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from backstay.finding import Severity
 from backstay.inventory.words import Flavour, Role
+from backstay.services.messaging import Messaging, Wiring
 from backstay.transports.reply import Endpoint
 
 
@@ -134,7 +135,8 @@ class ApiProbe:
 class Agent:
     """A service process that works for the controller through RabbitMQ, as its API reports it.
 
-    ``host`` is the name under which it reports, without a back end's (``controller@ceph``).
+    ``host`` is the name under which it reports, without a back end's (``controller@ceph``);
+    ``server`` is how messages to it are addressed, where that is something else.
     ``heartbeat`` is the time (UTC, aware) of its last report, None where the API gives none.
     ``interval`` is how often it should report, in seconds; ``down_after`` is after how many
     seconds the API calls it down.
@@ -148,6 +150,7 @@ class Agent:
     interval: float
     down_after: float
     note: str = ""
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,21 @@ class Migrations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """How the message broker tells who is connected: ``ask`` is shipped as a HostProbe's is.
+
+    ``probe`` asks the same, only where it costs next to nothing. ``ports`` are where its clients
+    connect to, ``role`` is that of its hosts.
+    """
+
+    ask: Callable[[], Any]
+    probe: HostProbe
+    read: Callable[[Mapping[str, Any]], Messaging]
+    ports: tuple[int, ...]
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """All that Backstay knows about one service.
 
@@ -210,7 +228,9 @@ class Service:
     ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it
     is started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of
     its API, the one in use first. ``unfinished`` asks for work under way, ``workloads`` for
-    what runs of the users' own; both raise as ``Api``.
+    what runs of the users' own; both raise as ``Api``. ``wiring`` says how its agents are
+    reached, for every kind that there may be; ``broker`` is set by the service through which
+    they are.
     """
 
     name: str
@@ -232,6 +252,8 @@ class Service:
     agents: Callable[[Api], Sequence[Agent]] | None = None
     unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
     workloads: Callable[[Api], Sequence[Workload]] | None = None
+    wiring: tuple[Wiring, ...] = ()
+    broker: Broker | None = None
     endpoint_types: tuple[str, ...] = field(default=())
 
     def units_on(self, roles: Iterable[Role], flavour: Flavour) -> tuple[Unit, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from backstay.inventory.words import Role
 from backstay.services.declaration import Agent, Api, ApiProbe, Migrations, Service, Unit, Verdict
+from backstay.services.messaging import Wiring
 from backstay.services.records import Listing, as_time, ask_list
 
 NETWORKS = Listing(
@@ -45,6 +46,19 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
         )
         for record in answer["agents"]
     ]
+
+
+def _wiring(binary: str, topic: str) -> Wiring:
+    """Say how an agent is reached; all of them report by calls to the server."""
+    return Wiring(
+        binary=binary,
+        exchange="neutron",
+        topic=topic,
+        config="/etc/neutron/neutron.conf",
+        log=f"/var/log/neutron/{binary}.log",
+        calls=True,
+        through="neutron-rpc-server",
+    )
 
 
 SERVICE = Service(
@@ -88,5 +102,13 @@ SERVICE = Service(
     leave_out=("/var/lib/neutron/lock/*",),
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),
     agents=agents,
+    wiring=(
+        # Layer-2 agents have a queue for each kind of news; one that each of them has stands here.
+        _wiring("neutron-linuxbridge-agent", "q-agent-notifier-port-update"),
+        _wiring("neutron-openvswitch-agent", "q-agent-notifier-tunnel-update"),
+        _wiring("neutron-dhcp-agent", "dhcp_agent"),
+        _wiring("neutron-l3-agent", "l3_agent"),
+        _wiring("neutron-metadata-agent", ""),  # nothing is sent to it
+    ),
     endpoint_types=("network",),
 )

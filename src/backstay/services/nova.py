@@ -16,6 +16,7 @@ from backstay.services.declaration import (
     Verdict,
     Workload,
 )
+from backstay.services.messaging import Wiring
 from backstay.services.records import Listing, all_records, as_time, ask_list
 
 SERVERS = Listing(
@@ -125,6 +126,18 @@ def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Uni
     return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
 
 
+def _wiring(binary: str, topic: str, *, calls: bool = False) -> Wiring:
+    return Wiring(
+        binary=binary,
+        exchange="nova",
+        topic=topic,
+        config="/etc/nova/nova.conf",
+        log=f"/var/log/nova/{binary}.log",
+        calls=calls,
+        through="nova-conductor" if calls else "",
+    )
+
+
 SERVICE = Service(
     name="nova",
     title="Compute (nova)",
@@ -175,6 +188,12 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
     agents=agents,
+    wiring=(
+        _wiring("nova-conductor", "conductor"),
+        _wiring("nova-scheduler", "scheduler"),
+        # It writes every report by a call to the conductor.
+        _wiring("nova-compute", "compute", calls=True),
+    ),
     unfinished=unfinished,
     workloads=workloads,
     endpoint_types=("compute",),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
 
+from backstay.cli.output.reboot_text import agents_line
 from backstay.health.words import duration
 from backstay.journal.records import RunRecord, StepState
 from backstay.runbooks.reboot.report import HostReport, Line, Phase
@@ -75,6 +76,8 @@ def _host(report: HostReport) -> Iterator[str]:
         past = f" (before: {report.past_well:.0f} s)" if report.past_well is not None else ""
         words.append(f"everything well after {report.well:.0f} s{past}")
     yield f"<p>{', '.join(words) or 'not seen to have rebooted'}.</p>"
+    if report.agents:
+        yield f"<p>{escape(agents_line(report))}.</p>"
     if not report.whole:
         yield "<p>The run was interrupted: what was out meanwhile was not seen.</p>"
     yield _drawing(report)

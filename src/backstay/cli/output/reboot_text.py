@@ -19,6 +19,8 @@ def report_text(reports: Sequence[HostReport], *, width: int) -> str:
 
 def _host(report: HostReport, width: int) -> Iterator[str]:
     yield click.style(report.host, bold=True) + f": {_headline(report)}"
+    if report.agents:
+        yield f"  {agents_line(report)}"
     yield from _timeline(report.phases, width)
     if report.lines:
         past = f"median of the last {report.runs}" if report.runs > 1 else "the last run"
@@ -40,6 +42,14 @@ def _headline(report: HostReport) -> str:
             before = f" (before: {report.past_well:.0f} s)"
         words.append(f"everything well after {report.well:.0f} s{before}")
     return ", ".join(words)
+
+
+def agents_line(report: HostReport) -> str:
+    """Say how many agents were proved attached, when, and which had to be restarted."""
+    after = f" {report.attached:.0f} s after the broker answered" if report.attached else ""
+    again = ", ".join(report.restarted)
+    told = f"restarted: {again}" if again else "none of them restarted"
+    return f"{report.agents} agents proved attached{after}; {told}"
 
 
 def _line(line: Line) -> str:

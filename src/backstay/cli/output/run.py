@@ -37,9 +37,12 @@ _MARKS = {
 def plan_table(plan: Plan) -> str:
     """Return the plan as lines: number, host, what is done, and its bound."""
     lines = []
-    for host in plan.targets:
-        steps = [step for step in plan.steps if step.target == host]
-        lines.append(click.style(f"{plan.runbook} {host}", bold=True))
+    if any(not step.target for step in plan.steps):  # not one host after another
+        groups = [(", ".join(plan.targets), plan.steps)]
+    else:
+        groups = [(host, tuple(s for s in plan.steps if s.target == host)) for host in plan.targets]
+    for name, steps in groups:
+        lines.append(click.style(f"{plan.runbook} {name}", bold=True))
         lines += [
             f"  {number:>2}  {step.does:<84} at most {duration(step.bound):>6}"
             for number, step in enumerate(steps, 1)
@@ -92,7 +95,7 @@ class Live:
         self._bar.console.print(Text.from_ansi(line))  # above the line that is being drawn
 
     def _name(self, progress: Progress) -> str:
-        return f"{progress.step.target}: " if self._hosts else ""
+        return f"{progress.step.target}: " if self._hosts and progress.step.target else ""
 
     def _spin(self, text: str) -> None:
         self._stop()
@@ -173,7 +176,7 @@ def run_text(run: RunRecord, events: Sequence[Event]) -> str:
     lines.append("")
     said = {step.id: [e for e in events if e.step == step.id] for step in run.steps}
     for step, record in zip(run.plan.steps, run.steps, strict=True):
-        name = f"{step.target}: " if len(run.plan.targets) > 1 else ""
+        name = f"{step.target}: " if len(run.plan.targets) > 1 and step.target else ""
         lines += _step(f"{name}{step.does}", record, said[step.id])
     return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ from backstay.lab.layout import Lab
 
 UNIT = "nova-compute.service"
 AMQP_PORT = "5672"
-DEAF, HALF_OPEN = "deaf", "half-open"
+DEAF, HALF_OPEN, NO_REPLY = "deaf", "half-open", "no-reply-queue"
 BOUND = 90.0  # seconds until a restarted agent must be bound again
 
 BINDINGS = ["rabbitmqctl", "--quiet", "list_bindings", "--no-table-headers",
@@ -27,6 +27,15 @@ UNBIND = """
 rabbit_binding:remove({{binding, {{resource, <<"/">>, exchange, <<"nova">>}}, <<"{queue}">>,
 {{resource, <<"/">>, queue, <<"{queue}">>}}, []}}, <<"backstay-lab">>).
 """
+
+# The queue is struck out of the broker's tables while its process, which would tell the client,
+# is not told: so it is for an agent whose queue expired unnoticed.
+FORGET_QUEUE = """
+rabbit_amqqueue:internal_delete({{resource, <<"/">>, queue, <<"{queue}">>}}, <<"backstay-lab">>).
+"""
+CONSUMERS = ["rabbitmqctl", "--quiet", "list_consumers", "--no-table-headers",
+             "queue_name", "channel_pid"]  # fmt: skip
+CHANNELS = ["rabbitmqctl", "--quiet", "list_channels", "--no-table-headers", "pid", "name"]
 
 
 def local_ports(sockets: str, pids: Collection[int], peer: str) -> list[str]:
@@ -50,6 +59,18 @@ def _plain(address: str) -> str:
     return address.replace("[::ffff:", "").replace("]", "")
 
 
+def reply_queues(consumers: str, channels: str, address: str, ports: Collection[str]) -> list[str]:
+    """Return the reply queues from which connections ``address``:``ports`` take.
+
+    ``consumers`` and ``channels`` are what CONSUMERS and CHANNELS print; a channel's name is
+    ``10.0.0.21:41084 -> 10.0.0.11:5672 (1)``.
+    """
+    name = dict(line.split("\t") for line in channels.splitlines() if "\t" in line)
+    mine = {f"{address}:{port}" for port in ports}
+    found = (line.split("\t") for line in consumers.splitlines() if line.startswith("reply_"))
+    return sorted({queue for queue, pid in found if name.get(pid, "").split(" ")[0] in mine})
+
+
 def is_bound(bindings: str, queue: str) -> bool:
     """Return whether exchange ``nova`` passes messages on to the queue, from BINDINGS' output."""
     return ["nova", queue, queue] in (line.split("\t") for line in bindings.splitlines())
@@ -62,6 +83,8 @@ class WedgeAgent(Fault):
     it does not heal by itself. ``half-open``: the packets of its connections to the broker are
     dropped, as by a firewall that forgot them; both ends hold them for established until the
     messaging library's heartbeat (60 s at first) gives up and connects anew, which works.
+    ``no-reply-queue``: the queue for the answers to its own calls is gone, and nobody told it. It
+    answers calls, its own time out.
     """
 
     name = "wedge-agent"
@@ -76,17 +99,22 @@ class WedgeAgent(Fault):
         if how == HALF_OPEN:
             noted |= {"address": host.address, "peer": broker.address, "port": AMQP_PORT}
             noted["ports"] = ",".join(_connections(host, unit, broker.address))
+        elif how == NO_REPLY:
+            ports = _connections(host, unit, broker.address)
+            noted["queue"] = _reply_queue(broker, host, ports)
+            noted["pid"] = str(unit.main_pid)
         else:
             refuse_unless_on(broker, f"wedging the agent of {host.name}")
             _refuse_unless_bound(broker, noted["queue"], _is_wedged(lab, self.name, host.name))
         return Record(fault=self.name, host=host.name, options={"how": how}, noted=noted)
 
     def make(self, host: LabHost, record: Record) -> None:
-        """Remove the binding, or drop the connections' packets."""
+        """Remove the binding or the queue, or drop the connections' packets."""
         if record.options["how"] == HALF_OPEN:
             write_table(host.lab, book.read(host.lab))
             return
-        expression = UNBIND.format(queue=record.noted["queue"]).replace("\n", " ").strip()
+        template = FORGET_QUEUE if record.options["how"] == NO_REPLY else UNBIND
+        expression = template.format(queue=record.noted["queue"]).replace("\n", " ").strip()
         broker_host(host.lab).run(["rabbitmqctl", "--quiet", "eval", expression], bound=60)
 
     def evidence(self, host: LabHost, record: Record) -> str | None:
@@ -98,6 +126,8 @@ class WedgeAgent(Fault):
                 return None
             ports = record.noted["ports"]
             return f"the packets of its AMQP connections (ports {ports}) are dropped silently"
+        if record.options["how"] == NO_REPLY:
+            return _unheard(host, record)
         if _bound(broker_host(host.lab), record.noted["queue"]):
             return None
         return f"nova-compute is connected, but exchange nova has no way to {record.noted['queue']}"
@@ -110,6 +140,10 @@ class WedgeAgent(Fault):
             return "the packets of its connections pass again"
         if host.power_state() == "off":
             return f"{host.name} is off: its agent binds its queue when it starts"
+        if record.options["how"] == NO_REPLY:
+            if _unheard(host, record):
+                host.run(["systemctl", "restart", UNIT], bound=BOUND)
+            return "nova-compute has a new queue for answers"
         host.run(["systemctl", "restart", UNIT], bound=BOUND)
         broker, queue = broker_host(host.lab), record.noted["queue"]
         until = time.monotonic() + BOUND
@@ -122,6 +156,29 @@ class WedgeAgent(Fault):
                 )
             time.sleep(1)
         return f"nova-compute restarted, {queue} is bound again"
+
+
+def _unheard(host: LabHost, record: Record) -> str | None:
+    """Return that the process waits for answers from a queue that is gone; None where not."""
+    if units.show(host, UNIT).main_pid != int(record.noted["pid"]):
+        return None
+    queue = record.noted["queue"]
+    listed = broker_host(host.lab).run(["rabbitmqctl", "--quiet", "list_queues", "name"], bound=60)
+    if queue in listed.stdout.split():
+        return None
+    return f"nova-compute waits for answers from {queue}, which is gone"
+
+
+def _reply_queue(broker: LabHost, host: LabHost, ports: Collection[str]) -> str:
+    consumers, channels = (broker.run(argv, bound=60).stdout for argv in (CONSUMERS, CHANNELS))
+    found = reply_queues(consumers, channels, host.address, ports)
+    if not found:
+        raise LabError(
+            f"wedging the agent of {host.name}",
+            came_back="nova-compute has no reply queue",
+            remedy="wait until it has made its first call, then repeat the command",
+        )
+    return found[0]
 
 
 def _bound(broker: LabHost, queue: str) -> bool:

@@ -13,7 +13,7 @@ from backstay.lab.faults.filling import FillDisk
 from backstay.lab.faults.network import CutNetwork, Loss, table
 from backstay.lab.faults.power import DeadBoard, Freeze, PowerOff
 from backstay.lab.faults.record import Record
-from backstay.lab.faults.service import HangService, KillService
+from backstay.lab.faults.service import HangService, KillService, StopService
 from backstay.lab.hosts import LabHost
 from backstay.lab.layout import Lab
 
@@ -21,6 +21,7 @@ FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
         KillService(),
+        StopService(),
         HangService(),
         PowerOff(),
         DeadBoard(),

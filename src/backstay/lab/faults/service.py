@@ -92,6 +92,37 @@ class KillService(Fault):
         return f"unmasked and started, it is {unit.active} with process {unit.main_pid}"
 
 
+class StopService(Fault):
+    """A unit ends as if by itself, with exit status 0: systemd leaves it at that.
+
+    As nova-compute does where libvirt does not answer: it is inactive, and not among the failed.
+    """
+
+    name = "stop-service"
+
+    def prepare(self, lab: Lab, target: str, options: Mapping[str, str]) -> Record:
+        """Find the unit; it must run."""
+        return _record(lab, self.name, target)
+
+    def make(self, host: LabHost, record: Record) -> None:
+        """Stop it, and wait until no process is left."""
+        host.run(["systemctl", "stop", "--", record.unit], bound=START_BOUND)
+
+    def evidence(self, host: LabHost, record: Record) -> str | None:
+        """Return that it does not run."""
+        unit = units.show(host, record.unit)
+        if unit.runs or units.processes(host, unit):
+            return None
+        return f"{unit.name} is {unit.active}, no process of it is left"
+
+    def undo(self, host: LabHost, record: Record) -> str:
+        """Start it."""
+        if host.power_state() == "off":
+            return f"{host.name} is off: whether it starts with it is its own affair"
+        host.run(["systemctl", "start", "--", record.unit], bound=START_BOUND)
+        return f"{record.unit} is started"
+
+
 class HangService(Fault):
     """Every process of a unit is stopped: its port takes connections, nothing answers.
 

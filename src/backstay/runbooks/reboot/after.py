@@ -1,17 +1,21 @@
 """The steps after the host is back: does all of it work, and stay so; what was out meanwhile."""
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from backstay.errors import ApiError
+from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
+from backstay.health.messaging.judged import Judged
 from backstay.inventory.words import Role
 from backstay.journal.action import Action, Result, Running
+from backstay.runbooks.reattach.mending import Mending, named_agents
 from backstay.runbooks.reboot.going import RESUME
 from backstay.runbooks.reboot.recorder import Recorder, as_data
 from backstay.runbooks.reboot.waiting import until_well
 from backstay.runbooks.site import Site, name_of
-from backstay.services.declaration import Agent
+
+_LAST_LOOK = 15.0
+"""A look at agents that do not answer takes up to so many seconds."""
 
 
 class Watching:
@@ -113,38 +117,46 @@ class Settle(Units):
 
 
 class Agents(Units):
-    """Waits until every agent that reported before has reported since the boot."""
+    """Sees every agent that was well before answer a call; restarts those that do not come back."""
 
     async def do(self, running: Running) -> Result:
-        """Compare the age of reports with the age of the boot, never the processes' state."""
+        """Leave them to reconnect by themselves first; never restart one twice.
+
+        That an agent has reported since the boot is not enough: one that is deaf reports, too.
+        """
         host = running.step.target
         before = {tuple(agent) for agent in running.results[f"{host}.note"]["agents"]}
-        booted = datetime.fromtimestamp(running.results[f"{host}.up"]["booted_at"], UTC)
         everyone = Role.CONTROLLER in self.site.host(host).roles
         names = {_short(host), _short(running.results[f"{host}.note"]["hostname"])}
+        mending = Mending(self.site, None if everyone else {host}, say=running.say)
 
-        def concerned(agent: Agent) -> bool:
-            known = (agent.host, agent.binary) in before
-            return known and (everyone or _short(agent.host) in names)
+        def concerned(one: Judged) -> bool:
+            known = (one.seen.agent.host, one.seen.agent.binary) in before
+            return known and (everyone or _short(one.seen.agent.host) in names)
 
-        async def look() -> Sequence[Finding]:
-            try:
-                agents = [agent for agent in await self.site.agents() if concerned(agent)]
-            except ApiError as error:
-                return [_about(None, "agent lists", str(error), error.remedy)]
-            late = [a for a in agents if a.heartbeat is None or a.heartbeat <= booted]
-            return [
-                _about(a.host, f"agent {a.binary}", f"last report {a.heartbeat}", "") for a in late
-            ]
-
-        took = await until_well(
-            running,
-            look,
-            attempted="waiting for every agent to report after the boot",
-            remedy=f"restart those that are named, {RESUME}",
-        )
+        begun = time.monotonic()
+        left = await mending.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
+        if left:
+            raise BackstayError(
+                "waiting for every agent to be attached",
+                came_back=f"not within {running.step.bound:g} s: {named_agents(left)}",
+                remedy=f"{mending.next(left[0])}; backstay reattach; {RESUME}",
+            )
         count = sum(everyone or _short(name) in names for name, _ in before)
-        return {"seconds": round(took, 1), "told": f"{count} agents" if count else "it has none"}
+        return {
+            "seconds": round(time.monotonic() - begun, 1),
+            "proved": count,
+            "restarted": mending.restarted,
+            "since_broker": round(mending.broker_up, 1) if everyone and mending.broker_up else None,
+            "told": _agents_told(count, mending.restarted),
+        }
+
+
+def _agents_told(count: int, restarted: Sequence[str]) -> str:
+    if not count:
+        return "it has none"
+    again = f"restarted {', '.join(restarted)}" if restarted else "none restarted"
+    return f"{count} proved attached, {again}"
 
 
 class Report:

@@ -82,7 +82,9 @@ def _steps(cloud: Cloud, host: Host, chosen: Chosen) -> Iterator[Step]:
     )
     yield step("units", "see every unit that must run run", times.units)
     yield step("functions", "see every function work as before", times.functions)
-    yield step("agents", "see every agent report after the boot", times.agents)
+    yield step(
+        "agents", "see every agent answer a call; restart those that do not reattach", times.agents
+    )
     yield step(
         "settle",
         f"see everything stay well for {duration(times.settle)}",

@@ -59,8 +59,11 @@ class HostReport:
 
     ``away`` is for how many seconds, from being asked until its other boot id was read, the host
     was going down and coming back; ``well`` from being asked until everything worked and its
-    agents had reported. ``past_well`` is the median of ``well`` in the last runs. ``whole`` tells
-    whether the watch was kept up by one process from before the reboot to the end.
+    agents were attached. ``past_well`` is the median of ``well`` in the last runs. ``agents`` is
+    how many agents were proved attached, None where they were not; ``restarted`` names those that
+    had to be; ``attached`` is how many seconds after the broker answered the last was, None where
+    it was not the broker that was away. ``whole`` tells whether the watch was kept up by one
+    process from before the reboot to the end.
     """
 
     host: str
@@ -72,6 +75,9 @@ class HostReport:
     past_well: float | None
     runs: int
     whole: bool
+    agents: int | None
+    restarted: tuple[str, ...]
+    attached: float | None
     phases: tuple[Phase, ...]
     lines: tuple[Line, ...]
 
@@ -120,6 +126,9 @@ def _report(host: str, steps: Steps, past: Sequence[Steps]) -> HostReport:
         past_well=statistics.median(well) if well else None,
         runs=len(well),
         whole=all(step.attempts <= 1 for step in steps.values()),
+        agents=steps["agents"].result.get("proved"),
+        restarted=tuple(steps["agents"].result.get("restarted", ())),
+        attached=steps["agents"].result.get("since_broker"),
         phases=tuple(_phases(steps)),
         lines=tuple(_line(seen, past) for seen in watched),
     )

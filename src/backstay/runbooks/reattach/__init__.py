@@ -1,0 +1,1 @@
+"""Get agents working for the controller again: restart those that need it, and only those."""

@@ -1,0 +1,152 @@
+"""Who is connected to the broker, and which queues are fed and served.
+
+The management API answers in milliseconds; rabbitmqctl, which needs neither a plug-in nor a user,
+in seconds. What is asked for is what tells a deaf agent from one that takes work:
+https://www.rabbitmq.com/docs/management#http-api, https://www.rabbitmq.com/docs/man/rabbitmqctl.8
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backstay.services.messaging import Messaging, Queue
+from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
+
+# A queue whose process is gone, or that has no quorum: it takes nothing and gives nothing.
+LOST = frozenset(("down", "crashed", "stopped", "minority"))
+
+
+def ask_messaging() -> dict[str, Any]:
+    """Return what the broker knows of queues and connections. Runs on the host: see HostProbe."""
+    answer = ask_messaging_quickly()
+    if "by hand" not in answer:
+        return answer
+    try:
+        answer.update(rabbit_by_ctl())
+        del answer["trouble"]
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        answer["trouble"] = f"neither the management API nor rabbitmqctl answers: {error}"
+    return answer
+
+
+def ask_messaging_quickly() -> dict[str, Any]:
+    """Return the same, or that the management API does not answer. Runs on the host."""
+    access = rabbit_credentials()
+    answer: dict[str, Any] = {"clock": time.time(), "up": rabbit_up()}
+    login = rabbit_login(access, 5)
+    if "failed" in login:
+        answer["trouble"] = login["failed"]
+        return answer
+    if "refused" in login:
+        answer["refused"] = login["refused"]
+    try:
+        answer.update(rabbit_by_management(access))
+    except (OSError, ValueError, KeyError) as error:
+        answer["by hand"] = True
+        answer["trouble"] = f"the management API does not answer: {error}"
+    return answer
+
+
+def rabbit_up() -> float | None:
+    """Return for how many seconds the broker has been serving, None unknown. Runs on the host."""
+    command = ["systemctl", "show", "--property=ActiveEnterTimestampMonotonic,ActiveState"]
+    try:
+        shown = subprocess.run(
+            [*command, "rabbitmq-server"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=5,
+            check=False,
+        ).stdout.decode()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if told.get("ActiveState") != "active":
+        return None
+    return time.monotonic() - int(told.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+
+
+def rabbit_by_management(access: dict[str, Any] | None) -> dict[str, Any]:
+    """Ask the management API. Runs on the host."""
+    fields = "queue.name,channel_details.peer_host,channel_details.peer_port"
+    consumers = [
+        [one["queue"]["name"], one["channel_details"]["peer_host"],
+         one["channel_details"]["peer_port"]]
+        for one in rabbit_management(access, "consumers?columns=" + fields)
+        if one.get("channel_details")
+    ]  # fmt: skip
+    queues = [
+        [one["name"], one.get("state", ""), one.get("messages", 0)]
+        for one in rabbit_management(access, "queues?columns=name,state,messages")
+    ]
+    bindings = rabbit_management(access, "bindings?columns=source,destination,destination_type")
+    bound = {one["destination"] for one in bindings if one["source"]}
+    connections = rabbit_management(access, "connections?columns=peer_host,peer_port,state")
+    return {
+        "consumers": consumers,
+        "queues": queues,
+        "bound": sorted(bound),
+        "connections": [
+            [one["peer_host"], one["peer_port"]] for one in connections if "peer_port" in one
+        ],
+    }
+
+
+def rabbit_by_ctl() -> dict[str, Any]:
+    """Ask rabbitmqctl for the same. Runs on the host."""
+
+    def listed(what: str, *columns: str) -> Any:  # noqa: ANN401 - JSON
+        command = ["rabbitmqctl", "-q", "-t", "10", "--formatter", "json", what, *columns]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=14, check=True
+        )
+        return json.loads(done.stdout.decode())
+
+    def peer(name: str) -> list[Any]:
+        """Return address and port from ``10.0.0.21:41084 -> 10.0.0.11:5672 (1)``."""
+        address, _, port = name.partition(" ")[0].rpartition(":")
+        return [address, int(port)]
+
+    channels = {one["pid"]: one["name"] for one in listed("list_channels", "pid", "name")}
+    consumers = [
+        [one["queue_name"], *peer(channels[one["channel_pid"]])]
+        for one in listed("list_consumers", "queue_name", "channel_pid")
+        if one["channel_pid"] in channels
+    ]
+    bindings = listed("list_bindings", "source_name", "destination_name")
+    return {
+        "consumers": consumers,
+        "queues": [
+            [one["name"], one["state"], one["messages"]]
+            for one in listed("list_queues", "name", "state", "messages")
+        ],
+        "bound": sorted({one["destination_name"] for one in bindings if one["source_name"]}),
+        "connections": [peer(one["name"]) for one in listed("list_connections", "name")],
+    }
+
+
+def read_messaging(answer: Mapping[str, Any]) -> Messaging:
+    """Turn the answer of ``ask_messaging`` into typed values. Pure."""
+    consumers: Sequence[Sequence[Any]] = answer.get("consumers", ())
+    return Messaging(
+        up=answer.get("up"),
+        clock=answer.get("clock", 0.0),
+        refused=answer.get("refused", ""),
+        trouble=answer.get("trouble", ""),
+        queues=tuple(
+            Queue(name=name, messages=messages or 0, lost=state in LOST)
+            for name, state, messages in answer.get("queues", ())
+        ),
+        consumers=tuple((queue, (_plain(host), int(port))) for queue, host, port in consumers),
+        bound=frozenset(answer.get("bound", ())),
+        connections=frozenset(
+            (_plain(host), int(port)) for host, port in answer.get("connections", ())
+        ),
+    )
+
+
+def _plain(address: str) -> str:
+    """Return an IPv4 address that is written as one mapped into IPv6 as itself."""
+    return address.removeprefix("::ffff:")

@@ -1,0 +1,85 @@
+"""What a plain check sees of agents that no message reaches, from the broker alone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from backstay.finding import Finding, Severity
+from backstay.health.agents import Member, Wires, judge_agents
+from backstay.health.apis import Reported
+from backstay.inventory.limits import Limits
+from backstay.services.declaration import Agent
+from backstay.services.messaging import Messaging, Queue
+from backstay.services.registry import named
+from backstay.transports.target import SshTarget
+
+NOVA = named("nova")
+QUEUE = "compute.compute1"
+WELL = Messaging(
+    up=5000.0,
+    queues=(Queue(name=QUEUE),),
+    consumers=((QUEUE, ("10.0.0.21", 40000)),),
+    bound=frozenset((QUEUE,)),
+)
+
+
+def judged(messaging: Messaging | None, *, up: bool = True, enabled: bool = True) -> Finding:
+    now = datetime.now(UTC)
+    agent = Agent(
+        binary="nova-compute", host="compute1", up=up, enabled=enabled, heartbeat=now,
+        interval=10.0, down_after=60.0,
+    )  # fmt: skip
+    member = Member(
+        target=SshTarget(name="compute1", address="10.0.0.21", user="root"),
+        names=frozenset(("compute1",)),
+        units=(),
+    )
+    [finding] = judge_agents(
+        Reported(service="nova", agents=(agent,), at=now.timestamp()),
+        [member],
+        Wires(messaging=messaging, wiring=NOVA.wiring, reconnect=90.0),
+        offset=0.0,
+        limits=Limits(),
+    )
+    return finding
+
+
+def changed(**changes: object) -> Messaging:
+    return Messaging(**({"up": WELL.up, "queues": WELL.queues, "consumers": WELL.consumers,
+                         "bound": WELL.bound} | changes))  # type: ignore[arg-type]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("messaging", "word"),
+    [
+        (changed(bound=frozenset()), "no exchange"),
+        (changed(consumers=()), "nobody takes"),
+        (changed(queues=()), "not there"),
+    ],
+)
+def test_deaf(messaging: Messaging, word: str) -> None:
+    finding = judged(messaging)
+    assert finding.severity is Severity.FAILED
+    assert word in finding.evidence
+    assert "last report" in finding.evidence
+    assert finding.remedy == "backstay reattach compute1"
+
+
+@pytest.mark.parametrize(
+    "messaging",
+    [
+        None,
+        WELL,
+        changed(up=20.0, consumers=()),  # settling
+        changed(up=None, consumers=()),
+        changed(trouble="no answer", queues=()),
+        changed(refused="no such user", consumers=()),  # a finding of the broker's own
+    ],
+)
+def test_not_to_be_seen_or_well(messaging: Messaging | None) -> None:
+    assert judged(messaging).severity is Severity.OK
+
+
+def test_an_agent_that_is_down_is_reattached_and_a_disabled_one_is_left_alone() -> None:
+    assert judged(WELL, up=False).remedy == "backstay reattach compute1"
+    assert judged(changed(consumers=()), enabled=False).severity is Severity.WARNING
