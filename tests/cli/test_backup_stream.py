@@ -59,6 +59,8 @@ def tell(logs: Logs, *, ago: float, behind: int = 0, error: str = "") -> None:
 
 def test_status_says_how_much_would_be_lost(call: Any, logs: Logs) -> None:
     assert call("stream", "--status").exit_code == 2, "nothing is set up"
+    with held(logs.folder):
+        assert call("stream", "--status").exit_code == 1, "it has told nothing yet"
     tell(logs, ago=1)
     with held(logs.folder):
         shown = call("stream", "--status")

@@ -171,8 +171,7 @@ def _looked(
 
     logs, followed = place.logs(host), place.followed(host).state()
     state, runs, limit = logs.state(), running(logs.folder), cloud.backup.stream_lag
-    late = state is not None and state.behind_for(now) > limit
-    late = late or followed.behind_for(now) > limit
+    late = state is None or state.behind_for(now) > limit or followed.behind_for(now) > limit
     status = NOT_RUNNING if not runs else LAGGING if late else 0
     word = ["streaming", "lagging", "not running"][status]
     files = "-" if followed.whole_at is None else f"as of {ago(now - followed.whole_at)}"
