@@ -63,7 +63,7 @@ def restore(
         return
     host = chosen.backup.host
     if not yes:
-        if not sys.stdin.isatty():
+        if not _asks():
             raise click.ClickException("without a terminal this needs --yes")
         typed = click.prompt(f"What {host} has now is replaced. Type its name to go on", default="",
                              show_default=False)  # fmt: skip
@@ -73,6 +73,11 @@ def restore(
     store = open_store()
     run = store.create(made, reason=reason)
     sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
+
+
+def _asks() -> bool:
+    """Say whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def _show(cloud: "Cloud", chosen: "Chosen", plan: "Plan") -> None:

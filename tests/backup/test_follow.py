@@ -1,0 +1,109 @@
+"""Files that records name come here between backups."""
+
+import asyncio
+import io
+import json
+import tarfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from backstay.backup.files import Entry
+from backstay.backup.follow import Follow, Followed, Store, news
+from backstay.transports.target import Answer, SshTarget
+
+CONTROLLER = SshTarget(name="controller", address="192.0.2.11")
+SECOND = 10**9
+
+
+def entry(path: str, size: int, seconds: float) -> list[Any]:
+    return [path, "f", 0o640, 5, 5, size, int(seconds * SECOND), ""]
+
+
+class Host:
+    """A host that lists files and sends them; its clock stands at ``clock``."""
+
+    def __init__(self, files: dict[str, tuple[bytes, float]], clock: float) -> None:
+        self.files = files
+        self.clock = clock
+        self.sent: list[str] = []
+
+    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+        entries = [entry(path, len(data), at) for path, (data, at) in self.files.items()]
+        told = {"entries": entries, "users": {"5": "glance"}, "groups": {"5": "glance"},
+                "clock": self.clock}  # fmt: skip
+        return Answer(stdout=json.dumps(told), sent_at=0, received_at=0, connecting=0)
+
+    async def stream(
+        self,
+        target: SshTarget,
+        script: str,
+        receive: Callable[[bytes], Awaitable[None]],
+        *,
+        silence: float,
+    ) -> str:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as archive:
+            for path, (data, _) in self.files.items():
+                if path in script:
+                    self.sent.append(path)
+                    told = tarfile.TarInfo(path)
+                    told.size = len(data)
+                    archive.addfile(told, io.BytesIO(data))
+        await receive(out.getvalue())
+        return ""
+
+
+def follow(host: Host, folder: Path, known: list[Entry] | None = None) -> Follow:
+    return Follow(host, CONTROLLER, Store(folder), paths=["/images"], leave_out=[],
+                  known=lambda: known or [])  # fmt: skip
+
+
+def test_only_what_no_backup_has_travels_and_only_once(tmp_path: Path) -> None:
+    host = Host({"/images/a": (b"old", 10.0), "/images/b": (b"new", 90.0)}, clock=100.0)
+    following = follow(host, tmp_path, [entry("/images/a", 3, 10.0)])
+    asyncio.run(following.look())
+    assert host.sent == ["/images/b"]
+    assert (tmp_path / "content" / "images" / "b").read_bytes() == b"new"
+    assert Store(tmp_path).mirror.names()["users"] == {"5": "glance"}
+    asyncio.run(following.look())
+    assert host.sent == ["/images/b"]
+
+
+def test_a_file_that_is_being_written_is_waited_for_and_told(tmp_path: Path) -> None:
+    host = Host({"/images/a": (b"half", 99.5)}, clock=100.0)
+    following = follow(host, tmp_path)
+    whole = asyncio.run(following.look())
+    assert host.sent == []
+    host.clock = 110.0
+    later = asyncio.run(following.look())
+    assert host.sent == ["/images/a"]
+    assert whole is not None
+    assert later is not None
+    assert later > whole
+
+
+def test_what_went_from_the_host_stays_here_until_a_verified_backup_is_newer(
+    tmp_path: Path,
+) -> None:
+    host = Host({"/images/a": (b"one", 50.0), "/images/b": (b"two", 60.0)}, clock=100.0)
+    asyncio.run(follow(host, tmp_path).look())
+    del host.files["/images/a"]
+    asyncio.run(follow(host, tmp_path).look())
+    store = Store(tmp_path)
+    assert [one[0] for one in store.mirror.known()] == ["/images/a", "/images/b"]
+    assert store.drop_before(55.0) == ["/images/a"]
+    assert [one[0] for one in store.mirror.known()] == ["/images/b"]
+    assert not (tmp_path / "content" / "images" / "a").exists()
+
+
+def test_news() -> None:
+    now = [entry("/a", 1, 10), entry("/b", 2, 20), entry("/c", 1, 99)]
+    quiet, pending = news(now, [entry("/a", 1, 10), entry("/b", 1, 20)], before=50)
+    assert [one[0] for one in quiet] == ["/b"]
+    assert [one[0] for one in pending] == ["/c"]
+
+
+def test_how_far_behind() -> None:
+    assert Followed().behind_for(100.0) == 0
+    assert Followed(whole_at=90.0).behind_for(100.0) == 10

@@ -1,0 +1,159 @@
+"""A restore's plan, what stands against it, what it loses, and that it is asked for by name."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.choice import Moment
+from backstay.backup.loss import losses
+from backstay.backup.streamstate import Doing, StreamState
+from backstay.cli.main import backstay
+from backstay.inventory.backup import Engine
+from backstay.inventory.cloud import Cloud
+from backstay.runbooks.restore.plan import Chosen, plan
+from backstay.runbooks.restore.restoring import About
+from backstay.runbooks.restore.sending import against
+from backstay.services.registry import all_services, named
+
+HOSTS = {
+    "controller": {"address": "192.0.2.11", "roles": ["controller"]},
+    "proxy": {"address": "192.0.2.12", "roles": ["storage-proxy"]},
+}
+CLOUD = Cloud.model_validate({"credentials": {"openrc": "openrc"}, "hosts": HOSTS})
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+BACKUP = Backup(
+    name="controller-1", cloud="cloud", host="controller", taken_at=NOW.timestamp() - 3600,
+    seconds=60, state=State.VERIFIED, sizes={"files": 1000, "database": 10_000},
+    snapshots={"files": "a", "database": "b"},
+    facts={"version": "10.11.6-MariaDB", "rows_before": {"nova.instances": 1, "glance.images": 1}},
+)  # fmt: skip
+
+
+def actions(chosen: Chosen) -> list[str]:
+    return [step.action for step in plan(CLOUD, chosen, all_services()).steps]
+
+
+def test_nothing_that_runs_is_touched_before_all_is_there() -> None:
+    made = plan(CLOUD, Chosen(backup=BACKUP, to=Moment(latest=True)), all_services())
+    found = [step.action for step in made.steps]
+    assert found[:6] == ["look", "fetch", "rebuild", "send", "stop", "swap"]
+    assert found[-2:] == ["works", "tidy"]
+    started = [step.arguments["service"] for step in made.steps if step.action == "start"]
+    assert started[:4] == ["mariadb", "rabbitmq", "memcached", "keystone"]
+    assert started.index("keystone") < started.index("nova") < started.index("cinder")
+    assert "replay the log to its end" in made.steps[2].does
+    assert made.settings == {"backup": "controller-1", "to": "latest", "service": ""}
+
+
+def test_one_service_starts_alone_and_one_without_databases_needs_no_server() -> None:
+    one = Chosen(backup=BACKUP, to=Moment(), service="nova")
+    assert actions(one).count("start") == 1
+    assert "rebuild" in actions(one)
+    assert "rebuild" not in actions(replace(one, service="memcached"))
+    proxy = replace(BACKUP, host="proxy", facts={}, snapshots={"files": "a"})
+    assert "rebuild" not in actions(Chosen(backup=proxy, to=Moment()))
+
+
+def about(backup: Backup = BACKUP, service: str = "") -> About:
+    services = [named(service)] if service else all_services()
+    return About(mark="m", backup=backup, to=Moment(), service=service, services=services,
+                 work=Path("/work"))  # fmt: skip
+
+
+def told(**more: Any) -> dict[str, Any]:
+    return {
+        "has": {"tar": True, "systemctl": True},
+        "server": "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu",
+        "data": "/var/lib/mysql", "free_data": 1 << 30, "free_files": 1 << 30,
+    } | more  # fmt: skip
+
+
+OURS = "10.11.3-MariaDB"
+
+
+def test_every_reason_is_told_at_once() -> None:
+    assert against(about(), told(), ours=OURS, free_here=1 << 30) == []
+    bad = told(has={"tar": False, "systemctl": True}, free_data=5000, server="")
+    found = against(about(), bad, ours="11.8.2-MariaDB", free_here=100)
+    assert len(found) == 5
+    assert found[0] == "the host has no tar"
+    assert "this machine has only 100 B free" in found[1]
+    assert "the backup is of MariaDB 10.11, the host has none" in found
+    assert "the backup is of MariaDB 10.11, this machine has 11.8" in found
+    assert "/var/lib/mysql on the host has only 4.9 KiB free" in found[-1]
+
+
+def test_a_dump_needs_more_room_than_it_has_bytes_and_files_need_no_server() -> None:
+    dumped = replace(BACKUP, engine=Engine.DUMP)
+    assert against(about(), told(free_data=13_000), ours=OURS, free_here=1 << 30) == []
+    assert against(about(dumped), told(free_data=13_000), ours=OURS, free_here=1 << 30) != []
+    assert against(about(service="memcached"), told(server=""), ours="", free_here=1 << 30) == []
+
+
+def stream(**more: Any) -> StreamState:
+    now = NOW.timestamp()
+    given: dict[str, Any] = {"host": "controller", "doing": Doing.STREAMING, "begun_at": now - 9, "behind": 0,
+             "written_at": now, "caught_up_at": now - 1, "asked_at": now - 1}  # fmt: skip
+    return StreamState(**(given | more))
+
+
+@pytest.mark.parametrize(
+    ("to", "state", "said"),
+    [
+        (Moment(), None, "lost: what was written to the databases after"),
+        (Moment(), stream(), "--to latest replays the log"),
+        (Moment(at=NOW), stream(), "lost: what was written to the databases after"),
+        (Moment(latest=True), stream(), "lost: nothing"),
+        (Moment(latest=True), stream(doing=Doing.FAILED, error="cut", asked_at=0), "may be lost"),
+        (Moment(latest=True), stream(behind=77), "77 bytes were missing"),
+        (Moment(latest=True), stream(caught_up_at=None), "not known up to when"),
+        (Moment(latest=True), None, "not known up to when"),
+    ],
+)
+def test_what_is_lost_is_never_silent(to: Moment, state: StreamState | None, said: str) -> None:
+    [sentence] = losses(BACKUP, to, state, now=NOW)
+    assert said in sentence
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(
+        f"credentials: {{openrc: openrc}}\nbackup: {{folder: {tmp_path}/b}}\nhosts:\n"
+        "  controller: {address: 192.0.2.11, roles: [controller]}\n"
+    )
+    monkeypatch.setenv("BACKSTAY_CLOUD", str(file))
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    Catalogue(tmp_path / "b" / "catalogue").write(BACKUP)
+
+    def run(*arguments: str, typed: str = "") -> Any:
+        return CliRunner().invoke(backstay, ["backup", "restore", *arguments], input=typed)
+
+    return run
+
+
+def test_a_restore_is_asked_for_by_the_host_s_name(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = call("controller")
+    assert shown.exit_code != 0
+    assert "without a terminal this needs --yes" in shown.stderr
+    assert "controller-1: VERIFIED" in shown.stdout
+    monkeypatch.setattr("backstay.cli.backup_restore._asks", lambda: True)
+    shown = call("controller", typed="contrller\n")
+    assert shown.exit_code == 4
+    assert "nothing has been changed" in shown.stderr
+    assert not (tmp_path / "journal.db").exists()
+
+
+def test_what_cannot_be_restored_is_said(call: Any) -> None:
+    assert "is neither `latest` nor a time" in call("controller", "--to", "soon").stderr
+    assert "restore the whole host" in call("controller", "--service", "mariadb").stderr
+    assert "controller has " in call("controller", "--service", "swift").stderr
+    error = call("nobody")
+    assert "none of that name" in str(error.exception)
