@@ -212,6 +212,17 @@ def test_data_directories_are_exchanged_whatever_instant_it_dies(
     raise AssertionError("it makes more changes than were tried")
 
 
+def test_a_data_directory_that_is_a_mount_of_its_own_keeps_both_within(tmp_path: Path) -> None:
+    data = tmp_path / "mysql"
+    beside = data / ".backstay-1"
+    (beside / "new").mkdir(parents=True)
+    (beside / "new" / "ibdata1").write_text("new")
+    (data / "ibdata1").write_text("old")
+    onhost_restore.swap_data(str(data), str(beside))
+    assert (data / "ibdata1").read_text() == "new"
+    assert tree(beside / "before") == {"ibdata1": "old"}
+
+
 def test_nothing_is_moved_away_where_nothing_was_sent(tmp_path: Path) -> None:
     data = tmp_path / "mysql"
     data.mkdir()
