@@ -97,8 +97,10 @@ def test_a_dump_needs_more_room_than_it_has_bytes_and_files_need_no_server() -> 
 
 def stream(**more: Any) -> StreamState:
     now = NOW.timestamp()
-    given: dict[str, Any] = {"host": "controller", "doing": Doing.STREAMING, "begun_at": now - 9,
-             "behind": 0, "written_at": now, "caught_up_at": now - 1, "asked_at": now - 1}  # fmt: skip
+    given: dict[str, Any] = {
+        "host": "controller", "doing": Doing.STREAMING, "begun_at": now - 9, "behind": 0,
+        "written_at": now, "caught_up_at": now - 1, "asked_at": now - 1,
+    }  # fmt: skip
     return StreamState(**(given | more))
 
 

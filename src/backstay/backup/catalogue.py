@@ -30,6 +30,8 @@ class State(StrEnum):
 class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
+    ``taken_at`` is when it was begun; ``seconds`` later it was whole.
+
     ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
     databases were taken, where there are any; ``contents`` are what ``backup.contents`` sorts of
     it; ``facts`` are what the database told around the backup; ``proof`` is what the verification

@@ -285,12 +285,13 @@ def recorded(running: Running) -> Backup:
         for name in ("files", "database")
         if f"{host}.{name}" in running.results
     }
+    opened = running.results[f"{host}.repository"]
     return Backup(
-        name=running.results[f"{host}.repository"]["backup"],
+        name=opened["backup"],
         cloud=running.plan.cloud,
         host=host,
-        taken_at=running.begun,
-        seconds=round(time.time() - running.results[f"{host}.repository"]["began"], 1),
+        taken_at=opened["began"],
+        seconds=round(time.time() - opened["began"], 1),
         snapshots={name: part["snapshot"] for name, part in parts.items()},
         sizes={name: part["size"] for name, part in parts.items()},
         added={name: part["added"] for name, part in parts.items()},
