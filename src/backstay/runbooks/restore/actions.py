@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from backstay.backup.place import Place
 from backstay.journal.action import Action
+from backstay.runbooks.restore.after import Agents, Tidy, Works
 from backstay.runbooks.restore.here import Fetch, Rebuild
 from backstay.runbooks.restore.sending import Look, Send
-from backstay.runbooks.restore.swapping import Start, Stop, Swap, Tidy, Works
+from backstay.runbooks.restore.swapping import Start, Stop, Swap
 from backstay.runbooks.site import Site
 
 
@@ -22,5 +23,6 @@ def actions(site: Site) -> Mapping[str, Action]:
         "swap": Swap(site, place),
         "start": Start(site, place),
         "works": Works(site, place),
+        "agents": Agents(site, place),
         "tidy": Tidy(site, place),
     }

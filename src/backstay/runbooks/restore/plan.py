@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from backstay.backup.catalogue import Backup
 from backstay.backup.choice import Moment
 from backstay.inventory.cloud import Cloud
+from backstay.inventory.words import Role
 from backstay.journal.plan import Plan, Step
 from backstay.services.declaration import Service
 
@@ -83,6 +84,9 @@ def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterato
     for service in mine:
         yield step("start", f"start {service.name}, and see that it runs", _STARTING, service.name)
     yield step("works", "see that it works", _STARTING)
+    if not one and Role.CONTROLLER in cloud.hosts[host].roles:
+        yield step("agents", "see every agent attached; restart those that do not come back",
+                   cloud.maintenance.agents)  # fmt: skip
     yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
 
 

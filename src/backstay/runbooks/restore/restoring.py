@@ -13,6 +13,7 @@ from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
 from backstay.runbooks.site import Site
 from backstay.services.declaration import Service
 
+RESUME = "then go on: backstay runs resume"
 SILENCE = 300.0
 """Seconds for which a stream may stand still."""
 

@@ -1,19 +1,15 @@
-"""The steps of a restore that change the host: stop, put in place, start, see."""
+"""The steps of a restore that change the host: stop, put in place, start."""
 
-import shutil
 from collections.abc import Sequence
 
 from backstay.backup import onhost_restore, onhost_tables, onhost_units
-from backstay.backup.selection import invariants
-from backstay.errors import BackstayError, HostError
+from backstay.errors import BackstayError
 from backstay.finding import Finding, bad
 from backstay.journal.action import Result, Running
 from backstay.runbooks.reboot.waiting import until_well
-from backstay.runbooks.restore.restoring import About, Restoring
-from backstay.runbooks.site import named
+from backstay.runbooks.restore.restoring import RESUME, About, Restoring
 from backstay.services.declaration import Service
 
-RESUME = "then go on: backstay runs resume"
 _MARGIN = 20.0
 
 
@@ -128,53 +124,3 @@ class Start(Stop):
         }
         if texts:
             await self.site.ask(host, service.put_back, texts, bound=120)
-
-
-class Works(Restoring):
-    """Waits until the host and the APIs work; tells what elsewhere does not."""
-
-    async def do(self, running: Running) -> Result:
-        """Check the whole cloud; other hosts' findings are told and waited for by nobody."""
-        about, host = self.about(running), running.step.target
-        others: list[Finding] = []
-
-        async def look() -> Sequence[Finding]:
-            found = bad(await self.site.check())
-            mine = [f for f in found if f.host in {host, None}]
-            others[:] = [f for f in found if f not in mine]
-            return mine
-
-        took = await until_well(
-            running, look, attempted=f"waiting for {host} to work after the restore",
-            remedy=f"backstay check {host}; {RESUME}",
-        )  # fmt: skip
-        told = [f"elsewhere: {named(others)}"] if others else []
-        told += await self._torn(about, host)
-        return {"seconds": round(took, 1), "told": "; ".join(told)}
-
-    async def _torn(self, about: About, host: str) -> list[str]:
-        """Return what does not fit together between this cloud's databases now."""
-        holds = invariants(self.site.cloud, self.site.services) if about.has_databases else []
-        try:
-            rows = await self.site.ask(
-                host, onhost_tables.answers, [one.broken for one in holds], bound=120
-            )
-        except HostError:
-            return []
-        pairs = zip(holds, rows, strict=True)
-        return [f"{len(found)} {one.says}: {', '.join(found[:3])}" for one, found in pairs if found]
-
-
-class Tidy(Restoring):
-    """Removes what was brought to this machine and sent; what was replaced stays."""
-
-    async def do(self, running: Running) -> Result:
-        """Remove. Raises HostError."""
-        about, host = self.about(running), running.step.target
-        shutil.rmtree(about.work, ignore_errors=True)
-        beside = running.results[f"{host}.look"]["beside"]
-        await self.site.ask(host, onhost_restore.remove, [
-            f"{about.staging}/{onhost_restore.NEW}", f"{beside}/{onhost_restore.NEW}",
-        ])  # fmt: skip
-        again = f"take a new backup now: backstay backup create {host} --verify"
-        return {"told": again if about.has_databases else ""}
