@@ -16,6 +16,11 @@ from backstay.services.messaging import Messaging, Peer, Wiring
 PING_BOUND = 6.0
 """Seconds that an agent may take to answer a call; one that is well takes some hundredths."""
 
+CALLS = 3 * onhost.AT_ONCE
+"""So many calls are one question to a controller: in vain, all of them, they end in its bound."""
+PARTS = 4
+"""So many such questions are asked at once."""
+
 
 class Asking(Protocol):
     """What asks the cloud's hosts and APIs (``runbooks.site.Site``)."""
@@ -158,7 +163,20 @@ async def _ping(
             by_config.setdefault(wiring.config, []).append((agent, wiring))
         else:
             found[_key(agent)] = "nothing is ever sent to it"
-    answers = await asyncio.gather(*(_ping_with(site, *one) for one in by_config.items()))
+    parts = [
+        (config, members[at : at + CALLS])
+        for config, members in by_config.items()
+        for at in range(0, len(members), CALLS)
+    ]
+    free = asyncio.Semaphore(PARTS)
+
+    async def call(
+        config: str, part: Sequence[tuple[Agent, Wiring]]
+    ) -> dict[tuple[str, str], Ping | str]:
+        async with free:
+            return await _ping_with(site, config, part)
+
+    answers = await asyncio.gather(*(call(*one) for one in parts))
     return found | {key: ping for answer in answers for key, ping in answer.items()}
 
 

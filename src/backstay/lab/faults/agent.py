@@ -144,8 +144,10 @@ class WedgeAgent(Fault):
             if _unheard(host, record):
                 host.run(["systemctl", "restart", UNIT], bound=BOUND)
             return "nova-compute has a new queue for answers"
-        host.run(["systemctl", "restart", UNIT], bound=BOUND)
         broker, queue = broker_host(host.lab), record.noted["queue"]
+        if _bound(broker, queue):
+            return f"{queue} is bound again already"
+        host.run(["systemctl", "restart", UNIT], bound=BOUND)
         until = time.monotonic() + BOUND
         while not _bound(broker, queue):
             if time.monotonic() > until:
