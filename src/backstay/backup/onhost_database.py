@@ -253,11 +253,11 @@ def database_sizes(databases: Any) -> Any:  # noqa: ANN401 - JSON data
     return {name: int(length) for name, length in (line.split("\t") for line in lines)}
 
 
-def query(text: str) -> Any:  # noqa: ANN401 - JSON data
+def query(text: str) -> list[str]:
     """Return the lines of an answer of MariaDB's, asked as its root by the socket."""
     done = subprocess.run(
         ["mariadb", "--batch", "--skip-column-names"], input=text.encode(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False,
     )  # fmt: skip
     if done.returncode != 0:
         raise OSError(done.stderr.decode(errors="replace").strip()[-300:])

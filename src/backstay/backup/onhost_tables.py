@@ -4,10 +4,12 @@ import subprocess
 import sys
 from typing import Any
 
+from backstay.backup.onhost_database import query
+
 
 def load(database: str, charset: str, collation: str) -> None:
     """Load a dump from standard input into an empty database of that name."""
-    sql(
+    query(
         "DROP DATABASE IF EXISTS `{0}`; CREATE DATABASE `{0}` CHARACTER SET {1} COLLATE {2}".format(
             database, charset, collation
         )
@@ -33,23 +35,23 @@ def swap_tables(pairs: list[list[str]]) -> dict[str, Any]:
             continue  # it was swapped before an interruption
         if triggers(database) or triggers(restored):
             raise OSError(database + " has triggers, and tables with triggers cannot be moved")
-        sql("CREATE DATABASE IF NOT EXISTS `" + before + "`")
+        query("CREATE DATABASE IF NOT EXISTS `" + before + "`")
         kept.append(before)
         renames += [(database, name, before) for name in tables(database)]
         renames += [(restored, name, database) for name in fresh]
     if renames:
-        sql(
+        query(
             "SET foreign_key_checks = 0; SET lock_wait_timeout = 60; RENAME TABLE "
             + ", ".join("`{0}`.`{1}` TO `{2}`.`{1}`".format(*one) for one in renames)
         )
     for _, restored, _ in pairs:
-        sql("DROP DATABASE IF EXISTS `" + restored + "`")
+        query("DROP DATABASE IF EXISTS `" + restored + "`")
     return {"kept": kept, "tables": len(renames)}
 
 
 def tables(database: str) -> list[str]:
     """Return the names of a database's tables."""
-    return sql(
+    return query(
         "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
         "AND table_schema = '" + database + "'"
     )
@@ -57,7 +59,7 @@ def tables(database: str) -> list[str]:
 
 def triggers(database: str) -> list[str]:
     """Return the names of a database's triggers."""
-    return sql(
+    return query(
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = '"
         + database + "'"
     )  # fmt: skip
@@ -65,15 +67,4 @@ def triggers(database: str) -> list[str]:
 
 def answers(queries: list[str]) -> list[list[str]]:
     """Return the lines that each query gives, at most a hundred."""
-    return [sql(text)[:100] for text in queries]
-
-
-def sql(text: str) -> list[str]:
-    """Return the lines of an answer of MariaDB's, asked as its root by the socket."""
-    done = subprocess.run(
-        ["mariadb", "--batch", "--skip-column-names"], input=text.encode(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise OSError(done.stderr.decode(errors="replace").strip()[-300:])
-    return done.stdout.decode(errors="replace").splitlines()
+    return [query(text)[:100] for text in queries]
