@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from backstay.backup.files import Entry
 from backstay.backup.follow import Follow, Followed, Store, news
-from backstay.transports.target import Answer, SshTarget
+from backstay.transports.target import SshTarget
 
 CONTROLLER = SshTarget(name="controller", address="192.0.2.11")
 SECOND = 10**9
@@ -28,11 +27,10 @@ class Host:
         self.clock = clock
         self.sent: list[str] = []
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    def listing(self) -> dict[str, Any]:
         entries = [entry(path, len(data), at) for path, (data, at) in self.files.items()]
-        told = {"entries": entries, "users": {"5": "glance"}, "groups": {"5": "glance"},
-                "clock": self.clock}  # fmt: skip
-        return Answer(stdout=json.dumps(told), sent_at=0, received_at=0, connecting=0)
+        names = {"5": "glance"}
+        return {"entries": entries, "users": names, "groups": names, "clock": self.clock}
 
     async def stream(
         self,
@@ -62,34 +60,30 @@ def follow(host: Host, folder: Path, known: list[Entry] | None = None) -> Follow
 def test_only_what_no_backup_has_travels_and_only_once(tmp_path: Path) -> None:
     host = Host({"/images/a": (b"old", 10.0), "/images/b": (b"new", 90.0)}, clock=100.0)
     following = follow(host, tmp_path, [entry("/images/a", 3, 10.0)])
-    asyncio.run(following.look())
+    asyncio.run(following.heard(host.listing()))
     assert host.sent == ["/images/b"]
     assert (tmp_path / "content" / "images" / "b").read_bytes() == b"new"
     assert Store(tmp_path).mirror.names()["users"] == {"5": "glance"}
-    asyncio.run(following.look())
+    asyncio.run(following.heard(host.listing()))
     assert host.sent == ["/images/b"]
 
 
 def test_a_file_that_is_being_written_is_waited_for_and_told(tmp_path: Path) -> None:
-    host = Host({"/images/a": (b"half", 99.5)}, clock=100.0)
+    host = Host({"/images/a": (b"half", 99.9)}, clock=100.0)
     following = follow(host, tmp_path)
-    whole = asyncio.run(following.look())
+    assert asyncio.run(following.heard(host.listing())) == 99.9
     assert host.sent == []
-    host.clock = 110.0
-    later = asyncio.run(following.look())
+    assert asyncio.run(following.heard({"clock": 101.0})) == 101.0, "nothing has changed since"
     assert host.sent == ["/images/a"]
-    assert whole is not None
-    assert later is not None
-    assert later > whole
 
 
 def test_what_went_from_the_host_stays_here_until_a_verified_backup_is_newer(
     tmp_path: Path,
 ) -> None:
     host = Host({"/images/a": (b"one", 50.0), "/images/b": (b"two", 60.0)}, clock=100.0)
-    asyncio.run(follow(host, tmp_path).look())
+    asyncio.run(follow(host, tmp_path).heard(host.listing()))
     del host.files["/images/a"]
-    asyncio.run(follow(host, tmp_path).look())
+    asyncio.run(follow(host, tmp_path).heard(host.listing()))
     store = Store(tmp_path)
     assert [one[0] for one in store.mirror.known()] == ["/images/a", "/images/b"]
     assert store.drop_before(55.0) == ["/images/a"]
@@ -98,10 +92,11 @@ def test_what_went_from_the_host_stays_here_until_a_verified_backup_is_newer(
 
 
 def test_news() -> None:
-    now = [entry("/a", 1, 10), entry("/b", 2, 20), entry("/c", 1, 99)]
-    quiet, pending = news(now, [entry("/a", 1, 10), entry("/b", 1, 20)], before=50)
-    assert [one[0] for one in quiet] == ["/b"]
-    assert [one[0] for one in pending] == ["/c"]
+    now = [entry("/a", 1, 10), entry("/b", 2, 20), entry("/c", 1, 99.9)]
+    now.append(entry("/large", 10**10, 50))
+    rests, pending = news(now, [entry("/a", 1, 10), entry("/b", 1, 20)], clock=100)
+    assert [one[0] for one in rests] == ["/b"]
+    assert [one[0] for one in pending] == ["/c", "/large"]
 
 
 def test_how_far_behind() -> None:

@@ -7,6 +7,7 @@ would bring back a record of nothing.
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,24 +18,25 @@ from backstay.backup import onhost
 from backstay.backup.files import Entry, Mirror
 from backstay.backup.logs import write
 from backstay.errors import BackstayError, BackupError
-from backstay.health.hostscript import program, stream
-from backstay.health.observation import as_json
-from backstay.transports.target import Answer, SshTarget
+from backstay.health.hostscript import stream
+from backstay.transports.target import SshTarget
 
-PAUSE = 2.0
-"""Seconds between two looks at the host."""
-QUIET = 1.0
-"""Seconds for which a file must not have changed: one being written comes when it is whole."""
-BOUND = 60.0
-SILENCE = 120.0
+PAUSE = 0.25
+"""Seconds between two looks of the host at its files."""
+PULSE = 1.0
+"""Seconds between two words of the state."""
+QUIET = 0.25
+"""Seconds for which a small file must not have changed: one being written is waited for."""
+BROUGHT = 100e6
+"""Bytes that are brought in a second, about."""
+AGAIN = 2.0
+"""Seconds after which watching is begun again where it broke off."""
+SILENCE = 60.0
 _STATE = "state.json"
 
 
 class Shell(Protocol):
     """The ways to a host (``transports.ssh``)."""
-
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
-        """Run a script on a host. Raises HostError."""
 
     async def stream(
         self,
@@ -119,52 +121,80 @@ class Follow:
         self._store = store
         self._asked = (list(paths), list(leave_out))
         self._known = known
+        self._listed: Mapping[str, Any] = {}
+        self._left = False
+        self._told_at = 0.0
 
     async def run(self) -> None:
-        """Look again and again until cancelled; what fails is told, and tried again."""
+        """Watch until cancelled; what fails is told, and tried again."""
         while True:
             try:
-                state = Followed(whole_at=await self.look())
+                await self._watch()
             except (BackstayError, OSError) as error:
                 state = Followed(whole_at=self._store.state().whole_at, error=str(error))
-            with contextlib.suppress(BackupError):
-                self._store.tell(state)
-            await asyncio.sleep(PAUSE)
+                with contextlib.suppress(BackupError):
+                    self._store.tell(state)
+            await asyncio.sleep(AGAIN)
 
-    async def look(self) -> float | None:
-        """Bring what is new; return up to when all is here (Unix seconds of this machine's clock).
+    async def _watch(self) -> None:
+        """Hear what the host tells of its files until it tells no more. Raises BackstayError."""
+        waiting, offset = bytearray(), math.inf
 
-        None where that was never so. Raises BackstayError.
+        async def receive(data: bytes) -> None:
+            nonlocal offset
+            waiting.extend(data)
+            *lines, left = bytes(waiting).split(b"\n")
+            waiting[:] = left
+            for line in lines:
+                told = json.loads(line)
+                # The fastest line has told how far the clocks are apart.
+                offset = min(offset, time.time() - told["clock"])
+                whole = await self.heard(told)
+                self._tell(None if whole is None else whole + offset)
+
+        script = stream(onhost.watch, *self._asked, PAUSE)
+        await self._shell.stream(self._target, script, receive, silence=SILENCE)
+
+    def _tell(self, whole_at: float | None) -> None:
+        if time.monotonic() - self._told_at >= PULSE:
+            self._told_at = time.monotonic()
+            self._store.tell(Followed(whole_at=whole_at))
+
+    async def heard(self, told: Mapping[str, Any]) -> float | None:
+        """Bring what is new of the files that the host has told of, and told of last.
+
+        Returns up to when all is here, by the host's clock; None where that is not known. Raises
+        BackstayError.
         """
-        asked_at = time.time()
-        script = program(onhost.listing, *self._asked)
-        told = as_json(
-            await self._shell.answer(self._target, script, bound=BOUND), host=self._target.name
-        )
-        new, pending = news(told["entries"], [*self._known(), *self._store.mirror.known()],
-                            before=told["clock"] - QUIET)  # fmt: skip
+        clock = float(told["clock"])
+        if "entries" in told:
+            self._listed = told
+        elif not self._left:
+            return clock
+        known = [*self._known(), *self._store.mirror.known()]
+        new, pending = news(self._listed["entries"], known, clock=clock)
+        self._left = True
         if new:
             extraction = await self._store.mirror.extract()
             script = stream(onhost.send_files, [entry[0] for entry in new])
             await self._shell.stream(self._target, script, extraction.take, silence=SILENCE)
             await extraction.end()
             if not self._store.mirror.has(new):
-                return self._store.state().whole_at  # they have changed again meanwhile
-            self._store.add(new, told)
-        if not pending:
-            return asked_at
-        oldest: float = min(entry[6] for entry in pending) / 10**9
-        return asked_at - max(float(told["clock"]) - oldest, 0.0)
+                return None  # they have changed again meanwhile, and are told of again
+            self._store.add(new, self._listed)
+        self._left = bool(pending)
+        return min([clock, *(float(entry[6]) / 10**9 for entry in pending)])
 
 
 def news(
-    entries: Sequence[Entry], known: Sequence[Entry], *, before: float
+    entries: Sequence[Entry], known: Sequence[Entry], *, clock: float
 ) -> tuple[list[Entry], list[Entry]]:
-    """Return the files that are not known so, and those of them that must be waited for. Pure.
+    """Return the files that are not known so, and those of them that are waited for. Pure.
 
-    ``before`` is when (Unix seconds by the host's clock) a file must have changed last to be whole.
+    Of those that change just now, by the host's ``clock``, some more is to come: a file must have
+    rested for about as long as bringing it takes.
     """
     here = {(entry[0], entry[5], entry[6]) for entry in known if entry[1] == "f"}
     new = [e for e in entries if e[1] == "f" and (e[0], e[5], e[6]) not in here]
-    quiet = [entry for entry in new if entry[6] <= before * 10**9]
-    return quiet, [entry for entry in new if entry not in quiet]
+    rests = [e for e in new if clock - e[6] / 10**9 >= QUIET + e[5] / BROUGHT]
+    return rests, [entry for entry in new if entry not in rests]

@@ -2,6 +2,7 @@
 
 import fnmatch
 import grp
+import json
 import os
 import pwd
 import stat
@@ -54,6 +55,22 @@ def listing(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
         "groups": {one.gr_gid: one.gr_name for one in grp.getgrall() if one.gr_gid in groups},
         "clock": clock,
     }
+
+
+def watch(paths: Any, leave_out: Any, pause: Any) -> None:  # noqa: ANN401 - JSON data
+    """Write a line of JSON again and again: what ``listing`` returns, or the clock alone.
+
+    The latter where nothing has changed since. Looking takes a tenth of the time at most.
+    """
+    before = None
+    while True:
+        begun = time.monotonic()
+        found = listing(paths, leave_out)
+        changed = found["entries"] != before
+        before = found["entries"]
+        sys.stdout.write(json.dumps(found if changed else {"clock": found["clock"]}) + "\n")
+        sys.stdout.flush()
+        time.sleep(max(pause, 9 * (time.monotonic() - begun)))
 
 
 def boot_id() -> Any:  # noqa: ANN401 - JSON data
