@@ -1,6 +1,7 @@
 """Backups put back on real hosts: one service, a proxy, a controller that was destroyed."""
 
 import contextlib
+import itertools
 import json
 import random
 import signal
@@ -24,7 +25,8 @@ from tests.acceptance.test_stream import caught_up, status, streaming
 
 pytestmark = pytest.mark.lab
 
-KILLS = 10
+EVERY = 3  # of the moments at which something is written down
+KILLS = 5
 
 
 @pytest.fixture
@@ -155,13 +157,11 @@ def test_a_proxy_gets_its_rings_and_its_hash_suffix_back(lab: Lab, cloud: Path) 
 
 
 @pytest.mark.slow
-def test_killed_at_every_step_boundary_and_at_random_instants(lab: Lab, cloud: Path) -> None:
+def test_killed_at_step_boundaries_and_at_random_instants(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "controller", "--verify")
     command = ["backup", "restore", "controller", "--service", "glance", "--yes",
                "--cloud", str(cloud)]  # fmt: skip
-    point = 0
-    while True:
-        point += 1
+    for point in itertools.count(1, EVERY):
         killed = subprocess.run(
             [sys.executable, "-m", "tests.acceptance.killed_reboot", str(point), *command],
             capture_output=True, text=True, check=False, timeout=300,
@@ -170,7 +170,7 @@ def test_killed_at_every_step_boundary_and_at_random_instants(lab: Lab, cloud: P
             break
         assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
         resumed_and_well(lab, cloud)
-    assert point > 2 * len(last_run(lab)["steps"])
+    assert point > len(last_run(lab)["steps"]), "it was killed on its way"
     chosen = random.Random(4)
     for _ in range(KILLS):
         running = subprocess.Popen(
