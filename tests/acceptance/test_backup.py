@@ -19,6 +19,7 @@ from tests.acceptance.test_clients import in_sh
 
 pytestmark = pytest.mark.lab
 
+IMAGE_BYTES = 100_000
 VOLUMES = 5  # a project may have ten, cinder's default
 
 
@@ -78,8 +79,10 @@ class Writer:
             self.api.call("DELETE", service, path, accept=(404, 400))
 
     def is_there(self, service: str, path: str) -> bool:
-        """Whether what was made is still there."""
-        return self.api.call("GET", service, path, accept=(404,)).status_code != 404
+        """Whether what was made is still there, an image's data with all their bytes."""
+        answer = self.api.call("GET", service, path, accept=(404,))
+        whole = not path.endswith("/file") or len(answer.content) == IMAGE_BYTES
+        return answer.status_code != 404 and whole
 
     def _work(self) -> None:
         number = 0
@@ -97,7 +100,9 @@ class Writer:
         made = self._timed("POST", "image", "/v2/images", json=image)["id"]
         self.note("image", f"/v2/images/{made}")
         headers = {"Content-Type": "application/octet-stream"}
-        self._timed("PUT", "image", f"/v2/images/{made}/file", data=b"x" * 100_000, headers=headers)
+        self._timed(
+            "PUT", "image", f"/v2/images/{made}/file", data=b"x" * IMAGE_BYTES, headers=headers
+        )
         self.acknowledged.append((time.time(), "image", f"/v2/images/{made}/file"))
         if not with_volume:
             return
