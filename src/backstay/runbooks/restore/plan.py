@@ -76,8 +76,8 @@ def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterato
     yield step("look", "see that it can take the backup: versions, room, programs", _QUICK)
     yield step("fetch", "bring the backup's files here from the repository", _LONG)
     if has_databases(chosen.backup, mine, one):
-        yield step("rebuild", f"restore the databases into a scratch server here{_up_to(chosen)}, "
-                   "and check them", _LONG)  # fmt: skip
+        made = f"make the databases in a scratch server here{_up_to(chosen)}, check them"
+        yield step("rebuild", made, _LONG)
     yield step("send", "send it all to the host, beside what is there", _LONG)
     yield step("stop", f"stop {one or 'all services'}, and keep from starting", _STARTING)
     yield step("swap", "keep what is there, and put what was restored in its place", _LONG)
