@@ -90,4 +90,5 @@ class Tidy(Restoring):
             f"{about.staging}/{onhost_restore.NEW}", f"{beside}/{onhost_restore.NEW}",
         ])  # fmt: skip
         again = f"take a new backup now: backstay backup create {host} --verify"
-        return {"told": again if about.has_databases else ""}
+        # A service's databases are exchanged within the server: its log goes on.
+        return {"told": again if about.has_databases and not about.service else ""}
