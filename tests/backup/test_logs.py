@@ -243,3 +243,20 @@ def test_the_position_is_that_of_the_backup() -> None:
     )
     assert position_in(said) == ["mysql-bin.000002", "1041"]
     assert position_in("[00] 2026-11-24 18:29:16 completed OK!\n") == []
+
+
+def test_nobody_is_warned_of_a_stream_that_is_not_wanted_any_more(tmp_path: Path) -> None:
+    logs = Logs(tmp_path / "logs" / "controller")
+    logs.begin()
+    logs.tell(
+        StreamState(
+            host="controller", doing=Doing.FAILED, begun_at=1.0, written_at=1.0, incarnation=1
+        )
+    )
+    [warning] = lag_findings(tmp_path, limit=60, now=1000.0)
+    assert warning.severity is Severity.WARNING
+    logs.ended()
+    assert lag_findings(tmp_path, limit=60, now=1000.0) == []
+    kept = logs.incarnations()[0].state()
+    assert kept is not None
+    assert kept.doing is Doing.FAILED, "a restore still knows up to when the log is here"

@@ -133,6 +133,10 @@ class Logs:
             if incarnation.number == state.incarnation:
                 write(incarnation.folder / _STATE, state.text())
 
+    def ended(self) -> None:
+        """Note that no stream is wanted any more: nobody is to be warned that none runs."""
+        (self.folder / _STATE).unlink(missing_ok=True)
+
     def incarnations(self) -> list[Incarnation]:
         """Return what is kept of each incarnation, the newest first."""
         folders = [one for one in self.folder.glob("[0-9]*") if one.is_dir()]

@@ -72,15 +72,14 @@ def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
 
 async def _stream(cloud: "Cloud", hosts: "Sequence[str]") -> None:
     """Receive from the hosts until interrupted or asked to end."""
-    from backstay.backup.follow import Follow  # noqa: PLC0415
-    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+    from backstay.backup.follow import Follow  # noqa: PLC0415 - heavy
     from backstay.backup.selection import selection  # noqa: PLC0415
     from backstay.backup.source import SshSource  # noqa: PLC0415
     from backstay.backup.stream import Stream  # noqa: PLC0415
     from backstay.services.registry import all_services  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
-    place, said = Place(cloud), _Said()
+    place, said = _place(cloud), _Said()
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
         streams = [
             Stream(
@@ -146,9 +145,7 @@ def _figures(state: "StreamState", now: float) -> tuple[str, str, str]:
 
 def _status(cloud: "Cloud", hosts: "Sequence[str]", *, as_json: bool) -> int:
     """Print how the streams of the hosts are; return the exit status."""
-    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
-
-    place = Place(cloud)
+    place = _place(cloud)
     looked = [_looked(cloud, place, host, time.time()) for host in hosts]
     if as_json:
         click.echo(json.dumps([document for _, _, document in looked], indent=2))
@@ -187,6 +184,12 @@ def _looked(
     return status, row, document
 
 
+def _place(cloud: "Cloud") -> "Place":
+    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+
+    return Place(cloud)
+
+
 def _install(cloud: "Cloud", host: str) -> None:
     from backstay.transports.timer import install, service_file  # noqa: PLC0415 - heavy
 
@@ -210,6 +213,7 @@ def _uninstall(cloud: "Cloud", host: str) -> None:
 
     name = _service(cloud, host)
     there = remove(f"{name}.service")
+    _place(cloud).logs(host).ended()
     click.echo(f"{name} is removed; what was received stays" if there else "it is not installed")
 
 
