@@ -65,7 +65,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_repository_is_full(lab: Lab, tmp_path: Path, disk: Path) -> None:
-    mounted(disk, "24m")  # a proxy's backup has room on it, a controller's has not
+    mounted(disk, "4m")  # a proxy's backup has room on it, a controller's has not
     text = f"backup: {{folder: {tmp_path}/backups, repository: {disk}/repository}}\n"
     with cloud_with(lab, text) as cloud:
         create(lab, cloud, "proxy")

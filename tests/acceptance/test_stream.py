@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from backstay.backup.lag import lag_findings
+from backstay.backup.lag import SUBJECT, lag_findings
 from backstay.backup.place import Place
 from backstay.finding import Finding, Severity
 from backstay.inventory.load import load
@@ -123,8 +123,8 @@ def place(cloud: Path) -> Place:
 
 
 def lag(cloud: Path) -> Finding:
-    [found] = lag_findings(place(cloud).folder, limit=LAG, now=time.time())
-    return found
+    found = lag_findings(place(cloud).folder, limit=LAG, now=time.time())
+    return next(one for one in found if one.subject == SUBJECT)
 
 
 def rows(files: Sequence[Path]) -> set[int]:
