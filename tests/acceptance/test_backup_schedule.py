@@ -1,4 +1,4 @@
-"""The timer that takes backups, carried out by the systemd of a host."""
+"""The timer that takes backups, and a stream's service, carried out by the systemd of a host."""
 
 import subprocess
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.transports.timer import repeating_files
+from backstay.transports.timer import repeating_files, service_file
 from tests.acceptance.conftest import Lab
 
 pytestmark = pytest.mark.lab
@@ -60,6 +60,17 @@ def test_it_fires_again_and_again_and_catches_up(lab: Lab) -> None:
     lab.shell("spare1", f"touch -d '2 days ago' /var/lib/systemd/timers/stamp-{NAME}.timer")
     start(lab, "*-*-* 00:30")
     lab.wait_until(lambda: len(fired(lab)) == 1, what="it has caught up", bound=60)
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_stream_s_service_is_started_again_whenever_it_ends(lab: Lab) -> None:
+    command = ["/bin/sh", "-c", f"echo $KEY >> {FIRED}; kill -9 $$"]
+    text = service_file(does="a story", command=command, environment={"KEY": "begun"})
+    lab.shell("spare1", f"cat > /run/systemd/system/{NAME}.service <<'E'\n{text}E\n")
+    lab.shell("spare1", f"rm -f {FIRED}; systemctl daemon-reload; systemctl start {NAME}")
+    lab.wait_until(lambda: len(fired(lab)) >= 3, what="it has begun three times", bound=60)
+    lab.shell("spare1", f"systemctl stop {NAME}.service")
+    assert set(fired(lab)) == {"begun"}
 
 
 def test_systemd_finds_nothing_wrong_with_the_files(lab: Lab, tmp_path: Path) -> None:
