@@ -1,6 +1,9 @@
 """Agents that look alive and take no work: found, told apart, and only the faulty restarted."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Lab
-from tests.acceptance.reboots import reboot
+from tests.acceptance.reboots import last_run, reboot
 from tests.acceptance.test_clients import in_sh
 from tests.acceptance.test_lab import pings
 
@@ -154,6 +157,24 @@ def only_on(lab: Lab, host: str) -> Iterator[None]:
     finally:
         for name in others:
             in_sh(lab, f"openstack compute service set --enable {name} nova-compute")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [1, 3, 5, 7])
+def test_killed_half_way_it_goes_on_where_it_was(lab: Lab, point: int) -> None:
+    lab.backstay("lab", "break", "stop-service", "compute1/nova-compute")
+    command = [sys.executable, "-m", "tests.acceptance.killed_reboot", str(point), "reattach"]
+    killed = subprocess.run([*command, "--yes"], capture_output=True, check=False, timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    left = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)[0]["id"]
+    lab.backstay("runs", "resume", left, bound=600)
+    run = last_run(lab)
+    assert run["state"] == "done"
+    assert run["steps"][-1]["result"]["restarted"] == ["nova-compute on compute1"]
+    begun = [event for event in run["events"] if event["kind"] == "done"]
+    assert len({event["step"] for event in begun}) == len(begun), "no step was done twice"
+    lab.backstay("lab", "heal")
+    assert not not_attached(lab)
 
 
 def test_a_masked_unit_is_somebodys_decision(lab: Lab) -> None:
