@@ -13,6 +13,7 @@ from backstay.backup.choice import Moment
 from backstay.backup.loss import losses
 from backstay.backup.streamstate import Doing, StreamState
 from backstay.cli.main import backstay
+from backstay.errors import HostUnreachable
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.runbooks.restore.plan import Chosen, plan
@@ -159,3 +160,17 @@ def test_what_cannot_be_restored_is_said(call: Any) -> None:
     assert "controller has " in call("controller", "--service", "swift").stderr
     error = call("nobody")
     assert "none of that name" in str(error.exception)
+
+
+def test_a_host_that_cannot_be_reached_is_a_refusal_and_nothing_is_left_half_way(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(*_: Any, **__: Any) -> Any:
+        raise HostUnreachable("asking controller", came_back="no route", remedy="look at it")
+
+    monkeypatch.setattr("backstay.transports.ssh.HostShell.answer", unreachable)
+    shown = call("controller", "--yes")
+    assert shown.exit_code == 4
+    assert "no route" in shown.stdout
+    listed = CliRunner().invoke(backstay, ["runs", "list"])
+    assert "refused" in listed.stdout

@@ -12,7 +12,7 @@ from backstay.backup.files import MANIFEST
 from backstay.backup.logs import joined
 from backstay.backup.restorable import Files, changed, chosen, from_manifest
 from backstay.backup.selection import selection
-from backstay.errors import BackupError
+from backstay.errors import BackupError, HostError
 from backstay.health.words import size
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Refused, Result, Running
@@ -32,8 +32,13 @@ class Look(Restoring):
     async def do(self, running: Running) -> Result:
         """Ask. Raises Refused with every reason."""
         about, host = self.about(running), running.step.target
-        told: Mapping[str, Any] = await self.site.ask(host, onhost_restore.look, about.staging)
-        ours = await server_version() if about.has_databases else ""
+        try:
+            told: Mapping[str, Any] = await self.site.ask(host, onhost_restore.look, about.staging)
+            ours = await server_version() if about.has_databases else ""
+        except (HostError, BackupError) as error:
+            raise Refused(
+                error.attempted, came_back=error.came_back, remedy=error.remedy
+            ) from error
         here = shutil.disk_usage(self.place.folder).free
         reasons = against(about, told, ours=ours, free_here=here)
         if about.has_databases and about.to.replays:
