@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from backstay.cli.cloud_option import cloud_option, load_cloud
-from backstay.errors import BackstayError
+from backstay.errors import ApiError, BackstayError
 from backstay.finding import Finding, Severity
 from backstay.transports.threads import on_thread
 
@@ -103,11 +103,32 @@ async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list
     from backstay.health.check import run  # noqa: PLC0415 - heavy
 
     async with _LateShell(cloud.bounds.connect_seconds) as shell:
-        running, kept = await asyncio.gather(
+        running, kept, called = await asyncio.gather(
             run(cloud, hosts=hosts or None, shell=shell, api=open_api(cloud), deep=deep),
             _of_backups(cloud, hosts),
+            _of_calls(cloud, hosts) if deep else _nothing(),
         )
-    return running + kept
+    return running + kept + called
+
+
+async def _nothing() -> list[Finding]:
+    return []
+
+
+async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
+    """Call every agent by a message through the broker: the only proof that it takes work."""
+    from backstay.health.messaging.findings import findings, not_called  # noqa: PLC0415 - heavy
+    from backstay.runbooks.reattach.mending import see  # noqa: PLC0415
+    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+
+    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        try:
+            _, judged = await see(site, hosts or None)
+        except ApiError as error:
+            return [not_called(error)]
+        return findings(judged)
 
 
 async def _of_backups(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
