@@ -96,8 +96,8 @@ async def our_restore(host: BenchHost, restic: Restic, snapshot: str, folder: Pa
         await scratch.stop()
         pieces.done("serve")
         async with HostShell() as shell:
-            script = reading(onhost_restore.receive, f"{HOME}/new")
-            data = archive.data_directory(scratch.data, "mysql")
+            script = reading(onhost_restore.receive, f"{HOME}/new", True)
+            data = archive.squeezed(archive.data_directory(scratch.data, "mysql"))
             await shell.send(target, script, data, silence=SILENCE)
         pieces.done("send")
         host.stop()

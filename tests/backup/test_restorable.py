@@ -5,6 +5,7 @@ import io
 import os
 import stat
 import tarfile
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,26 @@ def test_a_file_that_cannot_be_read_ends_the_archive(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError):
         asyncio.run(made())
+
+
+def test_what_is_squeezed_for_the_way_comes_out_as_it_was_and_torn_it_is_refused() -> None:
+    pieces = [os.urandom(700_000), b"x" * 3_000_000, b"end"]
+
+    async def given() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    async def made() -> bytes:
+        return b"".join([piece async for piece in archive.squeezed(given())])
+
+    assert archive.can_squeeze()
+    data = asyncio.run(made())
+    assert len(data) < 800_000
+    out = io.BytesIO()
+    onhost_restore.unsqueeze(io.BytesIO(data), out)
+    assert out.getvalue() == b"".join(pieces)
+    with pytest.raises(OSError, match="torn"):
+        onhost_restore.unsqueeze(io.BytesIO(data[:-1]), io.BytesIO())
 
 
 class Crash(Exception):

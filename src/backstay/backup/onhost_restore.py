@@ -4,15 +4,18 @@ Everything comes beside what is there and takes its place by renaming; what was 
 function may be called again after an interruption at any point.
 """
 
+import contextlib
+import ctypes
 import errno
 import grp
 import os
 import pwd
 import shutil
 import stat
+import struct
 import subprocess
 import sys
-from typing import Any
+from typing import IO, Any
 
 NEW = "new"
 BEFORE = "before"
@@ -36,6 +39,7 @@ def look(staging: str) -> dict[str, Any]:
         "server": said(["mariadbd", "--version"]) or said(["/usr/sbin/mariadbd", "--version"]),
         "free_data": free(there),
         "free_files": free(existing(staging)),
+        "zstd": zstd() is not None,
         "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
     }
 
@@ -79,20 +83,57 @@ def existing(path: str) -> str:
     return path
 
 
-def receive(folder: str) -> None:
+def receive(folder: str, squeezed: bool = False) -> None:
     """Unpack a tar archive from standard input into ``folder``, emptied first.
 
-    Owners go by name, as tar(1) has it: users may have other numbers on this host.
+    Owners go by name, as tar(1) has it: users may have other numbers on this host. ``squeezed``
+    says that it comes in pieces as ``archive.squeezed`` makes them.
     """
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder, mode=0o700)
-    done = subprocess.run(
+    tar = subprocess.Popen(
         ["tar", "--extract", "--file=-", "--preserve-permissions", "--same-owner"],
-        stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, check=False,
+        stdin=subprocess.PIPE if squeezed else 0, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, cwd=folder,
     )  # fmt: skip
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        sys.exit(lines[-1] if lines else "tar ended with " + str(done.returncode))
+    if squeezed and tar.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # its own last words say more
+            unsqueeze(sys.stdin.buffer, tar.stdin)
+    _, errors = tar.communicate()
+    if tar.returncode != 0:
+        lines = errors.decode(errors="replace").strip().splitlines()
+        sys.exit(lines[-1] if lines else "tar ended with " + str(tar.returncode))
+
+
+def unsqueeze(source: IO[bytes], target: IO[bytes]) -> None:
+    """Write the pieces of ``source`` to ``target``, each a frame of zstd with both its lengths.
+
+    https://facebook.github.io/zstd/zstd_manual.html
+    """
+    library = zstd()
+    if library is None:
+        raise OSError("there is no libzstd on this host")
+    while True:
+        head = source.read(8)
+        if not head:
+            return
+        short, length = struct.unpack(">II", head)
+        frame, piece = source.read(short), ctypes.create_string_buffer(length)
+        if len(frame) != short or library.ZSTD_decompress(piece, length, frame, short) != length:
+            raise OSError("what came is torn")
+        target.write(piece.raw)
+
+
+def zstd() -> Any:  # noqa: ANN401 - a library
+    """Return the library, None where this host has none; it comes with dpkg and rpm."""
+    try:
+        library = ctypes.CDLL("libzstd.so.1")
+    except OSError:
+        return None
+    size = ctypes.c_size_t
+    library.ZSTD_decompress.argtypes = [ctypes.c_void_p, size, ctypes.c_char_p, size]
+    library.ZSTD_decompress.restype = size
+    return library
 
 
 def swap_data(folder: str, beside: str) -> dict[str, str]:

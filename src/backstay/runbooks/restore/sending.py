@@ -55,6 +55,7 @@ class Look(Restoring):
             "data": told["data"],
             "owner": told["owner"],
             "beside": _beside(told, mark),
+            "zstd": told["zstd"],
         }
 
     def _no_log(self, about: About) -> list[str]:
@@ -123,11 +124,14 @@ class Send(Restoring):
         elif about.has_databases:
             looked = running.results[f"{host}.look"]
             running.say("sending the data directory")
+            data = archive.data_directory(about.scratch / "data", looked["owner"])
+            squeezes = looked["zstd"] and archive.can_squeeze()
             await self.site.send(
                 host,
                 onhost_restore.receive,
                 f"{looked['beside']}/{onhost_restore.NEW}",
-                data=archive.data_directory(about.scratch / "data", looked["owner"]),
+                squeezes,
+                data=archive.squeezed(data) if squeezes else data,
                 silence=SILENCE,
             )
         return {**sent, "told": f"{sent['files']} files differ from what is there"}
