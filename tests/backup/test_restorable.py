@@ -15,7 +15,8 @@ import pytest
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.choice import Moment, choose
-from backstay.backup.restorable import Files, changed, chosen, from_manifest, identity, paths_of
+from backstay.backup.restorable import Files, changed, chosen, from_manifest, paths_of
+from backstay.backup.selection import IDENTITY
 from backstay.errors import BackupError
 from backstay.services.registry import all_services, named
 
@@ -70,7 +71,7 @@ def test_a_moment_comes_back_from_its_text() -> None:
 
 
 def test_what_describes_the_machine_itself_is_never_put_back() -> None:
-    paths = paths_of(all_services(), identity())
+    paths = paths_of(all_services(), IDENTITY)
     assert {"/etc/nova", "/etc/ssh", "/etc/hostname", "/var/lib/glance/images"} <= set(paths)
     assert not {"/etc/fstab", "/etc/network", "/etc/resolv.conf"} & set(paths)
     assert paths_of([named("glance")]) == ("/etc/glance", "/var/lib/glance/images")

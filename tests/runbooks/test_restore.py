@@ -71,7 +71,7 @@ def told(**more: Any) -> dict[str, Any]:
         "has": {"tar": True, "systemctl": True},
         "zstd": True,
         "server": "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu",
-        "data": "/var/lib/mysql", "free_data": 1 << 30, "free_files": 1 << 30,
+        "data": "/var/lib/mysql", "free_data": 1 << 30,
     } | more  # fmt: skip
 
 

@@ -23,7 +23,7 @@ AWAY = "moved-away"
 """A file beside the two folders: all that was there is in ``before``."""
 
 
-def look(staging: str) -> dict[str, Any]:
+def look() -> dict[str, Any]:
     """Return what decides whether this host can take a backup; makes nothing."""
     folder = data_folder()
     there = folder if os.path.isdir(folder) else os.path.dirname(folder)
@@ -38,7 +38,6 @@ def look(staging: str) -> dict[str, Any]:
         "own_mount": os.path.ismount(folder),
         "server": said(["mariadbd", "--version"]) or said(["/usr/sbin/mariadbd", "--version"]),
         "free_data": free(there),
-        "free_files": free(existing(staging)),
         "zstd": zstd() is not None,
         "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
     }
@@ -74,13 +73,6 @@ def free(folder: str) -> int:
     """Return how many bytes root may still write there."""
     told = os.statvfs(folder)
     return int(told.f_bfree * told.f_frsize)
-
-
-def existing(path: str) -> str:
-    """Return the nearest folder above that is there."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
 
 
 def receive(folder: str, squeezed: bool = False) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.backup.files import Entry
-from backstay.backup.selection import IDENTITY
 from backstay.services.declaration import Service
 
 # They describe the machine, not what runs on it: put back on another one, or after its disks or
@@ -60,11 +59,6 @@ def paths_of(services: Sequence[Service], more: Sequence[str] = ()) -> tuple[str
     """
     named = [path for service in services for path in service.paths]
     return tuple(path for path in dict.fromkeys([*named, *more]) if path not in OF_THE_MACHINE)
-
-
-def identity() -> tuple[str, ...]:
-    """Return the paths that make a host the one that it is."""
-    return tuple(path for path in IDENTITY if path not in OF_THE_MACHINE)
 
 
 def chosen(files: Files, paths: Sequence[str]) -> Files:

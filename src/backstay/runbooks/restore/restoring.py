@@ -7,7 +7,8 @@ from pathlib import Path
 from backstay.backup.catalogue import Backup
 from backstay.backup.choice import Moment
 from backstay.backup.place import Place
-from backstay.backup.restorable import identity, paths_of
+from backstay.backup.restorable import paths_of
+from backstay.backup.selection import IDENTITY
 from backstay.journal.action import Result, Running
 from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
 from backstay.runbooks.site import Site
@@ -93,7 +94,7 @@ class About:
     @property
     def paths(self) -> tuple[str, ...]:
         """Return the files and folders of the host that are put back."""
-        return paths_of(self.services, () if self.service else (*identity(), *self.more))
+        return paths_of(self.services, () if self.service else (*IDENTITY, *self.more))
 
     @property
     def has_databases(self) -> bool:

@@ -33,7 +33,7 @@ class Look(Restoring):
         """Ask. Raises Refused with every reason."""
         about, host = self.about(running), running.step.target
         try:
-            told: Mapping[str, Any] = await self.site.ask(host, onhost_restore.look, about.staging)
+            told: Mapping[str, Any] = await self.site.ask(host, onhost_restore.look)
             ours = await server_version() if about.has_databases else ""
         except (HostError, BackupError) as error:
             raise Refused(
