@@ -3,6 +3,8 @@
 Light: the library that speaks to it is read when it is first asked for.
 """
 
+import asyncio
+import time
 from typing import Protocol
 
 from backstay.transports.target import BmcTarget
@@ -34,6 +36,23 @@ class Power(Protocol):
 
 def power_of(target: BmcTarget) -> Power:
     """Return the way to a host's power: IPMI for ``ipmi://…``, else Redfish. Imports: heavy."""
+    if target.url.startswith("ipmi:"):
+        from backstay.transports.ipmi import Ipmi  # noqa: PLC0415 - pyghmi is an extra
+
+        return Ipmi(target)
     from backstay.transports.power import Redfish  # noqa: PLC0415 - sushy takes its time
 
     return Redfish(target)
+
+
+async def until_off(power: Power) -> bool:
+    """Read the power until it is off; return False after ``OFF_BOUND`` seconds.
+
+    What a BMC answers to the request is no proof. Raises PowerError.
+    """
+    until = time.monotonic() + OFF_BOUND
+    while await power.state() is not False:
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(OFF_PAUSE)
+    return True

@@ -4,9 +4,7 @@ This module imports sushy, which takes its time: import it where power is asked 
 https://docs.openstack.org/sushy/latest/reference/usage.html
 """
 
-import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,7 +13,7 @@ import sushy
 from sushy.exceptions import AccessError, SushyError
 
 from backstay.errors import PowerError
-from backstay.transports.bmc import ASK_BOUND, OFF_BOUND, OFF_PAUSE
+from backstay.transports.bmc import ASK_BOUND, until_off
 from backstay.transports.target import BmcTarget
 from backstay.transports.threads import on_thread
 
@@ -53,8 +51,7 @@ class Redfish:
     async def off(self) -> None:
         """Take the host's power by force; return when it is read back as off. Raises PowerError.
 
-        What the BMC answers to the request is no proof, and an orderly shutdown would wait for a
-        host that may hang.
+        An orderly shutdown would wait for a host that may hang.
         """
 
         def force(system: Any) -> None:  # noqa: ANN401 - sushy is untyped
@@ -62,13 +59,8 @@ class Redfish:
                 system.reset_system(sushy.RESET_TYPE_FORCE_OFF)
 
         await self._ask("powering off", force)
-        until = time.monotonic() + OFF_BOUND
-        while await self.state() is not False:
-            if time.monotonic() > until:
-                raise self._error(
-                    "powering off", f"its BMC still does not say off after {OFF_BOUND:g} s"
-                )
-            await asyncio.sleep(OFF_PAUSE)
+        if not await until_off(self):
+            raise self._error("powering off", "its BMC still does not say off")
 
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set, and why.
