@@ -1,6 +1,7 @@
 """A BMC that speaks IPMI on loopback, by pyghmi's own server.
 
-`python -m tests.transports.ipmi_bmc [stubborn]` prints its port, and then what happens to the power of its host, a word a line.
+`python -m tests.transports.ipmi_bmc [stubborn]` prints its port, and
+then what happens to the power of its host, a word a line.
 """
 
 import socket

@@ -124,8 +124,21 @@ def _there(seen: Seen) -> _Reasoned:
     return (
         Verdict.UNHEALTHY,
         f"it is there, and not well: {'; '.join(wrong[:4])}{remark}",
-        f"backstay check {seen.suspect}; where that does not mend it: backstay reboot "
-        f"{seen.suspect} --now; where its data are damaged: backstay backup restore {seen.suspect}",
+        _mend(seen),
+    )
+
+
+def _mend(seen: Seen) -> str:
+    """Return what to do about a host that is there and not well."""
+    if seen.login.boot_id:
+        return (
+            f"backstay check {seen.suspect}; where that does not mend it: backstay reboot "
+            f"{seen.suspect} --now; where its data are damaged: backstay backup restore "
+            f"{seen.suspect}"
+        )
+    return (
+        f"look at its console; where it hangs, power-cycle it by its BMC, then: backstay check "
+        f"{seen.suspect}"
     )
 
 
