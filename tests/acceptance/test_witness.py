@@ -19,7 +19,8 @@ from backstay.inventory.load import load
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace.confirming import FRESH, Confirm
-from backstay.runbooks.replace.fencing import Fence, NotFenced, still_fenced
+from backstay.runbooks.replace.fencing import Fence, NotFenced
+from backstay.runbooks.replace.guarding import still_fenced
 from backstay.runbooks.site import Site
 from backstay.transports.bmc import Power, power_of
 from backstay.transports.ssh import HostShell

@@ -3,7 +3,7 @@
 import time
 
 from backstay.health.witness.judged import Judged, Verdict, judge
-from backstay.health.witness.look import look
+from backstay.health.witness.look import AskPower, Here, ask_here, ask_power, look
 from backstay.journal.action import Refused, Result, Running
 from backstay.runbooks.site import Site
 
@@ -14,18 +14,30 @@ FRESH = 60.0
 
 
 class Confirm:
-    """Asks everybody whether the host is dead, and refuses unless it is."""
+    """Asks everybody whether the host is dead, and refuses unless it is.
 
-    def __init__(self, site: Site) -> None:
+    ``here`` asks this machine, ``power`` a BMC.
+    """
+
+    def __init__(self, site: Site, here: Here = ask_here, power: AskPower = ask_power) -> None:
         self.site = site
+        self.here = here
+        self.power = power
 
     async def do(self, running: Running) -> Result:
         """Look and judge. Raises Refused with what every witness says, and what to do instead."""
         suspect = running.plan.targets[0]
         running.say(f"asking from several places whether {suspect} is dead")
-        judged = judge(await look(self.site, suspect))
+        begun = time.time()
+        seen = await look(self.site, suspect, here=self.here, power=self.power)
+        judged = judge(seen)
         refuse_unless_dead(judged)
-        return {**told_of(judged), "asked_at": time.time(), "told": judged.reason}
+        return {
+            **told_of(judged),
+            "spoke": [witness.name for witness in seen.spoke],
+            "asked_at": begun,
+            "told": judged.reason,
+        }
 
     async def probe(self, running: Running) -> Result | None:
         """Ask again: what was seen before an interruption proves nothing now."""

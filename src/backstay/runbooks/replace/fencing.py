@@ -7,10 +7,14 @@ Two hosts must never answer with one address. What keeps the old one from it:
   time it is powered off by force whatever it does, and that is read back: it cannot have taken
   part in anything for longer than a minute.
 - It may come back between *fence* and *adopt*. Its BMC was told to start nothing by itself, as far
-  as it offers that; and ``still_fenced`` is to be asked by whoever gives its address to another
-  host, just before and just after: it reads the power again and asks everybody by ARP.
+  as it offers that; and ``guarding.still_fenced`` is to be asked just before another host is given
+  its address, and just after: it reads the power again and asks everybody by ARP.
+- It may be switched on while the spare is built and has its address already: every step after
+  *fence* is to be wrapped in ``guarding.Guarded``, which takes its power before it has booted.
 - It may come back later, switched on by somebody. ``backstay check`` reads the power of every host
   under ``fenced`` in cloud.yaml, and fails where one is on.
+- The BMC in cloud.yaml may be that of another host. Then that one is off, and as it was a witness
+  it is missed at once: the step fails before anybody adopts an address.
 - Without a working BMC nothing keeps it off but the person who vouched for it, and who is asked to
   take its cables out; and silence by ARP proves only that it is off its network now.
 """
@@ -22,7 +26,7 @@ from typing import Any
 
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.judged import Verdict, judge
-from backstay.health.witness.look import look, look_for_address
+from backstay.health.witness.look import Here, ask_here, look, look_for_address
 from backstay.health.witness.seen import Witness
 from backstay.journal.action import Refused, Result, Running
 from backstay.runbooks.replace.confirming import FRESH, refuse_unless_dead
@@ -52,12 +56,15 @@ class _Off:
 class Fence:
     """Powers the host off by its BMC and reads it back; else asks for silence and a person's word.
 
-    ``power`` gives the way to a BMC.
+    ``power`` gives the way to a BMC, ``here`` asks this machine.
     """
 
-    def __init__(self, site: Site, power: Callable[[BmcTarget], Power] = power_of) -> None:
+    def __init__(
+        self, site: Site, power: Callable[[BmcTarget], Power] = power_of, here: Here = ask_here
+    ) -> None:
         self.site = site
         self.power = power
+        self.here = here
 
     async def do(self, running: Running) -> Result:
         """Fence it. Safe to repeat: a host that is off is read back, no more.
@@ -73,14 +80,19 @@ class Fence:
         except (PowerError, InventoryError) as error:
             missed, trouble = None, f"{error.attempted}: {error.came_back}"
         found = await self._who_answers(running)
-        answers = _answers(found)
+        answers = answers_of(found)
         if missed is None:
             await self._refuse_unless_vouched(running, trouble, found)
         elif answers:
-            raise _answered(suspect, self.site.host(suspect).address, answers)
-        how = BY_WORD if missed is None else BY_POWER
-        return _result(running, _Off(how=how, missed=missed or (), silent_for=_silent(found)),
-                       trouble)  # fmt: skip
+            raise in_use(suspect, self.site.host(suspect).address, answers)
+        else:
+            self._see_that_only_it_is_off(running, found)
+        off = _Off(
+            how=BY_WORD if missed is None else BY_POWER,
+            missed=missed or (),
+            silent_for=_silent(found),
+        )
+        return self._result(running, off, trouble)
 
     async def probe(self, running: Running) -> Result | None:
         """Find that it is fenced where its BMC says off and nobody answers with its address."""
@@ -88,10 +100,11 @@ class Fence:
         if await self._is_on(suspect) is not False:
             return None
         found = await self._who_answers(running)
-        if _answers(found):
+        if answers_of(found):
             return None  # doing it again says what is the matter
         missed = await self._power_of(suspect).keep_off()
-        return _result(running, _Off(how=BY_POWER, missed=missed, silent_for=_silent(found)), "")
+        off = _Off(how=BY_POWER, missed=missed, silent_for=_silent(found))
+        return self._result(running, off, "")
 
     async def _refuse_unless_confirmed(self, running: Running) -> None:
         """Refuse where nobody found it dead; look again where that was a while ago."""
@@ -106,7 +119,7 @@ class Fence:
         stale = time.time() - confirmed["asked_at"] > FRESH
         if stale and await self._is_on(suspect) is not False:
             running.say("it was found dead a while ago: asking everybody again")
-            refuse_unless_dead(judge(await look(self.site, suspect)))
+            refuse_unless_dead(judge(await look(self.site, suspect, here=self.here)))
 
     async def _by_power(self, running: Running) -> list[str]:
         """Power it off, read back; return what its BMC could not be told. Raises PowerError."""
@@ -115,6 +128,21 @@ class Fence:
         running.say(f"powering off {suspect} by its BMC")
         await power.off()
         return await power.keep_off()
+
+    def _see_that_only_it_is_off(self, running: Running, found: Sequence[Witness]) -> None:
+        """Raise NotFenced where a witness is gone since: the BMC may be that of another host."""
+        suspect = running.plan.targets[0]
+        spoke = set(running.results[f"{suspect}.confirm"].get("spoke", ()))
+        gone = sorted(
+            witness.name for witness in found if witness.trouble and witness.name in spoke
+        )
+        if gone:
+            raise NotFenced(
+                f"fencing {suspect}",
+                came_back=f"its BMC says off, but since then {', '.join(gone)} cannot be asked",
+                remedy=f"make sure that `bmc` of {suspect} in cloud.yaml is not that of {gone[0]}; "
+                f"then: backstay runs resume {running.run}",
+            )
 
     def _power_of(self, suspect: str) -> Power:
         """Return the way to its power. Raises PowerError where it has no BMC."""
@@ -142,7 +170,7 @@ class Fence:
         missing = []
         if await self._is_on(suspect):  # a BMC that did not obey, say
             missing.append("its BMC says that it has power, whatever anybody vouches for")
-        missing += [f"its address answers ({answer})" for answer in _answers(found)]
+        missing += [f"its address answers ({answer})" for answer in answers_of(found)]
         if not any(witness.macs == () for witness in found):
             why = "; ".join(f"{w.name}: {w.trouble or w.no_arp}" for w in found if not w.signs)
             missing.append(f"no host on its network found it silent by ARP: {why}".rstrip(": "))
@@ -159,47 +187,29 @@ class Fence:
     async def _who_answers(self, running: Running) -> tuple[Witness, ...]:
         suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
         running.say("asking by ARP who answers with its address")
-        return await look_for_address(self.site, suspect, also=[spare])
+        return await look_for_address(self.site, suspect, also=[spare], here=self.here)
+
+    def _result(self, running: Running, off: _Off, trouble: str) -> dict[str, Any]:
+        suspect = running.plan.targets[0]
+        bmc = self.site.host(suspect).bmc
+        told = [f"vouched for by a person: {trouble}"]
+        if off.how == BY_POWER:
+            told = ["power off, read back by its BMC", *off.missed]
+        told.append(f"its address is silent for {len(off.silent_for)} witnesses")
+        if off.how == BY_WORD:
+            told.append(f"nothing keeps {suspect} from coming back: take its cables out")
+        return {
+            "how": off.how,
+            "bmc": bmc.url if bmc else "",
+            "not_set": list(off.missed),
+            "silent_for": list(off.silent_for),
+            "fenced_at": time.time(),
+            "told": "; ".join(told),
+        }
 
 
-async def still_fenced(
-    site: Site,
-    running: Running,
-    *,
-    adopted: Collection[str] = (),
-    power: Callable[[BmcTarget], Power] = power_of,
-) -> None:
-    """Make sure that the host of this run is still fenced, just before its address is adopted.
-
-    And once more just after, with ``adopted``: the hardware addresses that answer rightly then, the
-    spare's own. Its power is read again where it was fenced so, and everybody is asked by ARP:
-    under 5 seconds. Raises Refused where it never was fenced, NotFenced, PowerError.
-    """
-    suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
-    attempted = f"giving the address of {suspect} to {spare}"
-    fenced = running.results.get(f"{suspect}.fence", {}).get("how")
-    if fenced not in {BY_POWER, BY_WORD}:
-        raise Refused(
-            attempted,
-            came_back=f"{suspect} is not fenced",
-            remedy=f"backstay runs abandon {running.run}, and begin anew",
-        )
-    if fenced == BY_POWER:
-        target = site.cloud.bmc_target(site.host(suspect))
-        if target is None or await power(target).state() is not False:
-            raise NotFenced(
-                attempted,
-                came_back=f"the BMC of {suspect} does not say off any more: it was switched on",
-                remedy="switch it off and see to it that it stays off; then: backstay runs resume",
-            )
-    found = await look_for_address(site, suspect, also=[spare])
-    answers = _answers(found, {mac.lower() for mac in adopted})
-    if answers:
-        raise _answered(suspect, site.host(suspect).address, answers)
-
-
-def _answers(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[str]:
-    """Return who finds the address in use by another than who has adopted it.
+def answers_of(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[str]:
+    """Return who finds the address in use, and by whom; ``adopted`` are whose it may be.
 
     With somebody having adopted it only hardware addresses tell the one from the other.
     """
@@ -213,7 +223,8 @@ def _answers(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[st
     return answers
 
 
-def _answered(suspect: str, address: str, answers: Sequence[str]) -> NotFenced:
+def in_use(suspect: str, address: str, answers: Sequence[str]) -> NotFenced:
+    """Return the error for an address that is in use."""
     return NotFenced(
         f"fencing {suspect}",
         came_back=f"something answers with its address {address}: {'; '.join(answers)}",
@@ -225,23 +236,3 @@ def _answered(suspect: str, address: str, answers: Sequence[str]) -> NotFenced:
 def _silent(found: Sequence[Witness]) -> list[str]:
     """Return who could ask and got no answer."""
     return [witness.name for witness in found if witness.spoke and not witness.signs]
-
-
-def _result(running: Running, off: _Off, trouble: str) -> dict[str, Any]:
-    suspect = running.plan.targets[0]
-    told = [
-        "power off, read back by its BMC"
-        if off.how == BY_POWER
-        else f"vouched for by {running.plan.settings.get('vouched_by', 'a person')}: {trouble}"
-    ]
-    told += off.missed
-    told.append(f"its address is silent for {len(off.silent_for)} witnesses")
-    if off.how == BY_WORD:
-        told.append(f"nothing keeps {suspect} from coming back: take its cables out")
-    return {
-        "how": off.how,
-        "not_set": list(off.missed),
-        "silent_for": list(off.silent_for),
-        "fenced_at": time.time(),
-        "told": "; ".join(told),
-    }
