@@ -27,7 +27,7 @@ from typing import Any
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.judged import Verdict, judge
 from backstay.health.witness.look import Here, ask_here, look, look_for_address
-from backstay.health.witness.seen import Witness
+from backstay.health.witness.seen import Seen, Witness
 from backstay.journal.action import Refused, Result, Running
 from backstay.runbooks.replace.confirming import FRESH, refuse_unless_dead
 from backstay.runbooks.site import Site
@@ -119,7 +119,13 @@ class Fence:
         stale = time.time() - confirmed["asked_at"] > FRESH
         if stale and await self._is_on(suspect) is not False:
             running.say("it was found dead a while ago: asking everybody again")
-            refuse_unless_dead(judge(await look(self.site, suspect, here=self.here)))
+            refuse_unless_dead(judge(await self._look(suspect)))
+
+    async def _look(self, suspect: str) -> Seen:
+        async def power(target: BmcTarget) -> bool | None:
+            return await self.power(target).state(bound=STATE_BOUND)
+
+        return await look(self.site, suspect, here=self.here, power=power)
 
     async def _by_power(self, running: Running) -> list[str]:
         """Power it off, read back; return what its BMC could not be told. Raises PowerError."""
