@@ -185,7 +185,7 @@ def test_nothing_is_done_to_one_that_was_not_confirmed_dead():
 
 def test_one_that_is_back_after_a_while_is_left_alone():
     world = World(macs=[MINE])
-    with pytest.raises(Refused, match=r"there and not well"):
+    with pytest.raises(Refused, match=r"it is alive"):
         fenced(world, confirmed(age=FRESH + 1))
     assert not orders(world)
     assert fenced(World(), confirmed(age=FRESH + 1))["how"] == "power", "still dead: goes on"

@@ -115,7 +115,11 @@ class Redfish:
 def _no_override(system: Any) -> list[str]:  # noqa: ANN401 - sushy is untyped
     if system.json.get("Boot", {}).get("BootSourceOverrideEnabled") in {None, "Disabled"}:
         return []
-    system.set_system_boot_options(enabled=sushy.BOOT_SOURCE_ENABLED_DISABLED)
+    none = sushy.BOOT_SOURCE_TARGET_NONE
+    offered = none in system.get_allowed_system_boot_source_values()
+    system.set_system_boot_options(
+        target=none if offered else None, enabled=sushy.BOOT_SOURCE_ENABLED_DISABLED
+    )
     return []
 
 
