@@ -20,7 +20,7 @@ from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace.confirming import FRESH, Confirm
 from backstay.runbooks.replace.fencing import Fence, NotFenced
-from backstay.runbooks.replace.guarding import still_fenced
+from backstay.runbooks.replace.guarding import Guarded, still_fenced
 from backstay.runbooks.site import Site
 from backstay.transports.bmc import Power, power_of
 from backstay.transports.ssh import HostShell
@@ -225,6 +225,58 @@ def test_a_host_with_power_that_nobody_reaches_is_powered_off(lab: Lab) -> None:
         asyncio.run(power(lab, "proxy").cycle())  # somebody presses its button before it is adopted
         with pytest.raises(NotFenced, match="switched on"):
             on_site(lab, lambda site: still_fenced(site, step))
+
+
+def test_the_mains_come_back_after_it_was_fenced(lab: Lab) -> None:
+    with powered_on_again(lab, "proxy"):
+        lab.backstay("lab", "break", "power-off", "proxy")
+        results = fenced(lab, "proxy", confirmed(lab, "proxy"))
+        if any("PowerRestorePolicy" in missed for missed in results["proxy.fence"]["not_set"]):
+            pytest.skip("this lab's BMCs are of an older version: lab down, lab up")
+        assert results["proxy.fence"]["not_set"] == []
+        lab.backstay("lab", "heal")
+        assert state(lab, "proxy") is False
+        on_site(lab, lambda site: still_fenced(site, running("proxy", "adopt", results=results)))
+
+
+class SwitchedOn:
+    """A step during which somebody switches the old host on; it notes what answered meanwhile."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    async def do(self, _running: Running) -> dict[str, Any]:
+        await power(self.lab, "proxy").cycle()
+        heard, until = set[int](), time.monotonic() + 15
+        while time.monotonic() < until:
+            for port in (22, 8080):
+                if await _answers(self.lab.hosts["proxy"]["address"], port):
+                    heard.add(port)
+        return {"heard": sorted(heard)}
+
+    async def probe(self, _running: Running) -> None:
+        return None
+
+
+async def _answers(address: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(0.2):
+            _, writer = await asyncio.open_connection(address, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def test_one_that_is_switched_on_while_its_place_is_taken_does_not_come_up(lab: Lab) -> None:
+    with powered_on_again(lab, "proxy"):
+        lab.backstay("lab", "break", "power-off", "proxy")
+        results = fenced(lab, "proxy", confirmed(lab, "proxy"))
+        step = running("proxy", "build", results=results)
+        found = on_site(lab, lambda site: Guarded(site, SwitchedOn(lab)).do(step))
+        assert 8080 not in found["heard"], "its services never took anything"
+        assert state(lab, "proxy") is False
+        on_site(lab, lambda site: still_fenced(site, step))
 
 
 def test_one_that_comes_back_before_it_is_fenced_is_left_alone(lab: Lab) -> None:

@@ -122,7 +122,8 @@ async def _of_fenced(cloud: "Cloud") -> list[Finding]:
         return []
     from backstay.health import fenced  # noqa: PLC0415 - seldom needed
 
-    return await fenced.findings(cloud.fenced, bound=cloud.bounds.host_seconds)
+    bound = min(cloud.bounds.host_seconds, fenced.BOUND)
+    return await fenced.findings(cloud.fenced, bound=bound)
 
 
 async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:

@@ -12,6 +12,8 @@ from backstay.transports.bmc import STATE_BOUND, power_of
 from backstay.transports.target import BmcTarget
 from backstay.transports.threads import on_thread
 
+BOUND = 6.0
+"""Seconds for one BMC: the check is not to wait longer for one that is as dead as its host."""
 SUBJECT = "fenced host"
 AskPower = Callable[[BmcTarget], Awaitable[bool | None]]
 
