@@ -37,6 +37,7 @@ class AnsiblePlaybook:
         }
         return Work(
             name="ansible",
+            does="running ansible-playbook",
             script=script([*argv, str(given.playbook)], environment, str(given.playbook.parent)),
             here=True,
             serious=_SERIOUS,

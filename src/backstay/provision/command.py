@@ -18,6 +18,7 @@ class AnyCommand:
         environment = {"BACKSTAY_HOST": host, "BACKSTAY_ADDRESS": address, **given.environment}
         return Work(
             name="command",
+            does=f"running {given.argv[0]}",
             script=script(given.argv, environment),
             good=frozenset(given.good),
             here=given.on == "here",

@@ -96,7 +96,7 @@ class LongCommand:
                 if line := last_line(news["text"]):
                     say(line)
             elif not news["runs"]:
-                return self._ended(work, news, tail)
+                return self._ended(work, news, tail or self._end())
 
     def _ended(self, work: Work, news: dict[str, Any], tail: str) -> str:
         if news["status"] is not None and news["status"] in work.good:
@@ -104,11 +104,18 @@ class LongCommand:
         status = news["status"]
         how = f"it ended with {status}" if status is not None else "it was killed, or ran too long"
         raise BackstayError(
-            f"running {work.name} on {self.host}",
+            f"{work.does} on {self.host}",
             came_back=f"{how}: {last_errors(tail, work.serious)}",
             remedy=f"read {self.log} (there: {news['log']}), mend the cause, then begin it again "
             "with: backstay runs resume",
         )
+
+    def _end(self) -> str:
+        """Return the end of the log that is here: all of it may have come to an earlier run."""
+        try:
+            return self.log.read_text(errors="replace")[-_TAIL:]
+        except OSError:
+            return ""
 
     def _kept(self) -> int:
         """Return up to where the log is here already."""

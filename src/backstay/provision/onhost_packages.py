@@ -32,7 +32,7 @@ DISABLED = "/var/lib/backstay/spare/disabled.json"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 COMPILE = """#!/bin/sh
 # Only what is plain is put off: a package's modules, without further choices.
-if [ "$1" = -p ] && [ $# -eq 2 ] && [ -x /usr/bin/python3 ]; then echo "$2" >>"{0}/modules"; exit 0; fi
+if [ "$1" = -p ] && [ $# -eq 2 ]; then echo "$2" >>"{0}/modules"; exit 0; fi
 exec /usr/bin/py3compile "$@"
 """
 RELOAD = """#!/bin/sh

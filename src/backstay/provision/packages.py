@@ -52,7 +52,8 @@ def work(packages: Packages, *, disable: bool) -> Work:
         disable,
     )
     return Work(
-        name="the installation of packages",
+        name="packages",
+        does="installing packages",
         script=f"python3 -I - <<'BACKSTAY-PROGRAM'\n{program}\nBACKSTAY-PROGRAM\n",
         after=onhost_packages.ALLOW,
     )

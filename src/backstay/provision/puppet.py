@@ -18,7 +18,7 @@ class PuppetApply:
 
     settings: Puppet
 
-    def work(self, host: str, address: str) -> Work:  # noqa: ARG002 - as the protocol has it
+    def work(self, host: str, address: str) -> Work:
         """Return the command; kinds of resources in ``skip`` are left alone by their tags."""
         given = self.settings
         argv = ["puppet", "apply", "--detailed-exitcodes", "--color=false"]
@@ -30,6 +30,7 @@ class PuppetApply:
             argv.append(f"--skip_tags={','.join(given.skip)}")
         return Work(
             name="puppet",
+            does="running puppet apply",
             script=script([*argv, *given.options, given.manifest], given.environment),
             good=frozenset({0, 2}),
             serious=_SERIOUS,

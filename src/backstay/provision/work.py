@@ -13,13 +13,16 @@ _TOLD = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One long command. ``good`` are the exit statuses that tell of success.
+    """One long command: its short name, and what it does in the operator's words.
+
+    ``good`` are the exit statuses that tell of success.
 
     ``here`` says that it runs on the operator's machine. ``serious`` finds the lines of its log
     that say why it failed. ``after`` is a shell line that is run when it ends, however it ends.
     """
 
     name: str
+    does: str
     script: str
     good: frozenset[int] = frozenset({0})
     here: bool = False

@@ -39,7 +39,9 @@ class Restoring:
             service=settings["service"],
         )
         looked = running.results.get(f"{running.step.target}.look", {})
-        return about(self.site, self.place, wish, mark=looked.get("mark", ""))
+        # A runbook that fetches before the host can be looked at has chosen the mark itself.
+        mark = looked.get("mark") or settings.get("mark", "")
+        return about(self.site, self.place, wish, mark=mark)
 
 
 def about(site: Site, place: Place, wish: Chosen, *, mark: str) -> "About":

@@ -1,0 +1,1 @@
+"""A host is lost for good: another one takes its place."""
