@@ -45,11 +45,12 @@ def allow(units: list[str], enable: list[str]) -> dict[str, Any]:
     """Let units start again without starting them, and those of ``enable`` at every boot."""
     command = ["systemctl", "unmask", "--runtime", "--quiet", *triggered_by(units), *units]
     subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
-    for unit in enable:
+    wanting = [unit for unit in enable if show("UnitFileState", [unit]) == "disabled"]
+    if wanting:
         subprocess.run(
-            ["systemctl", "enable", "--quiet", unit], stderr=subprocess.DEVNULL, check=False
+            ["systemctl", "enable", "--quiet", *wanting], stderr=subprocess.DEVNULL, check=False
         )
-    return {}
+    return {"enabled": wanting}
 
 
 def triggered_by(units: list[str]) -> list[str]:

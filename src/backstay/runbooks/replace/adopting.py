@@ -56,6 +56,8 @@ class Adopt(OnSpare):
             bound=_BOUND,
         )
         await self._prove(host, told["boot_id"])
+        # Asked under both of its names it would be two hosts, each with the other's agents.
+        self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(spare)))
         return {**told, "told": _words(told, old)}
 
     def _require_fence(self, running: Running, host: str) -> None:

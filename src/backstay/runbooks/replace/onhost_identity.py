@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from backstay.backup.onhost import boot_id
-from backstay.backup.onhost_restore import BEFORE, copy, copy_rights, place_files
+from backstay.backup.onhost_restore import copy, copy_rights, place_files
 
 NOTE = "/var/lib/backstay/replace.json"
 CONFIGURED = (
@@ -25,6 +25,8 @@ CONFIGURED = (
     "/etc/sysconfig/network-scripts/ifcfg-*", "/etc/backstay/lab-network",
 )  # fmt: skip
 ARP = 0x0806
+BEFORE = "before"
+"""As ``place_files`` calls it: constants of other modules are not shipped."""
 
 
 def missing(paths: list[str]) -> list[str]:
