@@ -99,9 +99,9 @@ def _words(one: dict[str, Any]) -> str:
     if one["state"] == "unknown":
         return f"UNKNOWN: {one['error']}"
     if one["state"] == "bare":
-        return "not prepared: backstay spare prepare " + one["spare"] + " --for HOST"
+        return f"not prepared: backstay spare prepare {one['spare']} --for HOST"
     age = duration(time.time() - one["at"])
-    words = f"prepared for {one['for']} {age} ago, of {one['backup']}"
+    words: str = f"prepared for {one['for']} {age} ago, of {one['backup']}"
     if one["state"] == "prepared":
         return words
     return (

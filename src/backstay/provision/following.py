@@ -11,7 +11,8 @@ from backstay.errors import BackstayError, HostUnreachable
 from backstay.provision import onhost
 from backstay.provision.work import Work, last_errors, last_line
 
-_PATIENCE = 5.0
+_PATIENCE = 3.0
+"""Seconds between two words of progress."""
 _ASK_BOUND = 45.0
 _SILENT = 180.0
 """Seconds for which the host may not be reached; the command goes on without that."""

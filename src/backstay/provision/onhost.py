@@ -109,15 +109,15 @@ def since(pid: int) -> str:
 def more(unit: str, folder: str, offset: int, patience: float) -> dict[str, Any]:
     """Return what ``told`` does, with what the log has from ``offset`` on, as text, and its end.
 
-    Waits up to ``patience`` seconds for news.
+    Waits up to ``patience`` seconds for its end, or for much news: each answer costs a round trip.
     """
     until = time.monotonic() + patience
     while True:
         state = told(unit, folder)
         data = piece(state["log"], offset)
-        if data or not state["runs"] or time.monotonic() > until:
+        if len(data) > PIECE // 2 or not state["runs"] or time.monotonic() > until:
             break
-        time.sleep(0.3)
+        time.sleep(0.25)
     return dict(state, text=data.decode(errors="replace"), end=offset + len(data))
 
 
