@@ -1,6 +1,8 @@
 """A long command that outlives whoever began it: begun once, followed by whoever comes."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +45,10 @@ async def eventually(happened: Callable[[], bool], bound: float = 10) -> None:
 def test_it_runs_once_for_all_who_begin_it_and_its_whole_log_comes_here(tmp_path):
     async def story() -> list[str]:
         told: list[str] = []
-        it = work(f"echo one >> {tmp_path}/runs; echo first; sleep 1; echo last; exit 2", {0, 2})
+        it = work(
+            f"echo one >> {tmp_path}/runs; echo first; sleep 1; echo last; exit 2",
+            frozenset({0, 2}),
+        )
         await command(tmp_path).begin(it, bound=60)
         await command(tmp_path).begin(it, bound=60)
         assert await command(tmp_path).follow(it, say=told.append) == "first\nlast\n"
@@ -61,7 +66,7 @@ def test_whoever_comes_later_gets_what_is_new_only(tmp_path):
         it = work(f"echo first; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo last")
         await command(tmp_path).begin(it, bound=60)
         following_it = asyncio.create_task(command(tmp_path).follow(it, say=lambda _: None))
-        await eventually(lambda: (tmp_path / "here" / "t.read").exists())
+        await eventually((tmp_path / "here" / "t.read").exists)
         following_it.cancel()
         (tmp_path / "go").touch()
         assert await command(tmp_path).follow(it, say=lambda _: None) == "last\n"
@@ -94,9 +99,6 @@ def test_one_that_was_killed_is_no_success_and_may_be_begun_again(tmp_path):
         await command(tmp_path).begin(it, bound=60)
         pid = int((tmp_path / "there" / "backstay-t-1" / "pid").read_text().split()[0])
         assert onhost.since(pid)
-        import os  # noqa: PLC0415
-        import signal  # noqa: PLC0415
-
         os.killpg(pid, signal.SIGKILL)
         with pytest.raises(BackstayError, match="it was killed"):
             await command(tmp_path).follow(it, say=lambda _: None)
