@@ -39,6 +39,11 @@ COMMANDS = {
         "backup",
         "Backups that are proved: create, list, show, verify, prune, stream.",
     ),
+    "spare": (
+        "backstay.cli.spare",
+        "spare",
+        "Spares that are ready before they are needed: prepare, status.",
+    ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),
 }

@@ -20,6 +20,7 @@ from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
+from backstay.inventory.provision import Means
 from backstay.inventory.secret import BesideFile
 from backstay.inventory.window import Window
 from backstay.inventory.words import Flavour, Role
@@ -128,6 +129,7 @@ class Cloud(_Part):
     windows: dict[str, Window] = {}
     maintenance: Maintenance = Maintenance()
     backup: Backups = Backups()
+    provision: dict[str, Means] = {}
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
 
     @field_validator("hosts", "fenced")
@@ -156,6 +158,11 @@ class Cloud(_Part):
     def with_role(self, *roles: Role) -> Sequence[Host]:
         """Return the hosts that have any of ``roles``, in the order of the file."""
         return [host for host in self.hosts.values() if set(roles) & set(host.roles)]
+
+    def provision_of(self, host: Host) -> Means | None:
+        """Return how a host is built: by its name, else its role, else ``default``."""
+        names = (host.name, *map(str, host.roles), "default")
+        return next((self.provision[name] for name in names if name in self.provision), None)
 
     def has_service(self, service: str, host: Host | None = None) -> bool:
         """Say whether ``without`` spares neither the cloud nor ``host`` the service."""

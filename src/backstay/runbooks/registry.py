@@ -14,6 +14,8 @@ from backstay.runbooks.reboot import plan as reboot_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.site import Site
+from backstay.runbooks.spare import actions as spare
+from backstay.runbooks.spare import plan as spare_plan
 
 
 def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
@@ -26,6 +28,8 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
         return restore.actions(site)
     if runbook == reattach_plan.RUNBOOK:
         return reattach.actions(site)
+    if runbook == spare_plan.RUNBOOK:
+        return spare.actions(site)
     raise BackstayError(
         f"looking for the runbook {runbook}",
         came_back="this version of Backstay has none of that name",

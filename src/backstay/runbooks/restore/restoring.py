@@ -39,8 +39,10 @@ class Restoring:
             service=settings["service"],
         )
         looked = running.results.get(f"{running.step.target}.look", {})
+        # A runbook that fetches before the host can be looked at has chosen the mark itself.
+        mark = looked.get("mark") or settings.get("mark", "")
         fills = bool(looked.get("fills"))
-        return about(self.site, self.place, wish, mark=looked.get("mark", ""), fills=fills)
+        return about(self.site, self.place, wish, mark=mark, fills=fills)
 
 
 def about(site: Site, place: Place, wish: Chosen, *, mark: str, fills: bool = False) -> "About":
