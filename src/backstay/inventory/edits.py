@@ -52,12 +52,12 @@ class Edits:
     def source(self, mapping: Node | None, key: str) -> Source:
         """Return how the value of a key is written."""
         name, value = self._pair(mapping, key)
-        if is_block(value):
+        if _is_block(value):
             begins = self._line_start(value.start_mark.index)
-            lines = self._text[begins : self._line_end(content_end(value))]
+            lines = self._text[begins : self._line_end(_content_end(value))]
             return Source(block=textwrap.dedent(lines).rstrip("\n"))
         after = self._text.index(":", name.end_mark.index) + 1
-        ends = content_end(value)
+        ends = _content_end(value)
         if ends < after:  # an alias: its node is where the anchor is
             ends = self._alias_end(after)
         return Source(inline=self._text[after:ends].strip())
@@ -66,7 +66,7 @@ class Edits:
         """Write another value in the place of a key's."""
         name, value = self._pair(mapping, key)
         begins = self._text.index(":", name.end_mark.index) + 1
-        ends = content_end(value)
+        ends = _content_end(value)
         if ends < begins:
             ends = self._alias_end(begins) if self._text[begins:].lstrip(" ")[:1] == "*" else begins
         indent = " " * name.start_mark.column
@@ -83,7 +83,7 @@ class Edits:
             before = mapping.value[-1]
         assert before is not None  # noqa: S101 - hosts have an address at least
         name, value = before
-        at = max(content_end(value), name.end_mark.index)
+        at = max(_content_end(value), name.end_mark.index)
         if mapping.flow_style:
             self._changes.append((at, at, f", {new.entry(key)}"))
             return
@@ -96,7 +96,7 @@ class Edits:
         """Take an entry away, with the comments that are indented deeper than its key."""
         assert isinstance(mapping, MappingNode)  # noqa: S101 - asked by the caller
         name, value = self._pair(mapping, key)
-        ends = max(content_end(value), name.end_mark.index)
+        ends = max(_content_end(value), name.end_mark.index)
         if mapping.flow_style:
             self._remove_from_flow(mapping, key, ends)
             return
@@ -118,7 +118,7 @@ class Edits:
         number = next(i for i, (name, _) in enumerate(pairs) if name.value == key)
         if number:
             name, value = pairs[number - 1]
-            begins = max(content_end(value), name.end_mark.index)
+            begins = max(_content_end(value), name.end_mark.index)
         else:
             begins = pairs[0][0].start_mark.index
             ends = pairs[1][0].start_mark.index if len(pairs) > 1 else ends
@@ -165,11 +165,11 @@ class Edits:
         return at
 
 
-def is_block(node: Node) -> bool:
+def _is_block(node: Node) -> bool:
     return isinstance(node, MappingNode | SequenceNode) and not node.flow_style
 
 
-def content_end(node: Node) -> int:
+def _content_end(node: Node) -> int:
     """Return where a node's last character is: a block's own mark is where the next thing begins.
 
     A value that is an alias has its marks at the anchor, before its key.
@@ -179,4 +179,4 @@ def content_end(node: Node) -> int:
     children = node.value
     if isinstance(node, MappingNode):
         children = [one for pair in node.value for one in pair]
-    return max((content_end(child) for child in children), default=int(node.start_mark.index))
+    return max((_content_end(child) for child in children), default=int(node.start_mark.index))

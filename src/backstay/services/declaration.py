@@ -228,9 +228,10 @@ class Service:
     ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it
     is started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of
     its API, the one in use first. ``unfinished`` asks for work under way, ``workloads`` for
-    what runs of the users' own; both raise as ``Api``. ``wiring`` says how its agents are
-    reached, for every kind that there may be; ``broker`` is set by the service through which
-    they are.
+    what runs of the users' own; both raise as ``Api``. ``running`` is shipped to the hosts that
+    run the service, and tells the same where no API can: pairs of a name and its addresses.
+    ``wiring`` says how its agents are reached, for every kind that there may be; ``broker`` is
+    set by the service through which they are.
     """
 
     name: str
@@ -252,6 +253,7 @@ class Service:
     agents: Callable[[Api], Sequence[Agent]] | None = None
     unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
     workloads: Callable[[Api], Sequence[Workload]] | None = None
+    running: Callable[[], Any] | None = None
     wiring: tuple[Wiring, ...] = ()
     broker: Broker | None = None
     endpoint_types: tuple[str, ...] = field(default=())
