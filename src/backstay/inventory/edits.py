@@ -174,7 +174,7 @@ def _content_end(node: Node) -> int:
 
     A value that is an alias has its marks at the anchor, before its key.
     """
-    if isinstance(node, ScalarNode) or node.flow_style:
+    if not isinstance(node, MappingNode | SequenceNode) or node.flow_style:
         return int(node.end_mark.index)
     children = node.value
     if isinstance(node, MappingNode):

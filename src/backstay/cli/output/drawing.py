@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from backstay.health.words import duration
+from backstay.health.words import exact
 from backstay.journal.records import StepState
 from backstay.runbooks.timeline import Line, Phase
 
@@ -31,14 +31,14 @@ def drawing(phases: Sequence[Phase], lines: Sequence[Line]) -> str:
 
 
 def _axis(whole: float, height: int) -> str:
-    every = next(step for step in (1, 5, 10, 30, 60, 300, 900, 3600, 86400) if whole / step <= 12)
+    every = next(step for step in (1, 5, 10, 30, 60, 300, 900, 3600, 86400) if whole / step <= 8)
     drawn = []
     for tick in range(0, int(whole) + 1, every):
         x = _LEFT + tick / whole * _WIDE
         drawn.append(
             f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 20}"/>'
             f'<text class="soft" x="{x:.1f}" y="{height - 6}" text-anchor="middle">'
-            f"{duration(tick)}</text>"
+            f"{exact(tick)}</text>"
         )
     return "".join(drawn)
 
@@ -46,7 +46,7 @@ def _axis(whole: float, height: int) -> str:
 def _phase(row: int, phase: Phase, begins: float, whole: float) -> Iterator[str]:
     taken = phase.ends - phase.begins
     kind = "bad" if phase.state is StepState.FAILED else "busy"
-    yield _label(row, phase.name, duration(taken))
+    yield _label(row, phase.name, exact(taken))
     yield _bar(row, kind, phase.begins - begins, taken, whole)
 
 

@@ -14,7 +14,7 @@ from backstay.cli.output.replace_text import (
     waited,
     watch_lines,
 )
-from backstay.health.words import duration
+from backstay.health.words import exact
 from backstay.journal.records import RunRecord, StepState
 from backstay.runbooks.replace.report import Part, Report
 
@@ -61,8 +61,8 @@ def _clock(phases: Sequence[Part]) -> Iterator[str]:
         beside = " beside others" if waited(part) else ""
         yield (
             f"<tr><td{state}>{escape(part.name)}{beside}</td>"
-            f'<td class="number">{duration(part.ends - part.begins)}</td>'
-            f'<td class="number">{duration(part.waited)}</td></tr>'
+            f'<td class="number">{exact(part.ends - part.begins)}</td>'
+            f'<td class="number">{exact(part.waited)}</td></tr>'
         )
     yield "</table>"
 

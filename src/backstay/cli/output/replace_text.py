@@ -7,7 +7,7 @@ import click
 
 from backstay.cli.output.report import clean
 from backstay.cli.output.timeline import NAME, bars, outage_line
-from backstay.health.words import duration
+from backstay.health.words import duration, exact
 from backstay.runbooks.reboot.recorder import API, INSTANCE
 from backstay.runbooks.replace.fencing import BY_POWER
 from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
@@ -40,12 +40,12 @@ def _report(report: Report, width: int) -> Iterator[str]:
 
 
 def headline(report: Report) -> str:
-    """Say how long it took until everything worked, beside the guide's time."""
+    """Say how long it took until everything worked, beside the operations guide's."""
     guide = duration(GUIDE)
     if report.well is None:
         return "not proved to work yet"
     word = "within" if report.within else "longer than"
-    return f"everything well after {duration(report.well)}, {word} the operations guide's {guide}"
+    return f"everything well after {exact(report.well)}, {word} the guide's {guide}"
 
 
 def death(report: Report) -> str:
@@ -61,7 +61,7 @@ def waited(part: Part) -> str:
     """Say how long the run waited for a phase alone, where others went on meanwhile."""
     if part.ends - part.begins - part.waited < 1:
         return ""
-    return f"beside others; {duration(part.waited)} waited for"
+    return f"waited {exact(part.waited)}"
 
 
 def data_lines(report: Report) -> Iterator[str]:
@@ -120,9 +120,9 @@ def after_lines(report: Report) -> Iterator[str]:
             told += f"; NOT attached: {', '.join(agents.left)} (backstay reattach)"
         yield f"agents were back after {agents.seconds:.0f} s; {told}"
     if report.mismatches:
-        yield f"{_number(len(report.mismatches), 'mismatch', 'es')} between records and reality:"
-        yield from report.mismatches[:8]
-        yield "all of them, and what to do: backstay reconcile"
+        count = _number(len(report.mismatches), "mismatch", "es")
+        yield f"{count} between records and reality; what to do: backstay reconcile"
+        yield from (f"mismatch: {one}" for one in report.mismatches[:8])
     elif report.mismatches is not None:
         yield "records and reality agree"
     if report.new_backup:
@@ -134,8 +134,8 @@ def after_lines(report: Report) -> Iterator[str]:
         yield f"cloud.yaml could not be written: {report.by_hand}"
     elif report.fenced:
         yield (
-            f"cloud.yaml: {report.spare} is {report.host} now; the old one is {report.fenced}, only "
-            "fenced: take it from the network, then out of cloud.yaml"
+            f"cloud.yaml: {report.spare} is {report.host} now; the old one is {report.fenced}, "
+            "only fenced: take it from the network, then out of cloud.yaml"
         )
 
 

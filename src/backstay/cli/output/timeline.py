@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from backstay.health.words import duration
+from backstay.health.words import exact
 from backstay.journal.records import StepState
 from backstay.runbooks.timeline import Line, Phase
 
@@ -22,15 +22,15 @@ def bars(phases: Sequence[Phase], width: int, notes: Sequence[str] = ()) -> Iter
     begins, ends = phases[0].begins, max(phase.ends for phase in phases)
     label = max(12, *(len(phase.name) for phase in phases))
     beside = max((len(note) + 2 for note in notes), default=0)
-    room = max(10, width - label - 2 - 12 - beside)
+    room = max(10, width - label - 2 - 14 - beside)
     scale = room / max(0.1, ends - begins)
     for number, phase in enumerate(phases):
         left = min(room - 1, int((phase.begins - begins) * scale))
         bar = min(room - left, max(1, round((phase.ends - phase.begins) * scale)))
         drawn = click.style("█" * bar, fg=_COLOURS.get(phase.state, "cyan"))
-        taken = duration(phase.ends - phase.begins)
+        taken = exact(phase.ends - phase.begins)
         note = f"  {notes[number]}".rstrip() if notes else ""
-        row = f"  {phase.name:<{label}} {' ' * left}{drawn}{' ' * (room - left - bar)} {taken:>8}"
+        row = f"  {phase.name:<{label}} {' ' * left}{drawn}{' ' * (room - left - bar)} {taken:>11}"
         yield f"{row}{note}"
 
 

@@ -76,9 +76,10 @@ class Report:
     proved, None where it is not; ``within`` says whether that is within the guide's time. ``lost``
     are sentences on data that a restore could not bring back, ``remarks`` what else it told;
     ``newer`` is how many files came with the stream after the backup. ``mismatches`` are what
-    reconcile found, None where it was not asked. ``kept`` is where what was replaced is. ``by_hand``
-    says why cloud.yaml could not be written: then ``diff`` is to be made by hand. ``verified``: the
-    new backup was proved. ``whole``: the run was carried out by one process without interruption.
+    reconcile found, None where it was not asked. ``kept`` is where what was replaced is.
+    ``by_hand`` says why cloud.yaml could not be written: then ``diff`` is to be made by hand.
+    ``verified``: the new backup was proved. ``whole``: one process carried the run out, without
+    an interruption.
     """
 
     host: str

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,31 +87,36 @@ def _write(path: Path, text: str, before: str, wish: _Wanted) -> Path:
     path = path.resolve()  # a link stays one
     if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o222:
         raise PermissionError(f"{path} is read-only")
-    new = _beside(path, text)
-    try:
+    kept = path.with_name(f"{path.name}.before-{wish.mark}")
+    with _beside(path, text) as new:
         _require_it_is_so(load(new), wish)
-        kept = path.with_name(f"{path.name}.before-{wish.mark}")
-        if not kept.exists():
-            _beside(path, before).replace(kept)
+        if not kept.exists():  # of an earlier try: then that is what was there first
+            with _beside(path, before) as copy:
+                copy.replace(kept)
         new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
     _to_disk(path.parent)
     return kept
 
 
-def _beside(path: Path, text: str) -> Path:
-    """Write a file beside another, with its mode and owner: it holds the same secrets."""
+@contextlib.contextmanager
+def _beside(path: Path, text: str) -> Iterator[Path]:
+    """Write a file beside another, with its mode and owner: it holds the same secrets.
+
+    It is removed again unless it was renamed.
+    """
     there = path.stat()
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(number, "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        with contextlib.suppress(PermissionError):  # only root gives files away
-            os.fchown(file.fileno(), there.st_uid, there.st_gid)
-        os.fchmod(file.fileno(), there.st_mode & 0o7777)
-        os.fsync(file.fileno())
-    return Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            with contextlib.suppress(PermissionError):  # only root gives files away
+                os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(file.fileno(), there.st_mode & 0o7777)
+            os.fsync(file.fileno())
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _to_disk(folder: Path) -> None:
