@@ -65,7 +65,8 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
     ("agents", 25, {"seconds": 24.5, "restarted": ["nova-compute on compute1"], "left": []}),
     ("reconcile", 4, {"mismatches": [
         {"subject": "instance x 1", "evidence": "a guest runs without a record",
-         "proposal": "adopt it"}]}),
+         "proposal": "adopt it"}], "missing": [
+            {"what": "guests", "host": "compute2", "why": "no route to host"}]}),
     ("record", 20, {"backup": "controller-20261124T220600Z"}),
     ("verify", 25, {"backup": "controller-20261124T220600Z"}),
     ("take-over", 0.1, {

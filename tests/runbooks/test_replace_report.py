@@ -37,6 +37,7 @@ def test_the_clock_of_each_phase(run):
     assert report.well == pytest.approx(298, abs=0.5)
     assert report.within is True
     assert report.whole
+    assert report.stands == ""
 
 
 def test_what_it_cost(run):
@@ -52,6 +53,7 @@ def test_what_it_cost(run):
     assert report.agents is not None
     assert report.agents.restarted == ("nova-compute on compute1",)
     assert report.mismatches == ("instance x 1: a guest runs without a record; adopt it",)
+    assert report.not_compared == ("guests of compute2: no route to host",)
     assert len(report.kept) == 3
     assert report.verified
     json.dumps(report.document())
@@ -106,7 +108,15 @@ def test_a_run_that_failed_says_how_far_it_came(tmp_path: Path, monkeypatch: pyt
     text = click.unstyle(report_text([report], width=90))
     assert "not proved to work yet" in text
     assert "nobody watched to the end" in text
+    assert "switch spare1 off before" in " ".join(text.split())
     assert 'class="failed">applying it: Puppet says no' in page(run, [report])
+
+
+def test_before_the_spare_has_the_address_another_can_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    [report] = reports(carried_out(tmp_path, monkeypatch, fails="packages")[1])
+    assert report.stands.startswith("controller is fenced, and spare1 is a spare still")
 
 
 def test_refused_runs_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -138,3 +148,29 @@ def test_each_runbook_has_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert html.startswith("<!DOCTYPE html>")
     assert "Who found it dead" in html
     assert "everything well after" in call(backstay, ["runs", "show", run.id]).output
+
+
+CLOUD = """
+name: lab
+credentials: {openrc: openrc}
+hosts:
+  controller: {address: 192.0.2.11, roles: [controller]}
+"""
+OLD = "fenced: {controller-old: {was: controller, since: '2026-11-24T22:00:00Z'}}"
+
+
+def test_a_run_whose_last_step_was_cut_off_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store, run = carried_out(tmp_path, monkeypatch, fails="take-over")
+    store.close()
+    file = tmp_path / "cloud.yaml"
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    monkeypatch.setattr("backstay.cli.runs.carry_out", lambda *_args, **_more: 0)
+    call = CliRunner().invoke
+    file.write_text(CLOUD)
+    lost = call(backstay, ["runs", "resume", run.id, "--cloud", str(file)])
+    assert lost.exit_code == 1
+    assert "no host spare1 any more" in lost.output
+    file.write_text(CLOUD + OLD)  # the spare is gone because it is the controller now
+    assert call(backstay, ["runs", "resume", run.id, "--cloud", str(file)]).exit_code == 0

@@ -31,6 +31,7 @@ def _report(report: Report) -> Iterator[str]:
     yield f"<h2>{escape(report.host)} on {escape(report.spare)}</h2>"
     yield f'<p class="{kind}">{escape(headline(report))}.</p>'
     yield f"<p>{escape(death(report))}.</p>"
+    yield from [f"<p>{escape(report.stands)}.</p>"] if report.stands else []
     yield drawing(report.phases, report.watch.lines if report.watch else ())
     yield from _clock(report.phases)
     yield "<h2>Data</h2>"

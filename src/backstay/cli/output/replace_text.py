@@ -25,6 +25,7 @@ def _report(report: Report, width: int) -> Iterator[str]:
     name = click.style(f"{report.host} on {report.spare}", bold=True)
     yield f"{name}: {click.style(headline(report), fg=colour)}"
     yield from _wrapped(death(report), width)
+    yield from _wrapped(report.stands, width)
     yield from bars(report.phases, width, [waited(part) for part in report.phases])
     for line in data_lines(report):
         yield from _wrapped(line, width)
@@ -123,8 +124,9 @@ def after_lines(report: Report) -> Iterator[str]:
         count = _number(len(report.mismatches), "mismatch", "es")
         yield f"{count} between records and reality; what to do: backstay reconcile"
         yield from (f"mismatch: {one}" for one in report.mismatches[:8])
-    elif report.mismatches is not None:
+    elif report.mismatches is not None and not report.not_compared:
         yield "records and reality agree"
+    yield from (f"not compared: {one}" for one in report.not_compared)
     if report.new_backup:
         proved = "verified" if report.verified else "not proved yet"
         yield f"new backup: {report.new_backup}, {proved}"

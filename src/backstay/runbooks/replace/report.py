@@ -73,13 +73,14 @@ class Report:
     """A replacement of ``host`` by ``spare``.
 
     ``well`` is for how many seconds, from the run's begin, it took until everything worked and was
-    proved, None where it is not; ``within`` says whether that is within the guide's time. ``lost``
+    proved, None where it is not; ``within`` says whether that is within the guide's time.
+    ``stands`` says where things stand where it is not done, and is empty where it is. ``lost``
     are sentences on data that a restore could not bring back, ``remarks`` what else it told;
     ``newer`` is how many files came with the stream after the backup. ``mismatches`` are what
-    reconcile found, None where it was not asked. ``kept`` is where what was replaced is.
-    ``by_hand`` says why cloud.yaml could not be written: then ``diff`` is to be made by hand.
-    ``verified``: the new backup was proved. ``whole``: one process carried the run out, without
-    an interruption.
+    reconcile found, None where it was not asked, and ``not_compared`` what it could not ask.
+    ``kept`` is where what was replaced is. ``by_hand`` says why cloud.yaml could not be written:
+    then ``diff`` is to be made by hand. ``verified``: the new backup was proved. ``whole``: one
+    process carried the run out, without an interruption.
     """
 
     host: str
@@ -90,6 +91,7 @@ class Report:
     well: float | None
     within: bool | None
     whole: bool
+    stands: str
     phases: tuple[Part, ...]
     lost: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -97,6 +99,7 @@ class Report:
     packages: str
     agents: Agents | None
     mismatches: tuple[str, ...] | None
+    not_compared: tuple[str, ...]
     watch: Watch | None
     kept: tuple[str, ...]
     new_backup: str
@@ -133,13 +136,15 @@ def reports(run: RunRecord) -> list[Report]:
             well=well,
             within=None if well is None else well <= GUIDE,
             whole=all(step.attempts <= 1 for step in run.steps),
+            stands="" if well is not None else _stands(run, steps),
             phases=tuple(_phases(run, steps)),
             lost=lost,
             remarks=remarks,
             newer=int(_result(steps, "fetch").get("newer", 0)),
             packages=str(_result(steps, "packages").get("told", "")),
             agents=_agents(steps),
-            mismatches=_mismatches(steps),
+            mismatches=_compared(steps, "mismatches"),
+            not_compared=_compared(steps, "missing") or (),
             watch=_watch(steps, began),
             kept=tuple(_kept(steps)),
             new_backup=str(_result(steps, "record").get("backup", "")),
@@ -166,6 +171,22 @@ def _well(steps: Steps, began: float) -> float | None:
     proofs = [steps[name] for name in _WELL if name in steps]
     ends = [step.ended for step in proofs if step.state is StepState.DONE and step.ended]
     return max(ends) - began if proofs and len(ends) == len(proofs) else None
+
+
+def _stands(run: RunRecord, steps: Steps) -> str:
+    """Return what each of the two machines is now, and what another spare would need."""
+    host, spare = run.plan.targets[0], run.plan.settings["spare"]
+    if "adopt" not in steps or steps["adopt"].began is None:
+        return (
+            f"{host} is fenced, and {spare} is a spare still: go on, or abandon the run and take "
+            "another spare"
+        )
+    placed = "swap" in steps and steps["swap"].state is StepState.DONE
+    has = "has what was restored in its place" if placed else "has not what was restored yet"
+    return (
+        f"{host} is fenced; {spare} has, or may have, its name and address, and {has}: go on, or "
+        f"switch {spare} off before another spare takes its place"
+    )
 
 
 def _phases(run: RunRecord, steps: Steps) -> Iterator[Part]:
@@ -223,17 +244,20 @@ def _agents(steps: Steps) -> Agents | None:
     )
 
 
-def _mismatches(steps: Steps) -> tuple[str, ...] | None:
-    """Return what reconcile found, each in a sentence: as text or with subject and evidence."""
-    told = _result(steps, "reconcile")
-    if not told:
+def _compared(steps: Steps, what: str) -> tuple[str, ...] | None:
+    """Return what reconcile told under a name, each in a sentence; None where it told nothing.
+
+    Each is a text, or what is left of a ``Mismatch`` or a ``Missing`` as JSON data.
+    """
+    told = _result(steps, "reconcile").get(what)
+    if told is None:
         return None
-    return tuple(
-        one if isinstance(one, str) else _sentence(one) for one in told.get("mismatches", ())
-    )
+    return tuple(one if isinstance(one, str) else _sentence(one) for one in told)
 
 
 def _sentence(one: Mapping[str, Any]) -> str:
+    if "why" in one:
+        return f"{one['what']} of {one.get('host') or 'the cloud'}: {one['why']}"
     words = [f"{one.get('subject', '')}: {one.get('evidence', '')}", one.get("proposal", "")]
     return "; ".join(word for word in words if word)
 
