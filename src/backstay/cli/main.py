@@ -39,6 +39,11 @@ COMMANDS = {
         "backup",
         "Backups that are proved: create, list, show, verify, prune, stream.",
     ),
+    "replace": (
+        "backstay.cli.replace",
+        "replace",
+        "Build a dead controller or storage proxy anew on a spare.",
+    ),
     "spare": (
         "backstay.cli.spare",
         "spare",

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, PowerError
 from backstay.finding import Finding, Severity
 from backstay.health.words import duration
 from backstay.inventory.bmc import Fenced
-from backstay.transports.bmc import STATE_BOUND, power_of
+from backstay.transports.bmc import STATE_BOUND, listens, power_of
 from backstay.transports.target import BmcTarget
 from backstay.transports.threads import on_thread
 
@@ -69,6 +69,12 @@ async def _state(name: str, host: Fenced, power: AskPower, bound: float) -> tupl
 
 
 async def _ask(target: BmcTarget) -> bool | None:
+    if not await listens(target):
+        raise PowerError(
+            f"asking for the power of {target.name}",
+            came_back=f"nothing answers at {target.url}",
+            remedy="is it out of its rack already?",
+        )
     # The library is read on a thread: hosts and APIs are asked meanwhile.
     power = await on_thread(lambda: power_of(target), 60.0)
     return await power.state(bound=STATE_BOUND)

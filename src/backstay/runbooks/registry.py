@@ -11,6 +11,8 @@ from backstay.runbooks.reattach import actions as reattach
 from backstay.runbooks.reattach import plan as reattach_plan
 from backstay.runbooks.reboot import actions as reboot
 from backstay.runbooks.reboot import plan as reboot_plan
+from backstay.runbooks.replace import actions as replace
+from backstay.runbooks.replace import plan as replace_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.site import Site
@@ -28,6 +30,8 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
         return restore.actions(site)
     if runbook == reattach_plan.RUNBOOK:
         return reattach.actions(site)
+    if runbook == replace_plan.RUNBOOK:
+        return replace.actions(site)
     if runbook == spare_plan.RUNBOOK:
         return spare.actions(site)
     raise BackstayError(

@@ -6,6 +6,7 @@ Light: the library that speaks to it is read when it is first asked for.
 import asyncio
 import time
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from backstay.transports.target import BmcTarget
 
@@ -13,6 +14,7 @@ ASK_BOUND = 30.0
 """Seconds for one exchange with a BMC, its session included; many are slow."""
 STATE_BOUND = 10.0
 """Seconds for which its state is waited for where many are asked, or a host waits for it."""
+LISTEN_BOUND = 1.5
 OFF_BOUND = 90.0
 """Seconds until power that was cut must be read back as off."""
 OFF_PAUSE = 1.0
@@ -43,6 +45,24 @@ def power_of(target: BmcTarget) -> Power:
     from backstay.transports.power import Redfish  # noqa: PLC0415 - sushy takes its time
 
     return Redfish(target)
+
+
+async def listens(target: BmcTarget) -> bool:
+    """Say whether something listens at a BMC's address, within ``LISTEN_BOUND`` seconds.
+
+    One that is dead is told from one that is slow. IPMI has no such sign: True.
+    """
+    where = urlsplit(target.url)
+    if where.scheme == "ipmi":
+        return True
+    port = where.port or (80 if where.scheme == "http" else 443)
+    try:
+        async with asyncio.timeout(LISTEN_BOUND):
+            _, writer = await asyncio.open_connection(where.hostname, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def until_off(power: Power) -> bool:

@@ -5,12 +5,13 @@ https://docs.openstack.org/sushy/latest/reference/usage.html
 """
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
 import sushy
-from sushy.exceptions import AccessError, SushyError
+from sushy.exceptions import AccessError, ConnectionError, SushyError  # noqa: A004 - its own
 
 from backstay.errors import PowerError
 from backstay.transports.bmc import ASK_BOUND, until_off
@@ -87,6 +88,10 @@ class Redfish:
             raise self._error(attempted, f"its BMC gave no answer within {bound:g} s") from None
         except AccessError:
             raise self._error(attempted, "its BMC refuses the user or the password") from None
+        except ConnectionError as error:
+            reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Read timed out)", str(error))
+            why = f": {(reason[1] or reason[2]).strip()}" if reason else ""
+            raise self._error(attempted, f"its BMC cannot be reached{why}") from error
         except (SushyError, requests.RequestException, OSError) as error:
             raise self._error(attempted, " ".join(str(error).split())[:300]) from error
 

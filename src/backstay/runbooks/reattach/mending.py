@@ -4,7 +4,8 @@ import asyncio
 import random
 import subprocess
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from backstay.errors import ApiError, HostError
@@ -64,6 +65,31 @@ def restart_unit(unit: str) -> Any:  # noqa: ANN401 - JSON data
     return done.stdout.decode(errors="replace").strip() if done.returncode else ""
 
 
+async def looks(
+    site: Site,
+    hosts: Collection[str] | None,
+    *,
+    bound: float,
+    silent: Callable[[ApiError], None] = lambda _error: None,
+) -> AsyncGenerator[tuple[Looked, list[Judged], bool], None]:
+    """Look again and again for ``bound`` seconds; give what is seen, and whether it is the last.
+
+    ``silent`` is told where an API does not tell its agents; raises ApiError where so at the end.
+    """
+    ends, last = time.monotonic() + bound, False
+    while not last:
+        try:
+            looked, judged = await see(site, hosts)
+        except ApiError as error:
+            if time.monotonic() + PAUSE > ends:
+                raise
+            silent(error)
+        else:
+            last = time.monotonic() + PAUSE > ends
+            yield looked, judged, last
+        await asyncio.sleep(PAUSE)
+
+
 async def until_attached(
     site: Site,
     chosen: Callable[[Judged], bool],
@@ -76,20 +102,17 @@ async def until_attached(
 
     Ends early where ``give_up`` says so of those that are left.
     """
-    ends = time.monotonic() + bound
-    while True:
-        try:
-            looked, judged = await see(site, hosts)
-        except ApiError:
-            if time.monotonic() + PAUSE > ends:
-                raise
-        else:
-            left = [
-                one for one in judged if chosen(one) and one.signature is not Signature.ATTACHED
-            ]
-            if not left or give_up(looked, left) or time.monotonic() + PAUSE > ends:
+    async with aclosing(looks(site, hosts, bound=bound)) as seen:
+        async for looked, judged, last in seen:
+            left = not_attached(judged, chosen)
+            if not left or last or give_up(looked, left):
                 return left, looked.broker.up
-        await asyncio.sleep(PAUSE)
+    raise AssertionError("the last look is told to be the last")
+
+
+def not_attached(judged: Sequence[Judged], chosen: Callable[[Judged], bool]) -> list[Judged]:
+    """Return those of the chosen that are not attached."""
+    return [one for one in judged if chosen(one) and one.signature is not Signature.ATTACHED]
 
 
 class Mending:
@@ -107,6 +130,7 @@ class Mending:
         self.say = say
         self.restarted: list[str] = []
         self.broker_up: float | None = None
+        self._waits = ""
 
     async def until_attached(
         self, chosen: Callable[[Judged], bool], *, bound: float
@@ -115,28 +139,27 @@ class Mending:
 
         Raises ApiError where an API did not tell its agents up to the end.
         """
-        ends, said = time.monotonic() + bound, ""
-        while True:
-            left: list[Judged] = []
-            try:
-                looked, judged = await see(self.site, self.hosts)
-            except ApiError as error:
-                if time.monotonic() + PAUSE > ends:
-                    raise
-                text = f"waiting: {error}"
-            else:
+        waiting = looks(
+            self.site,
+            self.hosts,
+            bound=bound,
+            silent=lambda error: self._wait(f"for an answer: {error}"),
+        )
+        async with aclosing(waiting) as seen:
+            async for looked, judged, last in seen:
                 self.broker_up = looked.broker.up
-                left = [
-                    one for one in judged if chosen(one) and one.signature is not Signature.ATTACHED
-                ]
-                if not left or time.monotonic() + PAUSE > ends:
+                left = not_attached(judged, chosen)
+                if not left or last:
                     return left
-                text = f"waiting for {named_agents(left)}"
+                self._wait(f"for {named_agents(left)}")
                 await self._restart(left, at_a_time=at_a_time(len(judged)))
-            if text != said:
-                self.say(text)
-                said = text
-            await asyncio.sleep(PAUSE)
+        raise AssertionError("the last look is told to be the last")
+
+    def _wait(self, what: str) -> None:
+        """Say what is waited for, once."""
+        if what != self._waits:
+            self.say(f"waiting {what}")
+            self._waits = what
 
     async def _restart(self, left: Sequence[Judged], *, at_a_time: int) -> None:
         """Restart some of the faulty; whoever was restarted before is settling for a while."""

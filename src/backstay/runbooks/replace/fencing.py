@@ -187,7 +187,7 @@ class Fence:
                 f"fencing {suspect}",
                 came_back=f"{trouble}; so it is not sure that it is off: {'; '.join(missing)}",
                 remedy=f"mend its BMC; or take the power and the network cables out of {suspect} "
-                "by hand, and vouch for that by typing its name when replace asks for it",
+                f"by hand, and vouch for that: backstay replace ... --vouch {suspect}",
             )
 
     async def _who_answers(self, running: Running) -> tuple[Witness, ...]:

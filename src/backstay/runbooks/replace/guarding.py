@@ -18,16 +18,17 @@ from backstay.runbooks.site import Site
 from backstay.transports.bmc import STATE_BOUND, Power, power_of
 from backstay.transports.target import BmcTarget
 
-PAUSE = 2.0
-"""Seconds between two looks at its power: no server has booted its services in that time."""
+PAUSE = 1.0
+"""Seconds between two looks at its power: no server gets through its firmware in that time."""
 
 
 class Guarded:
     """An action during which the old host's power is watched, and taken again where it comes on.
 
-    A power cut that is mended, or a person who presses the button, would give the cloud two hosts
-    with one address; the firmware of a server takes longer than ``PAUSE``. Told is how often that
-    was. A BMC that does not answer meanwhile stops nothing: there is nothing that could be done.
+    A person who presses its button, or mains that come back to a board that cannot be told to stay
+    off, would give the cloud two hosts with one address. This takes a few seconds, in which the
+    firmware of a server has not started its system; what boots faster (a virtual machine) could
+    answer for a moment. A BMC that does not answer meanwhile stops nothing: nothing could be done.
     Without a *fence* by power among the results, or before it, nothing is watched.
     """
 

@@ -44,6 +44,13 @@ def adopted() -> dict[str, Any]:
     return dict(boot_id(), mark=note.get("mark", ""))
 
 
+def holds(old: str, own: str) -> dict[str, Any]:
+    """Return whether this host has the ``old`` address, and the hardware address of its own."""
+    found = interface(own) or interface(old)
+    mac = ":".join("%02x" % byte for byte in hardware(found[0])) if found else ""
+    return {"has": interface(old) is not None, "mac": mac}
+
+
 def adopt(given: dict[str, Any]) -> dict[str, Any]:
     """Become the host: files in their places, then the address, now and at boots; then its keys.
 
