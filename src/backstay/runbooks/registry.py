@@ -31,7 +31,7 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
     if runbook == reattach_plan.RUNBOOK:
         return reattach.actions(site)
     if runbook == replace_plan.RUNBOOK:
-        return replace.actions(site)
+        return replace.actions(site, store)
     if runbook == spare_plan.RUNBOOK:
         return spare.actions(site)
     raise BackstayError(

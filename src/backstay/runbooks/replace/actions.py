@@ -6,6 +6,7 @@ from typing import Any
 from backstay.backup.place import Place
 from backstay.errors import HostError
 from backstay.journal.action import Action, Result, Running
+from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.replace.adopting import Adopt
 from backstay.runbooks.replace.building import BeginBuild, Build
@@ -14,11 +15,13 @@ from backstay.runbooks.replace.fencing import Fence
 from backstay.runbooks.replace.guarding import Guarded, still_fenced
 from backstay.runbooks.replace.onhost_identity import holds
 from backstay.runbooks.replace.preparing import BeginPackages, Packages, Prepare
+from backstay.runbooks.replace.taking_over import TakeOver
+from backstay.runbooks.replace.watching import watched
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.site import Site
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: Site, store: Store) -> Mapping[str, Action]:
     """Return the actions by their names; from the fence on the old host's power is watched."""
     place = Place(site.cloud)
     before: dict[str, Action] = {
@@ -33,9 +36,11 @@ def actions(site: Site) -> Mapping[str, Action]:
         "begin-build": BeginBuild(site, place),
         "build": Build(site, place),
         **restore.actions(site),
+        "take-over": TakeOver(site),
         **backup.actions(site),
     }
-    return before | {name: Guarded(site, action) for name, action in after.items()}
+    guarded = {name: Guarded(site, action) for name, action in after.items()}
+    return watched(before | guarded, site, store)
 
 
 class AdoptFenced:

@@ -83,7 +83,7 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     if Role.CONTROLLER in cloud.hosts[host].roles:
         yield step("agents", "see every agent attached; restart those that do not come back",
                    cloud.maintenance.agents)  # fmt: skip
-        # yield step("reconcile", "compare the records with what really exists", _STARTING)
+        yield step("reconcile", "compare the records with what really exists", _STARTING)
     yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
     yield from backup_steps(cloud, host, services, verify=True)
-    # yield step("take-over", f"write into cloud.yaml that {spare} is {host} now", _QUICK)
+    yield step("take-over", f"write into cloud.yaml that {spare} is {host} now", _QUICK)

@@ -7,7 +7,7 @@ from typing import Any
 from backstay.journal.records import RunRecord, StepRecord, StepState
 from backstay.runbooks.timeline import Line, Phase, line_of
 
-RUNBOOK = "replace"
+
 GUIDE = 15 * 60.0
 """Seconds: "This should not take more than 15 minutes if you have a spare server available."
 https://docs.openstack.org/operations-guide/ops-maintenance-controller.html
