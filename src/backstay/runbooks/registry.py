@@ -11,6 +11,8 @@ from backstay.runbooks.reattach import actions as reattach
 from backstay.runbooks.reattach import plan as reattach_plan
 from backstay.runbooks.reboot import actions as reboot
 from backstay.runbooks.reboot import plan as reboot_plan
+from backstay.runbooks.reconcile import actions as reconcile
+from backstay.runbooks.reconcile import plan as reconcile_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.site import Site
@@ -26,6 +28,8 @@ def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
         return restore.actions(site)
     if runbook == reattach_plan.RUNBOOK:
         return reattach.actions(site)
+    if runbook == reconcile_plan.RUNBOOK:
+        return reconcile.actions(site)
     raise BackstayError(
         f"looking for the runbook {runbook}",
         came_back="this version of Backstay has none of that name",
