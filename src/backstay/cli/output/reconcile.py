@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from backstay.cli.output.report import clean
+from backstay.finding import Severity
 from backstay.runbooks.reconcile.seen import Looked, Missing
 from backstay.services.kept.declaration import Kind, Mismatch
 
@@ -29,6 +30,10 @@ def reconcile_table(looked: Looked, *, width: int) -> str:
         lines += ["", *_missing(missing, width)]
     for one in looked.mismatches:
         lines += ["", *_mismatch(one, width)]
+    for finding in looked.guards:
+        if finding.severity is Severity.WARNING:
+            lines += ["", f"  warning    {finding.subject} on {finding.host}"]
+            lines += [*_wrapped(finding.evidence, width), f"{_INDENT}-> {clean(finding.remedy)}"]
     if looked.notes:
         lines += ["", *(f"not compared: {note}" for note in looked.notes)]
     return "\n".join(lines) + "\n"

@@ -22,7 +22,7 @@ def judge(kept: Sequence[Kept], told: Told, cloud: Cloud) -> Looked:
             # A record that no rule was written for must not hide what the others see.
             missing.append(_unread(one.service, error))
     guards = guarded(kept, told, cloud)
-    found += [_danger(finding) for finding in guards if finding.severity in _WRONG]
+    found += [_danger(one) for one in guards if one.severity is Severity.FAILED]
     order = sorted(found, key=lambda one: one.kind is not Kind.DANGER)
     return Looked(
         mismatches=tuple(_filled(one, cloud) for one in _once_each(order)),
@@ -31,9 +31,6 @@ def judge(kept: Sequence[Kept], told: Told, cloud: Cloud) -> Looked:
         notes=tuple(note for one in kept for note in one.notes(told.seen)),
         compared={name: len(rows) for name, rows in told.seen.rows.items()},
     )
-
-
-_WRONG = frozenset((Severity.FAILED, Severity.WARNING))
 
 
 def guarded(kept: Iterable[Kept], told: Told, cloud: Cloud) -> list[Finding]:

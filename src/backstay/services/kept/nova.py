@@ -137,7 +137,7 @@ def _placed(seen: Seen, instance: Instance, guests: Sequence[libvirt.Guest]) -> 
             Kind.TWICE,
             host or "",
             (
-                f"it runs on {where}, nova says {instance.host or 'no host'}: both write to its disk",
+                f"it runs on {where}, nova says {instance.host or 'no host'}: both write its disk",
                 "find out which one its users reach, and pause the other at once",
                 f"{{ssh}} virsh suspend {instance.id}",
             ),
