@@ -48,7 +48,7 @@ def story(running_lab: Lab) -> Iterator[Story]:
     things = {"image": seed["image"], "flavor": seed["flavor"], "network": seed["network"]}
     server = build_instance(api, "story-reconcile", "compute1", **things)["id"]
     try:
-        volume = make_volume(writer, "story-attached")
+        volume = make_volume(running_lab, writer, "story-attached")
         body = {"volumeAttachment": {"volumeId": volume}}
         api.post("compute", f"/servers/{server}/os-volume_attachments", body)
         await_status(running_lab, api, volume, "in-use")
@@ -60,11 +60,10 @@ def story(running_lab: Lab) -> Iterator[Story]:
         assert look(running_lab)[1] == set()
 
 
-def make_volume(writer: Writer, name: str) -> str:
+def make_volume(lab: Lab, writer: Writer, name: str) -> str:
     body = {"volume": {"name": name, "size": 1}}
     made = str(writer.api.post("block-storage", "/volumes", body)["volume"]["id"])
     writer.note("block-storage", f"/volumes/{made}")
-    lab = Lab()
     await_status(lab, writer.api, made, "available")
     return made
 
@@ -166,7 +165,7 @@ def test_a_guest_that_nova_does_not_know_is_told_and_never_touched(
         assert kinds >= {("neutron", "stale"), ("cinder", "stale")}
         for one in document["mismatches"]:
             assert not one["safe"], "what hangs on a running guest is not touched"
-            assert "delete " not in one["command"] or one["service"] == "cinder", one["command"]
+            assert " delete " not in one["command"], one["command"]
         # Nothing of it is safe, so that there is nothing to apply.
         done = lab.backstay("reconcile", "--apply", "--yes", "-o", "json", ok=False)
         assert done.returncode == 1
@@ -240,7 +239,7 @@ def test_images_without_data_and_data_without_image(story: Story) -> None:
 
 def test_a_volume_that_was_being_made_at_the_moment_of_the_loss(story: Story) -> None:
     lab, writer = story.lab, Writer(story.lab)
-    volume = make_volume(writer, "story-creating")
+    volume = make_volume(lab, writer, "story-creating")
     try:
         lab.shell("controller", f"rbd --id cinder -p volumes rm volume-{volume}")
         assert of(look(lab)[0], "cinder", "gone")["subject"] == f"volume story-creating {volume}"
@@ -262,7 +261,7 @@ def test_an_attachment_of_a_deleted_instance_is_ended(story: Story) -> None:
     things = {"image": seed["image"], "flavor": seed["flavor"], "network": seed["network"]}
     server = build_instance(story.api, "story-short", "compute2", **things)["id"]
     delete_server(lab, story.api, server)
-    volume = make_volume(writer, "story-stale")
+    volume = make_volume(lab, writer, "story-stale")
     try:
         body = {"attachment": {"volume_uuid": volume, "instance_uuid": server}}
         story.api.post("block-storage", "/attachments", body, microversion="3.27")

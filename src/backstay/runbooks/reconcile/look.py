@@ -80,9 +80,10 @@ async def _told(site: Asking, kept: Sequence[Kept]) -> Told:
     keepers = _keepers(site)
     queries = {name: text for one in kept for name, text in one.records.items()}
     asked = {host.name: _questions(site.cloud, host, kept) for host in site.cloud.hosts.values()}
-    chosen = [name for name in asked if asked[name] or (queries and name in keepers)]
+    first = keepers[:1] if queries else []
+    chosen = [name for name in asked if asked[name] or name in first]
     answers = await asyncio.gather(
-        *(_ask(site, name, asked[name], queries if name in keepers else {}) for name in chosen)
+        *(_ask(site, name, asked[name], queries if name in first else {}) for name in chosen)
     )
     by_host = dict(zip(chosen, answers, strict=True))
     reading = _Reading()
@@ -90,22 +91,26 @@ async def _told(site: Asking, kept: Sequence[Kept]) -> Told:
         reading.host(name, site.cloud.hosts[name].address, asked[name], answer)
     for name in asked.keys() - by_host.keys():
         reading.names(name, [site.cloud.hosts[name].address])
-    for name in keepers if queries else ():
-        reading.records(name, by_host[name])
+    for name in first:
+        read = by_host[name]
+        for other in keepers[1:]:
+            if not isinstance(read, HostError):
+                break
+            name, read = other, await _ask(site, other, [], queries)  # noqa: PLW2901 - the next
+        reading.records(name, read)
     if queries and not keepers:
         reading.lacking(queries, "", "cloud.yaml has no host that keeps the databases")
     return reading.told(guards={one.question.name for each in kept for one in each.guards})
 
 
 def _keepers(site: Asking) -> list[str]:
-    """Return the host whose databases are read: with copies on several, the first is enough."""
+    """Return the hosts that have the databases; of copies, the first that answers is enough."""
     services = [service.name for service in site.services if service.keeps_databases]
-    hosts = [
+    return [
         host.name
         for host in site.cloud.with_role(Role.CONTROLLER)
         if any(site.cloud.has_service(name, host) for name in services)
     ]
-    return hosts[:1]
 
 
 def _questions(cloud: Cloud, host: Host, kept: Iterable[Kept]) -> list[Question]:
@@ -146,7 +151,6 @@ class _Reading:
         self._silent: dict[str, set[str]] = {}
         self._names: dict[str, str] = {}
         self._missing: list[Missing] = []
-        self._now = 0.0
 
     def host(
         self,
@@ -176,7 +180,6 @@ class _Reading:
         if isinstance(answer, HostError):
             self.lacking(["records"], name, answer)
             return
-        self._now = answer["clock"]
         given = answer["answers"]["records"]
         if "value" not in given:
             self.lacking(["records"], name, _why(given))
@@ -211,7 +214,6 @@ class _Reading:
                 told={name: one for name, one in self._told.items() if name not in guards},
                 silent={name: frozenset(one) for name, one in self._silent.items()},
                 names=self._names,
-                now=self._now,
             ),
             missing=tuple(self._missing),
             guards={name: one for name, one in self._told.items() if name in guards},

@@ -3,7 +3,6 @@
 import re
 import socket
 import subprocess
-import time
 from typing import Any
 
 from backstay.health.hostside import ask_all, loaded
@@ -22,7 +21,7 @@ def answer(questions: Any, queries: Any, bound: Any) -> Any:  # noqa: ANN401 - J
         asked["records"] = (bound, lambda: records(queries, bound))
     answers = ask_all(asked)
     names = [socket.gethostname(), socket.getfqdn()]
-    return {"names": names, "clock": time.time(), "answers": answers}
+    return {"names": names, "answers": answers}
 
 
 def records(queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data

@@ -103,15 +103,13 @@ class Seen:
     ``rows`` are records by the name of their query; a query that could not be answered is not there
     at all, and nothing may then be concluded from its silence. ``told`` are hosts' answers by
     question and host. ``silent`` are the hosts that were asked a question in vain, by question.
-    ``names`` are the hosts of cloud.yaml by every name that they go by, ``now`` is the clock of
-    the host that has the records, in Unix seconds.
+    ``names`` are the hosts of cloud.yaml by every name that they go by.
     """
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     silent: Mapping[str, frozenset[str]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    now: float = 0.0
 
     def has(self, *queries: str) -> bool:
         """Say whether all these queries were answered."""

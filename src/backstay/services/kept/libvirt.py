@@ -130,6 +130,20 @@ def guests(seen: Seen) -> Iterator[Guest]:
             )
 
 
+def nowhere(seen: Seen) -> bool:
+    """Say whether what no host's answer names is on no host. Pure.
+
+    A compute host that did not answer may have any guest: then nothing is free to be deleted.
+    """
+    return seen.whole(GUESTS)
+
+
+def unasked(seen: Seen) -> str:
+    """Return in words who did not answer, for a proposal. Pure."""
+    silent = sorted(seen.silent.get(GUESTS, ()))
+    return f"ask {', '.join(silent) or 'the compute hosts'} first: its guest may run there"
+
+
 def has_disk(told: Mapping[str, Any], identity: str) -> bool:
     """Say whether a host still has an instance's own disk. Pure."""
     return identity in told["kept"]

@@ -72,19 +72,15 @@ def _instances(seen: Seen) -> Iterator[Mismatch]:
         instance = known.get(row["device"])
         guest = running.get(row["device"])
         if instance is None:
+            free = guest is None and libvirt.nowhere(seen)
             yield _mismatch(
                 row,
                 Kind.STALE,
                 (
                     f"it belongs to instance {row['device']}, which nova does not have"
                     + (f"; guest {guest.name} on {guest.host} uses it" if guest else ""),
-                    "keep it: adopt the guest first"
-                    if guest
-                    else "when it is certain that no restored record will bring the instance back, "
-                    "free it",
-                    f"openstack port show {row['id']}"
-                    if guest
-                    else f"openstack port delete {row['id']}",
+                    _kept_or_freed(seen, guest),
+                    f"openstack port {'delete' if free else 'show'} {row['id']}",
                 ),
             )
         elif row["host"] and instance.host and row["host"] != instance.host:
@@ -100,6 +96,14 @@ def _instances(seen: Seen) -> Iterator[Mismatch]:
                     f"openstack port set --host {instance.host} {row['id']}",
                 ),
             )
+
+
+def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
+    if guest:
+        return "keep it: adopt the guest first"
+    if not libvirt.nowhere(seen):
+        return libvirt.unasked(seen)
+    return "when it is certain that no restored record will bring the instance back, free it"
 
 
 def _cards(seen: Seen) -> Iterator[Mismatch]:

@@ -41,6 +41,7 @@ def _orphans(seen: Seen) -> Iterator[Mismatch]:
             continue
         holds = ", ".join(sorted(f"{row['used']} {row['class']}" for row in rows))
         guest = running.get(consumer)
+        free = guest is None and libvirt.nowhere(seen)
         where = ", ".join(sorted({row["provider"] for row in rows}))
         after = f"; its guest runs on {guest.host}" if guest else ""
         yield Mismatch(
@@ -49,14 +50,21 @@ def _orphans(seen: Seen) -> Iterator[Mismatch]:
             kind=Kind.STALE,
             host=seen.host_of(where) or "",
             evidence=f"it holds {holds} of {where}, and nova has no such instance{after}",
-            proposal="keep it: the guest uses these resources; adopt the guest first"
-            if guest
-            else "when it is certain that no restored record will bring the instance back, give "
-            "its resources back",
-            command=f"openstack resource provider allocation show {consumer}"
-            if guest
-            else f"openstack resource provider allocation delete {consumer}",
+            proposal=_kept_or_freed(seen, guest),
+            command=f"openstack resource provider allocation {'delete' if free else 'show'} "
+            f"{consumer}",
         )
+
+
+def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
+    if guest:
+        return "keep it: the guest uses these resources; adopt the guest first"
+    if not libvirt.nowhere(seen):
+        return libvirt.unasked(seen)
+    return (
+        "when it is certain that no restored record will bring the instance back, give its "
+        "resources back"
+    )
 
 
 def _instances(seen: Seen) -> Iterator[Mismatch]:

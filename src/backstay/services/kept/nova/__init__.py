@@ -4,12 +4,9 @@ Guests outlive their records: one that nova does not know is adopted, never dele
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, Verdict
+from backstay.services.declaration import Api
 from backstay.services.kept import libvirt
 from backstay.services.kept.declaration import (
     Guard,
@@ -22,55 +19,17 @@ from backstay.services.kept.declaration import (
     Seen,
     Words,
 )
-from backstay.services.kept.oslo import setting
+from backstay.services.kept.nova.instance import INSTANCES, Instance, instances
+from backstay.services.kept.nova.reaper import ask_reaper, judge_reaper
 
-INSTANCES = "nova instances"
+__all__ = ["CELLS", "DELETED", "INSTANCES", "KEPT", "Instance", "instances"]
+
 DELETED = "nova instances that are deleted"
 EVACUATIONS = "nova evacuations"
 CELLS = "nova cells"
 STUCK_AFTER = 1800.0
 """Seconds after which a task of an instance is not under way any more, but left behind."""
 _WITH_GUEST = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized"))
-_MOVING = ("migrating", "resize", "rebuild", "shelving", "unshelving", "spawning", "deleting")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """An instance as nova's records have it. ``age`` is how long its record is unchanged."""
-
-    id: str
-    name: str
-    host: str
-    node: str
-    state: str
-    task: str
-    age: float
-
-    @property
-    def subject(self) -> str:
-        """Return what it is called in a mismatch."""
-        return f"instance {self.name} {self.id}"
-
-    @property
-    def moves(self) -> bool:
-        """Whether it is on its way between two states or hosts: two guests or none are no fault."""
-        return self.task.startswith(_MOVING) or self.state in {"building", "resized"}
-
-
-def instances(seen: Seen) -> dict[str, Instance]:
-    """Return the instances by their identity; ask ``seen.has(INSTANCES)`` first. Pure."""
-    return {
-        row["uuid"]: Instance(
-            id=row["uuid"],
-            name=row["name"],
-            host=row["host"],
-            node=row["node"],
-            state=row["vm_state"],
-            task=row["task_state"],
-            age=float(row["age"]),
-        )
-        for row in seen.rows[INSTANCES]
-    }
 
 
 def compare(seen: Seen) -> Iterator[Mismatch]:
@@ -280,51 +239,6 @@ def notes(seen: Seen) -> list[str]:
         return []
     return ["there are several cells, and only the records of database nova are read: guests, "
             "allocations and ports without an instance are not told"]  # fmt: skip
-
-
-def ask_reaper() -> dict[str, Any]:
-    """Return what nova-compute does with guests whose records are deleted. Runs on the host."""
-    told: dict[str, Any] = setting(
-        "nova",
-        "nova-compute",
-        ["/etc/nova/nova.conf", "/etc/nova/nova-compute.conf"],
-        "DEFAULT",
-        "running_deleted_instance_action",
-    )
-    return told
-
-
-def judge_reaper(told: Mapping[str, Any]) -> Verdict:
-    """Judge the answer of ``ask_reaper``: after a restore, only logging is safe. Pure.
-
-    https://docs.openstack.org/nova/latest/configuration/config.html#DEFAULT.running_deleted_instance_action
-    """
-    value = (told["value"] or "reap").strip().lower()
-    where = f"in {told['where']}" if told["where"] else "by default"
-    evidence = f"running_deleted_instance_action is {value} {where}"
-    option = "running_deleted_instance_action"
-    if str(told["where"]).startswith("/"):
-        edit = f"sed -i 's/^{option}\\s*=.*/{option} = log/' {told['where']}"
-    else:
-        place = told["last"] or "/etc/nova/nova.conf"
-        edit = f"sed -i '0,/^\\[DEFAULT\\]/s//[DEFAULT]\\n{option} = log/' {place}"
-    remedy = f'{{ssh}} "{edit}" && {{ssh}} systemctl try-restart nova-compute'
-    if value not in {"log", "noop"}:
-        evidence += ": it destroys a guest whose record a restore brought back as deleted"
-        return _reaper(Severity.FAILED, evidence, remedy)
-    if told["stale"]:
-        evidence += "; the file was changed after nova-compute had read it"
-        return _reaper(Severity.WARNING, evidence, "{ssh} systemctl try-restart nova-compute")
-    return _reaper(Severity.OK, evidence)
-
-
-def _reaper(severity: Severity, evidence: str, remedy: str = "") -> Verdict:
-    return Verdict(
-        subject="reaper of running deleted instances",
-        severity=severity,
-        evidence=evidence,
-        remedy=remedy,
-    )
 
 
 def set_active(api: Api, arguments: Mapping[str, str]) -> str:
