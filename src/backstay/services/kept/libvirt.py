@@ -46,6 +46,10 @@ def ask_guests() -> dict[str, Any]:
         part = identities[at : at + 100]
         texts = virsh("; ".join("dumpxml " + one for one in part))
         found += [described(text) for text in domains(texts)]
+    known = {one["id"] for one in found}
+    lost = [one for one in identities if one.lower() not in known]
+    if lost and set(lost) & set(virsh("list --all --uuid").split()):
+        raise OSError("virsh did not describe " + ", ".join(lost[:4]))
     states = power_states(virsh("domstats --state"))
     made = [dict(one, state=states.get(one["domain"], 0)) for one in found if one["nova"]]
     folder = "/var/lib/nova/instances"
