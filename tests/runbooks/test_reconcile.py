@@ -328,7 +328,7 @@ def test_the_reaper_is_judged_before_anything_works_for_restored_records() -> No
         ("compute1", Severity.OK),
     ]
     assert "s/^running_deleted_instance_action" in found[0].remedy
-    silent = asyncio.run(reaper_findings(_guards("green", silent=["compute1"])))
+    silent = asyncio.run(reaper_findings(_guards("green", silent=("compute1",))))
     assert [(one.host, one.severity) for one in silent] == [
         ("compute1", Severity.UNKNOWN),
         ("compute2", Severity.OK),
