@@ -121,7 +121,7 @@ def test_a_table_for_tired_eyes() -> None:
     found = looked("no-allocation", silent=["storage1"])
     text = reconcile_table(found, width=90)
     lines = text.splitlines()
-    assert "1 mismatch, 1 of them safe to heal; 1 questions without an answer" in text
+    assert "1 mismatch, 1 of them safe to heal; 1 question without an answer" in text
     assert any("UNKNOWN" in line and "storage1" in line for line in lines)
     commands = [line for line in lines if "nova-manage" in line]
     assert len(commands) == 1, "a command stays on one line"

@@ -40,7 +40,7 @@ def reconcile(  # options come by name
     """Compare the services' records with what really exists, as after a restore.
 
     It shows what differs, each with a proposal, and changes nothing. With --apply it heals those
-    that are safe: nothing is deleted by that, and nothing can be lost. The rest is for a person.
+    that are safe: no guest and no data can be lost by that. The rest is for a person.
 
     Exit status: 0 nothing differs (any more), 1 something does, 2 something could not be asked; 3
     for an error, 4 where another run has the cloud's lock.

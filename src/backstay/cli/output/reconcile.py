@@ -46,7 +46,8 @@ def _headline(looked: Looked) -> str:
         count, safe = len(looked.mismatches), len(looked.safe)
         words.append(f"{count} mismatch{'es' * (count != 1)}, {safe} of them safe to heal")
     if looked.missing:
-        words.append(f"{len(looked.missing)} questions without an answer")
+        count = len(looked.missing)
+        words.append(f"{count} question{'s' * (count != 1)} without an answer")
     if not words:
         return f"{click.style('OK', fg='green', bold=True)}: nothing differs ({records})"
     word, colour = ("DIFFERS", "yellow") if looked.mismatches else ("UNKNOWN", "magenta")

@@ -56,7 +56,10 @@ async def _by_api(site: Site, healing: Healing, arguments: Mapping[str, str]) ->
 
 
 async def _by_program(site: Site, command: Sequence[str], well: frozenset[int]) -> str:
-    """Run a program on the first controller that answers; its own word is told where it fails."""
+    """Run a program on the first controller that answers; its own word is told where it fails.
+
+    It may run twice, where the connection turns out to be gone: each finds what the other has done.
+    """
     told = " ".join(command)
     refused: HostError | None = None
     for host in site.cloud.with_role(Role.CONTROLLER):

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.inventory.cloud import Cloud
+from backstay.inventory.words import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.reconcile.applying import PROGRAM_BOUND, healings
 from backstay.runbooks.reconcile.look import RECORDS_BOUND
@@ -44,10 +45,16 @@ def plan(cloud: Cloud, mismatches: Sequence[Mismatch]) -> Plan | None:
     return Plan(
         runbook=RUNBOOK,
         cloud=cloud.name,
-        targets=(),
+        targets=_hosts(cloud, targets),
         steps=tuple(_steps(targets)),
         settings={},
     )
+
+
+def _hosts(cloud: Cloud, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Return the hosts that nobody else may work on meanwhile: those concerned, and controllers."""
+    controllers = [host.name for host in cloud.with_role(Role.CONTROLLER)]
+    return tuple(dict.fromkeys([*filter(None, (one.host for one in targets)), *controllers]))
 
 
 def _steps(targets: Sequence[Target]) -> Iterator[Step]:
@@ -60,7 +67,7 @@ def _steps(targets: Sequence[Target]) -> Iterator[Step]:
             id=name,
             action="heal",
             target="",
-            does=f"look again, then {name.replace('-', ' ')}: {_listed(members)}",
+            does=f"look again, then {healings()[name].does}: {_listed(members)}",
             bound=LOOK_BOUND + each * len(members),
             arguments={"targets": [asdict(one) for one in members]},
         )
@@ -86,7 +93,7 @@ def _target(one: Mismatch) -> Target:
     )
 
 
-def _listed(members: Sequence[Target], limit: int = 2) -> str:
+def _listed(members: Sequence[Target], limit: int = 1) -> str:
     words = [one.subject for one in members[:limit]]
     more = [f"{len(members) - limit} more"] if len(members) > limit else []
     return ", ".join(words + more)

@@ -130,9 +130,11 @@ class Healing:
 
     Either by the API: ``api`` returns what it did in a few words, empty where nothing was to be
     done any more; it looks first, and raises as ``Api``. Or by a ``program`` on a controller, made
-    of the arguments; its exit statuses in ``well`` are good. ``safe`` says why nothing can be lost.
+    of the arguments; its exit statuses in ``well`` are good. ``does`` says it in the operator's
+    words, ``safe`` why nothing can be lost.
     """
 
+    does: str
     safe: str
     api: Callable[[Api, Mapping[str, str]], str] | None = None
     program: Callable[[Mapping[str, str]], Sequence[str]] | None = None

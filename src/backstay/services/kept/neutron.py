@@ -245,7 +245,9 @@ KEPT = Kept(
     compare=compare,
     heals={
         "dhcp-agent": Healing(
-            safe="the network has no agent; one more takes nothing from anybody", api=add_agent
+            does="give it to a DHCP agent",
+            safe="the network has no agent; one more takes nothing from anybody",
+            api=add_agent,
         )
     },
 )

@@ -221,6 +221,7 @@ KEPT = Kept(
     compare=compare,
     heals={
         "heal-allocation": Healing(
+            does="make the allocation",
             safe="it writes down what the guest takes of its host already, and only where nothing "
             "is written",
             program=healing,

@@ -114,11 +114,13 @@ KEPT = Kept(
     notes=notes,
     heals={
         "volume-error": Healing(
+            does="set the status to error",
             safe="its making was given up with the process that did it, and its store has no data "
             "of it",
             api=set_error,
         ),
         "attachment-delete": Healing(
+            does="end the stale attachment",
             safe="nova has the instance as deleted, and no guest on any host has the volume",
             api=end_attachment,
         ),

@@ -77,9 +77,10 @@ def _unknown(seen: Seen, guest: libvirt.Guest) -> Iterator[Mismatch]:
         kind=Kind.UNKNOWN_TO_RECORDS,
         host=guest.host,
         evidence=f"it is {guest.state}, and nova has no record of it",
-        proposal="adopt it, do not delete it: take its record back from a newer backup or the "
-        "stream (backstay backup list; backstay backup restore … --service nova --dry-run), or "
-        "else make an image of its disk and build it again; keep its description first",
+        proposal="adopt it, do not delete it: take its record back from a newer backup, the "
+        "stream, or the databases that a restore has put aside (backstay backup list; backstay "
+        "backup restore … --service nova --dry-run); or else make an image of its disk and build "
+        "it again. Keep its description first",
         command=f"{{ssh}} {save}",
     )
 
@@ -279,6 +280,7 @@ KEPT = Kept(
     ),
     heals={
         "server-active": Healing(
+            does="set the state to active",
             safe="only the record's state changes; the guest runs already",
             api=set_active,
         )
