@@ -11,7 +11,9 @@ import pytest
 
 from backstay.lab.seed_instances import build_instance, upload
 from tests.acceptance.conftest import Lab
-from tests.acceptance.test_backup import Writer
+from tests.acceptance.reboots import cloud_with, last_run, result
+from tests.acceptance.test_backup import Writer, create
+from tests.acceptance.test_restore import forget_what_was_kept
 
 pytestmark = pytest.mark.lab
 
@@ -337,3 +339,47 @@ def test_a_reaper_that_would_destroy_guests_is_told(story: Story) -> None:
     finally:
         lab.shell("compute2", f"cp -p /root/story.conf {file}; rm /root/story.conf")
     assert look(lab)[1] == set()
+
+
+@pytest.mark.slow
+def test_an_instance_made_after_the_backup_is_adopted_with_its_records(
+    story: Story, tmp_path: Path
+) -> None:
+    """The records that a restore has put aside bring it back; its guest runs on all the while."""
+    lab, seed = story.lab, story.lab.seed
+    things = {"image": seed["image"], "flavor": seed["flavor"], "network": seed["network"]}
+    with cloud_with(lab, f"backup: {{folder: {tmp_path}/backups}}\n") as cloud:
+        create(lab, cloud, "controller", "--verify")
+        server = build_instance(story.api, "story-late", "compute2", **things)["id"]
+        before = lab.shell("compute2", f"virsh domid {server}")
+        try:
+            named = ("controller", "--service", "nova", "--yes", "--cloud", str(cloud))
+            lab.backstay("backup", "restore", *named, bound=900)
+            document, kinds = look(lab)
+            guest = of(document, "nova", "no record")
+            assert (guest["subject"], guest["host"]) == (f"guest story-late {server}", "compute2")
+            assert kinds == {("nova", "no record"), ("placement", "stale"), ("neutron", "stale")}
+            assert not [one for one in document["mismatches"] if one["safe"]]
+            adopt(lab, result(last_run(lab), "controller.swap")["kept"])
+            assert look(lab)[1] == set()
+            told = story.api.get("compute", f"/servers/{server}")["server"]
+            assert told["status"] == "ACTIVE"
+            assert lab.shell("compute2", f"virsh domid {server}") == before
+        finally:
+            delete_server(lab, story.api, server)
+            forget_what_was_kept(lab)
+    lab.wait_green()
+
+
+def adopt(lab: Lab, kept: list[str]) -> None:
+    """Put rows back that are only in what a restore has put aside."""
+    aside = [one.removeprefix("database ") for one in kept if one.startswith("database ")]
+    for database in aside:
+        name = database.partition("__before_")[0]
+        where = f"table_schema = '{database}' AND table_type = 'BASE TABLE'"
+        tables = sql(lab, f"SELECT table_name FROM information_schema.tables WHERE {where}")
+        inserts = "; ".join(
+            f"INSERT IGNORE INTO {name}.{table} SELECT * FROM {database}.{table}"
+            for table in tables.split()
+        )
+        sql(lab, f"SET foreign_key_checks = 0; {inserts}")

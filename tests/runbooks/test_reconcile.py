@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.look import reaper_findings
+from backstay.runbooks.reconcile.look import mismatches, reaper_findings
 from backstay.runbooks.reconcile.plan import plan, targets_of
 from backstay.runbooks.reconcile.seen import Looked
 from backstay.services.kept import nova
@@ -108,6 +108,24 @@ def test_without_records_nothing_is_concluded() -> None:
     assert "doesn't exist" in one.why
 
 
+def test_where_the_first_controller_is_silent_another_s_copy_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backstay.runbooks.reconcile.look.AGAIN_AFTER", 0.0)
+
+    def copied(answers: Answers) -> None:
+        answers["second"] = answers["controller"]
+
+    site = Recorded("no-allocation", copied, silent=["controller"])
+    hosts = dict(CLOUD.hosts)
+    hosts["second"] = hosts["controller"].model_copy(update={"address": "10.77.0.14"})
+    hosts["second"]._name = "second"
+    site.cloud = CLOUD.model_copy(update={"hosts": hosts})
+    found = asyncio.run(mismatches(site))
+    assert kinds(found) == {("placement", "lacking")}
+    assert {one.host for one in found.missing} == {"controller"}
+
+
 def test_a_column_that_holds_something_else_hides_only_its_service() -> None:
     found = looked("no-allocation", changing("cinder volumes", age="NULL"))
     assert kinds(found) == {("placement", "lacking")}
@@ -125,8 +143,6 @@ def test_what_is_only_in_one_look_was_on_its_way(monkeypatch: pytest.MonkeyPatch
         return await original(host, function, *arguments, bound=bound)
 
     monkeypatch.setattr(site, "ask", ask)
-    from backstay.runbooks.reconcile.look import mismatches  # noqa: PLC0415 - patched
-
     assert asyncio.run(mismatches(site)).mismatches == ()
     hosts = [host for host, _ in site.asked]
     assert {hosts.count(host) for host in hosts} == {2}, "one round trip for each host and look"
@@ -339,8 +355,7 @@ class _OnlyGuards(Recorded):
     async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
         assert [one[0] for one in arguments[0]] == ["reaper"]
         assert not arguments[1], "no record is read for it"
-        both = [["reaper"], ["guests"], ["DHCP servers"]]
-        return await super().ask(host, function, both, {}, bound=bound)
+        return await super().ask(host, function, *arguments, bound=bound)
 
 
 def _guards(name: str, silent: tuple[str, ...] = ()) -> Recorded:

@@ -92,15 +92,24 @@ async def _told(site: Asking, kept: Sequence[Kept]) -> Told:
     for name in asked.keys() - by_host.keys():
         reading.names(name, [site.cloud.hosts[name].address])
     for name in first:
-        read = by_host[name]
-        for other in keepers[1:]:
-            if not isinstance(read, HostError):
-                break
-            name, read = other, await _ask(site, other, [], queries)  # noqa: PLW2901 - the next
-        reading.records(name, read)
+        reading.records(*await _read(site, (name, by_host[name]), keepers[1:], queries))
     if queries and not keepers:
         reading.lacking(queries, "", "cloud.yaml has no host that keeps the databases")
     return reading.told(guards={one.question.name for each in kept for one in each.guards})
+
+
+async def _read(
+    site: Asking,
+    read: tuple[str, Mapping[str, Any] | HostError],
+    others: Iterable[str],
+    queries: Mapping[str, str],
+) -> tuple[str, Mapping[str, Any] | HostError]:
+    """Return the records of the first host that answers, where the very first did not."""
+    for other in others:
+        if not isinstance(read[1], HostError):
+            break
+        read = other, await _ask(site, other, [], queries)
+    return read
 
 
 def _keepers(site: Asking) -> list[str]:
@@ -188,10 +197,11 @@ class _Reading:
             if "value" not in told:
                 self.lacking([query], name, told["error"])
                 continue
-            columns = told["value"]["columns"]
-            self._rows[query] = [
-                dict(zip(columns, row, strict=True)) for row in told["value"]["rows"]
-            ]
+            columns, rows = told["value"]["columns"], told["value"]["rows"]
+            if any(len(row) != len(columns) for row in rows):
+                self.lacking([query], name, "a row has not as many fields as there are columns")
+                continue
+            self._rows[query] = [dict(zip(columns, row, strict=True)) for row in rows]
 
     def names(self, host: str, others: Iterable[str]) -> None:
         """Note the names that a host goes by, each also without its domain."""

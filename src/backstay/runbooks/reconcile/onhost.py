@@ -20,8 +20,7 @@ def answer(questions: Any, queries: Any, bound: Any) -> Any:  # noqa: ANN401 - J
     if queries:
         asked["records"] = (bound, lambda: records(queries, bound))
     answers = ask_all(asked)
-    names = [socket.gethostname(), socket.getfqdn()]
-    return {"names": names, "answers": answers}
+    return {"names": [socket.gethostname()], "answers": answers}
 
 
 def records(queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data
