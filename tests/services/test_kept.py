@@ -1,5 +1,6 @@
 """What is shipped to hosts to see what is real: read from what real programs printed."""
 
+import ast
 import json
 import re
 import sqlite3
@@ -31,6 +32,9 @@ def test_a_question_can_be_shipped_and_brings_all_that_it_needs(question: Any) -
     queries = {"one": "SELECT 1"}
     shipped = [[question.name, 5.0, source_of(question.ask), question.ask.__name__]]
     text = program(onhost.answer, shipped, queries, 5.0)
+    for source in (text, shipped[0][2]):
+        ast.parse(source, feature_version=(3, 6))
+        assert not re.search(r"removeprefix|removesuffix|:=|capture_output=", source)
     done = subprocess.run(
         [sys.executable, "-I", "-"], input=text, capture_output=True, text=True, check=False
     )
