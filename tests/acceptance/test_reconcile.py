@@ -1,6 +1,7 @@
 """Records against reality: every mismatch is made for real, found, and where it is safe healed."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -383,3 +384,31 @@ def adopt(lab: Lab, kept: list[str]) -> None:
             for table in tables.split()
         )
         sql(lab, f"SET foreign_key_checks = 0; {inserts}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "missing"),
+    [(("cut-network", "compute1"), "guests"), (("hang-service", "compute1/libvirtd"), "guests")],
+    ids=["host", "libvirt"],
+)
+def test_a_host_that_does_not_answer_makes_nothing_free(
+    story: Story, fault: tuple[str, ...], missing: str
+) -> None:
+    """Its guests are not gone, and what they hold is not offered."""
+    lab = story.lab
+    lab.backstay("lab", "break", *fault)
+    begun = time.monotonic()
+    try:
+        done = lab.backstay("reconcile", "-o", "json", ok=False)
+        took = time.monotonic() - begun
+        document = json.loads(done.stdout)
+        assert done.returncode == 2
+        assert took < 60
+        assert {one["host"] for one in document["unknown"]} == {"compute1"}
+        assert any(missing in one["what"] for one in document["unknown"])
+        assert document["mismatches"] == []
+        assert "UNKNOWN" in lab.backstay("reconcile", ok=False).stdout
+    finally:
+        lab.backstay("lab", "heal")
+    lab.wait_green()
+    assert look(lab)[1] == set()
