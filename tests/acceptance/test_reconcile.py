@@ -1,6 +1,10 @@
 """Records against reality: every mismatch is made for real, found, and where it is safe healed."""
 
+import itertools
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -412,3 +416,27 @@ def test_a_host_that_does_not_answer_makes_nothing_free(
         lab.backstay("lab", "heal")
     lab.wait_green()
     assert look(lab)[1] == set()
+
+
+@pytest.mark.slow
+def test_killed_at_every_boundary_a_heal_goes_on(story: Story) -> None:
+    lab, held = story.lab, allocation(story.lab, story.server)
+    for point in itertools.count(1):
+        story.api.call("DELETE", "placement", f"/allocations/{story.server}")
+        killed = subprocess.run(
+            [sys.executable, "-m", "tests.acceptance.killed_reboot", str(point),
+             "reconcile", "--apply", "--yes"],
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        if killed.returncode == 0:
+            break
+        assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+        listed = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)
+        if listed and listed[0]["state"] != "done":
+            lab.backstay("runs", "resume", listed[0]["id"], bound=400)
+            assert last_run(lab)["state"] == "done"
+        else:
+            apply(lab)
+        assert allocation(lab, story.server) == held
+        assert look(lab)[1] == set()
+    assert point > 2, "it was killed on its way"
