@@ -92,6 +92,17 @@ def test_with_a_silent_compute_host_nothing_is_free_and_all_is_told_as_unknown()
     assert kinds(looked("green", silent=["compute1"])) == set()
 
 
+def test_a_compute_host_that_cloud_yaml_does_not_have_may_have_any_guest() -> None:
+    def one_more(answers: Answers) -> None:
+        nodes = rows(answers, "nova compute nodes")
+        put(answers, "nova compute nodes", [*nodes, nodes[0] | {"host": "gpu7", "node": "gpu7"}])
+
+    stale = looked("stale-attachment", one_more)
+    assert not only(stale, "cinder", "stale").safe
+    assert "ask gpu7 first" in only(stale, "cinder", "stale").proposal
+    assert "gpu7" in stale.notes[0]
+
+
 def test_without_records_nothing_is_concluded() -> None:
     found = looked("green", silent=["controller"])
     assert found.mismatches == ()

@@ -12,6 +12,7 @@ from backstay.inventory.words import Role
 from backstay.services.kept.declaration import Kept, Question, Seen
 
 GUESTS = "guests"
+NODES = "nova compute nodes"
 RUNNING, OFF = "running", "off"
 _STATES = {1: RUNNING, 2: RUNNING, 3: "paused", 4: RUNNING, 5: OFF, 6: "crashed", 7: "suspended"}
 """https://libvirt.org/html/libvirt-libvirt-domain.html#virDomainState; 4 is on its way to off."""
@@ -137,15 +138,30 @@ def guests(seen: Seen) -> Iterator[Guest]:
 def nowhere(seen: Seen) -> bool:
     """Say whether what no host's answer names is on no host. Pure.
 
-    A compute host that did not answer may have any guest: then nothing is free to be deleted.
+    A compute host that did not answer, or that cloud.yaml does not have, may have any guest: then
+    nothing is free to be deleted.
     """
-    return seen.whole(GUESTS)
+    return seen.whole(GUESTS) and seen.has(NODES) and not _strangers(seen)
+
+
+def _strangers(seen: Seen) -> list[str]:
+    """Return the hosts on which nova has a hypervisor, and whose guests were not asked for."""
+    hosts = {row["host"] for row in seen.rows.get(NODES, ())}
+    return sorted(one for one in hosts if seen.host_of(one) not in seen.told.get(GUESTS, {}))
 
 
 def unasked(seen: Seen) -> str:
     """Return in words who did not answer, for a proposal. Pure."""
-    silent = sorted(seen.silent.get(GUESTS, ()))
+    silent = sorted({*seen.silent.get(GUESTS, ()), *_strangers(seen)})
     return f"ask {', '.join(silent) or 'the compute hosts'} first: its guest may run there"
+
+
+def notes(seen: Seen) -> list[str]:
+    """Say which of nova's compute hosts cloud.yaml does not have. Pure."""
+    missing = [one for one in _strangers(seen) if seen.host_of(one) is None]
+    if not missing:
+        return []
+    return [f"guests of {', '.join(missing)}: nova has these compute hosts, cloud.yaml has not"]
 
 
 def has_disk(told: Mapping[str, Any], identity: str) -> bool:
@@ -155,5 +171,11 @@ def has_disk(told: Mapping[str, Any], identity: str) -> bool:
 
 KEPT = Kept(
     service="libvirt",
+    # It keeps no records itself; these are nova's of where it runs.
+    records={
+        NODES: "SELECT uuid, IFNULL(host, '') AS host, IFNULL(hypervisor_hostname, '') AS node "
+        "FROM nova.compute_nodes WHERE deleted = 0",
+    },
+    notes=notes,
     questions=(Question(name=GUESTS, roles=(Role.COMPUTE,), ask=ask_guests),),
 )

@@ -11,17 +11,16 @@ from backstay.services.kept.declaration import Heal, Healing, Kept, Kind, Mismat
 
 ALLOCATIONS = "placement allocations"
 PROVIDERS = "placement resource providers"
-NODES = "nova compute nodes"
 MIGRATIONS = "nova migrations that hold allocations"
 _HOLDING = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized", "shelved"))
 
 
 def compare(seen: Seen) -> Iterator[Mismatch]:
     """Compare allocations with instances, and resource providers with compute nodes. Pure."""
-    if seen.has(ALLOCATIONS, MIGRATIONS, NODES, nova.INSTANCES, nova.CELLS):
+    if seen.has(ALLOCATIONS, MIGRATIONS, libvirt.NODES, nova.INSTANCES, nova.CELLS):
         yield from _orphans(seen)
         yield from _instances(seen)
-    if seen.has(PROVIDERS, NODES, nova.CELLS):
+    if seen.has(PROVIDERS, libvirt.NODES, nova.CELLS):
         yield from _providers(seen)
 
 
@@ -70,7 +69,7 @@ def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
 def _instances(seen: Seen) -> Iterator[Mismatch]:
     """Find instances whose allocation is missing, or on another host than they are."""
     by_consumer = _by_consumer(seen)
-    nodes = {(row["host"], row["node"]): row["uuid"] for row in seen.rows[NODES]}
+    nodes = {(row["host"], row["node"]): row["uuid"] for row in seen.rows[libvirt.NODES]}
     running = {(guest.id, guest.host) for guest in libvirt.guests(seen)}
     for instance in nova.instances(seen).values():
         if instance.moves or instance.task or instance.state not in _HOLDING or not instance.host:
@@ -123,7 +122,7 @@ def _providers(seen: Seen) -> Iterator[Mismatch]:
     One name under two identities is the 409 that nova-compute gets when it reports after a restore
     of only one of the two databases.
     """
-    nodes = {row["node"]: row["uuid"] for row in seen.rows[NODES]}
+    nodes = {row["node"]: row["uuid"] for row in seen.rows[libvirt.NODES]}
     for row in seen.rows[PROVIDERS]:
         if row["parent"] or row["uuid"] in nodes.values() or not _one_cell(seen):
             continue
@@ -147,7 +146,7 @@ def _providers(seen: Seen) -> Iterator[Mismatch]:
             command=f"openstack resource provider show --allocations {uuid}",
         )
     provided = {row["name"] for row in seen.rows[PROVIDERS]}
-    for row in seen.rows[NODES]:
+    for row in seen.rows[libvirt.NODES]:
         if row["node"] not in provided:
             yield Mismatch(
                 service="placement",
@@ -213,8 +212,6 @@ KEPT = Kept(
         "(SELECT COUNT(DISTINCT a.consumer_id) FROM placement.allocations a "
         "WHERE a.resource_provider_id = p.id) AS allocations "
         "FROM placement.resource_providers p",
-        NODES: "SELECT uuid, IFNULL(host, '') AS host, IFNULL(hypervisor_hostname, '') AS node "
-        "FROM nova.compute_nodes WHERE deleted = 0",
         MIGRATIONS: "SELECT uuid FROM nova.migrations WHERE deleted = 0 "
         "AND status NOT IN ('completed', 'failed', 'reverted', 'cancelled', 'error')",
     },

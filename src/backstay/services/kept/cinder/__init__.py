@@ -7,7 +7,7 @@ from backstay.services.cinder import BUSY
 from backstay.services.declaration import Api
 from backstay.services.kept import nova
 from backstay.services.kept.cinder.attachments import disks, stale, statuses
-from backstay.services.kept.cinder.stores import STORES, ask_stores, data, has_data, notes
+from backstay.services.kept.cinder.stores import STORES, ask_stores, data, notes, stored
 from backstay.services.kept.cinder.volume import (
     ATTACHMENTS,
     DISKS,
@@ -57,7 +57,9 @@ def _stuck(seen: Seen, volume: Volume) -> Iterator[Mismatch]:
         return
     why = "before cinder-volume was started" if left else "for longer than any work takes"
     # A long copy of an image may still be under way where the process is older than the record.
-    safe = volume.status == "creating" and left and has_data(seen, volume) is False
+    safe = (
+        volume.status == "creating" and left and stored(seen, volume.backend).has(volume) is False
+    )
     yield mismatch(
         volume.subject,
         Kind.STUCK,

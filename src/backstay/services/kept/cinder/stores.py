@@ -4,31 +4,58 @@ import configparser
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.services.cinder import BUSY
 from backstay.services.kept import libvirt
 from backstay.services.kept.cinder.volume import Volume, mismatch
 from backstay.services.kept.declaration import Kind, Mismatch, Seen
 from backstay.services.kept.oslo import age_of
 
 STORES = "volumes' data"
-_MADE_LATER = frozenset(("creating", "error", "deleting", "error_deleting"))
+_MADE_LATER = frozenset(("error", "error_deleting", "error_managing"))
 """Volumes that need not have data."""
 
 
-def has_data(seen: Seen, volume: Volume) -> bool | None:
-    """Return whether a volume's data are in its store, None where that is not known."""
-    for told in seen.told.get(STORES, {}).values():
-        store = told["stores"].get(volume.backend)
-        if store is not None and store["names"] is not None:
-            return f"volume-{volume.stored}" in store["names"]
-    return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the stores of back ends of one name hold, and whether that is all of it."""
+
+    names: frozenset[str]
+    whole: bool
+
+    def has(self, volume: Volume) -> bool | None:
+        """Return whether they hold a volume's data, None where that is not known."""
+        if f"volume-{volume.stored}" in self.names:
+            return True
+        return False if self.whole else None
+
+
+def stored(seen: Seen, backend: str) -> Stored:
+    """Return what the stores of a back end hold. Pure.
+
+    Controllers may have back ends of one name over different stores: what none of them has is gone
+    only where every one of them answered.
+    """
+    listed = [
+        told["stores"][backend]["names"]
+        for told in seen.told.get(STORES, {}).values()
+        if backend in told["stores"]
+    ]
+    return Stored(
+        names=frozenset(name for names in listed for name in names or ()),
+        whole=bool(listed) and None not in listed and seen.whole(STORES),
+    )
 
 
 def data(seen: Seen, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
     """Compare volumes with what their stores hold."""
+    backends = {volume.backend for volume in volumes.values()}
+    stores = {backend: stored(seen, backend) for backend in backends}
     for volume in volumes.values():
-        if volume.status not in _MADE_LATER and has_data(seen, volume) is False:
+        settled = volume.status not in _MADE_LATER | BUSY
+        if settled and stores[volume.backend].has(volume) is False:
             yield mismatch(
                 volume.subject,
                 Kind.GONE,
