@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,6 +128,15 @@ def test_a_table_for_tired_eyes() -> None:
     assert len(commands) == 1, "a command stays on one line"
     assert "safe, by --apply" in commands[0]
     assert "nothing differs" in reconcile_table(looked("green"), width=90)
+
+
+def test_of_very_many_of_one_kind_some_are_shown_and_all_are_counted() -> None:
+    found = looked("no-allocation")
+    many = [replace(found.mismatches[0], subject=f"instance i{n} {n}") for n in range(5000)]
+    text = reconcile_table(replace(found, mismatches=tuple(many)), width=90)
+    assert "5000 mismatches, 5000 of them safe" in text
+    assert "and 4980 more lacking of placement" in text
+    assert text.count("nova-manage") == 20
 
 
 def test_a_document_for_programs() -> None:

@@ -17,6 +17,8 @@ from backstay.services.kept.declaration import Kind, Mismatch
 SCHEMA = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""
 _INDENT = " " * 13
+_SHOWN = 20
+"""Of one kind; a restore of a wrong day makes thousands."""
 _COLOURS = {Kind.DANGER: "red", Kind.TWICE: "red", Kind.GONE: "red"}
 
 
@@ -28,8 +30,15 @@ def reconcile_table(looked: Looked, *, width: int) -> str:
     lines = [_headline(looked)]
     for missing in looked.missing:
         lines += ["", *_missing(missing, width)]
+    shown: Counter[tuple[str, Kind]] = Counter()
     for one in looked.mismatches:
-        lines += ["", *_mismatch(one, width)]
+        shown[one.service, one.kind] += 1
+        if shown[one.service, one.kind] <= _SHOWN:
+            lines += ["", *_mismatch(one, width)]
+    for (service, kind), count in shown.items():
+        if count > _SHOWN:
+            more = f"{count - _SHOWN} more {kind.value} of {service}"
+            lines += ["", f"  and {more}: backstay reconcile -o json"]
     for finding in looked.guards:
         if finding.severity is Severity.WARNING:
             lines += ["", f"  warning    {finding.subject} on {finding.host}"]
