@@ -241,6 +241,7 @@ def test_a_volume_that_has_data_or_is_still_being_made_is_not_set_to_error() -> 
 
     for change in (with_data, older_worker):
         assert not only(looked("creating", change), "cinder", "stuck").safe
+    assert "its data are there" in only(looked("creating", with_data), "cinder", "stuck").proposal
     assert kinds(looked("creating", just_begun)) == set()
 
 

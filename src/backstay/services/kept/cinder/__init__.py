@@ -42,8 +42,8 @@ def compare(seen: Seen) -> Iterator[Mismatch]:
 def _stuck(seen: Seen, volume: Volume) -> Iterator[Mismatch]:
     """Find work that nobody does: it is older than the process that would do it, or very old.
 
-    Of a volume in ``creating`` nobody has any data yet, so ``error`` loses nothing: its owner sees
-    that it failed and deletes it.
+    Of a volume in ``creating`` without data, ``error`` loses nothing: its owner sees that it failed
+    and deletes it.
     """
     if volume.status not in BUSY:
         return
@@ -55,20 +55,27 @@ def _stuck(seen: Seen, volume: Volume) -> Iterator[Mismatch]:
     left = seen.whole(STORES) and bool(workers) and volume.age > max(workers)
     if not left and volume.age < STUCK_AFTER:
         return
-    why = "before cinder-volume was started" if left else "for longer than any work takes"
+    why = "before cinder-volume was started" if left else "for half an hour at least"
     # A long copy of an image may still be under way where the process is older than the record.
-    safe = (
-        volume.status == "creating" and left and stored(seen, volume.backend).has(volume) is False
-    )
+    there = stored(seen, volume.backend).has(volume)
+    creating = volume.status == "creating"
+    safe = creating and left and there is False
+    if creating and there is False:
+        proposal, status = "set its status to error: it has no data yet", "error"
+    elif creating and there:
+        proposal, status = (
+            "its data are there: see whether they are whole, then use it",
+            "available",
+        )
+    else:
+        proposal, status = "see what became of it in its store, then set what is true", "error"
     yield mismatch(
         volume.subject,
         Kind.STUCK,
         (
             f"it has been {volume.status} for {volume.age / 60:.0f} minutes, {why}",
-            "set its status to error: it has no data yet"
-            if volume.status == "creating"
-            else "see whether it has data, then set its status to what is true",
-            f"openstack volume set --state error {volume.id}",
+            proposal,
+            f"openstack volume set --state {status} {volume.id}",
         ),
         Heal(name="volume-error", arguments={"id": volume.id}) if safe else None,
     )
