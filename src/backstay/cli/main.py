@@ -33,6 +33,11 @@ COMMANDS = {
         "reattach",
         "Find agents that look alive and take no work; restart only those.",
     ),
+    "reconcile": (
+        "backstay.cli.reconcile",
+        "reconcile",
+        "Compare records with what really exists; heal what is safe.",
+    ),
     "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do, and do nothing."),
     "backup": (
         "backstay.cli.backup",

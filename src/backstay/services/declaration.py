@@ -61,8 +61,10 @@ class Api(Protocol):
     def read(self, service_type: str, path: str) -> bytes:
         """Return the body of ``GET path`` as it is."""
 
-    def delete(self, service_type: str, path: str) -> None:
-        """Delete by DELETE; what is already gone (404) is deleted."""
+    def delete(
+        self, service_type: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Delete by DELETE; what is already gone (404) is deleted. ``headers`` as ``put``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from backstay.runbooks.replace.fencing import Fence
 from backstay.runbooks.replace.guarding import Guarded, still_fenced
 from backstay.runbooks.replace.onhost_identity import holds
 from backstay.runbooks.replace.preparing import BeginPackages, Packages, Prepare
+from backstay.runbooks.replace.reconciling import Reconcile
 from backstay.runbooks.replace.taking_over import TakeOver
 from backstay.runbooks.replace.watching import watched
 from backstay.runbooks.restore import actions as restore
@@ -36,6 +37,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         "begin-build": BeginBuild(site, place),
         "build": Build(site, place),
         **restore.actions(site),
+        "reconcile": Reconcile(site),
         "take-over": TakeOver(site),
         **backup.actions(site),
     }
