@@ -10,7 +10,8 @@ from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
 from backstay.runbooks.reboot import plan as reboot
 from backstay.runbooks.reboot import report as reboot_report
-from backstay.runbooks.replace import report as replace
+from backstay.runbooks.replace import plan as replace
+from backstay.runbooks.replace import report as replace_report
 
 _PAST = 100
 
@@ -61,5 +62,5 @@ def reports_of(store: Store, run: RunRecord) -> Reports:
     if run.plan.runbook == reboot.RUNBOOK:
         found = reboot_report.reports(run, store.runs(cloud=run.plan.cloud, limit=_PAST))
     elif run.plan.runbook == replace.RUNBOOK:
-        found = replace.reports(run)
+        found = replace_report.reports(run)
     return Reports(run, found)
