@@ -55,6 +55,8 @@ class Adopt(OnSpare):
             },
             bound=_BOUND,
         )
+        if told.get("others"):
+            raise _answers_still(host, f"the network card {', '.join(told['others'])}")
         await self._prove(host, told["boot_id"])
         # Asked under both of its names it would be two hosts, each with the other's agents.
         self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(spare)))
