@@ -95,7 +95,12 @@ def spare(**more: dict[str, Any] | Exception) -> dict[str, dict[str, Any] | Exce
 
 def test_without_a_fence_nothing_is_asked_and_nothing_is_done(tmp_path):
     hosts = Hosts(spare())
-    for results in ({}, {"controller.fence": {}}, {"spare1.fence": {"off": True}}):
+    several: tuple[Mapping[str, Result], ...] = (
+        {},
+        {"controller.fence": {}},
+        {"spare1.fence": {"off": True}},
+    )
+    for results in several:
         action, running = adopting(tmp_path / str(len(str(results))), hosts, results)
         with pytest.raises(Refused, match="no step of this run has made sure"):
             asyncio.run(action.do(running))
