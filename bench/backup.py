@@ -14,13 +14,13 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import aclosing
 from pathlib import Path
 
-from backstay.backup import archive, onhost_database, onhost_restore
+from backstay.backup import onhost_database, onhost_fill
 from backstay.health.hostscript import reading, stream
 from backstay.inventory.load import load
 from backstay.transports.restic import Restic
-from backstay.transports.scratch import Scratch
 from backstay.transports.ssh import HostShell
 from backstay.transports.target import SshTarget
 from bench.backup_host import DATA, HOME, BenchHost
@@ -76,36 +76,19 @@ async def our_backup(host: BenchHost, restic: Restic) -> tuple[Seconds, str]:
     return pieces.seconds, found[NAME].id
 
 
-async def our_restore(host: BenchHost, restic: Restic, snapshot: str, folder: Path) -> Seconds:
-    """Restore as ``backup restore`` does: made in a scratch server here, sent, and swapped in."""
-    scratch = Scratch(folder / "scratch")
+async def our_restore(host: BenchHost, restic: Restic, snapshot: str) -> Seconds:
+    """Restore as ``backup restore`` does a verified backup: made on the host, and swapped in."""
     target = target_of(host)
     pieces = Pieces()
-    try:
-        async with scratch.filling() as writer:
-
-            async def receive(data: bytes) -> None:
-                writer.write(data)
-                await writer.drain()
-
-            await restic.dump(snapshot, f"/{NAME}", receive, silence=SILENCE)
-        pieces.done("unpack")
-        await scratch.prepare(bound=SILENCE)
-        pieces.done("prepare")
-        await scratch.serve()
-        await scratch.stop()
-        pieces.done("serve")
-        async with HostShell() as shell:
-            script = reading(onhost_restore.receive, f"{HOME}/new", True)
-            data = archive.squeezed(archive.data_directory(scratch.data, "mysql"))
+    async with HostShell() as shell:
+        script = reading(onhost_fill.fill, f"{HOME}/new", "mysql")
+        async with aclosing(restic.content(snapshot, f"/{NAME}", silence=SILENCE)) as data:
             await shell.send(target, script, data, silence=SILENCE)
-        pieces.done("send")
-        host.stop()
-        host.run(f"mv {DATA} {HOME}/old; mv {HOME}/new {DATA}; chown mysql: {DATA}")
-        host.start()
-        pieces.done("swap")
-    finally:
-        await scratch.close()
+    pieces.done("make")
+    host.stop()
+    host.run(f"mv {DATA} {HOME}/old; mv {HOME}/new {DATA}")
+    host.start()
+    pieces.done("swap")
     return pieces.seconds
 
 
@@ -144,7 +127,7 @@ async def measure(host: BenchHost, folder: Path, rounds: int) -> None:
         if host.digest() != before:
             sys.exit("the guide's restore brought other data")
         host.empty()
-        found["our restore"].append(await our_restore(host, restic, snapshot, folder))
+        found["our restore"].append(await our_restore(host, restic, snapshot))
         if host.digest() != before:
             sys.exit("our restore brought other data")
         for what, runs in found.items():

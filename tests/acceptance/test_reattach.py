@@ -140,10 +140,7 @@ def test_only_the_faulty_agent_is_restarted(
         assert changed(before, after) == {f"nova-compute on {host}"}
         lab.backstay("lab", "heal")
         assert starts(lab) == after
-    lab.wait_green()
-    with only_on(lab, host):
-        booted = [f for f in lab.check("--deep").findings if f["evidence"].startswith("booted")]
-    assert [(f["severity"], f" on {host}, " in f["evidence"]) for f in booted] == [("ok", True)]
+    well_on(lab, host)
 
 
 @contextmanager
@@ -231,3 +228,33 @@ def test_a_controller_that_was_away_for_long(settled: Lab) -> None:
     assert changed(before, starts(lab), but="controller") == restarted
     lab.wait_green()
     assert lab.check("--deep").bad() == []
+
+
+@pytest.mark.slow
+def test_a_controller_replaced_under_its_address_leaves_an_idle_agent_half_open(
+    settled: Lab,
+) -> None:
+    lab, faulty = settled, ("compute2", "nova-compute")
+    lab.backstay("lab", "break", "old-client", "compute2")
+    lab.wait_until(lambda: not not_attached(lab), what="the old client is attached")
+    before = starts(lab)
+    with nobody_misses_a_ping(lab):
+        lab.backstay("lab", "break", "dead-board", "controller")
+        lab.backstay("lab", "new-board", "controller", bound=600)
+        lab.wait_until(lambda: lab.backstay("reattach", "--dry-run", ok=False).returncode != 3,
+                       what="the APIs tell their agents")  # fmt: skip
+        lab.wait_until(lambda: not_attached(lab) == {faulty: "half-open"},
+                       what="the others have come back", bound=300)  # fmt: skip
+        run = json.loads(lab.backstay("reattach", "--yes", "-o", "json", bound=600).stdout)
+        assert restarted_in(run) == {"nova-compute on compute2"}
+    assert changed(before, starts(lab), but="controller") == {"nova-compute on compute2"}
+    lab.backstay("lab", "heal")
+    well_on(lab, "compute2")
+
+
+def well_on(lab: Lab, host: str) -> None:
+    """All is green, and an instance boots on that very host."""
+    lab.wait_green()
+    with only_on(lab, host):
+        booted = [f for f in lab.check("--deep").findings if f["evidence"].startswith("booted")]
+    assert [(f["severity"], f" on {host}, " in f["evidence"]) for f in booted] == [("ok", True)]

@@ -148,6 +148,34 @@ def test_the_databases_of_a_service_as_of_a_time(lab: Lab, cloud: Path) -> None:
         writer.clean()
 
 
+def test_a_whole_controller_is_filled_straight_from_a_verified_backup(
+    lab: Lab, cloud: Path
+) -> None:
+    writer = Writer(lab)
+    try:
+        add_project(writer, "story-before")
+        create(lab, cloud, "controller", "--verify")
+        add_project(writer, "story-after")
+        command = ["backup", "restore", "controller", "--yes", "--cloud", str(cloud)]
+        running = subprocess.Popen(
+            [BACKSTAY, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        made = "ls -d /var/lib/mysql.backstay-*/new/keystone 2>/dev/null || true"
+        lab.wait_until(
+            lambda: bool(lab.shell("controller", made)), what="the host is filled", bound=60
+        )
+        running.kill()
+        running.wait(10)
+        assert {"story-before", "story-after"} <= projects(writer), "it was made beside"
+        lab.backstay("runs", "resume", last_run(lab)["id"], "--cloud", str(cloud), bound=900)
+        assert "here" not in result(last_run(lab), "controller.rebuild")["told"]
+        assert "story-before" in projects(writer)
+        assert "story-after" not in projects(writer)
+        lab.wait_green()
+    finally:
+        writer.clean()
+
+
 def test_a_proxy_gets_its_rings_and_its_hash_suffix_back(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "proxy", "--verify")
     lab.shell("proxy", "rm -r /etc/swift; systemctl stop swift-proxy")

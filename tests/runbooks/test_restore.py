@@ -60,6 +60,22 @@ def test_one_service_starts_alone_and_one_without_databases_needs_no_server() ->
     assert "rebuild" not in actions(Chosen(backup=proxy, to=Moment()))
 
 
+def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
+    for chosen, there in (
+        (Chosen(backup=BACKUP, to=Moment()), True),
+        (Chosen(backup=replace(BACKUP, state=State.TAKEN), to=Moment()), False),
+        (Chosen(backup=replace(BACKUP, engine=Engine.DUMP), to=Moment()), False),
+        (Chosen(backup=BACKUP, to=Moment(latest=True)), False),
+        (Chosen(backup=BACKUP, to=Moment(), service="nova"), False),
+    ):
+        step = plan(CLOUD, chosen, all_services()).steps[2]
+        assert ("on the host, beside" in step.does) is there
+        assert ("in a scratch server here" in step.does) is not there
+    room = replace(about(), proved=True, fills=True)
+    assert against(room, told(), ours=OURS, free_here=1200) == []
+    assert against(replace(room, fills=False), told(), ours=OURS, free_here=1200) != []
+
+
 def about(backup: Backup = BACKUP, service: str = "") -> About:
     services = [named(service)] if service else all_services()
     return About(mark="m", backup=backup, to=Moment(), service=service, services=services,

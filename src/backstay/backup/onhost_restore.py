@@ -17,6 +17,7 @@ import subprocess
 import sys
 from typing import IO, Any
 
+PREPARE_PROGRAMS = ("mariadb-backup", "mariabackup")
 NEW = "new"
 BEFORE = "before"
 AWAY = "moved-away"
@@ -39,8 +40,14 @@ def look() -> dict[str, Any]:
         "server": said(["mariadbd", "--version"]) or said(["/usr/sbin/mariadbd", "--version"]),
         "free_data": free(there),
         "zstd": zstd() is not None,
+        "fills": bool(zstd() and preparer() and shutil.which("mbstream")),
         "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
     }
+
+
+def preparer() -> Any:  # noqa: ANN401 - a name, or None
+    """Return the program that makes the files of a hot backup consistent."""
+    return next((name for name in PREPARE_PROGRAMS if shutil.which(name)), None)
 
 
 def unknown(users: list[str], groups: list[str]) -> list[str]:

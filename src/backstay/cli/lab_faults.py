@@ -118,6 +118,14 @@ def wedge_agent(name: str, host: str, how: str) -> None:
     _break(name, "wedge-agent", host, {"how": how})
 
 
+@break_.command("old-client")
+@name_option()
+@click.argument("host")
+def old_client(name: str, host: str) -> None:
+    """Run a host's nova-compute without heartbeats and keepalive to the broker."""
+    _break(name, "old-client", host)
+
+
 @break_.command("rabbit-amnesia")
 @name_option()
 @click.argument("host", required=False, default="")

@@ -168,6 +168,7 @@ class LabHost:
                 time.sleep(0.1)
         with self._power_lock():
             processes.kill(self._process("supervisor"))
+            self._unplug()
             if not cgroups.kill(self.cgroup):
                 raise LabError(
                     f"powering off {self.name}",
@@ -175,6 +176,18 @@ class LabHost:
                     remedy=f"look at them: cat {cgroups.paths(self.cgroup)[0]}/cgroup.procs",
                 )
             processes.kill(self._process("nspawn"))
+
+    def _unplug(self) -> None:
+        """Take its interfaces down: a host without power says goodbye to nobody.
+
+        The kernel, which is the machine's own, would end the connections of killed processes.
+        """
+        for network in (Network.MANAGEMENT, Network.PROVIDER):
+            programs.run(
+                ["ip", "link", "set", "dev", self.veth(network), "down"],
+                attempted=f"unplugging {self.name}",
+                check=False,  # one that is off has none
+            )
 
     def boot_id(self) -> str | None:
         """Give the boot id that the host has now; None where it does not run."""

@@ -10,8 +10,8 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,14 @@ class Restic:
 
     async def dump(self, snapshot: str, name: str, receive: Send, *, silence: float) -> None:
         """Hand on the bytes of one file of a snapshot."""
+        async with aclosing(self.content(snapshot, name, silence=silence)) as content:
+            async for data in content:
+                await receive(data)
+
+    async def content(
+        self, snapshot: str, name: str, *, silence: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the bytes of one file of a snapshot."""
         process = await self._start(["dump", snapshot, name], stdin=asyncio.subprocess.DEVNULL)
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101 - both were asked for
@@ -128,7 +136,7 @@ class Restic:
         said = asyncio.ensure_future(stderr.read())
         try:
             while data := await asyncio.wait_for(stdout.read(CHUNK), silence):
-                await receive(data)
+                yield data
             errors = (await said).decode(errors="replace")
             # A wrong file can have the right size: the exit status is what is to be trusted.
             if await process.wait() != 0:

@@ -186,8 +186,9 @@ def _holds_dead_connections(case: Case) -> _Found:
         of = f"{count} of its {len(unit.sockets)} connections"
         return Signature.HALF_OPEN, f"packets on {of} are sent again and again in vain"
     strange = [one for one in unit.sockets if one.local not in case.broker.connections]
-    if len(strange) == len(unit.sockets) and not case.broker.consumers_of.get(case.seen.queue):
-        return Signature.HALF_OPEN, f"holds {len(strange)} connections of which the broker has none"
+    if strange and not case.broker.consumers_of.get(case.seen.queue):
+        of = f"{len(strange)} of its {len(unit.sockets)} connections"
+        return Signature.HALF_OPEN, f"the broker has none of {of}, and nobody takes from its queue"
     return None
 
 

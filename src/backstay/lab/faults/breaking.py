@@ -11,6 +11,7 @@ from backstay.lab.faults.broker import RabbitAmnesia
 from backstay.lab.faults.fault import Fault, NoUndo
 from backstay.lab.faults.filling import FillDisk
 from backstay.lab.faults.network import CutNetwork, Loss, table
+from backstay.lab.faults.old_client import OldClient
 from backstay.lab.faults.power import DeadBoard, Freeze, PowerOff
 from backstay.lab.faults.record import Record
 from backstay.lab.faults.service import HangService, KillService, StopService
@@ -30,6 +31,7 @@ FAULTS: dict[str, Fault] = {
         Loss(),
         FillDisk(),
         WedgeAgent(),
+        OldClient(),
         RabbitAmnesia(),
     )
 }

@@ -1,12 +1,13 @@
 """The steps of a restore that are made on this machine, before the host is touched."""
 
+import contextlib
 import json
 import shutil
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from backstay.backup import proof
+from backstay.backup import onhost_fill, onhost_restore, proof
 from backstay.backup.files import CONTENT, MANIFEST
 from backstay.backup.logs import joined
 from backstay.backup.loss import losses, stream_of
@@ -17,6 +18,7 @@ from backstay.health.words import duration, size
 from backstay.journal.action import Result, Running
 from backstay.runbooks.backup.proving import missing_files
 from backstay.runbooks.backup.rebuilding import rebuild
+from backstay.runbooks.backup.taking import STREAM
 from backstay.runbooks.restore.restoring import SILENCE, About, Restoring
 from backstay.transports.scratch import Scratch
 
@@ -74,11 +76,41 @@ class Fetch(Restoring):
 
 
 class Rebuild(Restoring):
-    """Makes the databases anew in a scratch server: the host gets only what was seen to be well."""
+    """Makes the databases anew: the host gets only what was seen to be well."""
 
     async def do(self, running: Running) -> Result:
-        """Restore, replay, check; leave a data directory, or dumps of one service's databases."""
+        """Make them on the host where that is as safe, else here; tell how long it took."""
         about, begun = self.about(running), time.monotonic()
+        found = await (self._there if about.straight else self._here)(about, running)
+        seconds = round(time.monotonic() - begun, 1)
+        told = [f"restored in {duration(seconds)}", *found["remarks"]]
+        told += ["here, for the host has no mariadb-backup"] * (about.proved and not about.fills)
+        return {**found, "seconds": seconds, "told": "; ".join(told)}
+
+    async def _there(self, about: About, running: Running) -> dict[str, Any]:
+        """Let the host make a data directory beside the one in use. Raises BackstayError."""
+        host = running.step.target
+        looked = running.results[f"{host}.look"]
+        running.say(f"making the databases on {host}")
+        backup = about.backup
+        content = self.place.restic().content(
+            backup.snapshots["database"], f"/{STREAM}", silence=SILENCE
+        )
+        async with contextlib.aclosing(content) as data:
+            await self.site.send(
+                host,
+                onhost_fill.fill,
+                f"{looked['beside']}/{onhost_restore.NEW}",
+                looked["owner"],
+                data=data,
+                silence=running.step.bound,
+            )
+        stream = stream_of(backup, self.place.logs(host))
+        lost = losses(backup, about.to, stream, now=datetime.now(UTC))
+        return {"remarks": [], "replayed": {"losses": lost}, "there": True}
+
+    async def _here(self, about: About, running: Running) -> dict[str, Any]:
+        """Restore, replay, check; leave a data directory, or dumps of one service's databases."""
         shutil.rmtree(about.scratch, ignore_errors=True)
         shutil.rmtree(about.dumps, ignore_errors=True)
         scratch = Scratch(about.scratch)
@@ -96,9 +128,8 @@ class Rebuild(Restoring):
         except BaseException:
             await scratch.close()
             raise
-        seconds = round(time.monotonic() - begun, 1)
-        told = [f"restored in {duration(seconds)}", *replayed.get("told", ()), *found["remarks"]]
-        return {**found, "replayed": replayed, "seconds": seconds, "told": "; ".join(told)}
+        remarks = [*replayed.pop("told"), *found["remarks"]]
+        return {**found, "remarks": remarks, "replayed": replayed}
 
     async def _replayed(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
         """Replay the log up to the moment asked for; return how far, and what may be lost."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from backstay.backup.catalogue import Backup
+from backstay.backup.catalogue import Backup, State
 from backstay.backup.choice import Moment
+from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.words import Role
 from backstay.journal.plan import Plan, Step
@@ -61,6 +62,17 @@ def has_databases(backup: Backup, services: Sequence[Service], service: str) -> 
     return not service or any(one.databases for one in services)
 
 
+def straight(chosen: Chosen) -> bool:
+    """Say whether the databases may be made on the host itself, without a scratch server before.
+
+    So it is where these very bytes were proved already in a scratch server, and nothing is added
+    to them: restic gives what it was given, or an error.
+    """
+    backup = chosen.backup
+    proved = backup.state is State.VERIFIED and backup.engine is Engine.PHYSICAL
+    return proved and not chosen.service and not chosen.to.replays
+
+
 def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterator[Step]:
     """Give the steps; until `stop` nothing of what runs is touched."""
     host, one = chosen.backup.host, chosen.service
@@ -77,6 +89,8 @@ def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterato
     yield step("fetch", "bring the backup's files here from the repository", _LONG)
     if has_databases(chosen.backup, mine, one):
         made = f"make the databases in a scratch server here{_up_to(chosen)}, check them"
+        if straight(chosen):
+            made = "make the databases on the host, beside those in use; the backup was verified"
         yield step("rebuild", made, _LONG)
     yield step("send", "send it all to the host, beside what is there", _LONG)
     yield step("stop", f"stop {one or 'all services'}, and keep from starting", _STARTING)

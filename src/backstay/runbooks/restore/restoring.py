@@ -10,7 +10,7 @@ from backstay.backup.place import Place
 from backstay.backup.restorable import paths_of
 from backstay.backup.selection import IDENTITY
 from backstay.journal.action import Result, Running
-from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
+from backstay.runbooks.restore.plan import Chosen, has_databases, services_of, straight
 from backstay.runbooks.site import Site
 from backstay.services.declaration import Service
 
@@ -39,15 +39,23 @@ class Restoring:
             service=settings["service"],
         )
         looked = running.results.get(f"{running.step.target}.look", {})
-        # A runbook that fetches before the host can be looked at has chosen the mark itself.
+        # A runbook that fetches before the host can be looked at has chosen the mark itself, and
+        # has made the databases here.
         mark = looked.get("mark") or settings.get("mark", "")
-        return about(self.site, self.place, wish, mark=mark)
+        made = running.results.get(f"{running.step.target}.rebuild", {"there": True})
+        fills = bool(looked.get("fills")) and "there" in made
+        return about(self.site, self.place, wish, mark=mark, fills=fills)
 
 
-def about(site: Site, place: Place, wish: Chosen, *, mark: str) -> "About":
-    """Return a restore of what was chosen, whose places are marked so."""
+def about(site: Site, place: Place, wish: Chosen, *, mark: str, fills: bool = False) -> "About":
+    """Return a restore of what was chosen, whose places are marked so.
+
+    ``fills`` says whether the host has what it takes to make its databases of the backup itself.
+    """
     return About(
         mark=mark,
+        proved=straight(wish),
+        fills=fills,
         backup=wish.backup,
         to=wish.to,
         service=wish.service,
@@ -61,6 +69,8 @@ def about(site: Site, place: Place, wish: Chosen, *, mark: str) -> "About":
 class About:
     """One restore. ``service`` is empty for a whole host; ``work`` is its folder here.
 
+    ``proved`` says that the databases need no scratch server here, ``fills`` that the host can make
+    them of the backup itself.
     ``mark`` is in the name of every place that it makes: no other restore has it, not one of a
     lost journal either, so nothing of theirs is taken for its own.
     """
@@ -71,7 +81,14 @@ class About:
     service: str
     services: Sequence[Service]
     work: Path
+    proved: bool = False
+    fills: bool = False
     more: Sequence[str] = ()
+
+    @property
+    def straight(self) -> bool:
+        """Say whether the host makes its databases of the backup itself."""
+        return self.proved and self.fills
 
     @property
     def files(self) -> Path:

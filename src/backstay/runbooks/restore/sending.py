@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Look(Restoring):
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
+        about = replace(about, fills=told["fills"])
         here = shutil.disk_usage(self.place.folder).free
         reasons = against(about, told, ours=ours, free_here=here)
         if about.has_databases and about.to.replays:
@@ -56,6 +58,7 @@ class Look(Restoring):
             "owner": told["owner"],
             "beside": _beside(told, mark),
             "zstd": told["zstd"],
+            "fills": told["fills"],
         }
 
     def _no_log(self, about: About) -> list[str]:
@@ -75,10 +78,10 @@ def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int)
         found.append(f"the host has no {', '.join(lacks)}")
     growth = _ROOM * (_LOADED if backup.engine is Engine.DUMP else 1)
     database = int(backup.sizes.get("database", 0) * growth) if about.has_databases else 0
-    files = int(backup.sizes.get("files", 0) * _ROOM)
-    if free_here < database * (2 if about.service else 1) + files:
-        found.append(f"this machine has only {size(free_here)} free, about "
-                     f"{size(database + files)} are needed")  # fmt: skip
+    here = int(backup.sizes.get("files", 0) * _ROOM)
+    here += 0 if about.straight else database * (2 if about.service else 1)
+    if free_here < here:
+        found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
     if about.has_databases:
         found += _other_versions(backup.facts["version"], told["server"], ours)
         if told["free_data"] < database:
@@ -121,7 +124,7 @@ class Send(Restoring):
         sent: dict[str, Any] = await self._files(about, host, running)
         if about.has_databases and about.service:
             await self._loads(about, host, running)
-        elif about.has_databases:
+        elif about.has_databases and not about.straight:
             looked = running.results[f"{host}.look"]
             running.say("sending the data directory")
             data = archive.data_directory(about.scratch / "data", looked["owner"])

@@ -1,0 +1,99 @@
+"""What a host does to be given its databases straight from a backup. Shipped as text: see onhost.
+
+It is made beside what the server uses, which runs on meanwhile.
+"""
+
+import contextlib
+import ctypes
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from typing import IO, Any
+
+from backstay.backup.onhost_restore import preparer, zstd
+
+TOOLS_OWN = ("backup-my.cnf", "xtrabackup_*", "mariadb_backup_*", "ib_buffer_pool", "ibtmp1")
+FRAME_BEGINS = b"\x28\xb5\x2f\xfd"
+PIECE = 1 << 20
+
+
+def fill(folder: str, owner: str) -> None:
+    """Make a data directory of the backup on standard input, as ``send_database`` wrote it.
+
+    ``folder`` is emptied first; a torn backup ends it with an error. What is left belongs to
+    ``owner``. https://mariadb.com/kb/en/full-backup-and-restore-with-mariadb-backup/
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder, mode=0o700)
+    unpack = subprocess.Popen(
+        ["mbstream", "-x", "-C", folder], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    if unpack.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # its own last words say more
+            unpacked(sys.stdin.buffer, unpack.stdin)
+    end(unpack, "mbstream")
+    program = preparer()
+    prepare = subprocess.Popen(
+        [program, "--prepare", "--target-dir=" + folder, "--use-memory=256M"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    said = end(prepare, program)
+    if not said or not said[-1].endswith("completed OK!"):
+        sys.exit(program + " --prepare did not say that it completed")
+    for pattern in TOOLS_OWN:
+        for path in glob.glob(os.path.join(folder, pattern)):
+            os.unlink(path)
+    shutil.chown(folder, owner, owner)
+    for inside, folders, files in os.walk(folder):
+        for name in folders + files:
+            shutil.chown(os.path.join(inside, name), owner, owner)
+
+
+def end(process: Any, name: str) -> Any:  # noqa: ANN401 - a process; lines
+    """Wait for a program, and end with its last words where it failed; return its errors' lines."""
+    _, errors = process.communicate()
+    lines = errors.decode(errors="replace").strip().splitlines()
+    if process.returncode != 0:
+        sys.exit(lines[-1][-300:] if lines else name + " ended with " + str(process.returncode))
+    return lines
+
+
+def unpacked(source: IO[bytes], target: IO[bytes]) -> None:
+    """Write what frames of zstd hold, one after another; what is none is handed on as it is.
+
+    https://facebook.github.io/zstd/zstd_manual.html#Chapter9
+    """
+    piece = source.read(PIECE)
+    if piece[:4] != FRAME_BEGINS:
+        while piece:
+            target.write(piece)
+            piece = source.read(PIECE)
+        return
+    library = zstd()
+    size, address = ctypes.c_size_t, ctypes.c_void_p
+
+    class Buffer(ctypes.Structure):
+        _fields_ = [("at", address), ("size", size), ("done", size)]
+
+    library.ZSTD_createDStream.restype = address
+    library.ZSTD_decompressStream.argtypes = [address, address, address]
+    library.ZSTD_decompressStream.restype = size
+    library.ZSTD_isError.argtypes = [size]
+    stream, room, left = library.ZSTD_createDStream(), ctypes.create_string_buffer(PIECE), 0
+    view = memoryview(room)
+    while piece:
+        given = Buffer(ctypes.cast(ctypes.c_char_p(piece), address), len(piece), 0)
+        full = False
+        while given.done < given.size or full:
+            made = Buffer(ctypes.cast(room, address), PIECE, 0)
+            left = library.ZSTD_decompressStream(stream, ctypes.byref(made), ctypes.byref(given))
+            if library.ZSTD_isError(left):
+                raise OSError("what came is torn")
+            target.write(view[: made.done])
+            full = made.done == PIECE
+        piece = source.read(PIECE)
+    if left:
+        raise OSError("what came is torn")
