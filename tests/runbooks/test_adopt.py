@@ -86,7 +86,7 @@ def spare(**more: dict[str, Any] | Exception) -> dict[str, dict[str, Any] | Exce
     adopted = {"boot_id": "b", "device": "eth0", "configured": [], "kept": ""}
     return {
         "spare1.boot_id": {"boot_id": "b"},
-        "spare1.manifest": {"entries": []},
+        "spare1.listing": {"entries": []},
         "spare1.adopt": adopted,
         "controller.boot_id": {"boot_id": "b"},
         **{name.replace("_x_", "."): value for name, value in more.items()},
@@ -111,7 +111,7 @@ def test_the_spare_is_proved_to_answer_as_the_host_and_then_asked_by_that_name_a
     hosts = Hosts(spare())
     action, running = adopting(tmp_path, hosts, FENCED)
     result = asyncio.run(action.do(running))
-    assert hosts.asked == ["spare1.boot_id", "spare1.manifest", "spare1.send", "spare1.adopt",
+    assert hosts.asked == ["spare1.boot_id", "spare1.listing", "spare1.send", "spare1.adopt",
                            "controller.boot_id"]  # fmt: skip
     assert hosts.sent
     assert hosts.dropped == ["controller", "spare1"]
@@ -141,7 +141,7 @@ def test_adopted_already_it_is_known_by_its_run_s_mark_only(tmp_path, mark, well
         spare(
             spare1_x_boot_id=refused,
             controller_x_adopted={"boot_id": "b", "mark": mark},
-            controller_x_manifest={"entries": []},
+            controller_x_listing={"entries": []},
             controller_x_adopt={"boot_id": "b", "device": "eth0", "configured": ["/a"], "kept": ""},
         )
     )

@@ -92,7 +92,7 @@ class Adopt(OnSpare):
 
     async def _sent(self, way: str, about: About, wanted: Files) -> list[list[Any]]:
         """Send the files that make the identity, beside; return the folders they need."""
-        manifest = await self.site.ask(way, onhost.manifest, list(IDENTITY), [], bound=SILENCE)
+        manifest = await self.site.ask(way, onhost.listing, list(IDENTITY), [], bound=SILENCE)
         entries = changed(wanted, from_manifest(manifest))
         files = [entry for entry in entries if entry[1] != "d"]
         await self.site.send(
