@@ -1,4 +1,4 @@
-"""A spare is made ready for a host: all its packages, nothing started, and quick the second time."""
+"""A spare is made ready for a host: all its packages, nothing started, quick when repeated."""
 
 import json
 import signal

@@ -1,10 +1,13 @@
 """What each kind of step of a replacement does."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from backstay.backup.place import Place
 from backstay.errors import HostError
+from backstay.inventory.cloud import Cloud
+from backstay.inventory.words import Role
 from backstay.journal.action import Action, Result, Running
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
@@ -25,6 +28,8 @@ from backstay.runbooks.site import Site
 def actions(site: Site, store: Store) -> Mapping[str, Action]:
     """Return the actions by their names; from the fence on the old host's power is watched."""
     place = Place(site.cloud)
+    # Under both of its names the new host would be two, and one of them a stranger.
+    whole = replace(site, cloud=without_spares(site.cloud))
     before: dict[str, Action] = {
         "confirm": Confirm(site),
         "prepare": Prepare(site, place),
@@ -36,13 +41,19 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         "adopt": AdoptFenced(site, Adopt(site, place)),
         "begin-build": BeginBuild(site, place),
         "build": Build(site, place),
-        **restore.actions(site),
-        "reconcile": Reconcile(site),
+        **restore.actions(whole),
+        "reconcile": Reconcile(whole),
         "take-over": TakeOver(site),
-        **backup.actions(site),
+        **backup.actions(whole),
     }
     guarded = {name: Guarded(site, action) for name, action in after.items()}
     return watched(before | guarded, site, store)
+
+
+def without_spares(cloud: Cloud) -> Cloud:
+    """Return the cloud without its spares, on which nothing of it runs."""
+    hosts = {name: host for name, host in cloud.hosts.items() if Role.SPARE not in host.roles}
+    return cloud.model_copy(update={"hosts": hosts})
 
 
 class AdoptFenced:

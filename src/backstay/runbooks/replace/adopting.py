@@ -55,6 +55,8 @@ class Adopt(OnSpare):
             },
             bound=_BOUND,
         )
+        if told.get("others"):
+            raise _answers_still(host, f"the network card {', '.join(told['others'])}")
         await self._prove(host, told["boot_id"])
         # Asked under both of its names it would be two hosts, each with the other's agents.
         self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(spare)))
@@ -90,7 +92,7 @@ class Adopt(OnSpare):
 
     async def _sent(self, way: str, about: About, wanted: Files) -> list[list[Any]]:
         """Send the files that make the identity, beside; return the folders they need."""
-        manifest = await self.site.ask(way, onhost.manifest, list(IDENTITY), [], bound=SILENCE)
+        manifest = await self.site.ask(way, onhost.listing, list(IDENTITY), [], bound=SILENCE)
         entries = changed(wanted, from_manifest(manifest))
         files = [entry for entry in entries if entry[1] != "d"]
         await self.site.send(

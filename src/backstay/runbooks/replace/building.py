@@ -9,8 +9,7 @@ from backstay.journal.action import Result, Running
 from backstay.provision.chosen import chosen
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.spare import Begins, Follows, OnSpare
-from backstay.runbooks.restore.plan import services_of
+from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, units_of
 
 
 class BeginBuild(Begins):
@@ -26,7 +25,9 @@ class BeginBuild(Begins):
     async def work(self, running: Running) -> Work | None:
         """See that what it needs is there, and return it. Raises BackstayError where not."""
         found = work_of(self, running)
-        await self._units(running)
+        await self.site.ask(
+            self.way(running), onhost_units.allow, units_of(self, running), [], bound=60
+        )
         means = self.site.cloud.provision_of(self.site.host(self.host(running)))
         needed = on_the_host(means) if means else []
         missing = await self.site.ask(
@@ -36,30 +37,24 @@ class BeginBuild(Begins):
             raise _absent([PurePosixPath(path) for path in missing], self.host(running))
         return found
 
-    async def _units(self, running: Running) -> None:
-        """Let the host's units start, and at boots those that did on the lost host."""
-        host = self.site.host(self.host(running))
-        flavour = self.site.cloud.flavour
-        units = [
-            unit.name if "." in unit.name else f"{unit.name}.service"
-            for one in services_of(self.site.cloud, host.name, self.site.services, "")
-            for unit in one.units_on(host.roles, flavour)
-        ]
-        manifest = await self.manifest(self.backup(running))
-        enabled = [unit for unit in dict.fromkeys(units) if unit in manifest.get("enabled", ())]
-        await self.site.ask(
-            self.way(running), onhost_units.allow, list(dict.fromkeys(units)), enabled, bound=60
-        )
-
 
 class Build(Follows):
-    """Waits until the configuration management is through."""
+    """Waits until the configuration management is through; no unit is left that will not boot."""
 
     begun_by = "begin-build"
 
     async def work(self, running: Running) -> Work | None:
         """Return what was begun."""
         return work_of(self, running)
+
+    async def do(self, running: Running) -> Result:
+        """Wait; then let start at boots what did so on the lost host and does not yet."""
+        result = await super().do(running)
+        manifest = await self.manifest(self.backup(running))
+        units = units_of(self, running)
+        enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
+        told = await self.site.ask(self.way(running), onhost_units.allow, units, enabled, bound=120)
+        return {**result, "enabled": told["enabled"]}
 
     async def ended(self, running: Running, log: str) -> Result:
         """Return its last word."""

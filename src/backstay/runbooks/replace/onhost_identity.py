@@ -55,8 +55,8 @@ def adopt(given: dict[str, Any]) -> dict[str, Any]:
     """Become the host: files in their places, then the address, now and at boots; then its keys.
 
     ``given``: ``mark``, ``name``, ``old`` and ``own`` (addresses), ``staging`` and ``folders`` (as
-    ``place_files`` has it), ``keys`` (the paths of the host's SSH keys). Raises OSError where
-    anything on the network still answers with the old address: then nothing was changed.
+    ``place_files`` has it), ``keys`` (the paths of the host's SSH keys). Where anything on the
+    network still answers with the old address nothing is changed, and ``others`` says who does.
     """
     device, prefix = interface(given["own"]) or interface(given["old"]) or ("", 0)
     if not device:
@@ -64,7 +64,7 @@ def adopt(given: dict[str, Any]) -> dict[str, Any]:
     if interface(given["old"]) is None:
         others = who_has(device, given["old"])
         if others:
-            raise OSError("%s answers with %s: that host is not off" % (others[0], given["old"]))
+            return {"others": others}
     kept = os.path.join(given["staging"], BEFORE)
     place_files(given["staging"], given["folders"])
     put_aside(sorted(set(glob.glob("/etc/ssh/ssh_host_*")) - set(given["keys"])), kept)

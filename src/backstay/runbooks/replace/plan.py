@@ -76,9 +76,9 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     yield step("stop", "stop what its packages may have started", _STARTING)
     yield step("swap", "put what was restored in its place", _LONG)
     yield step("begin-build", "begin the site's configuration management", _QUICK)
-    yield step("build", "wait for it", _LONG)
     for one in mine:
         yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
+    yield step("build", "wait for the configuration management", _LONG)
     yield step("works", "see that it works", _STARTING)
     if Role.CONTROLLER in cloud.hosts[host].roles:
         yield step("agents", "see every agent attached; restart those that do not come back",

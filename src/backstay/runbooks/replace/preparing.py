@@ -11,9 +11,8 @@ from backstay.journal.action import Refused, Result, Running
 from backstay.provision import packages
 from backstay.provision.work import Work
 from backstay.runbooks.replace import onhost_spare
-from backstay.runbooks.replace.spare import Begins, Follows, OnSpare
+from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, units_of
 from backstay.runbooks.replace.suits import Wanted, against, remarks
-from backstay.runbooks.restore.plan import services_of
 
 
 class Prepare(OnSpare):
@@ -22,12 +21,7 @@ class Prepare(OnSpare):
     async def do(self, running: Running) -> Result:
         """Ask it in one round trip. Raises Refused with every reason at once."""
         host, spare, backup = self.host(running), self.spare(running), self.backup(running)
-        services = services_of(self.site.cloud, host, self.site.services, "")
-        units = [
-            unit.name if "." in unit.name else f"{unit.name}.service"
-            for one in services
-            for unit in one.units_on(self.site.host(host).roles, self.site.cloud.flavour)
-        ]
+        units = units_of(self, running)
         databases = [name for one in self.site.services for name in one.databases]
         begun = time.time()
         try:

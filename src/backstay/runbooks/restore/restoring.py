@@ -39,9 +39,11 @@ class Restoring:
             service=settings["service"],
         )
         looked = running.results.get(f"{running.step.target}.look", {})
-        # A runbook that fetches before the host can be looked at has chosen the mark itself.
+        # A runbook that fetches before the host can be looked at has chosen the mark itself, and
+        # has made the databases here.
         mark = looked.get("mark") or settings.get("mark", "")
-        fills = bool(looked.get("fills"))
+        made = running.results.get(f"{running.step.target}.rebuild", {"there": True})
+        fills = bool(looked.get("fills")) and "there" in made
         return about(self.site, self.place, wish, mark=mark, fills=fills)
 
 

@@ -45,7 +45,7 @@ class Near(OnSpare):
         wanted = chosen(fetched(files_here(about)), services)
         large = [e for e in wanted.entries if e[1] == "f" and e[5] >= LARGE]
         manifest = await self.site.ask(
-            spare, onhost.manifest, [entry[0] for entry in large], [], bound=SILENCE
+            spare, onhost.listing, [entry[0] for entry in large], [], bound=SILENCE
         )
         there = from_manifest(manifest)
         missing = [entry for entry in changed(wanted, there) if entry in large]
