@@ -12,7 +12,7 @@ def test_a_cancellation_that_comes_with_the_answer_is_not_lost() -> None:
     async def story() -> None:
         task = asyncio.ensure_future(on_thread(lambda: 1, 5))
         await asyncio.sleep(0)
-        time.sleep(0.2)  # the thread's answer waits for the loop now
+        time.sleep(0.2)  # noqa: ASYNC251 - the answer of the thread waits for the loop now
         asyncio.get_running_loop().call_soon(task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
