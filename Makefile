@@ -24,7 +24,7 @@ lint: install
 	$(VENV)/bin/mypy
 
 lock: install
-	$(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra lab --extra mariadb --extra dev \
+	$(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra lab --extra ipmi --extra mariadb --extra dev \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
 test: install

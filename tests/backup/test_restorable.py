@@ -74,7 +74,13 @@ def test_what_describes_the_machine_itself_is_never_put_back() -> None:
     paths = paths_of(all_services(), IDENTITY)
     assert {"/etc/nova", "/etc/ssh", "/etc/hostname", "/var/lib/glance/images"} <= set(paths)
     assert not {"/etc/fstab", "/etc/network", "/etc/resolv.conf"} & set(paths)
-    assert paths_of([named("glance")]) == ("/etc/glance", "/var/lib/glance/images")
+    assert paths_of([named("glance")]) == (
+        "/etc/glance",
+        "/var/lib/glance/images",
+        "/etc/default/glance-api",
+        "/etc/sysconfig/glance-api",
+        "/etc/systemd/system/glance-api.service.d",
+    )
 
 
 def entry(path: str, kind: str = "f", *, mode: int = 0o640, user: int = 0, size: int = 3,

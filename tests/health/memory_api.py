@@ -70,7 +70,7 @@ class MemoryApi:
             return f"[{','.join(rows)}]".encode()
         return self.objects[f"{service_type}{path}"]
 
-    def delete(self, service_type: str, path: str) -> None:
+    def delete(self, service_type: str, path: str, headers: Any = None) -> None:
         self.objects.pop(f"{service_type}{path}", None)
         self.things.get(service_type, {}).pop(path.rpartition("/")[2], None)
 

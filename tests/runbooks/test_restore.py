@@ -11,14 +11,18 @@ from click.testing import CliRunner
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.choice import Moment
 from backstay.backup.loss import losses
+from backstay.backup.place import Place
 from backstay.backup.streamstate import Doing, StreamState
 from backstay.cli.main import backstay
-from backstay.errors import HostUnreachable
+from backstay.errors import BackupError, HostUnreachable
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
+from backstay.journal.action import Running
+from backstay.journal.plan import Plan, Step
 from backstay.runbooks.restore.plan import Chosen, plan
-from backstay.runbooks.restore.restoring import About
+from backstay.runbooks.restore.restoring import About, Restoring
 from backstay.runbooks.restore.sending import against
+from backstay.runbooks.site import Site
 from backstay.services.registry import all_services, named
 
 HOSTS = {
@@ -191,3 +195,30 @@ def test_a_host_that_cannot_be_reached_is_a_refusal_and_nothing_is_left_half_way
     assert "no route" in shown.stdout
     listed = CliRunner().invoke(backstay, ["runs", "list"])
     assert "refused" in listed.stdout
+
+
+def test_databases_made_here_before_the_host_was_asked_are_sent(tmp_path: Path) -> None:
+    """A replacement makes them while the host's packages are still being installed."""
+    cloud = Cloud.model_validate(
+        {"credentials": {"openrc": "o"}, "hosts": HOSTS, "backup": {"folder": str(tmp_path)}}
+    )
+    place = Place(cloud)
+    place.catalogue.write(BACKUP)
+    step = Step(id="controller.send", action="send", target="controller", does="", bound=1)
+    settings = {"backup": BACKUP.name, "to": "", "service": "", "mark": "m"}
+    made = Plan(
+        runbook="replace", cloud="cloud", targets=("controller",), steps=(step,), settings=settings
+    )
+    site = Site(cloud=cloud, shell=None, api=BackupError("x", came_back="x", remedy="x"))  # type: ignore[arg-type]
+
+    def about(results: dict[str, Any]) -> About:
+        running = Running(
+            run="replace-1", plan=made, step=step, results=results, begun=0, say=lambda _: None
+        )
+        return Restoring(site, place).about(running)
+
+    assert about({}).mark == "m"
+    looked = {"controller.look": {"mark": "m", "fills": True}}
+    assert about(looked).straight
+    assert about({**looked, "controller.rebuild": {"there": True}}).straight
+    assert not about({**looked, "controller.rebuild": {"remarks": []}}).straight

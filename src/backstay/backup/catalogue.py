@@ -34,8 +34,9 @@ class Backup:
 
     ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
     databases were taken, where there are any; ``contents`` are what ``backup.contents`` sorts of
-    it; ``facts`` are what the database told around the backup; ``proof`` is what the verification
-    found.
+    it; ``facts`` are what the database told around the backup; ``machine`` is what another host
+    must have alike to take this one's place, nothing in older backups; ``proof`` is what the
+    verification found.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Backup:
     packages: int = 0
     contents: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
     proof: Mapping[str, Any] = field(default_factory=dict)
 
     def with_part(self, part: str, snapshot: str, size: int, added: int) -> "Backup":

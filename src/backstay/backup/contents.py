@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from backstay.backup.files import Entry
+from backstay.backup.restorable import of_units
 from backstay.backup.selection import IDENTITY
 from backstay.services.declaration import Service
 
@@ -30,7 +31,11 @@ def contents(
         found[group]["files"] += 1
         found[group]["bytes"] += length
 
-    owners = {path: service.name for service in reversed(services) for path in service.paths}
+    owners = {
+        path: service.name
+        for service in reversed(services)
+        for path in (*service.paths, *of_units(service))
+    }
     owners = dict.fromkeys(IDENTITY, HOST) | owners
     for path, kind, _, _, _, length, *_ in entries:
         if kind == "f":

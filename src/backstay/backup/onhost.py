@@ -14,8 +14,38 @@ from typing import Any
 
 
 def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
-    """Return what ``listing`` does, and the packages that are installed."""
-    return dict(listing(paths, leave_out), packages=packages())
+    """Return what ``listing`` does, and what this host is: packages, release, units at boot."""
+    return dict(
+        listing(paths, leave_out),
+        packages=packages(),
+        manual=printed(["apt-mark", "showmanual"]),
+        enabled=[line.split()[0] for line in printed(
+            ["systemctl", "list-unit-files", "--no-legend", "--state=enabled"]
+        ) if line.strip()],
+        machine=machine(),
+    )  # fmt: skip
+
+
+def machine() -> Any:  # noqa: ANN401 - JSON data
+    """Return what another host must have alike: release and architecture, and memory (bytes)."""
+    release = dict(line.split("=", 1) for line in lines("/etc/os-release") if "=" in line)
+    memory = [line.split()[1] for line in lines("/proc/meminfo") if line.startswith("MemTotal:")]
+    return {
+        "id": release.get("ID", "").strip('"'),
+        "release": release.get("VERSION_ID", "").strip('"'),
+        "codename": release.get("VERSION_CODENAME", "").strip('"'),
+        "architecture": os.uname().machine,
+        "memory": int(memory[0]) * 1024 if memory else 0,
+    }
+
+
+def lines(path: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return a small file's lines, none where it cannot be read."""
+    try:
+        with open(path) as file:  # noqa: PTH123 - as short
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def listing(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
@@ -96,9 +126,19 @@ def exported(commands: Any) -> Any:  # noqa: ANN401 - JSON data
 
 def packages() -> Any:  # noqa: ANN401 - JSON data
     """Return name and version of every package that dpkg has installed."""
-    command = ["dpkg-query", "--show", "--showformat=${Package} ${Version}\\n"]
+    shown = printed(
+        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package} ${Version}\\n"]
+    )
+    return [line.split(" ", 1)[1].strip() for line in shown if line[1:2] == "i"]
+
+
+def printed(command: Any) -> Any:  # noqa: ANN401 - JSON data
+    """Return the lines that a program prints, none where it is not there."""
     try:
-        shown = subprocess.run(command, stdout=subprocess.PIPE, timeout=30, check=False)
+        shown = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=30, check=False,
+        )  # fmt: skip
     except OSError:
         return []
     return shown.stdout.decode(errors="replace").splitlines()

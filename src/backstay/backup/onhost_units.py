@@ -29,6 +29,8 @@ def start(units: list[str], triggers: list[str]) -> dict[str, Any]:
     Returns what systemd says where that fails, an empty text where it does not.
     """
     mine = [one for one in triggered_by(units) if one in triggers] + units
+    # Settings of units may have been put back.
+    subprocess.run(["systemctl", "daemon-reload"], stderr=subprocess.DEVNULL, check=False)
     subprocess.run(["systemctl", "unmask", "--runtime", "--quiet", *mine], check=False)
     subprocess.run(["systemctl", "reset-failed", *mine], stderr=subprocess.DEVNULL, check=False)
     done = subprocess.run(
@@ -37,6 +39,18 @@ def start(units: list[str], triggers: list[str]) -> dict[str, Any]:
     )  # fmt: skip
     error = done.stderr.decode(errors="replace").strip() if done.returncode else ""
     return {"error": error[-300:]}
+
+
+def allow(units: list[str], enable: list[str]) -> dict[str, Any]:
+    """Let units start again without starting them, and those of ``enable`` at every boot."""
+    command = ["systemctl", "unmask", "--runtime", "--quiet", *triggered_by(units), *units]
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+    wanting = [unit for unit in enable if show("UnitFileState", [unit]) == "disabled"]
+    if wanting:
+        subprocess.run(
+            ["systemctl", "enable", "--quiet", *wanting], stderr=subprocess.DEVNULL, check=False
+        )
+    return {"enabled": wanting}
 
 
 def triggered_by(units: list[str]) -> list[str]:

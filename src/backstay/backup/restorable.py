@@ -57,8 +57,25 @@ def paths_of(services: Sequence[Service], more: Sequence[str] = ()) -> tuple[str
     ``more`` are paths beside those of services that belong to a whole host. What describes the
     machine itself is never put back.
     """
-    named = [path for service in services for path in service.paths]
+    named = [path for service in services for path in (*service.paths, *of_units(service))]
     return tuple(path for path in dict.fromkeys([*named, *more]) if path not in OF_THE_MACHINE)
+
+
+def of_units(service: Service) -> list[str]:
+    """Return where a site's own settings of a service's units stand, whatever they are.
+
+    https://www.freedesktop.org/software/systemd/man/systemd.unit.html
+    """
+    names = dict.fromkeys(unit.name for unit in service.units)
+    return [
+        path
+        for name in names
+        for path in (
+            f"/etc/default/{name}",
+            f"/etc/sysconfig/{name}",
+            f"/etc/systemd/system/{name if '.' in name else f'{name}.service'}.d",
+        )
+    ]
 
 
 def chosen(files: Files, paths: Sequence[str]) -> Files:

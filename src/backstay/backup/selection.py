@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backstay.backup.restorable import of_units
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.words import Role
 from backstay.services.declaration import Invariant, Migrations, Service
@@ -60,7 +61,13 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
     ]
     return Selection(
         paths=tuple(
-            dict.fromkeys([*IDENTITY, *cloud.backup.paths, *(p for s in mine for p in s.paths)])
+            dict.fromkeys(
+                [
+                    *IDENTITY,
+                    *cloud.backup.paths,
+                    *(p for s in mine for p in (*s.paths, *of_units(s))),
+                ]
+            )
         ),
         followed=tuple(dict.fromkeys(p for s in mine for p in s.followed)),
         leave_out=tuple(dict.fromkeys(p for s in mine for p in s.leave_out)),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.journal.records import RunRecord, RunState
     from backstay.journal.store import Store
-    from backstay.runbooks.reboot.report import HostReport
 
 DONE, FAILED, REFUSED = 0, 2, 4
 """Exit statuses of a run. 4 tells that nothing was changed."""
@@ -29,29 +28,28 @@ def open_store() -> "Store":
     return Store(journal_url())
 
 
-def reports_of(store: "Store", run: "RunRecord") -> "list[HostReport]":
-    """Return what a run's reboots cost, beside those of the last runs."""
-    from backstay.runbooks.reboot.plan import RUNBOOK  # noqa: PLC0415 - heavy
-    from backstay.runbooks.reboot.report import reports  # noqa: PLC0415
-
-    if run.plan.runbook != RUNBOOK:
-        return []
-    return reports(run, store.runs(cloud=run.plan.cloud, limit=100))
-
-
 def shown(store: "Store", run: "RunRecord") -> str:
     """Return a run's reports as text for this terminal."""
-    from backstay.cli.output.reboot_text import report_text  # noqa: PLC0415 - heavy
+    from backstay.cli.output.reports import reports_of  # noqa: PLC0415 - heavy
 
     width = max(60, min(100, shutil.get_terminal_size().columns))
-    return report_text(reports_of(store, run), width=width)
+    return reports_of(store, run).text(width)
+
+
+def page_of(store: "Store", run: "RunRecord") -> str:
+    """Return a run's reports as an HTML page."""
+    from backstay.cli.output.reports import reports_of  # noqa: PLC0415 - heavy
+
+    return reports_of(store, run).page()
 
 
 def whole_run(store: "Store", run: "RunRecord") -> str:
     """Return all that is known of a run as a JSON text."""
+    from backstay.cli.output.reports import reports_of  # noqa: PLC0415 - heavy
+
     whole = asdict(run) | {
         "events": [asdict(event) for event in store.events(run.id)],
-        "reports": [report.document() for report in reports_of(store, run)],
+        "reports": reports_of(store, run).documents(),
     }
     return json.dumps(whole, indent=2)
 

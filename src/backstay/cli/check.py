@@ -103,16 +103,27 @@ async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list
     from backstay.health.check import run  # noqa: PLC0415 - heavy
 
     async with _LateShell(cloud.bounds.connect_seconds) as shell:
-        running, kept, called = await asyncio.gather(
+        running, kept, fenced, called = await asyncio.gather(
             run(cloud, hosts=hosts or None, shell=shell, api=open_api(cloud), deep=deep),
             _of_backups(cloud, hosts),
+            _nothing() if hosts else _of_fenced(cloud),
             _of_calls(cloud, hosts) if deep else _nothing(),
         )
-    return running + kept + called
+    return running + kept + fenced + called
 
 
 async def _nothing() -> list[Finding]:
     return []
+
+
+async def _of_fenced(cloud: "Cloud") -> list[Finding]:
+    """Read the power of hosts that were replaced and must stay off."""
+    if not cloud.fenced:
+        return []
+    from backstay.health import fenced  # noqa: PLC0415 - seldom needed
+
+    bound = min(cloud.bounds.host_seconds, fenced.BOUND)
+    return await fenced.findings(cloud.fenced, bound=bound)
 
 
 async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:

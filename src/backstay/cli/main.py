@@ -33,11 +33,26 @@ COMMANDS = {
         "reattach",
         "Find agents that look alive and take no work; restart only those.",
     ),
+    "reconcile": (
+        "backstay.cli.reconcile",
+        "reconcile",
+        "Compare records with what really exists; heal what is safe.",
+    ),
     "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do, and do nothing."),
     "backup": (
         "backstay.cli.backup",
         "backup",
         "Backups that are proved: create, list, show, verify, prune, stream.",
+    ),
+    "replace": (
+        "backstay.cli.replace",
+        "replace",
+        "Build a dead controller or storage proxy anew on a spare.",
+    ),
+    "spare": (
+        "backstay.cli.spare",
+        "spare",
+        "Spares that are ready before they are needed: prepare, status.",
     ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),

@@ -12,6 +12,7 @@ import click
 from backstay.cli.carrying import REFUSED, carry_out, open_store
 from backstay.cli.check import known_hosts
 from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.lazy import LazyGroup
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -89,7 +90,16 @@ def reboot(yes: bool, schedule: bool, output: str, **chosen: Any) -> None:  # no
     sys.exit(carry_out(cloud, store, store.run(run), as_json=output == "json"))
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    elsewhere={
+        "replace": (
+            "backstay.cli.replace",
+            "plan_replace",
+            "Show the plan that builds a dead host anew on a spare.",
+        )
+    },
+)
 def plan() -> None:
     """Show what a runbook would do, with the bound of each step. Nothing is touched."""
 

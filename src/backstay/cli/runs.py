@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store, reports_of, shown, whole_run
+from backstay.cli.carrying import carry_out, open_store, page_of, shown, whole_run
 from backstay.cli.cloud_option import cloud_option, load_cloud
 
 output_option = click.option(
@@ -49,9 +49,7 @@ def show(run: str, output: str) -> None:
         click.echo(whole_run(store, found))
         return
     if output == "html":
-        from backstay.cli.output.reboot_page import page  # noqa: PLC0415 - heavy
-
-        click.echo(page(found, reports_of(store, found)), nl=False)
+        click.echo(page_of(store, found), nl=False)
         return
     from backstay.cli.output.run import run_text  # noqa: PLC0415 - heavy
 
@@ -78,6 +76,9 @@ def resume(run: str, cloud: Path | None, output: str) -> None:
             f"{described.name}: name the right file with --cloud"
         )
     gone = [name for name in found.plan.targets if name not in described.hosts]
+    # A replacement whose last step has written cloud.yaml: its spare has the host's name now.
+    if found.plan.targets[0] in {old.was for old in described.fenced.values()}:
+        gone = [name for name in gone if name != found.plan.settings.get("spare")]
     if gone:
         raise click.ClickException(
             f"{described.path} has no host {', '.join(gone)} any more: put it back, or "

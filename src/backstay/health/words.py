@@ -19,6 +19,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
+def exact(seconds: float) -> str:
+    """Return a duration to the second: ``45 s``, ``4 min 50 s``, ``3 min``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 >= 60 else "")
+
+
 def size(count: float) -> str:
     """Return a number of bytes as ``3.2 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):

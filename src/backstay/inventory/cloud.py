@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,12 +17,16 @@ from pydantic import (
 )
 
 from backstay.inventory.backup import Backups
+from backstay.inventory.bmc import Bmc, Fenced
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
-from backstay.inventory.secret import BesideFile, Secret
+from backstay.inventory.provision import Means
+from backstay.inventory.secret import BesideFile
 from backstay.inventory.window import Window
 from backstay.inventory.words import Flavour, Role
 from backstay.transports.target import BmcTarget, SshTarget
+
+T = TypeVar("T")
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -56,19 +60,6 @@ class Ssh(_Part):
     key: BesideFile | None = None
     known_hosts: BesideFile | None = None
     port: Port | None = None
-
-
-class Bmc(_Part):
-    """A host's baseboard management controller: ``url`` is where its Redfish service begins.
-
-    ``ca`` is the certificate file that its own is checked against; None means the system's.
-    """
-
-    protocol: Literal["redfish"] = "redfish"
-    url: str = Field(pattern=r"^https?://[^/]+")
-    username: str
-    password: Secret
-    ca: BesideFile | None = None
 
 
 class Credentials(_Part):
@@ -119,7 +110,10 @@ class Host(_Part):
 
 
 class Cloud(_Part):
-    """A whole cloud. ``hosts`` is in the order of the file. ``path`` is the file."""
+    """A whole cloud. ``hosts`` is in the order of the file. ``path`` is the file.
+
+    ``fenced`` are hosts that were replaced and must stay off, by names of their own.
+    """
 
     name: str = "cloud"
     flavour: Flavour = Flavour.DEBIAN
@@ -128,17 +122,19 @@ class Cloud(_Part):
     credentials: Credentials
     ssh: Ssh = Ssh()
     hosts: dict[str, Host] = Field(min_length=1)
+    fenced: dict[str, Fenced] = {}
     services: Services = Services()
     limits: Limits = Limits()
     bounds: Bounds = Bounds()
     windows: dict[str, Window] = {}
     maintenance: Maintenance = Maintenance()
     backup: Backups = Backups()
+    provision: dict[str, Means] = {}
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
 
-    @field_validator("hosts")
+    @field_validator("hosts", "fenced")
     @classmethod
-    def _names_are_names(cls, hosts: dict[str, Host]) -> dict[str, Host]:
+    def _names_are_names(cls, hosts: dict[str, T]) -> dict[str, T]:
         for name in hosts:
             if not _HOST_NAME.fullmatch(name):
                 raise ValueError(f"`{name}` is not a host's name: letters, digits, - _ . only")
@@ -163,6 +159,11 @@ class Cloud(_Part):
         """Return the hosts that have any of ``roles``, in the order of the file."""
         return [host for host in self.hosts.values() if set(roles) & set(host.roles)]
 
+    def provision_of(self, host: Host) -> Means | None:
+        """Return how a host is built: by its name, else its role, else ``default``."""
+        names = (host.name, *map(str, host.roles), "default")
+        return next((self.provision[name] for name in names if name in self.provision), None)
+
     def has_service(self, service: str, host: Host | None = None) -> bool:
         """Say whether ``without`` spares neither the cloud nor ``host`` the service."""
         return service not in self.services.without and (
@@ -186,12 +187,4 @@ class Cloud(_Part):
 
         Raises InventoryError where its password cannot be read.
         """
-        if host.bmc is None:
-            return None
-        return BmcTarget(
-            name=host.name,
-            url=host.bmc.url,
-            username=host.bmc.username,
-            password=host.bmc.password.reveal(),
-            ca=host.bmc.ca,
-        )
+        return None if host.bmc is None else host.bmc.target(host.name)

@@ -76,7 +76,7 @@ def of_duplicates(document: Document) -> list[Mistake]:
 
 
 def of_hosts(document: Document) -> list[Mistake]:
-    """Return the mistakes between hosts: two with one address, spares for hosts unknown.
+    """Return the mistakes between hosts: shared addresses, unknown hosts, fenced ones in use.
 
     It looks at the raw data, so that these are told together with all others.
     """
@@ -84,7 +84,11 @@ def of_hosts(document: Document) -> list[Mistake]:
     if not isinstance(hosts, Mapping):
         return []
     known = {str(name): host for name, host in hosts.items() if isinstance(host, Mapping)}
-    return [*_shared_addresses(document, known), *_unknown_spares(document, known)]
+    return [
+        *_shared_addresses(document, known),
+        *_unknown_spares(document, known),
+        *_fenced_in_use(document, known),
+    ]
 
 
 def of_services(document: Document, known: Collection[str]) -> list[Mistake]:
@@ -138,6 +142,28 @@ def _unknown_spares(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) 
                 what = f"there is no host `{other}`{did_you_mean(str(other), others)}"
                 mistakes.append(_mistake(document, place, what))
     return mistakes
+
+
+def _fenced_in_use(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -> list[Mistake]:
+    """Find hosts that are in use and fenced: by name, or by their BMC, which must be off there."""
+    mistakes = []
+    fenced = document.data.get("fenced")
+    in_use = {_bmc_url(host): name for name, host in hosts.items()}
+    for name, host in fenced.items() if isinstance(fenced, Mapping) else ():
+        place = ("fenced", str(name))
+        if str(name) in hosts:
+            what = f"`{name}` stands under `hosts` too: give the fenced one another name"
+            mistakes.append(_mistake(document, place, what))
+        other = in_use.get(_bmc_url(host))
+        if other is not None and _bmc_url(host):
+            what = f"its BMC is that of `{other}`, which is in use"
+            mistakes.append(_mistake(document, (*place, "bmc"), what))
+    return mistakes
+
+
+def _bmc_url(host: Any) -> str:  # noqa: ANN401 - any YAML
+    bmc = host.get("bmc") if isinstance(host, Mapping) else None
+    return str(bmc.get("url", "")).rstrip("/") if isinstance(bmc, Mapping) else ""
 
 
 def _mistake(document: Document, place: Place, what: str) -> Mistake:

@@ -23,10 +23,27 @@ def cloud_yaml(lab: Lab) -> str:
         "  known_hosts: ssh/known_hosts",
         "backup:",
         f"  paths: [{INSIDE}]",
+        *_provision(),
         "hosts:",
     ]
     lines = [line for place in lab.places.values() for line in _host(lab, place)]
     return "\n".join([*head, *lines, ""])
+
+
+def _provision() -> list[str]:
+    """Give how hosts are built again: as ``build.apply_puppet`` has built them."""
+    modules = f"{INSIDE}/modules, /usr/share/puppet/modules"
+    lines = ["provision:"]
+    for role, manifest in ((Role.CONTROLLER, "controller"), (Role.STORAGE_PROXY, "proxy")):
+        lines += [
+            f"  {role}:",
+            "    puppet:",
+            f"      manifest: {INSIDE}/manifests/{manifest}.pp",
+            f"      modulepath: [{modules}]",
+            f"      hiera: {INSIDE}/hiera.yaml",
+            f"      environment: {{FACTER_backstay_role: {manifest}}}",
+        ]
+    return lines
 
 
 def _host(lab: Lab, place: Place) -> list[str]:

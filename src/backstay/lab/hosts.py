@@ -24,11 +24,13 @@ from backstay.errors import LabError
 from backstay.inventory.words import Role
 from backstay.lab import cgroups, container, disk, processes, programs, supervisor
 from backstay.lab.layout import (
+    BMC_FOLDER,
     MANAGEMENT_INTERFACE,
     PROVIDER_INTERFACE,
     Lab,
     Network,
     Place,
+    restore_policy_file,
 )
 
 # what a command inside of a host finds in its environment: nothing of the operator's
@@ -99,6 +101,11 @@ class LabHost:
         return self.folder / "dead-board"
 
     @property
+    def restore_policy(self) -> Path:
+        """The file in which its board keeps what it does when the mains come back, if told."""
+        return self.lab.folder / BMC_FOLDER / restore_policy_file(self.name)
+
+    @property
     def cgroup(self) -> str:
         """The name of the host's group in every cgroup hierarchy; see ``cgroups.paths``."""
         return self.lab.cgroup(self.name)
@@ -127,6 +134,7 @@ class LabHost:
     def power_on(self, *, target: str | None = None, bound: float = 30) -> None:
         """Start the host where it is off; return once its PID 1 runs.
 
+        Its board forgets what it does when the mains come back: whoever does this wants it on.
         ``target`` is the systemd target to boot to instead of the default. Raises LabError where
         its disk is missing, its board is dead, or it does not start within ``bound`` seconds.
         """
@@ -139,6 +147,7 @@ class LabHost:
                     came_back="its board is dead",
                     remedy="backstay lab heal, or replace the host",
                 )
+            self.restore_policy.unlink(missing_ok=True)
             cgroups.kill(self.cgroup)
             disk.mount(self.folder)
             self._write_plan(target)

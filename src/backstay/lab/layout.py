@@ -20,6 +20,7 @@ SLOTS = range(10)
 MANAGEMENT_INTERFACE = "host0"
 PROVIDER_INTERFACE = "prov0"
 BMC_PORT = 8443
+BMC_FOLDER = "bmc"  # in the lab folder
 REGION = "RegionOne"
 
 
@@ -41,6 +42,11 @@ def home() -> Path:
 def name_from_environment() -> str:
     """Give the lab's name where the command line has none: ``BACKSTAY_LAB``, else ``lab``."""
     return os.environ.get("BACKSTAY_LAB", DEFAULT_NAME)
+
+
+def restore_policy_file(host: str) -> str:
+    """Give the file in the BMCs' folder that says what a board does when the mains come back."""
+    return f"{host}.restore"
 
 
 def is_name(text: str) -> bool:

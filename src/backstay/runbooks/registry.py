@@ -1,6 +1,6 @@
 """The runbooks by their names: what each kind of step of a written-down plan does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from backstay.errors import BackstayError
 from backstay.journal.action import Action
@@ -11,21 +11,31 @@ from backstay.runbooks.reattach import actions as reattach
 from backstay.runbooks.reattach import plan as reattach_plan
 from backstay.runbooks.reboot import actions as reboot
 from backstay.runbooks.reboot import plan as reboot_plan
+from backstay.runbooks.reconcile import actions as reconcile
+from backstay.runbooks.reconcile import plan as reconcile_plan
+from backstay.runbooks.replace import actions as replace
+from backstay.runbooks.replace import plan as replace_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.site import Site
+from backstay.runbooks.spare import actions as spare
+from backstay.runbooks.spare import plan as spare_plan
+
+_RUNBOOKS: Mapping[str, Callable[[Site, Store], Mapping[str, Action]]] = {
+    backup_plan.RUNBOOK: lambda site, _: backup.actions(site),
+    reattach_plan.RUNBOOK: lambda site, _: reattach.actions(site),
+    reboot_plan.RUNBOOK: reboot.actions,
+    reconcile_plan.RUNBOOK: lambda site, _: reconcile.actions(site),
+    replace_plan.RUNBOOK: replace.actions,
+    restore_plan.RUNBOOK: lambda site, _: restore.actions(site),
+    spare_plan.RUNBOOK: lambda site, _: spare.actions(site),
+}
 
 
 def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
     """Return the actions of a runbook. Raises BackstayError where there is none of that name."""
-    if runbook == reboot_plan.RUNBOOK:
-        return reboot.actions(site, store)
-    if runbook == backup_plan.RUNBOOK:
-        return backup.actions(site)
-    if runbook == restore_plan.RUNBOOK:
-        return restore.actions(site)
-    if runbook == reattach_plan.RUNBOOK:
-        return reattach.actions(site)
+    if runbook in _RUNBOOKS:
+        return _RUNBOOKS[runbook](site, store)
     raise BackstayError(
         f"looking for the runbook {runbook}",
         came_back="this version of Backstay has none of that name",

@@ -40,6 +40,9 @@ class Shell(check.Shell, Protocol):
     ) -> str:
         """Run ``script`` and hand on what it writes. Raises HostError."""
 
+    def drop(self, target: SshTarget) -> None:
+        """Close the connection that is kept to a host: the next question makes a new one."""
+
     async def send(
         self, target: SshTarget, script: str, data: AsyncIterator[bytes], *, silence: float
     ) -> None:

@@ -61,8 +61,10 @@ class Api(Protocol):
     def read(self, service_type: str, path: str) -> bytes:
         """Return the body of ``GET path`` as it is."""
 
-    def delete(self, service_type: str, path: str) -> None:
-        """Delete by DELETE; what is already gone (404) is deleted."""
+    def delete(
+        self, service_type: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Delete by DELETE; what is already gone (404) is deleted. ``headers`` as ``put``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,9 +230,10 @@ class Service:
     ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it
     is started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of
     its API, the one in use first. ``unfinished`` asks for work under way, ``workloads`` for
-    what runs of the users' own; both raise as ``Api``. ``wiring`` says how its agents are
-    reached, for every kind that there may be; ``broker`` is set by the service through which
-    they are.
+    what runs of the users' own; both raise as ``Api``. ``running`` is shipped to the hosts that
+    run the service, and tells the same where no API can: pairs of a name and its addresses.
+    ``wiring`` says how its agents are reached, for every kind that there may be; ``broker`` is
+    set by the service through which they are.
     """
 
     name: str
@@ -252,6 +255,7 @@ class Service:
     agents: Callable[[Api], Sequence[Agent]] | None = None
     unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
     workloads: Callable[[Api], Sequence[Workload]] | None = None
+    running: Callable[[], Any] | None = None
     wiring: tuple[Wiring, ...] = ()
     broker: Broker | None = None
     endpoint_types: tuple[str, ...] = field(default=())

@@ -98,7 +98,7 @@ SERVICE = Service(
             sync="neutron-db-manage upgrade heads",
         ),
     },
-    paths=("/etc/neutron", "/var/lib/neutron"),
+    paths=("/etc/neutron", "/var/lib/neutron", "/etc/default/neutron-server"),
     leave_out=("/var/lib/neutron/lock/*",),
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),
     agents=agents,

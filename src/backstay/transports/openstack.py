@@ -116,10 +116,12 @@ class OpenStackApi:
         """Return the body of ``GET path`` as it is. Raises as ``get``."""
         return self.request("GET", service_type, path).body
 
-    def delete(self, service_type: str, path: str) -> None:
+    def delete(
+        self, service_type: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Send ``DELETE path``; what is gone already (404) is well. Raises as ``get``."""
         try:
-            self.request("DELETE", service_type, path)
+            self.request("DELETE", service_type, path, headers=headers)
         except ApiFailed as error:
             if error.status != 404:
                 raise

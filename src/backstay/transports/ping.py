@@ -1,4 +1,7 @@
-"""Is an address there? Asked by ICMP, with a socket: a bare Debian has no ``ping`` program."""
+"""Is an address there? Asked by ICMP, with a socket: a bare Debian has no ``ping`` program.
+
+Shipped to hosts too: standard library, Python 3.6.
+"""
 
 import secrets
 import select
@@ -57,8 +60,8 @@ def answers(address: str, bound: float = 2.0) -> bool:
     try:
         sent = pings.send(address)
         until = time.monotonic() + bound
-        while sent is not None and (left := until - time.monotonic()) > 0:
-            if (address, sent) in pings.receive(left):
+        while sent is not None and time.monotonic() < until:
+            if (address, sent) in pings.receive(max(0.0, until - time.monotonic())):
                 return True
         return False
     finally:

@@ -135,7 +135,11 @@ class Restic:
         assert stderr is not None  # noqa: S101
         said = asyncio.ensure_future(stderr.read())
         try:
-            while data := await asyncio.wait_for(stdout.read(CHUNK), silence):
+            while True:
+                async with asyncio.timeout(silence):
+                    data = await stdout.read(CHUNK)
+                if not data:
+                    break
                 yield data
             errors = (await said).decode(errors="replace")
             # A wrong file can have the right size: the exit status is what is to be trusted.

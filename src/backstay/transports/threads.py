@@ -34,4 +34,7 @@ async def on_thread(call: Callable[[], T], bound: float) -> T:
             loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=work, daemon=True).start()
-    return await asyncio.wait_for(answer, bound)
+    # asyncio.wait_for loses a cancellation that comes with the answer:
+    # https://github.com/python/cpython/issues/86296
+    async with asyncio.timeout(bound):
+        return await answer

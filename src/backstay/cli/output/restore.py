@@ -19,8 +19,13 @@ _COLOURS = {State.VERIFIED: "green", State.TAKEN: "yellow", State.FAILED: "red"}
 _SHOWN = 8
 
 
-def before(plan: Plan, chosen: Chosen, losses: Sequence[str], *, now: datetime) -> str:
-    """Return which backup is put back, what that loses, and the plan."""
+def before(
+    plan: Plan, chosen: Chosen, losses: Sequence[str], *, now: datetime, until: str = "stop"
+) -> str:
+    """Return which backup is put back, what that loses, and the plan.
+
+    ``until`` is the first step that touches anything that runs.
+    """
     backup = chosen.backup
     state = click.style(backup.state.value.upper(), fg=_COLOURS[backup.state], bold=True)
     whole = ends(backup)
@@ -29,7 +34,7 @@ def before(plan: Plan, chosen: Chosen, losses: Sequence[str], *, now: datetime) 
     if backup.state is not State.VERIFIED:
         lines.append(click.style("  it is not proved that it can be restored", fg="yellow"))
     lines += [click.style(f"  {loss}", fg="yellow") for loss in losses]
-    bound = f"  at most {duration(plan.bound)}; nothing that runs is touched before `stop`\n"
+    bound = f"  at most {duration(plan.bound)}; nothing that runs is touched before `{until}`\n"
     return "\n".join(lines) + "\n" + plan_table(plan) + bound
 
 

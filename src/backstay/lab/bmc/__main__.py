@@ -9,10 +9,9 @@ from typing import Literal
 
 from backstay.lab import freezer
 from backstay.lab.bmc.power import Board
-from backstay.lab.bmc.process import BMC_FOLDER
 from backstay.lab.bmc.service import Endpoint, serve
 from backstay.lab.hosts import LabHost
-from backstay.lab.layout import BMC_PORT, Lab
+from backstay.lab.layout import BMC_FOLDER, BMC_PORT, Lab
 
 LOG = logging.getLogger(__name__)
 

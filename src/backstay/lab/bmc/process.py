@@ -15,10 +15,9 @@ from pathlib import Path
 from backstay.errors import LabError
 from backstay.lab import cgroups, programs
 from backstay.lab.bmc.certificates import ensure_authority, ensure_certificate, write_private
-from backstay.lab.layout import Lab, Network
+from backstay.lab.layout import BMC_FOLDER, Lab, Network
 
 MODULE = "backstay.lab.bmc"
-BMC_FOLDER = "bmc"  # in the lab folder
 USER = "admin"
 START_BOUND = 20.0  # seconds until the process must have bound all addresses
 STOP_BOUND = 5.0  # seconds from SIGTERM to SIGKILL

@@ -16,8 +16,10 @@ from typing import Any
 from sushy_tools.emulator import main as emulator
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
-from backstay.lab.bmc.driver import HOST, LabSystems
+from backstay.lab.bmc.driver import HOST, LabSystems, system_uuid
 from backstay.lab.bmc.power import Board
+from backstay.lab.bmc.restore import offering_policy
+from backstay.lab.layout import restore_policy_file
 
 LOG = logging.getLogger(__name__)
 
@@ -52,14 +54,14 @@ def serve(
 ) -> list[BaseWSGIServer]:
     """Bind every endpoint and serve it on a thread of its own; return the servers.
 
-    ``boards`` are by host name; ``settings`` is the folder for boot settings. Raises OSError
+    ``boards`` are by host name; ``settings`` is the folder for their settings. Raises OSError
     where an address cannot be bound; nothing is served then.
     """
     emulator.app.config["SUSHY_EMULATOR_FEATURE_SET"] = "full"
     _install_driver(LabSystems(lab, boards, settings))
     servers: list[BaseWSGIServer] = []
     try:
-        servers.extend(_bind(endpoint) for endpoint in endpoints)
+        servers.extend(_bind(lab, endpoint, settings) for endpoint in endpoints)
     except BaseException:
         for server in servers:
             server.server_close()
@@ -74,11 +76,16 @@ def _install_driver(driver: LabSystems) -> None:
     type(emulator.app).systems = property(lambda _: driver)
 
 
-def _bind(endpoint: Endpoint) -> BaseWSGIServer:
+def _bind(lab: str, endpoint: Endpoint, settings: Path) -> BaseWSGIServer:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(endpoint.certificate, endpoint.key)
-    guarded = emulator.RedfishAuthMiddleware(emulator.app.wsgi_app, str(endpoint.htpasswd))
+    whole = offering_policy(
+        emulator.app.wsgi_app,
+        system_uuid(lab, endpoint.host),
+        settings / restore_policy_file(endpoint.host),
+    )
+    guarded = emulator.RedfishAuthMiddleware(whole, str(endpoint.htpasswd))
     server = ThreadedWSGIServer(
         endpoint.address, endpoint.port, _for_host(guarded, endpoint.host), _Handler
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from backstay.errors import LabError
 from backstay.lab import disk, freezer
+from backstay.lab.bmc.policy import ALWAYS_OFF, policy
 from backstay.lab.faults.fault import Fault, NoUndo, refuse_unless_on
 from backstay.lab.faults.record import Record
 from backstay.lab.hosts import LabHost
@@ -40,7 +41,16 @@ class PowerOff(Fault):
         return "it has no power, nothing of it runs"
 
     def undo(self, host: LabHost, record: Record) -> str:
-        """Power it on and wait until its systemd answers; services start after that."""
+        """Power it on and wait until its systemd answers; services start after that.
+
+        A board that was told to stay off when the mains come back does: raises NoUndo.
+        """
+        if host.power_state() == "off" and policy(host.restore_policy) == ALWAYS_OFF:
+            raise NoUndo(
+                f"healing {self.name} of {host.name}",
+                came_back="the mains are back, and its board was told to keep it off",
+                remedy=f"power it on by its board, then: backstay lab heal {self.name} {host.name}",
+            )
         host.power_on()
         _await_systemd(host)
         return "powered on, its services are starting"

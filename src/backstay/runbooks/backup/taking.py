@@ -168,6 +168,7 @@ class Files(Bring):
             "added": stored.added,
             "files": count,
             "packages": len(manifest["packages"]),
+            "machine": manifest.get("machine", {}),
             "contents": contents(manifest["entries"], self.site.services, exports, sizes),
             "told": f"{count} files, {size(stored.size)}, {size(stored.added)} new",
         }
@@ -297,6 +298,7 @@ def recorded(running: Running) -> Backup:
         added={name: part["added"] for name, part in parts.items()},
         files=parts["files"]["files"],
         packages=parts["files"]["packages"],
+        machine=parts["files"].get("machine", {}),
         engine=Engine(parts.get("database", {}).get("engine", Engine.PHYSICAL)),
         contents=parts["files"]["contents"],
         facts=parts.get("database", {}).get("facts", {}),

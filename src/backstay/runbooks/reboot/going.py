@@ -12,6 +12,7 @@ from backstay.journal.action import Result, Running
 from backstay.runbooks.reboot import onhost
 from backstay.runbooks.reboot.waiting import until
 from backstay.runbooks.site import Site
+from backstay.transports.bmc import power_of
 
 PAUSE = 1.0
 STALE = 300.0
@@ -190,10 +191,8 @@ async def power_cycle(site: Site, running: Running, why: str) -> None:
             remedy=f"look at its console, {RESUME}",
         )
     running.say(f"{why}: power-cycling it by its BMC")
-    from backstay.transports.power import Power  # noqa: PLC0415 - heavy, and seldom needed
-
     try:
-        await Power(target).cycle()
+        await power_of(target).cycle()
     except PowerError as error:
         raise BackstayError(
             error.attempted,

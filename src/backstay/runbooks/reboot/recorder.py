@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backstay.maintenance.outages import Watched, watched
-from backstay.transports.sample import HttpSampler, PingSampler
+from backstay.transports.sample import INTERVAL, HttpSampler, PingSampler
 
 API = "api"
 INSTANCE = "instance"
@@ -27,10 +27,19 @@ class Recorder:
         """Say whether it watches."""
         return self.began > 0
 
-    def start(self, apis: Mapping[str, str], instances: Mapping[str, str]) -> None:
-        """Begin to watch, in the background. Without the right to ping, instances are left out."""
+    def start(
+        self,
+        apis: Mapping[str, str],
+        instances: Mapping[str, str],
+        *,
+        interval: float = INTERVAL,
+    ) -> None:
+        """Begin to watch, in the background. Without the right to ping, instances are left out.
+
+        ``interval`` is how often an API is asked, in seconds.
+        """
         self.began = time.time()
-        self._apis = {name: HttpSampler(url) for name, url in apis.items()}
+        self._apis = {name: HttpSampler(url, interval=interval) for name, url in apis.items()}
         self._names = {address: name for name, address in instances.items()}
         with contextlib.suppress(PermissionError):
             self._pings = PingSampler(list(self._names)) if instances else None

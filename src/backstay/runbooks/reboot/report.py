@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
-from backstay.maintenance.outages import Outage
 from backstay.runbooks.reboot.history import of_host
 from backstay.runbooks.reboot.plan import RUNBOOK
+from backstay.runbooks.timeline import Line, Phase, line_of
 
 _PAST = 5
 # Which steps belong to which phase of the timeline, in the words of its reader.
@@ -28,29 +28,6 @@ _PHASES = {
     "undrain": "drain ended",
     "after": "hooks after",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """A part of the run. Times are Unix seconds; ``state`` is that of its last step."""
-
-    name: str
-    begins: float
-    ends: float
-    state: StepState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What was seen of one API or instance, and for how long it was out in past runs (seconds)."""
-
-    kind: str
-    what: str
-    down: float
-    asked: int
-    unanswered: int
-    outages: tuple[Outage, ...]
-    past: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +118,7 @@ def _line(seen: Mapping[str, Any], past: Sequence[Steps]) -> Line:
         for other in steps["report"].result.get("watched", [])
         if (other["kind"], other["what"]) == (seen["kind"], seen["what"])
     ]
-    return Line(
-        kind=seen["kind"],
-        what=seen["what"],
-        down=seen["down"],
-        asked=seen["asked"],
-        unanswered=seen["unanswered"],
-        outages=tuple(Outage(**outage) for outage in seen["outages"]),
-        past=statistics.median(downs) if downs else None,
-    )
+    return line_of(seen, statistics.median(downs) if downs else None)
 
 
 def _phases(steps: Steps) -> Iterator[Phase]:

@@ -84,7 +84,9 @@ class Rebuild(Restoring):
         found = await (self._there if about.straight else self._here)(about, running)
         seconds = round(time.monotonic() - begun, 1)
         told = [f"restored in {duration(seconds)}", *found["remarks"]]
-        told += ["here, for the host has no mariadb-backup"] * (about.proved and not about.fills)
+        asked = f"{running.step.target}.look" in running.results
+        lacking = asked and about.proved and not about.fills
+        told += ["here, for the host has no mariadb-backup"] * lacking
         return {**found, "seconds": seconds, "told": "; ".join(told)}
 
     async def _there(self, about: About, running: Running) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class Rebuild(Restoring):
             )
         stream = stream_of(backup, self.place.logs(host))
         lost = losses(backup, about.to, stream, now=datetime.now(UTC))
-        return {"remarks": [], "replayed": {"losses": lost}}
+        return {"remarks": [], "replayed": {"losses": lost}, "there": True}
 
     async def _here(self, about: About, running: Running) -> dict[str, Any]:
         """Restore, replay, check; leave a data directory, or dumps of one service's databases."""

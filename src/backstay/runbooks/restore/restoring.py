@@ -39,8 +39,12 @@ class Restoring:
             service=settings["service"],
         )
         looked = running.results.get(f"{running.step.target}.look", {})
-        fills = bool(looked.get("fills"))
-        return about(self.site, self.place, wish, mark=looked.get("mark", ""), fills=fills)
+        # A runbook that fetches before the host can be looked at has chosen the mark itself, and
+        # has made the databases here.
+        mark = looked.get("mark") or settings.get("mark", "")
+        made = running.results.get(f"{running.step.target}.rebuild", {"there": True})
+        fills = bool(looked.get("fills")) and "there" in made
+        return about(self.site, self.place, wish, mark=mark, fills=fills)
 
 
 def about(site: Site, place: Place, wish: Chosen, *, mark: str, fills: bool = False) -> "About":

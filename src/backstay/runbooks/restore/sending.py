@@ -51,7 +51,7 @@ class Look(Restoring):
                 came_back="; ".join(reasons),
                 remedy="mend that, and begin anew; nothing has been changed",
             )
-        mark = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        mark = running.plan.settings.get("mark") or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         return {
             "mark": mark,
             "data": told["data"],

@@ -1,0 +1,104 @@
+"""Mismatches for a person and for programs: what differs, the evidence, and what to type."""
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from backstay.cli.output.report import clean
+from backstay.finding import Severity
+from backstay.runbooks.reconcile.seen import Looked, Missing
+from backstay.services.kept.declaration import Kind, Mismatch
+
+SCHEMA = 1
+"""Raised when a key changes its meaning or goes; new keys may come without."""
+_INDENT = " " * 13
+_SHOWN = 20
+"""Of one kind; a restore of a wrong day makes thousands."""
+_COLOURS = {Kind.DANGER: "red", Kind.TWICE: "red", Kind.GONE: "red"}
+
+
+def reconcile_table(looked: Looked, *, width: int) -> str:
+    """Return a headline, then each mismatch with its evidence, what to do and what to type.
+
+    A command stays on one line, so that it can be copied.
+    """
+    lines = [_headline(looked)]
+    for missing in looked.missing:
+        lines += ["", *_missing(missing, width)]
+    shown: Counter[tuple[str, Kind]] = Counter()
+    for one in looked.mismatches:
+        shown[one.service, one.kind] += 1
+        if shown[one.service, one.kind] <= _SHOWN:
+            lines += ["", *_mismatch(one, width)]
+    for (service, kind), count in shown.items():
+        if count > _SHOWN:
+            more = f"{count - _SHOWN} more {kind.value} of {service}"
+            lines += ["", f"  and {more}: backstay reconcile -o json"]
+    for finding in looked.guards:
+        if finding.severity is Severity.WARNING:
+            lines += ["", f"  warning    {finding.subject} on {finding.host}"]
+            lines += [*_wrapped(finding.evidence, width), f"{_INDENT}-> {clean(finding.remedy)}"]
+    if looked.notes:
+        lines += ["", *(f"not compared: {note}" for note in looked.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _headline(looked: Looked) -> str:
+    records = f"{sum(looked.compared.values())} records compared in {looked.seconds:.1f} s"
+    words = []
+    if looked.mismatches:
+        count, safe = len(looked.mismatches), len(looked.safe)
+        words.append(f"{count} mismatch{'es' * (count != 1)}, {safe} of them safe to heal")
+    if looked.missing:
+        count = len(looked.missing)
+        words.append(f"{count} question{'s' * (count != 1)} without an answer")
+    if not words:
+        return f"{click.style('OK', fg='green', bold=True)}: nothing differs ({records})"
+    word, colour = ("DIFFERS", "yellow") if looked.mismatches else ("UNKNOWN", "magenta")
+    return f"{click.style(word, fg=colour, bold=True)}: {'; '.join(words)} ({records})"
+
+
+def _mismatch(one: Mismatch, width: int) -> Iterator[str]:
+    word = click.style(f"{one.kind.value.upper():<10}", fg=_COLOURS.get(one.kind, "yellow"))
+    where = f" on {one.host}" if one.host else ""
+    yield f"  {word} {one.service}: {clean(one.subject)}{where}"
+    yield from _wrapped(one.evidence, width)
+    mark = click.style("safe, by --apply", fg="green") if one.safe else "by hand"
+    told = textwrap.wrap(clean(one.proposal), width - len(_INDENT) - 3, break_on_hyphens=False)
+    yield f"{_INDENT}{click.style('->', bold=True)} {told[0]}"
+    yield from (f"{_INDENT}   {line}" for line in told[1:])
+    yield f"{_INDENT}   ({mark}) {clean(one.command)}"
+
+
+def _missing(one: Missing, width: int) -> Iterator[str]:
+    word = click.style(f"{'UNKNOWN':<10}", fg="magenta")
+    yield f"  {word} {clean(one.what)}{f' on {one.host}' if one.host else ''}"
+    yield from _wrapped(one.why, width)
+    yield f"{_INDENT}{click.style('->', bold=True)} {clean(one.remedy)}"
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    for line in textwrap.wrap(clean(text), width - len(_INDENT), break_on_hyphens=False):
+        yield _INDENT + line
+
+
+def reconcile_document(looked: Looked) -> str:
+    """Return the same as JSON text. What is ``safe`` is what ``--apply`` heals."""
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "mismatches": [
+            asdict(one) | {"kind": one.kind.value, "safe": one.safe} for one in looked.mismatches
+        ],
+        "kinds": Counter(one.kind.value for one in looked.mismatches),
+        "unknown": [asdict(one) for one in looked.missing],
+        "guards": [asdict(one) | {"severity": one.severity.value} for one in looked.guards],
+        "notes": list(looked.notes),
+        "compared": dict(looked.compared),
+        "seconds": round(looked.seconds, 3),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)

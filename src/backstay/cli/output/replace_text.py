@@ -1,0 +1,165 @@
+"""The report of a replacement for a terminal: what it took, what is lost, where things are."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+import click
+
+from backstay.cli.output.report import clean
+from backstay.cli.output.timeline import NAME, bars, outage_line
+from backstay.health.words import duration, exact
+from backstay.runbooks.reboot.recorder import API, INSTANCE
+from backstay.runbooks.replace.fencing import BY_POWER
+from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
+
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def report_text(reports: Sequence[Report], *, width: int) -> str:
+    """Return the reports as text of at most ``width`` columns, empty where there are none."""
+    return "".join(line + "\n" for report in reports for line in ("", *_report(report, width)))
+
+
+def _report(report: Report, width: int) -> Iterator[str]:
+    colour = {True: "green", False: "yellow", None: "red"}[report.within]
+    name = click.style(f"{report.host} on {report.spare}", bold=True)
+    yield f"{name}: {click.style(headline(report), fg=colour)}"
+    yield from _wrapped(death(report), width)
+    yield from _wrapped(report.stands, width)
+    yield from bars(report.phases, width, [waited(part) for part in report.phases])
+    for line in data_lines(report):
+        yield from _wrapped(line, width)
+    if report.watch is not None:
+        yield f"  {'what users saw':<{NAME}} {'out for':>9}"
+        yield from (outage_line(line) for line in report.watch.lines)
+    for line in (*watch_lines(report), *after_lines(report)):
+        yield from _wrapped(line, width)
+    if report.diff:
+        done = "cloud.yaml now" if not report.by_hand else "to be changed in cloud.yaml by hand"
+        yield f"  {done}:"
+        yield from (f"    {_coloured(clean_line(line))}" for line in report.diff.splitlines())
+
+
+def headline(report: Report) -> str:
+    """Say how long it took until everything worked, beside the operations guide's."""
+    guide = duration(GUIDE)
+    if report.well is None:
+        return "not proved to work yet"
+    word = "within" if report.within else "longer than"
+    return f"everything well after {exact(report.well)}, {word} the guide's {guide}"
+
+
+def death(report: Report) -> str:
+    """Say by what the host was known to be dead, and is kept from coming back."""
+    count = len(report.witnesses)
+    by = f"dead for {count} witness{'es' * (count != 1)}; "
+    if report.fenced_by == BY_POWER:
+        return by + "fenced: its power is off, read back"
+    return by + f"fenced by a person's word only: see that {report.host} stays off its network"
+
+
+def waited(part: Part) -> str:
+    """Say how long the run waited for a phase alone, where others went on meanwhile."""
+    if part.ends - part.begins - part.waited < 1:
+        return ""
+    return f"waited {exact(part.waited)}"
+
+
+def data_lines(report: Report) -> Iterator[str]:
+    """Give what is lost, and from what the host was built."""
+    newer = f", and {report.newer} files that came later" if report.newer else ""
+    yield f"built from the backup {report.backup}{newer}"
+    yield from report.lost
+    yield from report.remarks
+    if report.packages:
+        yield f"packages: {report.packages}"
+
+
+def watch_lines(report: Report) -> Iterator[str]:
+    """Give what is to be known of what users saw, and what was not seen."""
+    watch = report.watch
+    if watch is None:
+        yield "what users saw is not known: nobody watched to the end"
+    else:
+        yield from _watched(watch, report.host)
+    if not report.whole:
+        yield (
+            "the run was interrupted: its clock has the time between in it, and what was out then "
+            "was not seen"
+        )
+
+
+def _watched(watch: Watch, host: str) -> Iterator[str]:
+    apis = [line.what for line in watch.lines if line.kind == API]
+    before = [name for name in watch.out_at_begin if name in apis]
+    if before:
+        which = f"all APIs of {host}" if len(before) == len(apis) else ", ".join(before)
+        yield f"out already when the run began, for longer than is shown: {which}"
+    instances = [line for line in watch.lines if line.kind == INSTANCE]
+    out = [line for line in instances if line.unanswered]
+    if instances and not out:
+        pings = sum(line.asked for line in instances)
+        yield f"{_number(len(instances), 'instance')} answered every one of {pings} pings"
+    if watch.silent:
+        yield (
+            f"not watched, for they answered no ping from here at the beginning: "
+            f"{_some(watch.silent)}"
+        )
+    if watch.unasked:
+        yield f"not known what runs on {_some(watch.unasked)}: could not be asked"
+    if watch.never:
+        yield f"never answered: {_some(watch.never)} (addresses by {watch.apis_by})"
+
+
+def after_lines(report: Report) -> Iterator[str]:
+    """Give what came of agents, records and backup, and where what was replaced is kept."""
+    agents = report.agents
+    if agents is not None:
+        again = ", ".join(agents.restarted)
+        told = f"restarted: {again}" if again else "none of them restarted"
+        if agents.left:
+            told += f"; NOT attached: {', '.join(agents.left)} (backstay reattach)"
+        yield f"agents were back after {agents.seconds:.0f} s; {told}"
+    if report.mismatches:
+        count = _number(len(report.mismatches), "mismatch", "es")
+        yield f"{count} between records and reality; what to do: backstay reconcile"
+        yield from (f"mismatch: {one}" for one in report.mismatches[:8])
+    elif report.mismatches is not None and not report.not_compared:
+        yield "records and reality agree"
+    yield from (f"not compared: {one}" for one in report.not_compared)
+    if report.new_backup:
+        proved = "verified" if report.verified else "not proved yet"
+        yield f"new backup: {report.new_backup}, {proved}"
+    if report.kept:
+        yield f"what was replaced is kept: {', '.join(report.kept)}"
+    if report.by_hand:
+        yield f"cloud.yaml could not be written: {report.by_hand}"
+    elif report.fenced:
+        yield (
+            f"cloud.yaml: {report.spare} is {report.host} now; the old one is {report.fenced}, "
+            "only fenced: take it from the network, then out of cloud.yaml"
+        )
+
+
+def clean_line(line: str) -> str:
+    """Return a line without control characters, its indentation kept."""
+    return "".join(c if c.isprintable() else " " for c in line)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        clean(text), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
+def _coloured(line: str) -> str:
+    return click.style(line, fg=_COLOURS.get(line[:1]))
+
+
+def _number(count: int, noun: str, plural: str = "s") -> str:
+    return f"{count} {noun}{plural * (count != 1)}"
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

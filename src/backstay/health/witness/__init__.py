@@ -1,0 +1,1 @@
+"""Whether a host is alive, as seen from several places."""

@@ -1,0 +1,175 @@
+"""What was seen of a host from several places: plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+OPERATOR = "this machine"
+"""The name of the witness that the operator's machine is."""
+
+
+class PortState(StrEnum):
+    """What a TCP port did. Only ``ANSWERED`` tells that a process runs behind it."""
+
+    ANSWERED = "answered"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of the suspect's; ``told`` is what came, or why nothing did."""
+
+    number: int
+    state: PortState
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What one host sees of the suspect; with ``trouble`` it could not be asked.
+
+    ``pings`` is None where it may not ping. ``macs`` are the hardware addresses that answered by
+    ARP just now, None where it could not ask so (``no_arp`` says why). ``neighbour`` is its
+    kernel's own entry. ``has_address`` tells that it has the suspect's address itself. ``ports``
+    are empty where it was not asked for them. ``established`` are open connections to the suspect,
+    of which one brought something ``heard`` seconds before the end of a look of ``seconds``.
+    """
+
+    name: str
+    trouble: str = ""
+    pings: bool | None = None
+    macs: tuple[str, ...] | None = None
+    no_arp: str = ""
+    neighbour: str = ""
+    has_address: bool = False
+    ports: tuple[Port, ...] = ()
+    established: int = 0
+    heard: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def spoke(self) -> bool:
+        """Whether it was asked and could look: its silence is worth something."""
+        return not self.trouble and (
+            self.pings is not None or self.macs is not None or bool(self.ports)
+        )
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """Return the signs of life that it saw, in words; none where it saw none.
+
+        A refused connection is one, as a kernel refuses it. A neighbour entry counts only where
+        nothing better could be asked, as it outlives its host by half a minute.
+        """
+        found = []
+        if self.has_address:
+            found.append("has its address itself")
+        if self.macs:
+            found.append(f"ARP: {' and '.join(self.macs)}")
+        if self.macs is None and self.neighbour == "REACHABLE":
+            found.append("its kernel calls it reachable")
+        if self.pings:
+            found.append("answers ping")
+        for state, words in _IN_WORDS.items():
+            numbers = [str(port.number) for port in self.ports if port.state is state]
+            if numbers:
+                found.append(f"{words} {', '.join(numbers)}")
+        if self.heard is not None and self.heard < self.seconds:
+            found.append("an open connection brought something just now")
+        return tuple(found)
+
+    @property
+    def services(self) -> bool | None:
+        """Whether any of the ports that it asked answered, None where it asked none."""
+        if not self.ports:
+            return None
+        return any(port.state is PortState.ANSWERED for port in self.ports)
+
+
+_IN_WORDS = {
+    PortState.ANSWERED: "ports that answer:",
+    PortState.ACCEPTED: "ports that take connections and say nothing:",
+    PortState.REFUSED: "ports that refuse:",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """What its BMC says: ``on`` is None where that is not to be had, and ``told`` says why."""
+
+    on: bool | None
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """The operator's own SSH: ``boot_id`` where it answered, else ``error``.
+
+    ``there`` tells that something answered, be it with a strange key.
+    """
+
+    boot_id: str = ""
+    error: str = ""
+    there: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that was seen of the suspect.
+
+    ``operator`` is what this machine sees, ``others`` what the other hosts see. ``failed`` is what
+    ``check`` finds failed of it, None where that was not asked or not finished.
+    """
+
+    suspect: str
+    address: str
+    operator: Witness
+    login: Login = field(default_factory=Login)
+    others: tuple[Witness, ...] = ()
+    power: Power = field(default_factory=lambda: Power(on=None, told="it has no BMC in cloud.yaml"))
+    failed: tuple[str, ...] | None = None
+
+    @property
+    def alive_for_operator(self) -> bool:
+        """Whether this machine saw any sign of life."""
+        return bool(self.operator.signs) or self.login.there
+
+    @property
+    def alive_for(self) -> tuple[Witness, ...]:
+        """Return the other witnesses that saw a sign of life."""
+        return tuple(witness for witness in self.others if witness.signs)
+
+    @property
+    def spoke(self) -> tuple[Witness, ...]:
+        """Return the other witnesses that could look."""
+        return tuple(witness for witness in self.others if witness.spoke)
+
+    @property
+    def anybody(self) -> bool:
+        """Whether anybody saw any sign of life."""
+        return self.alive_for_operator or bool(self.alive_for)
+
+
+def read_witness(name: str, told: Mapping[str, Any]) -> Witness:
+    """Turn what ``onhost.witness`` returned into typed values. Pure."""
+    arp = told.get("arp") or {"asked": False, "told": "no answer in time", "macs": []}
+    connections = told.get("connections") or {}
+    return Witness(
+        name=name,
+        trouble=told.get("trouble", ""),
+        pings=told.get("pings"),
+        macs=tuple(arp["macs"]) if arp["asked"] else None,
+        no_arp=arp["told"],
+        neighbour=told.get("neighbour", ""),
+        has_address=bool(told["way"].get("own")),
+        ports=tuple(
+            Port(number=number, state=PortState(state), told=words)
+            for number, state, words in sorted(told["ports"])
+        ),
+        established=connections.get("count", 0),
+        heard=connections.get("heard"),
+        seconds=told.get("seconds", 0.0),
+    )

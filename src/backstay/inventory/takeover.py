@@ -1,0 +1,161 @@
+"""cloud.yaml after a replacement: the host has the spare's BMC, the spare is gone. Pure.
+
+The text is changed where it has to be and nowhere else: comments, order and layout are a person's.
+A round trip through a YAML library would lay the whole file out anew, and lose the comments that
+follow an entry that goes. What came of it is read again and compared with what was wanted, so
+a way of writing that is not understood here (anchors inside what moves, say) is told, not guessed.
+"""
+
+import copy
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node
+
+from backstay.errors import InventoryError
+from backstay.inventory.edits import Edits, Source
+from backstay.inventory.masked import difference
+
+_BY_HAND = "change it by hand: give {host} the `bmc` of {spare}, take {spare} out of `hosts`, and "
+_BY_HAND += "write the old `bmc` of {host} under `fenced`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """The new text; ``fenced`` is the name under which the lost host stands there now.
+
+    ``diff`` is a unified diff without passwords. ``still`` are the places that name the spare yet.
+    """
+
+    text: str
+    fenced: str
+    diff: str
+    still: tuple[str, ...]
+
+
+def take_over(text: str, *, host: str, spare: str, since: datetime) -> TakenOver:
+    """Return cloud.yaml with ``spare`` in the place of ``host``.
+
+    The host keeps all that it has but its ``bmc``: that is the spare's now, or none if the spare
+    had none, for the old one would switch on a machine that must stay off. Raises InventoryError
+    where the text has no such hosts, or is written in a way that cannot be changed with certainty.
+    """
+    root, data = _read(text, host, spare)
+    hosts, top = _at(root, "hosts"), data["hosts"]
+    if not isinstance(hosts, MappingNode) or not {host, spare} <= set(top):
+        missing = [name for name in (host, spare) if name not in top]
+        raise _unclear(host, spare, f"it has no host {' and no host '.join(missing)}")
+    name = _free_name(host, {*top, *(data.get("fenced") or {})})
+    old, new = top[host].get("bmc"), top[spare].get("bmc")
+    stamp = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    entry: dict[str, Any] = {"was": host, "since": stamp} | ({"bmc": old} if old else {})
+
+    edits = Edits(text)
+    mine, theirs = _at(hosts, host), _at(hosts, spare)
+    if old and new:
+        edits.replace(mine, "bmc", edits.source(theirs, "bmc"))
+    elif old:
+        edits.remove(mine, "bmc")
+    elif new:
+        edits.append(mine, "bmc", edits.source(theirs, "bmc"))
+    for other, node in _entries(hosts):
+        if other != spare and spare in (top[other].get("spare_for") or ()):
+            edits.drop_item(_at(node, "spare_for"), spare)
+    edits.remove(hosts, spare)
+    lines = [f"was: {host}", f"since: '{stamp}'"]
+    lines += [edits.source(mine, "bmc").entry("bmc")] if old else []
+    fenced = _at(root, "fenced")
+    if isinstance(fenced, MappingNode) and fenced.value:
+        edits.append(fenced, name, Source.of(lines, flow=bool(fenced.flow_style)))
+    elif fenced is not None:
+        edits.replace(root, "fenced", Source.nested(name, lines, flow=bool(root.flow_style)))
+    else:
+        nested = Source.nested(name, lines, flow=bool(root.flow_style))
+        edits.append(root, "fenced", nested, after="hosts")
+
+    changed = edits.text()
+    if not _is(changed, _wanted(data, host, spare, name, entry)):
+        raise _unclear(host, spare, "the way it is written is not understood well enough")
+    return TakenOver(
+        text=changed, fenced=name, diff=difference(text, changed), still=_named(changed, spare)
+    )
+
+
+def _wanted(
+    data: Mapping[str, Any], host: str, spare: str, name: str, entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the changed text must hold."""
+    wanted: dict[str, Any] = copy.deepcopy(dict(data))
+    hosts = wanted["hosts"]
+    gone = hosts.pop(spare)
+    hosts[host].pop("bmc", None)
+    if gone.get("bmc"):
+        hosts[host]["bmc"] = gone["bmc"]
+    for one in hosts.values():
+        if spare in (one.get("spare_for") or ()):
+            one["spare_for"] = [other for other in one["spare_for"] if other != spare]
+    wanted["fenced"] = {**(wanted.get("fenced") or {}), name: dict(entry)}
+    return wanted
+
+
+def _free_name(host: str, taken: set[str]) -> str:
+    """Return ``HOST-old``, or ``HOST-old-2`` and so on where others were replaced before."""
+    number, name = 1, f"{host}-old"
+    while name in taken:
+        number += 1
+        name = f"{host}-old-{number}"
+    return name
+
+
+def _read(text: str, host: str, spare: str) -> tuple[MappingNode, dict[str, Any]]:
+    try:
+        root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+        data = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise _unclear(host, spare, f"it is not YAML: {' '.join(str(error).split())}") from error
+    hosts = data.get("hosts") if isinstance(data, dict) else None
+    if not isinstance(root, MappingNode) or not isinstance(hosts, dict):
+        raise _unclear(host, spare, "it has no `hosts`")
+    if not all(isinstance(one, dict) for one in hosts.values()):
+        raise _unclear(host, spare, "a host in it has no `key: value` lines")
+    return root, data
+
+
+def _is(text: str, wanted: Mapping[str, Any]) -> bool:
+    """Say whether a text holds what is wanted."""
+    try:
+        found = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return False
+    return bool(found == wanted)
+
+
+def _unclear(host: str, spare: str, why: str) -> InventoryError:
+    return InventoryError(
+        f"writing into cloud.yaml that {spare} is {host} now",
+        came_back=why,
+        remedy=_BY_HAND.format(host=host, spare=spare),
+    )
+
+
+def _named(text: str, spare: str) -> tuple[str, ...]:
+    """Return where the spare is named yet, as ``line N``: a key of its own, a comment."""
+    name = re.compile(rf"(?<![\w.-]){re.escape(spare)}(?![\w.-])")
+    lines = enumerate(text.splitlines(), 1)
+    return tuple(f"line {number}" for number, line in lines if name.search(line))
+
+
+def _entries(mapping: Node | None) -> list[tuple[str, Node]]:
+    if not isinstance(mapping, MappingNode):
+        return []
+    return [(str(key.value), value) for key, value in mapping.value]
+
+
+def _at(mapping: Node | None, key: str) -> Node | None:
+    return next((value for name, value in _entries(mapping) if name == key), None)

@@ -1,0 +1,61 @@
+"""What is run to build a host, as a plain value: a shell script and how its end is read."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_ERROR = re.compile(r"\b(error|fatal|failed|could not|unable to|denied)\b|^E: ", re.IGNORECASE)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_TOLD = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One long command: its short name, and what it does in the operator's words.
+
+    ``good`` are the exit statuses that tell of success.
+
+    ``here`` says that it runs on the operator's machine. ``serious`` finds the lines of its log
+    that say why it failed. ``after`` is a shell line that is run when it ends, however it ends.
+    """
+
+    name: str
+    does: str
+    script: str
+    good: frozenset[int] = frozenset({0})
+    here: bool = False
+    serious: re.Pattern[str] = _ERROR
+    after: str = ""
+
+
+class Provision(Protocol):
+    """How a site builds a host by its own means."""
+
+    def work(self, host: str, address: str) -> Work:
+        """Return what builds the host of this name at this address."""
+
+
+def script(
+    argv: Sequence[str], environment: Mapping[str, str] | None = None, folder: str = ""
+) -> str:
+    """Return a shell script of one command, each of its words as it stands."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()]
+    if folder:
+        lines.append(f"cd {shlex.quote(folder)} || exit 1")
+    return "\n".join([*lines, f"exec {shlex.join(argv)}", ""])
+
+
+def last_errors(log: str, serious: re.Pattern[str] = _ERROR) -> str:
+    """Return the last lines of a log that say what went wrong, else its last line. Pure."""
+    lines = [_COLOURS.sub("", line).strip() for line in log.splitlines()]
+    lines = [line for line in lines if line]
+    found = list(dict.fromkeys(line for line in lines if serious.search(line)))[-_TOLD:]
+    return " | ".join(line[:300] for line in found or lines[-1:]) or "it said nothing"
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something, short enough for a line of progress. Pure."""
+    lines = [_COLOURS.sub("", line).strip() for line in text.splitlines()]
+    return next((line[:150] for line in reversed(lines) if line), "")

@@ -1,0 +1,1 @@
+"""A dead controller or storage proxy is built anew on a spare."""

@@ -1,0 +1,77 @@
+"""The steps that run the site's own configuration management for the host on its new machine."""
+
+from pathlib import PurePosixPath
+
+from backstay.backup import onhost_units
+from backstay.errors import BackstayError
+from backstay.inventory.provision import on_the_host
+from backstay.journal.action import Result, Running
+from backstay.provision.chosen import chosen
+from backstay.provision.work import Work, last_line
+from backstay.runbooks.replace import onhost_identity
+from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, units_of
+
+
+class BeginBuild(Begins):
+    """Begins the site's configuration management; units may be started by it from now on."""
+
+    nothing = "cloud.yaml names no `provision` for it: packages and backup are all that it gets"
+
+    def bound(self, running: Running) -> float:
+        """Return what cloud.yaml says."""
+        means = self.site.cloud.provision_of(self.site.host(self.host(running)))
+        return means.bound if means else super().bound(running)
+
+    async def work(self, running: Running) -> Work | None:
+        """See that what it needs is there, and return it. Raises BackstayError where not."""
+        found = work_of(self, running)
+        await self.site.ask(
+            self.way(running), onhost_units.allow, units_of(self, running), [], bound=60
+        )
+        means = self.site.cloud.provision_of(self.site.host(self.host(running)))
+        needed = on_the_host(means) if means else []
+        missing = await self.site.ask(
+            self.way(running), onhost_identity.missing, [str(path) for path in needed]
+        )
+        if missing:
+            raise _absent([PurePosixPath(path) for path in missing], self.host(running))
+        return found
+
+
+class Build(Follows):
+    """Waits until the configuration management is through; no unit is left that will not boot."""
+
+    begun_by = "begin-build"
+
+    async def work(self, running: Running) -> Work | None:
+        """Return what was begun."""
+        return work_of(self, running)
+
+    async def do(self, running: Running) -> Result:
+        """Wait; then let start at boots what did so on the lost host and does not yet."""
+        result = await super().do(running)
+        manifest = await self.manifest(self.backup(running))
+        units = units_of(self, running)
+        enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
+        told = await self.site.ask(self.way(running), onhost_units.allow, units, enabled, bound=120)
+        return {**result, "enabled": told["enabled"]}
+
+    async def ended(self, running: Running, log: str) -> Result:
+        """Return its last word."""
+        return {"told": last_line(log)}
+
+
+def work_of(step: OnSpare, running: Running) -> Work | None:
+    """Return how cloud.yaml says that the host is built, None where it says nothing."""
+    host = step.site.host(step.host(running))
+    means = step.site.cloud.provision_of(host)
+    return chosen(means).work(host.name, host.address) if means else None
+
+
+def _absent(paths: list[PurePosixPath], host: str) -> BackstayError:
+    return BackstayError(
+        f"building {host}",
+        came_back=f"{', '.join(map(str, paths))} did not come with its backup",
+        remedy="put it there, then: backstay runs resume; and name its folder in `paths` under "
+        "`backup` in cloud.yaml, so that the next backup has it",
+    )

@@ -1,0 +1,198 @@
+"""A spare becomes another host: name, SSH keys, address. Shipped as text: see ``onhost``.
+
+What is replaced is kept. Each function may be called again after an interruption at any point.
+"""
+
+import glob
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from typing import Any
+
+from backstay.backup.onhost import boot_id
+from backstay.backup.onhost_restore import copy, copy_rights, place_files
+
+NOTE = "/var/lib/backstay/replace.json"
+CONFIGURED = (
+    "/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/netplan/*.yaml",
+    "/etc/systemd/network/*.network", "/etc/NetworkManager/system-connections/*",
+    "/etc/sysconfig/network-scripts/ifcfg-*", "/etc/backstay/lab-network",
+)  # fmt: skip
+ARP = 0x0806
+BEFORE = "before"
+"""As ``place_files`` calls it: constants of other modules are not shipped."""
+
+
+def missing(paths: list[str]) -> list[str]:
+    """Return those of the paths that are not here."""
+    return [path for path in paths if not os.path.exists(path)]
+
+
+def adopted() -> dict[str, Any]:
+    """Return whose place this host has taken, if any, and its boot id."""
+    try:
+        with open(NOTE) as file:
+            note = json.load(file)
+    except (OSError, ValueError):
+        note = {}
+    return dict(boot_id(), mark=note.get("mark", ""))
+
+
+def holds(old: str, own: str) -> dict[str, Any]:
+    """Return whether this host has the ``old`` address, and the hardware address of its own."""
+    found = interface(own) or interface(old)
+    mac = ":".join("%02x" % byte for byte in hardware(found[0])) if found else ""
+    return {"has": interface(old) is not None, "mac": mac}
+
+
+def adopt(given: dict[str, Any]) -> dict[str, Any]:
+    """Become the host: files in their places, then the address, now and at boots; then its keys.
+
+    ``given``: ``mark``, ``name``, ``old`` and ``own`` (addresses), ``staging`` and ``folders`` (as
+    ``place_files`` has it), ``keys`` (the paths of the host's SSH keys). Where anything on the
+    network still answers with the old address nothing is changed, and ``others`` says who does.
+    """
+    device, prefix = interface(given["own"]) or interface(given["old"]) or ("", 0)
+    if not device:
+        raise OSError("no interface of this host has " + given["own"])
+    if interface(given["old"]) is None:
+        others = who_has(device, given["old"])
+        if others:
+            return {"others": others}
+    kept = os.path.join(given["staging"], BEFORE)
+    place_files(given["staging"], given["folders"])
+    put_aside(sorted(set(glob.glob("/etc/ssh/ssh_host_*")) - set(given["keys"])), kept)
+    configured = configure(given["own"], given["old"], kept)
+    socket.sethostname(given["name"])
+    note(given["mark"], given["name"])
+    if interface(given["old"]) is None:
+        command = ["ip", "addr", "add", "%s/%d" % (given["old"], prefix), "dev", device]
+        subprocess.run(command, check=True)
+    announce(device, given["old"])
+    reload_sshd()
+    os.sync()
+    return dict(
+        boot_id(), device=device, configured=configured, kept=kept if os.path.isdir(kept) else ""
+    )
+
+
+def note(mark: str, name: str) -> None:
+    """Write down whose place this is now: a run that was interrupted knows its own by it."""
+    os.makedirs(os.path.dirname(NOTE), exist_ok=True)
+    with open(NOTE + ".part", "w") as file:
+        json.dump({"mark": mark, "host": name, "at": time.time()}, file)
+    os.rename(NOTE + ".part", NOTE)
+
+
+def interface(address: str) -> Any:  # noqa: ANN401 - JSON data
+    """Return the interface that has an address, and the length of its network; None for none."""
+    done = subprocess.run(["ip", "-o", "addr", "show"], stdout=subprocess.PIPE, check=True)
+    for line in done.stdout.decode(errors="replace").splitlines():
+        words = line.split()
+        found, _, length = words[3].partition("/")
+        if found == address:
+            return words[1], int(length or (128 if ":" in address else 32))
+    return None
+
+
+def configure(own: str, old: str, kept: str) -> list[str]:
+    """Put the old address in the place of the own one in what configures the network at boots.
+
+    Returns the files that name it then.
+    """
+    pattern = re.compile(r"(?<![\w.:])" + re.escape(own) + r"(?![\w.:])")
+    found = []
+    for path in sorted(path for place in CONFIGURED for path in glob.glob(place)):
+        with open(path, errors="surrogateescape") as file:
+            text = file.read()
+        changed = pattern.sub(old, text)
+        if changed != text:
+            aside = os.path.join(kept, path.lstrip("/"))
+            if not os.path.exists(aside):
+                os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+                copy(path, aside)
+            with open(path + ".backstay", "w", errors="surrogateescape") as file:
+                file.write(changed)
+            copy_rights(path, path + ".backstay")
+            os.rename(path + ".backstay", path)
+        if re.search(r"(?<![\w.:])" + re.escape(old) + r"(?![\w.:])", changed):
+            found.append(path)
+    return found
+
+
+def put_aside(paths: list[str], kept: str) -> None:
+    """Move files away: SSH keys that the host never had would make it another one."""
+    for path in paths:
+        aside = os.path.join(kept, path.lstrip("/"))
+        os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+        shutil.move(path, aside)
+
+
+def reload_sshd() -> None:
+    """Let sshd read the keys that are there now; first see that it will take its configuration."""
+    sshd = shutil.which("sshd") or "/usr/sbin/sshd"
+    tested = subprocess.run([sshd, "-t"], stderr=subprocess.PIPE, check=False)
+    if tested.returncode != 0:
+        raise OSError("sshd -t: " + tested.stderr.decode(errors="replace").strip()[-300:])
+    for unit in ("ssh.service", "sshd.service"):
+        subprocess.run(
+            ["systemctl", "try-reload-or-restart", unit], stderr=subprocess.DEVNULL, check=False
+        )
+
+
+def who_has(device: str, address: str) -> list[str]:
+    """Return the hardware addresses that answer for an IPv4 address, asked three times: RFC 5227.
+
+    The question names no sender, so that nobody learns anything from it.
+    """
+    if ":" in address:
+        return []  # the kernel itself refuses an IPv6 address that another has (RFC 4862)
+    mine = hardware(device)
+    found: list[str] = []
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP)) as wire:
+        wire.bind((device, ARP))
+        for _ in range(3):
+            wire.send(frame(1, mine, "0.0.0.0", b"\0" * 6, address))  # noqa: S104 - no address
+            until = time.monotonic() + 0.4
+            while time.monotonic() < until:
+                if not select.select([wire], [], [], max(until - time.monotonic(), 0))[0]:
+                    break
+                data = wire.recv(128)
+                sender, protocol = data[22:28], data[28:32]
+                if protocol == socket.inet_aton(address) and sender != mine:
+                    found.append(":".join("%02x" % byte for byte in sender))
+    return sorted(set(found))
+
+
+def announce(device: str, address: str) -> None:
+    """Tell everybody on the network where the address is now: they keep the old place for long."""
+    if ":" in address:
+        return
+    mine = hardware(device)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP)) as wire:
+        wire.bind((device, ARP))
+        for _ in range(3):
+            for operation, target in ((1, b"\0" * 6), (2, b"\xff" * 6)):
+                wire.send(frame(operation, mine, address, target, address))
+            time.sleep(0.1)
+
+
+def frame(operation: int, mine: bytes, sender: str, target: bytes, address: str) -> bytes:
+    """Return an ARP packet to everybody: RFC 826."""
+    return (
+        b"\xff" * 6 + mine + struct.pack(">H", ARP)
+        + struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation)
+        + mine + socket.inet_aton(sender) + target + socket.inet_aton(address)
+    )  # fmt: skip
+
+
+def hardware(device: str) -> bytes:
+    """Return an interface's hardware address."""
+    with open("/sys/class/net/" + device + "/address") as file:
+        return bytes(int(byte, 16) for byte in file.read().strip().split(":"))

@@ -1,0 +1,89 @@
+"""The plan of a replacement: proved dead, fenced, built, restored, checked. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backstay.inventory.cloud import Cloud
+from backstay.inventory.words import Role
+from backstay.journal.plan import Plan, Step
+from backstay.runbooks.backup.plan import steps_of as backup_steps
+from backstay.runbooks.replace.confirming import BOUND as CONFIRMING
+from backstay.runbooks.replace.fencing import BOUND as FENCING
+from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
+from backstay.services.declaration import Service
+
+RUNBOOK = "replace"
+_QUICK = 120.0
+_STARTING = 600.0
+_INSTALLING = 3700.0
+_LONG = 2 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the operator chose: the ``spare``, what is restored, and who says that it is off.
+
+    ``vouched``: a person typed the host's name for it; it counts only where no BMC can be asked.
+    """
+
+    spare: str
+    chosen: Chosen
+    vouched: bool = False
+
+
+def plan(cloud: Cloud, wish: Wish, services: Sequence[Service], *, now: datetime) -> Plan:
+    """Return the plan that builds the backup's host anew on the spare; both are locked."""
+    host = wish.chosen.backup.host
+    return Plan(
+        runbook=RUNBOOK,
+        cloud=cloud.name,
+        targets=(host, wish.spare),
+        steps=tuple(_steps(cloud, wish, services)),
+        settings={
+            "spare": wish.spare,
+            "backup": wish.chosen.backup.name,
+            "to": wish.chosen.to.document(),
+            "service": "",
+            "mark": f"{now:%Y%m%d-%H%M%S}",
+            "vouched": wish.vouched,
+        },
+    )
+
+
+def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[Step]:
+    """Give the steps. Until `fence` nothing is changed; until `adopt` the spare is a spare."""
+    host, spare, backup = wish.chosen.backup.host, wish.spare, wish.chosen.backup
+
+    def step(action: str, does: str, bound: float, service: str = "", at: str = host) -> Step:
+        name = f"{host}.{action}-{service}" if service else f"{host}.{action}"
+        arguments = {"service": service} if service else {}
+        return Step(id=name, action=action, target=at, does=does, bound=bound, arguments=arguments)
+
+    mine = services_of(cloud, host, services, "")
+    yield step("confirm", f"ask from several places whether {host} is dead", CONFIRMING, at="")
+    yield step("prepare", f"see that {spare} can take its place", _QUICK, at="")
+    yield step("fence", f"power {host} off, read it back, keep it off", FENCING, at="")
+    yield step("begin-packages", f"begin to install its packages on {spare}", _QUICK)
+    yield step("fetch", "meanwhile bring the backup's files here from the repository", _LONG)
+    if has_databases(backup, mine, ""):
+        log = ", replay the log" if wish.chosen.to.replays else ""
+        yield step("rebuild", f"make the databases in a scratch server here{log}", _LONG)
+    yield step("packages", "wait for the packages; nothing of them starts", _INSTALLING)
+    yield step("adopt", f"give {spare} the name, SSH keys and address of {host}", _QUICK)
+    yield step("look", "see that it can take the backup: versions, room, programs", _QUICK)
+    yield step("send", "send databases and files to it", _LONG)
+    yield step("stop", "stop what its packages may have started", _STARTING)
+    yield step("swap", "put what was restored in its place", _LONG)
+    yield step("begin-build", "begin the site's configuration management", _QUICK)
+    for one in mine:
+        yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
+    yield step("build", "wait for the configuration management", _LONG)
+    yield step("works", "see that it works", _STARTING)
+    if Role.CONTROLLER in cloud.hosts[host].roles:
+        yield step("agents", "see every agent attached; restart those that do not come back",
+                   cloud.maintenance.agents)  # fmt: skip
+        yield step("reconcile", "compare the records with what really exists", _STARTING)
+    yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
+    yield from backup_steps(cloud, host, services, verify=True)
+    yield step("take-over", f"write into cloud.yaml that {spare} is {host} now", _QUICK)

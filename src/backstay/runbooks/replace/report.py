@@ -1,0 +1,292 @@
+"""What a replacement took and cost, from the journal: a clock per phase, losses, outages. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from backstay.journal.records import RunRecord, StepRecord, StepState
+from backstay.runbooks.replace.plan import RUNBOOK
+from backstay.runbooks.timeline import Line, Phase, line_of
+
+GUIDE = 15 * 60.0
+"""Seconds: "This should not take more than 15 minutes if you have a spare server available."
+https://docs.openstack.org/operations-guide/ops-maintenance-controller.html
+"""
+_PACKAGES, _BUILD = "packages", "build"
+# Which steps belong to which phase, in the words of its reader.
+_PHASES = {
+    "confirm": "confirm",
+    "prepare": "confirm",
+    "fence": "fence",
+    "begin-packages": _PACKAGES,
+    "packages": _PACKAGES,
+    **dict.fromkeys(("fetch", "rebuild"), "backup read back"),
+    "adopt": "identity",
+    **dict.fromkeys(("look", "send", "stop", "swap"), "restore"),
+    "begin-build": _BUILD,
+    "build": _BUILD,
+    "start": "start",
+    **dict.fromkeys(("works", "agents", "reconcile"), "proof"),
+    **dict.fromkeys(("repository", "bring", "database", "files", "record", "verify"), "new backup"),
+    "take-over": "cloud.yaml",
+}
+_WELL = ("works", "agents", "reconcile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Phase):
+    """A phase that others may overlap: ``waited`` is for how many seconds the run had only it."""
+
+    waited: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agents:
+    """How agents came back: after how many ``seconds`` all had, who was restarted, who is left."""
+
+    seconds: float
+    restarted: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What users saw.
+
+    ``before`` says how many seconds after the run's begin the watch began; what was out then had
+    been so already. ``silent`` instances answered no ping when it began: not watched; ``unasked``
+    are hosts that could not be asked what runs on them. ``apis_by`` says where the APIs' addresses
+    are from: a run that noted them, or the usual ports.
+    """
+
+    before: float
+    lines: tuple[Line, ...]
+    out_at_begin: tuple[str, ...]
+    never: tuple[str, ...]
+    silent: tuple[str, ...]
+    unasked: tuple[str, ...]
+    apis_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A replacement of ``host`` by ``spare``.
+
+    ``well`` is for how many seconds, from the run's begin, it took until everything worked and was
+    proved, None where it is not; ``within`` says whether that is within the guide's time.
+    ``stands`` says where things stand where it is not done, and is empty where it is. ``lost``
+    are sentences on data that a restore could not bring back, ``remarks`` what else it told;
+    ``newer`` is how many files came with the stream after the backup. ``mismatches`` are what
+    reconcile found, None where it was not asked, and ``not_compared`` what it could not ask.
+    ``kept`` is where what was replaced is. ``by_hand`` says why cloud.yaml could not be written:
+    then ``diff`` is to be made by hand. ``verified``: the new backup was proved. ``whole``: one
+    process carried the run out, without an interruption.
+    """
+
+    host: str
+    spare: str
+    backup: str
+    witnesses: tuple[tuple[str, str], ...]
+    fenced_by: str
+    well: float | None
+    within: bool | None
+    whole: bool
+    stands: str
+    phases: tuple[Part, ...]
+    lost: tuple[str, ...]
+    remarks: tuple[str, ...]
+    newer: int
+    packages: str
+    agents: Agents | None
+    mismatches: tuple[str, ...] | None
+    not_compared: tuple[str, ...]
+    watch: Watch | None
+    kept: tuple[str, ...]
+    new_backup: str
+    verified: bool
+    fenced: str
+    diff: str
+    by_hand: str
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        return asdict(self) | {"guide": GUIDE}
+
+
+Steps = Mapping[str, StepRecord]
+
+
+def reports(run: RunRecord) -> list[Report]:
+    """Return the report of a replacement, none where it was refused before anything was done."""
+    steps = _by_name(run)
+    if run.plan.runbook != RUNBOOK or _result(steps, "fence").get("how") is None:
+        return []
+    began = run.began or run.made
+    well = _well(steps, began)
+    confirmed, taken = _result(steps, "confirm"), _result(steps, "take-over")
+    settings = run.plan.settings
+    lost, remarks = _lost(run, steps)
+    return [
+        Report(
+            host=run.plan.targets[0],
+            spare=str(settings["spare"]),
+            backup=str(settings["backup"]),
+            witnesses=tuple((name, says) for name, says in confirmed.get("witnesses", ())),
+            fenced_by=str(_result(steps, "fence")["how"]),
+            well=well,
+            within=None if well is None else well <= GUIDE,
+            whole=all(step.attempts <= 1 for step in run.steps),
+            stands="" if well is not None else _stands(run, steps),
+            phases=tuple(_phases(run, steps)),
+            lost=lost,
+            remarks=remarks,
+            newer=int(_result(steps, "fetch").get("newer", 0)),
+            packages=str(_result(steps, "packages").get("told", "")),
+            agents=_agents(steps),
+            mismatches=_compared(steps, "mismatches"),
+            not_compared=_compared(steps, "missing") or (),
+            watch=_watch(steps, began),
+            kept=tuple(_kept(steps)),
+            new_backup=str(_result(steps, "record").get("backup", "")),
+            verified=bool(_result(steps, "verify")),
+            fenced=str(taken.get("fenced", "")),
+            diff=str(taken.get("diff", "")),
+            by_hand=str(taken.get("by_hand", "")),
+        )
+    ]
+
+
+def _by_name(run: RunRecord) -> dict[str, StepRecord]:
+    """Return the steps by their names without the host's: ``start-nova`` and the like."""
+    prefix = f"{run.plan.targets[0]}."
+    return {step.id.removeprefix(prefix): step for step in run.steps}
+
+
+def _result(steps: Steps, name: str) -> Mapping[str, Any]:
+    return steps[name].result if name in steps else {}
+
+
+def _well(steps: Steps, began: float) -> float | None:
+    """Return when the last of the steps that prove it had ended, None while one has not."""
+    proofs = [steps[name] for name in _WELL if name in steps]
+    ends = [step.ended for step in proofs if step.state is StepState.DONE and step.ended]
+    return max(ends) - began if proofs and len(ends) == len(proofs) else None
+
+
+def _stands(run: RunRecord, steps: Steps) -> str:
+    """Return what each of the two machines is now, and what another spare would need."""
+    host, spare = run.plan.targets[0], run.plan.settings["spare"]
+    if "adopt" not in steps or steps["adopt"].began is None:
+        return (
+            f"{host} is fenced, and {spare} is a spare still: go on, or abandon the run and take "
+            "another spare"
+        )
+    placed = "swap" in steps and steps["swap"].state is StepState.DONE
+    has = "has what was restored in its place" if placed else "has not what was restored yet"
+    return (
+        f"{host} is fenced; {spare} has, or may have, its name and address, and {has}: go on, or "
+        f"switch {spare} off before another spare takes its place"
+    )
+
+
+def _phases(run: RunRecord, steps: Steps) -> Iterator[Part]:
+    """Give the phases that were begun, in the order of their beginnings.
+
+    A phase begins with its first step and ends with its last: packages are installed while the
+    backup is read back, so that their spans overlap.
+    """
+    by_phase: dict[str, list[StepRecord]] = {}
+    actions = {step.id: step.action for step in run.plan.steps}
+    for step in steps.values():
+        phase = _PHASES.get(actions[step.id])
+        if phase is not None and step.began is not None:
+            by_phase.setdefault(phase, []).append(step)
+    found = [_part(name, begun) for name, begun in by_phase.items()]
+    yield from sorted(found, key=lambda part: part.begins)
+
+
+def _part(name: str, steps: Sequence[StepRecord]) -> Part:
+    spans = [(step.began or 0.0, step.ended or step.began or 0.0) for step in steps]
+    return Part(
+        name=name,
+        begins=min(begins for begins, _ in spans),
+        ends=max(ends for _, ends in spans),
+        state=steps[-1].state,
+        waited=sum(ends - begins for begins, ends in spans),
+    )
+
+
+def _lost(run: RunRecord, steps: Steps) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is lost, and what else the restore told.
+
+    Without databases it is the files alone that may be older than the moment of the loss.
+    """
+    made = _result(steps, "rebuild")
+    lost = list(made.get("replayed", {}).get("losses", ()))
+    if "rebuild" not in steps:
+        lost.append(
+            f"no databases were restored; its files are those of {run.plan.settings['backup']}"
+            + (", and newer ones that had come with the stream"
+               if _result(steps, "fetch").get("newer") else "")
+        )  # fmt: skip
+    remarks = [one for one in made.get("remarks", ()) if one not in lost]
+    return tuple(lost), tuple(remarks)
+
+
+def _agents(steps: Steps) -> Agents | None:
+    told = _result(steps, "agents")
+    if not told:
+        return None
+    return Agents(
+        seconds=float(told["seconds"]),
+        restarted=tuple(told.get("restarted", ())),
+        left=tuple(told.get("left", ())),
+    )
+
+
+def _compared(steps: Steps, what: str) -> tuple[str, ...] | None:
+    """Return what reconcile told under a name, each in a sentence; None where it told nothing.
+
+    Each is a text, or what is left of a ``Mismatch`` or a ``Missing`` as JSON data.
+    """
+    told = _result(steps, "reconcile").get(what)
+    if told is None:
+        return None
+    return tuple(one if isinstance(one, str) else _sentence(one) for one in told)
+
+
+def _sentence(one: Mapping[str, Any]) -> str:
+    if "why" in one:
+        return f"{one['what']} of {one.get('host') or 'the cloud'}: {one['why']}"
+    words = [f"{one.get('subject', '')}: {one.get('evidence', '')}", one.get("proposal", "")]
+    return "; ".join(word for word in words if word)
+
+
+def _watch(steps: Steps, began: float) -> Watch | None:
+    noted, told = _result(steps, "confirm").get("watching"), _result(steps, "take-over")
+    if noted is None or told.get("watched_since") is None:
+        return None
+    lines = tuple(line_of(seen) for seen in told["watched"])
+    firsts = {(seen["kind"], seen["what"]): seen["since"] for seen in told["watched"]}
+    return Watch(
+        before=max(0.0, told["watched_since"] - began),
+        lines=lines,
+        out_at_begin=tuple(
+            line.what
+            for line in lines
+            if line.outages and line.outages[0].begins <= firsts[line.kind, line.what]
+        ),
+        never=tuple(line.what for line in lines if line.asked and line.unanswered == line.asked),
+        silent=tuple(noted["silent"]),
+        unasked=tuple(noted["unasked"]),
+        apis_by=str(noted["apis_by"]),
+    )
+
+
+def _kept(steps: Steps) -> Iterator[str]:
+    """Give the places of what was replaced, on the new host and on this machine."""
+    adopted = _result(steps, "adopt").get("kept", "")
+    yield from [adopted] if adopted else []
+    yield from _result(steps, "swap").get("kept", ())
+    here = _result(steps, "take-over").get("kept", "")
+    yield from [f"{here} (on this machine)"] if here else []

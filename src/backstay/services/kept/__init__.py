@@ -1,0 +1,1 @@
+"""What services keep records of, and what there really is: one file for each service."""

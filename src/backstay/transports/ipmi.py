@@ -1,0 +1,159 @@
+"""A host's power by its BMC over IPMI, with pyghmi (the extra ``ipmi``).
+
+pyghmi has one loop for all sessions of a process, which is not made for several threads and has no
+end of its own where a BMC is silent. So each exchange is a process of its own: this module, which
+reads what to do from its standard input (the password is in no process list) and is killed at its
+bound. Commands: IPMI 2.0, chapter 28 (chassis).
+https://www.intel.com/content/dam/www/public/us/en/documents/product-briefs/ipmi-second-gen-interface-spec-v2-rev1-1.pdf
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from backstay.errors import PowerError
+from backstay.transports.bmc import ASK_BOUND, until_off
+from backstay.transports.target import BmcTarget
+
+PORT = 623
+CHASSIS = 0  # network function
+STATUS, CONTROL, SET_RESTORE, SET_BOOT = 1, 2, 6, 8  # commands of it
+OFF, ON, CYCLE = 0, 1, 2  # of CONTROL; CYCLE is off, a pause, on
+STAY_OFF = 0  # of SET_RESTORE
+BOOT_FLAGS = 5  # parameter of SET_BOOT; all its bytes 0: no override
+
+
+class Ipmi:
+    """The power of one host (``transports.bmc.Power``)."""
+
+    def __init__(self, target: BmcTarget) -> None:
+        self.target = target
+
+    async def state(self, *, bound: float = ASK_BOUND) -> bool | None:
+        """Return whether the host is on. Raises PowerError."""
+        told = await self._ask("asking for the power of", "state", bound)
+        return bool(told["on"])
+
+    async def off(self) -> None:
+        """Take the host's power by force; return when it is read back as off. Raises PowerError."""
+        await self._ask("powering off", "off", ASK_BOUND)
+        if not await until_off(self):
+            raise self._error("powering off", "its BMC still does not say off")
+
+    async def keep_off(self) -> list[str]:
+        """Set what keeps the host from coming on by itself; return what could not be set."""
+        try:
+            told = await self._ask("setting what keeps off", "keep_off", ASK_BOUND)
+        except PowerError as error:
+            return [f"boot override and power after an outage: {error.came_back}"]
+        return [str(missed) for missed in told["missed"]]
+
+    async def cycle(self) -> None:
+        """Restart the host by force, or power it on where it is off. Raises PowerError."""
+        await self._ask("power-cycling", "cycle", ASK_BOUND)
+
+    async def _ask(self, attempted: str, what: str, bound: float) -> dict[str, Any]:
+        """Have one exchange made by another process. Raises PowerError."""
+        where = urlsplit(self.target.url)
+        given = {
+            "what": what, "host": where.hostname, "port": where.port or PORT,
+            "username": self.target.username, "password": self.target.password,
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", __name__,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(bound):
+                out, errors = await process.communicate(json.dumps(given).encode())
+        except TimeoutError:
+            raise self._error(attempted, f"its BMC gave no answer within {bound:g} s") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        try:
+            told: dict[str, Any] = json.loads(out)
+        except ValueError:
+            lines = errors.decode(errors="replace").split("\n")
+            last = next((line for line in reversed(lines) if line.strip()), "no message")
+            raise self._error(attempted, f"pyghmi ended with {last[:200]}") from None
+        if "error" in told:
+            raise self._error(attempted, told["error"])
+        return told
+
+    def _error(self, attempted: str, came_back: str) -> PowerError:
+        return PowerError(
+            f"{attempted} {self.target.name} by its BMC ({self.target.url})",
+            came_back=came_back,
+            remedy="try it by hand: ipmitool -I lanplus; is `bmc` in cloud.yaml right?",
+        )
+
+
+class _Refused(Exception):
+    """A BMC refused a command."""
+
+
+def exchange(given: dict[str, Any]) -> dict[str, Any]:
+    """Do what ``given`` says and return what came of it, ``error`` where nothing did."""
+    try:
+        from pyghmi.exceptions import IpmiException  # noqa: PLC0415 - an extra
+        from pyghmi.ipmi.command import Command  # noqa: PLC0415
+    except ImportError:
+        return {"error": "pyghmi is not installed here: pip install 'backstay[ipmi]'"}
+    try:
+        command = Command(
+            bmc=given["host"], userid=given["username"], password=given["password"],
+            port=given["port"],
+        )  # fmt: skip
+        return _DOES[given["what"]](command)
+    except (IpmiException, _Refused, OSError) as error:
+        return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
+
+
+def _raw(command: Any, number: int, *data: int) -> bytes:  # noqa: ANN401 - pyghmi is untyped
+    answer = command.raw_command(netfn=CHASSIS, command=number, data=list(data))
+    if "error" in answer:
+        raise _Refused(str(answer["error"]))
+    return bytes(answer["data"])
+
+
+def _state(command: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"on": bool(_raw(command, STATUS)[0] & 1)}
+
+
+def _off(command: Any) -> dict[str, Any]:  # noqa: ANN401
+    if _state(command)["on"]:
+        _raw(command, CONTROL, OFF)
+    return {}
+
+
+def _cycle(command: Any) -> dict[str, Any]:  # noqa: ANN401
+    _raw(command, CONTROL, CYCLE if _state(command)["on"] else ON)
+    return {}
+
+
+def _keep_off(command: Any) -> dict[str, Any]:  # noqa: ANN401
+    missed = []
+    tried = {
+        "boot override": (SET_BOOT, BOOT_FLAGS, 0, 0, 0, 0, 0),
+        "power after an outage": (SET_RESTORE, STAY_OFF),
+    }
+    for what, words in tried.items():
+        try:
+            _raw(command, *words)
+        except _Refused as error:
+            missed.append(f"{what}: {error}")
+    return {"missed": missed}
+
+
+_DOES = {"state": _state, "off": _off, "cycle": _cycle, "keep_off": _keep_off}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(exchange(json.load(sys.stdin))))

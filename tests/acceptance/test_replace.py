@@ -1,0 +1,242 @@
+"""A dead controller, and a dead storage proxy, built anew on the spare."""
+
+import itertools
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.inventory.load import load
+from backstay.runbooks.replace.onhost_identity import who_has
+from tests.acceptance.conftest import BACKSTAY, Lab
+from tests.acceptance.reboots import cloud_with, last_run, result
+from tests.acceptance.test_backup import Writer, create
+from tests.acceptance.test_clients import objects_have_their_digests
+from tests.acceptance.test_reattach import well_on
+from tests.acceptance.test_restore import Pings
+from tests.acceptance.test_stream import caught_up, status, streaming
+
+pytestmark = pytest.mark.lab
+
+INSTANTS = 10
+LONGEST = 40.0
+
+
+@pytest.fixture
+def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
+    with cloud_with(lab, f"backup: {{folder: {tmp_path}/backups}}\n") as file:
+        yield file
+    for copy in lab.cloud_file.parent.glob("story.yaml.before-*"):
+        copy.unlink()
+    as_built(lab)
+
+
+def as_built(lab: Lab) -> None:
+    """Give the spare a bare disk, and then the lost hosts their own place again."""
+    lab.backstay("lab", "heal", ok=False)
+    lab.backstay("lab", "break", "dead-board", "spare1")
+    lab.backstay("lab", "new-board", "spare1", bound=600)
+    for host in ("controller", "proxy"):
+        lab.backstay("lab", "new-board", host, bound=600, ok=False)
+    lab.wait_green()
+
+
+def command(cloud: Path, host: str) -> list[str]:
+    return ["replace", host, "--with", "spare1", "--yes", "--cloud", str(cloud)]
+
+
+def replace(lab: Lab, cloud: Path, host: str, *more: str, ok: bool = True) -> Any:
+    return lab.backstay(*command(cloud, host), *more, bound=1500, ok=ok)
+
+
+def newest(lab: Lab) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)[0]
+    return found
+
+
+def is_taken_over(cloud: Path, host: str) -> None:
+    """cloud.yaml says that the spare is the host, and that the lost one is only fenced."""
+    described = load(cloud)
+    assert "spare1" not in described.hosts
+    bmc = described.hosts[host].bmc
+    assert bmc is not None
+    old = described.fenced[f"{host}-old"].bmc
+    assert old is not None
+    assert old.url != bmc.url
+
+
+class Answering:
+    """Asks by ARP all the while who has an address; two at one time are never to be seen."""
+
+    def __init__(self, lab: Lab, host: str) -> None:
+        self.address = lab.hosts[host]["address"]
+        self.device = json.loads(
+            subprocess.run(["ip", "-j", "route", "get", self.address], capture_output=True,
+                           check=True).stdout
+        )[0]["dev"]  # fmt: skip
+        self.seen: list[list[str]] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "Answering":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            self.seen.append(who_has(self.device, self.address))
+
+
+@contextmanager
+def mains_come_back(lab: Lab, host: str) -> Iterator[None]:
+    """The host's power is cut and given again and again, once its run has found it dead."""
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.wait(0.5):
+            if any(step["id"] == f"{host}.confirm" and step["state"] == "done"
+                   for step in newest(lab)["steps"]):  # fmt: skip
+                lab.backstay("lab", "heal", ok=False)
+                lab.backstay("lab", "break", "power-off", host, ok=False)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def test_a_proxy(lab: Lab, cloud: Path) -> None:
+    create(lab, cloud, "proxy", "--verify")
+    lab.backstay("lab", "break", "dead-board", "proxy")
+    done = replace(lab, cloud, "proxy")
+    print(done.stdout)
+    objects_have_their_digests(lab)
+    is_taken_over(cloud, "proxy")
+    checked = json.loads(
+        lab.backstay("check", "-o", "json", "--cloud", str(cloud), ok=False).stdout
+    )
+    bad = [f["subject"] for f in checked["findings"] if f["severity"] not in {"ok"}]
+    assert bad == ["fenced host"], "it is told as long as it is only fenced"
+
+
+@pytest.mark.slow
+def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
+    create(lab, cloud, "proxy", "--verify")
+    lab.backstay("lab", "break", "dead-board", "proxy")
+    arguments = command(cloud, "proxy")
+    for count in itertools.count():
+        point = ("done", "begins")[count % 2]
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.acceptance.killed_reboot", point, *arguments],
+            capture_output=True, text=True, check=False, timeout=600,
+        )  # fmt: skip
+        if run.returncode == 0:
+            break
+        assert run.returncode == -signal.SIGKILL, run.stdout + run.stderr
+        arguments = ["runs", "resume", newest(lab)["id"], "--cloud", str(cloud)]
+    assert count >= len(last_run(lab)["steps"]) - 1
+    assert last_run(lab)["state"] == "done"
+    objects_have_their_digests(lab)
+    is_taken_over(cloud, "proxy")
+
+
+@pytest.mark.slow
+def test_never_two_hosts_have_the_address_though_the_mains_come_back(lab: Lab, cloud: Path) -> None:
+    create(lab, cloud, "proxy", "--verify")
+    lab.backstay("lab", "break", "power-off", "proxy")
+    with Answering(lab, "proxy") as answering, mains_come_back(lab, "proxy"):
+        replace(lab, cloud, "proxy")
+    assert not [macs for macs in answering.seen if len(macs) > 1]
+    assert answering.seen[-1] != answering.seen[0] == []
+    objects_have_their_digests(lab)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (("cut-network", "controller", "--from", "operator"), "cut off from here only"),
+        (("cut-network", "compute1", "--from", "operator"), "alive"),
+    ],
+    ids=["controller", "compute"],
+)
+def test_who_is_only_cut_off_from_the_operator_is_not_replaced(
+    lab: Lab, cloud: Path, fault: tuple[str, ...], said: str
+) -> None:
+    create(lab, cloud, "controller", "--verify")
+    lab.backstay("lab", "break", *fault)
+    done = replace(lab, cloud, "controller", ok=False)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    assert "compute2:" in done.stdout + done.stderr, "witnesses are named"
+    lab.backstay("lab", "heal")
+    lab.wait_green()
+
+
+@pytest.mark.slow
+def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
+    with streaming(cloud), Pings(lab) as pings:
+        create(lab, cloud, "controller", "--verify")
+        caught_up(lab, cloud)
+        writer = Writer(lab)
+        writer.start()
+        try:
+            lab.wait_until(lambda: len(writer.acknowledged) > 20, what="the writer writes")
+        finally:
+            lab.backstay("lab", "break", "dead-board", "controller")
+            writer.stop()
+        lab.wait_until(lambda: status(lab, cloud)[1]["state"]["doing"] == "failed", what="noticed")
+        told = status(lab, cloud)[1]
+        known = min(told["state"]["caught_up_at"], told["files_whole_at"])
+        print(replace(lab, cloud, "controller").stdout)
+    lost = [one for one in writer.acknowledged if not writer.is_there(*one[1:])]
+    late = [one for one in lost if one[0] > known]
+    print(f"{len(writer.acknowledged)} writes acknowledged, {len(lost)} lost: {lost}; "
+          f"{pings.sent} pings, {len(pings.lost)} lost")  # fmt: skip
+    record_property("acknowledged writes", len(writer.acknowledged))
+    record_property("lost", len(lost))
+    assert lost == late, "what the stream had is there"
+    assert pings.lost == []
+    is_taken_over(cloud, "controller")
+    assert result(last_run(lab), "controller.agents")["left"] == []
+    well_on(lab, "compute1")
+    writer.clean()
+
+
+@pytest.mark.slow
+def test_a_controller_killed_at_random_instants(lab: Lab, cloud: Path) -> None:
+    create(lab, cloud, "controller", "--verify")
+    lab.backstay("lab", "break", "dead-board", "controller")
+    chosen, arguments = random.Random(6), command(cloud, "controller")
+    for _ in range(INSTANTS):
+        running = subprocess.Popen(
+            [BACKSTAY, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            running.wait(timeout=chosen.uniform(1, LONGEST))
+        except subprocess.TimeoutExpired:
+            running.kill()
+        running.wait(timeout=10)
+        arguments = ["runs", "resume", newest(lab)["id"], "--cloud", str(cloud)]
+        if newest(lab)["state"] == "done":
+            break
+    else:
+        lab.backstay(*arguments, bound=1500)
+    assert last_run(lab)["state"] == "done"
+    is_taken_over(cloud, "controller")

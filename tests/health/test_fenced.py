@@ -1,0 +1,95 @@
+"""Hosts that are only fenced: told while they are off, an alarm when they are on."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from backstay.errors import PowerError
+from backstay.finding import Severity
+from backstay.health.fenced import findings
+from backstay.inventory.bmc import Fenced
+from backstay.inventory.load import load
+from backstay.inventory.mistakes import CloudFileWrong
+
+BMC = "bmc: {url: 'https://192.0.2.111', username: admin, password: s3cret}"
+HOST = f"hosts:\n  c: {{address: 192.0.2.1, roles: [controller], {BMC}}}\n"
+
+
+def fenced(folder: Path, entry: str, *, hosts: str = "") -> dict[str, Fenced]:
+    file = folder / "cloud.yaml"
+    hosts = hosts or "hosts:\n  c: {address: 192.0.2.1, roles: [controller]}\n"
+    file.write_text(f"credentials: {{environment: true}}\n{hosts}fenced:\n  {entry}\n")
+    return dict(load(file).fenced)
+
+
+@pytest.mark.parametrize("since", ["'2026-11-24T22:00:00Z'", "2026-11-24T22:00:00Z"])
+def test_cloud_yaml_remembers_it(tmp_path: Path, since: str) -> None:
+    (old,) = fenced(tmp_path, f"old: {{was: c, since: {since}, {BMC}}}").values()
+    assert (old.was, old.since) == ("c", datetime(2026, 11, 24, 22, tzinfo=UTC))
+    assert old.bmc
+    assert old.bmc.target("old").url == "https://192.0.2.111"
+
+
+@pytest.mark.parametrize(
+    ("entry", "hosts", "said"),
+    [
+        ("c: {was: c, since: '2026-11-24T22:00:00Z'}", "", "`c` stands under `hosts` too"),
+        (f"old: {{was: c, since: '2026-11-24T22:00:00Z', {BMC}}}", HOST, "its BMC is that of `c`"),
+        ("old: {since: '2026-11-24T22:00:00Z'}", "", "`was` is missing"),
+        ("old: {was: c, since: 1, bmc: {url: 'ipmi://h', protocol: redfish, username: a, "
+         "password: b}}", "", "`url` is one of ipmi, `protocol` says redfish"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_it_are_told(tmp_path: Path, entry: str, hosts: str, said: str) -> None:
+    with pytest.raises(CloudFileWrong) as caught:
+        fenced(tmp_path, entry, hosts=hosts)
+    assert said in caught.value.came_back
+
+
+@pytest.mark.parametrize(
+    ("on", "severity", "evidence"),
+    [
+        (False, Severity.WARNING, "only fenced: its power is off by its BMC; c was replaced"),
+        (True, Severity.FAILED, "its power is on: it may answer as c"),
+        (None, Severity.UNKNOWN, "its BMC says neither on nor off"),
+    ],
+)
+def test_its_power_decides(
+    tmp_path: Path, on: bool | None, severity: Severity, evidence: str
+) -> None:
+    async def power(_target: object) -> bool | None:
+        return on
+
+    old = fenced(tmp_path, f"old: {{was: c, since: '2026-11-24T22:00:00Z', {BMC}}}")
+    (found,) = asyncio.run(findings(old, bound=5, power=power))
+    assert (found.host, found.severity) == ("old", severity)
+    assert evidence in found.evidence
+    assert "take old from the network" in found.remedy
+
+
+def test_silent_bmcs_are_asked_at_the_same_time_and_within_the_bound(tmp_path: Path) -> None:
+    async def power(target: object) -> bool | None:
+        if "'old1'" in repr(target):
+            raise PowerError("asking", came_back="its BMC refuses the user", remedy="look")
+        await asyncio.sleep(60)
+        return None
+
+    entries = "\n  ".join(
+        f"old{at}: {{was: c, since: '2026-11-24T22:00:00Z', {BMC}}}" for at in range(5)
+    )
+    begun = time.monotonic()
+    found = asyncio.run(findings(fenced(tmp_path, entries), bound=0.2, power=power))
+    assert time.monotonic() - begun < 2
+    assert {one.severity for one in found} == {Severity.UNKNOWN}
+    assert "refuses the user" in found[1].evidence
+    assert "no answer within 0.2 s" in found[0].evidence
+
+
+def test_one_without_a_bmc_is_told_until_it_is_away(tmp_path: Path) -> None:
+    old = fenced(tmp_path, "old: {was: c, since: '2026-11-24T22:00:00Z'}")
+    (found,) = asyncio.run(findings(old, bound=5))
+    assert found.severity is Severity.WARNING
+    assert "no BMC to ask" in found.evidence

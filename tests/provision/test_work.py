@@ -1,0 +1,92 @@
+"""What is run to build a host, by what cloud.yaml says."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from backstay.errors import InventoryError
+from backstay.inventory.cloud import Cloud
+from backstay.inventory.load import load
+from backstay.provision.chosen import chosen
+from backstay.provision.puppet import _SERIOUS
+from backstay.provision.work import Work, last_errors, last_line
+
+HEAD = "credentials: {environment: true}\nhosts:\n  c: {address: 10.0.0.1, roles: [controller]}\n"
+
+
+def cloud(folder: Path, provision: str) -> Cloud:
+    path = folder / "cloud.yaml"
+    path.write_text(f"{HEAD}provision:\n{provision}\n")
+    return load(path)
+
+
+def work(folder: Path, provision: str) -> Work:
+    read = cloud(folder, provision)
+    means = read.provision_of(read.hosts["c"])
+    assert means
+    return chosen(means).work("c", "10.0.0.1")
+
+
+def test_puppet_applies_the_manifest_and_leaves_out_what_the_database_has(tmp_path):
+    made = work(
+        tmp_path,
+        "  controller: {puppet: {manifest: /etc/p/c.pp, modulepath: [/etc/p/m, /usr/share/m],"
+        " hiera: /etc/p/h.yaml, environment: {FACTER_role: it's c}, skip: [keystone_user, x]}}",
+    )
+    assert made.script.splitlines() == [
+        "export FACTER_role='it'\"'\"'s c'",
+        "exec puppet apply --detailed-exitcodes --color=false --hiera_config=/etc/p/h.yaml "
+        "--modulepath=/etc/p/m:/usr/share/m --skip_tags=keystone_user,x /etc/p/c.pp",
+    ]
+    assert made.good == {0, 2}
+    assert not made.here
+
+
+def test_ansible_runs_here_for_that_host_alone(tmp_path):
+    made = work(tmp_path, "  default: {ansible: {playbook: site.yml, inventory: hosts.ini}}")
+    assert made.here
+    assert f"--limit c --inventory {tmp_path}/hosts.ini {tmp_path}/site.yml" in made.script
+    assert f"cd {tmp_path}" in made.script
+
+
+def test_a_host_s_own_means_come_before_its_role_s_and_the_default(tmp_path):
+    both = "  controller: {command: {argv: [role]}}\n  c: {command: {argv: [own], on: here}}"
+    assert "exec own" in work(tmp_path, both).script
+
+
+def test_any_command_knows_for_which_host_it_is(tmp_path):
+    made = work(tmp_path, "  c: {command: {argv: [sh, -c, 'echo $BACKSTAY_HOST'], good: [3]}}")
+    done = subprocess.run(["sh", "-c", made.script], capture_output=True, text=True, check=True)
+    assert done.stdout == "c\n"
+    assert made.good == {3}
+
+
+@pytest.mark.parametrize(
+    ("provision", "said"),
+    [
+        ("  c: {}", "exactly one of"),
+        ("  c: {puppet: {manifest: /a}, command: {argv: [a]}}", "exactly one of"),
+        ("  c: {puppet: {manifest: a.pp}}", "absolute path"),
+        ("  c: {puppet: {manifest: /a, environment: {'A B': x}}}", "environment variable"),
+        ("  c: {puppet: {manifest: /a, skip: ['a,b']}}", "is not a tag"),
+    ],
+)
+def test_what_cannot_be_run_is_a_mistake_in_cloud_yaml(tmp_path, provision, said):
+    with pytest.raises(InventoryError) as caught:
+        cloud(tmp_path, provision)
+    assert said in caught.value.came_back
+
+
+def test_the_last_errors_of_puppet_are_told_and_not_its_last_words():
+    log = (
+        "Notice: /Stage[main]/Lab/File[/a]/ensure: created\n"
+        "\x1b[1;31mError: Could not start Service[rabbitmq-server]: exited 1\x1b[0m\n"
+        "Error: Could not start Service[rabbitmq-server]: exited 1\n"
+        "Warning: /Stage[main]/Lab: Skipping because of failed dependencies\n"
+        "Notice: Applied catalog in 3.40 seconds\n"
+    )
+    told = last_errors(log, _SERIOUS)
+    assert told == "Error: Could not start Service[rabbitmq-server]: exited 1"
+    assert last_line(log) == "Notice: Applied catalog in 3.40 seconds"
+    assert last_errors("Notice: a\n", _SERIOUS) == "Notice: a"

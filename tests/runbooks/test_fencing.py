@@ -1,0 +1,314 @@
+"""Confirm, fence and guard, in a cloud in memory: what is refused, what is done, what is read."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from backstay.errors import HostUnreachable, PowerError
+from backstay.health.witness import onhost
+from backstay.inventory.cloud import Cloud
+from backstay.journal.action import Action, Refused, Running
+from backstay.journal.plan import Plan, Step
+from backstay.runbooks.replace import guarding
+from backstay.runbooks.replace.confirming import FRESH, Confirm
+from backstay.runbooks.replace.fencing import Fence, NotFenced
+from backstay.runbooks.replace.guarding import Guarded, still_fenced
+from tests.health.witness.recorded import HOSTS, Recorded
+
+if TYPE_CHECKING:
+    from backstay.runbooks.site import Site
+
+MINE, SPARES = "da:3e:a3:86:25:36", "02:00:00:00:00:31"
+
+
+def bmc(host: str) -> dict[str, str]:
+    return {"url": f"https://{host}.bmc.example", "username": "admin", "password": "s3cret"}
+
+
+def cloud(**more: Any) -> Cloud:
+    hosts = {name: host | {"bmc": bmc(name)} for name, host in HOSTS.items()}
+    return Cloud.model_validate({"credentials": {"openrc": "openrc"}, "hosts": hosts} | more)
+
+
+@dataclass
+class World:
+    """Who has power by its BMC, who answers by ARP with the controller's address, who is silent.
+
+    `dead_bmcs` do not answer, `stubborn` ones do not obey; `off_takes` is who is really behind the
+    controller's BMC. `blind` are hosts that may not ask by ARP.
+    """
+
+    cloud: Cloud = field(default_factory=cloud)
+    on: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(HOSTS, True))
+    dead_bmcs: set[str] = field(default_factory=set)
+    stubborn: bool = False
+    macs: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    blind: set[str] = field(default_factory=set)
+    off_takes: str = "controller"
+    done: list[str] = field(default_factory=list)
+    services: tuple[Any, ...] = ()
+
+    def host(self, name: str) -> Any:
+        return self.cloud.hosts[name]
+
+    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+        answers = MINE in self.macs if host == "controller" else host not in self.gone
+        if not answers:
+            raise HostUnreachable("asking", came_back="no route to host", remedy="look")
+        return {"boot_id": "b"} if function is onhost.alive else self.told(host)
+
+    async def check(self, _hosts: Any) -> list[Any]:
+        return []
+
+    async def here(self, _address: str, _ports: Any, _quick: bool) -> dict[str, Any]:
+        return self.told("this machine")
+
+    def told(self, host: str) -> dict[str, Any]:
+        may = host not in self.blind
+        return {
+            "arp": {"asked": may, "told": "" if may else "not on its network",
+                    "macs": self.macs if may else []},
+            "pings": bool(self.macs), "way": {"own": False}, "ports": [],
+        }  # fmt: skip
+
+    def power(self, target: Any) -> "Board":
+        return Board(self, target.name)
+
+
+@dataclass
+class Board:
+    world: World
+    host: str
+
+    def _answer(self) -> None:
+        if self.host in self.world.dead_bmcs:
+            raise PowerError("asking its BMC", came_back="no answer", remedy="look")
+
+    async def state(self, *, bound: float = 30.0) -> bool | None:
+        self._answer()
+        return self.world.on[self.host]
+
+    async def off(self) -> None:
+        self._answer()
+        self.world.done.append(f"off {self.host}")
+        if self.world.stubborn:
+            raise PowerError("powering off", came_back="still does not say off", remedy="look")
+        self.world.on[self.host] = False
+        if self.world.off_takes != self.host:
+            self.world.gone.add(self.world.off_takes)
+
+    async def keep_off(self) -> list[str]:
+        self._answer()
+        return ["power after an outage: not offered"]
+
+    async def cycle(self) -> None:
+        raise NotImplementedError
+
+
+def run(
+    world: World, action: str, results: Mapping[str, Any] | None = None, *, vouched: bool = False
+) -> Running:
+    step = Step(id=f"controller.{action}", action=action, target="controller", does="", bound=9)
+    plan = Plan(
+        runbook="replace", cloud="lab", targets=("controller",), steps=(step,),
+        settings={"spare": "spare1", "vouched": vouched},
+    )  # fmt: skip
+    return Running(run="replace-1", plan=plan, step=step, results=results or confirmed(),
+                   begun=0.0, say=world.done.append)  # fmt: skip
+
+
+def confirmed(age: float = 0.0) -> dict[str, Any]:
+    spoke = ["proxy", "storage1", "compute1", "compute2"]
+    found = {"verdict": "dead", "asked_at": time.time() - age, "spoke": spoke}
+    return {"controller.confirm": found}
+
+
+def fence(world: World) -> Fence:
+    return Fence(cast("Site", world), cast("Any", world.power), world.here)
+
+
+def fenced(world: World, results: Mapping[str, Any] | None = None, **chosen: Any) -> Any:
+    return asyncio.run(fence(world).do(run(world, "fence", results, **chosen)))
+
+
+def orders(world: World) -> list[str]:
+    return [done for done in world.done if done.startswith("off ")]
+
+
+def test_confirm_refuses_with_everybody_s_words_and_gives_them_where_it_is_dead():
+    alive = Recorded("cut-off-here")
+    confirm = Confirm(cast("Site", alive), alive.here, alive.power)
+    with pytest.raises(Refused) as caught:
+        asyncio.run(confirm.do(run(World(), "confirm", {"x": 1})))
+    assert "cut off from here only" in caught.value.came_back
+    assert "\n  compute1: ARP: da:3e:a3:86:25:36" in caught.value.came_back
+    assert "mend the network" in caught.value.remedy
+
+    dead = World(gone={"storage1"})
+    confirm = Confirm(cast("Site", dead), dead.here, lambda t: dead.power(t).state())
+    result = asyncio.run(confirm.do(run(dead, "confirm", {"x": 1})))
+    assert result["verdict"] == "dead"
+    assert result["power"] == "power on"
+    assert result["spoke"] == ["proxy", "compute1", "compute2"]
+    assert ["storage1", "could not be asked: no route to host"] in result["witnesses"]
+    assert asyncio.run(confirm.probe(run(dead, "confirm"))) is None
+
+
+def test_it_is_powered_off_and_read_back():
+    world = World()
+    result = fenced(world)
+    assert (result["how"], orders(world), world.on["controller"]) == (
+        "power",
+        ["off controller"],
+        False,
+    )
+    assert result["not_set"] == ["power after an outage: not offered"]
+    assert "spare1" in result["silent_for"], "the spare counts here"
+    assert asyncio.run(fence(world).probe(run(world, "fence")))
+
+
+def test_nothing_is_done_to_one_that_was_not_confirmed_dead():
+    world = World()
+    for results in (
+        {"x": 1},
+        {"controller.confirm": {"verdict": "alive", "asked_at": time.time()}},
+    ):
+        with pytest.raises(Refused, match="not confirmed dead"):
+            fenced(world, results)
+    assert not orders(world)
+
+
+def test_one_that_is_back_after_a_while_is_left_alone():
+    world = World(macs=[MINE])
+    with pytest.raises(Refused, match=r"it is alive"):
+        fenced(world, confirmed(age=FRESH + 1))
+    assert not orders(world)
+    assert fenced(World(), confirmed(age=FRESH + 1))["how"] == "power", "still dead: goes on"
+
+
+def test_an_address_that_still_answers_is_told_and_can_be_gone_on_from():
+    world = World(macs=["0e:00:00:00:00:99"])
+    with pytest.raises(NotFenced) as caught:
+        fenced(world)
+    assert "compute1: 0e:00:00:00:00:99" in caught.value.came_back
+    assert asyncio.run(fence(world).probe(run(world, "fence"))) is None
+    assert not isinstance(caught.value, Refused), "its power was taken: the run is not over"
+    world.macs.clear()
+    assert asyncio.run(fence(world).probe(run(world, "fence")))
+
+
+def test_a_bmc_of_another_host_is_noticed_by_who_is_gone():
+    world = World(off_takes="compute2")
+    with pytest.raises(NotFenced, match="compute2 cannot be asked") as caught:
+        fenced(world)
+    assert "not that of compute2" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("world", "vouched", "missing"),
+    [
+        (World(dead_bmcs={"controller"}), False, ["nobody has vouched"]),
+        (World(dead_bmcs={"controller"}, macs=[MINE]), True, ["its address answers (compute1: da"]),
+        (
+            World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"}),
+            True,
+            ["no host on its network found it silent by ARP", "spare1: not on its network"],
+        ),
+        (World(stubborn=True), True, ["it has power, whatever anybody vouches for"]),
+    ],
+)
+def test_without_its_bmc_a_word_and_silence_are_both_needed(
+    world: World, vouched: bool, missing: list[str]
+):
+    with pytest.raises(Refused) as caught:
+        fenced(world, vouched=vouched)
+    for words in missing:
+        assert words in caught.value.came_back
+    assert "vouch" in caught.value.remedy
+
+
+def test_silence_for_the_spare_alone_and_a_word_are_enough():
+    world = World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"} - {"spare1"})
+    result = fenced(world, vouched=True)
+    assert result["how"] == "word"
+    assert "take its cables out" in result["told"]
+    assert asyncio.run(fence(world).probe(run(world, "fence"))) is None, "it has to be asked again"
+
+
+def still(world: World, results: Mapping[str, Any], **adopted: Any) -> None:
+    asyncio.run(
+        still_fenced(
+            cast("Site", world), run(world, "adopt", results), power=cast("Any", world.power),
+            here=world.here, **adopted,
+        )
+    )  # fmt: skip
+
+
+def test_it_is_looked_at_again_before_and_after_its_address_is_adopted():
+    world = World()
+    with pytest.raises(Refused, match="is not fenced"):
+        still(world, confirmed())
+    results = confirmed() | {"controller.fence": fenced(world)}
+    still(world, results)
+    world.macs = [SPARES]
+    still(world, results, adopted=[SPARES.upper()])
+    world.macs = [MINE, SPARES]
+    with pytest.raises(NotFenced, match=MINE):
+        still(world, results, adopted=[SPARES])
+    world.macs, world.on["controller"] = [], True
+    with pytest.raises(NotFenced, match="it was switched on"):
+        still(world, results)
+
+
+class Waits:
+    """An action that is done when the controller is off, or after a while."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def do(self, _running: Running) -> dict[str, Any]:
+        until = time.monotonic() + 0.5
+        while self.world.on["controller"] and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return {"told": "done"}
+
+    async def probe(self, _running: Running) -> None:
+        return None
+
+
+def guarded(world: World, results: Mapping[str, Any]) -> None:
+    action = Guarded(cast("Site", world), cast("Action", Waits(world)), cast("Any", world.power))
+    assert asyncio.run(action.do(run(world, "build", results)))["told"] == "done"
+
+
+def test_one_that_is_switched_on_meanwhile_is_powered_off_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(guarding, "PAUSE", 0.01)
+    world = World()
+    results = confirmed() | {"controller.fence": fenced(world)}
+    world.on["controller"] = True
+    guarded(world, results)
+    assert orders(world) == ["off controller", "off controller"]
+    assert any("switched on" in said for said in world.done)
+
+
+def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(guarding, "PAUSE", 0.01)
+    world = World()
+    results = confirmed() | {"controller.fence": fenced(world)}
+    hosts = {name: host | {"bmc": bmc(name)} for name, host in HOSTS.items() if name != "spare1"}
+    hosts["controller"] = HOSTS["controller"] | {"bmc": bmc("spare1")}
+    fence_entry = {"was": "controller", "since": "2026-11-24T22:00:00Z", "bmc": bmc("controller")}
+    world.cloud = cloud(hosts=hosts, fenced={"controller-old": fence_entry})
+    world.on["controller"], world.done = True, []
+    guarded(world, results)
+    # Both are called controller here; the URL tells that it was the old one's BMC.
+    assert world.on["controller"] is False
+    world.cloud = cloud(hosts=hosts)
+    world.on["controller"], world.done = True, []
+    guarded(world, results)
+    assert not orders(world)

@@ -1,0 +1,146 @@
+"""Healing: it looks again before each change, and proves the end."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backstay.cli.output.reconcile import reconcile_document, reconcile_table
+from backstay.errors import BackstayError
+from backstay.journal.action import Running
+from backstay.journal.plan import Plan
+from backstay.runbooks.reconcile import actions, applying, look
+from backstay.runbooks.reconcile.plan import plan
+from tests.health.messaging.recorded import CLOUD
+from tests.runbooks.reconciled import Recorded, looked
+
+
+class Controller(Recorded):
+    """Also runs programs: ``exit_status`` and what is seen after it."""
+
+    exit_status, said = 0, ""
+    after = "green"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.ran: list[list[str]] = []
+
+    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+        if function is not applying.run:
+            return await super().ask(host, function, *arguments, bound=bound)
+        self.ran.append(arguments[0])
+        if self.exit_status == 0:
+            self.name = self.after
+        return [self.exit_status, self.said]
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(actions, "PAUSE", 0.0)
+
+
+def planned(name: str) -> Plan:
+    made = plan(CLOUD, looked(name).mismatches)
+    assert made is not None
+    return made
+
+
+def running(
+    made: Plan, at: int, say: Callable[[str], None] = lambda _: None, bound: float | None = None
+) -> Running:
+    step = made.steps[at]
+    if bound is not None:
+        step = type(step)(**{
+            name: getattr(step, name) for name in ("id", "action", "target", "does", "arguments")
+        }, bound=bound)  # fmt: skip
+    return Running(run="r", plan=made, step=step, results={}, begun=0.0, say=say)
+
+
+def done(site: Any, name: str, given: Running) -> Any:
+    return asyncio.run(actions.actions(site)[name].do(given))
+
+
+def test_an_allocation_is_healed_and_proved() -> None:
+    site, made = Controller("no-allocation"), planned("no-allocation")
+    said: list[str] = []
+    result = done(site, "heal", running(made, 0, said.append))
+    assert result["told"] == "1 healed"
+    assert [command[:3] for command in site.ran] == [
+        ["nova-manage", "placement", "heal_allocations"]
+    ]
+    assert said == [" ".join(site.ran[0])]
+    assert done(site, "prove", running(made, -1))["proved"] == 1
+
+
+def test_what_does_not_differ_any_more_is_left_alone() -> None:
+    site = Controller("green")
+    result = done(site, "heal", running(planned("no-allocation"), 0))
+    assert (result["healed"], len(result["left"])) == ([], 1)
+    assert site.ran == []
+
+
+def test_what_is_not_safe_any_more_is_left_alone() -> None:
+    site = Controller("no-allocation")
+    site.silent = ("compute1",)
+    assert done(site, "heal", running(planned("no-allocation"), 0))["healed"] == []
+    assert site.ran == []
+
+
+def test_a_program_s_failure_is_told_with_its_words() -> None:
+    site = Controller("no-allocation")
+    site.exit_status, site.said = 3, "Allocation create failed"
+    with pytest.raises(BackstayError) as raised:
+        done(site, "heal", running(planned("no-allocation"), 0))
+    assert "exit status 3: Allocation create failed" in raised.value.came_back
+    assert "controller" in raised.value.attempted
+
+
+def test_nothing_to_do_any_more_is_well() -> None:
+    site = Controller("no-allocation")
+    site.exit_status = 4
+    assert done(site, "heal", running(planned("no-allocation"), 0))["told"] == "1 healed"
+
+
+def test_what_still_differs_at_the_end_is_told() -> None:
+    site = Controller("no-allocation")
+    with pytest.raises(BackstayError) as raised:
+        done(site, "prove", running(planned("no-allocation"), -1, bound=look.RECORDS_BOUND))
+    assert "still so: instance story-reconcile" in raised.value.came_back
+    assert "heal_allocations" in raised.value.remedy
+
+
+def test_apis_that_cannot_be_asked_are_an_error() -> None:
+    with pytest.raises(BackstayError, match="asking the APIs"):
+        done(Controller("stopped"), "heal", running(planned("stopped"), 0))
+
+
+def test_a_table_for_tired_eyes() -> None:
+    found = looked("no-allocation", silent=["storage1"])
+    text = reconcile_table(found, width=90)
+    lines = text.splitlines()
+    assert "1 mismatch, 1 of them safe to heal; 1 question without an answer" in text
+    assert any("UNKNOWN" in line and "storage1" in line for line in lines)
+    commands = [line for line in lines if "nova-manage" in line]
+    assert len(commands) == 1, "a command stays on one line"
+    assert "safe, by --apply" in commands[0]
+    assert "nothing differs" in reconcile_table(looked("green"), width=90)
+
+
+def test_of_very_many_of_one_kind_some_are_shown_and_all_are_counted() -> None:
+    found = looked("no-allocation")
+    many = [replace(found.mismatches[0], subject=f"instance i{n} {n}") for n in range(5000)]
+    text = reconcile_table(replace(found, mismatches=tuple(many)), width=90)
+    assert "5000 mismatches, 5000 of them safe" in text
+    assert "and 4980 more lacking of placement" in text
+    assert text.count("nova-manage") == 20
+
+
+def test_a_document_for_programs() -> None:
+    document = json.loads(reconcile_document(looked("images")))
+    assert [one["safe"] for one in document["mismatches"]] == [False, False]
+    assert document["kinds"] == {"gone": 1, "no record": 1}
+    assert document["guards"][0]["severity"] == "ok"

@@ -1,0 +1,111 @@
+"""A replacement's plan, and what is refused before it is made."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.choice import Moment
+from backstay.cli.main import backstay
+from backstay.inventory.cloud import Cloud
+from backstay.journal.plan import Plan
+from backstay.runbooks.replace.plan import Wish, plan
+from backstay.runbooks.restore.plan import Chosen
+from backstay.services.registry import all_services
+
+Call = Callable[..., Result]
+
+HOSTS = {
+    "controller": {"address": "192.0.2.11", "roles": ["controller"]},
+    "proxy": {"address": "192.0.2.12", "roles": ["storage-proxy"]},
+    "spare1": {"address": "192.0.2.31", "roles": ["spare"]},
+    "spare2": {"address": "192.0.2.32", "roles": ["spare"], "spare_for": ["proxy"]},
+}
+CLOUD = Cloud.model_validate({"credentials": {"openrc": "openrc"}, "hosts": HOSTS})
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+BACKUP = Backup(
+    name="controller-1", cloud="cloud", host="controller", taken_at=NOW.timestamp() - 3600,
+    seconds=60, state=State.VERIFIED, snapshots={"files": "a", "database": "b"},
+    facts={"version": "10.11.6-MariaDB", "rows_before": {"nova.instances": 1}},
+)  # fmt: skip
+
+
+def made(backup: Backup = BACKUP, *, vouched: bool = False) -> Plan:
+    wish = Wish(spare="spare1", chosen=Chosen(backup=backup, to=Moment()), vouched=vouched)
+    return plan(CLOUD, wish, all_services(), now=NOW)
+
+
+def test_nothing_is_changed_before_the_fence_and_no_address_taken_before_it() -> None:
+    ids = [step.id for step in made().steps]
+    assert ids[:3] == ["controller.confirm", "controller.prepare", "controller.fence"]
+    assert ids.index("controller.packages") > ids.index("controller.rebuild"), "at the same time"
+    assert ids.index("controller.swap") < ids.index("controller.begin-build")
+    assert ids.index("controller.start-mariadb") < ids.index("controller.start-keystone")
+    assert ids.index("controller.start-cinder") < ids.index("controller.build"), "at the same time"
+    assert ids.index("controller.works") < ids.index("controller.agents")
+    assert ids[-2:] == ["controller.verify", "controller.take-over"]
+
+
+def test_both_hosts_are_locked_and_a_refusal_after_the_fence_is_told_as_a_failure() -> None:
+    it = made(vouched=True)
+    assert it.targets == ("controller", "spare1")
+    assert it.settings["vouched"]
+    assert {step.target for step in it.steps[:3]} == {""}
+    assert {step.target for step in it.steps[3:]} == {"controller"}
+
+
+def test_a_proxy_has_no_databases_and_no_agents() -> None:
+    proxy = replace(BACKUP, host="proxy", facts={}, snapshots={"files": "a"})
+    actions = {step.action for step in made(proxy).steps}
+    assert not actions & {"rebuild", "agents", "reconcile"}
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(
+        "credentials: {environment: true}\n"
+        f"backup: {{folder: {tmp_path}/backups}}\n"
+        "hosts:\n"
+        "  controller: {address: 192.0.2.11, roles: [controller]}\n"
+        "  proxy: {address: 192.0.2.12, roles: [storage-proxy]}\n"
+        "  compute1: {address: 192.0.2.21, roles: [compute]}\n"
+        "  spare1: {address: 192.0.2.31, roles: [spare]}\n"
+        "  spare2: {address: 192.0.2.32, roles: [spare], spare_for: [proxy]}\n"
+    )
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    Catalogue(tmp_path / "backups" / "catalogue").write(BACKUP)
+
+    def called(*arguments: str) -> Result:
+        return CliRunner().invoke(backstay, [*arguments, "--cloud", str(file)])
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compute1", "--with", "spare1"], "neither a controller nor a storage proxy"),
+        (["controller", "--with", "compute1"], "is no spare; those of"),
+        (["controller", "--with", "spare2"], "is meant for proxy"),
+        (["controller", "--with", "spare1", "--vouch", "proxy"], "that is not controller"),
+        (["controller", "--with", "spare1", "--to", "noon"], "neither `latest`, `backup`"),
+        (["controller", "--with", "spare1"], "without a terminal this needs --yes"),
+    ],
+)
+def test_what_was_called_wrongly_is_told(call: Call, arguments: list[str], said: str) -> None:
+    done = call("replace", *arguments)
+    assert done.exit_code != 0
+    assert said in " ".join(done.output.split())
+
+
+def test_the_plan_tells_what_is_lost(call: Call) -> None:
+    done = call("plan", "replace", "controller", "--with", "spare1")
+    assert done.exit_code == 0, done.output
+    assert "what was written to the databases after" in done.output
+    assert "power controller off" in done.output
+    assert "nothing that runs is touched before `fence`" in done.output
