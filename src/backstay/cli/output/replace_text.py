@@ -128,7 +128,7 @@ def after_lines(report: Report) -> Iterator[str]:
         yield "records and reality agree"
     yield from (f"not compared: {one}" for one in report.not_compared)
     if report.new_backup:
-        proved = "verified" if report.verified else "not proved yet"
+        proved = "verified" if report.verified else "not proved"
         yield f"new backup: {report.new_backup}, {proved}"
     if report.kept:
         yield f"what was replaced is kept: {', '.join(report.kept)}"

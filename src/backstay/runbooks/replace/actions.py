@@ -18,6 +18,7 @@ from backstay.runbooks.replace.fencing import Fence
 from backstay.runbooks.replace.guarding import Guarded, still_fenced
 from backstay.runbooks.replace.onhost_identity import holds
 from backstay.runbooks.replace.preparing import BeginPackages, Packages, Prepare
+from backstay.runbooks.replace.proving import Prove
 from backstay.runbooks.replace.reconciling import Reconcile
 from backstay.runbooks.replace.taking_over import TakeOver
 from backstay.runbooks.replace.watching import watched
@@ -30,6 +31,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
     place = Place(site.cloud)
     # Under both of its names the new host would be two, and one of them a stranger.
     whole = replace(site, cloud=without_spares(site.cloud))
+    backups = backup.actions(whole)
     before: dict[str, Action] = {
         "confirm": Confirm(site),
         "prepare": Prepare(site, place),
@@ -44,7 +46,8 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         **restore.actions(whole),
         "reconcile": Reconcile(whole),
         "take-over": TakeOver(site),
-        **backup.actions(whole),
+        **backups,
+        "verify": Prove(backups["verify"]),
     }
     guarded = {name: Guarded(site, action) for name, action in after.items()}
     return watched(before | guarded, site, store)

@@ -148,7 +148,7 @@ def reports(run: RunRecord) -> list[Report]:
             watch=_watch(steps, began),
             kept=tuple(_kept(steps)),
             new_backup=str(_result(steps, "record").get("backup", "")),
-            verified=bool(_result(steps, "verify")),
+            verified="backup" in _result(steps, "verify"),
             fenced=str(taken.get("fenced", "")),
             diff=str(taken.get("diff", "")),
             by_hand=str(taken.get("by_hand", "")),

@@ -91,4 +91,6 @@ class Tidy(Restoring):
         ])  # fmt: skip
         again = f"take a new backup now: backstay backup create {host} --verify"
         # A service's databases are exchanged within the server: its log goes on.
-        return {"told": again if about.has_databases and not about.service else ""}
+        begins = about.has_databases and not about.service
+        follows = any(step.action == "record" for step in running.plan.steps)
+        return {"told": again if begins and not follows else ""}
