@@ -75,9 +75,14 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     yield step("send", "send databases and files to it", _LONG)
     yield step("stop", "stop what its packages may have started", _STARTING)
     yield step("swap", "put what was restored in its place", _LONG)
+    # Both would bring the broker's users into order: Backstay's is done before the other begins.
+    before = [one for one in mine if one.keeps_databases or one.put_back]
+    for one in before:
+        yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
     yield step("begin-build", "begin the site's configuration management", _QUICK)
     for one in mine:
-        yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
+        if one not in before:
+            yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
     yield step("build", "wait for the configuration management", _LONG)
     yield step("works", "see that it works", _STARTING)
     if Role.CONTROLLER in cloud.hosts[host].roles:
