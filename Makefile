@@ -41,6 +41,7 @@ bench: install
 	$(VENV)/bin/python -m bench.check
 	$(VENV)/bin/python -m bench.reboot
 	$(VENV)/bin/python -m bench.backup
+	$(VENV)/bin/python -m bench.replace
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

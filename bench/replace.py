@@ -1,0 +1,129 @@
+"""``backstay replace`` against the clock, and against building the same host anew by Puppet alone.
+
+On the lab, from a dead board to every check green: a bare spare, and one that was prepared. In the
+same run the base line: the packages and a plain ``puppet apply`` of the same manifest on the same
+bare spare, which gives a host without any data. The disks of the lab's hosts are as first built
+afterwards: ``python -m bench.replace [HOST...]``.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from backstay.backup.place import Place
+from backstay.inventory.load import load
+from bench.reboot import run, wait_green
+from bench.replace_base import Base, base_line
+
+HOSTS = ("controller", "proxy")
+SPARE = "spare1"
+BOUND = 900.0
+ONLY_FENCED = {"fenced host"}
+
+
+@contextmanager
+def cloud_file(folder: Path) -> Iterator[Path]:
+    """Give a cloud.yaml of the lab whose backups are kept in ``folder``."""
+    lab = Path(json.loads(run("lab", "status", "-o", "json"))["cloud_file"])
+    yaml = YAML(typ="safe")
+    described = yaml.load(lab)
+    described["backup"] = described.get("backup", {}) | {"folder": str(folder / "backups")}
+    file = lab.with_name("bench.yaml")
+    yaml.dump(described, file)
+    try:
+        yield file
+    finally:
+        for one in lab.parent.glob("bench.yaml*"):
+            one.unlink()
+
+
+def until_green(cloud: Path) -> None:
+    """Wait until a check finds nothing but that the lost host is only fenced."""
+    end = time.monotonic() + BOUND
+    while True:
+        told = run("check", "-o", "json", "--cloud", str(cloud), ok=(0, 1, 2, 3))
+        findings = json.loads(told)["findings"]
+        if {one["subject"] for one in findings if one["severity"] != "ok"} <= ONLY_FENCED:
+            return
+        if time.monotonic() > end:
+            sys.exit(f"not green after {BOUND:g} s")
+        time.sleep(0.5)
+
+
+def replaced(host: str, cloud: Path) -> tuple[float, dict[str, Any]]:
+    """Replace a host that is dead; return the seconds to green, and the run's report."""
+    begun = time.monotonic()
+    told = run("replace", host, "--with", SPARE, "--yes", "-o", "json", "--cloud", str(cloud))
+    until_green(cloud)
+    [report] = json.loads(told)["reports"]
+    return time.monotonic() - begun, report
+
+
+def kill(host: str) -> None:
+    """Let a host's board die."""
+    run("lab", "break", "dead-board", host)
+
+
+def renew(*hosts: str) -> None:
+    """Give hosts the disks that they were first built with; first whoever has another's address."""
+    for host in hosts:
+        kill(host)
+        run("lab", "new-board", host)
+
+
+def show(what: str, seconds: float, report: dict[str, Any]) -> None:
+    """Print what a replacement took, phase by phase."""
+    phases = ", ".join(
+        f"{one['name']} {one['ends'] - one['begins']:.0f}" for one in report["phases"]
+    )
+    print(f"  {what}: {seconds:.0f} s to all checks green ({phases})", flush=True)
+
+
+def measure(host: str, folder: Path) -> None:
+    """Measure one host: the base line, a bare spare, a prepared one; leave the lab as built."""
+    with cloud_file(folder) as cloud:
+        run("backup", "create", host, "--verify", "--cloud", str(cloud))
+        kill(host)
+        described = load(cloud)
+        base: Base = base_line(described, host, SPARE, Place(described).mirror(host).folder)
+        renew(SPARE)
+        bare, report = replaced(host, cloud)
+        show("bare spare", bare, report)
+    renew(SPARE, host)
+    wait_green()
+    with cloud_file(folder) as cloud:
+        run("backup", "create", host, "--verify", "--cloud", str(cloud))
+        run("spare", "prepare", SPARE, "--for", host, "--cloud", str(cloud))
+        kill(host)
+        prepared, report = replaced(host, cloud)
+        show("prepared spare", prepared, report)
+    renew(SPARE, host)
+    wait_green()
+    print(f"{host}: bare spare {bare:.0f} s, prepared {prepared:.0f} s; packages and puppet apply "
+          f"alone {base.whole:.0f} s ({base.packages:.0f} + {base.puppet:.0f}), the bare spare "
+          f"{bare / base.whole:.2f} times as long", flush=True)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the hosts that are named, or a controller and a storage proxy."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("hosts", nargs="*", default=HOSTS)
+    chosen = options.parse_args(arguments)
+    for host in chosen.hosts:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["BACKSTAY_JOURNAL"] = f"sqlite:///{folder}/journal.db"
+            os.environ["BACKSTAY_LOCKS"] = f"file://{folder}/locks"
+            measure(host, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
