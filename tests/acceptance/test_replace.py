@@ -79,13 +79,12 @@ def the_clients_work(lab: Lab) -> None:
 
 def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
     """All is well by the cloud.yaml of now, but for the fenced host and what is told ``beside``."""
-    end = time.monotonic() + 120
-    while {f["subject"] for f in (bad := lab.check("--cloud", str(cloud)).bad())} != {
-        FENCED,
-        *beside,
-    }:
+    end, wanted = time.monotonic() + 120, {FENCED, *beside}
+    bad = lab.check("--cloud", str(cloud)).bad()
+    while {finding["subject"] for finding in bad} != wanted:
         assert time.monotonic() < end, bad
         time.sleep(2)
+        bad = lab.check("--cloud", str(cloud)).bad()
 
 
 def is_taken_over(cloud: Path, host: str) -> None:
