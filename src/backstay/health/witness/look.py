@@ -191,6 +191,7 @@ async def _failed(site: Asking, suspect: str) -> tuple[str, ...]:
 
 async def _in_time(checking: "asyncio.Future[tuple[str, ...]]") -> tuple[str, ...] | None:
     try:
-        return await asyncio.wait_for(checking, CHECK_BOUND)
+        async with asyncio.timeout(CHECK_BOUND):  # as transports.threads has it, not wait_for
+            return await checking
     except TimeoutError:
         return None

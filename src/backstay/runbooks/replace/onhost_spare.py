@@ -1,12 +1,11 @@
 """What a spare is asked before it becomes another host. Shipped as text: see ``onhost``."""
 
 import os
-import subprocess
 import time
 from typing import Any
 
 from backstay.backup.onhost import lines, machine
-from backstay.backup.onhost_restore import data_folder
+from backstay.backup.onhost_restore import data_folder, said
 
 
 def look(units: list[str], databases: list[str]) -> dict[str, Any]:
@@ -39,18 +38,6 @@ def room(place: str) -> list[int]:
         place = os.path.dirname(place)
     told = os.statvfs(place)
     return [os.stat(place).st_dev, told.f_bfree * told.f_frsize]
-
-
-def said(command: list[str]) -> str:
-    """Return what a program prints, nothing where it is not there."""
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            timeout=20, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode(errors="replace")
 
 
 def keep_note(text: str) -> dict[str, Any]:
