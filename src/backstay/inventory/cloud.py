@@ -22,6 +22,7 @@ from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.provision import Means
 from backstay.inventory.secret import BesideFile
+from backstay.inventory.watch import Watch
 from backstay.inventory.window import Window
 from backstay.inventory.words import Flavour, Role
 from backstay.transports.target import BmcTarget, SshTarget
@@ -130,6 +131,7 @@ class Cloud(_Part):
     maintenance: Maintenance = Maintenance()
     backup: Backups = Backups()
     provision: dict[str, Means] = {}
+    watch: Watch = Watch()
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
 
     @field_validator("hosts", "fenced")

@@ -8,21 +8,19 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, RowMapping
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.engine import Connection, RowMapping
 
 from backstay.errors import BackstayError
+from backstay.journal.database import Database
 from backstay.journal.plan import Plan
 from backstay.journal.records import (
     Event,
     Fenced,
-    JournalError,
     NoSuchRun,
     RunRecord,
     RunState,
@@ -30,9 +28,6 @@ from backstay.journal.records import (
     StepState,
 )
 from backstay.journal.tables import EPOCHS, EVENTS, METADATA, RUNS, STEPS
-
-BUSY_SECONDS = 15
-"""How long a write waits for another process's before it is given up."""
 
 
 def me() -> str:
@@ -63,10 +58,7 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        with self._told("opening the journal"):
-            self._engine = _engine(url)
-            METADATA.create_all(self._engine)
+        self._database = Database(url, METADATA)
 
     def create(self, plan: Plan, *, reason: str = "", ticket: str = "") -> str:
         """Write a whole plan down and return the name of its run."""
@@ -174,7 +166,7 @@ class Store:
 
     def run(self, name: str) -> RunRecord:
         """Return a run by its name, or by its number alone. Raises NoSuchRun."""
-        with self._told(f"reading run {name}"), self._engine.connect() as db:
+        with self._read(f"reading run {name}") as db:
             which = RUNS.c.number == int(name) if name.isdigit() else RUNS.c.id == name
             row = db.execute(sa.select(RUNS).where(which)).mappings().first()
             if row is not None:
@@ -187,7 +179,7 @@ class Store:
 
     def runs(self, *, cloud: str | None = None, limit: int = 20) -> list[RunRecord]:
         """Return the newest runs, the newest first."""
-        with self._told("reading the runs"), self._engine.connect() as db:
+        with self._read("reading the runs") as db:
             query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
             if cloud is not None:
                 query = query.where(RUNS.c.cloud == cloud)
@@ -195,7 +187,7 @@ class Store:
 
     def events(self, run: str) -> list[Event]:
         """Return what happened in a run, in order."""
-        with self._told(f"reading the events of {run}"), self._engine.connect() as db:
+        with self._read(f"reading the events of {run}") as db:
             query = sa.select(EVENTS).where(EVENTS.c.run == run).order_by(EVENTS.c.number)
             return [
                 Event(at=row["at"], step=row["step"], kind=row["kind"], text=row["text"])
@@ -204,18 +196,19 @@ class Store:
 
     def holder(self, target: str) -> str:
         """Return who took a target (a lock's name) last, and for which run; empty if nobody has."""
-        with self._told(f"reading who holds {target}"), self._engine.connect() as db:
+        with self._read(f"reading who holds {target}") as db:
             row = db.execute(sa.select(EPOCHS).where(EPOCHS.c.target == target)).mappings().first()
             return f"{row['holder']}, for run {row['run']}" if row else ""
 
     def close(self) -> None:
         """Let go of the database."""
-        self._engine.dispose()
+        self._database.dispose()
 
-    @contextmanager
-    def _write(self, attempted: str) -> Iterator[Connection]:
-        with self._told(attempted), self._engine.begin() as db:
-            yield db
+    def _write(self, attempted: str) -> AbstractContextManager[Connection]:
+        return self._database.write(attempted)
+
+    def _read(self, attempted: str) -> AbstractContextManager[Connection]:
+        return self._database.read(attempted)
 
     @contextmanager
     def _fenced(self, claim: Claim, attempted: str) -> Iterator[Connection]:
@@ -231,55 +224,6 @@ class Store:
                         remedy=f"see what it does: backstay runs show {row['run']}",
                     )
             yield db
-
-    @contextmanager
-    def _told(self, attempted: str) -> Iterator[None]:
-        """Tell the database's errors in the operator's words, without a password in a URL."""
-        try:
-            yield
-        except (SQLAlchemyError, ImportError, OSError) as error:
-            reason = str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
-            if isinstance(error, ImportError | NoSuchModuleError | OSError):
-                reason = str(error)
-            place = _place(self.url)
-            raise JournalError(
-                f"{attempted} in {place}",
-                came_back=" ".join(reason.split())[:300],
-                remedy=f"see that {place} can be written and has space, or name another journal "
-                "in BACKSTAY_JOURNAL",
-            ) from error
-
-
-def _place(url: str) -> str:
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "BACKSTAY_JOURNAL"
-
-
-def _engine(url: str) -> Engine:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, isolation_level="SERIALIZABLE", pool_pre_ping=True)
-    if parsed.database:
-        file = Path(parsed.database)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
-    # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
-    sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # A power cut of the operator's machine must not take back what was committed.
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
 
 
 def _raise_epoch(db: Connection, target: str, run: str) -> int:

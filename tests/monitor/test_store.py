@@ -1,0 +1,88 @@
+"""Incidents in the journal's database."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backstay.monitor.incident import Cause, Kind, Urgency
+from backstay.monitor.store import Minute, WatchStore
+from backstay.monitor.telling import Delivery, Word
+
+CAUSE = Cause(
+    key="service-failed:controller/mariadb",
+    kind=Kind.SERVICE_FAILED,
+    urgency=Urgency.CRITICAL,
+    host="controller",
+    service="mariadb",
+    title="MariaDB on controller does not answer",
+    evidence=("query: takes the connection and does not answer",),
+    impact="every OpenStack API fails",
+    remedy="backstay check controller",
+    symptoms=("controller/keystone/token",),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> WatchStore:
+    return WatchStore(f"sqlite:///{tmp_path}/journal.db", "lab")
+
+
+def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
+    first = store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
+    again = store.open(CAUSE, began=95.0, at=96.0, channels=["mail"])
+    assert again == first
+    assert [telling.channel for telling in store.tellings()] == ["mail"]
+    store.close(first.id, at=100.0, text="answers again", channels=["mail"])
+    store.close(first.id, at=101.0, text="answers again", channels=["mail"])
+    assert [one.word for one in store.tellings()] == [Word.OPENED, Word.CLOSED]
+    assert store.open(CAUSE, began=200.0, at=201.0, channels=[]).id != first.id
+
+
+def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
+    opened = store.open(CAUSE, began=90.0, at=92.0, channels=[])
+    more = replace(CAUSE, symptoms=("controller/keystone/token", "controller/nova/servers"))
+    store.change(opened.id, more, at=93.0, text="nova too")
+    store.note(opened.id, "acted", "began replace-7", at=94.0, run="replace-7")
+    read = store.incident(opened.id)
+    assert read is not None
+    assert (read.cause, read.run, read.closed) == (more, "replace-7", None)
+    assert [(one.at, one.kind) for one in read.happened] == [
+        (92.0, "opened"), (93.0, "changed"), (94.0, "acted"),
+    ]  # fmt: skip
+    assert store.incidents(only_open=True) == [read]
+
+
+def test_what_a_channel_cannot_send_is_told_by_another(store: WatchStore) -> None:
+    store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
+    [mail] = store.tellings(unsent=True)
+    store.sending(mail.id)
+    store.postpone(mail.id, until=120.0, error="refused")
+    [mail] = store.tellings(unsent=True)
+    assert (mail.attempts, mail.next, mail.error) == (1, 120.0, "refused")
+    store.give_up(mail.id, error="refused", instead=["chat"])
+    [chat] = store.tellings(unsent=True)
+    assert (chat.channel, chat.word, chat.state) == ("chat", Word.OPENED, Delivery.WAITING)
+    store.sent(chat.id, at=130.0)
+    assert store.tellings(unsent=True) == []
+
+
+def test_history_is_kept_by_minute_and_forgotten(store: WatchStore) -> None:
+    minute = Minute(subject="a/b/c", minute=100, asked=60, answered=59, median=0.1, longest=0.9)
+    store.keep([minute])
+    store.keep([replace(minute, answered=60)])
+    assert store.history(since=6000.0) == [replace(minute, answered=60)]
+    closed = store.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
+    store.close(closed.id, at=2.0, text="", channels=[])
+    store.forget(before=6060.0)
+    assert store.history(since=0.0) == []
+    assert store.incidents() == []
+    assert store.tellings() == []
+
+
+def test_another_clouds_incidents_are_not_mixed_in(store: WatchStore, tmp_path: Path) -> None:
+    other = WatchStore(f"sqlite:///{tmp_path}/journal.db", "other")
+    opened = other.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
+    assert store.incidents() == []
+    assert store.incident(opened.id) is None
+    assert store.tellings() == []
