@@ -25,7 +25,7 @@ async def send_apprise(address: str, *, title: str, text: str, bound: float) -> 
     """
     kind = address.partition("://")[0] if "://" in address else "?"
     try:
-        await on_thread(_load, _IMPORT_BOUND)
+        await load_apprise()
         problem = await on_thread(lambda: _send(address, title, text, bound), bound)
     except TimeoutError:
         problem = f"no answer within {bound:g} s"
@@ -35,6 +35,11 @@ async def send_apprise(address: str, *, title: str, text: str, bound: float) -> 
             came_back=without(address, problem)[:_LONGEST],
             remedy=f"see the address: https://appriseit.com/services/ tells how {kind} is written",
         )
+
+
+async def load_apprise() -> None:
+    """Read apprise's code. Raises TimeoutError."""
+    await on_thread(_load, _IMPORT_BOUND)
 
 
 def without(address: str, text: str) -> str:
