@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
@@ -29,7 +28,8 @@ from backstay.monitor.channels import (
     way_of,
 )
 from backstay.monitor.grouping import next_batch
-from backstay.monitor.incident import Cause, Incident, Kind
+from backstay.monitor.incident import Incident, Kind
+from backstay.monitor.ledger import Ledger, NotLeading
 from backstay.monitor.telling import Telling, Word
 
 GATHER = 0.4
@@ -42,36 +42,6 @@ LONGEST = 300.0
 _TICK = 1.0  # seconds until what is due is looked at, if nobody says that there is something
 _LAST = 3.0  # seconds for what is under way when the watch is to end
 _REMEMBERED = 2000  # tellings
-
-
-class Outbox(Protocol):
-    """The part of the ledger that the courier needs."""
-
-    changed: asyncio.Event  # set where there is something to tell; the courier clears it
-
-    async def due(self, now: float) -> list[tuple[Telling, Incident]]:
-        """Return what waits and whose time has come, and what is being sent or was in a crash."""
-
-    async def sending(self, telling: str) -> None:
-        """Note that a telling is about to be sent. Raises BackstayError where it must not be."""
-
-    async def sent(self, telling: str, *, at: float) -> None:
-        """Note that it was taken."""
-
-    async def postpone(self, telling: str, *, until: float, error: str) -> None:
-        """Note that it is to be tried again."""
-
-    async def give_up(self, telling: str, *, error: str, instead: Iterable[str] = ()) -> None:
-        """Note that it is told by other channels instead."""
-
-    async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
-        """Open an incident, and tell it; the open one where it is there."""
-
-    async def close(self, incident: Incident, *, at: float, text: str) -> None:
-        """Close an incident, and tell that."""
-
-    def open_incidents(self) -> tuple[Incident, ...]:
-        """Return what is open."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,7 +74,7 @@ class Courier:
     def __init__(
         self,
         cloud: Cloud,
-        ledger: Outbox,
+        ledger: Ledger,
         *,
         clock: Callable[[], float] = time.time,
         approval: Approval = lambda _: "",
@@ -188,20 +158,29 @@ class Courier:
         for telling, _ in batch:
             try:
                 await self._ledger.sending(telling.id)
-            except BackstayError:  # another process leads now, and tells all of this
+            except NotLeading:  # another process leads now, and tells all of this
                 return
         attempt = asyncio.ensure_future(self._attempt(line, batch))
         try:
             await asyncio.shield(attempt)
         except asyncio.CancelledError:
-            with contextlib.suppress(BackstayError, TimeoutError):
-                async with asyncio.timeout(_LAST):
-                    await attempt
+            await self._let_end(attempt, batch)
             raise
         except BackstayError as error:
             await self._failed(line, batch, error)
         else:
             await self._works(line)
+
+    async def _let_end(self, attempt: "asyncio.Future[None]", batch: Batch) -> None:
+        """Give what is under way a moment: what is taken and noted need not be sent again."""
+        try:
+            async with asyncio.timeout(_LAST):
+                await attempt
+        except (BackstayError, TimeoutError):
+            for telling, _ in batch:
+                await self._ledger.postpone(
+                    telling.id, until=self._clock(), error="the watch ended meanwhile"
+                )
 
     async def _attempt(self, line: _Line, batch: Batch) -> None:
         line.complaint = await bounded(line.way.send(batch))

@@ -174,8 +174,11 @@ def _symptoms(keys: Sequence[str]) -> str:
         host, service, name = (*key.split("/", 2), "", "")[:3]
         what = {"agent": name, "host": "the host itself"}.get(service, service)
         hosts.setdefault(host, {})[what or key] = None
-    told = "; ".join(f"{', '.join(what)} on {host}" for host, what in hosts.items())
-    return f"Down because of it ({len(keys)}): {told}".replace(" on cloud", " (cloud's address)")
+    told = "; ".join(
+        ", ".join(what) + (" (the cloud's address)" if host == "cloud" else f" on {host}")
+        for host, what in hosts.items()
+    )
+    return f"Down because of it ({len(keys)}): {told}"
 
 
 def _timeline(happened: Sequence[Happened], zone: tzinfo | None) -> list[str]:
