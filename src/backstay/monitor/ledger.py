@@ -1,4 +1,4 @@
-"""The ledger: what is the matter and what is still to be told of it, whatever becomes of the journal.
+"""The ledger: what is the matter, and what is to be told of it, whatever becomes of the journal.
 
 Every change is written to the journal and, before that, to a spare database on this machine's
 memory disk. While the journal cannot be written (locked, its disk full, out of reach) nothing waits
@@ -13,23 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from backstay.errors import BackstayError
-from backstay.journal.records import Fenced, JournalError
 from backstay.monitor import dossier as of
 from backstay.monitor.dossier import Dossier
 from backstay.monitor.incident import Cause, Incident, Urgency
 from backstay.monitor.store import Minute, WatchStore
 from backstay.monitor.telling import Delivery, Telling, Word
-from backstay.transports.threads import on_thread
+from backstay.monitor.unreliable import Unreliable
 
-T = TypeVar("T")
-
-BUSY = 1.0
-"""Seconds that the ledger's databases wait for another process's write."""
-BOUND = 3.0
-"""Seconds after which the journal counts as out of reach."""
 PAUSE = 2.0
 """Seconds between two attempts to reach it again."""
 MEET = 60.0
@@ -62,20 +54,18 @@ class Ledger:
     ) -> None:
         self.changed = asyncio.Event()
         self.fenced = asyncio.Event()
-        self._store = store
-        self._spare = spare
+        self._journal = Unreliable(store, "the journal")
+        self._spare = None if spare is None else Unreliable(spare, "what stands in for the journal")
         self._channels = channels
         self._keep = keep
         self._clock = clock
         self._book: dict[int, Dossier] = {}
         self._now_called: dict[int, int] = {}
-        self._gone: set[int] = set()
+        self._stale: set[int] = set()
         self._unwritten: set[int] = set()
         self._sending: set[str] = set()
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._leads = False
-        self._trouble: JournalError | None = None
-        self._spare_trouble: JournalError | None = None
         # A change is made and written under it: what is told was written before.
         self._lock = asyncio.Lock()
 
@@ -83,28 +73,32 @@ class Ledger:
     def troubles(self) -> tuple[str, ...]:
         """Return what is wrong with the journal, in words; empty while nothing is."""
         found = []
-        if self._trouble is not None:
+        if self._journal.trouble is not None:
             found.append(
-                f"the journal cannot be written ({self._trouble.came_back}): incidents are told "
-                f"all the same, and written when it can be; {self._trouble.remedy}"
+                f"the journal cannot be written ({self._journal.trouble.came_back}): incidents are "
+                "told all the same, and written when it can be; " + self._journal.trouble.remedy
             )
-        if self._spare_trouble is not None:
-            found.append(f"what stands in for the journal cannot be written: {self._spare_trouble}")
+        if self._spare is not None and self._spare.trouble is not None:
+            found.append(str(self._spare.trouble))
         return tuple(found)
 
     @property
     def writable(self) -> bool:
         """Say whether the journal is written: nothing may be done where it is not."""
-        return self._trouble is None and not self.fenced.is_set()
+        return self._works and not self._journal.fenced
+
+    @property
+    def _works(self) -> bool:
+        return self._journal.trouble is None
 
     async def start(self) -> None:
         """Take the watch over, and read what is open: from the journal if it can be, at once."""
         async with self._lock:
             if self._spare is not None:
-                for one in await self._on_spare(self._spare.everything) or ():
+                for one in await self._spare.asked(self._spare.store.everything) or ():
                     self._book[one.incident.id] = one
-            await self._meet()
-            self._wake()
+        await self._meet()
+        self._wake()
 
     async def run(self) -> None:
         """Write to the journal what could not be written, and forget what is old; for ever."""
@@ -113,18 +107,17 @@ class Ledger:
             await asyncio.sleep(PAUSE)
             now = time.monotonic()
             # Also where nothing is wrong: a write that was given up may have come true after all.
-            if self._trouble is not None or now - met > MEET:
+            if not self._works or now - met > MEET:
                 met = now
-                async with self._lock:
-                    await self._meet()
-                    self._wake()
+                await self._meet()
             elif now - forgotten > FORGET:
                 forgotten = now
                 async with self._lock:
-                    await self._written(self._forget)
+                    await self._journal.done(self._forget)
+            self._fence()
 
     def _forget(self) -> None:
-        self._store.forget(before=self._clock() - self._keep)
+        self._journal.store.forget(before=self._clock() - self._keep)
 
     async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
         """Note an incident, to be told; return the open one where there is one of this cause."""
@@ -140,14 +133,15 @@ class Ledger:
         channels = self._channels(cause.urgency)
 
         def write() -> Dossier | None:
-            number = self._store.open(cause, began=began, at=at, channels=channels).id
-            return self._store.dossier(number)
+            number = self._journal.store.open(cause, began=began, at=at, channels=channels).id
+            return self._journal.store.dossier(number)
 
-        made = None if self._trouble else await self._in_journal(write)
+        made = await self._journal.asked(write) if self._works else None
         if made is not None:
             return made
-        number = of.unnumbered(self._store.cloud, cause, at)
-        return of.opened(number, self._store.cloud, cause, began=began, at=at, channels=channels)
+        cloud = self._journal.store.cloud
+        number = of.unnumbered(cloud, cause, at)
+        return of.opened(number, cloud, cause, began=began, at=at, channels=channels)
 
     async def change(
         self, incident: Incident, cause: Cause, *, at: float, text: str, tell: bool = False
@@ -189,7 +183,7 @@ class Ledger:
         """Keep how subjects answered in minutes that are over."""
         async with self._lock:
             self._minutes.extend(minutes)
-            if self._trouble is None:
+            if self._works:
                 await self._write_minutes()
 
     async def due(self, now: float) -> list[tuple[Telling, Incident]]:
@@ -199,7 +193,7 @@ class Ledger:
         was received.
         """
         async with self._lock:
-            if self.fenced.is_set():
+            if self._journal.fenced:
                 return []
             found = [
                 (telling, one.incident)
@@ -215,7 +209,7 @@ class Ledger:
         await self._deliver(
             telling, lambda it: replace(it, state=Delivery.SENDING, attempts=it.attempts + 1)
         )
-        if self.fenced.is_set():
+        if self._journal.fenced:
             raise NotLeading(
                 "telling what happened",
                 came_back="another process leads the watch now",
@@ -266,11 +260,15 @@ class Ledger:
         self._book[number] = dossier
         self._unwritten.add(number)
         if self._spare is not None:
-            spare = self._spare
-            await self._on_spare(lambda: spare.put([dossier]))
-        if self._trouble is None:
+            spare = self._spare.store
+            await self._spare.done(lambda: spare.put([dossier]))
+        if self._works:
             await self._write()
         self._wake()
+
+    def _fence(self) -> None:
+        if self._journal.fenced:
+            self.fenced.set()
 
     def _wake(self) -> None:
         if any(one.unsent for one in self._book.values()):
@@ -292,96 +290,68 @@ class Ledger:
 
         def read() -> list[Dossier]:
             if not self._leads:
-                self._store.lead()
-            return self._store.live(mine)
+                self._journal.store.lead()
+            return self._journal.store.live(mine)
 
-        found = await self._in_journal(read)
+        # Not under the lock: nobody waits for a journal that does not come back.
+        found = await self._journal.asked(read)
         if found is None:
+            self._fence()
             return
         self._leads = True
-        for one in found:
-            self._take_in(one)
-        self._unwritten |= set(self._book)
-        await self._write()
-        await self._write_minutes()
+        async with self._lock:
+            for one in found:
+                self._take_in(one)
+            self._unwritten |= set(self._book)
+            await self._write()
+            await self._write_minutes()
+            self._wake()
 
     def _take_in(self, known: Dossier) -> None:
         """Join what the journal has of one incident. One open under another number is the same."""
         number = known.incident.id
         mine = self._book.get(number)
-        again = None if known.incident.closed else self._open_one(known.incident.cause.key)
+        again = self._the_same(known.incident)
         if mine is not None:
             self._book[number] = of.joined(mine, known)
         elif again is not None:
             del self._book[again.incident.id]
             self._book[number] = of.folded(known, again)
             self._now_called[again.incident.id] = number
-            self._gone.add(again.incident.id)
+            self._stale |= {number, again.incident.id}
         else:
             self._book[number] = known
 
+    def _the_same(self, known: Incident) -> Dossier | None:
+        """Return what is here of the same incident under another number.
+
+        It is the same where it began with the same line: the journal had written it after all.
+        """
+        for one in self._book.values():
+            if one.incident.happened[:1] == known.happened[:1]:
+                return one
+        return None if known.closed else self._open_one(known.cause.key)
+
     async def _write(self) -> None:
         """Write what the journal has not; then leave out what is over and told."""
-        gone = list(self._gone)
+        stale = list(self._stale)
         dossiers = [self._book[number] for number in self._unwritten if number in self._book]
-        if not await self._written(lambda: self._store.put(dossiers, instead_of=gone)):
+        if not await self._journal.done(
+            lambda: self._journal.store.put(dossiers, instead_of=stale)
+        ):
+            self._fence()
             return
         self._unwritten.clear()
-        self._gone.clear()
+        self._stale.clear()
         over = [number for number, one in self._book.items() if one.finished]
         for number in over:
             del self._book[number]
-        if self._spare is not None and over + gone:
-            spare = self._spare
-            await self._on_spare(lambda: spare.drop(over + gone))
+        if self._spare is not None and over + stale:
+            spare = self._spare.store
+            again = [self._book[number] for number in stale if number in self._book]
+            await self._spare.done(lambda: spare.put(again, instead_of=over + stale))
 
     async def _write_minutes(self) -> None:
         minutes = list(self._minutes)
-        if minutes and await self._written(lambda: self._store.keep(minutes)):
+        if minutes and await self._journal.done(lambda: self._journal.store.keep(minutes)):
             self._minutes.clear()
-
-    async def _written(self, call: Callable[[], None]) -> bool:
-        """Say whether a call of the journal was made."""
-
-        def done() -> bool:
-            call()
-            return True
-
-        return bool(await self._in_journal(done))
-
-    async def _in_journal(self, call: Callable[[], T]) -> T | None:
-        """Return what a call of the journal returns; None where it cannot be used, noted."""
-        if self.fenced.is_set():
-            return None
-        try:
-            answer = await on_thread(call, BOUND)
-        except Fenced:
-            self.fenced.set()
-        except JournalError as error:
-            self._trouble = error
-        except TimeoutError:
-            self._trouble = JournalError(
-                "using the journal",
-                came_back=f"no answer within {BOUND:g} s",
-                remedy="see what holds it up, or name another journal in BACKSTAY_JOURNAL",
-            )
-        else:
-            self._trouble = None
-            return answer
-        return None
-
-    async def _on_spare(self, call: Callable[[], T]) -> T | None:
-        try:
-            answer = await on_thread(call, BOUND)
-        except JournalError as error:
-            self._spare_trouble = error
-        except TimeoutError:
-            self._spare_trouble = JournalError(
-                "writing what stands in for the journal",
-                came_back=f"no answer within {BOUND:g} s",
-                remedy="see the memory disk that it is on",
-            )
-        else:
-            self._spare_trouble = None
-            return answer
-        return None

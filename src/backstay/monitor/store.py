@@ -114,7 +114,7 @@ class WatchStore:
     def put(self, dossiers: Iterable[Dossier], *, instead_of: Iterable[int] = ()) -> None:
         """Write incidents with all that is told of them; what is there already is joined.
 
-        ``instead_of`` are numbers of incidents that turned out to be one of these.
+        ``instead_of`` are numbers of incidents that are removed before, with all that is told.
         """
         with self._write("noting incidents") as db:
             gone = [INCIDENTS.c.id == number for number in instead_of]
@@ -123,12 +123,6 @@ class WatchStore:
             for dossier in dossiers:
                 row = _row(db, dossier.incident.id)
                 _put(db, dossier if row is None else joined(_dossier(db, row), dossier))
-
-    def drop(self, incidents: Iterable[int]) -> None:
-        """Remove incidents: they are kept elsewhere."""
-        with self._write("removing incidents") as db:
-            for number in incidents:
-                db.execute(sa.delete(INCIDENTS).where(INCIDENTS.c.id == number))
 
     def dossier(self, number: int) -> Dossier | None:
         """Return one incident of this cloud with its tellings, None where there is none."""
