@@ -8,7 +8,7 @@ explains is a cause of its own.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backstay.monitor.confirming import HostWord
+from backstay.monitor.confirmed import HostWord
 from backstay.monitor.incident import Cause, Kind
 from backstay.monitor.standing import State
 from backstay.monitor.states import Track
@@ -142,7 +142,13 @@ def _services(scene: Scene, left: dict[str, Track]) -> list[Found]:
             continue
         for track in mine:
             del left[track.subject.key]
-        symptoms = _take(left, lambda one, service=service: _stands_on(scene, one, service))  # type: ignore[misc]
+        agents = _agents_of(scene, mine)
+        symptoms = _take(
+            left,
+            lambda one, service=service, agents=agents: (  # type: ignore[misc]
+                one.subject.key in agents or _stands_on(scene, one, service)
+            ),
+        )
         cause = service_cause(scene.topology, host, service, mine, symptoms)
         ready = _ready(scene, mine, service)
         found.append(Found(cause=cause, began=_began([*mine, *symptoms]), ready=ready))
@@ -167,6 +173,12 @@ def _stands_on(scene: Scene, track: Track, service: str) -> bool:
     if service in top.broker:
         return agent or (_is_api(scene, track) and track.subject.service in top.wired)
     return service in top.identity and _is_api(scene, track)
+
+
+def _agents_of(scene: Scene, mine: Sequence[Track]) -> set[str]:
+    """Return the agents that units which are down would be, as subjects' keys."""
+    units = [(t.subject.host, scene.topology.units.get(t.subject.key)) for t in mine]
+    return {f"{host}/{AGENT}/{unit.agent}" for host, unit in units if unit and unit.agent}
 
 
 def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:

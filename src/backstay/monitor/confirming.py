@@ -7,7 +7,6 @@ Quick: ARP and ping from everywhere, one exchange with the BMC, all at the same 
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from backstay.errors import BackstayError, HostError
 from backstay.health.witness import onhost
@@ -21,6 +20,7 @@ from backstay.health.witness.look import (
     witnesses,
 )
 from backstay.health.witness.seen import OPERATOR, Login, Power, Seen, Witness, read_witness
+from backstay.monitor.confirmed import HostWord
 from backstay.monitor.incident import Kind
 from backstay.monitor.topology import watched_hosts
 from backstay.runbooks.site import Site
@@ -31,19 +31,6 @@ QUICK_BOUND = 4.0
 BMC_MORE = 0.7
 """Seconds for which the BMC is waited for when the witnesses have spoken."""
 WHOLE_BOUND = 45.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostWord:
-    """What is known of a host that does not answer: ``kind`` is None where it is there after all.
-
-    ``reason`` is a sentence, ``words`` what each witness says, ``power`` what the BMC says.
-    """
-
-    kind: Kind | None
-    reason: str
-    words: tuple[str, ...] = ()
-    power: bool | None = None
 
 
 class Confirming:

@@ -17,7 +17,8 @@ from backstay.finding import Finding, Severity
 from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
-from backstay.monitor.confirming import Confirming, HostWord
+from backstay.monitor.confirmed import HostWord
+from backstay.monitor.confirming import Confirming
 from backstay.monitor.incident import Cause, Incident
 from backstay.monitor.matching import Change, Close, Open, matched
 from backstay.monitor.probing.agents import AgentQuestions
@@ -228,15 +229,10 @@ class Watching:
         if word.kind is None or track.state not in {State.SUSPECT, State.DOWN}:
             return
         self.words[host] = word
-        self.tracking.take(
-            Sign(
-                subject=track.subject,
-                look=track.look,
-                evidence=word.reason,
-                at=time.time(),
-                sure=True,
-            )  # fmt: skip
+        sure = Sign(
+            subject=track.subject, look=track.look, evidence=word.reason, at=time.time(), sure=True
         )
+        self.tracking.take(sure)
         self.tracking.changed.set()
 
     def _aside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

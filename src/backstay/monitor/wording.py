@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from backstay.health.remedy import on
 from backstay.health.words import duration
 from backstay.inventory.words import Role
-from backstay.monitor.confirming import HostWord
+from backstay.monitor.confirmed import HostWord
 from backstay.monitor.incident import Cause, Kind, Urgency
 from backstay.monitor.sign import Look
 from backstay.monitor.states import Track
@@ -60,7 +60,13 @@ def _host_impact(top: Topology, name: str) -> str:
     host = top.host(name)
     if Role.COMPUTE in host.roles:
         return f"the instances on {name} are down or cannot be managed"
-    return _purposes(unit.purpose for unit in top.units_of(name))
+    units = top.units_of(name)
+    if top.runs(name, top.identity):
+        return (
+            "nobody can log in, and no API of the cloud works: nothing can be built, changed or "
+            "deleted; instances run on"
+        )
+    return _purposes(unit.purpose for unit in units)
 
 
 def cut_off_cause(

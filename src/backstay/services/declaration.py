@@ -238,7 +238,7 @@ class Migrations:
 class Broker:
     """How the message broker tells who is connected: ``ask`` is shipped as a HostProbe's is.
 
-    ``probe`` asks the same, only where it costs next to nothing; ``glance`` asks without logging in,
+    ``probe`` asks the same, only where it costs next to nothing; ``glance`` asks without a login,
     every few seconds. ``ports`` are where its clients connect to, ``role`` is that of its hosts.
     """
 

@@ -16,7 +16,8 @@ SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.s
 BOUND = 1.4
 # CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH, CLIENT_LONG_PASSWORD
 CAPABLE = 0x0200 | 0x8000 | 0x80000 | 1
-OTHER_METHOD, ERROR = 0xFE, 0xFF
+OTHER_METHOD = 0xFE
+ERROR = 0xFF
 
 
 def query_pulse(_state: dict[str, Any]) -> str:

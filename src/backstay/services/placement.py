@@ -68,9 +68,7 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="resource provider list", ask=ask_providers),),
     api_pulses=(
-        ApiPulse(
-            name="trait list", service_type="placement", path="/traits?name=in:HW_CPU_X86_AES"
-        ),
+        ApiPulse(name="resource class", service_type="placement", path="/resource_classes"),
     ),
     endpoint_types=("placement",),
 )

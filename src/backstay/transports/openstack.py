@@ -25,7 +25,7 @@ from backstay.transports.reply import Endpoint, Reply
 
 THREADS = 32
 CONNECT_BOUND = 8.0
-TOKEN = "X-Auth-Token"
+TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
 _VERSION = re.compile(r"v\d+(\.\d+)?")
 

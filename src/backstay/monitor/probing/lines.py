@@ -66,12 +66,10 @@ def _unit(host: str, service: str, unit: Unit, told: Told, at: float) -> Sign:
 def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:
     """Return how a unit looks, in words, and whether that is sure."""
     shown = told.units.get(unit.name)
-    if shown is None:
-        return Look.UNKNOWN, "systemd has not told of it", False
-    load, active, sub, result, stopped = shown
     name = f"unit {unit.name}"
-    if load == "not-found":
-        return Look.UNKNOWN, f"{name} is not installed", False
+    if shown is None or shown[0] == "not-found":
+        return Look.UNKNOWN, f"systemd tells nothing of {name}", False
+    load, active, sub, result, stopped = shown
     if active == "active":
         if stopped:
             return Look.LATE, f"{name}: all its processes are stopped by a signal", True
@@ -79,11 +77,8 @@ def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:
     if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":
         return Look.OK, f"{name} rests, {unit.socket} listens for it", False
     why = f", {result}" if result not in {"", "success"} else ""
-    if load == "masked":
-        why += ", masked"
-    if active in MOVING:
-        return Look.FAILED, f"{name} is {active} ({sub}{why})", False
-    return Look.FAILED, f"{name} is {active} ({sub}{why})", True
+    why += ", masked" if load == "masked" else ""
+    return Look.FAILED, f"{name} is {active} ({sub}{why})", active not in MOVING
 
 
 def _answer(host: str, service: str, pulse: HostPulse, answer: Sequence[Any], at: float) -> Sign:
