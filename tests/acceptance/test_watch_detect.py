@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ import pytest
 
 from backstay.cli.check import open_api
 from backstay.inventory.load import load
-from backstay.journal.place import journal_url
 from backstay.journal.store import Store
 from backstay.lab import state
 from backstay.lab.faults import record as book
@@ -109,6 +109,7 @@ def _broken(fault: str, target: str, options: Mapping[str, str]) -> float:
 def watched(lab: Lab, story: Callable[[Scene], Awaitable[None]]) -> None:
     """Tell a story while the watch is at work."""
     cloud = load(lab.cloud_file)
+    journal = f"sqlite:///{tempfile.mkdtemp(prefix='backstay-watch-')}/journal.db"
 
     async def told() -> None:
         async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
@@ -119,7 +120,7 @@ def watched(lab: Lab, story: Callable[[Scene], Awaitable[None]]) -> None:
                 return
 
             watching = Watching(
-                site, cloud.watch, ledger, board, Store(journal_url()), leader="story",
+                site, cloud.watch, ledger, board, Store(journal), leader="story",
                 troubles=lambda: (), on_incident=acted,
             )  # fmt: skip
             scene = Scene(watching, ledger, board)

@@ -10,14 +10,13 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
-from backstay.monitor.confirmed import HostWord
 from backstay.monitor.confirming import Confirming
 from backstay.monitor.incident import Cause, Incident
 from backstay.monitor.matching import Change, Close, Open, matched
@@ -36,6 +35,9 @@ from backstay.runbooks.site import Site
 from backstay.transports.echoes import Echoes
 from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
+
+if TYPE_CHECKING:
+    from backstay.monitor.confirmed import HostWord
 
 LAG = 0.3
 """Seconds by which this process may be late before a late answer is its own fault."""
@@ -116,9 +118,11 @@ class Watching:
         self.silent: tuple[Silence, ...] = ()
         self.findings: tuple[Finding, ...] = ()
         self.checked_at: float | None = None
+        self._due = time.monotonic()
         self._lagged = 0.0
         self._part_troubles: dict[str, str] = {}
         self._looked: dict[str, float] = {}
+        self._to_act: dict[int, Incident] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -159,15 +163,14 @@ class Watching:
                 return
 
     async def _tick_forever(self) -> None:
-        due = time.monotonic()
+        self._due = time.monotonic()
         while True:
-            late = time.monotonic() - due
-            if late > LAG:
+            if time.monotonic() - self._due > LAG:
                 self._lagged = time.monotonic()
             self._tick()
             await self.board.publish(self._bulletin())
-            due = max(due + self.watch.every, time.monotonic())
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self._due = max(self._due + self.watch.every, time.monotonic())
+            await asyncio.sleep(max(0.0, self._due - time.monotonic()))
 
     def _tick(self) -> None:
         """Ask the APIs, look how the hosts answer, forget what is old."""
@@ -183,8 +186,9 @@ class Watching:
 
     @property
     def _is_late(self) -> bool:
-        """Say whether this process itself was late just now."""
-        return time.monotonic() - self._lagged < LAG_COUNTS
+        """Say whether this process itself is late, or was just now."""
+        now = time.monotonic()
+        return now - self._due > LAG or now - self._lagged < LAG_COUNTS
 
     def _excuse(self, host: str) -> str:
         """Return why answers may be late, empty where nothing is known."""
@@ -285,7 +289,13 @@ class Watching:
         else:
             await self.ledger.close(one.incident, at=now, text=one.text)
             return
-        self._aside(f"acting on {incident.name}", lambda: self.on_incident(incident))
+        self._to_act[incident.id] = incident
+        self._aside(f"acting on {incident.name}", lambda: self._acted(incident.id))
+
+    async def _acted(self, number: int) -> None:
+        """Hand an incident on, and the newer one where it has changed meanwhile."""
+        while number in self._to_act:
+            await self.on_incident(self._to_act.pop(number))
 
     async def _check_forever(self) -> None:
         await asyncio.sleep(min(5.0, self.watch.check))

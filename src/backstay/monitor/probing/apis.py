@@ -1,11 +1,12 @@
 """The APIs' quick questions: one cheap authenticated call to each, as a user would make it."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from backstay.errors import ApiError, BackstayError
@@ -19,6 +20,7 @@ from backstay.transports.threads import on_thread
 
 TOKEN_BOUND = 10.0
 TOKEN_PAUSE = 3.0
+TOKEN_EVERY = 30.0
 SUBJECT_TOKEN = "X-Subject-Token"  # noqa: S105 - a header's name
 TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
@@ -38,6 +40,9 @@ class Passes(Protocol):
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints. Raises ApiError."""
+
+    def authenticate(self) -> Mapping[str, Any]:
+        """Ask for a fresh token. Raises ApiError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class ApiQuestions:
         self.questions: tuple[Question, ...] = ()
         self._headers: Mapping[str, str] = {}
         self._refused = ""
+        self._wake = asyncio.Event()
         self._under_way: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,16 +88,24 @@ class ApiQuestions:
                 await asyncio.sleep(60.0)
                 continue
             try:
+                if self.trouble:
+                    # One that was not to be had before is remembered as that: ask for a new one.
+                    await on_thread(self.api.authenticate, TOKEN_BOUND)
                 await self._renew(self.api)
                 self.trouble = ""
             except TimeoutError:
                 self.trouble = f"no token within {TOKEN_BOUND:g} s"
             except ApiError as error:
                 self.trouble = f"{error.attempted}: {error.came_back}"
-            await asyncio.sleep(TOKEN_PAUSE if self.trouble or self._refused else 30.0)
+            await asyncio.sleep(TOKEN_PAUSE)
+            if not self.trouble:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TOKEN_EVERY):
+                        await self._wake.wait()
 
     async def _renew(self, api: Passes) -> None:
         refused = self._refused
+        self._wake.clear()
         endpoints = await on_thread(api.endpoints, TOKEN_BOUND)
         pulses = [(s, pulse) for s in self.services for pulse in s.api_pulses]
         served = served_by(
@@ -140,6 +154,7 @@ class ApiQuestions:
             self._under_way[question.subject.key] -= 1
         if came.status == 401:
             self._refused = token
+            self._wake.set()
         self.take(sign_of(question, came, time.time()))
 
 

@@ -30,8 +30,7 @@ class Reach:
         echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
         pinged = None if echo is None or echo.heard is None else now - echo.heard
         told = None if stream is None or stream.heard is None else now - stream.heard
-        ages = [age for age in (pinged, told) if age is not None]
-        age = min(ages, default=None)
+        age = min((one for one in (pinged, told) if one is not None), default=None)
         seconds = echo.seconds if echo is not None else None
 
         def looks(look: Look, evidence: str) -> Sign:
@@ -40,8 +39,11 @@ class Reach:
                 seconds=seconds if look is Look.OK else None,
             )  # fmt: skip
 
+        if stream is not None and stream.refused and (age is None or age > self.silent):
+            return looks(Look.OK, "is there, and refuses to be asked")
         if age is None:
-            if now - self.began < STARTING or not (self.echoes.allowed or stream):
+            asked = echo is not None or stream is not None
+            if not asked or now - self.began < STARTING:
                 return looks(Look.UNKNOWN, "not asked yet")
             return looks(Look.SILENT, "never answered")
         if age > self.silent:
