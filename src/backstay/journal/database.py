@@ -17,6 +17,8 @@ from backstay.journal.records import JournalError
 BUSY_SECONDS = 15
 """How long a write waits for another process's before it is given up."""
 
+_READS = "backstay_reads"
+
 
 class Database:
     """Some tables in the database at an SQLAlchemy URL, made where they are not there.
@@ -40,7 +42,7 @@ class Database:
     def read(self, attempted: str) -> Iterator[Connection]:
         """Give a connection to read by. Raises JournalError."""
         with self._told(attempted), self._engine.connect() as db:
-            yield db
+            yield db.execution_options(**{_READS: True})
 
     def dispose(self) -> None:
         """Let go of the database."""
@@ -81,8 +83,14 @@ def _engine(url: str) -> Engine:
     engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
     # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
     sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _begin_sqlite(db: Connection) -> None:
+    """Begin with the right to write, but for a reader: beside a writer it reads what was before."""
+    reads = db.get_execution_options().get(_READS, False)
+    db.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection

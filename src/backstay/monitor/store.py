@@ -103,12 +103,16 @@ class WatchStore:
             row = _row(db, number, self.cloud)
             return None if row is None else _incident(db, row)
 
-    def incidents(self, *, only_open: bool = False, limit: int = 50) -> list[Incident]:
-        """Return the newest incidents, the newest first."""
+    def incidents(
+        self, *, only_open: bool = False, limit: int = 50, before: int | None = None
+    ) -> list[Incident]:
+        """Return the newest incidents, the newest first; ``before`` an incident's number."""
         with self._read("reading the incidents") as db:
             query = sa.select(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if only_open:
                 query = query.where(INCIDENTS.c.closed.is_(None))
+            if before is not None:
+                query = query.where(INCIDENTS.c.id < before)
             query = query.order_by(INCIDENTS.c.id.desc()).limit(limit)
             return [_incident(db, row) for row in db.execute(query).mappings()]
 
@@ -122,6 +126,17 @@ class WatchStore:
                 query = query.where(TELLINGS.c.state.in_([Delivery.WAITING, Delivery.SENDING]))
             rows = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
             return [_telling(row) for row in rows]
+
+    def told(self) -> dict[tuple[str, Delivery], int]:
+        """Return how many tellings each channel has in each state."""
+        with self._read("counting what was told") as db:
+            query = (
+                sa.select(TELLINGS.c.channel, TELLINGS.c.state, sa.func.count())
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud)
+                .group_by(TELLINGS.c.channel, TELLINGS.c.state)
+            )
+            return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
 
     def sending(self, telling: str) -> None:
         """Note that a telling is being sent, before it is."""
