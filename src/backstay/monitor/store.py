@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from backstay.journal.database import Database
 from backstay.monitor.incident import Cause, Happened, Incident, Kind, Urgency
-from backstay.monitor.tables import HAPPENED, INCIDENTS, METADATA, SAMPLES, TELLINGS
+from backstay.monitor.tables import APPROVALS, HAPPENED, INCIDENTS, METADATA, SAMPLES, TELLINGS
 from backstay.monitor.telling import Delivery, Telling, Word
 
 
@@ -137,6 +137,22 @@ class WatchStore:
                 .group_by(TELLINGS.c.channel, TELLINGS.c.state)
             )
             return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
+
+    def waiting(self, *, now: float) -> dict[int, tuple[str, float]]:
+        """Return which incidents wait for an approval: the run to approve, until when (Unix)."""
+        with self._read("reading what waits for an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(
+                    INCIDENTS.c.cloud == self.cloud,
+                    APPROVALS.c.used.is_(None),
+                    APPROVALS.c.refused.is_(False),
+                    APPROVALS.c.until > now,
+                )
+            )
+            rows = db.execute(query).mappings()
+            return {row["incident"]: (row["run"], row["until"]) for row in rows}
 
     def sending(self, telling: str) -> None:
         """Note that a telling is being sent, before it is."""
