@@ -226,9 +226,10 @@ class Process:
 
     async def _stuck(self) -> None:
         """Wait until no bulletin has come for long. Raises BackstayError."""
-        begun = time.time()
-        while time.time() - max(begun, self.board.bulletin.at) < STALE:
-            await asyncio.sleep(5.0)
+        changes = self.board.changes(bound=STALE)
+        seen = await anext(changes)
+        while (newer := await anext(changes)) is not seen:
+            seen = newer
         raise BackstayError(
             "watching",
             came_back=f"nothing was seen or said for {STALE:g} s",

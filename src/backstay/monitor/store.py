@@ -12,7 +12,7 @@ from backstay.journal import epochs
 from backstay.journal.database import BUSY_SECONDS, Database
 from backstay.monitor.dossier import UNNUMBERED, Dossier, changed, closed, joined, noted, opened
 from backstay.monitor.incident import Cause, Happened, Incident, Kind, Urgency
-from backstay.monitor.tables import HAPPENED, INCIDENTS, METADATA, SAMPLES, TELLINGS
+from backstay.monitor.tables import APPROVALS, HAPPENED, INCIDENTS, METADATA, SAMPLES, TELLINGS
 from backstay.monitor.telling import Delivery, Telling, Word
 
 _UNSENT = (Delivery.WAITING, Delivery.SENDING)
@@ -152,12 +152,21 @@ class WatchStore:
         found = self.dossier(number)
         return None if found is None else found.incident
 
-    def incidents(self, *, only_open: bool = False, limit: int = 50) -> list[Incident]:
-        """Return the newest incidents, the newest first."""
+    def incidents(
+        self, *, only_open: bool = False, limit: int = 50, before: int | None = None
+    ) -> list[Incident]:
+        """Return the newest incidents, the newest first; ``before`` an incident's number."""
         with self._read("reading the incidents") as db:
             query = sa.select(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if only_open:
                 query = query.where(INCIDENTS.c.closed.is_(None))
+            if before is not None:
+                known = _row(db, before, self.cloud)
+                if known is None:
+                    return []
+                older = INCIDENTS.c.opened < known["opened"]
+                at_once = INCIDENTS.c.opened == known["opened"]
+                query = query.where(older | (at_once & (INCIDENTS.c.id < before)))
             newest = (INCIDENTS.c.opened.desc(), INCIDENTS.c.id.desc())
             query = query.order_by(*newest).limit(limit)
             return [_incident(db, row) for row in db.execute(query).mappings()]
@@ -172,6 +181,33 @@ class WatchStore:
                 query = query.where(TELLINGS.c.state.in_(_UNSENT))
             rows = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
             return [_telling(row) for row in rows]
+
+    def told(self) -> dict[tuple[str, Delivery], int]:
+        """Return how many tellings each channel has in each state."""
+        with self._read("counting what was told") as db:
+            query = (
+                sa.select(TELLINGS.c.channel, TELLINGS.c.state, sa.func.count())
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud)
+                .group_by(TELLINGS.c.channel, TELLINGS.c.state)
+            )
+            return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
+
+    def waiting(self, *, now: float) -> dict[int, tuple[str, float]]:
+        """Return which incidents wait for an approval: the run to approve, until when (Unix)."""
+        with self._read("reading what waits for an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(
+                    INCIDENTS.c.cloud == self.cloud,
+                    APPROVALS.c.used.is_(None),
+                    APPROVALS.c.refused.is_(False),
+                    APPROVALS.c.until > now,
+                )
+            )
+            rows = db.execute(query).mappings()
+            return {row["incident"]: (row["run"], row["until"]) for row in rows}
 
     def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over; the same minute again is as well."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from backstay.cli.output import page as frame
-from backstay.cli.output.drawing import drawing
+from backstay.runbooks.drawing import drawing
 from backstay.cli.output.replace_text import (
     after_lines,
     clean_line,
