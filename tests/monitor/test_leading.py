@@ -3,6 +3,7 @@
 import queue
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -38,7 +39,8 @@ class Watch:
         """Wait until it says something that begins so; return for how many seconds."""
         begun = time.monotonic()
         while True:
-            self.said.append(self._lines.get(timeout=bound))
+            left = max(0.0, begun + bound - time.monotonic())
+            self.said.append(self._lines.get(timeout=left))
             if self.said[-1].startswith(beginning):
                 return time.monotonic() - begun
 
@@ -88,19 +90,25 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subpro
     if program is None:
         pytest.skip("no etcd here")
     pytest.importorskip("etcd3gw")
-    url = "http://127.0.0.1:23790"
+    url, peers = free_url(), free_url()
     server = subprocess.Popen(
         [program, "--data-dir", tmp_path_factory.mktemp("etcd"), "--listen-client-urls", url,
-         "--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:23791",
+         "--advertise-client-urls", url, "--listen-peer-urls", peers,
          "--log-level", "error"],
     )  # fmt: skip
     end = time.monotonic() + 30
     while not answers(f"{url}/health"):
+        assert server.poll() is None, "etcd ended"
         assert time.monotonic() < end, "etcd does not answer"
         time.sleep(0.1)
     yield f"etcd3+{url}", server
     server.kill()
     server.wait()
+
+
+def free_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return f"http://127.0.0.1:{one.getsockname()[1]}"
 
 
 def answers(url: str) -> bool:
