@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -90,6 +89,7 @@ class Actor:
         command: Callable[..., list[str]],
         begin: Begin = child.begin,
         planned: Planned = plan_of,
+        alive: Callable[[RunRecord], bool] = child.alive,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.site = site
@@ -101,6 +101,7 @@ class Actor:
         self._command = command
         self._begin_process = begin
         self._planned = planned
+        self._alive = alive
         self._clock = clock
         self._woken = asyncio.Event()
         self._children: dict[str, Child] = {}
@@ -161,7 +162,7 @@ class Actor:
             lag=lag,
             incidents=incidents,
             runs=runs,
-            alive=child.alive,
+            alive=self._alive,
         )
         ours = [run for run in runs if is_ours(run)]
         return Now(runs=runs, ours=ours, incidents=incidents, situation=situation)
@@ -182,8 +183,7 @@ class Actor:
         for run in now.ours:
             over = not any(of_incident(run, incident) for incident in now.incidents)
             if run.state is RunState.PLANNED and over:
-                why = "the incident is over: it was not begun"
-                await on_thread(partial(self.store.abandon, run.id, (), why), BOUND)
+                await self._abandon(run, "the incident is over: it was not begun")
 
     async def _go_on(self, incident: Incident, now: Now) -> bool | None:
         """Begin, or go on with, the run for an incident that waits or was interrupted.
@@ -195,7 +195,7 @@ class Actor:
             return None
         if run.state is RunState.PLANNED:
             return await self._waits(incident, run)
-        if run.state is RunState.RUNNING and child.alive(run):
+        if run.state is RunState.RUNNING and self._alive(run):
             return True
         failed = run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK
         if run.state is RunState.RUNNING or failed:
@@ -242,9 +242,12 @@ class Actor:
 
     async def _give_up(self, incident: Incident, run: RunRecord, why: str) -> None:
         self._forget_child(run.id)
-        await self.approvals.refuse(incident)
-        await on_thread(lambda: self.store.abandon(run.id, (), why), BOUND)
+        await self._abandon(run, why)
         await self._once(incident, "held-back", f"{run.id} {why}")
+
+    async def _abandon(self, run: RunRecord, why: str) -> None:
+        await self.approvals.refuse(run.id)
+        await on_thread(lambda: self.store.abandon(run.id, (), why), BOUND)
 
     async def _consider(self, incident: Incident, now: Now) -> bool:
         """Do what the policy wants about an incident, if nothing speaks against it."""

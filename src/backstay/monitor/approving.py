@@ -56,7 +56,7 @@ class Approvals:
         code, now = new_code(), self._clock()
 
         def write() -> None:
-            self._store.refuse_approvals(incident.id)
+            self._store.refuse_approvals(run)
             self._store.ask(digest_of(code), incident.id, run, made=now, until=now + lasts)
 
         await on_thread(write, BOUND)
@@ -71,10 +71,9 @@ class Approvals:
         """Say whether this process has the code, to be sent."""
         return incident.id in self._codes
 
-    async def refuse(self, incident: Incident) -> None:
-        """Let nothing be approved for an incident any more."""
-        self._codes.pop(incident.id, None)
-        await on_thread(lambda: self._store.refuse_approvals(incident.id), BOUND)
+    async def refuse(self, run: str) -> None:
+        """Let a run not be approved any more."""
+        await on_thread(lambda: self._store.refuse_approvals(run), BOUND)
 
     async def by_page(self, incident: int, code: str, who: str) -> str:
         """Approve what waits for an incident; return what is done then. Raises NotApproved."""

@@ -76,7 +76,7 @@ class Process:
         self.reading = WatchStore(journal_url(), name, busy=BUSY)
         self.approvals = Approvals(WatchStore(journal_url(), name, busy=BUSY))
         self._lead: Lead | None = None
-        self._keeper_wrong = ""
+        self._keeper_wrong: str | None = None
         self._asked_leader = 0.0
         self._leader = ""
 
@@ -148,8 +148,8 @@ class Process:
     async def _stands_by(self, why: str) -> None:
         """Show that another leads, or why nobody can."""
         if why != self._keeper_wrong:
-            self.means.say(f"standing by: {why or 'another process leads'}")
             self._keeper_wrong = why
+            self.means.say(f"standing by: {why or 'another process leads'}")
         notify("STATUS=standing by")
         now = time.monotonic()
         if now - self._asked_leader > RETRY:

@@ -247,11 +247,11 @@ class WatchStore:
             query = sa.update(APPROVALS).where((APPROVALS.c.code_digest == digest) & free)
             return bool(db.execute(query.values(used=at, by=by)).rowcount)
 
-    def refuse_approvals(self, incident: int) -> None:
-        """Let no code for an incident be used any more."""
-        with self._write(f"withdrawing what waits for incident {incident}") as db:
-            mine = (APPROVALS.c.incident == incident) & APPROVALS.c.used.is_(None)
-            db.execute(sa.update(APPROVALS).where(mine).values(refused=True))
+    def refuse_approvals(self, run: str) -> None:
+        """Let no code for a run be used any more."""
+        with self._write(f"withdrawing what approves {run}") as db:
+            unused = (APPROVALS.c.run == run) & APPROVALS.c.used.is_(None)
+            db.execute(sa.update(APPROVALS).where(unused).values(refused=True))
 
     def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over; the same minute again is as well."""
