@@ -98,7 +98,9 @@ def test_what_happens_at_once_is_one_mail_and_a_document_each(site: Site) -> Non
     async def story() -> None:
         channels = {"mail": site.mail(), "hook": site.webhook()}
         async with courier_of(site.journal, channels) as (ledger, _):
-            await opened(ledger, *map(cause, names))
+            for name in names:
+                await opened(ledger, cause(name))
+                await until(lambda: site.hook.got)  # the first has been told there by now
             await until(lambda: len(site.hook.got) == 3 and site.mailbox.got)
             await until(lambda: not unsent(site.journal))
 
