@@ -24,7 +24,7 @@ from backstay.monitor.channels import (
     ByApprise,
     Way,
     bounded,
-    test_channel,
+    send_test,
     way_of,
 )
 from backstay.monitor.grouping import next_batch
@@ -115,7 +115,7 @@ class Courier:
 
     async def test(self, channel: str) -> str:
         """Send a test message by a channel; return where it went. Raises BackstayError."""
-        return await test_channel(self._cloud, channel)
+        return await send_test(self._cloud, channel)
 
     async def _look(self) -> None:
         while True:
