@@ -96,6 +96,9 @@ def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) 
     assert ready(scene(top, api, host("controller", State.SUSPECT))) == []
     waited = replace(api, since=NOW - HOLD - 1)
     assert [one.cause.service for one in ready(scene(top, waited, suspect))] == ["nova"]
+    assert ready(scene(top, api, unheard=frozenset({"controller"}))) == []
+    unit = track("controller/nova/nova-api", State.DOWN)
+    assert [one.cause.service for one in ready(scene(top, unit, suspect))] == ["nova"]
     other = track("controller/glance/one image", State.SUSPECT, Look.LATE)
     assert [one.cause.service for one in ready(scene(top, api, other))] == ["nova"]
 

@@ -31,7 +31,8 @@ class Scene:
 
     ``words`` are what was confirmed of hosts that do not answer. ``findings`` are failed ones by
     host, that stood twice. ``silent`` are hosts of which nobody is told. ``kept`` are causes of
-    open incidents whose aftermath is under way: they explain on what they explained.
+    open incidents whose aftermath is under way: they explain on what they explained. ``unheard``
+    are hosts whose own word has not come just now.
     """
 
     now: float
@@ -41,6 +42,7 @@ class Scene:
     findings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     kept: tuple[Cause, ...] = ()
+    unheard: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,22 +184,26 @@ def _agents_of(scene: Scene, mine: Sequence[Track]) -> set[str]:
 
 
 def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
-    """Say whether nothing that may explain this is still suspect, or that has been so too long."""
-    down_for = scene.now - min(track.since for track in mine)
-    if down_for > HOLD:
+    """Say whether nothing that may explain this is still suspect, or that has been so too long.
+
+    An answer that does not come may have its cause anywhere below; a unit that has ended has it on
+    its host.
+    """
+    if scene.now - min(track.since for track in mine) > HOLD:
         return True
-    top = scene.topology
+    top, order = scene.topology, _order(scene, service)[0]
     hosts = {track.subject.host for track in mine}
-    order = _order(scene, service)[0]
-    for track in scene.tracks.values():
-        if track.state is not State.SUSPECT:
-            continue
-        if track.subject.service == HOST:
-            if track.subject.host in hosts or top.carries_all(track.subject.host):
-                return False
-        elif not _is_api(scene, track) and _order(scene, track.subject.service)[0] < order:
-            return False
-    return True
+    answers = all(_is_api(scene, track) for track in mine)
+
+    def explains(track: Track) -> bool:
+        host, other = track.subject.host, track.subject.service
+        if other == HOST:
+            return host in hosts or (answers and top.carries_all(host))
+        return answers and not _is_api(scene, track) and _order(scene, other)[0] < order
+
+    if any(explains(t) for t in scene.tracks.values() if t.state is State.SUSPECT):
+        return False
+    return not any(answers and (host in hosts or top.carries_all(host)) for host in scene.unheard)
 
 
 def _agents(scene: Scene, left: dict[str, Track]) -> list[Found]:

@@ -273,6 +273,7 @@ class Watching:
             findings=self.recovery.findings,
             silent=frozenset(one.host for one in self.silent),
             kept=self.recovery.kept(incidents, now),
+            unheard=frozenset(self.reach.unheard()),
         )
         over = self.recovery.over
         for one in matched(incidents, causes(scene), lambda cause: over(cause, now), now):

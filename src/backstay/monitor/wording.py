@@ -198,7 +198,7 @@ def _purposes(purposes: Iterable[str]) -> str:
 
 
 def _evidence(tracks: Sequence[Track], word: HostWord | None) -> tuple[str, ...]:
-    lines = [track.evidence for track in tracks][: 2 * FEW]
+    lines = [track.trouble or track.evidence for track in tracks][: 2 * FEW]
     if word is not None:
         lines = [word.reason, *word.words]
     return tuple(dict.fromkeys(line for line in lines if line))
