@@ -105,6 +105,7 @@ class AgentQuestions:
             async with asyncio.timeout(CALL_BOUND):
                 _, judged = await see(self.site, hosts)
         except TimeoutError:
+            self.trouble = f"calling the agents did not end within {CALL_BOUND:g} s"
             return
         except ApiError as error:
             self.trouble = f"{error.attempted}: {error.came_back}"
