@@ -6,15 +6,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.watch import Page
+from backstay.journal.database import Database
 from backstay.journal.plan import Plan, Step
 from backstay.journal.store import Claim, Store
 from backstay.monitor.incident import Cause, Incident, Kind, Urgency
 from backstay.monitor.sign import Subject
 from backstay.monitor.standing import Board, Bulletin, Silence, Standing, State
 from backstay.monitor.store import Minute, WatchStore
+from backstay.monitor.tables import APPROVALS, METADATA
 
 READER, ACTOR = "read-0123456789abcdef", "act-0123456789abcdefg"
 
@@ -165,6 +169,16 @@ class Invented:
         now = time.time()
         self.store.close(incident.id, at=now, text="answers again", channels=["mail", "chat"])
         await self.board.publish(bulletin(now))
+
+    def ask(self, incident: Incident, run: str = "replace-8") -> None:
+        """Let a run wait for an approval."""
+        now = time.time()
+        row = {
+            "code_digest": run, "incident": incident.id, "run": run, "made": now,
+            "until": now + 3600, "by": "", "refused": False,
+        }  # fmt: skip
+        with Database(self.url, METADATA).write("asking") as db:
+            db.execute(sa.insert(APPROVALS).values(**row))
 
     def closed_incident(self) -> Incident:
         now = time.time()

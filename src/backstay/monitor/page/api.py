@@ -250,8 +250,12 @@ OPERATIONS: tuple[tuple[Operation, Answer], ...] = (
 def routes(desk: Desk) -> list[BaseRoute]:
     """Return the API's routes, its description and the metrics."""
     operations = [operation for operation, _ in OPERATIONS]
-    names = {answer: (answer.__doc__ or "") for _, answer in OPERATIONS}
-    told = description(PREFIX, operations, list(names.values()))
+    told = description(
+        PREFIX,
+        operations,
+        [answer.__doc__ or "" for _, answer in OPERATIONS],
+        on_loopback=desk.cloud.watch.page.on_loopback,
+    )
 
     async def describe(request: Request) -> Response:
         _visitor(desk, request, Right.READ)

@@ -44,7 +44,8 @@ def sparkline(recent: Sequence[tuple[float, float | None]]) -> str:
     none = f", {len(missing)} unanswered" if missing else ""
     says = f"{len(recent)} answers in {exact(whole)}{none}, at most {millis(top)}"
     return (
-        f'<svg class="spark" viewBox="0 0 {_WIDE + 2} {_HIGH}" role="img" aria-label="{says}">'
+        f'<svg class="spark" viewBox="0 0 {_WIDE + 2} {_HIGH}" preserveAspectRatio="none" '
+        f'role="img" aria-label="{says}">'
         f"<title>{says}</title>{''.join(drawn)}</svg>"
     )
 

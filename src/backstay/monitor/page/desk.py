@@ -70,7 +70,7 @@ class Desk:
 class Shown:
     """A page: its title and its parts, by their names, in order, as HTML.
 
-    Parts named in ``still`` are not replaced while the page is open: somebody may be typing there.
+    Parts named in ``still`` are not sent again: they are of this one request.
     """
 
     title: str

@@ -40,6 +40,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     found: list[BaseRoute] = [
         Route("/style.css", _text("style.css", "text/css", before=COLOURS)),
         Route("/live.js", _text("live.js", "text/javascript")),
+        Route("/icon.svg", _text("icon.svg", "image/svg+xml")),
         Route("/login", _Login(desk).show, methods=["GET"]),
         Route("/login", _Login(desk).log_in, methods=["POST"]),
         Route("/logout", _log_out(desk), methods=["POST"]),

@@ -123,15 +123,16 @@ async def incident_shown(desk: Desk, asked: Asked, found: Incident, *, error: st
         title=f"{found.name} - {desk.cloud.name}",
         parts={
             "incident": draw("incident", incident=found, now=now),
+            "answer": draw("answer", error=error, told=asked.told),
             "approve": draw(
                 "approve", incident=found, waiting=records.waiting.get(found.id),
-                visitor=asked.visitor, form_token=asked.form_token, error=error, told=asked.told,
+                visitor=asked.visitor, form_token=asked.form_token,
                 possible=desk.approve is not None, now=now,
             ),
             "course": draw("course", incident=found, course=course),
             "tellings": draw("tellings", tellings=tellings, unread=unread),
         },
-        still=frozenset({"approve"}),
+        still=frozenset({"answer"}),
     )  # fmt: skip
 
 
