@@ -5,6 +5,7 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -63,7 +64,7 @@ SUBJECTS = [
 ]  # fmt: skip
 
 
-def cloud(folder: Path, page: dict | None = None) -> Cloud:
+def cloud(folder: Path, page: dict[str, Any] | None = None) -> Cloud:
     return Cloud.model_validate(
         {
             "name": "amber",
@@ -82,7 +83,7 @@ def cloud(folder: Path, page: dict | None = None) -> Cloud:
     )
 
 
-def with_people(listen: str = "127.0.0.1:8484") -> dict:
+def with_people(listen: str = "127.0.0.1:8484") -> dict[str, Any]:
     return {
         "listen": listen,
         "people": {
@@ -99,7 +100,7 @@ def page_of(listen: str) -> Page:
 def standing(subject: Subject, now: float, *, state: State = State.UP) -> Standing:
     random.seed(subject.key)
     usual = random.uniform(0.004, 0.06)
-    recent = tuple(
+    recent: tuple[tuple[float, float | None], ...] = tuple(
         (now - 60 + i, usual * (1 + 0.4 * math.sin(i / 4) + random.random() * 0.3))
         for i in range(60)
     )
@@ -151,7 +152,7 @@ DOWN = ("controller/mariadb/query", *MARIADB.symptoms)
 class Invented:
     """All of it, in a folder."""
 
-    def __init__(self, folder: Path, page: dict | None = None) -> None:
+    def __init__(self, folder: Path, page: dict[str, Any] | None = None) -> None:
         self.cloud = cloud(folder, page)
         self.url = f"sqlite:///{folder}/journal.db"
         self.journal = Store(self.url)

@@ -172,8 +172,9 @@ def test_everything_is_legible_named_and_within_the_screen(
 
     async def story(tab: Tab, url: str) -> None:
         incident = await invented.break_()
+        subject = "/subjects/controller/keystone/token?span=day"
         for path in ("/", "/incidents", f"/incidents/{incident.id}", f"/runs/{name}", "/login",
-                     "/subjects/controller/keystone/token?span=day", "/hosts/controller"):  # fmt: skip
+                     subject, "/hosts/controller"):  # fmt: skip
             await tab.goto(url + path)
             contrasts = await tab.evaluate(CONTRASTS)
             assert len(contrasts) > 5

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,10 +16,16 @@ from tests.monitor.page.conftest import Serving
 from tests.monitor.page.invented import DOWN, Invented, bulletin
 
 
-async def until(condition, bound: float = 10.0) -> None:
-    async with asyncio.timeout(bound):
-        while not condition():
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is read has no event
             await asyncio.sleep(0.02)
+
+
+async def until_shown(client: httpx.AsyncClient, path: str, text: str) -> None:
+    async with asyncio.timeout(10):
+        while text not in (await client.get(path)).text:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
 
 
 async def _timed(client: httpx.AsyncClient, path: str) -> tuple[httpx.Response, float]:
@@ -47,9 +54,7 @@ def test_the_board_is_shown_while_the_database_is_held(
 
     async def story() -> None:
         async with served(invented) as url, httpx.AsyncClient(base_url=url) as client:
-            async with asyncio.timeout(10):
-                while "takes no work" not in (await client.get("/incidents")).text:
-                    await asyncio.sleep(0.05)
+            await until_shown(client, "/incidents", "takes no work")
 
             def hangs(*_args, **_kwargs):
                 time.sleep(1.0)
@@ -59,9 +64,7 @@ def test_the_board_is_shown_while_the_database_is_held(
             monkeypatch.setattr(invented.store, "history", hangs)
             monkeypatch.setattr(invented.store, "tellings", hangs)
             await invented.board.publish(bulletin(time.time(), down=DOWN))
-            async with asyncio.timeout(10):
-                while "The journal cannot be read" not in (await client.get("/")).text:
-                    await asyncio.sleep(0.05)
+            await until_shown(client, "/", "The journal cannot be read")
             home, took = await _timed(client, "/")
             assert "took the connection, no answer" in home.text
             assert took < 0.5  # of a busy machine; alone it is a few milliseconds
@@ -108,12 +111,12 @@ def test_records_are_read_more_often_while_somebody_looks(
         await until(lambda: reading.records.at > 0)
         incident = await invented.break_()
         reading.wanted()
-        await until(lambda: [one.id for one in reading.records.open] == [incident.id], 5.0)
+        await until(lambda: [one.id for one in reading.records.open] == [incident.id])
         name, claim = invented.run()
         invented.journal.begin(claim, "proxy.step0")
         invented.journal.say(claim, "proxy.step0", "half of it")
         reading.wanted()
-        await until(lambda: reading.records.says.get(name) == "half of it", 5.0)
+        await until(lambda: reading.records.says.get(name) == "half of it")
         task.cancel()
 
     asyncio.run(story())

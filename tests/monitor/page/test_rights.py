@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from backstay.errors import InventoryError
+from backstay.inventory.watch import Right
 from backstay.monitor.page.app import make_app
 from backstay.monitor.page.attempts import TRIES, WITHIN, Attempts
 from backstay.monitor.page.people import People, Visitor
@@ -28,7 +30,7 @@ async def _approve(incident: int, code: str, who: str) -> str:
     return f"{incident} {code} {who}"
 
 
-def client(tmp_path: Path, page: dict) -> TestClient:
+def client(tmp_path: Path, page: dict[str, Any]) -> TestClient:
     invented = Invented(tmp_path, page)
     app = make_app(
         board=invented.board, store=invented.store, journal=invented.journal,
@@ -50,7 +52,7 @@ def form_token(text: str) -> str:
 def log_in(client: TestClient, name: str, token: str, **extra: str) -> int:
     form = form_token(client.get("/login").text)
     given = {"name": name, "token": token, "next": "/", "form_token": form} | extra
-    return client.post("/login", data=given).status_code
+    return int(client.post("/login", data=given).status_code)
 
 
 READING = ["/api/v1/status", "/api/v1/incidents/1", "/api/v1/openapi.json", "/metrics"]
@@ -76,7 +78,7 @@ PAGES = [
     ],
 )
 def test_reading_wants_a_token_but_on_this_machine(
-    tmp_path: Path, page: dict, headers: dict, status: int
+    tmp_path: Path, page: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     asked = client(tmp_path, page)
     for path in READING[:4]:
@@ -109,7 +111,7 @@ def test_pages_elsewhere_lead_to_the_login(tmp_path: Path, path: str) -> None:
     ],
 )
 def test_acting_wants_a_token_with_that_right(
-    tmp_path: Path, page: dict, headers: dict, status: int
+    tmp_path: Path, page: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     asked = client(tmp_path, page)
     answer = asked.post("/api/v1/approvals", json={"incident": 1, "code": "c"}, headers=headers)
@@ -202,7 +204,8 @@ def test_the_login_leads_to_this_site_only(tmp_path: Path, to: str, goes: str) -
 def test_name_and_token_belong_together(tmp_path: Path, name: str, token: str) -> None:
     asked = client(tmp_path, LOCAL_PEOPLE)
     assert log_in(asked, name, token) == 403
-    assert asked.cookies and "Log out" not in asked.get("/").text
+    assert asked.cookies
+    assert "Log out" not in asked.get("/").text
 
 
 def test_wrong_tokens_are_tried_a_few_times_only(tmp_path: Path) -> None:
@@ -234,7 +237,7 @@ def test_attempts_are_forgotten_after_a_while_and_are_bounded() -> None:
 
 def test_a_session_ends_by_itself() -> None:
     sessions = Sessions()
-    name = sessions.begin(Visitor(name="anna", may="act"), now=100.0)
+    name = sessions.begin(Visitor(name="anna", may=Right.ACT), now=100.0)
     assert sessions.find(name, 100.0 + LASTS - 1) is not None
     assert sessions.find(name, 100.0 + LASTS) is None
     assert sessions.find(name, 101.0) is None
@@ -248,7 +251,7 @@ def test_a_session_ends_by_itself() -> None:
         {"anna": {"token": {"file": "/nowhere/token"}}},
     ],
 )
-def test_tokens_that_cannot_be_used_are_told(tmp_path: Path, people: dict) -> None:
+def test_tokens_that_cannot_be_used_are_told(tmp_path: Path, people: dict[str, Any]) -> None:
     with pytest.raises(InventoryError) as told:
         People(cloud(tmp_path, {"people": people}).watch.page)
     assert READER not in str(told.value)
@@ -292,7 +295,8 @@ def test_what_fails_by_itself_is_guarded_too(
         with TestClient(asked.app, "https://x", raise_server_exceptions=False) as quiet:
             answer = quiet.get(path, headers=bearer(READER))
         assert answer.status_code == 500
-        assert "Traceback" not in answer.text and "ZeroDivision" not in answer.text
+        assert "Traceback" not in answer.text
+        assert "ZeroDivision" not in answer.text
         assert answer.headers["strict-transport-security"]
         assert answer.headers["x-frame-options"] == "DENY"
 

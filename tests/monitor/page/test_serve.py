@@ -129,18 +129,17 @@ def test_it_ends_soon_with_a_live_page_open(invented: Invented) -> None:
 
 
 def test_signals_are_left_to_the_process(invented: Invented, served: Serving) -> None:
-    caught = []
+    caught = asyncio.Event()
 
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, lambda: caught.append("ours"))
+        loop.add_signal_handler(signal.SIGTERM, caught.set)
         async with served(invented) as url, httpx.AsyncClient(base_url=url) as client:
             os.kill(os.getpid(), signal.SIGTERM)
             async with asyncio.timeout(5):
-                while not caught:
-                    await asyncio.sleep(0.01)
+                await caught.wait()
             assert (await client.get("/")).status_code == 200
         loop.remove_signal_handler(signal.SIGTERM)
 
     asyncio.run(story())
-    assert caught == ["ours"]
+    assert caught.is_set()

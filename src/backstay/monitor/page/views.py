@@ -56,7 +56,7 @@ async def home(desk: Desk, asked: Asked) -> Shown:
             "runs": draw("runs", runs=[_progress(run, records, now) for run in records.runs]),
             "hosts": draw(
                 "hosts", hosts=glance.hosts(bulletin, desk.cloud), sparkline=charts.sparkline,
-                many=len(desk.cloud.hosts) > 12,
+                many=len(desk.cloud.hosts) > 12, alone=False,
             ),
             "findings": draw("findings", findings=findings, bulletin=bulletin),
             "kept": draw("kept", kept=records.kept, now=now),
@@ -74,8 +74,12 @@ async def host(desk: Desk, asked: Asked) -> Shown:
         raise not_there(f"the host {name}", "see the hosts on the first page")
     return Shown(
         title=f"{name} - {desk.cloud.name}",
-        parts={"hosts": draw("hosts", hosts=views, sparkline=charts.sparkline, many=False)},
-    )
+        parts={
+            "hosts": draw(
+                "hosts", hosts=views, sparkline=charts.sparkline, many=False, alone=True
+            ),
+        },
+    )  # fmt: skip
 
 
 async def incidents(desk: Desk, asked: Asked) -> Shown:
