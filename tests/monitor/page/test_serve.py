@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from backstay.inventory.watch import Page
+from backstay.monitor.page import serve as module
 from backstay.monitor.page.app import make_app
 from backstay.monitor.page.serve import PageError, serve
 from tests.monitor.page.conftest import Serving, free_port
@@ -126,6 +127,50 @@ def test_it_ends_soon_with_a_live_page_open(invented: Invented) -> None:
     took, first = asyncio.run(story())
     assert took < 6
     assert "All is well since" in first
+
+
+def test_who_connects_and_says_nothing_is_left(
+    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+
+    async def story() -> list[bytes]:
+        async with served(invented) as url, asyncio.timeout(10):
+            host, port = url.removeprefix("http://").split(":")
+            request = b"GET /live.js HTTP/1.1\r\nHost: localhost\r\n"
+            ends = []
+            for said in (b"", request, request + b"\r\n" + request):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(said)
+                ends.append(await reader.read())  # until the other side closes
+                writer.close()
+            return ends
+
+    silent, half, one_and_a_half = asyncio.run(story())
+    assert (silent, half) == (b"", b"")
+    assert one_and_a_half.startswith(b"HTTP/1.1 200")
+
+
+def test_a_live_stream_is_not_left(
+    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+
+    async def story() -> int:
+        count = 0
+        async with (
+            served(invented) as url,
+            httpx.AsyncClient(base_url=url) as client,
+            client.stream("GET", "/live/") as answer,
+            asyncio.timeout(10),
+        ):
+            async for line in answer.aiter_lines():
+                count += line.startswith((":", "data:"))
+                if count == 3:
+                    break
+        return count
+
+    assert asyncio.run(story()) == 3
 
 
 def test_signals_are_left_to_the_process(invented: Invented, served: Serving) -> None:
