@@ -114,6 +114,8 @@ def test_an_approval_is_told_or_why_not(api: TestClient) -> None:
         ("/incidents?limit=201", 422),
         ("/incidents?before=99999999999999999999", 422),
         ("/incidents?unknown=1", 422),
+        ("/standings?offset=-1", 422),
+        ("/standings?limit=1001", 422),
         ("/incidents?limit=1&limit=2", 422),
         ("/history", 422),
         ("/history?subject=x&hours=nan", 422),
