@@ -49,6 +49,15 @@ SUBJECTS = [
             ("memcached", "version"),
         )
     ),
+    *(
+        Subject(host="controller", service=service, name=name)
+        for service, name in (
+            ("keystone", "keystone"), ("glance", "glance-api"), ("nova", "nova-api"),
+            ("nova", "nova-scheduler"), ("nova", "nova-conductor"), ("neutron", "neutron-api"),
+            ("cinder", "cinder-api"), ("cinder", "cinder-volume"), ("mariadb", "mariadb"),
+            ("rabbitmq", "rabbitmq-server"),
+        )
+    ),
     Subject(host="proxy", service="host", name="reachable"),
     Subject(host="proxy", service="swift", name="healthcheck"),
     Subject(host="proxy", service="swift", name="object"),
@@ -106,12 +115,14 @@ def standing(subject: Subject, now: float, *, state: State = State.UP) -> Standi
     )
     if state is State.DOWN:
         recent = (*recent[:52], *((at, None) for at, _ in recent[52:]))
+    if subject.name.startswith(subject.service) or subject.service == "agent":
+        recent = ()  # a unit, or an agent: nobody asks it anything that takes time
     return Standing(
         subject=subject,
         state=state,
         since=now - (8 if state is State.DOWN else 7 * 3600),
         evidence="answers" if state is State.UP else "took the connection, no answer in 1.5 s",
-        seconds=recent[-1][1],
+        seconds=recent[-1][1] if recent else None,
         recent=recent,
     )
 

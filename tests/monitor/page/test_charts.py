@@ -60,4 +60,10 @@ def test_an_incidents_course_has_a_mark_for_everything_that_happened() -> None:
 
 
 def test_latencies_are_told_shortly() -> None:
-    assert [millis(one) for one in (None, 0.0123, 0.9, 1.44)] == ["-", "12 ms", "900 ms", "1.4 s"]
+    assert [millis(one) for one in (None, 0.0004, 0.0123, 0.9, 1.44)] == [
+        "-",
+        "0.4 ms",
+        "12 ms",
+        "900 ms",
+        "1.4 s",
+    ]

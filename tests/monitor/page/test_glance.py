@@ -90,5 +90,13 @@ def test_hosts_with_troubles_come_first_and_silenced_ones_last(tmp_path: Path) -
     assert views[0].standings[0].subject == Subject(
         host="compute2", service="agent", name="nova-compute"
     )
-    assert views[1].says == "all 10 up"
+    assert views[1].says == "all 20 up"
     assert views[-1].silence is not None
+
+
+def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
+    down = bulletin(NOW, down=("controller/nova/nova-api",))
+    controller = next(one for one in hosts(down, cloud(tmp_path)) if one.name == "controller")
+    assert controller.drawn[0].subject.name == "nova-api"
+    assert "nova-scheduler" in [one.subject.name for one in controller.plain]
+    assert len(controller.drawn) + len(controller.plain) == 20
