@@ -5,16 +5,21 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
 
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.watch import Page
+from backstay.journal.database import Database
 from backstay.journal.plan import Plan, Step
 from backstay.journal.store import Claim, Store
 from backstay.monitor.incident import Cause, Incident, Kind, Urgency
 from backstay.monitor.sign import Subject
 from backstay.monitor.standing import Board, Bulletin, Silence, Standing, State
 from backstay.monitor.store import Minute, WatchStore
+from backstay.monitor.tables import APPROVALS, METADATA
 
 READER, ACTOR = "read-0123456789abcdef", "act-0123456789abcdefg"
 
@@ -44,6 +49,15 @@ SUBJECTS = [
             ("memcached", "version"),
         )
     ),
+    *(
+        Subject(host="controller", service=service, name=name)
+        for service, name in (
+            ("keystone", "keystone"), ("glance", "glance-api"), ("nova", "nova-api"),
+            ("nova", "nova-scheduler"), ("nova", "nova-conductor"), ("neutron", "neutron-api"),
+            ("cinder", "cinder-api"), ("cinder", "cinder-volume"), ("mariadb", "mariadb"),
+            ("rabbitmq", "rabbitmq-server"),
+        )
+    ),
     Subject(host="proxy", service="host", name="reachable"),
     Subject(host="proxy", service="swift", name="healthcheck"),
     Subject(host="proxy", service="swift", name="object"),
@@ -59,7 +73,7 @@ SUBJECTS = [
 ]  # fmt: skip
 
 
-def cloud(folder: Path, page: dict | None = None) -> Cloud:
+def cloud(folder: Path, page: dict[str, Any] | None = None) -> Cloud:
     return Cloud.model_validate(
         {
             "name": "amber",
@@ -78,7 +92,7 @@ def cloud(folder: Path, page: dict | None = None) -> Cloud:
     )
 
 
-def with_people(listen: str = "127.0.0.1:8484") -> dict:
+def with_people(listen: str = "127.0.0.1:8484") -> dict[str, Any]:
     return {
         "listen": listen,
         "people": {
@@ -95,18 +109,20 @@ def page_of(listen: str) -> Page:
 def standing(subject: Subject, now: float, *, state: State = State.UP) -> Standing:
     random.seed(subject.key)
     usual = random.uniform(0.004, 0.06)
-    recent = tuple(
+    recent: tuple[tuple[float, float | None], ...] = tuple(
         (now - 60 + i, usual * (1 + 0.4 * math.sin(i / 4) + random.random() * 0.3))
         for i in range(60)
     )
     if state is State.DOWN:
         recent = (*recent[:52], *((at, None) for at, _ in recent[52:]))
+    if subject.name.startswith(subject.service) or subject.service == "agent":
+        recent = ()  # a unit, or an agent: nobody asks it anything that takes time
     return Standing(
         subject=subject,
         state=state,
         since=now - (8 if state is State.DOWN else 7 * 3600),
         evidence="answers" if state is State.UP else "took the connection, no answer in 1.5 s",
-        seconds=recent[-1][1],
+        seconds=recent[-1][1] if recent else None,
         recent=recent,
     )
 
@@ -147,7 +163,7 @@ DOWN = ("controller/mariadb/query", *MARIADB.symptoms)
 class Invented:
     """All of it, in a folder."""
 
-    def __init__(self, folder: Path, page: dict | None = None) -> None:
+    def __init__(self, folder: Path, page: dict[str, Any] | None = None) -> None:
         self.cloud = cloud(folder, page)
         self.url = f"sqlite:///{folder}/journal.db"
         self.journal = Store(self.url)
@@ -165,6 +181,16 @@ class Invented:
         now = time.time()
         self.store.close(incident.id, at=now, text="answers again", channels=["mail", "chat"])
         await self.board.publish(bulletin(now))
+
+    def ask(self, incident: Incident, run: str = "replace-8") -> None:
+        """Let a run wait for an approval."""
+        now = time.time()
+        row = {
+            "code_digest": run, "incident": incident.id, "run": run, "made": now,
+            "until": now + 3600, "by": "", "refused": False,
+        }  # fmt: skip
+        with Database(self.url, METADATA).write("asking") as db:
+            db.execute(sa.insert(APPROVALS).values(**row))
 
     def closed_incident(self) -> Incident:
         now = time.time()

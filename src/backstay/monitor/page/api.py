@@ -18,7 +18,7 @@ from backstay.journal.records import NoSuchRun
 from backstay.monitor import metrics
 from backstay.monitor.page import glance, models
 from backstay.monitor.page.access import Limited, WrongToken
-from backstay.monitor.page.desk import Desk, NotThere, not_there
+from backstay.monitor.page.desk import Desk, NotThere, not_answered, not_there
 from backstay.monitor.page.openapi import Operation, description
 from backstay.monitor.page.people import Visitor
 from backstay.monitor.page.problem import problem
@@ -184,6 +184,8 @@ async def approve(asked: Asked) -> BaseModel:
         told = await asked.desk.approve(body.incident, body.code, asked.visitor.name)
     except BackstayError as error:
         raise Refused(error) from error
+    except TimeoutError:
+        raise not_answered(body.incident) from None
     return models.ApprovedAnswer(told=told)
 
 
@@ -250,8 +252,12 @@ OPERATIONS: tuple[tuple[Operation, Answer], ...] = (
 def routes(desk: Desk) -> list[BaseRoute]:
     """Return the API's routes, its description and the metrics."""
     operations = [operation for operation, _ in OPERATIONS]
-    names = {answer: (answer.__doc__ or "") for _, answer in OPERATIONS}
-    told = description(PREFIX, operations, list(names.values()))
+    told = description(
+        PREFIX,
+        operations,
+        [answer.__doc__ or "" for _, answer in OPERATIONS],
+        on_loopback=desk.cloud.watch.page.on_loopback,
+    )
 
     async def describe(request: Request) -> Response:
         _visitor(desk, request, Right.READ)

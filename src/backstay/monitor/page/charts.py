@@ -16,9 +16,11 @@ _WIDE, _HIGH = 120, 24
 
 
 def millis(seconds: float | None) -> str:
-    """Return a latency: ``12 ms``, ``1.4 s``, ``-`` where there is none."""
+    """Return a latency: ``0.4 ms``, ``12 ms``, ``1.4 s``, ``-`` where there is none."""
     if seconds is None:
         return "-"
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
@@ -44,7 +46,8 @@ def sparkline(recent: Sequence[tuple[float, float | None]]) -> str:
     none = f", {len(missing)} unanswered" if missing else ""
     says = f"{len(recent)} answers in {exact(whole)}{none}, at most {millis(top)}"
     return (
-        f'<svg class="spark" viewBox="0 0 {_WIDE + 2} {_HIGH}" role="img" aria-label="{says}">'
+        f'<svg class="spark" viewBox="0 0 {_WIDE + 2} {_HIGH}" preserveAspectRatio="none" '
+        f'role="img" aria-label="{says}">'
         f"<title>{says}</title>{''.join(drawn)}</svg>"
     )
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from backstay.errors import BackstayError
 from backstay.health.words import duration, exact
 from backstay.inventory.cloud import Cloud
+from backstay.journal.records import JournalError
 from backstay.monitor.incident import Incident
 from backstay.monitor.page.access import Access
 from backstay.monitor.page.charts import millis
@@ -28,7 +29,7 @@ Raises BackstayError where the code is wrong, used, or too old.
 """
 
 _HISTORY_FRESH = 30.0
-_HISTORIES = 200
+_HISTORIES = 8
 
 
 @dataclass(kw_only=True)
@@ -70,7 +71,7 @@ class Desk:
 class Shown:
     """A page: its title and its parts, by their names, in order, as HTML.
 
-    Parts named in ``still`` are not replaced while the page is open: somebody may be typing there.
+    Parts named in ``still`` are not sent again: they are of this one request.
     """
 
     title: str
@@ -85,6 +86,15 @@ class NotThere(BackstayError):
 def not_there(what: str, back: str = "see the list of them") -> NotThere:
     """Return the error for something that is not there."""
     return NotThere(f"looking for {what}", came_back="there is none of that name", remedy=back)
+
+
+def not_answered(incident: int) -> BackstayError:
+    """Return the error for an approval of which nobody knows whether it was noted."""
+    return JournalError(
+        f"approving what waits for incident {incident}",
+        came_back="the journal did not answer in time: perhaps it is approved, perhaps not",
+        remedy="see whether the run begins, before you try again: backstay runs list",
+    )
 
 
 _ENVIRONMENT = Environment(

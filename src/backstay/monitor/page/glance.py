@@ -51,6 +51,16 @@ class HostView:
     silence: Silence | None
 
     @property
+    def drawn(self) -> list[Standing]:
+        """Return what is worth a place of its own: what is not up, and what has a latency."""
+        return [one for one in self.standings if one.state is not State.UP or one.recent]
+
+    @property
+    def plain(self) -> list[Standing]:
+        """Return the rest, of which there is nothing to say but that it is up."""
+        return [one for one in self.standings if one.state is State.UP and not one.recent]
+
+    @property
     def says(self) -> str:
         """Return how it stands, in words: ``2 of 9 down``, ``all 9 up``."""
         count = len(self.standings)
@@ -67,9 +77,9 @@ def word(state: State) -> str:
 
 def label(subject: Subject) -> str:
     """Return what a subject is called beneath its host: ``keystone token``, ``nova-compute``."""
-    if subject.service in {"host", "agent"}:
+    if subject.service in {"host", "agent"} or subject.name.startswith(subject.service):
         return subject.name
-    return f"{subject.service} {subject.name}" if subject.name != subject.service else subject.name
+    return f"{subject.service} {subject.name}"
 
 
 def headline(

@@ -5,7 +5,7 @@ Times are Unix seconds, latencies and durations seconds.
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from backstay.finding import Severity
 from backstay.journal.records import Event, RunRecord, RunState, StepState
@@ -16,7 +16,13 @@ from backstay.monitor.telling import Delivery, Telling, Word
 
 LARGEST = 2**31 - 1
 
-Number = Annotated[int, Field(ge=1, le=LARGEST)]
+
+def _whole(given: object) -> object:
+    """Take 7.0 for 7, as JSON Schema does."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+Number = Annotated[int, Field(ge=1, le=LARGEST), BeforeValidator(_whole)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,300}$")]

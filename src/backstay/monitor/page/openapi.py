@@ -36,16 +36,22 @@ class Operation:
 
 
 def description(
-    prefix: str, operations: Sequence[Operation], summaries: Sequence[str]
+    prefix: str, operations: Sequence[Operation], summaries: Sequence[str], *, on_loopback: bool
 ) -> dict[str, Any]:
-    """Return the OpenAPI document; ``summaries`` are the operations' own, in order."""
+    """Return the OpenAPI document; ``summaries`` are the operations' own, in order.
+
+    ``on_loopback``: whoever reaches it may read, without a token.
+    """
     used: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
     used += [(one.answer, "serialization") for one in operations]
     used += [(one.body, "validation") for one in operations if one.body is not None]
     _, schemas = models_json_schema(used, ref_template=_REF)
     paths: dict[str, Any] = {}
     for one, summary in zip(operations, summaries, strict=True):
-        paths.setdefault(prefix + one.path, {})[one.method.lower()] = _operation(one, summary)
+        told = _operation(one, summary)
+        if on_loopback and one.right is Right.READ:
+            told["security"] = [{}, {"token": []}]
+        paths.setdefault(prefix + one.path, {})[one.method.lower()] = told
     return {
         "openapi": "3.1.0",
         "info": {

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from backstay.errors import BackstayError
 from backstay.journal.records import JournalError
 from backstay.monitor.page.access import Limited, WrongToken
-from backstay.monitor.page.desk import Desk, NotThere, Shown, draw, frame
+from backstay.monitor.page.desk import Desk, NotThere, Shown, draw, frame, not_answered
 from backstay.monitor.page.people import Visitor
 from backstay.monitor.page.views import PAGES, Asked, View, incident_shown
 from backstay.runbooks.drawing import COLOURS
@@ -40,6 +40,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     found: list[BaseRoute] = [
         Route("/style.css", _text("style.css", "text/css", before=COLOURS)),
         Route("/live.js", _text("live.js", "text/javascript")),
+        Route("/icon.svg", _text("icon.svg", "image/svg+xml")),
         Route("/login", _Login(desk).show, methods=["GET"]),
         Route("/login", _Login(desk).log_in, methods=["POST"]),
         Route("/logout", _log_out(desk), methods=["POST"]),
@@ -177,7 +178,8 @@ def _approve(desk: Desk) -> Handler:
             raise HTTPException(404, "there is nothing to approve")
         try:
             session.told = await desk.approve(found.id, given["code"].strip(), session.visitor.name)
-        except BackstayError as error:
+        except (BackstayError, TimeoutError) as failure:
+            error = failure if isinstance(failure, BackstayError) else not_answered(found.id)
             asked = _asked(desk, request, session.visitor)
             told = f"{error}. What to do: {error.remedy}"
             shown = await incident_shown(desk, asked, found, error=told)

@@ -1,6 +1,7 @@
 """What the pages show besides the board, read in the background: requests wait for no disk."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -64,7 +65,7 @@ class Reading:
         self._cloud = cloud
         self._wanted_at = 0.0
         self._wanted = asyncio.Event()
-        self._asking = 0
+        self._asking = threading.BoundedSemaphore(_AT_ONCE)
 
     def wanted(self) -> Records:
         """Return the records; for a while they are read more often."""
@@ -77,15 +78,14 @@ class Reading:
 
         Calls that hang are few: each keeps a thread until the database lets go of it.
         """
-        if self._asking >= _AT_ONCE:
+        if not self._asking.acquire(blocking=False):
             raise _late("too many questions wait for it already")
 
         def counted() -> T:
-            self._asking += 1
             try:
                 return call()
             finally:
-                self._asking -= 1
+                self._asking.release()
 
         try:
             return await on_thread(counted, _BOUND)

@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from backstay.errors import BackstayError
 from backstay.inventory.watch import Page
 
 _AT_ONCE = 256
 _GOODBYE = 3
+_PATIENCE = 10.0
 
 
 class PageError(BackstayError):
@@ -30,6 +32,7 @@ async def serve(app: ASGIApp, page: Page) -> None:
         server = _Quiet(
             uvicorn.Config(
                 app,
+                http=_Impatient,
                 ssl_certfile=page.certificate,
                 ssl_keyfile=page.key,
                 log_config=None,
@@ -57,6 +60,24 @@ async def serve(app: ASGIApp, page: Page) -> None:
             came_back="it ended before it began",
             remedy="see the log: journalctl -u backstay-watch",
         )
+
+
+class _Impatient(H11Protocol):
+    """Closes connections on which no request comes: a few hundred would keep everybody out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Look after the connection from its first moment."""
+        super().connection_made(transport)
+        self.loop.call_later(_PATIENCE, self._look, self.cycle)
+
+    def _look(self, before: RequestResponseCycle | None) -> None:
+        if self.transport.is_closing():
+            return
+        waits = self.cycle is None or self.cycle.response_complete
+        if waits and self.cycle is before:
+            self.transport.close()
+        else:
+            self.loop.call_later(_PATIENCE, self._look, self.cycle)
 
 
 class _Quiet(uvicorn.Server):

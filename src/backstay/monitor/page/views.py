@@ -56,7 +56,7 @@ async def home(desk: Desk, asked: Asked) -> Shown:
             "runs": draw("runs", runs=[_progress(run, records, now) for run in records.runs]),
             "hosts": draw(
                 "hosts", hosts=glance.hosts(bulletin, desk.cloud), sparkline=charts.sparkline,
-                many=len(desk.cloud.hosts) > 12,
+                many=len(desk.cloud.hosts) > 12, alone=False,
             ),
             "findings": draw("findings", findings=findings, bulletin=bulletin),
             "kept": draw("kept", kept=records.kept, now=now),
@@ -74,8 +74,12 @@ async def host(desk: Desk, asked: Asked) -> Shown:
         raise not_there(f"the host {name}", "see the hosts on the first page")
     return Shown(
         title=f"{name} - {desk.cloud.name}",
-        parts={"hosts": draw("hosts", hosts=views, sparkline=charts.sparkline, many=False)},
-    )
+        parts={
+            "hosts": draw(
+                "hosts", hosts=views, sparkline=charts.sparkline, many=False, alone=True
+            ),
+        },
+    )  # fmt: skip
 
 
 async def incidents(desk: Desk, asked: Asked) -> Shown:
@@ -123,15 +127,16 @@ async def incident_shown(desk: Desk, asked: Asked, found: Incident, *, error: st
         title=f"{found.name} - {desk.cloud.name}",
         parts={
             "incident": draw("incident", incident=found, now=now),
+            "answer": draw("answer", error=error, told=asked.told),
             "approve": draw(
                 "approve", incident=found, waiting=records.waiting.get(found.id),
-                visitor=asked.visitor, form_token=asked.form_token, error=error, told=asked.told,
+                visitor=asked.visitor, form_token=asked.form_token,
                 possible=desk.approve is not None, now=now,
             ),
             "course": draw("course", incident=found, course=course),
             "tellings": draw("tellings", tellings=tellings, unread=unread),
         },
-        still=frozenset({"approve"}),
+        still=frozenset({"answer"}),
     )  # fmt: skip
 
 

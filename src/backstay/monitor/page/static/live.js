@@ -9,6 +9,9 @@
   const place = (name, html) => {
     const part = document.getElementById(name);
     if (!part || part.hasAttribute("data-still")) return;
+    // Nobody loses what they are typing.
+    const typing = [...part.querySelectorAll("input:not([type=hidden])")];
+    if (typing.some((one) => one === document.activeElement || one.value)) return;
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const scrolled = [...part.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
     part.innerHTML = html; // drawn by this server, which has escaped what hosts have said
