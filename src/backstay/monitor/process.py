@@ -23,6 +23,7 @@ from backstay.journal.store import Store
 from backstay.monitor.acting import Actor
 from backstay.monitor.addressed import channels_for
 from backstay.monitor.approving import Approvals
+from backstay.monitor.begun import Ways
 from backstay.monitor.cloudfile import CloudFile
 from backstay.monitor.courier import Courier
 from backstay.monitor.incident import Incident
@@ -200,7 +201,7 @@ class Process:
         actor = Actor(
             site, ledger, self.board, self.journal, self.approvals,
             doubt=lambda: self._lead.doubt if self._lead else "another process may lead",
-            command=self.means.command,
+            ways=Ways(command=self.means.command),
         )  # fmt: skip
 
         def troubles() -> Sequence[str]:
