@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 SOON = 0.5
 AGAIN = 10.0
-"""Seconds between two looks at a host: suspect, and down (what was dead may prove to be off)."""
+"""Seconds between two looks at a host: a silent one, and one that hangs or is down already.
+
+What was dead may prove to be off; and a look at a host that hangs costs it something.
+"""
+WATCHED = {State.SUSPECT, State.DOWN}
 
 Aside = Callable[[str, Callable[[], Awaitable[None]]], None]
 
@@ -38,7 +42,8 @@ class Suspects:
                 continue
             if track.state is State.UP:
                 self.words.pop(host, None)
-            pause = {State.SUSPECT: SOON, State.DOWN: AGAIN}.get(track.state)
+            soon = track.state is State.SUSPECT and track.look is not Look.LATE
+            pause = SOON if soon else AGAIN if track.state in WATCHED else None
             if pause is not None and time.monotonic() - self._looked.get(host, 0.0) >= pause:
                 self._aside(f"looking at {host}", lambda host=host: self._confirm(host))  # type: ignore[misc]
 
@@ -51,7 +56,7 @@ class Suspects:
             word = await self.confirming.quick(host, self._unreached() - {host})
         self._looked[host] = time.monotonic()
         track = self.tracking.tracks[key]
-        if word.kind is None or track.state not in {State.SUSPECT, State.DOWN}:
+        if word.kind is None or track.state not in WATCHED:
             return
         self.words[host] = word
         sure = Sign(
