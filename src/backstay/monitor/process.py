@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -247,5 +248,9 @@ class Process:
 
 
 def _spare(cloud: str) -> str:
-    """Return the database that stands in for the journal: on this machine's memory disk."""
-    return f"sqlite:///{runtime_folder() / f'watch-{cloud}.db'}"
+    """Return the database that stands in for the journal: on this machine's memory disk.
+
+    Each journal has its own: what one has not got yet belongs into no other.
+    """
+    journal = zlib.crc32(journal_url().encode())
+    return f"sqlite:///{runtime_folder() / f'watch-{cloud}-{journal:08x}.db'}"
