@@ -41,10 +41,25 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """One answer. ``at`` is Unix time, ``seconds`` how long it took, None where none came."""
+    """One answer. ``at`` is Unix time, ``seconds`` how long it took, None where none came.
+
+    ``sure`` tells of a bad sign that it cannot come from a slow host or a bad network: a unit that
+    has failed, a process that is stopped, a refusal.
+    """
 
     subject: Subject
     look: Look
     evidence: str
     at: float
     seconds: float | None = None
+    sure: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Say whether it is a good sign; one that could not be asked for is neither."""
+        return self.look is Look.OK
+
+    @property
+    def bad(self) -> bool:
+        """Say whether it is a bad sign."""
+        return self.look not in {Look.OK, Look.UNKNOWN}

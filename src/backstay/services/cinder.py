@@ -8,6 +8,7 @@ from backstay.services.declaration import (
     Agent,
     Api,
     ApiProbe,
+    ApiPulse,
     Invariant,
     Migrations,
     Service,
@@ -146,6 +147,9 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
+    api_pulses=(
+        ApiPulse(name="one volume", service_type="block-storage", path="/volumes?limit=1"),
+    ),
     agents=agents,
     wiring=tuple(map(_wiring, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
     unfinished=unfinished,

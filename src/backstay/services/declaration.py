@@ -134,6 +134,40 @@ class ApiProbe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiPulse:
+    """A cheap question to the service's API that the watch asks every second.
+
+    ``path`` is asked as ``Api.get`` has it, with a token; where ``at_root``, below the endpoint's
+    host and port, without one. Where ``own_token`` the token is also what is asked about. Every
+    status below 500 is an answer.
+    """
+
+    name: str
+    service_type: str
+    path: str
+    method: str = "GET"
+    own_token: bool = False
+    at_root: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPulse:
+    """A cheap question that a host answers about itself, again and again.
+
+    ``ask`` is shipped as a HostProbe's, and called with a dictionary that it may keep things in (a
+    connection, say) until an error. It returns what it saw in a few words, or raises: OSError (a
+    timeout is one that did not come in time) or what its protocol raises. ``every`` and ``bound``
+    are in seconds.
+    """
+
+    name: str
+    roles: tuple[Role, ...]
+    ask: Callable[[dict[str, Any]], str]
+    every: float = 1.0
+    bound: float = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """A service process that works for the controller through RabbitMQ, as its API reports it.
 
@@ -204,12 +238,13 @@ class Migrations:
 class Broker:
     """How the message broker tells who is connected: ``ask`` is shipped as a HostProbe's is.
 
-    ``probe`` asks the same, only where it costs next to nothing. ``ports`` are where its clients
-    connect to, ``role`` is that of its hosts.
+    ``probe`` asks the same, only where it costs next to nothing; ``glance`` asks without a login,
+    every few seconds. ``ports`` are where its clients connect to, ``role`` is that of its hosts.
     """
 
     ask: Callable[[], Any]
     probe: HostProbe
+    glance: Callable[[], Any]
     read: Callable[[Mapping[str, Any]], Messaging]
     ports: tuple[int, ...]
     role: Role
@@ -252,6 +287,8 @@ class Service:
     keeps_databases: bool = False
     host_probes: tuple[HostProbe, ...] = ()
     api_probes: tuple[ApiProbe, ...] = ()
+    api_pulses: tuple[ApiPulse, ...] = ()
+    host_pulses: tuple[HostPulse, ...] = ()
     agents: Callable[[Api], Sequence[Agent]] | None = None
     unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
     workloads: Callable[[Api], Sequence[Workload]] | None = None

@@ -7,6 +7,7 @@ from backstay.inventory.words import Role
 from backstay.services.declaration import (
     Api,
     ApiProbe,
+    ApiPulse,
     Migrations,
     Service,
     Unfinished,
@@ -118,6 +119,7 @@ SERVICE = Service(
     "WHERE i.deleted = 0 AND i.status = 'active' AND i.os_hash_value IS NOT NULL "
     "AND l.value LIKE 'file://%'",
     api_probes=(ApiProbe(name="image list", ask=ask_images),),
+    api_pulses=(ApiPulse(name="one image", service_type="image", path="/v2/images?limit=1"),),
     unfinished=unfinished,
     endpoint_types=("image",),
 )

@@ -6,7 +6,15 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, Migrations, Service, Unit, Verdict
+from backstay.services.declaration import (
+    Api,
+    ApiProbe,
+    ApiPulse,
+    Migrations,
+    Service,
+    Unit,
+    Verdict,
+)
 from backstay.services.records import Listing, as_time, ask_list
 
 PROJECTS = Listing(
@@ -61,6 +69,15 @@ SERVICE = Service(
     api_probes=(
         ApiProbe(name="token", ask=ask_token, first=True),
         ApiProbe(name="project list", ask=ask_projects),
+    ),
+    # Its own token: looked up where all services have theirs looked up.
+    api_pulses=(
+        ApiPulse(
+            name="token validation",
+            service_type="identity",
+            path="/v3/auth/tokens",
+            own_token=True,
+        ),
     ),
     endpoint_types=("identity",),
 )

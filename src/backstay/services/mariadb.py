@@ -7,7 +7,8 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import HostProbe, Service, Unit, Verdict
+from backstay.services.declaration import HostProbe, HostPulse, Service, Unit, Verdict
+from backstay.services.mariadb_pulse import query_pulse
 
 _SUBJECT = "query"
 _CONNECTIONS_WARNING = 0.85
@@ -109,4 +110,5 @@ SERVICE = Service(
     host_probes=(
         HostProbe(name="query", roles=(Role.CONTROLLER,), ask=ask_query, judge=judge_query),
     ),
+    host_pulses=(HostPulse(name="query", roles=(Role.CONTROLLER,), ask=query_pulse),),
 )

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.inventory.words import Role
-from backstay.services.declaration import Agent, Api, ApiProbe, Migrations, Service, Unit, Verdict
+from backstay.services.declaration import (
+    Agent,
+    Api,
+    ApiProbe,
+    ApiPulse,
+    Migrations,
+    Service,
+    Unit,
+    Verdict,
+)
 from backstay.services.messaging import Wiring
 from backstay.services.records import Listing, as_time, ask_list
 
@@ -101,6 +110,11 @@ SERVICE = Service(
     paths=("/etc/neutron", "/var/lib/neutron", "/etc/default/neutron-server"),
     leave_out=("/var/lib/neutron/lock/*",),
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),
+    api_pulses=(
+        ApiPulse(
+            name="one network", service_type="network", path="/v2.0/networks?limit=1&fields=id"
+        ),
+    ),
     agents=agents,
     wiring=(
         # Layer-2 agents have a queue for each kind of news; one that each of them has stands here.

@@ -8,6 +8,7 @@ from backstay.services.declaration import (
     Agent,
     Api,
     ApiProbe,
+    ApiPulse,
     Invariant,
     Migrations,
     Service,
@@ -187,6 +188,7 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
+    api_pulses=(ApiPulse(name="flavor list", service_type="compute", path="/flavors?limit=1"),),
     agents=agents,
     wiring=(
         _wiring("nova-conductor", "conductor"),

@@ -8,6 +8,7 @@ from backstay.inventory.words import Role
 from backstay.services.declaration import (
     Api,
     ApiProbe,
+    ApiPulse,
     Invariant,
     Migrations,
     Service,
@@ -66,5 +67,8 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="resource provider list", ask=ask_providers),),
+    api_pulses=(
+        ApiPulse(name="resource class", service_type="placement", path="/resource_classes"),
+    ),
     endpoint_types=("placement",),
 )

@@ -13,7 +13,7 @@ from typing import Any
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Api, ApiProbe, HostProbe, Service, Unit, Verdict
+from backstay.services.declaration import Api, ApiProbe, ApiPulse, HostProbe, Service, Unit, Verdict
 
 
 def ask_account(api: Api) -> Sequence[Verdict]:
@@ -177,5 +177,15 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="account", ask=ask_account),),
+    api_pulses=(
+        ApiPulse(
+            name="healthcheck", service_type="object-store", path="/healthcheck", at_root=True
+        ),
+        # The object is not there: the storage servers are asked for it all the same, and without
+        # them the proxy answers 503.
+        ApiPulse(
+            name="object", service_type="object-store", path="/backstay-watch/pulse", method="HEAD"
+        ),
+    ),
     endpoint_types=("object-store",),
 )

@@ -25,6 +25,7 @@ from backstay.transports.reply import Endpoint, Reply
 
 THREADS = 32
 CONNECT_BOUND = 8.0
+TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
 _VERSION = re.compile(r"v\d+(\.\d+)?")
 
@@ -93,6 +94,20 @@ class OpenStackApi:
             "expires_at": access.expires.isoformat() if access.expires else None,
         }
 
+    def pass_for(
+        self, service_type: str, path: str, *, refused: str = ""
+    ) -> tuple[str, Mapping[str, str]]:
+        """Return the address of ``path`` and the headers with which it may be asked for.
+
+        ``refused`` is a token that was refused: another one is asked for. For those who make the
+        request by themselves; the headers hold the token. Raises as ``get``.
+        """
+        access = self._token()
+        if refused and access.auth_token == refused:
+            access = self._renewed(access)
+        url = joined(self._endpoint(access, service_type, f"asking {service_type}"), path)
+        return url, {TOKEN: str(access.auth_token), "Accept": "application/json"}
+
     def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON is whatever comes
         """Return the decoded JSON of ``GET path``. Raises ApiUnreachable, ApiRefused, ApiFailed."""
         return self._decoded("GET", service_type, path)
@@ -154,7 +169,7 @@ class OpenStackApi:
 
         def send(access: AccessInfoV3) -> requests.Response:
             sent = {
-                "X-Auth-Token": access.auth_token,
+                TOKEN: access.auth_token,
                 "Accept": "application/json",
                 **(headers or {}),
             }

@@ -49,6 +49,10 @@ class Pings:
         if len(icmp) >= 8 and icmp[0] == ECHO_REPLY:
             yield sender, icmp[4:8] if self._raw else icmp[6:8]
 
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for those who wait for many."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

@@ -13,8 +13,16 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.words import Role
-from backstay.services.declaration import Broker, HostProbe, Service, Unit, Verdict
+from backstay.services.declaration import (
+    Broker,
+    HostProbe,
+    HostPulse,
+    Service,
+    Unit,
+    Verdict,
+)
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
+from backstay.services.rabbitmq.pulse import glance_messaging, message_pulse
 from backstay.services.rabbitmq.queues import ask_messaging, ask_messaging_quickly, read_messaging
 
 
@@ -209,10 +217,12 @@ SERVICE = Service(
             bound=16.0,
         ),
     ),
+    host_pulses=(HostPulse(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
     broker=Broker(
         ask=ask_messaging,
         read=read_messaging,
         probe=_MESSAGING,
+        glance=glance_messaging,
         ports=(5672, 5671),
         role=Role.CONTROLLER,
     ),

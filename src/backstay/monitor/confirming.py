@@ -1,0 +1,130 @@
+"""Before a host is called down: who else sees it? Asked of the other hosts and its BMC.
+
+Quick: ARP and ping from everywhere, one exchange with the BMC, all at the same time. The whole look
+(``health.witness.look``) takes longer and follows where a host answers and yet tells nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Mapping
+
+from backstay.errors import BackstayError, HostError
+from backstay.health.witness import onhost
+from backstay.health.witness.judged import Verdict, judge
+from backstay.health.witness.look import (
+    AskPower,
+    Here,
+    ask_here,
+    ask_power,
+    look,
+    witnesses,
+)
+from backstay.health.witness.seen import OPERATOR, Login, Power, Seen, Witness, read_witness
+from backstay.monitor.confirmed import HostWord
+from backstay.monitor.incident import Kind
+from backstay.runbooks.site import Site
+from backstay.transports.threads import on_thread
+
+QUICK_BOUND = 4.0
+"""Seconds within which a witness must have spoken."""
+BMC_MORE = 0.7
+"""Seconds for which the BMC is waited for when the witnesses have spoken."""
+WHOLE_BOUND = 45.0
+
+
+class Confirming:
+    """Looks at suspects. ``power`` is asked by way of the BMC's library, which ``warm`` reads."""
+
+    def __init__(self, site: Site, here: Here = ask_here, power: AskPower = ask_power) -> None:
+        self.site = site
+        self.here = here
+        self.power = power
+
+    async def warm(self) -> None:
+        """Read what asking a BMC needs: it would take a second out of the first alert."""
+        with contextlib.suppress(TimeoutError, ImportError):
+            await on_thread(_read_libraries, 60.0)
+
+    async def quick(self, host: str, unreached: Collection[str]) -> HostWord:
+        """Look at a host by ARP, ping and BMC. ``unreached`` are the hosts that do not answer.
+
+        Those are not asked as witnesses: they would only be waited for.
+        """
+        cloud, address = self.site.cloud, self.site.host(host).address
+        powered = asyncio.ensure_future(self._power(host))
+        try:
+            mine, *others = await asyncio.gather(
+                self._mine(address),
+                *(self._other(name, address, unreached) for name in witnesses(cloud, host)),
+            )
+            await asyncio.wait([powered], timeout=BMC_MORE)
+            power = powered.result() if powered.done() else Power(on=None, told="no answer yet")
+        finally:
+            powered.cancel()
+        seen = Seen(
+            suspect=host, address=address, operator=mine, others=tuple(others), power=power,
+            login=Login(error="the channel to it is silent"),
+        )  # fmt: skip
+        return word_of(seen)
+
+    async def whole(self, host: str) -> HostWord:
+        """Look at a host that answers pings and tells nothing, also by its ports and a login."""
+        try:
+            async with asyncio.timeout(WHOLE_BOUND):
+                seen = await look(self.site, host, here=self.here, power=self.power)
+        except TimeoutError:
+            return HostWord(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
+        return word_of(seen)
+
+    async def _mine(self, address: str) -> Witness:
+        try:
+            return read_witness(OPERATOR, await self.here(address, [], True))
+        except TimeoutError:
+            return Witness(name=OPERATOR, trouble="no answer in time")
+
+    async def _other(self, name: str, address: str, unreached: Collection[str]) -> Witness:
+        if name in unreached:
+            return Witness(name=name, trouble="it does not answer either")
+        try:
+            async with asyncio.timeout(QUICK_BOUND):
+                told = await self.site.ask(name, onhost.witness, address, [], True)
+        except TimeoutError:
+            return Witness(name=name, trouble=f"no answer within {QUICK_BOUND:g} s")
+        except HostError as error:
+            return Witness(name=name, trouble=error.came_back)
+        return read_witness(name, told)
+
+    async def _power(self, host: str) -> Power:
+        try:
+            target = self.site.cloud.bmc_target(self.site.host(host))
+            if target is None:
+                return Power(on=None, told="it has no BMC in cloud.yaml")
+            on = await self.power(target)
+        except (BackstayError, TimeoutError) as error:
+            return Power(on=None, told=getattr(error, "came_back", "no answer in time"))
+        return Power(on=on)
+
+
+def word_of(seen: Seen) -> HostWord:
+    """Return what is to be thought of a host. Pure."""
+    judged = judge(seen)
+    kind = _KINDS.get(judged.verdict)
+    if judged.verdict is Verdict.DEAD and seen.power.on is False:
+        kind = Kind.HOST_OFF
+    elif judged.verdict is Verdict.UNHEALTHY and seen.login.error and not seen.login.there:
+        kind = Kind.HOST_UNREACHABLE
+    words = tuple(f"{word.witness}: {word.says}" for word in judged.words)
+    return HostWord(
+        kind=kind, reason=judged.reason, words=words, power=seen.power.on, spoke=len(seen.spoke)
+    )
+
+
+_KINDS: Mapping[Verdict, Kind] = {
+    Verdict.DEAD: Kind.HOST_DEAD,
+    Verdict.CUT_OFF_HERE: Kind.CUT_OFF_HERE,
+    Verdict.UNKNOWN: Kind.HOST_UNREACHABLE,
+}
+
+
+def _read_libraries() -> None:
+    import backstay.transports.power  # noqa: F401, PLC0415 - sushy takes its time

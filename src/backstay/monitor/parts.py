@@ -1,0 +1,84 @@
+"""Parts of the watch that run for ever: begun again when they fail, and what is wrong with them."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import PurePath
+from typing import Any
+
+from backstay.errors import BackstayError
+
+FIRST = 1.0
+LONGEST = 30.0
+"""Seconds until a part that failed is begun again: at first, and when it fails again and again."""
+STEADY = 60.0
+"""A part that has run for so many seconds is no longer one that fails again and again."""
+
+
+class Parts:
+    """Keeps parts running. ``say`` tells of each that failed."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._wrong: dict[str, str] = {}
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong with parts now, in words."""
+        return tuple(f"{name}: {why}" for name, why in self._wrong.items())
+
+    async def keep(
+        self, name: str, begin: Callable[[], Awaitable[None]], *, longest: float = LONGEST
+    ) -> None:
+        """Run a part for ever; begin it again whenever it fails, later each time."""
+        pause = FIRST
+        while True:
+            begun = time.monotonic()
+            running = asyncio.ensure_future(self._run(name, begin, begun))
+            try:
+                why = await running
+            finally:
+                running.cancel()
+            if self._wrong.get(name) != why:
+                self._say(f"{name}: {why}; it is begun again")
+            self._wrong[name] = why
+            pause = FIRST if time.monotonic() - begun > STEADY else min(pause * 2, longest)
+            await asyncio.sleep(pause)
+
+    async def _run(self, name: str, begin: Callable[[], Awaitable[None]], begun: float) -> str:
+        """Run a part to its end; return why it has ended."""
+        works = asyncio.get_running_loop().call_later(FIRST * 2, self._wrong.pop, name, None)
+        try:
+            await begin()
+        except BackstayError as error:
+            return f"{error.attempted}: {error.came_back}; what to do: {error.remedy}"
+        except Exception as error:
+            return unexpected(error)
+        finally:
+            works.cancel()
+        return f"it ended by itself after {time.monotonic() - begun:.0f} s"
+
+
+def unexpected(error: BaseException) -> str:
+    """Return an error that is Backstay's own, in one line, with its place."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(unexpected(one) for one in error.exceptions)
+    if isinstance(error, BackstayError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{PurePath(last.filename).name}:{last.lineno}"
+    return f"an error in Backstay itself: {type(error).__name__}: {error} ({place})"
+
+
+async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
+    """Do all at once until the first has ended; raise what it raised. The others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
