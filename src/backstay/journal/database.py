@@ -112,7 +112,7 @@ def _reachable(engine: Engine) -> Connection:
 
 def _begin_sqlite(db: Connection) -> None:
     # Who would write later takes the lock now, and waits for it; readers of a WAL need none.
-    reads = db.get_execution_options().get("only_reads")
+    reads = db.get_execution_options().get("only_reads", False)
     db.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 

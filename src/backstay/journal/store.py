@@ -163,12 +163,16 @@ class Store:
             remedy="backstay runs list",
         )
 
-    def runs(self, *, cloud: str | None = None, limit: int = 20) -> list[RunRecord]:
-        """Return the newest runs, the newest first."""
+    def runs(
+        self, *, cloud: str | None = None, limit: int = 20, before: int | None = None
+    ) -> list[RunRecord]:
+        """Return the newest runs, the newest first; ``before`` a run's number."""
         with self._read("reading the runs") as db:
             query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
             if cloud is not None:
                 query = query.where(RUNS.c.cloud == cloud)
+            if before is not None:
+                query = query.where(RUNS.c.number < before)
             return [_record(db, row) for row in db.execute(query).mappings()]
 
     def events(self, run: str) -> list[Event]:

@@ -1,18 +1,19 @@
 """Incidents, what was told of them, and how quick things were: in the journal's database."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from backstay.journal import epochs
 from backstay.journal.database import BUSY_SECONDS, Database
+from backstay.monitor import rows
+from backstay.monitor.approval import Approval
 from backstay.monitor.dossier import UNNUMBERED, Dossier, changed, closed, joined, noted, opened
-from backstay.monitor.incident import Cause, Happened, Incident, Kind, Urgency
-from backstay.monitor.tables import HAPPENED, INCIDENTS, METADATA, SAMPLES, TELLINGS
+from backstay.monitor.incident import Cause, Incident
+from backstay.monitor.tables import APPROVALS, INCIDENTS, METADATA, SAMPLES, TELLINGS
 from backstay.monitor.telling import Delivery, Telling, Word
 
 _UNSENT = (Delivery.WAITING, Delivery.SENDING)
@@ -69,11 +70,11 @@ class WatchStore:
                 )
             ).mappings().first()  # fmt: skip
             if known is not None:
-                return _incident(db, known)
+                return rows.incident_of(db, known)
             highest = sa.select(sa.func.max(INCIDENTS.c.id)).where(INCIDENTS.c.id < UNNUMBERED)
             number = (db.scalar(highest) or 0) + 1
             made = opened(number, self.cloud, cause, began=began, at=at, channels=channels)
-            _put(db, made)
+            rows.put(db, made)
             return made.incident
 
     def change(
@@ -107,9 +108,9 @@ class WatchStore:
 
     def _alter(self, incident: int, alter: Callable[[Dossier], Dossier]) -> None:
         with self._write(f"noting what happened to incident {incident}") as db:
-            row = _row(db, incident, self.cloud)
+            row = rows.row_of(db, incident, self.cloud)
             if row is not None:
-                _put(db, alter(_dossier(db, row)))
+                rows.put(db, alter(rows.dossier_of(db, row)))
 
     def put(self, dossiers: Iterable[Dossier], *, instead_of: Iterable[int] = ()) -> None:
         """Write incidents with all that is told of them; what is there already is joined.
@@ -121,14 +122,14 @@ class WatchStore:
             if gone:
                 db.execute(sa.delete(INCIDENTS).where(sa.or_(*gone)))
             for dossier in dossiers:
-                row = _row(db, dossier.incident.id)
-                _put(db, dossier if row is None else joined(_dossier(db, row), dossier))
+                row = rows.row_of(db, dossier.incident.id)
+                rows.put(db, dossier if row is None else joined(rows.dossier_of(db, row), dossier))
 
     def dossier(self, number: int) -> Dossier | None:
         """Return one incident of this cloud with its tellings, None where there is none."""
         with self._read(f"reading incident {number}") as db:
-            row = _row(db, number, self.cloud)
-            return None if row is None else _dossier(db, row)
+            row = rows.row_of(db, number, self.cloud)
+            return None if row is None else rows.dossier_of(db, row)
 
     def live(self, also: Iterable[int] = ()) -> list[Dossier]:
         """Return what is open, or not all told, the oldest first, and some incidents by number.
@@ -140,27 +141,36 @@ class WatchStore:
             wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(untold)
             for number in also:
                 wanted |= INCIDENTS.c.id == number
-            return _dossiers(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
+            return rows.dossiers_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
 
     def everything(self) -> list[Dossier]:
         """Return all that is here, the oldest first."""
         with self._read("reading the incidents") as db:
-            return _dossiers(db, INCIDENTS.c.cloud == self.cloud)
+            return rows.dossiers_of(db, INCIDENTS.c.cloud == self.cloud)
 
     def incident(self, number: int) -> Incident | None:
         """Return one incident of this cloud, None where there is none of that number."""
         found = self.dossier(number)
         return None if found is None else found.incident
 
-    def incidents(self, *, only_open: bool = False, limit: int = 50) -> list[Incident]:
-        """Return the newest incidents, the newest first."""
+    def incidents(
+        self, *, only_open: bool = False, limit: int = 50, before: int | None = None
+    ) -> list[Incident]:
+        """Return the newest incidents, the newest first; ``before`` an incident's number."""
         with self._read("reading the incidents") as db:
             query = sa.select(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if only_open:
                 query = query.where(INCIDENTS.c.closed.is_(None))
+            if before is not None:
+                known = rows.row_of(db, before, self.cloud)
+                if known is None:
+                    return []
+                older = INCIDENTS.c.opened < known["opened"]
+                at_once = INCIDENTS.c.opened == known["opened"]
+                query = query.where(older | (at_once & (INCIDENTS.c.id < before)))
             newest = (INCIDENTS.c.opened.desc(), INCIDENTS.c.id.desc())
             query = query.order_by(*newest).limit(limit)
-            return [_incident(db, row) for row in db.execute(query).mappings()]
+            return [rows.incident_of(db, row) for row in db.execute(query).mappings()]
 
     def tellings(self, *, incident: int | None = None, unsent: bool = False) -> list[Telling]:
         """Return what is to be told, or was, the oldest first."""
@@ -170,8 +180,78 @@ class WatchStore:
                 query = query.where(TELLINGS.c.incident == incident)
             if unsent:
                 query = query.where(TELLINGS.c.state.in_(_UNSENT))
-            rows = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
-            return [_telling(row) for row in rows]
+            found = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+            return [rows.telling_of(row) for row in found]
+
+    def told(self) -> dict[tuple[str, Delivery], int]:
+        """Return how many tellings each channel has in each state."""
+        with self._read("counting what was told") as db:
+            query = (
+                sa.select(TELLINGS.c.channel, TELLINGS.c.state, sa.func.count())
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud)
+                .group_by(TELLINGS.c.channel, TELLINGS.c.state)
+            )
+            return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
+
+    def waiting(self, *, now: float) -> dict[int, tuple[str, float]]:
+        """Return which incidents wait for an approval: the run to approve, until when (Unix)."""
+        with self._read("reading what waits for an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(
+                    INCIDENTS.c.cloud == self.cloud,
+                    APPROVALS.c.used.is_(None),
+                    APPROVALS.c.refused.is_(False),
+                    APPROVALS.c.until > now,
+                )
+            )
+            found = db.execute(query).mappings()
+            return {row["incident"]: (row["run"], row["until"]) for row in found}
+
+    def ask(self, digest: str, incident: int, run: str, *, made: float, until: float) -> None:
+        """Note that a run waits for an approval by a code with this digest."""
+        with self._write(f"noting that {run} waits for an approval") as db:
+            db.execute(
+                sa.insert(APPROVALS).values(
+                    code_digest=digest, incident=incident, run=run, made=made, until=until,
+                    by="", refused=False,
+                )
+            )  # fmt: skip
+
+    def approval(self, digest: str) -> tuple[str, Approval] | None:
+        """Return the digest and the approval that has it, None where there is none."""
+        with self._read("reading an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud, APPROVALS.c.code_digest == digest)
+            )
+            row = db.execute(query).mappings().first()
+            return None if row is None else (row["code_digest"], rows.approval_of(row))
+
+    def approvals(self, incident: int) -> list[Approval]:
+        """Return what waits, or waited, for an approval for an incident, the oldest first."""
+        with self._read(f"reading the approvals of incident {incident}") as db:
+            query = sa.select(APPROVALS).where(APPROVALS.c.incident == incident)
+            found = db.execute(query.order_by(APPROVALS.c.made)).mappings()
+            return [rows.approval_of(row) for row in found]
+
+    def use_approval(self, digest: str, *, by: str, at: float) -> bool:
+        """Use an approval, once; say whether it was this call that did."""
+        free = (
+            APPROVALS.c.used.is_(None) & APPROVALS.c.refused.is_(False) & (APPROVALS.c.until > at)
+        )
+        with self._write("noting an approval") as db:
+            query = sa.update(APPROVALS).where((APPROVALS.c.code_digest == digest) & free)
+            return bool(db.execute(query.values(used=at, by=by)).rowcount)
+
+    def refuse_approvals(self, run: str) -> None:
+        """Let no code for a run be used any more."""
+        with self._write(f"withdrawing what approves {run}") as db:
+            unused = (APPROVALS.c.run == run) & APPROVALS.c.used.is_(None)
+            db.execute(sa.update(APPROVALS).where(unused).values(refused=True))
 
     def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over; the same minute again is as well."""
@@ -183,7 +263,7 @@ class WatchStore:
                     SAMPLES.c.minute == one.minute,
                     SAMPLES.c.subject == one.subject,
                 )
-                _upsert(db, SAMPLES, same, values)
+                rows.upsert(db, SAMPLES, same, values)
 
     def history(self, *, since: float, subject: str | None = None) -> list[Minute]:
         """Return how subjects answered since a Unix time, by minute, the oldest first."""
@@ -193,8 +273,8 @@ class WatchStore:
             )
             if subject is not None:
                 query = query.where(SAMPLES.c.subject == subject)
-            rows = db.execute(query.order_by(SAMPLES.c.minute, SAMPLES.c.subject)).mappings()
-            return [Minute(**{name: row[name] for name in Minute.__slots__}) for row in rows]
+            found = db.execute(query.order_by(SAMPLES.c.minute, SAMPLES.c.subject)).mappings()
+            return [Minute(**{name: row[name] for name in Minute.__slots__}) for row in found]
 
     def forget(self, *, before: float) -> None:
         """Forget history, and incidents that were over, before a Unix time."""
@@ -222,83 +302,3 @@ class WatchStore:
 
     def _read(self, attempted: str) -> AbstractContextManager[Connection]:
         return self._database.read(attempted)
-
-
-def _row(db: Connection, number: int, cloud: str | None = None) -> Any:  # noqa: ANN401 - a row
-    query = sa.select(INCIDENTS).where(INCIDENTS.c.id == number)
-    if cloud is not None:
-        query = query.where(INCIDENTS.c.cloud == cloud)
-    return db.execute(query).mappings().first()
-
-
-def _dossiers(db: Connection, which: sa.ColumnElement[bool]) -> list[Dossier]:
-    query = sa.select(INCIDENTS).where(which).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
-    return [_dossier(db, row) for row in db.execute(query).mappings().all()]
-
-
-def _dossier(db: Connection, row: RowMapping) -> Dossier:
-    query = sa.select(TELLINGS).where(TELLINGS.c.incident == row["id"])
-    tellings = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
-    return Dossier(incident=_incident(db, row), tellings=tuple(map(_telling, tellings)))
-
-
-def _put(db: Connection, dossier: Dossier) -> None:
-    """Write a dossier, which holds all that is written of it already."""
-    incident = dossier.incident
-    values = {
-        "cloud": incident.cloud, "key": incident.cause.key, "cause": asdict(incident.cause),
-        "began": incident.began, "opened": incident.opened, "closed": incident.closed,
-        "run": incident.run,
-    }  # fmt: skip
-    _upsert(db, INCIDENTS, INCIDENTS.c.id == incident.id, {"id": incident.id, **values})
-    query = sa.select(HAPPENED).where(HAPPENED.c.incident == incident.id)
-    known = {(row["at"], row["kind"], row["text"]) for row in db.execute(query).mappings()}
-    for one in incident.happened:
-        if (one.at, one.kind, one.text) not in known:
-            db.execute(sa.insert(HAPPENED).values(incident=incident.id, **asdict(one)))
-    for telling in dossier.tellings:
-        _upsert(db, TELLINGS, TELLINGS.c.id == telling.id, asdict(telling))
-
-
-def _upsert(
-    db: Connection, table: sa.Table, same: sa.ColumnElement[bool], values: Mapping[str, Any]
-) -> None:
-    # MariaDB counts only rows that it changes: rowcount does not tell whether one is there.
-    if db.scalar(sa.select(sa.func.count()).select_from(table).where(same)):
-        db.execute(sa.update(table).where(same).values(**values))
-    else:
-        db.execute(sa.insert(table).values(**values))
-
-
-def _incident(db: Connection, row: RowMapping) -> Incident:
-    query = sa.select(HAPPENED).where(HAPPENED.c.incident == row["id"])
-    told = row["cause"]
-    return Incident(
-        id=row["id"],
-        cloud=row["cloud"],
-        cause=Cause(
-            **{
-                **told,
-                "kind": Kind(told["kind"]),
-                "urgency": Urgency(told["urgency"]),
-                "evidence": tuple(told["evidence"]),
-                "symptoms": tuple(told["symptoms"]),
-            }
-        ),
-        began=row["began"],
-        opened=row["opened"],
-        closed=row["closed"],
-        run=row["run"],
-        happened=tuple(
-            Happened(at=one["at"], kind=one["kind"], text=one["text"])
-            for one in db.execute(query.order_by(HAPPENED.c.at, HAPPENED.c.number)).mappings()
-        ),
-    )
-
-
-def _telling(row: RowMapping) -> Telling:
-    return Telling(
-        **{name: row[name] for name in Telling.__slots__ if name not in {"word", "state"}},
-        word=Word(row["word"]),
-        state=Delivery(row["state"]),
-    )
