@@ -75,9 +75,11 @@ def test_no_incident_is_lost_and_nothing_is_said_twice(
         watched.until(watched.incidents, "it is written down")
         lab.backstay("lab", "heal")
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
-        watched.until(lambda: watched.incidents()[0]["closed"], "it is written to be over")
-        assert watched.told.words() == ["opened", "closed"]
-        [incident] = watched.incidents()
+        watched.until(lambda: all(one["closed"] for one in watched.incidents()), "all is over")
+        # A busy machine may have had other trouble meanwhile.
+        mine = [one for one in watched.told.documents if one["incident"]["service"] == "swift"]
+        assert [one["word"] for one in mine] == ["opened", "closed"]
+        [incident] = [one for one in watched.incidents() if one["cause"]["service"] == "swift"]
         kinds = [one["kind"] for one in incident["happened"]]
         assert (kinds[0], kinds[-1]) == ("opened", "closed")
         assert kinds.count("opened") == 1
