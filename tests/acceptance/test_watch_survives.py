@@ -76,9 +76,13 @@ def test_no_incident_is_lost_and_nothing_is_said_twice(
         lab.backstay("lab", "heal")
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
         watched.until(lambda: all(one["closed"] for one in watched.incidents()), "all is over")
-        # A busy machine may have had other trouble meanwhile.
+        # A busy machine may have other trouble meanwhile, or find that this one hangs as well.
+        ids = [one["id"] for one in watched.told.documents]
+        assert len(set(ids)) == len(ids)
         mine = [one for one in watched.told.documents if one["incident"]["service"] == "swift"]
-        assert [one["word"] for one in mine] == ["opened", "closed"]
+        words = [one["word"] for one in mine]
+        assert (words.count("opened"), words.count("closed")) == (1, 1)
+        assert (words[0], words[-1]) == ("opened", "closed")
         [incident] = [one for one in watched.incidents() if one["cause"]["service"] == "swift"]
         kinds = [one["kind"] for one in incident["happened"]]
         assert (kinds[0], kinds[-1]) == ("opened", "closed")
