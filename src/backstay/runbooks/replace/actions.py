@@ -12,7 +12,7 @@ from backstay.journal.action import Action, Result, Running
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.replace.adopting import Adopt
-from backstay.runbooks.replace.building import BeginBuild, Build
+from backstay.runbooks.replace.building import BeginBuild, Build, LetBuild
 from backstay.runbooks.replace.confirming import Confirm
 from backstay.runbooks.replace.fencing import Fence
 from backstay.runbooks.replace.guarding import Guarded, still_fenced
@@ -42,6 +42,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         "packages": Packages(site, place),
         "adopt": AdoptFenced(site, Adopt(site, place)),
         "begin-build": BeginBuild(site, place),
+        "let-build": LetBuild(site, place),
         "build": Build(site, place),
         **restore.actions(whole),
         "reconcile": Reconcile(whole),
