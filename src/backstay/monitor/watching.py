@@ -104,7 +104,7 @@ class Watching:
         self.parts = Parts(logging.getLogger(__name__).warning)
         self.confirming = Confirming(site)
         self.suspects = Suspects(self.tracking, self.confirming, self._aside)
-        self.agents = AgentQuestions(site, self.tracking.take)
+        self.agents = AgentQuestions(site, self.tracking.take, self.tracking.steady)
         api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
         self.apis = ApiQuestions(cloud, site.services, api, self.tracking.take)
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
