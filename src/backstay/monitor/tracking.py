@@ -14,7 +14,6 @@ UNITS_SOFT = 15
 LASTING = 2.0
 """Seconds for which an API must fail: what it stands on is then known to have failed."""
 FORGET = 30.0
-STEADY = 60.0
 FORGET_AGENTS = 180.0
 
 
@@ -70,17 +69,6 @@ class Tracking:
                 evidence=track.evidence, seconds=track.seconds, recent=recent,
             )  # fmt: skip
         return dict(self._standings)
-
-    def steady(self, host: str, unit: str) -> bool:
-        """Say whether a unit has been up for long, as far as that has been watched."""
-        return any(
-            track.subject.host == host
-            and track.subject.name == unit
-            and track.state is State.UP
-            and track.seen - track.since > STEADY
-            for key, track in self.tracks.items()
-            if key in self.top.units
-        )
 
     def _rule(self, sign: Sign) -> Rule:
         subject = sign.subject
