@@ -25,7 +25,7 @@ def _whole(given: object) -> object:
 Number = Annotated[int, Field(ge=1, le=LARGEST), BeforeValidator(_whole)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
-Key = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,300}$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,300}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,100}$")]
 
 
