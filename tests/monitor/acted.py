@@ -10,6 +10,7 @@ from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
 from backstay.monitor.acting import Actor
 from backstay.monitor.approving import Approvals
+from backstay.monitor.begun import Ways
 from backstay.monitor.brakes import Act
 from backstay.monitor.incident import Cause, Incident
 from backstay.monitor.ledger import Ledger
@@ -77,10 +78,13 @@ class Acted:
             WatchStore(self.url, "lab"), channels=lambda _: ["mail"], keep=1e9,
             clock=lambda: self.now,
         )  # fmt: skip
+        ways = Ways(
+            command=lambda *words: list(words), begin=self._begin, alive=self._alive,  # type: ignore[arg-type]
+            clock=lambda: self.now,
+        )  # fmt: skip
         self.actor = Actor(
             self.site, self.ledger, self.board, self.store, self.approvals,
-            doubt=lambda: self.doubt, command=lambda *words: list(words), begin=self._begin,  # type: ignore[arg-type]
-            planned=self._plan, clock=lambda: self.now, alive=self._alive,
+            doubt=lambda: self.doubt, ways=ways, planned=self._plan,
         )  # fmt: skip
 
     def _alive(self, run: RunRecord) -> bool:

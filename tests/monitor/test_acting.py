@@ -12,6 +12,7 @@ import pytest
 from backstay.errors import BackstayError
 from backstay.journal.records import RunState
 from backstay.monitor.approving import NotApproved, approve
+from backstay.monitor.brakes import Act, reason_for
 from backstay.monitor.incident import Kind
 from backstay.monitor.telling import Word
 from tests.monitor.acted import Acted
@@ -242,3 +243,48 @@ def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
     assert acted.begun == ["restart-1", "restart-2"]
     assert acted.lines("held-back")[0] == "restart-1 could not be begun: no cloud.yaml"
     assert "tried 2 times" in acted.lines("held-back")[-1]
+
+
+def test_a_watch_that_dies_before_it_has_asked_asks_and_begins_nothing(play: Play) -> None:
+    async def story(acted: Acted) -> None:
+        incident = await acted.open(DEAD)
+        made = await acted._plan(Act.ASK, acted.site, DEAD)
+        acted.store.create(made.plan, reason=reason_for(incident))
+        for _ in range(3):
+            await acted.look()
+        assert acted.approvals.command(incident)
+
+    acted = play(ASK, story)
+    assert acted.begun == []
+    assert len(acted.lines("asked")) == 1
+
+
+def test_the_end_of_a_run_is_told_though_its_incident_is_over(play: Play) -> None:
+    async def story(acted: Acted) -> None:
+        incident = await acted.open(CAUSE)
+        await acted.look()
+        await acted.ledger.close(incident, at=acted.now, text="answers again")
+        for telling, _ in await acted.ledger.due(acted.now):
+            await acted.ledger.sent(telling.id, at=acted.now)
+        acted.carry_out("restart-1", RunState.DONE)
+        await acted.look()
+        await acted.look()
+
+    acted = play(RESTART, story)
+    assert len(acted.lines("ended")) == 1
+    assert [it.word for it in acted.watch_store.tellings(unsent=True)] == [Word.ACTED]
+
+
+def test_who_approved_decides_also_whether_it_is_gone_on_with(play: Play) -> None:
+    async def story(acted: Acted) -> None:
+        incident = await acted.open(DEAD)
+        await acted.look()
+        code = acted.approvals.command(incident).split()[-1]
+        await acted.approvals.by_page(incident.id, code, "ann")
+        await acted.look()
+        acted.carry_out("replace-1", RunState.FAILED)
+        for _ in range(3):
+            await acted.look(700.0)
+
+    acted = play(ASK, story)
+    assert acted.begun == ["replace-1"]

@@ -1,11 +1,8 @@
 """Who is told."""
 
-from dataclasses import replace
-
 from backstay.inventory.watch import Watch
-from backstay.monitor.addressed import channels_for, instead_of, worth_telling
-from backstay.monitor.incident import Kind, Urgency
-from tests.monitor.causes import MARIADB
+from backstay.monitor.addressed import channels_for, instead_of
+from backstay.monitor.incident import Urgency
 
 HOOK = {"webhook": {"url": "http://192.0.2.9/"}}
 
@@ -47,10 +44,3 @@ def test_where_nobody_is_left_it_is_tried_again() -> None:
 def test_rather_a_pager_for_a_warning_than_nobody() -> None:
     site = watch(chat={}, pager={"least": "critical"})
     assert instead_of(site, "chat", Urgency.WARNING, failing={"chat"}, have=()) == ("pager",)
-
-
-def test_more_symptoms_are_not_worth_being_woken_for() -> None:
-    assert not worth_telling(MARIADB, replace(MARIADB, symptoms=(), evidence=("more",)))
-    assert worth_telling(MARIADB, replace(MARIADB, kind=Kind.HOST_OFF))
-    assert worth_telling(MARIADB, replace(MARIADB, urgency=Urgency.WARNING))
-    assert worth_telling(MARIADB, replace(MARIADB, host="proxy"))

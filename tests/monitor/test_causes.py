@@ -55,9 +55,25 @@ def test_a_host_that_is_cut_off_from_here_is_no_dead_host(top: Topology) -> None
 
 def test_cut_off_from_all_hosts_is_one_cause(top: Topology) -> None:
     names = list(top.cloud.hosts)
-    words = {name: word(Kind.CUT_OFF_HERE) for name in names}
+    words = {name: word(Kind.HOST_UNREACHABLE) for name in names}
     [one] = ready(scene(top, *(host(name, State.DOWN) for name in names), words=words))
-    assert "does not reach any host" in one.cause.title
+    assert one.cause.kind is Kind.CUT_OFF_HERE
+    assert one.cause.title.endswith("this machine does not reach any host")
+
+
+def test_while_hosts_fall_one_by_one_the_first_is_not_called_lost(top: Topology) -> None:
+    words = {"proxy": word(Kind.HOST_UNREACHABLE)}
+    falling = [host("proxy", State.DOWN), host("compute1", State.SUSPECT)]
+    assert ready(scene(top, *falling, words=words)) == []
+    [one] = ready(scene(top, falling[0], words=words))
+    assert one.cause.kind is Kind.HOST_UNREACHABLE
+
+
+def test_all_hosts_without_power_are_not_this_machines_network(top: Topology) -> None:
+    names = list(top.cloud.hosts)
+    words = {name: word(Kind.HOST_OFF, power=False) for name in names}
+    found = ready(scene(top, *(host(name, State.DOWN) for name in names), words=words))
+    assert {one.cause.kind for one in found} == {Kind.HOST_OFF}
 
 
 def test_the_database_explains_the_apis_and_the_agents(top: Topology) -> None:
@@ -96,6 +112,9 @@ def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) 
     assert ready(scene(top, api, host("controller", State.SUSPECT))) == []
     waited = replace(api, since=NOW - HOLD - 1)
     assert [one.cause.service for one in ready(scene(top, waited, suspect))] == ["nova"]
+    assert ready(scene(top, api, unheard=frozenset({"controller"}))) == []
+    unit = track("controller/nova/nova-api", State.DOWN)
+    assert [one.cause.service for one in ready(scene(top, unit, suspect))] == ["nova"]
     other = track("controller/glance/one image", State.SUSPECT, Look.LATE)
     assert [one.cause.service for one in ready(scene(top, api, other))] == ["nova"]
 

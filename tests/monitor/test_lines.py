@@ -33,6 +33,7 @@ def test_a_unit_looks_as_systemd_and_the_kernel_have_it() -> None:
 
     assert nova(*RUNS) == (Look.OK, False)
     assert nova("loaded", "active", "running", "success", "T") == (Look.LATE, True)
+    assert nova("loaded", "active", "running", "success", "X") == (Look.REFUSED, False)
     assert nova("loaded", "failed", "failed", "signal", "") == (Look.FAILED, True)
     assert nova("loaded", "inactive", "dead", "success", "") == (Look.FAILED, True)
     assert nova("loaded", "activating", "auto-restart", "exit-code", "") == (Look.FAILED, False)

@@ -50,6 +50,13 @@ def test_late_answers_make_down_when_nothing_excuses_them() -> None:
     assert down.evidence == "late at 3 (3 times in a row, for 2.0 s)"
 
 
+def test_no_row_of_signs_that_is_too_short_is_enough() -> None:
+    rule = Rule(sure=2, soft=3, lasting=2.0)
+    bad = [UP, *(sign(at, Look.FAILED, sure=True) for at in (1, 1.5, 2.5, 2.9))]
+    assert after(bad, rule=rule).state is State.SUSPECT
+    assert after([*bad, sign(3, Look.LATE)], rule=rule).state is State.DOWN
+
+
 def test_late_answers_with_an_excuse_must_last() -> None:
     late = [UP, *(sign(at, Look.LATE) for at in range(1, 31))]
     assert after(late, excuse="packets are lost").state is State.SUSPECT

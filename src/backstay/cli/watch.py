@@ -81,10 +81,10 @@ def test(outer: Path | None, channel: str | None, cloud: Path | None) -> None:
 async def _tested(cloud: "Cloud", names: Sequence[str]) -> int:
     """Send a test message by each; return the exit status."""
     from backstay.errors import BackstayError  # noqa: PLC0415 - heavy, with what follows
-    from backstay.monitor.channels import test_channel  # noqa: PLC0415
+    from backstay.monitor.channels import send_test  # noqa: PLC0415
 
     told = await asyncio.gather(
-        *(test_channel(cloud, name) for name in names), return_exceptions=True
+        *(send_test(cloud, name) for name in names), return_exceptions=True
     )
     status = 0
     for name, one in zip(names, told, strict=True):

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from backstay.inventory.watch import Channel, Watch
-from backstay.monitor.incident import Cause, Urgency
+from backstay.monitor.incident import Urgency
 
 
 def channels_for(watch: Watch, urgency: Urgency) -> tuple[str, ...]:
@@ -41,19 +41,6 @@ def instead_of(
         return ()
     usual = tuple(name for name, one in able.items() if _takes(one, urgency))
     return usual or tuple(able)[:1] or None
-
-
-def worth_telling(before: Cause, after: Cause) -> bool:
-    """Say whether a cause has changed so that people should hear of it.
-
-    More symptoms and more evidence are not worth being woken for again: they are in the incident.
-    """
-    return (before.kind, before.urgency, before.host, before.service) != (
-        after.kind,
-        after.urgency,
-        after.host,
-        after.service,
-    )
 
 
 def _takes(channel: Channel, urgency: Urgency) -> bool:

@@ -12,7 +12,7 @@ from backstay.monitor.confirmed import HostWord
 from backstay.monitor.incident import Cause, Kind
 from backstay.monitor.standing import State
 from backstay.monitor.states import Track
-from backstay.monitor.topology import AGENT, HOST, Topology
+from backstay.monitor.topology import AGENT, HOST, Topology, host_subject, watched_hosts
 from backstay.monitor.wording import (
     agents_cause,
     cut_off_cause,
@@ -31,7 +31,8 @@ class Scene:
 
     ``words`` are what was confirmed of hosts that do not answer. ``findings`` are failed ones by
     host, that stood twice. ``silent`` are hosts of which nobody is told. ``kept`` are causes of
-    open incidents whose aftermath is under way: they explain on what they explained.
+    open incidents whose aftermath is under way: they explain on what they explained. ``unheard``
+    are hosts whose own word has not come just now.
     """
 
     now: float
@@ -41,6 +42,7 @@ class Scene:
     findings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     kept: tuple[Cause, ...] = ()
+    unheard: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +75,51 @@ def _is_silent(scene: Scene, track: Track) -> bool:
 def _hosts(scene: Scene, left: dict[str, Track]) -> list[Found]:
     """Find hosts that are down, and take what they explain out of ``left``."""
     down = [track for track in left.values() if track.subject.service == HOST]
-    found = []
-    cut = [t for t in down if _kind(scene, t) is Kind.CUT_OFF_HERE]
     for track in down:
         del left[track.subject.key]
+    cut = [track for track in down if _is_cut_off(scene, track)]
+    others_fall = any(_suspect(scene, host.name) for host in watched_hosts(scene.topology.cloud))
+    found = []
     for track in down:
         if track not in cut:
             symptoms = _take(left, lambda one, host=track.subject.host: _on(scene, one, host))  # type: ignore[misc]
             word = scene.words.get(track.subject.host)
             cause = host_cause(scene.topology, track, word, symptoms)
-            found.append(Found(cause=cause, began=_began([track, *symptoms])))
+            alone = word is not None and not word.spoke and cause.kind is Kind.HOST_UNREACHABLE
+            ready = not (alone and others_fall) or scene.now - track.since > HOLD
+            found.append(Found(cause=cause, began=_began([track, *symptoms]), ready=ready))
     if cut:
         hosts = [track.subject.host for track in cut]
         symptoms = _take(left, lambda one: any(_on(scene, one, host) for host in hosts))
         words = {host: scene.words[host] for host in hosts if host in scene.words}
-        watched = {t.subject.host for t in scene.tracks.values() if t.subject.service == HOST}
-        cause = cut_off_cause(hosts, words, len(watched), symptoms)
+        everything = _nobody_reached(scene)
+        cause = cut_off_cause(hosts, words, symptoms, everything=everything)
         found.append(Found(cause=cause, began=_began([*cut, *symptoms])))
     return found
 
 
-def _kind(scene: Scene, track: Track) -> Kind | None:
+def _is_cut_off(scene: Scene, track: Track) -> bool:
+    """Say whether a host is there for others, or nobody is left who could say so.
+
+    That all hosts are dead is what their BMCs would have to tell.
+    """
     word = scene.words.get(track.subject.host)
-    return word.kind if word else None
+    if word is None:
+        return False
+    unsaid = word.kind is Kind.HOST_UNREACHABLE and not word.spoke
+    return word.kind is Kind.CUT_OFF_HERE or (unsaid and _nobody_reached(scene))
+
+
+def _nobody_reached(scene: Scene) -> bool:
+    """Say whether this machine reaches none of the hosts."""
+    names = [host.name for host in watched_hosts(scene.topology.cloud)]
+    tracks = [scene.tracks.get(host_subject(name).key) for name in names]
+    return all(one is not None and (one.is_down or one.state is State.SUSPECT) for one in tracks)
+
+
+def _suspect(scene: Scene, host: str) -> bool:
+    track = scene.tracks.get(host_subject(host).key)
+    return track is not None and track.state is State.SUSPECT
 
 
 def _on(scene: Scene, track: Track, host: str) -> bool:
@@ -182,22 +206,26 @@ def _agents_of(scene: Scene, mine: Sequence[Track]) -> set[str]:
 
 
 def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
-    """Say whether nothing that may explain this is still suspect, or that has been so too long."""
-    down_for = scene.now - min(track.since for track in mine)
-    if down_for > HOLD:
+    """Say whether nothing that may explain this is still suspect, or that has been so too long.
+
+    An answer that does not come may have its cause anywhere below; a unit that has ended has it on
+    its host.
+    """
+    if scene.now - min(track.since for track in mine) > HOLD:
         return True
-    top = scene.topology
+    top, order = scene.topology, _order(scene, service)[0]
     hosts = {track.subject.host for track in mine}
-    order = _order(scene, service)[0]
-    for track in scene.tracks.values():
-        if track.state is not State.SUSPECT:
-            continue
-        if track.subject.service == HOST:
-            if track.subject.host in hosts or top.carries_all(track.subject.host):
-                return False
-        elif not _is_api(scene, track) and _order(scene, track.subject.service)[0] < order:
-            return False
-    return True
+    answers = all(_is_api(scene, track) for track in mine)
+
+    def explains(track: Track) -> bool:
+        host, other = track.subject.host, track.subject.service
+        if other == HOST:
+            return host in hosts or (answers and top.carries_all(host))
+        return answers and not _is_api(scene, track) and _order(scene, other)[0] < order
+
+    if any(explains(t) for t in scene.tracks.values() if t.state is State.SUSPECT):
+        return False
+    return not any(answers and (host in hosts or top.carries_all(host)) for host in scene.unheard)
 
 
 def _agents(scene: Scene, left: dict[str, Track]) -> list[Found]:

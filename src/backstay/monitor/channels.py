@@ -55,7 +55,7 @@ def way_of(channel: Channel, approval: Approval) -> Way:
     return ByApprise(channel.apprise, approval)
 
 
-async def test_channel(cloud: Cloud, channel: str) -> str:
+async def send_test(cloud: Cloud, channel: str) -> str:
     """Send a test message by a channel; return where it went. Raises BackstayError."""
     known = cloud.watch.channels
     if channel not in known:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from backstay.errors import BackstayError, HostError
 from backstay.health.witness import onhost
-from backstay.health.witness.judged import Judged, Verdict, judge
+from backstay.health.witness.judged import Verdict, judge
 from backstay.health.witness.look import (
     AskPower,
     Here,
@@ -22,7 +22,6 @@ from backstay.health.witness.look import (
 from backstay.health.witness.seen import OPERATOR, Login, Power, Seen, Witness, read_witness
 from backstay.monitor.confirmed import HostWord
 from backstay.monitor.incident import Kind
-from backstay.monitor.topology import watched_hosts
 from backstay.runbooks.site import Site
 from backstay.transports.threads import on_thread
 
@@ -66,7 +65,7 @@ class Confirming:
             suspect=host, address=address, operator=mine, others=tuple(others), power=power,
             login=Login(error="the channel to it is silent"),
         )  # fmt: skip
-        return word_of(seen, nobody_reached={*unreached, host} >= _needed(self.site))
+        return word_of(seen)
 
     async def whole(self, host: str) -> HostWord:
         """Look at a host that answers pings and tells nothing, also by its ports and a login."""
@@ -75,7 +74,7 @@ class Confirming:
                 seen = await look(self.site, host, here=self.here, power=self.power)
         except TimeoutError:
             return HostWord(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
-        return word_of(seen, nobody_reached=False)
+        return word_of(seen)
 
     async def _mine(self, address: str) -> Witness:
         try:
@@ -106,25 +105,18 @@ class Confirming:
         return Power(on=on)
 
 
-def _needed(site: Site) -> set[str]:
-    return {host.name for host in watched_hosts(site.cloud)}
-
-
-def word_of(seen: Seen, *, nobody_reached: bool) -> HostWord:
-    """Return what is to be thought of a host. Pure.
-
-    Where this machine reaches no host at all, nobody can be asked, and it is this machine that is
-    cut off: that all are dead is what their BMCs would have to say.
-    """
+def word_of(seen: Seen) -> HostWord:
+    """Return what is to be thought of a host. Pure."""
     judged = judge(seen)
     kind = _KINDS.get(judged.verdict)
     if judged.verdict is Verdict.DEAD and seen.power.on is False:
         kind = Kind.HOST_OFF
-    elif judged.verdict is Verdict.UNKNOWN and nobody_reached and not seen.spoke:
-        kind = Kind.CUT_OFF_HERE
     elif judged.verdict is Verdict.UNHEALTHY and seen.login.error and not seen.login.there:
         kind = Kind.HOST_UNREACHABLE
-    return _word(judged, kind, seen.power.on)
+    words = tuple(f"{word.witness}: {word.says}" for word in judged.words)
+    return HostWord(
+        kind=kind, reason=judged.reason, words=words, power=seen.power.on, spoke=len(seen.spoke)
+    )
 
 
 _KINDS: Mapping[Verdict, Kind] = {
@@ -132,11 +124,6 @@ _KINDS: Mapping[Verdict, Kind] = {
     Verdict.CUT_OFF_HERE: Kind.CUT_OFF_HERE,
     Verdict.UNKNOWN: Kind.HOST_UNREACHABLE,
 }
-
-
-def _word(judged: Judged, kind: Kind | None, power: bool | None) -> HostWord:
-    words = tuple(f"{word.witness}: {word.says}" for word in judged.words)
-    return HostWord(kind=kind, reason=judged.reason, words=words, power=power)
 
 
 def _read_libraries() -> None:

@@ -24,7 +24,7 @@ from backstay.monitor.channels import (
     ByApprise,
     Way,
     bounded,
-    test_channel,
+    send_test,
     way_of,
 )
 from backstay.monitor.grouping import next_batch
@@ -36,6 +36,8 @@ GATHER = 0.4
 """For how many seconds a message waits for others that it could tell as well."""
 TRIES = 3
 """How often a channel is tried before others are told instead."""
+PATIENCE = 8.0
+"""After how many seconds they are in any case: a server that hangs takes long to fail once."""
 LONGEST = 300.0
 """Seconds between two attempts on a channel that has failed for long."""
 
@@ -46,9 +48,11 @@ _REMEMBERED = 2000  # tellings
 
 @dataclass(slots=True, kw_only=True)
 class _Line:
-    """A channel and how it does. ``again`` is when it is tried next after ``failures`` in a row.
+    """A channel and how it does.
 
-    ``complaint`` is what is wrong although messages are taken.
+    It has failed ``failures`` times in a row, ``since`` a Unix time and as of the last attempt for
+    ``lasted`` seconds; it is tried ``again`` at another. ``complaint`` is what is wrong although
+    messages are taken.
     """
 
     name: str
@@ -56,13 +60,14 @@ class _Line:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
     since: float = 0.0
+    lasted: float = 0.0
     again: float = 0.0
     error: str = ""
     complaint: str = ""
 
     @property
     def failing(self) -> bool:
-        return self.failures >= TRIES
+        return self.failures >= TRIES or self.lasted >= PATIENCE
 
 
 class Courier:
@@ -110,7 +115,7 @@ class Courier:
 
     async def test(self, channel: str) -> str:
         """Send a test message by a channel; return where it went. Raises BackstayError."""
-        return await test_channel(self._cloud, channel)
+        return await send_test(self._cloud, channel)
 
     async def _look(self) -> None:
         while True:
@@ -160,6 +165,7 @@ class Courier:
                 await self._ledger.sending(telling.id)
             except NotLeading:  # another process leads now, and tells all of this
                 return
+        began = self._clock()
         attempt = asyncio.ensure_future(self._attempt(line, batch))
         try:
             await asyncio.shield(attempt)
@@ -167,7 +173,7 @@ class Courier:
             await self._let_end(attempt, batch)
             raise
         except BackstayError as error:
-            await self._failed(line, batch, error)
+            await self._failed(line, batch, error, began)
         else:
             await self._works(line)
 
@@ -190,9 +196,10 @@ class Courier:
             self._told.append((incident.id, telling.word, line.name))
             await self._ledger.sent(telling.id, at=self._clock())
 
-    async def _failed(self, line: _Line, batch: Batch, error: BackstayError) -> None:
+    async def _failed(self, line: _Line, batch: Batch, error: BackstayError, began: float) -> None:
         now = self._clock()
-        line.since = line.since if line.failures else now
+        line.since = line.since if line.failures else began
+        line.lasted = now - line.since
         line.failures += 1
         line.error = str(error)
         line.again = now + min(LONGEST, 2.0 ** min(line.failures - 1, 16))
@@ -204,7 +211,7 @@ class Courier:
             await self._ledger.open(cause, began=line.since, at=now)
 
     async def _works(self, line: _Line) -> None:
-        line.failures, line.error = 0, ""
+        line.failures, line.lasted, line.error = 0, 0.0, ""
         for incident in self._ledger.open_incidents():
             if incident.cause.key == key_of(line.name):
                 text = f"channel {line.name} takes messages again"

@@ -30,10 +30,10 @@ class Urgency(StrEnum):
 class Cause:
     """What an incident is about, as it is decided from standings. Pure data.
 
-    ``key`` is the same as long as the cause is the same (``service-failed:controller/mariadb``):
-    two open incidents never have one key. ``title`` is a sentence without a time ("MariaDB on
-    controller does not answer"), ``impact`` what users lose, ``remedy`` the command to run.
-    ``symptoms`` are what else is down because of it, as subjects' keys.
+    ``key`` is the same as long as the cause is the same (``service:controller/mariadb``), be its
+    kind another by now: two open incidents never have one key. ``title`` is a sentence without a
+    time ("MariaDB on controller does not answer"), ``impact`` what users lose, ``remedy`` the
+    command to run. ``symptoms`` are what else is down because of it, as subjects' keys.
     """
 
     key: str

@@ -179,6 +179,18 @@ class Ledger:
         found = [one.incident for one in self._book.values() if one.incident.closed is None]
         return tuple(sorted(found, key=lambda it: it.opened))
 
+    async def incident(self, number: int) -> Incident | None:
+        """Return an incident, also one that is over; None where it is not to be had."""
+        number = self._now_called.get(number, number)
+        known = self._book.get(number) or await self._over(number)
+        return None if known is None else known.incident
+
+    async def _over(self, number: int) -> Dossier | None:
+        """Read what is over and all told: it is in the journal only."""
+        if not self._works:
+            return None
+        return await self._journal.asked(lambda: self._journal.store.dossier(number))
+
     async def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over."""
         async with self._lock:
@@ -247,8 +259,8 @@ class Ledger:
     async def _alter(self, incident: Incident, alter: Callable[[Dossier], Dossier]) -> Incident:
         async with self._lock:
             number = self._now_called.get(incident.id, incident.id)
-            known = self._book.get(number)
-            if known is None:  # over, and all told
+            known = self._book.get(number) or await self._over(number)
+            if known is None:
                 return incident
             altered = alter(known)
             await self._enter(altered)

@@ -23,6 +23,7 @@ from backstay.journal.store import Store
 from backstay.monitor.acting import Actor
 from backstay.monitor.addressed import channels_for
 from backstay.monitor.approving import Approvals
+from backstay.monitor.begun import Ways
 from backstay.monitor.cloudfile import CloudFile
 from backstay.monitor.courier import Courier
 from backstay.monitor.incident import Incident
@@ -76,6 +77,7 @@ class Process:
         self.reading = WatchStore(journal_url(), name, busy=BUSY)
         self.approvals = Approvals(WatchStore(journal_url(), name, busy=BUSY))
         self._lead: Lead | None = None
+        self._ledger: Ledger | None = None
         self._keeper_wrong: str | None = None
         self._asked_leader = 0.0
         self._leader = ""
@@ -137,12 +139,18 @@ class Process:
                 except LockLost as error:
                     self.means.say(f"{error}; standing by")
                 finally:
-                    self._lead = None
+                    self._lead = self._ledger = None
             await asyncio.sleep(RETRY)  # whoever has taken it over is to be let have it
 
     async def _keep_the_lead(self, mine: Lead) -> None:
         while True:
             await mine.look()
+            if mine.doubt and self._ledger is not None and not self._ledger.writable:
+                raise LockLost(
+                    "leading the watch",
+                    came_back=f"{mine.doubt}, and the journal does not say who leads",
+                    remedy="see that one of them can be reached",
+                )
             await asyncio.sleep(PAUSE)
 
     async def _stands_by(self, why: str) -> None:
@@ -181,6 +189,7 @@ class Process:
                 spare=WatchStore(_spare(cloud.name), cloud.name, busy=BUSY),
             )
             await ledger.start()
+            self._ledger = ledger
             async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
                 site = Site(cloud=cloud, shell=shell, api=self.means.api(cloud))
                 await first_of(
@@ -200,7 +209,7 @@ class Process:
         actor = Actor(
             site, ledger, self.board, self.journal, self.approvals,
             doubt=lambda: self._lead.doubt if self._lead else "another process may lead",
-            command=self.means.command,
+            ways=Ways(command=self.means.command),
         )  # fmt: skip
 
         def troubles() -> Sequence[str]:

@@ -17,13 +17,14 @@ class Rule:
     """When a subject is down: after ``sure`` sure signs in a row; or after ``soft`` of any kind.
 
     With an excuse the bad signs must have lasted for ``patience`` seconds, and been ``soft``. None
-    for ``soft``: only sure signs count. ``recovered`` is for how many seconds only good signs must
-    come before down is up again.
+    for ``soft``: only sure signs count. No row of signs shorter than ``lasting`` seconds is enough.
+    ``recovered`` is for how many seconds only good signs must come before down is up again.
     """
 
     sure: int = 2
     soft: int | None = 3
     patience: float = 30.0
+    lasting: float = 0.0
     recovered: float = 10.0
 
 
@@ -31,17 +32,18 @@ class Rule:
 class Track:
     """How a subject stands, and what of its last signs matters for what comes next.
 
-    ``since`` is when the state was entered, ``evidence`` why; ``look`` is how the last bad sign
-    looked, ``seconds`` the last answer's latency. ``began`` is when the present row of bad signs
-    began, None in a row of good ones; ``bad`` and ``sure`` count them, ``excused`` tells that one
-    of them had an excuse. ``well`` is since when only good signs came. ``seen`` is the last sign's
-    time. All times are Unix seconds.
+    ``since`` is when the state was entered, ``evidence`` why, ``trouble`` why it was down last;
+    ``look`` is how the last bad sign looked, ``seconds`` the last answer's latency. ``began`` is
+    when the present row of bad signs began, None in a row of good ones; ``bad`` and ``sure`` count
+    them, ``excused`` tells that one of them had an excuse. ``well`` is since when only good signs
+    came. ``seen`` is the last sign's time. All times are Unix seconds.
     """
 
     subject: Subject
     state: State = State.UNKNOWN
     since: float = 0.0
     evidence: str = "not seen yet"
+    trouble: str = ""
     look: Look = Look.UNKNOWN
     seconds: float | None = None
     began: float | None = None
@@ -115,18 +117,21 @@ def _after_bad(track: Track, sign: Sign, rule: Rule, excuse: str) -> Track:
     if track.state is State.DOWN:
         return track
     if _is_down(track, sign, rule):
-        return _entered(track, State.DOWN, sign, _counted(track, sign))
+        counted = _counted(track, sign)
+        return replace(_entered(track, State.DOWN, sign, counted), trouble=counted)
     if track.state is State.SUSPECT:
         return track
     return _entered(track, State.SUSPECT, sign, sign.evidence)
 
 
 def _is_down(track: Track, sign: Sign, rule: Rule) -> bool:
+    lasted = sign.at - track.began if track.began is not None else 0.0
+    if lasted < rule.lasting:
+        return False
     if sign.sure and track.sure >= rule.sure:
         return True
     if rule.soft is None or track.bad < rule.soft:
         return False
-    lasted = sign.at - track.began if track.began is not None else 0.0
     return not track.excused or lasted >= rule.patience
 
 

@@ -11,6 +11,8 @@ from backstay.monitor.states import Rule, Track, forgotten, step
 from backstay.monitor.topology import AGENT, HOST, Topology
 
 UNITS_SOFT = 15
+LASTING = 2.0
+"""Seconds for which an API must fail: what it stands on is then known to have failed."""
 FORGET = 30.0
 FORGET_AGENTS = 180.0
 
@@ -28,7 +30,7 @@ class Tracking:
         self._host = Rule(sure=1, soft=None, recovered=recovered)
         self._unit = Rule(sure=2, soft=UNITS_SOFT, recovered=recovered)
         self._pulse = Rule(sure=2, soft=3, recovered=recovered)
-        self._api = Rule(sure=3, soft=3, recovered=recovered)
+        self._api = Rule(sure=3, soft=3, lasting=LASTING, recovered=recovered)
         self._apis = {
             (service.name, pulse.name)
             for service in top.services.values()

@@ -6,11 +6,12 @@ part that fails is a trouble that is told, not the end.
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
@@ -20,24 +21,23 @@ from backstay.monitor.causes import Scene, causes
 from backstay.monitor.confirming import Confirming
 from backstay.monitor.incident import Cause, Incident
 from backstay.monitor.matching import Change, Close, Open, matched
+from backstay.monitor.parts import Parts, first_of, unexpected
 from backstay.monitor.probing.agents import AgentQuestions
 from backstay.monitor.probing.apis import ApiQuestions, Passes
 from backstay.monitor.probing.reach import Reach
 from backstay.monitor.probing.streams import streams
 from backstay.monitor.recovery import Recovery
-from backstay.monitor.sign import Look, Sign
+from backstay.monitor.sign import Sign
 from backstay.monitor.silences import silences
-from backstay.monitor.standing import Board, Bulletin, Silence, State
+from backstay.monitor.standing import Board, Bulletin, Silence
 from backstay.monitor.store import Minute
-from backstay.monitor.topology import AGENT, HOST, host_subject, topology
+from backstay.monitor.suspects import Suspects
+from backstay.monitor.topology import topology
 from backstay.monitor.tracking import Tracking
 from backstay.runbooks.site import Site
 from backstay.transports.echoes import Echoes
 from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
-
-if TYPE_CHECKING:
-    from backstay.monitor.confirmed import HostWord
 
 LAG = 0.3
 """Seconds by which this process may be late before a late answer is its own fault."""
@@ -46,9 +46,6 @@ RUNS = 8
 RUNS_EVERY = 3.0
 RUNS_BOUND = 5.0
 CHECK_BOUND = 120.0
-AGAIN = 10.0
-"""Seconds between two looks at a host that is down: what was dead may prove to be off."""
-RESTART = 1.0
 
 
 class Incidents(Protocol):
@@ -106,7 +103,9 @@ class Watching:
         self.on_incident = on_incident
         self.top = topology(cloud, site.services)
         self.tracking = Tracking(self.top, watch.recovered, self._excuse)
+        self.parts = Parts(logging.getLogger(__name__).warning)
         self.confirming = Confirming(site)
+        self.suspects = Suspects(self.tracking, self.confirming, self._aside)
         self.agents = AgentQuestions(site, self.tracking.take)
         api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
         self.apis = ApiQuestions(cloud, site.services, api, self.tracking.take)
@@ -116,14 +115,12 @@ class Watching:
         self.echoes = Echoes(addresses, every=watch.every / 2)
         self.reach = Reach(self.echoes, self.streams, watch.every)
         self.recovery = Recovery(self.tracking.tracks)
-        self.words: dict[str, HostWord] = {}
         self.silent: tuple[Silence, ...] = ()
         self.findings: tuple[Finding, ...] = ()
         self.checked_at: float | None = None
         self._due = time.monotonic()
         self._lagged = 0.0
-        self._part_troubles: dict[str, str] = {}
-        self._looked: dict[str, float] = {}
+        self._wrong: dict[str, str] = {}
         self._to_act: dict[int, Incident] = {}
         self._side: dict[str, asyncio.Task[None]] = {}
 
@@ -139,30 +136,17 @@ class Watching:
             "the whole check": self._check_forever,
             "reading the runs": self._read_runs_forever,
             "keeping history": self._keep_history_forever,
-            "reading what asks BMCs": self.confirming.warm,
         }
         parts |= {f"the channel to {name}": one.run for name, one in self.streams.items()}
-        tasks = [asyncio.ensure_future(self._part(name, run)) for name, run in parts.items()]
+        self._aside("reading what asks BMCs", self.confirming.warm)
         try:
-            await asyncio.gather(*tasks)
-            await asyncio.Event().wait()
+            await first_of(*(self.parts.keep(name, run) for name, run in parts.items()))
         finally:
-            tasks += self._side.values()
-            for task in tasks:
+            aside = list(self._side.values())
+            for task in aside:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*aside, return_exceptions=True)
             self.shell.close()
-
-    async def _part(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run one part; where it fails that is a trouble, and it is begun again."""
-        while True:
-            try:
-                await run()
-            except Exception as error:  # whatever it is, the others go on
-                self._part_troubles[name] = f"{name}: {type(error).__name__}: {error}"
-                await asyncio.sleep(RESTART)
-            else:
-                return
 
     async def _tick_forever(self) -> None:
         self._due = time.monotonic()
@@ -179,12 +163,9 @@ class Watching:
         self.apis.ask_all(self.watch.late)
         self.echoes.drain()
         for host in self.site.cloud.hosts:
-            sign = self.reach.sign(host)
-            if sign.bad and self._is_late:
-                continue  # what has come meanwhile has not been read yet
-            self.tracking.take(sign)
+            self.tracking.take(self.reach.sign(host))
         self.tracking.forget(time.time())
-        self._confirm_suspects()
+        self.suspects.look()
 
     @property
     def _is_late(self) -> bool:
@@ -204,43 +185,6 @@ class Watching:
         if glance is not None:
             self.agents.glanced(glance)
 
-    def _confirm_suspects(self) -> None:
-        """Begin to look at hosts that are suspect, and again at those that are down."""
-        now = time.monotonic()
-        for host in self.site.cloud.hosts:
-            track = self.tracking.tracks[host_subject(host).key]
-            if track.state is State.UP:
-                self.words.pop(host, None)
-                continue
-            pause = AGAIN if track.state is State.DOWN else 0.5
-            if track.state not in {State.SUSPECT, State.DOWN}:
-                continue
-            if now - self._looked.get(host, 0.0) >= pause:
-                self._aside(f"looking at {host}", lambda host=host: self._confirm(host))  # type: ignore[misc]
-
-    async def _confirm(self, host: str) -> None:
-        """Look at one host from everywhere, and take what is found as a sign."""
-        key = host_subject(host).key
-        unreached = {
-            track.subject.host
-            for track in self.tracking.tracks.values()
-            if track.subject.service == HOST and track.look is Look.SILENT and track.bad
-        }
-        if self.tracking.tracks[key].look is Look.LATE:
-            word = await self.confirming.whole(host)
-        else:
-            word = await self.confirming.quick(host, unreached - {host})
-        self._looked[host] = time.monotonic()
-        track = self.tracking.tracks[key]
-        if word.kind is None or track.state not in {State.SUSPECT, State.DOWN}:
-            return
-        self.words[host] = word
-        sure = Sign(
-            subject=track.subject, look=track.look, evidence=word.reason, at=time.time(), sure=True
-        )
-        self.tracking.take(sure)
-        self.tracking.changed.set()
-
     def _aside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do something aside, unless it is under way."""
         if name in self._side and not self._side[name].done():
@@ -250,9 +194,9 @@ class Watching:
             try:
                 await work()
             except Exception as error:  # the loop goes on
-                self._part_troubles[name] = f"{name}: {type(error).__name__}: {error}"
+                self._wrong[name] = f"{name}: {unexpected(error)}"
             else:
-                self._part_troubles.pop(name, None)
+                self._wrong.pop(name, None)
 
         self._side[name] = asyncio.ensure_future(guarded())
 
@@ -271,10 +215,11 @@ class Watching:
             now=now,
             tracks=self.tracking.tracks,
             topology=self.top,
-            words=self.words,
+            words=self.suspects.words,
             findings=self.recovery.findings,
             silent=frozenset(one.host for one in self.silent),
             kept=self.recovery.kept(incidents, now),
+            unheard=frozenset(self.reach.unheard()),
         )
         over = self.recovery.over
         for one in matched(incidents, causes(scene), lambda cause: over(cause, now), now):
@@ -307,9 +252,9 @@ class Watching:
                 async with asyncio.timeout(CHECK_BOUND):
                     found = await self.site.check()
             except TimeoutError:
-                self._part_troubles["check"] = f"the check did not end within {CHECK_BOUND:g} s"
+                self._wrong["check"] = f"the check did not end within {CHECK_BOUND:g} s"
             else:
-                self._part_troubles.pop("check", None)
+                self._wrong.pop("check", None)
                 self.findings, self.checked_at = tuple(found), time.time()
                 self.recovery.checked([f for f in found if f.severity is Severity.FAILED])
                 self.tracking.changed.set()
@@ -321,9 +266,9 @@ class Watching:
             try:
                 runs = await on_thread(lambda: self.store.runs(cloud=name, limit=RUNS), RUNS_BOUND)
             except (TimeoutError, BackstayError) as error:
-                self._part_troubles["runs"] = f"the runs cannot be read: {error}"
+                self._wrong["runs"] = f"the runs cannot be read: {error}"
             else:
-                self._part_troubles.pop("runs", None)
+                self._wrong.pop("runs", None)
                 self.silent = silences(runs, time.time(), alive)
             await asyncio.sleep(RUNS_EVERY)
 
@@ -335,13 +280,6 @@ class Watching:
             await asyncio.sleep(5.0)
 
     def _bulletin(self) -> Bulletin:
-        own = [one for one in (self.apis.trouble, self.agents.trouble) if one]
-        agents_known = any(t.subject.service == AGENT for t in self.tracking.tracks.values())
-        if not self.echoes.allowed:
-            own.append("this user may not ping: hosts are judged by their channels only")
-        if not agents_known and not self.agents.trouble and self.agents.agents:
-            own.append("the broker tells nothing of agents yet")
-        troubles = (*own, *self._part_troubles.values(), *self.ledger.troubles, *self.troubles())
         return Bulletin(
             at=time.time(),
             cloud=self.site.cloud.name,
@@ -351,8 +289,16 @@ class Watching:
             silences=self.silent,
             findings=self.findings,
             checked_at=self.checked_at,
-            troubles=tuple(dict.fromkeys(troubles)),
+            troubles=tuple(dict.fromkeys(self._troubles())),
         )
+
+    def _troubles(self) -> list[str]:
+        """Return what is wrong with the watch itself."""
+        found = [one for one in (self.apis.trouble, self.agents.trouble) if one]
+        if not self.echoes.allowed:
+            found.append("this user may not ping: hosts are judged by their channels only")
+        found += [*self.parts.troubles, *self._wrong.values()]
+        return [*found, *self.ledger.troubles, *self.troubles()]
 
 
 def alive(machine: str, process: int) -> bool:

@@ -70,12 +70,16 @@ def _host_impact(top: Topology, name: str) -> str:
 
 
 def cut_off_cause(
-    hosts: Sequence[str], words: Mapping[str, HostWord], watched: int, symptoms: Sequence[Track]
+    hosts: Sequence[str],
+    words: Mapping[str, HostWord],
+    symptoms: Sequence[Track],
+    *,
+    everything: bool,
 ) -> Cause:
     """Return the cause that this machine's own network is."""
-    everything = len(hosts) >= watched
     what = "any host" if everything else ", ".join(sorted(hosts)[:FEW])
-    others = "" if everything else ": other hosts do"
+    seen = any(word.kind is Kind.CUT_OFF_HERE for word in words.values())
+    others = ": other hosts do" if seen else ""
     evidence = [f"{host}: {word.reason}" for host, word in sorted(words.items())][:FEW]
     for word in list(words.values())[:1]:
         evidence += word.words
@@ -198,7 +202,7 @@ def _purposes(purposes: Iterable[str]) -> str:
 
 
 def _evidence(tracks: Sequence[Track], word: HostWord | None) -> tuple[str, ...]:
-    lines = [track.evidence for track in tracks][: 2 * FEW]
+    lines = [track.trouble or track.evidence for track in tracks][: 2 * FEW]
     if word is not None:
         lines = [word.reason, *word.words]
     return tuple(dict.fromkeys(line for line in lines if line))

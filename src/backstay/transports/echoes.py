@@ -49,11 +49,12 @@ class Echoes:
         self._pings: Pings | None = None
 
     async def run(self) -> None:
-        """Ping for ever; returns at once where this user may not."""
+        """Ping for ever; where this user may not, do nothing for ever."""
         try:
             pings = Pings()
         except PermissionError:
             self.allowed = False
+            await asyncio.Event().wait()
             return
         loop = asyncio.get_running_loop()
         self._pings = pings

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,11 +14,13 @@ from backstay.monitor.topology import AGENT
 from backstay.runbooks.reattach.mending import see
 from backstay.runbooks.site import Site
 from backstay.services.declaration import Agent, Broker
-from backstay.services.messaging import Messaging, Wiring
+from backstay.services.messaging import REPLIES, Messaging, Wiring
 
 AGAIN = 10.0
 """Seconds between two calls to an agent that a call has found deaf."""
 CALL_BOUND = 60.0
+CALL_ALL = 600.0
+"""Seconds between two calls to all: an agent that may not be pinged writes each into its log."""
 _DEAF = {Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN}
 
 
@@ -32,6 +35,8 @@ class AgentQuestions:
         self._called_bad: dict[str, str] = {}
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
+        self._called_all = float("-inf")
+        self._replies: Counter[str] = Counter()
         self._brokers: list[Broker] = [s.broker for s in site.services if s.broker]
         self._wirings: dict[str, Wiring] = {w.binary: w for s in site.services for w in s.wiring}
         self._names: Mapping[str, str] = {
@@ -48,7 +53,8 @@ class AgentQuestions:
                 self.trouble = ""
             except ApiError as error:
                 self.trouble = f"{error.attempted}: {error.came_back}"
-            if not self.trouble:
+            if not self.trouble and time.monotonic() - self._called_all >= CALL_ALL:
+                self._called_all = time.monotonic()
                 await self._call(None)
             await asyncio.sleep(5.0 if self.trouble else self.site.cloud.watch.check)
 
@@ -81,6 +87,30 @@ class AgentQuestions:
             host = self._host(agent)
             if host is not None and agent.enabled and agent.binary in self._wirings:
                 self._glance(agent, host, wires.trouble(agent), at)
+        if fewer := self._fewer_replies(messaging):
+            self._doubtful |= fewer
+            self._wake.set()
+
+    def _fewer_replies(self, messaging: Messaging) -> set[str]:
+        """Return the hosts from which fewer queues for answers are taken from than before.
+
+        An agent whose own calls bring no answers any more has lost one; only a call shows whose.
+        """
+        host_of = {
+            peer[0]: host
+            for agent in self.agents
+            if agent.binary in self._wirings and (host := self._host(agent)) is not None
+            for peer in messaging.consumers_of.get(
+                self._wirings[agent.binary].queue(agent.server or agent.host), ()
+            )
+        }
+        before, self._replies = (
+            self._replies,
+            Counter(peer[0] for queue, peer in messaging.consumers if queue.startswith(REPLIES)),
+        )
+        return {
+            host for address, host in host_of.items() if self._replies[address] < before[address]
+        }
 
     def _tells(self, messaging: Messaging) -> bool:
         """Say whether the broker's word is worth anything: not just after it came back."""
@@ -105,6 +135,7 @@ class AgentQuestions:
             async with asyncio.timeout(CALL_BOUND):
                 _, judged = await see(self.site, hosts)
         except TimeoutError:
+            self.trouble = f"calling the agents did not end within {CALL_BOUND:g} s"
             return
         except ApiError as error:
             self.trouble = f"{error.attempted}: {error.came_back}"

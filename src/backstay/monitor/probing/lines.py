@@ -69,16 +69,24 @@ def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:
     name = f"unit {unit.name}"
     if shown is None or shown[0] == "not-found":
         return Look.UNKNOWN, f"systemd tells nothing of {name}", False
-    load, active, sub, result, stopped = shown
+    load, active, sub, result, letter = shown
     if active == "active":
-        if stopped:
-            return Look.LATE, f"{name}: all its processes are stopped by a signal", True
-        return Look.OK, f"{name} is active ({sub})", False
+        return _running(name, sub, letter)
     if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":
         return Look.OK, f"{name} rests, {unit.socket} listens for it", False
     why = f", {result}" if result not in {"", "success"} else ""
     why += ", masked" if load == "masked" else ""
     return Look.FAILED, f"{name} is {active} ({sub}{why})", active not in MOVING
+
+
+def _running(name: str, sub: str, letter: str) -> tuple[Look, str, bool]:
+    """Return how a unit looks that systemd calls active."""
+    if letter == "T":
+        return Look.LATE, f"{name}: all its processes are stopped by a signal", True
+    if letter == "X":
+        # systemd has not told yet whether it starts it again by itself
+        return Look.REFUSED, f"{name}: its process has ended", False
+    return Look.OK, f"{name} is active ({sub})", False
 
 
 def _answer(host: str, service: str, pulse: HostPulse, answer: Sequence[Any], at: float) -> Sign:

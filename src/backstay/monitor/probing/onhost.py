@@ -28,7 +28,11 @@ def watch_host(spec: dict[str, Any]) -> None:
     answers: dict[str, list[Any]] = {}
     for name, every, bound, source, function in spec["pulses"]:
         begin_asking(answers, name, every, bound, pulse(name, source, function))
-    told: dict[str, Any] = {"units": {}, "answers": {}, "asked": 0.0, "known": {}}
+    told: dict[str, Any] = {"units": {}, "answers": {}}
+    known: dict[str, list[Any]] = {}
+    wake = threading.Event()
+    if spec["units"]:
+        begin_asking_systemd(spec["units"], known, wake)
     number, due, before = 0, time.monotonic(), (time.monotonic(), pressure())
     ends = due + spec["lasts"]
     while time.monotonic() < ends:
@@ -41,7 +45,7 @@ def watch_host(spec: dict[str, Any]) -> None:
         if number == 0:
             line["boot"] = read("/proc/sys/kernel/random/boot_id").strip()
         whole = number % WHOLE == 0
-        units = look_at_units(spec["units"], told, now)
+        units = look_at_units(known, wake)
         if units != told["units"] or whole:
             line["units"] = told["units"] = units
         fresh = {name: said for name, said in latest(answers, now).items()
@@ -116,27 +120,37 @@ def latest(answers: dict[str, list[Any]], now: float) -> dict[str, list[Any]]:
     return found
 
 
-def look_at_units(names: list[str], told: dict[str, Any], now: float) -> dict[str, list[Any]]:
-    """Return for each unit what systemd calls it, and whether its processes are stopped.
+def begin_asking_systemd(names: list[str], known: dict[str, list[Any]], wake: Any) -> None:  # noqa: ANN401
+    """Ask systemd on a thread, every few seconds and where woken: it may be busy for long."""
 
-    A list of load, active and sub state, result, and ``T`` where all its processes are stopped.
+    def work() -> None:
+        while True:
+            shown = ask_systemd(names)
+            if shown is not None:
+                known.update(shown)
+            wake.wait(ASK_SYSTEMD)
+            wake.clear()
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def look_at_units(known: dict[str, list[Any]], wake: Any) -> dict[str, list[Any]]:  # noqa: ANN401
+    """Return for each unit what systemd calls it, and what the kernel tells of its processes.
+
+    A list of load, active and sub state, result, and a letter: ``T`` where all its processes are
+    stopped, ``X`` where the main one has ended and systemd has not told of it yet.
     """
-    if not names:
-        return {}
-    known = told["known"]
-    states = {name: family(one[4]) for name, one in known.items()}
-    gone = any(one[4] and not states[name] for name, one in known.items())
-    moving = any(one[1] != "active" for one in known.values())
-    if not known or gone or moving or now - told["asked"] >= ASK_SYSTEMD:
-        told["asked"] = now
-        shown = ask_systemd(names)
-        if shown is not None:
-            told["known"] = known = shown
-            states = {name: family(one[4]) for name, one in known.items()}
-    return {
-        name: [*one[:4], "T" if states[name] and not states[name].strip("Tt") else ""]
-        for name, one in known.items()
-    }
+    found = {}
+    for name, (load, active, sub, result, pid) in list(known.items()):
+        states, letter = family(pid), ""
+        if states and not states.strip("Tt"):
+            letter = "T"
+        elif pid and not states.strip("Z"):
+            letter = "X"
+        if letter == "X" or active not in ("active", "inactive", "failed"):
+            wake.set()
+        found[name] = [load, active, sub, result, letter]
+    return found
 
 
 def ask_systemd(names: list[str]) -> Any:  # noqa: ANN401 - a dictionary, or None

@@ -10,6 +10,7 @@ from backstay.transports.echoes import Echoes
 
 SILENT = 1.2
 """Intervals without a sign after which a host counts as silent."""
+UNHEARD = 1.6
 HANGS = 4.0
 """Seconds without a line after which a host that answers pings is odd."""
 STARTING = 5.0
@@ -52,6 +53,15 @@ class Reach:
             since = f"for {told:.0f} s" if told is not None else "at all"
             return looks(Look.LATE, f"answers pings, and its channel tells nothing {since}")
         return looks(Look.OK, "answers")
+
+    def unheard(self) -> list[str]:
+        """Return the hosts whose channel tells nothing just now, but for those that refuse it."""
+        now = time.monotonic()
+        return [
+            name
+            for name, stream in self.streams.items()
+            if not stream.refused and (stream.heard is None or now - stream.heard > UNHEARD)
+        ]
 
     def excuse(self, host: str) -> str:
         """Return why answers of a host may be late, empty where nothing is known."""
