@@ -100,6 +100,7 @@ Watch = Callable[[str], AbstractContextManager[Watched]]
 def watch(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
     monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     told = Told()
 
     @contextmanager
