@@ -83,9 +83,7 @@ async def _tested(cloud: "Cloud", names: Sequence[str]) -> int:
     from backstay.errors import BackstayError  # noqa: PLC0415 - heavy, with what follows
     from backstay.monitor.channels import send_test  # noqa: PLC0415
 
-    told = await asyncio.gather(
-        *(send_test(cloud, name) for name in names), return_exceptions=True
-    )
+    told = await asyncio.gather(*(send_test(cloud, name) for name in names), return_exceptions=True)
     status = 0
     for name, one in zip(names, told, strict=True):
         if isinstance(one, BackstayError):

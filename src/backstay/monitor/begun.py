@@ -100,8 +100,10 @@ class Begun:
             return await self._waits(incident, run)
         if run.state is RunState.RUNNING:
             return self._ways.alive(run) or await self._again(incident, run, "was interrupted")
+        late = self._ways.clock() >= (run.ended or 0.0) + self._policy.cool_down
+        if run.state is RunState.DONE and not late:
+            return False  # what it mended comes back
         if run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK:
-            late = self._ways.clock() >= (run.ended or 0.0) + self._policy.cool_down
             mine = self._policy.controller_dead == "replace"
             return late and mine and await self._again(incident, run, "has failed")
         return None

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,6 @@ from backstay.monitor.approving import Approvals
 from backstay.monitor.begun import Ways
 from backstay.monitor.cloudfile import CloudFile
 from backstay.monitor.courier import Courier
-from backstay.monitor.incident import Incident
 from backstay.monitor.leading import PAUSE, RETRY, Lead, lead
 from backstay.monitor.ledger import Ledger
 from backstay.monitor.log import Log
@@ -182,19 +182,23 @@ class Process:
         """Watch, tell and act, anew with each new cloud.yaml, until another takes the watch."""
         while True:
             cloud = self.file.cloud
+            store = WatchStore(journal_url(), cloud.name, busy=BUSY)
+            spare = WatchStore(_spare(cloud.name), cloud.name, busy=BUSY)
             ledger = Ledger(
-                WatchStore(journal_url(), cloud.name, busy=BUSY),
-                channels=partial(channels_for, cloud.watch),
-                keep=cloud.watch.keep,
-                spare=WatchStore(_spare(cloud.name), cloud.name, busy=BUSY),
-            )
+                store, channels=partial(channels_for, cloud.watch), keep=cloud.watch.keep,
+                spare=spare,
+            )  # fmt: skip
             await ledger.start()
             self._ledger = ledger
-            async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-                site = Site(cloud=cloud, shell=shell, api=self.means.api(cloud))
-                await first_of(
-                    self._work(site, ledger), self.file.another(cloud), ledger.fenced.wait()
-                )
+            try:
+                async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+                    site = Site(cloud=cloud, shell=shell, api=self.means.api(cloud))
+                    await first_of(
+                        self._work(site, ledger), self.file.another(cloud), ledger.fenced.wait()
+                    )
+            finally:
+                store.close_database()
+                spare.close_database()
             if ledger.fenced.is_set():
                 raise LockLost(
                     "leading the watch",
@@ -218,12 +222,9 @@ class Process:
         async def watching() -> None:
             one = Watching(
                 site, watch, ledger, self.board, self.journal,
-                leader=me(), troubles=troubles, on_incident=considered,
+                leader=me(), troubles=troubles, on_incident=actor.considered,
             )  # fmt: skip
             await first_of(one.run(), self._stuck())
-
-        async def considered(incident: Incident) -> None:
-            await actor.considered(incident)
 
         await first_of(
             self.parts.keep("ledger", ledger.run),
@@ -247,5 +248,9 @@ class Process:
 
 
 def _spare(cloud: str) -> str:
-    """Return the database that stands in for the journal: on this machine's memory disk."""
-    return f"sqlite:///{runtime_folder() / f'watch-{cloud}.db'}"
+    """Return the database that stands in for the journal: on this machine's memory disk.
+
+    Each journal has its own: what one has not got yet belongs into no other.
+    """
+    journal = zlib.crc32(journal_url().encode())
+    return f"sqlite:///{runtime_folder() / f'watch-{cloud}-{journal:08x}.db'}"
