@@ -15,10 +15,16 @@ from typing import Any
 
 import pytest
 
-from backstay.inventory.load import load
-from backstay.runbooks.replace.onhost_identity import who_has
 from tests.acceptance import test_clients as clients
 from tests.acceptance.conftest import BACKSTAY, Lab
+from tests.acceptance.replacements import (
+    Answering,
+    as_built,
+    command,
+    is_taken_over,
+    newest,
+    replace,
+)
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.test_backup import Writer, create
 from tests.acceptance.test_clients import in_sh, objects_have_their_digests
@@ -43,31 +49,6 @@ def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     as_built(lab)
 
 
-def as_built(lab: Lab) -> None:
-    """Give the spare a bare disk, and then the lost hosts their own place again."""
-    lab.backstay("lab", "heal", ok=False)
-    lab.backstay("lab", "break", "dead-board", "spare1")
-    lab.backstay("lab", "new-board", "spare1", bound=600)
-    shown = json.loads(lab.backstay("lab", "status", "-o", "json").stdout)
-    for host in [one["name"] for one in shown["hosts"] if one["power"] == "off"]:
-        lab.backstay("lab", "break", "dead-board", host)
-        lab.backstay("lab", "new-board", host, bound=600)
-    lab.wait_green()
-
-
-def command(cloud: Path, host: str) -> list[str]:
-    return ["replace", host, "--with", "spare1", "--yes", "--cloud", str(cloud)]
-
-
-def replace(lab: Lab, cloud: Path, host: str, *more: str, ok: bool = True) -> Any:
-    return lab.backstay(*command(cloud, host), *more, bound=1500, ok=ok)
-
-
-def newest(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)[0]
-    return found
-
-
 def the_clients_work(lab: Lab) -> None:
     """The commands of the seed's users go on as before."""
     for question in ("server list", "image list", "volume list", "network list"):
@@ -85,43 +66,6 @@ def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
         assert time.monotonic() < end, bad
         time.sleep(2)
         bad = lab.check("--cloud", str(cloud)).bad()
-
-
-def is_taken_over(cloud: Path, host: str) -> None:
-    """cloud.yaml says that the spare is the host, and that the lost one is only fenced."""
-    described = load(cloud)
-    assert "spare1" not in described.hosts
-    bmc = described.hosts[host].bmc
-    assert bmc is not None
-    old = described.fenced[f"{host}-old"].bmc
-    assert old is not None
-    assert old.url != bmc.url
-
-
-class Answering:
-    """Asks by ARP all the while who has an address; two at one time are never to be seen."""
-
-    def __init__(self, lab: Lab, host: str) -> None:
-        self.address = lab.hosts[host]["address"]
-        self.device = json.loads(
-            subprocess.run(["ip", "-j", "route", "get", self.address], capture_output=True,
-                           check=True).stdout
-        )[0]["dev"]  # fmt: skip
-        self.seen: list[list[str]] = []
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-
-    def __enter__(self) -> "Answering":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while not self._stopped.is_set():
-            self.seen.append(who_has(self.device, self.address))
 
 
 @contextmanager
