@@ -1,10 +1,10 @@
 #!/bin/sh
-# The unmodified clients that the stories and the benchmark use, and what keeps and proves backups on
-# the operator's machine, from its own APT sources:
+# The unmodified clients that the stories and the benchmark use, what keeps and proves backups on the
+# operator's machine, and Ansible, by which one story builds a host; from its own APT sources:
 # install them, or with --missing name those that are not there (exit status 1).
 set -eu
 wanted="python3-openstackclient python3-glanceclient python3-swiftclient python3-osc-placement curl
- restic mariadb-server mariadb-backup zstd"
+ restic mariadb-server mariadb-backup zstd ansible-core"
 missing=
 for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

@@ -1,8 +1,9 @@
-"""What the stories of `backstay replace` share: the command, the lab as it was built, who answers."""
+"""What the stories of `backstay replace` share: commands, the lab as built, who answers."""
 
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,14 @@ def command(cloud: Path, host: str) -> list[str]:
 
 def replace(lab: Lab, cloud: Path, host: str, *more: str, ok: bool = True) -> Any:
     return lab.backstay(*command(cloud, host), *more, bound=1500, ok=ok)
+
+
+def resuming(lab: Lab, cloud: Path) -> list[str]:
+    return ["runs", "resume", newest(lab)["id"], "--cloud", str(cloud)]
+
+
+def resume(lab: Lab, cloud: Path) -> Any:
+    return lab.backstay(*resuming(lab, cloud), bound=1500, ok=False)
 
 
 def newest(lab: Lab) -> dict[str, Any]:
@@ -136,3 +145,24 @@ def as_each_step_begins(happens: Callable[[str], None]) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
+
+
+@contextmanager
+def standing_still(lab: Lab, step: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command that stands still as a step of its run begins, until it gets SIGCONT."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tests.acceptance.stopped_run", step, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+    def stopped() -> bool:
+        assert running.poll() is None, running.communicate()[0]
+        state = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T"
+
+    try:
+        lab.wait_until(stopped, what=f"{step} begins", bound=120, pause=0.1)
+        yield running
+    finally:
+        running.kill()
+        running.wait(timeout=10)

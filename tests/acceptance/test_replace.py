@@ -1,15 +1,12 @@
 """A dead controller, and a dead storage proxy, built anew on the spare."""
 
 import itertools
-import json
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +14,17 @@ import pytest
 
 from tests.acceptance import test_clients as clients
 from tests.acceptance.conftest import BACKSTAY, Lab
+from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.replacements import (
-    Answering,
     as_built,
     command,
     is_taken_over,
     newest,
     replace,
 )
-from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.test_backup import Writer, create
 from tests.acceptance.test_clients import in_sh, objects_have_their_digests
+from tests.acceptance.test_lab import volume_has_its_data
 from tests.acceptance.test_restore import Pings
 from tests.acceptance.test_stream import caught_up, status, streaming
 
@@ -58,6 +55,11 @@ def the_clients_work(lab: Lab) -> None:
     clients.objects_have_their_digests(lab)
 
 
+def image_digest(lab: Lab) -> str:
+    """The digest of the data of the seeded image, as its users get them."""
+    return in_sh(lab, f"glance image-download {lab.seed['image']} | sha256sum").split()[0]
+
+
 def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
     """All is well by the cloud.yaml of now, but for the fenced host and what is told ``beside``."""
     end, wanted = time.monotonic() + 120, {FENCED, *beside}
@@ -66,27 +68,6 @@ def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
         assert time.monotonic() < end, bad
         time.sleep(2)
         bad = lab.check("--cloud", str(cloud)).bad()
-
-
-@contextmanager
-def mains_come_back(lab: Lab, host: str) -> Iterator[None]:
-    """The host's power is cut and given again and again, once its run has found it dead."""
-    stopped = threading.Event()
-
-    def work() -> None:
-        while not stopped.wait(0.5):
-            if any(step["id"] == f"{host}.confirm" and step["state"] == "done"
-                   for step in newest(lab)["steps"]):  # fmt: skip
-                lab.backstay("lab", "heal", ok=False)
-                lab.backstay("lab", "break", "power-off", host, ok=False)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def test_a_proxy(lab: Lab, cloud: Path) -> None:
@@ -120,17 +101,6 @@ def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
     is_taken_over(cloud, "proxy")
 
 
-@pytest.mark.slow
-def test_never_two_hosts_have_the_address_though_the_mains_come_back(lab: Lab, cloud: Path) -> None:
-    create(lab, cloud, "proxy", "--verify")
-    lab.backstay("lab", "break", "power-off", "proxy")
-    with Answering(lab, "proxy") as answering, mains_come_back(lab, "proxy"):
-        replace(lab, cloud, "proxy")
-    assert not [macs for macs in answering.seen if len(macs) > 1]
-    assert answering.seen[-1] != answering.seen[0] == []
-    objects_have_their_digests(lab)
-
-
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -156,6 +126,7 @@ def test_who_is_only_cut_off_from_the_operator_is_not_replaced(
 def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
     with streaming(cloud), Pings(lab) as pings:
         create(lab, cloud, "controller", "--verify")
+        image = image_digest(lab)
         caught_up(lab, cloud)
         writer = Writer(lab)
         writer.start()
@@ -185,6 +156,8 @@ def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
     assert result(last_run(lab), "controller.agents")["left"] == []
     assert {f["subject"] for f in deep.bad()} == {FENCED, *beside}
     the_clients_work(lab)
+    assert image_digest(lab) == image
+    volume_has_its_data(lab, "spare1")
     writer.clean()
 
 

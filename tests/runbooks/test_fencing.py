@@ -309,6 +309,25 @@ def test_one_that_is_switched_on_meanwhile_is_powered_off_again(monkeypatch: pyt
     assert any("switched on" in said for said in world.done)
 
 
+class Fails(Waits):
+    """An action that fails as the controller comes on: its packets disturb it."""
+
+    async def do(self, _running: Running) -> dict[str, Any]:
+        self.world.on["controller"] = True
+        raise HostUnreachable("sending", came_back="connection reset", remedy="resume")
+
+
+def test_where_it_comes_on_and_a_step_fails_it_is_off_before_the_run_ends():
+    world = World()
+    results = confirmed() | {"controller.fence": fenced(world)}
+    action = Guarded(cast("Site", world), cast("Action", Fails(world)), cast("Any", world.power))
+    with pytest.raises(HostUnreachable) as caught:
+        asyncio.run(action.do(run(world, "send", results)))
+    assert not world.on["controller"]
+    assert "controller was switched on meanwhile" in caught.value.remedy
+    assert caught.value.remedy.endswith("; then: resume")
+
+
 def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(guarding, "PAUSE", 0.01)
     world = World()
