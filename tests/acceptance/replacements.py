@@ -132,7 +132,9 @@ def as_each_step_begins(happens: Callable[[str], None]) -> Iterator[None]:
                 yield from (e.step for e in store.events(run.id) if e.kind == "begins")
 
     def work() -> None:
-        while not stopped.wait(0.1):
+        ended = False
+        while not ended:
+            ended = stopped.wait(0.1)  # then once more: something may take longer than a step
             for step in begun():
                 if step not in told:
                     told.add(step)
