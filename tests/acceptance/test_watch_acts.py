@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Lab
+from tests.acceptance.replacements import as_built, is_taken_over
 from tests.acceptance.test_backup import create
-from tests.acceptance.test_replace import as_built, is_green, is_taken_over
+from tests.acceptance.test_replace import is_green
 from tests.acceptance.watch_process import Watch, all_up, watches
 
 pytestmark = pytest.mark.lab

@@ -1,12 +1,13 @@
 """What the stories of `backstay watch` share: the watch itself, and who is told by it."""
 
+import contextlib
 import email
 import json
-import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -20,7 +21,8 @@ from aiosmtpd.controller import Controller
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with
 
-START_BOUND = 60.0
+START_BOUND = 180.0
+PORT = 8491
 
 
 @dataclass
@@ -29,15 +31,16 @@ class Told:
 
     mails: list[tuple[float, EmailMessage]] = field(default_factory=list)
     posts: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
 
-    def opened(self, since: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
-        """The posts that tell of a new incident."""
-        return [(at, post) for at, post in self.posts if post["word"] == "opened" and at >= since]
+    def of(self, word: str, since: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
+        """The posts with a word (``opened``), that came since a time."""
+        return [(at, post) for at, post in self.posts if post["word"] == word and at >= since]
 
-    def closed(self) -> list[tuple[float, dict[str, Any]]]:
-        """The posts that tell of the end of one."""
-        return [(at, post) for at, post in self.posts if post["word"] == "closed"]
+    def once(self) -> bool:
+        """Nothing came twice: each message has an id of its own."""
+        posts = [post["id"] for _, post in self.posts]
+        mails = [str(mail["Message-ID"]) for _, mail in self.mails]
+        return len(set(posts)) == len(posts) and len(set(mails)) == len(mails)
 
 
 class _Mail:
@@ -62,7 +65,6 @@ def receivers() -> Iterator[tuple[Told, int, int]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             told.posts.append((time.time(), json.loads(body)))
-            told.keys.append(self.headers["Idempotency-Key"])
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -85,22 +87,58 @@ def receivers() -> Iterator[tuple[Told, int, int]]:
 
 @dataclass
 class Watch:
-    """A watch that runs, and what it has told."""
+    """A watch that runs as a process of its own, and what it has told."""
 
     lab: Lab
     cloud: Path
     told: Told
-    log: Path
-    process: "subprocess.Popen[bytes]"
+    folder: Path
+    process: "subprocess.Popen[bytes]" = field(init=False)
 
-    def status(self) -> dict[str, Any]:
-        """What it says of itself."""
-        done = self.lab.backstay(
-            "watch", "status", "-o", "json", "--cloud", str(self.cloud), ok=False
-        )
-        assert done.stdout, done.stderr
-        shown: dict[str, Any] = json.loads(done.stdout)
-        return shown
+    @property
+    def log(self) -> str:
+        """What it said."""
+        return (self.folder / "watch.log").read_text()
+
+    def start(self) -> None:
+        """Start it, again."""
+        with (self.folder / "watch.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [BACKSTAY, "watch", "--cloud", self.cloud],
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        """End it at once, as the kernel would."""
+        self.process.kill()
+        self.process.wait(timeout=20)
+
+    def stop(self) -> None:
+        """End it as systemd does; where it has ended already that is well."""
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+    def until(self, holds: Callable[[], Any], what: str, bound: float = 120.0) -> None:
+        """Wait until something holds; its log is shown where it does not."""
+        try:
+            self.lab.wait_until(lambda: bool(holds()), what=what, bound=bound, pause=0.2)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self.log[-3000:]}") from None
+
+    def until_all_up(self) -> None:
+        """Wait until it sees everything well: what changes then is a fault."""
+        self.until(lambda: self.seen() == "up", "everything is seen to be up", START_BOUND)
+
+    def seen(self) -> str:
+        """How the cloud stands by its page's API; empty where it does not answer."""
+        with contextlib.suppress(OSError):
+            return str(json.loads(self.page("api/v1/status"))["state"])
+        return ""
+
+    def page(self, path: str = "") -> str:
+        """What its page answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/{path}", timeout=5) as answer:
+            return str(answer.read().decode())
 
     def incidents(self) -> list[dict[str, Any]]:
         """The incidents in its journal, the newest first."""
@@ -108,83 +146,59 @@ class Watch:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
-    def open(self) -> list[dict[str, Any]]:
-        """Those that are not over."""
-        return [one for one in self.incidents() if one["closed"] is None]
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs that it has begun by itself."""
+        done = self.lab.backstay("runs", "list", "-o", "json")
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return [one for one in found if one["reason"].startswith("watch: ")]
 
-    def first_told(self, since: float, bound: float = 60.0) -> tuple[float, dict[str, Any]]:
-        """Wait for the first alert after a time; return after how many seconds, and what it says.
+    def until_told(self, since: float, bound: float = 60.0) -> tuple[float, dict[str, Any]]:
+        """Wait for the first alert since a time: after how many seconds it came, what it says.
 
         Both a mail and a post must have come; the time is that of the later.
         """
-        end = time.monotonic() + bound
-        while not (self.told.opened(since) and self._mails(since)):
-            assert time.monotonic() < end, f"nobody was told within {bound:g} s: {self.tail()}"
-            time.sleep(0.05)
-        at, post = self.told.opened(since)[0]
-        return max(at, self._mails(since)[0][0]) - since, post
 
-    def _mails(self, since: float) -> list[tuple[float, EmailMessage]]:
-        return [(at, mail) for at, mail in self.told.mails if at >= since]
+        def mails() -> list[float]:
+            return [at for at, _ in self.told.mails if at >= since]
 
-    def wait_over(self, bound: float = 240.0) -> None:
-        """Wait until no incident is open any more."""
-        end = time.monotonic() + bound
-        while left := self.open():
-            assert time.monotonic() < end, f"not over within {bound:g} s: {left}"
-            time.sleep(1)
+        self.until(lambda: self.told.of("opened", since) and mails(), "somebody is told", bound)
+        at, post = self.told.of("opened", since)[0]
+        return max(at, mails()[0]) - since, post["incident"]
 
-    def tail(self) -> str:
-        """The end of what it said."""
-        return self.log.read_text()[-3000:]
+    def until_over(self, bound: float = 420.0) -> None:
+        """Wait until no incident is open any more, and that is told."""
 
-    def kill(self) -> None:
-        """End it at once, as the kernel would."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=20)
+        def over() -> bool:
+            told = [len(self.told.of(word)) for word in ("opened", "closed")]
+            return told[0] == told[1] and all(one["closed"] for one in self.incidents())
 
-    def start(self) -> None:
-        """Start it, again."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [BACKSTAY, "watch", "--cloud", self.cloud],
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-
-    def wait_ready(self) -> None:
-        """Wait until it leads, and has seen everything once: all up."""
-        end = time.monotonic() + START_BOUND
-        while True:
-            assert self.process.poll() is None, self.tail()
-            shown = self.status()
-            states = {one["state"] for one in shown.get("standings", [])}
-            if shown.get("running") and states == {"up"}:
-                return
-            assert time.monotonic() < end, f"not ready: {shown}: {self.tail()}"
-            time.sleep(0.5)
+        self.until(over, "it is over, and told", bound)
 
 
 @contextmanager
-def watching(lab: Lab, folder: Path, more: str = "", *, port: int = 8491) -> Iterator[Watch]:
-    """A watch of the lab that tells a mail server and a webhook; ``more`` is for its settings."""
-    log = folder / "watch.log"
+def watching(lab: Lab, folder: Path, policy: str = "{}") -> Iterator[Watch]:
+    """A watch of the lab that tells a mail server and a webhook, and acts by ``policy``."""
     with receivers() as (told, mail_port, hook_port):
-        channels = (
-            f"{{mail: {{email: {{server: 127.0.0.1, port: {mail_port}, tls: none, "
-            "from: backstay@example.org, to: [oncall@example.org]}}, "
-            f"hook: {{webhook: {{url: 'http://127.0.0.1:{hook_port}/'}}}}}}"
-        )
-        text = f"watch: {{channels: {channels}, page: {{listen: '127.0.0.1:{port}'}}{more}}}\n"
-        with cloud_with(lab, text + f"backup: {{folder: {folder}/backups}}\n") as cloud:
-            watch = Watch(lab, cloud, told, log, None)  # type: ignore[arg-type]
+        text = f"""
+            backup: {{folder: {folder}/backups}}
+            watch:
+              channels:
+                mail:
+                  email: {{server: 127.0.0.1, port: {mail_port}, tls: none,
+                          from: backstay@example.org, to: [oncall@example.org]}}
+                hook: {{webhook: {{url: 'http://127.0.0.1:{hook_port}/'}}}}
+              page: {{listen: '127.0.0.1:{PORT}'}}
+              policy: {policy}
+            """
+        with cloud_with(lab, text) as cloud:
+            watch = Watch(lab, cloud, told, folder)
             watch.start()
             try:
-                watch.wait_ready()
+                watch.until_all_up()
                 yield watch
             finally:
-                watch.process.terminate()
-                try:
-                    watch.process.wait(timeout=20)
-                except subprocess.TimeoutExpired:
-                    watch.kill()
-                print(watch.tail())
+                watch.stop()
+                print(watch.log[-6000:])
+            assert "Traceback" not in watch.log
+    for copy in lab.cloud_file.parent.glob("story.yaml.before-*"):
+        copy.unlink()

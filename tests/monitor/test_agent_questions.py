@@ -67,6 +67,19 @@ def test_a_queue_that_is_not_is_a_bad_sign_that_is_not_sure(asked: Any, told: An
     assert questions._doubtful == {"compute1"}
 
 
+def test_what_the_broker_says_twice_of_a_steady_agent_is_sure(asked: Any) -> None:
+    questions, signs = asked
+    for steady in (False, True):
+        questions.steady = lambda host, unit, steady=steady: (
+            steady and (host, unit) == ("compute1", "nova-compute")
+        )
+        signs.clear()
+        questions.glanced(glance())
+        for _ in range(2):
+            questions.glanced(glance(bound=[]))
+        assert [one.sure for one in signs] == [False, False, steady]
+
+
 @pytest.mark.parametrize(
     "answer",
     [glance(up=30.0), glance(trouble="no"), glance(refused="no"), [1, "failed", "no", 0.1]],

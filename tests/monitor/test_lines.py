@@ -18,10 +18,10 @@ LIBVIRT = Unit(name="libvirtd", role=Role.COMPUTE, purpose="x", socket="libvirtd
 PULSE = HostPulse(name="query", roles=(Role.CONTROLLER,), ask=lambda _: "")
 WATCHED = Watched(host="c1", units=(("nova", NOVA), ("libvirt", LIBVIRT)),
                   pulses=(("mariadb", PULSE),))  # fmt: skip
-RUNS = ["loaded", "active", "running", "success", ""]
+RUNS = ["loaded", "active", "running", "success", "", 400]
 
 
-def looks(**units: list[str]) -> dict[str, tuple[Look, bool]]:
+def looks(**units: list[Any]) -> dict[str, tuple[Look, bool]]:
     told = Told()
     told.take({"n": 0, "units": {"libvirtd": RUNS, **units}})
     return {one.subject.name: (one.look, one.sure) for one in signs(WATCHED, told, 5.0)}
@@ -29,9 +29,9 @@ def looks(**units: list[str]) -> dict[str, tuple[Look, bool]]:
 
 def test_a_unit_looks_as_systemd_and_the_kernel_have_it() -> None:
     def nova(*shown: str) -> tuple[Look, bool]:
-        return looks(**{"nova-api": list(shown)})["nova-api"]
+        return looks(**{"nova-api": [*shown, 400]})["nova-api"]
 
-    assert nova(*RUNS) == (Look.OK, False)
+    assert nova("loaded", "active", "running", "success", "") == (Look.OK, False)
     assert nova("loaded", "active", "running", "success", "T") == (Look.LATE, True)
     assert nova("loaded", "active", "running", "success", "X") == (Look.REFUSED, False)
     assert nova("loaded", "failed", "failed", "signal", "") == (Look.FAILED, True)
@@ -41,7 +41,7 @@ def test_a_unit_looks_as_systemd_and_the_kernel_have_it() -> None:
 
 
 def test_a_unit_may_rest_while_its_socket_listens() -> None:
-    rests = ["loaded", "inactive", "dead", "success", ""]
+    rests = ["loaded", "inactive", "dead", "success", "", 0]
     assert looks(**{"libvirtd": rests, "libvirtd.socket": RUNS})["libvirtd"] == (Look.OK, False)
     assert looks(**{"libvirtd": rests, "libvirtd.socket": rests})["libvirtd"][0] is Look.FAILED
 
@@ -63,6 +63,17 @@ def test_lines_bring_only_what_is_new_and_an_answer_is_one_sign() -> None:
     assert (late.look, late.sure, late.seconds) == (Look.LATE, False, None)
     told.take({"answers": {"query": [3, "failed", "refused", 0.1]}})
     assert signs(WATCHED, told, 8.0)[-1].sure
+
+
+def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
+    told = Told()
+    told.take(
+        {"clock": 460, "units": {"nova-api": RUNS, "libvirtd": ["loaded", "failed", *RUNS[2:]]}}
+    )
+    assert told.age("nova-api") == 60
+    assert told.age("libvirtd") == told.age("unheard of") == 0
+    told.take({"clock": 470})
+    assert told.age("nova-api") == 70
 
 
 def counts(state: dict[str, Any]) -> str:

@@ -54,6 +54,7 @@ def test_what_excuses_late_answers() -> None:
     found.echoes.hosts["c1"].lost.extend([False, True])
     assert found.excuse("c1") == "50% of pings to it are lost"
     assert found.excuse("unknown") == ""
+    assert reach(pinged=0.1, told=3.0).excuse("c1") == "its own word does not come"
 
 
 def test_who_tells_nothing_just_now() -> None:

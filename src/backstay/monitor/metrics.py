@@ -78,8 +78,7 @@ def _of_subjects(bulletin: Bulletin) -> Iterator[GaugeMetricFamily]:
         labels = (one.subject.host, one.subject.service, one.subject.name)
         if one.state in _UP:
             up.add_metric(labels, _UP[one.state])
-        for each in State:
-            state.add_metric((*labels, each.value), float(one.state is each))
+        state.add_metric((*labels, one.state.value), 1.0)
         if one.seconds is not None:
             latency.add_metric(labels, one.seconds)
     yield from (up, state, latency)

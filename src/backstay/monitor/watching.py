@@ -42,6 +42,7 @@ from backstay.transports.threads import on_thread
 LAG = 0.3
 """Seconds by which this process may be late before a late answer is its own fault."""
 LAG_COUNTS = 3.0
+STEADY = 60.0
 RUNS = 8
 RUNS_EVERY = 3.0
 RUNS_BOUND = 5.0
@@ -106,7 +107,7 @@ class Watching:
         self.parts = Parts(logging.getLogger(__name__).warning)
         self.confirming = Confirming(site)
         self.suspects = Suspects(self.tracking, self.confirming, self._aside)
-        self.agents = AgentQuestions(site, self.tracking.take)
+        self.agents = AgentQuestions(site, self.tracking.take, self._steady)
         api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
         self.apis = ApiQuestions(cloud, site.services, api, self.tracking.take)
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
@@ -178,6 +179,11 @@ class Watching:
         if self._is_late:
             return "this machine is busy itself"
         return self.reach.excuse(host) if host else ""
+
+    def _steady(self, host: str, unit: str) -> bool:
+        """Say whether a unit has been running for so long that it had the time to connect."""
+        stream = self.streams.get(host)
+        return stream is not None and stream.told.age(unit) > STEADY
 
     def _heard(self, host: str, found: Sequence[Sign], glance: object) -> None:
         for sign in found:

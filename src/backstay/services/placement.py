@@ -68,7 +68,9 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="resource provider list", ask=ask_providers),),
     api_pulses=(
-        ApiPulse(name="resource class", service_type="placement", path="/resource_classes"),
+        ApiPulse(
+            name="one provider", service_type="placement", path="/resource_providers?name=none"
+        ),
     ),
     endpoint_types=("placement",),
 )

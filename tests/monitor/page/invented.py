@@ -36,14 +36,18 @@ MARIADB = Cause(
     ),
     impact="Nobody can log in; every OpenStack API fails. Running instances go on.",
     remedy="backstay check controller",
-    symptoms=("controller/keystone/token", "controller/nova/servers", "controller/neutron/ports"),
+    symptoms=(
+        "controller/keystone/token validation",
+        "controller/nova/servers",
+        "controller/neutron/ports",
+    ),
 )
 
 SUBJECTS = [
     *(
         Subject(host="controller", service=service, name=name)
         for service, name in (
-            ("host", "reachable"), ("keystone", "token"), ("nova", "servers"),
+            ("host", "reachable"), ("keystone", "token validation"), ("nova", "servers"),
             ("neutron", "networks"), ("glance", "images"), ("cinder", "volumes"),
             ("placement", "resource classes"), ("mariadb", "query"), ("rabbitmq", "message"),
             ("memcached", "version"),
@@ -206,7 +210,7 @@ class Invented:
 
     def keep_history(self, hours: int = 24) -> None:
         last = int(time.time() // 60)
-        key = "controller/keystone/token"
+        key = "controller/keystone/token validation"
         self.store.keep(
             [
                 Minute(

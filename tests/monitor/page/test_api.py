@@ -93,7 +93,9 @@ def test_a_run_is_told_with_what_it_said(api: TestClient) -> None:
 
 
 def test_history_is_told_by_minute(api: TestClient) -> None:
-    told = api.get("/history", params={"subject": "controller/keystone/token", "hours": 1}).json()
+    told = api.get(
+        "/history", params={"subject": "controller/keystone/token validation", "hours": 1}
+    ).json()
     assert 59 <= len(told["minutes"]) <= 60
     assert told["minutes"][0]["at"] % 60 == 0
 

@@ -172,7 +172,7 @@ def test_everything_is_legible_named_and_within_the_screen(
 
     async def story(tab: Tab, url: str) -> None:
         incident = await invented.break_()
-        subject = "/subjects/controller/keystone/token?span=day"
+        subject = "/subjects/controller/keystone/token validation?span=day"
         for path in ("/", "/incidents", f"/incidents/{incident.id}", f"/runs/{name}", "/login",
                      subject, "/hosts/controller"):  # fmt: skip
             await tab.goto(url + path)
@@ -267,5 +267,5 @@ def test_a_text_browser_tells_the_same(invented: Invented, served: Serving) -> N
     assert any("1 incident: MariaDB on controller takes connections" in line for line in lines)
     assert any("What to do: backstay check controller" in line for line in lines)
     assert any("mariadb query down -" in line for line in lines)
-    assert any("keystone token down" in line for line in lines)
+    assert any("keystone token validation down" in line for line in lines)
     assert any("cinder volumes up" in line for line in lines)

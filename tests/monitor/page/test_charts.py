@@ -67,3 +67,9 @@ def test_latencies_are_told_shortly() -> None:
         "900 ms",
         "1.4 s",
     ]
+
+
+def test_a_minute_alone_is_seen_and_gaps_are_no_line() -> None:
+    minutes = [minute(5), minute(30), minute(31), minute(32)]
+    lines = parsed(history(minutes, since=0.0, until=3600.0)).findall("polyline")
+    assert [len((one.get("points") or "").split()) for one in lines] == [2, 4]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from backstay.finding import Finding, Severity
 from backstay.monitor.incident import Incident, Urgency
 from backstay.monitor.page.glance import STALE, Mood, headline, hosts
 from backstay.monitor.sign import Subject
@@ -100,3 +101,21 @@ def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
     assert controller.drawn[0].subject.name == "nova-api"
     assert "nova-scheduler" in [one.subject.name for one in controller.plain]
     assert len(controller.drawn) + len(controller.plain) == 20
+
+
+def test_nobody_claims_what_was_not_seen() -> None:
+    blind = replace(bulletin(NOW), troubles=("no token within 10 s",))
+    told = headline(blind, (), now=NOW)
+    assert (told.mood, "the watch itself has a trouble" in told.text) == (Mood.DOUBT, True)
+    failed = Finding(
+        host="controller", service="keystone", subject="token", severity=Severity.FAILED,
+        evidence="no route", remedy="is it up?",
+    )  # fmt: skip
+    checked = replace(bulletin(NOW), findings=(failed,))
+    told = headline(checked, (), now=NOW)
+    assert (told.mood, told.since) == (Mood.DOUBT, checked.checked_at)
+    assert told.text.endswith("but the last check had 1 finding that is not good, at")
+    silenced = replace(bulletin(NOW, silence="controller"), findings=(failed,))
+    assert headline(silenced, (), now=NOW).mood is Mood.WELL
+    some = changed("proxy/swift/object", State.UNKNOWN)
+    assert headline(some, (), now=NOW).mood is Mood.DOUBT

@@ -36,6 +36,7 @@ async def _timed(client: httpx.AsyncClient, path: str) -> tuple[httpx.Response, 
 
 def test_a_reader_does_not_wait_for_a_writer(invented: Invented, tmp_path: Path) -> None:
     invented.closed_incident()
+    invented.journal.runs()  # the first use makes the tables
     with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as writer:
         writer.execute("BEGIN IMMEDIATE")
         begun = time.perf_counter()
@@ -71,7 +72,7 @@ def test_the_board_is_shown_while_the_database_is_held(
             known, took = await _timed(client, "/incidents/1")
             assert "takes no work" in known.text
             assert "It cannot be read now" in known.text
-            subject, _ = await _timed(client, "/subjects/controller/keystone/token")
+            subject, _ = await _timed(client, "/subjects/controller/keystone/token validation")
             assert "History cannot be read now" in subject.text
             api, _ = await _timed(client, "/api/v1/incidents")
             assert (api.status_code, api.headers["content-type"]) == (

@@ -3,6 +3,7 @@
 Each has a title and says in words what it shows: it is read aloud, and by text browsers.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
@@ -94,8 +95,10 @@ def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
                 f'height="{high:.1f}"/>'
             )
         if middle is not None:
-            median.append(f"{x:.1f},{_y(middle, top):.1f}")
-    drawn.append(f'<polyline points="{" ".join(median)}"/>')
+            median.append((x, _y(middle, top)))
+    drawn += _stretches(
+        median, gap=2.5 * _PLOT * max(60.0, (until - since) / _PLOT) / (until - since)
+    )
     asked = sum(one.asked for one in minutes)
     answered = sum(one.answered for one in minutes)
     highest = max((m.median for m in minutes if m.median is not None), default=None)
@@ -129,6 +132,18 @@ def _columns(
         )
 
 
+def _stretches(points: Sequence[tuple[float, float]], *, gap: float) -> Iterator[str]:
+    """Give lines through points that are no further apart; a point alone is a dash."""
+    stretch: list[tuple[float, float]] = []
+    for point in [*points, (math.inf, 0.0)]:
+        if stretch and point[0] - stretch[-1][0] > gap:
+            last = (stretch[-1][0] + 2, stretch[-1][1])
+            drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*stretch, last])
+            yield f'<polyline points="{drawn}"/>'
+            stretch = []
+        stretch.append(point)
+
+
 def _y(seconds: float, top: float) -> float:
     return _TALL - seconds / top * (_TALL - 10)
 
@@ -139,7 +154,7 @@ def _scale(top: float) -> Iterator[str]:
         yield (
             f'<line class="rule" x1="{_LEFT}" x2="{_LEFT + _PLOT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="soft" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{millis(top * part)}</text>"
+            f"{millis(top * part) if part else 0}</text>"
         )
 
 

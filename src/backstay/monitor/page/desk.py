@@ -1,5 +1,6 @@
 """What all pages are made from, and how they are drawn."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -152,7 +153,20 @@ def clock(at: float | None, *, form: str = "") -> Markup:
     )
 
 
+_COMMAND = re.compile(r"\b(?:backstay|systemctl|journalctl|openstack|ssh) [^;,()]*[^;,() ]")
+
+
+def remedy(text: str) -> Markup:
+    """Return what to do, the commands in it as such."""
+    told, at = Markup(""), 0
+    for command in _COMMAND.finditer(text):
+        told += text[at : command.start()] + Markup("<code>{}</code>").format(command[0])
+        at = command.end()
+    return told + text[at:]
+
+
 _ENVIRONMENT.filters |= {
+    "remedy": remedy,
     "clock": clock,
     "duration": duration,
     "exact": exact,

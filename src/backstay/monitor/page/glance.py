@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backstay.finding import bad
 from backstay.health.words import duration
 from backstay.inventory.cloud import Cloud
 from backstay.monitor.incident import Incident, Urgency
@@ -93,28 +94,48 @@ def headline(
     if not_watched is not None:
         return not_watched
     silent = {one.host for one in bulletin.silences}
-    return _standing(
-        [one for one in bulletin.standings.values() if one.subject.host not in silent], over_at
-    )
+    standings = [one for one in bulletin.standings.values() if one.subject.host not in silent]
+    return _in_doubt(standings) or _not_seen_well(bulletin, standings) or _well(standings, over_at)
 
 
-def _standing(standings: Sequence[Standing], over_at: float | None) -> Headline:
-    """Say it of standings alone, where no incident is open."""
+def _in_doubt(standings: Sequence[Standing]) -> Headline | None:
+    """Say what is not up, and is no incident, or none yet."""
     doubts = [one for one in standings if one.state in {State.SUSPECT, State.DOWN}]
     if doubts:
         first = min(doubts, key=lambda one: one.since)
         more = f", and {len(doubts) - 1} more" if len(doubts) > 1 else ""
         text = f"In doubt: {first.subject.host or 'cloud'} {label(first.subject)}{more}, since"
         return Headline(mood=Mood.DOUBT, text=text, since=first.since)
-    if not standings:
-        return Headline(mood=Mood.DOUBT, text="Nothing has been looked at yet")
     returning = sum(one.state is State.RECOVERING for one in standings)
     if returning:
         return Headline(mood=Mood.DOUBT, text=f"{returning} recovering, nothing is down")
-    known = [one for one in standings if one.state is State.UP]
-    if not known:
-        return Headline(mood=Mood.DOUBT, text="Nothing is known of this cloud")
-    since = max([one.since for one in known] + ([over_at] if over_at else []))
+    return None
+
+
+def _not_seen_well(bulletin: Bulletin, standings: Sequence[Standing]) -> Headline | None:
+    """Say what keeps us from knowing that all is well: nobody claims what was not seen."""
+    if not any(one.state is State.UP for one in standings):
+        return Headline(mood=Mood.DOUBT, text="Nothing is known of this cloud yet")
+    if bulletin.troubles:
+        text = "Nothing is seen to be down, but the watch itself has a trouble"
+        return Headline(mood=Mood.DOUBT, text=text)
+    silent = {one.host for one in bulletin.silences}
+    failed = [one for one in bad(bulletin.findings) if one.host not in silent]
+    if failed:
+        many = "findings that are" if len(failed) > 1 else "finding that is"
+        text = (
+            f"Nothing is seen to be down, but the last check had {len(failed)} {many} not good, at"
+        )
+        return Headline(mood=Mood.DOUBT, text=text, since=bulletin.checked_at)
+    unknown = sum(one.state is State.UNKNOWN for one in standings)
+    if unknown:
+        text = f"Nothing is seen to be down; of {unknown} of {len(standings)} nothing is known"
+        return Headline(mood=Mood.DOUBT, text=text)
+    return None
+
+
+def _well(standings: Sequence[Standing], over_at: float | None) -> Headline:
+    since = max([one.since for one in standings] + ([over_at] if over_at else []))
     return Headline(mood=Mood.WELL, text="All is well since", since=since)
 
 

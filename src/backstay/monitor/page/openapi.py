@@ -1,4 +1,4 @@
-"""The API's description, made from the models that its answers are made by: they cannot differ.
+"""The API's description, made from the models of its questions and answers: they cannot differ.
 
 https://spec.openapis.org/oas/v3.1.1.html
 """
@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from backstay.inventory.watch import Right
-from backstay.monitor.page.models import Nothing
 from backstay.monitor.page.problem import MEDIA_TYPE, Problem
+from backstay.monitor.page.questions import Nothing
 
 _REF = "#/components/schemas/{model}"
 

@@ -79,7 +79,7 @@ def _asked(desk: Desk, request: Request, visitor: Visitor, told: str = "") -> As
 
 def _html(desk: Desk, shown: Shown, asked: Asked, status: int = 200) -> Response:
     url = asked.request.url
-    path = url.path + (f"?{url.query}" if url.query else "")
+    path = quote(url.path) + (f"?{url.query}" if url.query else "")
     text = frame(desk, shown, visitor=asked.visitor, path=path, form_token=asked.form_token)
     return HTMLResponse(text, status)
 

@@ -25,14 +25,25 @@ _DEAF = {Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN}
 
 
 class AgentQuestions:
-    """Keeps the list of agents, and signs of them. ``trouble`` is why there are none."""
+    """Keeps the list of agents, and signs of them. ``trouble`` is why there are none.
 
-    def __init__(self, site: Site, take: Callable[[Sign], None]) -> None:
+    ``steady`` says whether a unit on a host has been running for so long that it had the time to
+    connect: what the broker says twice of such an agent needs no call.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        take: Callable[[Sign], None],
+        steady: Callable[[str, str], bool] = lambda _host, _unit: False,
+    ) -> None:
         self.site = site
         self.take = take
+        self.steady = steady
         self.trouble = ""
         self.agents: tuple[Agent, ...] = ()
         self._called_bad: dict[str, str] = {}
+        self._troubled: dict[str, str] = {}
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
         self._called_all = float("-inf")
@@ -122,11 +133,17 @@ class AgentQuestions:
         subject = subject_of(agent, host)
         if trouble:
             evidence = f"{agent.binary} on {host}: {trouble}"
-            self.take(Sign(subject=subject, look=Look.LATE, evidence=evidence, at=at))
+            sure = self._troubled.get(subject.key) == trouble and self.steady(
+                host, self._wirings[agent.binary].unit
+            )
+            self._troubled[subject.key] = trouble
+            self.take(Sign(subject=subject, look=Look.LATE, evidence=evidence, at=at, sure=sure))
             if subject.key not in self._called_bad:
                 self._doubtful.add(host)
                 self._wake.set()
-        elif subject.key not in self._called_bad:  # what a call has found, a call must clear
+            return
+        self._troubled.pop(subject.key, None)
+        if subject.key not in self._called_bad:  # what a call has found, a call must clear
             evidence = "its queue is fed and served"
             self.take(Sign(subject=subject, look=Look.OK, evidence=evidence, at=at))
 

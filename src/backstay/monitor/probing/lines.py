@@ -25,14 +25,15 @@ class Watched:
 class Told:
     """What a host has told so far; lines bring only what is new.
 
-    ``lag`` is how late its own last line was, in seconds, ``waits`` the share of the last second in
-    which somebody waited for a processor, None unknown. ``numbers`` are those of answers that have
-    become signs.
+    ``clock`` is the host's monotonic one, in seconds. ``lag`` is how late its own last line was,
+    ``waits`` the share of the last second in which somebody waited for a processor, None unknown.
+    ``numbers`` are those of answers that have become signs.
     """
 
-    units: dict[str, Sequence[str]] = field(default_factory=dict)
+    units: dict[str, Sequence[Any]] = field(default_factory=dict)
     answers: dict[str, Sequence[Any]] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
+    clock: float = 0.0
     lag: float = 0.0
     waits: float | None = None
     boot: str = ""
@@ -42,7 +43,12 @@ class Told:
         self.units.update(line.get("units", {}))
         self.answers.update(line.get("answers", {}))
         self.lag, self.waits = line.get("lag", 0.0), line.get("waits")
-        self.boot = line.get("boot", self.boot)
+        self.boot, self.clock = line.get("boot", self.boot), line.get("clock", self.clock)
+
+    def age(self, unit: str) -> float:
+        """Return for how many seconds a unit has been active, 0 where it is not."""
+        _, active, _, _, _, since = self.units.get(unit, ("", "", "", "", "", 0))
+        return self.clock - since if active == "active" else 0.0
 
 
 def signs(watched: Watched, told: Told, at: float) -> list[Sign]:
@@ -69,7 +75,7 @@ def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:
     name = f"unit {unit.name}"
     if shown is None or shown[0] == "not-found":
         return Look.UNKNOWN, f"systemd tells nothing of {name}", False
-    load, active, sub, result, letter = shown
+    load, active, sub, result, letter, _ = shown
     if active == "active":
         return _running(name, sub, letter)
     if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":

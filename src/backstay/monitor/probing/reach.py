@@ -56,19 +56,24 @@ class Reach:
 
     def unheard(self) -> list[str]:
         """Return the hosts whose channel tells nothing just now, but for those that refuse it."""
-        now = time.monotonic()
         return [
             name
             for name, stream in self.streams.items()
-            if not stream.refused and (stream.heard is None or now - stream.heard > UNHEARD)
+            if not stream.refused and self._unheard(stream)
         ]
+
+    @staticmethod
+    def _unheard(stream: HostStream) -> bool:
+        return stream.heard is None or time.monotonic() - stream.heard > UNHEARD
 
     def excuse(self, host: str) -> str:
         """Return why answers of a host may be late, empty where nothing is known."""
         echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
         if echo is not None and echo.loss > 0:
             return f"{echo.loss:.0%} of pings to it are lost"
-        return stream.excuse if stream is not None else ""
+        if stream is None or stream.refused:
+            return ""
+        return "its own word does not come" if self._unheard(stream) else stream.excuse
 
     def _hangs(self, stream: HostStream, told: float | None, now: float) -> bool:
         """Say whether its channel is silent; one that is refused is another matter."""
