@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -203,6 +204,39 @@ def test_a_fenced_leader_tells_nothing_more(tmp_path: Path) -> None:
     asyncio.run(story())
     [telling] = store.tellings()
     assert telling.state is Delivery.WAITING
+
+
+def test_what_was_read_before_it_ended_does_not_come_back(tmp_path: Path) -> None:
+    read, go_on = threading.Event(), threading.Event()
+
+    class Slow(Breakable):
+        def live(self, *arguments: Any, **named: Any) -> Any:
+            found = super().live(*arguments, **named)
+            read.set()
+            go_on.wait(2)
+            return found
+
+    store = Slow(f"sqlite:///{tmp_path}/journal.db", "lab", busy=BUSY)
+    go_on.set()
+
+    async def story() -> None:
+        ledger = ledger_of(store)
+        told: list[tuple[str, Word]] = []
+        await ledger.start()
+        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
+        read.clear()
+        go_on.clear()
+        meeting = asyncio.ensure_future(met(ledger))
+        await asyncio.to_thread(read.wait, 5)
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        await ledger.close(opened, at=3.0, text="over")
+        await tell(ledger, told)
+        await meeting
+        await tell(ledger, told)
+        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
+        assert ledger.open_incidents() == ()
+
+    asyncio.run(story())
 
 
 def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:

@@ -298,26 +298,27 @@ class Ledger:
 
     async def _meet(self) -> None:
         """Read the journal and join it with what is known here; write what it has not."""
-        mine = list(self._book)
-
-        def read() -> list[Dossier]:
-            if not self._leads:
-                self._journal.store.lead()
-            return self._journal.store.live(mine)
-
-        # Not under the lock: nobody waits for a journal that does not come back.
-        found = await self._journal.asked(read)
-        if found is None:
+        if not self._works and await self._journal.asked(self._read) is None:
+            # It was asked without the lock: nobody waits for a journal that does not come back.
             self._fence()
             return
-        self._leads = True
         async with self._lock:
+            found = await self._journal.asked(self._read)
+            if found is None:
+                self._fence()
+                return
+            self._leads = True
             for one in found:
                 self._take_in(one)
             self._unwritten |= set(self._book)
             await self._write()
             await self._write_minutes()
             self._wake()
+
+    def _read(self) -> list[Dossier]:
+        if not self._leads:
+            self._journal.store.lead()
+        return self._journal.store.live(list(self._book))
 
     def _take_in(self, known: Dossier) -> None:
         """Join what the journal has of one incident. One open under another number is the same."""
