@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from backstay.runbooks.replace.onhost_identity import who_has
 from tests.acceptance.conftest import Lab
 
 COMPUTE = "compute1"
+FENCED = "fenced host"
 
 
 def as_built(lab: Lab) -> None:
@@ -53,6 +55,16 @@ def resume(lab: Lab, cloud: Path) -> Any:
 def newest(lab: Lab) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)[0]
     return found
+
+
+def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
+    """All is well by the cloud.yaml of now, but for the fenced host and what is told ``beside``."""
+    end, wanted = time.monotonic() + 120, {FENCED, *beside}
+    bad = lab.check("--cloud", str(cloud)).bad()
+    while {finding["subject"] for finding in bad} != wanted:
+        assert time.monotonic() < end, bad
+        time.sleep(2)
+        bad = lab.check("--cloud", str(cloud)).bad()
 
 
 def is_taken_over(cloud: Path, host: str) -> None:

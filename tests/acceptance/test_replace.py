@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from tests.acceptance import test_clients as clients
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.replacements import (
+    FENCED,
     as_built,
     command,
+    is_green,
     is_taken_over,
     newest,
     replace,
@@ -32,7 +33,6 @@ pytestmark = pytest.mark.lab
 
 INSTANTS = 10
 LONGEST = 40.0
-FENCED = "fenced host"
 
 
 @pytest.fixture
@@ -58,16 +58,6 @@ def the_clients_work(lab: Lab) -> None:
 def image_digest(lab: Lab) -> str:
     """The digest of the data of the seeded image, as its users get them."""
     return in_sh(lab, f"glance image-download {lab.seed['image']} | sha256sum").split()[0]
-
-
-def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
-    """All is well by the cloud.yaml of now, but for the fenced host and what is told ``beside``."""
-    end, wanted = time.monotonic() + 120, {FENCED, *beside}
-    bad = lab.check("--cloud", str(cloud)).bad()
-    while {finding["subject"] for finding in bad} != wanted:
-        assert time.monotonic() < end, bad
-        time.sleep(2)
-        bad = lab.check("--cloud", str(cloud)).bad()
 
 
 def test_a_proxy(lab: Lab, cloud: Path) -> None:

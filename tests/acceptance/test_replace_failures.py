@@ -53,13 +53,17 @@ def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     as_built(lab)
 
 
+def backups() -> Path:
+    """The folder of the story's backups."""
+    return Path(os.environ["BACKSTAY_LOCKS"].removeprefix("file://")).with_name("backups")
+
+
 def kept(lab: Lab, cloud: Path) -> dict[str, Any]:
     """What there is of older backups: the catalogue's word, and the repository's packs and keys.
 
     restic names each file by the digest of its content.
     """
-    folder = Path(os.environ["BACKSTAY_LOCKS"].removeprefix("file://")).with_name("backups")
-    repository = folder / "repository"
+    repository = backups() / "repository"
     stored = {
         str(file.relative_to(repository)): file.stat().st_size
         for part in ("data", "snapshots", "keys", "config")
@@ -94,7 +98,7 @@ def going_on(running: Any) -> Any:
     return running
 
 
-def test_a_spare_of_another_release_and_with_a_full_disk_is_refused(lab: Lab, cloud: Path) -> None:
+def test_what_is_wrong_from_the_first_is_refused(lab: Lab, cloud: Path) -> None:
     lab.shell(SPARE, "sed -i s/bookworm/trixie/ /etc/os-release")
     lab.backstay("lab", "break", "fill-disk", SPARE)
     done = replace(lab, cloud, HOST, ok=False)
@@ -105,10 +109,16 @@ def test_a_spare_of_another_release_and_with_a_full_disk_is_refused(lab: Lab, cl
     assert "name another spare; nothing has been changed" in done.stdout
     lab.backstay("lab", "heal", "fill-disk")
 
+    (backups() / "password").write_text("another")
+    done = replace(lab, cloud, HOST, ok=False)
+    assert done.returncode == 4
+    assert "wrong password" in done.stdout
+    assert "nothing has been changed" in done.stdout
+
 
 @pytest.mark.slow
 def test_what_fails_on_the_way_is_told_and_gone_on_with(lab: Lab, cloud: Path) -> None:
-    folder = Path(os.environ["BACKSTAY_LOCKS"].removeprefix("file://")).with_name("backups")
+    folder = backups()
     before, away = kept(lab, cloud), folder.with_name("away")
 
     with standing_still(lab, f"{HOST}.fetch", *command(cloud, HOST)) as running:

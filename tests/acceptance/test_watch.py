@@ -17,7 +17,7 @@ from backstay.lab.faults.breaking import FAULTS
 from backstay.lab.hosts import LabHost
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import reboot
-from tests.acceptance.watches import Watch, watching
+from tests.acceptance.watches import Watch, own_journal, watching
 
 pytestmark = pytest.mark.lab
 
@@ -30,8 +30,7 @@ STOP_PROXY = ("stop-service", "proxy/swift-proxy")
 
 @pytest.fixture
 def watch(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
-    monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
+    own_journal(monkeypatch, tmp_path, tmp_path)
     with watching(lab, tmp_path) as running:
         yield running
 

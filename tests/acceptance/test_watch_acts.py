@@ -1,16 +1,14 @@
 """The watch acts by the policy in cloud.yaml, and by nothing else."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import Lab
-from tests.acceptance.replacements import as_built, is_taken_over
+from tests.acceptance.replacements import as_built, is_green, is_taken_over
 from tests.acceptance.test_backup import create
-from tests.acceptance.test_replace import is_green
-from tests.acceptance.watch_process import Watch, all_up, watches
+from tests.acceptance.watches import own_journal, watching
 
 pytestmark = pytest.mark.lab
 
@@ -18,14 +16,13 @@ REPLACED = 900.0
 
 
 @pytest.fixture
-def watch(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    with watches(lab, tmp_path, monkeypatch) as begin:
-        yield begin
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    own_journal(monkeypatch, tmp_path, tmp_path)
+    return tmp_path
 
 
-def test_a_service_that_has_ended_is_restarted(lab: Lab, watch: Watch) -> None:
-    with watch("{service-failed: restart}") as watched:
-        all_up(watched)
+def test_a_service_that_has_ended_is_restarted(lab: Lab, folder: Path) -> None:
+    with watching(lab, folder, "{service-failed: restart}") as watched:
         lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
         watched.until(lambda: watched.told.first("acted"), "the run's end is told")
@@ -33,13 +30,11 @@ def test_a_service_that_has_ended_is_restarted(lab: Lab, watch: Watch) -> None:
         assert (run["plan"]["runbook"], run["state"]) == ("restart", "done")
         [incident] = watched.incidents()
         assert incident["run"] == run["id"]
-        assert watched.told.words()[0] == "opened"
         lab.wait_green()
 
 
-def test_a_deaf_agent_is_reattached(lab: Lab, watch: Watch) -> None:
-    with watch("{agent-deaf: reattach}") as watched:
-        all_up(watched)
+def test_a_deaf_agent_is_reattached(lab: Lab, folder: Path) -> None:
+    with watching(lab, folder, "{agent-deaf: reattach}") as watched:
         lab.backstay("lab", "break", "wedge-agent", "compute1")
         watched.until(lambda: watched.told.first("closed"), "it is told to be over", 300)
         watched.until(lambda: watched.told.first("acted"), "the run's end is told", 300)
@@ -48,9 +43,8 @@ def test_a_deaf_agent_is_reattached(lab: Lab, watch: Watch) -> None:
         lab.wait_green()
 
 
-def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, watch: Watch) -> None:
-    with watch("{}") as watched:
-        all_up(watched)
+def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, folder: Path) -> None:
+    with watching(lab, folder, "{}") as watched:
         lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
         watched.until(lambda: watched.told.first("opened"), "it is told")
         lab.backstay("lab", "heal")
@@ -58,10 +52,10 @@ def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, watch: Watch) -> N
         assert watched.runs() == []
 
 
-def test_who_is_cut_off_replaces_nothing(lab: Lab, watch: Watch) -> None:
-    with watch("{controller-dead: replace}") as watched:
+def test_who_is_cut_off_replaces_nothing(lab: Lab, folder: Path) -> None:
+    with watching(lab, folder, "{controller-dead: replace}") as watched:
         create(lab, watched.cloud, "proxy", "--verify")
-        all_up(watched)
+        watched.until_all_up()
         lab.backstay("lab", "break", "cut-network", "proxy", "--from", "operator")
         held = "replace: not now: in doubt: only this machine is cut off"
         watched.until(lambda: held in watched.log, "it is said why nothing is done")
@@ -72,10 +66,10 @@ def test_who_is_cut_off_replaces_nothing(lab: Lab, watch: Watch) -> None:
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
 
 
-def test_a_replacement_that_is_approved(lab: Lab, watch: Watch) -> None:
-    with watch("{controller-dead: ask}") as watched:
+def test_a_replacement_that_is_approved(lab: Lab, folder: Path) -> None:
+    with watching(lab, folder, "{controller-dead: ask}") as watched:
         create(lab, watched.cloud, "proxy", "--verify")
-        all_up(watched)
+        watched.until_all_up()
         try:
             lab.backstay("lab", "break", "dead-board", "proxy")
             watched.until(lambda: watched.told.first("asked"), "an approval is asked for")
@@ -91,24 +85,23 @@ def test_a_replacement_that_is_approved(lab: Lab, watch: Watch) -> None:
             assert again.returncode == 3
             assert "used already" in again.stderr
             # The run goes on whatever becomes of the watch.
-            watched.process.kill()
-            watched.process.wait()
-            watched.begin()
+            watched.kill()
+            watched.start()
             watched.until(lambda: watched.runs()[0]["state"] == "done", "it is done", REPLACED)
             is_taken_over(watched.cloud, "proxy")
             is_green(lab, watched.cloud)
             watched.until(lambda: watched.told.first("closed"), "it is told to be over")
             assert len(watched.runs()) == 1
         finally:
-            watched.end()
+            watched.stop()
             as_built(lab)
 
 
 @pytest.mark.slow
-def test_no_hand_is_touched_until_green(lab: Lab, watch: Watch) -> None:
-    with watch("{controller-dead: replace}") as watched:
+def test_no_hand_is_touched_until_green(lab: Lab, folder: Path) -> None:
+    with watching(lab, folder, "{controller-dead: replace}") as watched:
         create(lab, watched.cloud, "controller", "--verify")
-        all_up(watched)
+        watched.until_all_up()
         try:
             begun = time.monotonic()
             lab.backstay("lab", "break", "dead-board", "controller")
@@ -126,5 +119,5 @@ def test_no_hand_is_touched_until_green(lab: Lab, watch: Watch) -> None:
             hosts = [one["cause"]["host"] for one in watched.incidents()]
             assert hosts.count("controller") == 1
         finally:
-            watched.end()
+            watched.stop()
             as_built(lab)

@@ -13,7 +13,7 @@ from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect, sync_playwright
 
 from tests.acceptance.conftest import BACKSTAY, Lab
-from tests.acceptance.watches import Watch, watching
+from tests.acceptance.watches import Watch, own_journal, watching
 
 CHROMIUM = shutil.which("chromium")
 URL = "http://127.0.0.1:8491"
@@ -29,8 +29,7 @@ pytestmark = [
 
 @pytest.fixture
 def watch(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
-    monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
+    own_journal(monkeypatch, tmp_path, tmp_path)
     with watching(lab, tmp_path) as running:
         yield running
 

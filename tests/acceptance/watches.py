@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiosmtpd.controller import Controller
 
 from tests.acceptance.conftest import BACKSTAY, Lab
@@ -35,6 +36,10 @@ class Told:
     def of(self, word: str, since: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
         """The posts with a word (``opened``), that came since a time."""
         return [(at, post) for at, post in self.posts if post["word"] == word and at >= since]
+
+    def first(self, word: str) -> dict[str, Any] | None:
+        """The first post with a word, None before it has come."""
+        return next((post for _, post in self.of(word)), None)
 
     def once(self) -> bool:
         """Nothing came twice: each message has an id of its own."""
@@ -175,9 +180,19 @@ class Watch:
         self.until(over, "it is over, and told", bound)
 
 
+def own_journal(monkeypatch: pytest.MonkeyPatch, folder: Path, journal: Path) -> None:
+    """Let the story have a journal in ``journal``, and locks and all else in ``folder``."""
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{journal}/journal.db")
+    monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{folder}/locks")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+
+
 @contextmanager
 def watching(lab: Lab, folder: Path, policy: str = "{}") -> Iterator[Watch]:
-    """A watch of the lab that tells a mail server and a webhook, and acts by ``policy``."""
+    """A watch of the lab that tells a mail server and a webhook, and acts by ``policy``.
+
+    It is there when it sees everything well. Journal and locks are the fixture's, ``own_journal``.
+    """
     with receivers() as (told, mail_port, hook_port):
         text = f"""
             backup: {{folder: {folder}/backups}}

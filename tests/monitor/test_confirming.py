@@ -39,7 +39,11 @@ def test_what_was_seen_of_a_host(name: str, kind: Kind | None) -> None:
 
 def quick(name: str, unreached: set[str]) -> tuple[Any, Sited]:
     site = Sited(name)
-    confirming = Confirming(cast("Site", site), here=site.here, power=site.power)
+
+    async def glimpse(address: str) -> dict[str, Any]:
+        return await site.here(address, [], True)
+
+    confirming = Confirming(cast("Site", site), glimpse=glimpse, power=site.power)
     return asyncio.run(confirming.quick(site.suspect, unreached)), site
 
 

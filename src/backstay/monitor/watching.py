@@ -129,6 +129,7 @@ class Watching:
         """Watch for ever."""
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "asking every second": self._tick_forever,
+            "looking for silent hosts": self._look_forever,
             "deciding": self._decide_forever,
             "pinging": self.echoes.run,
             "keeping a token": self.apis.keep_token,
@@ -166,7 +167,17 @@ class Watching:
         for host in self.site.cloud.hosts:
             self.tracking.take(self.reach.sign(host))
         self.tracking.forget(time.time())
-        self.suspects.look()
+
+    async def _look_forever(self) -> None:
+        """Look for silent hosts more often than all is asked: others must be asked about them."""
+        while True:
+            await asyncio.sleep(self.watch.every / 3)
+            self.echoes.drain()
+            for host in self.site.cloud.hosts:
+                sign = self.reach.sign(host)
+                if sign.bad:
+                    self.tracking.take(sign)
+            self.suspects.look()
 
     @property
     def _is_late(self) -> bool:

@@ -26,10 +26,11 @@ GREETING = 0.5  # what greets first (SSH, databases) is not sent nonsense
 ANSWER = 3.0
 
 
-def witness(address: str, ports: list[int], quick: bool) -> dict[str, Any]:
+def witness(address: str, ports: list[int], quick: bool, tries: int = TRIES) -> dict[str, Any]:
     """Return what this host sees of another: its hardware address, pings, ports, connections.
 
-    ``quick`` leaves out the ports and connections. All is asked at the same time; the connections
+    ``quick`` leaves out the ports and connections; ``tries`` is how often ARP is asked, and the
+    most that ping is. All is asked at the same time; the connections
     come last, so that what arrives on them meanwhile counts.
     """
     begun = time.monotonic()
@@ -43,8 +44,8 @@ def witness(address: str, ports: list[int], quick: bool) -> dict[str, Any]:
         return found
     plain = str(min((family != socket.AF_INET, where[0]) for family, _, _, _, where in known)[1])
     found["way"] = way = way_to(plain)
-    asked = [lambda: found.update(arp=ask_arp(plain, way)),
-             lambda: found.update(pings=ask_ping(plain))]  # fmt: skip
+    asked = [lambda: found.update(arp=ask_arp(plain, way, tries)),
+             lambda: found.update(pings=ask_ping(plain, tries))]  # fmt: skip
     if not quick:
         asked += [port_question(plain, port, found["ports"]) for port in ports]
     at_once(asked)
@@ -103,7 +104,7 @@ def way_to(address: str) -> dict[str, Any]:
     }
 
 
-def ask_arp(address: str, way: dict[str, Any]) -> dict[str, Any]:
+def ask_arp(address: str, way: dict[str, Any], tries: int) -> dict[str, Any]:
     """Return the hardware addresses that answer for an IPv4 address on the same network.
 
     ``asked`` is false where it could not be asked, and ``told`` says why. A kernel's neighbour
@@ -123,7 +124,7 @@ def ask_arp(address: str, way: dict[str, Any]) -> dict[str, Any]:
         _, _, _, kind, mine = asking.getsockname()
         if kind != ETHERNET or len(mine) != 6:
             return {"asked": False, "told": way["device"] + " is no Ethernet", "macs": []}
-        macs = exchange_arp(asking, mine, way["source"], address)
+        macs = exchange_arp(asking, mine, way["source"], address, tries)
     except OSError as error:
         return {"asked": False, "told": error.strerror, "macs": []}
     finally:
@@ -131,11 +132,17 @@ def ask_arp(address: str, way: dict[str, Any]) -> dict[str, Any]:
     return {"asked": True, "told": "", "macs": sorted(macs)}
 
 
-def exchange_arp(asking: Any, mine: bytes, source: str, address: str) -> set[str]:  # noqa: ANN401
+def exchange_arp(
+    asking: Any,  # noqa: ANN401
+    mine: bytes,
+    source: str,
+    address: str,
+    tries: int,
+) -> set[str]:
     """Send requests, and gather who speaks for the address until a pause after the last."""
     request = arp_request(mine, source, address)
     macs = set()
-    for _ in range(TRIES):
+    for _ in range(tries):
         asking.send(request)
         until = time.monotonic() + PAUSE
         while True:
@@ -176,12 +183,12 @@ def spelled(mac: bytes) -> str:
     return ":".join(f"{byte:02x}" for byte in mac)
 
 
-def ask_ping(address: str) -> Any:  # noqa: ANN401 - True, False or None
+def ask_ping(address: str, tries: int) -> Any:  # noqa: ANN401 - True, False or None
     """Return whether one of several echo requests is answered, None where none may be sent."""
     if ":" in address:
         return None
     try:
-        return any(answers(address, 0.6) for _ in range(3))
+        return any(answers(address, 0.6) for _ in range(min(3, tries)))
     except OSError:
         return None
 
