@@ -160,7 +160,7 @@ class Watching:
 
     def _tick(self) -> None:
         """Ask the APIs, look how the hosts answer, forget what is old."""
-        self.apis.ask_all(self.watch.late)
+        self.apis.ask_all(self.watch.late, self.tracking.may_be_slow)
         self.echoes.drain()
         for host in self.site.cloud.hosts:
             self.tracking.take(self.reach.sign(host))
