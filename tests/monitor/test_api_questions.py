@@ -14,7 +14,7 @@ from backstay.monitor.sign import Look, Sign, Subject
 from backstay.services.declaration import ApiPulse
 from backstay.transports.exchange import Came, Exchanged
 from backstay.transports.reply import Endpoint
-from tests.monitor.scenes import small
+from tests.monitor.scenes import small, until
 
 SUBJECT = Subject(host="controller", service="keystone", name="token validation")
 QUESTION = Question(
@@ -99,9 +99,7 @@ class Scene:
     async def known(self) -> asyncio.Task[None]:
         """Wait until the addresses are known."""
         keeping = asyncio.ensure_future(self.questions.keep_token())
-        async with asyncio.timeout(5):
-            while not self.questions.questions:
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(self.questions.questions))
         return keeping
 
 
@@ -159,9 +157,7 @@ def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service
         scene.answer.set()
         scene.status = 401
         scene.questions.ask_all(1.5, lambda _: False)
-        async with asyncio.timeout(5):
-            while not scene.api.refused:
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(scene.api.refused))
         keeping.cancel()
 
     asyncio.run(story())
@@ -173,9 +169,7 @@ def test_a_keystone_that_comes_back_is_noticed(scene: Scene) -> None:
     async def story() -> None:
         scene.api.dead = True
         keeping = asyncio.ensure_future(scene.questions.keep_token())
-        async with asyncio.timeout(5):
-            while not scene.questions.trouble:
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(scene.questions.trouble))
         scene.api.dead = False
         await scene.known()
         assert scene.questions.trouble == ""
