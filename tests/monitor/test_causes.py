@@ -188,3 +188,17 @@ def test_an_open_incidents_aftermath_is_still_its_own(top: Topology) -> None:
     assert [found.cause for found in ready(scene(top, *booting, kept=(one.cause,)))] == [one.cause]
     elsewhere = track("compute1/libvirt/libvirtd", State.DOWN)
     assert len(ready(scene(top, *booting, elsewhere, kept=(one.cause,)))) == 2
+
+
+def test_an_incident_is_not_over_while_what_follows_it_is_suspect_or_silent(
+    top: Topology,
+) -> None:
+    words = {"controller": word(Kind.HOST_OFF)}
+    [one] = ready(scene(top, host("controller", State.DOWN), words=words))
+    starting = track("controller/neutron/one network", State.SUSPECT, Look.REFUSED)
+    kept = (one.cause,)
+    assert [found.cause for found in ready(scene(top, starting, kept=kept))] == [one.cause]
+    silent = frozenset({"controller"})
+    assert [found.cause for found in ready(scene(top, kept=kept, unheard=silent))] == [one.cause]
+    elsewhere = track("compute1/libvirt/libvirtd", State.SUSPECT)
+    assert ready(scene(top, elsewhere, kept=kept)) == []

@@ -140,16 +140,19 @@ def _kept(scene: Scene, left: dict[str, Track]) -> list[Found]:
     found = []
     for cause in scene.kept:
         known = set(cause.symptoms)
-        symptoms = _take(
-            left,
-            lambda one, known=known, cause=cause: (  # type: ignore[misc]
-                one.subject.key in known
-                or (cause.service == HOST and _on(scene, one, cause.host))
-                or (cause.host == one.subject.host and cause.service == one.subject.service)
-            ),
-        )
-        if symptoms:
-            found.append(Found(cause=cause, began=_began(symptoms)))
+
+        def follows(one: Track, cause: Cause = cause, known: set[str] = known) -> bool:
+            subject = one.subject
+            if subject.key in known or (cause.service == HOST and _on(scene, one, cause.host)):
+                return True
+            return (cause.host, cause.service) == (subject.host, subject.service)
+
+        suspect = any(t.state is State.SUSPECT and follows(t) for t in scene.tracks.values())
+        untold = cause.service == HOST and cause.host in scene.unheard
+        symptoms = _take(left, follows)
+        if symptoms or suspect or untold:
+            began = _began(symptoms) if symptoms else scene.now
+            found.append(Found(cause=cause, began=began))
     return found
 
 

@@ -19,7 +19,7 @@ from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
 from backstay.monitor.confirming import Confirming
-from backstay.monitor.incident import Cause, Incident
+from backstay.monitor.incident import Cause, Incident, Kind
 from backstay.monitor.matching import Change, Close, Open, matched
 from backstay.monitor.parts import Parts, first_of, unexpected
 from backstay.monitor.probing.agents import AgentQuestions
@@ -262,7 +262,7 @@ class Watching:
     async def _check_forever(self) -> None:
         await asyncio.sleep(min(5.0, self.watch.check))
         while True:
-            begun = time.monotonic()
+            begun, calm = time.monotonic(), self._is_calm()
             try:
                 async with asyncio.timeout(CHECK_BOUND):
                     found = await self.site.check()
@@ -271,9 +271,14 @@ class Watching:
             else:
                 self._wrong.pop("check", None)
                 self.findings, self.checked_at = tuple(found), time.time()
-                self.recovery.checked([f for f in found if f.severity is Severity.FAILED])
+                failed = [f for f in found if f.severity is Severity.FAILED]
+                self.recovery.checked(failed, calm=calm and self._is_calm())
                 self.tracking.changed.set()
             await asyncio.sleep(max(1.0, begun + self.watch.check - time.monotonic()))
+
+    def _is_calm(self) -> bool:
+        """Say whether nothing is the matter but what checks have found."""
+        return all(one.cause.kind is Kind.FINDING for one in self.ledger.open_incidents())
 
     async def _read_runs_forever(self) -> None:
         name = self.site.cloud.name
