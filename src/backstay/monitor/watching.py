@@ -277,8 +277,9 @@ class Watching:
             await asyncio.sleep(max(1.0, begun + self.watch.check - time.monotonic()))
 
     def _is_calm(self) -> bool:
-        """Say whether nothing is the matter but what checks have found."""
-        return all(one.cause.kind is Kind.FINDING for one in self.ledger.open_incidents())
+        """Say whether nothing is the matter with the cloud but what checks have found."""
+        aside = {Kind.FINDING, Kind.CHANNEL_FAILED}
+        return all(one.cause.kind in aside for one in self.ledger.open_incidents())
 
     async def _read_runs_forever(self) -> None:
         name = self.site.cloud.name
