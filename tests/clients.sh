@@ -1,10 +1,13 @@
 #!/bin/sh
-# The unmodified clients that the stories and the benchmark use, and what keeps and proves backups on
-# the operator's machine, from its own APT sources:
-# install them, or with --missing name those that are not there (exit status 1).
+# The unmodified clients that the stories and the benchmark use, what keeps and proves backups on the
+# operator's machine, and Ansible, by which one story builds a host; from its own APT sources:
+# install them, or with --missing name those that are not there (exit status 1). The browsers that the
+# status page is tried in are installed with them; where they are not there only their tests are left
+# out.
 set -eu
 wanted="python3-openstackclient python3-glanceclient python3-swiftclient python3-osc-placement curl
- restic mariadb-server mariadb-backup zstd"
+ restic mariadb-server mariadb-backup zstd ansible-core"
+[ "${1:-}" = --missing ] || wanted="$wanted chromium w3m"
 missing=
 for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

@@ -67,6 +67,10 @@ class HookFailed(BackstayError):
     """A hook of the site's own said no, or could not be called."""
 
 
+class ChannelFailed(BackstayError):
+    """A message was not taken by the channel it was sent through, or it is not known whether."""
+
+
 class BackupError(BackstayError):
     """A backup cannot be taken, kept, read or trusted."""
 

@@ -113,6 +113,12 @@ def test_the_seeded_volume_is_in_use_and_keeps_its_data(lab: Lab) -> None:
     assert volume["server"] in {server["id"] for server in lab.seed["instances"]}
     host = next(s["host"] for s in lab.seed["instances"] if s["id"] == volume["server"])
     assert volume["id"] in lab.shell(host, "virsh domblklist $(virsh list --name | head -1)")
+    volume_has_its_data(lab, "controller")
+
+
+def volume_has_its_data(lab: Lab, controller: str) -> None:
+    """What the seed has written is read back, by the machine that is the controller."""
+    volume = lab.seed["volume"]
     exported = f"rbd --id cinder export volumes/volume-{volume['id']} - 2>/dev/null"
-    digest = lab.shell("controller", f"{exported} | head -c {volume['bytes']} | sha256sum")
+    digest = lab.shell(controller, f"{exported} | head -c {volume['bytes']} | sha256sum")
     assert digest.split()[0] == volume["sha256"]

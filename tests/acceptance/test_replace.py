@@ -1,27 +1,31 @@
 """A dead controller, and a dead storage proxy, built anew on the spare."""
 
 import itertools
-import json
 import random
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backstay.inventory.load import load
-from backstay.runbooks.replace.onhost_identity import who_has
 from tests.acceptance import test_clients as clients
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
+from tests.acceptance.replacements import (
+    FENCED,
+    as_built,
+    command,
+    is_green,
+    is_taken_over,
+    newest,
+    replace,
+)
 from tests.acceptance.test_backup import Writer, create
 from tests.acceptance.test_clients import in_sh, objects_have_their_digests
+from tests.acceptance.test_lab import volume_has_its_data
 from tests.acceptance.test_restore import Pings
 from tests.acceptance.test_stream import caught_up, status, streaming
 
@@ -29,7 +33,6 @@ pytestmark = pytest.mark.lab
 
 INSTANTS = 10
 LONGEST = 40.0
-FENCED = "fenced host"
 
 
 @pytest.fixture
@@ -43,31 +46,6 @@ def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     as_built(lab)
 
 
-def as_built(lab: Lab) -> None:
-    """Give the spare a bare disk, and then the lost hosts their own place again."""
-    lab.backstay("lab", "heal", ok=False)
-    lab.backstay("lab", "break", "dead-board", "spare1")
-    lab.backstay("lab", "new-board", "spare1", bound=600)
-    shown = json.loads(lab.backstay("lab", "status", "-o", "json").stdout)
-    for host in [one["name"] for one in shown["hosts"] if one["power"] == "off"]:
-        lab.backstay("lab", "break", "dead-board", host)
-        lab.backstay("lab", "new-board", host, bound=600)
-    lab.wait_green()
-
-
-def command(cloud: Path, host: str) -> list[str]:
-    return ["replace", host, "--with", "spare1", "--yes", "--cloud", str(cloud)]
-
-
-def replace(lab: Lab, cloud: Path, host: str, *more: str, ok: bool = True) -> Any:
-    return lab.backstay(*command(cloud, host), *more, bound=1500, ok=ok)
-
-
-def newest(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)[0]
-    return found
-
-
 def the_clients_work(lab: Lab) -> None:
     """The commands of the seed's users go on as before."""
     for question in ("server list", "image list", "volume list", "network list"):
@@ -77,72 +55,9 @@ def the_clients_work(lab: Lab) -> None:
     clients.objects_have_their_digests(lab)
 
 
-def is_green(lab: Lab, cloud: Path, *beside: str) -> None:
-    """All is well by the cloud.yaml of now, but for the fenced host and what is told ``beside``."""
-    end, wanted = time.monotonic() + 120, {FENCED, *beside}
-    bad = lab.check("--cloud", str(cloud)).bad()
-    while {finding["subject"] for finding in bad} != wanted:
-        assert time.monotonic() < end, bad
-        time.sleep(2)
-        bad = lab.check("--cloud", str(cloud)).bad()
-
-
-def is_taken_over(cloud: Path, host: str) -> None:
-    """cloud.yaml says that the spare is the host, and that the lost one is only fenced."""
-    described = load(cloud)
-    assert "spare1" not in described.hosts
-    bmc = described.hosts[host].bmc
-    assert bmc is not None
-    old = described.fenced[f"{host}-old"].bmc
-    assert old is not None
-    assert old.url != bmc.url
-
-
-class Answering:
-    """Asks by ARP all the while who has an address; two at one time are never to be seen."""
-
-    def __init__(self, lab: Lab, host: str) -> None:
-        self.address = lab.hosts[host]["address"]
-        self.device = json.loads(
-            subprocess.run(["ip", "-j", "route", "get", self.address], capture_output=True,
-                           check=True).stdout
-        )[0]["dev"]  # fmt: skip
-        self.seen: list[list[str]] = []
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-
-    def __enter__(self) -> "Answering":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while not self._stopped.is_set():
-            self.seen.append(who_has(self.device, self.address))
-
-
-@contextmanager
-def mains_come_back(lab: Lab, host: str) -> Iterator[None]:
-    """The host's power is cut and given again and again, once its run has found it dead."""
-    stopped = threading.Event()
-
-    def work() -> None:
-        while not stopped.wait(0.5):
-            if any(step["id"] == f"{host}.confirm" and step["state"] == "done"
-                   for step in newest(lab)["steps"]):  # fmt: skip
-                lab.backstay("lab", "heal", ok=False)
-                lab.backstay("lab", "break", "power-off", host, ok=False)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+def image_digest(lab: Lab) -> str:
+    """The digest of the data of the seeded image, as its users get them."""
+    return in_sh(lab, f"glance image-download {lab.seed['image']} | sha256sum").split()[0]
 
 
 def test_a_proxy(lab: Lab, cloud: Path) -> None:
@@ -176,17 +91,6 @@ def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
     is_taken_over(cloud, "proxy")
 
 
-@pytest.mark.slow
-def test_never_two_hosts_have_the_address_though_the_mains_come_back(lab: Lab, cloud: Path) -> None:
-    create(lab, cloud, "proxy", "--verify")
-    lab.backstay("lab", "break", "power-off", "proxy")
-    with Answering(lab, "proxy") as answering, mains_come_back(lab, "proxy"):
-        replace(lab, cloud, "proxy")
-    assert not [macs for macs in answering.seen if len(macs) > 1]
-    assert answering.seen[-1] != answering.seen[0] == []
-    objects_have_their_digests(lab)
-
-
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -212,6 +116,7 @@ def test_who_is_only_cut_off_from_the_operator_is_not_replaced(
 def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
     with streaming(cloud), Pings(lab) as pings:
         create(lab, cloud, "controller", "--verify")
+        image = image_digest(lab)
         caught_up(lab, cloud)
         writer = Writer(lab)
         writer.start()
@@ -241,6 +146,8 @@ def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
     assert result(last_run(lab), "controller.agents")["left"] == []
     assert {f["subject"] for f in deep.bad()} == {FENCED, *beside}
     the_clients_work(lab)
+    assert image_digest(lab) == image
+    volume_has_its_data(lab, "spare1")
     writer.clean()
 
 

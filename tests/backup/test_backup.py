@@ -105,6 +105,8 @@ def test_the_catalogue_lists_what_is_whole(tmp_path: Path) -> None:
     assert catalogue.verified_at("controller") is None
     with pytest.raises(BackupError, match="none of that name"):
         catalogue.named("proxy")
+    with pytest.raises(BackupError, match=r"folder /gone/catalogue is not there"):
+        Catalogue(Path("/gone/catalogue")).named("proxy")
     (tmp_path / "d.json").write_text("[]")
     with pytest.raises(BackupError, match="not a backup's file"):
         catalogue.backups()

@@ -1,5 +1,6 @@
 """The journal: what it keeps, who may write, what it says when it cannot."""
 
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_a_plan_comes_back_as_it_was_written(store: Store) -> None:
 
 
 def test_the_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
+    store.create(PLAN)
     mode = (tmp_path / "deep" / "journal.db").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
 
@@ -96,7 +98,20 @@ def test_no_such_run(store: Store) -> None:
 )
 def test_a_journal_that_cannot_be_used(url: str, told: str) -> None:
     with pytest.raises(JournalError) as raised:
-        Store(url)
+        Store(url).runs()
     whole = f"{raised.value} {raised.value.remedy}"
     assert told in whole
     assert "geheim" not in whole
+
+
+def test_readers_wait_for_no_writer(store: Store, tmp_path: Path) -> None:
+    run = store.create(PLAN)
+    file = tmp_path / "deep" / "journal.db"
+    busy = Store(f"sqlite:///{file}", busy=0.2)
+    with sqlite3.connect(file, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert [one.id for one in busy.runs()] == [run]
+        with pytest.raises(JournalError, match="locked"):
+            busy.create(PLAN)
+        other.execute("ROLLBACK")
+    assert busy.create(PLAN) != run

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from backstay.journal.records import Fenced
+from backstay.monitor.dossier import noted, opened, unnumbered, with_telling
 from backstay.monitor.incident import Cause, Kind, Urgency
 from backstay.monitor.store import Minute, WatchStore
 from backstay.monitor.telling import Delivery, Word
@@ -53,18 +55,43 @@ def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
     assert store.incidents(only_open=True) == [read]
 
 
-def test_what_a_channel_cannot_send_is_told_by_another(store: WatchStore) -> None:
-    store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
-    [mail] = store.tellings(unsent=True)
-    store.sending(mail.id)
-    store.postpone(mail.id, until=120.0, error="refused")
-    [mail] = store.tellings(unsent=True)
-    assert (mail.attempts, mail.next, mail.error) == (1, 120.0, "refused")
-    store.give_up(mail.id, error="refused", instead=["chat"])
-    [chat] = store.tellings(unsent=True)
-    assert (chat.channel, chat.word, chat.state) == ("chat", Word.OPENED, Delivery.WAITING)
-    store.sent(chat.id, at=130.0)
+def test_two_copies_of_an_incident_are_joined(store: WatchStore) -> None:
+    opened = store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
+    here = store.dossier(opened.id)
+    assert here is not None
+    [mail] = here.tellings
+    store.note(opened.id, "said", "one thing", at=93.0)
+    sent = with_telling(here, replace(mail, state=Delivery.SENT, sent=94.0, attempts=1))
+    for _ in range(2):
+        store.put([noted(sent, "said", "another", at=92.5)])
+    read = store.dossier(opened.id)
+    assert read is not None
+    assert [it.text for it in read.incident.happened] == [CAUSE.title, "another", "one thing"]
+    assert [it.state for it in read.tellings] == [Delivery.SENT]
+    assert [it.id for it in store.tellings()] == [mail.id]
     assert store.tellings(unsent=True) == []
+
+
+def test_incidents_that_turn_out_to_be_one(store: WatchStore) -> None:
+    again = opened(unnumbered("lab", CAUSE, 1.0), "lab", CAUSE, began=1.0, at=1.0, channels=[])
+    store.put([again])
+    first = store.open(replace(CAUSE, key="x"), began=2.0, at=2.0, channels=["mail"])
+    assert first.id == 1  # and not the one after that which had no number
+    store.put([], instead_of=[again.incident.id])
+    assert [it.incident.id for it in store.live()] == [1]
+
+
+def test_who_does_not_lead_any_more_writes_nothing(store: WatchStore, tmp_path: Path) -> None:
+    store.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
+    store.lead()
+    assert [it.incident.cause for it in store.live()] == [CAUSE]
+    other = WatchStore(f"sqlite:///{tmp_path}/journal.db", "lab")
+    other.lead()
+    with pytest.raises(Fenced, match="taken over"):
+        store.close(1, at=2.0, text="over", channels=[])
+    other.close(1, at=2.0, text="over", channels=[])
+    assert "process" in store.leader()
+    assert "run" not in store.leader()
 
 
 def test_history_is_kept_by_minute_and_forgotten(store: WatchStore) -> None:

@@ -12,7 +12,7 @@ import pytest
 from backstay.errors import BackstayError
 from backstay.provision import following, onhost
 from backstay.provision.following import LongCommand, ask_here
-from backstay.provision.work import Work
+from backstay.provision.work import AWAIT, Work
 
 pytestmark = pytest.mark.skipif(
     Path("/run/systemd/system").exists(), reason="would make units on this machine"
@@ -73,6 +73,27 @@ def test_whoever_comes_later_gets_what_is_new_only(tmp_path):
 
     asyncio.run(story())
     assert (tmp_path / "here" / "t.log").read_text() == "first\nlast\n"
+
+
+def test_what_was_begun_early_changes_nothing_before_it_is_let_go(tmp_path):
+    async def story() -> None:
+        it = work(f"echo early; {AWAIT}; echo changes; test -e {tmp_path}/mended")
+        one = command(tmp_path)
+        await one.begin(it, bound=60)
+        following_it = asyncio.create_task(one.follow(it, say=lambda _: None))
+        await eventually((tmp_path / "here" / "t.read").exists)
+        assert (tmp_path / "here" / "t.log").read_text() == "early\n"
+        assert not following_it.done()
+        await one.let_go()
+        with pytest.raises(BackstayError):
+            await following_it
+        # Once let go it is not held again: whoever resumes waits for nobody.
+        (tmp_path / "mended").touch()
+        await one.again()
+        await one.begin(it, bound=60)
+        assert (await one.follow(it, say=lambda _: None)).endswith("changes\n")
+
+    asyncio.run(story())
 
 
 def test_a_failure_says_why_and_where_the_log_is_and_may_be_done_again(tmp_path):

@@ -34,13 +34,38 @@ def test_puppet_applies_the_manifest_and_leaves_out_what_the_database_has(tmp_pa
         "  controller: {puppet: {manifest: /etc/p/c.pp, modulepath: [/etc/p/m, /usr/share/m],"
         " hiera: /etc/p/h.yaml, environment: {FACTER_role: it's c}, skip: [keystone_user, x]}}",
     )
-    assert made.script.splitlines() == [
-        "export FACTER_role='it'\"'\"'s c'",
+    first, held, last = made.script.splitlines()
+    assert first == "export FACTER_role='it'\"'\"'s c'"
+    assert "prerun_command" in held
+    assert last == (
         "exec puppet apply --detailed-exitcodes --color=false --hiera_config=/etc/p/h.yaml "
-        "--modulepath=/etc/p/m:/usr/share/m --skip_tags=keystone_user,x /etc/p/c.pp",
-    ]
+        '--modulepath=/etc/p/m:/usr/share/m --skip_tags=keystone_user,x /etc/p/c.pp "$@"'
+    )
     assert made.good == {0, 2}
     assert not made.here
+
+
+@pytest.mark.parametrize("option", ["", "--prerun_command=/bin/own"])
+def test_puppet_is_held_before_its_first_change_by_the_site_s_own_command_or_ours(
+    tmp_path, monkeypatch, option
+):
+    """A stand-in for puppet tells its options, and when it came to its first change."""
+    puppet = tmp_path / "puppet"
+    puppet.write_text('#!/bin/sh\necho "$@"\n')
+    puppet.chmod(0o755)
+    (tmp_path / "await").write_text("echo held\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("BACKSTAY_AWAIT", str(tmp_path / "await"))
+    options = f", options: ['{option}']" if option else ""
+    made = work(tmp_path, f"  c: {{puppet: {{manifest: /etc/p/c.pp{options}}}}}")
+    assert made.waits
+    done = subprocess.run(["sh", "-c", made.script], capture_output=True, text=True, check=True)
+    told = done.stdout.splitlines()
+    if option:  # its place is taken: Puppet itself is begun later
+        assert told[0] == "held"
+        assert told[1].endswith(f"{option} /etc/p/c.pp")
+    else:
+        assert told[0].endswith(f"/etc/p/c.pp --prerun_command=/bin/sh {tmp_path}/await")
 
 
 def test_ansible_runs_here_for_that_host_alone(tmp_path):

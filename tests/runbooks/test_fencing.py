@@ -39,7 +39,8 @@ class World:
     """Who has power by its BMC, who answers by ARP with the controller's address, who is silent.
 
     `dead_bmcs` do not answer, `stubborn` ones do not obey; `off_takes` is who is really behind the
-    controller's BMC. `blind` are hosts that may not ask by ARP.
+    controller's BMC; `mains_return` while a board is told to stay off. `blind` are hosts that may
+    not ask by ARP.
     """
 
     cloud: Cloud = field(default_factory=cloud)
@@ -50,6 +51,7 @@ class World:
     gone: set[str] = field(default_factory=set)
     blind: set[str] = field(default_factory=set)
     off_takes: str = "controller"
+    mains_return: bool = False
     done: list[str] = field(default_factory=list)
     services: tuple[Any, ...] = ()
 
@@ -95,6 +97,8 @@ class Board:
 
     async def off(self) -> None:
         self._answer()
+        if not self.world.on[self.host]:
+            return
         self.world.done.append(f"off {self.host}")
         if self.world.stubborn:
             raise PowerError("powering off", came_back="still does not say off", remedy="look")
@@ -104,6 +108,7 @@ class Board:
 
     async def keep_off(self) -> list[str]:
         self._answer()
+        self.world.on[self.host] |= self.world.mains_return
         return ["power after an outage: not offered"]
 
     async def cycle(self) -> None:
@@ -183,16 +188,25 @@ def test_nothing_is_done_to_one_that_was_not_confirmed_dead():
     assert not orders(world)
 
 
-def test_one_that_is_back_after_a_while_is_left_alone():
+@pytest.mark.parametrize("age", [0.0, FRESH + 1])
+def test_one_that_is_back_since_it_was_found_dead_is_left_alone(age: float):
     world = World(macs=[MINE])
     with pytest.raises(Refused, match=r"it is alive"):
-        fenced(world, confirmed(age=FRESH + 1))
+        fenced(world, confirmed(age))
     assert not orders(world)
-    assert fenced(World(), confirmed(age=FRESH + 1))["how"] == "power", "still dead: goes on"
+    assert fenced(World(), confirmed(age))["how"] == "power", "still dead: goes on"
+
+
+def test_mains_that_come_back_before_its_board_is_told_to_stay_off_do_not_bring_it_back():
+    world = World(mains_return=True)
+    world.on["controller"] = False
+    assert fenced(world)["how"] == "power"
+    assert not world.on["controller"]
 
 
 def test_an_address_that_still_answers_is_told_and_can_be_gone_on_from():
     world = World(macs=["0e:00:00:00:00:99"])
+    world.on["controller"] = False
     with pytest.raises(NotFenced) as caught:
         fenced(world)
     assert "compute1: 0e:00:00:00:00:99" in caught.value.came_back
@@ -213,7 +227,6 @@ def test_a_bmc_of_another_host_is_noticed_by_who_is_gone():
     ("world", "vouched", "missing"),
     [
         (World(dead_bmcs={"controller"}), False, ["nobody has vouched"]),
-        (World(dead_bmcs={"controller"}, macs=[MINE]), True, ["its address answers (compute1: da"]),
         (
             World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"}),
             True,
@@ -294,6 +307,25 @@ def test_one_that_is_switched_on_meanwhile_is_powered_off_again(monkeypatch: pyt
     guarded(world, results)
     assert orders(world) == ["off controller", "off controller"]
     assert any("switched on" in said for said in world.done)
+
+
+class Fails(Waits):
+    """An action that fails as the controller comes on: its packets disturb it."""
+
+    async def do(self, _running: Running) -> dict[str, Any]:
+        self.world.on["controller"] = True
+        raise HostUnreachable("sending", came_back="connection reset", remedy="resume")
+
+
+def test_where_it_comes_on_and_a_step_fails_it_is_off_before_the_run_ends():
+    world = World()
+    results = confirmed() | {"controller.fence": fenced(world)}
+    action = Guarded(cast("Site", world), cast("Action", Fails(world)), cast("Any", world.power))
+    with pytest.raises(HostUnreachable) as caught:
+        asyncio.run(action.do(run(world, "send", results)))
+    assert not world.on["controller"]
+    assert "controller was switched on meanwhile" in caught.value.remedy
+    assert caught.value.remedy.endswith("; then: resume")
 
 
 def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pytest.MonkeyPatch):

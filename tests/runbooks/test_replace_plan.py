@@ -44,8 +44,9 @@ def test_nothing_is_changed_before_the_fence_and_no_address_taken_before_it() ->
     assert ids[:3] == ["controller.confirm", "controller.prepare", "controller.fence"]
     assert ids.index("controller.packages") > ids.index("controller.rebuild"), "at the same time"
     assert ids.index("controller.swap") < ids.index("controller.begin-build")
-    begun = ids.index("controller.begin-build")
-    assert ids.index("controller.start-rabbitmq") < begun < ids.index("controller.start-keystone")
+    held, let = ids.index("controller.begin-build"), ids.index("controller.let-build")
+    assert held < ids.index("controller.start-mariadb-rabbitmq") < let
+    assert let < ids.index("controller.start-keystone"), "nothing is changed by two at a time"
     assert ids.index("controller.start-cinder") < ids.index("controller.build"), "at the same time"
     assert ids.index("controller.works") < ids.index("controller.agents")
     assert ids[-2:] == ["controller.verify", "controller.take-over"]

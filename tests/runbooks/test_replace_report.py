@@ -26,7 +26,7 @@ def test_the_clock_of_each_phase(run):
     parts = {part.name: part for part in report.phases}
     assert list(parts) == [
         "confirm", "fence", "packages", "backup read back", "identity", "restore", "start",
-        "build", "proof", "new backup", "cloud.yaml",
+        "build", "proof", "reconcile", "new backup", "cloud.yaml",
     ]  # fmt: skip
     packages, read = parts["packages"], parts["backup read back"]
     assert packages.begins < read.begins < read.ends < packages.ends
@@ -34,7 +34,8 @@ def test_the_clock_of_each_phase(run):
     assert round(packages.waited) == 71
     # Nothing is counted twice, and nothing left out.
     assert sum(part.waited for part in report.phases) == pytest.approx(run.seconds, abs=0.5)
-    assert report.well == pytest.approx(298, abs=0.5)
+    assert report.well == pytest.approx(294, abs=0.5)
+    assert report.ended == pytest.approx(run.seconds, abs=0.5)
     assert report.within is True
     assert report.whole
     assert report.stands == ""
@@ -61,7 +62,8 @@ def test_what_it_cost(run):
 
 def test_text_says_it(run):
     text = click.unstyle(report_text(reports(run), width=90))
-    assert "everything well after 4 min 58 s, within the guide's 15 min" in text
+    assert "all checks green after 4 min 54 s, within the guide's 15 min" in text
+    assert "verified; all was done after 5 min" in " ".join(text.split())
     assert "dead for 3 witnesses; fenced: its power is off, read back" in text
     assert "waited 1 min 11 s" in text
     assert "out already when the run began, for longer than is shown: all APIs of" in text
@@ -83,7 +85,7 @@ def test_the_page_is_whole_and_needs_nothing_else(run):
     parser = Links()
     parser.feed(text)
     assert parser.outside == []
-    assert text.count("<rect") == 11 + 3 + 2
+    assert text.count("<rect") == 12 + 3 + 2
     assert "password: …" in text
     assert "no ARP answer" in text
 
@@ -147,7 +149,7 @@ def test_each_runbook_has_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyP
     html = call(backstay, ["runs", "show", run.id, "-o", "html"]).output
     assert html.startswith("<!DOCTYPE html>")
     assert "Who found it dead" in html
-    assert "everything well after" in call(backstay, ["runs", "show", run.id]).output
+    assert "all checks green after" in call(backstay, ["runs", "show", run.id]).output
 
 
 CLOUD = """

@@ -125,6 +125,13 @@ class Catalogue:
         found = found or next(iter(self.backups(host=name)), None)
         if found is not None:
             return found
+        if not self.folder.is_dir():
+            raise BackupError(
+                f"looking for the backup {name}",
+                came_back=f"the folder {self.folder} is not there",
+                remedy="is what it is on mounted? Is `folder` under `backup` in cloud.yaml right? "
+                "Then try again",
+            )
         raise BackupError(
             f"looking for the backup {name}",
             came_back="there is none of that name, and none of a host of that name",

@@ -94,11 +94,14 @@ def verify(name: str, cloud: Path | None, output: str) -> None:
 @output_option
 def list_backups(cloud: Path | None, output: str) -> None:
     """List the backups, the newest first, with their states."""
-    found = _place(load_cloud(cloud)).catalogue.backups()
+    place = _place(load_cloud(cloud))
+    found = place.catalogue.backups()
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
-    else:
+    elif found:
         click.echo(_table(found), nl=False)
+    else:
+        click.echo(f"no backups in {place.folder}: backstay backup create --verify")
 
 
 @backup.command()
@@ -182,8 +185,6 @@ def _place(cloud: "Cloud") -> "Place":
 def _table(backups: "Sequence[Backup]") -> str:
     from backstay.health.words import duration, size  # noqa: PLC0415 - heavy
 
-    if not backups:
-        return "no backups yet: backstay backup create --verify\n"
     rows = [("backup", "host", "taken", "state", "size", "new", "restores in")]
     for one in backups:
         restores = one.proof.get("restore_seconds")

@@ -54,6 +54,11 @@ COMMANDS = {
         "spare",
         "Spares that are ready before they are needed: prepare, status.",
     ),
+    "watch": (
+        "backstay.cli.watch",
+        "watch",
+        "Tell before users do: alerts, a status page, acts by policy.",
+    ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
     "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),
 }

@@ -142,20 +142,10 @@ def _require(cloud: "Cloud", host: str, spare: str, vouch: str) -> None:
 
 def _chosen(place: "Place", host: str, name: str, moment: str | None, now: datetime) -> "Chosen":
     """Return what is restored: up to the last moment where there is a log to do so."""
-    from backstay.backup.choice import Moment, choose  # noqa: PLC0415 - heavy
-    from backstay.backup.loss import stream_of  # noqa: PLC0415
-    from backstay.runbooks.restore.plan import Chosen  # noqa: PLC0415
+    from backstay.runbooks.replace.choosing import chosen  # noqa: PLC0415 - heavy
 
-    to = _moment(moment) if moment is not None else Moment()
-    if name:
-        backup = place.catalogue.named(name)
-        if backup.host != host:
-            raise click.BadParameter(f"{name} is of {backup.host}", param_hint="--backup")
-    else:
-        backup = choose(place.catalogue.backups(), host, to, now=now)
-    if moment is None and stream_of(backup, place.logs(host)):
-        to = Moment(latest=True)
-    return Chosen(backup=backup, to=to)
+    to = _moment(moment) if moment is not None else None
+    return chosen(place, host, now=now, backup=name, to=to)
 
 
 def _moment(text: str) -> "Moment":

@@ -3,6 +3,7 @@
 This module imports SQLAlchemy, which takes its time: import it where a run is made or read.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,28 +20,47 @@ BUSY_SECONDS = 15
 
 
 class Database:
-    """Some tables in the database at an SQLAlchemy URL, made where they are not there.
+    """Some tables in the database at an SQLAlchemy URL, made at the first use where they lack.
 
-    Its errors are the operator's: JournalError, without a password in a URL.
+    Its errors are the operator's: JournalError, without a password in a URL. A URL that names no
+    usable kind of database is told at once, a database that does not answer when it is used.
+    ``busy`` is for how many seconds a write waits for another process's; reading never waits.
     """
 
-    def __init__(self, url: str, tables: sa.MetaData) -> None:
+    def __init__(self, url: str, tables: sa.MetaData, *, busy: float = BUSY_SECONDS) -> None:
         self.url = url
+        self._tables = tables
+        self._made = False
+        self._making = threading.Lock()
         with self._told("opening the journal"):
-            self._engine = _engine(url)
-            tables.create_all(self._engine)
+            self._engine = _engine(url, busy)
 
     @contextmanager
     def write(self, attempted: str) -> Iterator[Connection]:
         """Give a transaction that is committed at its end. Raises JournalError."""
-        with self._told(attempted), self._engine.begin() as db:
-            yield db
+        with self._told(attempted):
+            self._make()
+            with self._engine.begin() as db:
+                yield db
 
     @contextmanager
     def read(self, attempted: str) -> Iterator[Connection]:
         """Give a connection to read by. Raises JournalError."""
-        with self._told(attempted), self._engine.connect() as db:
-            yield db
+        with self._told(attempted):
+            self._make()
+            with self._engine.connect().execution_options(only_reads=True) as db:
+                yield db
+
+    def _make(self) -> None:
+        """Make the tables where they are not there; only looking for them waits for nobody."""
+        with self._making:
+            if self._made:
+                return
+            with _reachable(self._engine).execution_options(only_reads=True) as db:
+                there = sa.inspect(db).get_table_names()
+            if not set(self._tables.tables) <= set(there):
+                self._tables.create_all(self._engine)
+            self._made = True
 
     def dispose(self) -> None:
         """Let go of the database."""
@@ -70,19 +90,30 @@ def _place(url: str) -> str:
         return "BACKSTAY_JOURNAL"
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, busy: float) -> Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(parsed, isolation_level="SERIALIZABLE", pool_pre_ping=True)
-    if parsed.database:
-        file = Path(parsed.database)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(parsed, connect_args={"timeout": busy})
     # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
     sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _reachable(engine: Engine) -> Connection:
+    """Connect for the first time: SQLite's file is made, for its owner alone."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        file = Path(engine.url.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+    return engine.connect()
+
+
+def _begin_sqlite(db: Connection) -> None:
+    # Who would write later takes the lock now, and waits for it; readers of a WAL need none.
+    reads = db.get_execution_options().get("only_reads", False)
+    db.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection

@@ -31,49 +31,77 @@ class LockLost(BackstayError):
 class Held:
     """Locks that are held. ``still`` asks whether they are."""
 
-    def __init__(self, locks: Sequence[tuple[str, Any]]) -> None:
-        self._locks = locks
+    def __init__(self, coordinator: Any, url: str, bound: float) -> None:  # noqa: ANN401 - untyped
+        self._coordinator = coordinator
+        self._url = url
+        self._bound = bound
+        self._locks: list[tuple[str, Any]] = []
+
+    async def take(self, name: str) -> bool:
+        """Take one more lock, without waiting; say whether it was free. Raises BackstayError."""
+        lock = await on_thread(lambda: _lock(self._coordinator, name, self._url), self._bound)
+        if lock is not None:
+            self._locks.append((name, lock))
+        return lock is not None
 
     async def still(self) -> None:
         """Return if all locks are still ours. Raises LockLost."""
         for name, lock in self._locks:
-            if not await on_thread(lambda lock=lock: _owned(lock), BOUND):  # type: ignore[misc]
+            if not await on_thread(lambda lock=lock: _owned(lock), self._bound):  # type: ignore[misc]
                 raise LockLost(
                     f"going on under the lock {name}",
                     came_back="the lock was lost: its keeper was out of reach for too long",
                     remedy="see who has it now and resume later: backstay runs list",
                 )
 
+    @property
+    def beats(self) -> int | None:
+        """Return how often the locks were renewed; None where they last as long as the process."""
+        if self._url.startswith("file:"):
+            return None
+        return int(self._coordinator.heart.beats)
+
+    async def let_go(self) -> None:
+        """Release all; what cannot be now is by its time to live, or with this process."""
+        with contextlib.suppress(Exception):
+            await on_thread(lambda: _let_go(self._coordinator, self._locks), self._bound)
+
+
+@asynccontextmanager
+async def keeper(url: str, *, bound: float = BOUND) -> AsyncIterator[Held]:
+    """Give the keeper of the locks at a tooz URL, holding none yet; they are let go at the end.
+
+    They are renewed in the background. ``bound`` is for one question to it, in seconds. Raises
+    BackstayError where it cannot be used, TimeoutError where it does not answer.
+    """
+    mine = Held(await on_thread(lambda: _started(url), BOUND), url, bound)
+    try:
+        yield mine
+    finally:
+        await mine.let_go()
+
 
 @asynccontextmanager
 async def held(url: str, names: Sequence[str], holder: Callable[[str], str]) -> AsyncIterator[Held]:
     """Hold all locks, or none: ``names`` are taken in their order, without waiting.
 
-    They are renewed in the background. ``holder`` tells who had a lock last. Raises LockHeld
-    naming the holder, and BackstayError where the keeper of the locks cannot be used.
+    ``holder`` tells who had a lock last. Raises LockHeld naming the holder, and BackstayError where
+    the keeper of the locks cannot be used.
     """
-    coordinator = await on_thread(lambda: _started(url), BOUND)
-    taken: list[tuple[str, Any]] = []
-    try:
+    async with keeper(url) as mine:
         for name in names:
-            lock = await on_thread(lambda name=name: _lock(coordinator, name, url), BOUND)  # type: ignore[misc]
-            if lock is None:
+            if not await mine.take(name):
                 raise LockHeld(
                     f"taking the lock of {name}",
                     came_back=f"it is held by {holder(name) or 'somebody unknown'}",
                     remedy="wait for that run to end (backstay runs list), or end that process "
                     "and then resume or abandon its run",
                 )
-            taken.append((name, lock))
-        yield Held(taken)
-    finally:
-        # What cannot be let go now is let go by its time to live, or with this process.
-        with contextlib.suppress(Exception):
-            await on_thread(lambda: _let_go(coordinator, taken), BOUND)
+        yield mine
 
 
 def _started(url: str) -> Any:  # noqa: ANN401 - tooz is untyped here
-    from tooz import ToozError, coordination  # noqa: PLC0415 - heavy
+    from tooz import coordination  # noqa: PLC0415 - heavy
 
     # It calls every driver that is not installed a failure, and locks that end with the process.
     logging.getLogger("tooz").setLevel(logging.CRITICAL)
@@ -89,25 +117,24 @@ def _started(url: str) -> Any:  # noqa: ANN401 - tooz is untyped here
         coordinator.start(start_heart=True)
     except ModuleNotFoundError as error:
         raise _unusable(url, f"the Python package {error.name} is missing") from error
-    except (ToozError, OSError, RuntimeError) as error:  # the last: no such driver
+    except Exception as error:  # tooz, the library below it, or no such driver
         raise _unusable(url, str(error)) from error
     return coordinator
 
 
 def _lock(coordinator: Any, name: str, url: str) -> Any:  # noqa: ANN401 - as above
-    from tooz import ToozError  # noqa: PLC0415 - heavy
-
     try:
         lock = coordinator.get_lock(f"backstay-{name.replace('/', '.')}".encode())
         return lock if lock.acquire(blocking=False) else None
-    except (ToozError, OSError) as error:
+    except Exception as error:  # as above
         raise _unusable(url, str(error)) from error
 
 
 def _owned(lock: Any) -> bool:  # noqa: ANN401 - as above
-    if hasattr(lock, "is_still_owner"):
+    try:
         return bool(lock.is_still_owner())
-    return bool(lock.acquired)
+    except (AttributeError, NotImplementedError):  # files, and etcd
+        return bool(lock.acquired)
 
 
 def _let_go(coordinator: Any, taken: Sequence[tuple[str, Any]]) -> None:  # noqa: ANN401
@@ -120,6 +147,6 @@ def _unusable(url: str, came_back: str) -> BackstayError:
     place = url.partition("://")[0]
     return BackstayError(
         f"using the locks ({place})",
-        came_back=" ".join(came_back.split())[:300],
+        came_back=" ".join(came_back.split())[:300] or "no connection",
         remedy="see that they can be reached, or name others in BACKSTAY_LOCKS",
     )

@@ -29,3 +29,19 @@ def locks_url() -> str:
     https://docs.openstack.org/tooz/latest/user/drivers.html
     """
     return os.environ.get(LOCKS) or f"file://{folder() / 'run-locks'}"
+
+
+def runtime_folder() -> Path:
+    """Return the folder for what need not outlive the machine's run, on its memory disk.
+
+    It is what systemd has made for the service, else /run/backstay for root, else under
+    XDG_RUNTIME_DIR; the folder of the state where there is none.
+    https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#RuntimeDirectory=
+    """
+    made = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if made:
+        return Path(made)
+    if os.geteuid() == 0:
+        return Path("/run/backstay")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "backstay" if runtime else folder()

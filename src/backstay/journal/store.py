@@ -3,9 +3,6 @@
 This module imports SQLAlchemy, which takes its time: import it where a run is made or read.
 """
 
-import getpass
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,31 +13,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from backstay.errors import BackstayError
-from backstay.journal.database import Database
+from backstay.journal import epochs
+from backstay.journal.database import BUSY_SECONDS, Database
+from backstay.journal.epochs import me, who
 from backstay.journal.plan import Plan
 from backstay.journal.records import (
     Event,
-    Fenced,
     NoSuchRun,
     RunRecord,
     RunState,
     StepRecord,
     StepState,
 )
-from backstay.journal.tables import EPOCHS, EVENTS, METADATA, RUNS, STEPS
-
-
-def me() -> str:
-    """Return who this process is, for those who find its lock: ``root@ops, process 4711``."""
-    return f"{who()}@{socket.gethostname()}, process {os.getpid()}"
-
-
-def who() -> str:
-    """Return the login name of the operator, also behind sudo."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # no such user in passwd
-        return f"uid {os.getuid()}"
+from backstay.journal.tables import EVENTS, METADATA, RUNS, STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +39,12 @@ class Claim:
 class Store:
     """The journal at an SQLAlchemy URL. Its calls block; each is one transaction.
 
-    Raises JournalError where the database cannot be used.
+    Raises JournalError where the database cannot be used. ``busy`` is for how many seconds a write
+    waits for another process's.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url, METADATA)
+    def __init__(self, url: str, *, busy: float = BUSY_SECONDS) -> None:
+        self._database = Database(url, METADATA, busy=busy)
 
     def create(self, plan: Plan, *, reason: str = "", ticket: str = "") -> str:
         """Write a whole plan down and return the name of its run."""
@@ -85,7 +71,7 @@ class Store:
     def take(self, run: str, targets: Sequence[str]) -> Claim:
         """Take a run and ``targets`` (lock names): whoever had them before can write no more."""
         with self._write(f"taking run {run}") as db:
-            epochs = {target: _raise_epoch(db, target, run) for target in targets}
+            taken = {target: epochs.raise_epoch(db, target, run) for target in targets}
             db.execute(
                 sa.update(RUNS)
                 .where(RUNS.c.id == run)
@@ -97,7 +83,7 @@ class Store:
                 )
             )
             _note(db, run, "", "taken", f"by {me()}")
-        return Claim(run=run, epochs=epochs)
+        return Claim(run=run, epochs=taken)
 
     def begin(self, claim: Claim, step: str) -> float:
         """Note that a step is under way, before its effect; return when it first was (Unix)."""
@@ -160,7 +146,7 @@ class Store:
         """End a run that nobody will resume; whoever still carries it out can write no more."""
         with self._write(f"abandoning {run}") as db:
             for target in targets:
-                _raise_epoch(db, target, run)
+                epochs.raise_epoch(db, target, run)
             _note(db, run, "", "says", why)
             _end_run(db, run, RunState.ABANDONED)
 
@@ -177,12 +163,16 @@ class Store:
             remedy="backstay runs list",
         )
 
-    def runs(self, *, cloud: str | None = None, limit: int = 20) -> list[RunRecord]:
-        """Return the newest runs, the newest first."""
+    def runs(
+        self, *, cloud: str | None = None, limit: int = 20, before: int | None = None
+    ) -> list[RunRecord]:
+        """Return the newest runs, the newest first; ``before`` a run's number."""
         with self._read("reading the runs") as db:
             query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
             if cloud is not None:
                 query = query.where(RUNS.c.cloud == cloud)
+            if before is not None:
+                query = query.where(RUNS.c.number < before)
             return [_record(db, row) for row in db.execute(query).mappings()]
 
     def events(self, run: str) -> list[Event]:
@@ -197,8 +187,7 @@ class Store:
     def holder(self, target: str) -> str:
         """Return who took a target (a lock's name) last, and for which run; empty if nobody has."""
         with self._read(f"reading who holds {target}") as db:
-            row = db.execute(sa.select(EPOCHS).where(EPOCHS.c.target == target)).mappings().first()
-            return f"{row['holder']}, for run {row['run']}" if row else ""
+            return epochs.holder(db, target)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -214,26 +203,8 @@ class Store:
     def _fenced(self, claim: Claim, attempted: str) -> Iterator[Connection]:
         """Open a transaction that is rolled back where another process took a target over."""
         with self._write(attempted) as db:
-            query = sa.select(EPOCHS).where(EPOCHS.c.target.in_(list(claim.epochs)))
-            for row in db.execute(query).mappings():
-                if row["epoch"] != claim.epochs[row["target"]]:
-                    raise Fenced(
-                        attempted,
-                        came_back=f"{row['target']} was taken over by {row['holder']}, "
-                        f"for run {row['run']}",
-                        remedy=f"see what it does: backstay runs show {row['run']}",
-                    )
+            epochs.compare(db, claim.epochs, attempted)
             yield db
-
-
-def _raise_epoch(db: Connection, target: str, run: str) -> int:
-    known = db.scalar(sa.select(EPOCHS.c.epoch).where(EPOCHS.c.target == target))
-    values = {"epoch": (known or 0) + 1, "holder": me(), "run": run, "at": time.time()}
-    if known is None:
-        db.execute(sa.insert(EPOCHS).values(target=target, **values))
-    else:
-        db.execute(sa.update(EPOCHS).where(EPOCHS.c.target == target).values(**values))
-    return (known or 0) + 1
 
 
 def _end_run(db: Connection, run: str, state: RunState) -> None:

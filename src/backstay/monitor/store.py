@@ -1,18 +1,22 @@
 """Incidents, what was told of them, and how quick things were: in the journal's database."""
 
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
-from backstay.journal.database import Database
-from backstay.monitor.incident import Cause, Happened, Incident, Kind, Urgency
-from backstay.monitor.tables import HAPPENED, INCIDENTS, METADATA, SAMPLES, TELLINGS
+from backstay.journal import epochs
+from backstay.journal.database import BUSY_SECONDS, Database
+from backstay.monitor import rows
+from backstay.monitor.approval import Approval
+from backstay.monitor.dossier import UNNUMBERED, Dossier, changed, closed, joined, noted, opened
+from backstay.monitor.incident import Cause, Incident
+from backstay.monitor.tables import APPROVALS, INCIDENTS, METADATA, SAMPLES, TELLINGS
 from backstay.monitor.telling import Delivery, Telling, Word
+
+_UNSENT = (Delivery.WAITING, Delivery.SENDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +34,30 @@ class Minute:
 class WatchStore:
     """The watch's part of the journal. Its calls block; each is one transaction.
 
-    Raises JournalError where the database cannot be used.
+    ``busy`` is for how many seconds a write waits for another process's. Raises JournalError where
+    the database cannot be used. Who has called ``lead`` writes until another process does, and is
+    told Fenced then.
     """
 
-    def __init__(self, url: str, cloud: str) -> None:
+    def __init__(self, url: str, cloud: str, *, busy: float = BUSY_SECONDS) -> None:
         self.cloud = cloud
-        self._database = Database(url, METADATA)
+        self._database = Database(url, METADATA, busy=busy)
+        self._epochs: dict[str, int] = {}
+
+    @property
+    def target(self) -> str:
+        """Return the name under which the leader of this cloud's watch is known."""
+        return f"watch/{self.cloud}"
+
+    def lead(self) -> None:
+        """Take the watch over from whoever led it."""
+        with self._database.write("taking the watch over") as db:
+            self._epochs = {self.target: epochs.raise_epoch(db, self.target, "watch")}
+
+    def leader(self) -> str:
+        """Return who has taken the watch last, empty if nobody has."""
+        with self._read("reading who leads the watch") as db:
+            return epochs.holder(db, self.target).removesuffix(", for run watch")
 
     def open(self, cause: Cause, *, began: float, at: float, channels: Iterable[str]) -> Incident:
         """Note an incident, with a telling for each channel; the open one where it is there."""
@@ -48,27 +70,19 @@ class WatchStore:
                 )
             ).mappings().first()  # fmt: skip
             if known is not None:
-                return _incident(db, known)
-            number = _inserted(
-                db, cloud=self.cloud, key=cause.key, cause=asdict(cause), began=began, opened=at,
-                run="",
-            )  # fmt: skip
-            _happened(db, number, at, "opened", cause.title)
-            _tell(db, number, Word.OPENED, at, channels)
-            return _incident(db, _row(db, number))
+                return rows.incident_of(db, known)
+            highest = sa.select(sa.func.max(INCIDENTS.c.id)).where(INCIDENTS.c.id < UNNUMBERED)
+            number = (db.scalar(highest) or 0) + 1
+            made = opened(number, self.cloud, cause, began=began, at=at, channels=channels)
+            rows.put(db, made)
+            return made.incident
 
     def change(
         self, incident: int, cause: Cause, *, at: float, text: str, channels: Iterable[str] = ()
     ) -> None:
         """Note that more, or something else, is known of an incident's cause."""
-        with self._write(f"noting a change of incident {incident}") as db:
-            db.execute(
-                sa.update(INCIDENTS)
-                .where(INCIDENTS.c.id == incident)
-                .values(cause=asdict(cause), key=cause.key)
-            )
-            _happened(db, incident, at, "changed", text)
-            _tell(db, incident, Word.CHANGED, at, channels)
+        told = tuple(channels)
+        self._alter(incident, lambda it: changed(it, cause, at=at, text=text, channels=told))
 
     def note(
         self,
@@ -82,35 +96,81 @@ class WatchStore:
         channels: Iterable[str] = (),
     ) -> None:
         """Add a line to an incident's timeline; with ``word``, tell it; ``run`` is begun for it."""
-        with self._write(f"noting what happened to incident {incident}") as db:
-            if run is not None:
-                db.execute(sa.update(INCIDENTS).where(INCIDENTS.c.id == incident).values(run=run))
-            _happened(db, incident, at, kind, text)
-            if word is not None:
-                _tell(db, incident, word, at, channels)
+        told = tuple(channels)
+        self._alter(
+            incident, lambda it: noted(it, kind, text, at=at, run=run, word=word, channels=told)
+        )
 
     def close(self, incident: int, *, at: float, text: str, channels: Iterable[str]) -> None:
         """Note that an incident is over; one that is over already stays as it is."""
-        with self._write(f"closing incident {incident}") as db:
-            open_one = (INCIDENTS.c.id == incident) & INCIDENTS.c.closed.is_(None)
-            if db.execute(sa.update(INCIDENTS).where(open_one).values(closed=at)).rowcount:
-                _happened(db, incident, at, "closed", text)
-                _tell(db, incident, Word.CLOSED, at, channels)
+        told = tuple(channels)
+        self._alter(incident, lambda it: closed(it, at=at, text=text, channels=told))
+
+    def _alter(self, incident: int, alter: Callable[[Dossier], Dossier]) -> None:
+        with self._write(f"noting what happened to incident {incident}") as db:
+            row = rows.row_of(db, incident, self.cloud)
+            if row is not None:
+                rows.put(db, alter(rows.dossier_of(db, row)))
+
+    def put(self, dossiers: Iterable[Dossier], *, instead_of: Iterable[int] = ()) -> None:
+        """Write incidents with all that is told of them; what is there already is joined.
+
+        ``instead_of`` are numbers of incidents that are removed before, with all that is told.
+        """
+        with self._write("noting incidents") as db:
+            gone = [INCIDENTS.c.id == number for number in instead_of]
+            if gone:
+                db.execute(sa.delete(INCIDENTS).where(sa.or_(*gone)))
+            for dossier in dossiers:
+                row = rows.row_of(db, dossier.incident.id)
+                rows.put(db, dossier if row is None else joined(rows.dossier_of(db, row), dossier))
+
+    def dossier(self, number: int) -> Dossier | None:
+        """Return one incident of this cloud with its tellings, None where there is none."""
+        with self._read(f"reading incident {number}") as db:
+            row = rows.row_of(db, number, self.cloud)
+            return None if row is None else rows.dossier_of(db, row)
+
+    def live(self, also: Iterable[int] = ()) -> list[Dossier]:
+        """Return what is open, or not all told, the oldest first, and some incidents by number.
+
+        Only where the journal can be written: what is told by what was read is written down.
+        """
+        with self._write("reading the open incidents") as db:
+            untold = sa.select(TELLINGS.c.incident).where(TELLINGS.c.state.in_(_UNSENT))
+            wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(untold)
+            for number in also:
+                wanted |= INCIDENTS.c.id == number
+            return rows.dossiers_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
+
+    def everything(self) -> list[Dossier]:
+        """Return all that is here, the oldest first."""
+        with self._read("reading the incidents") as db:
+            return rows.dossiers_of(db, INCIDENTS.c.cloud == self.cloud)
 
     def incident(self, number: int) -> Incident | None:
         """Return one incident of this cloud, None where there is none of that number."""
-        with self._read(f"reading incident {number}") as db:
-            row = _row(db, number, self.cloud)
-            return None if row is None else _incident(db, row)
+        found = self.dossier(number)
+        return None if found is None else found.incident
 
-    def incidents(self, *, only_open: bool = False, limit: int = 50) -> list[Incident]:
-        """Return the newest incidents, the newest first."""
+    def incidents(
+        self, *, only_open: bool = False, limit: int = 50, before: int | None = None
+    ) -> list[Incident]:
+        """Return the newest incidents, the newest first; ``before`` an incident's number."""
         with self._read("reading the incidents") as db:
             query = sa.select(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if only_open:
                 query = query.where(INCIDENTS.c.closed.is_(None))
-            query = query.order_by(INCIDENTS.c.id.desc()).limit(limit)
-            return [_incident(db, row) for row in db.execute(query).mappings()]
+            if before is not None:
+                known = rows.row_of(db, before, self.cloud)
+                if known is None:
+                    return []
+                older = INCIDENTS.c.opened < known["opened"]
+                at_once = INCIDENTS.c.opened == known["opened"]
+                query = query.where(older | (at_once & (INCIDENTS.c.id < before)))
+            newest = (INCIDENTS.c.opened.desc(), INCIDENTS.c.id.desc())
+            query = query.order_by(*newest).limit(limit)
+            return [rows.incident_of(db, row) for row in db.execute(query).mappings()]
 
     def tellings(self, *, incident: int | None = None, unsent: bool = False) -> list[Telling]:
         """Return what is to be told, or was, the oldest first."""
@@ -119,32 +179,79 @@ class WatchStore:
             if incident is not None:
                 query = query.where(TELLINGS.c.incident == incident)
             if unsent:
-                query = query.where(TELLINGS.c.state.in_([Delivery.WAITING, Delivery.SENDING]))
-            rows = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
-            return [_telling(row) for row in rows]
+                query = query.where(TELLINGS.c.state.in_(_UNSENT))
+            found = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+            return [rows.telling_of(row) for row in found]
 
-    def sending(self, telling: str) -> None:
-        """Note that a telling is being sent, before it is."""
-        self._deliver(telling, state=Delivery.SENDING, attempts=TELLINGS.c.attempts + 1)
-
-    def sent(self, telling: str, *, at: float) -> None:
-        """Note that a telling was received."""
-        self._deliver(telling, state=Delivery.SENT, sent=at, error="")
-
-    def postpone(self, telling: str, *, until: float, error: str) -> None:
-        """Note that a telling could not be sent, and is to be tried again."""
-        self._deliver(telling, state=Delivery.WAITING, next=until, error=error)
-
-    def give_up(self, telling: str, *, error: str, instead: Iterable[str] = ()) -> None:
-        """Note that a telling cannot be sent, and tell the same through other channels."""
-        with self._write("noting what could not be told") as db:
-            row = db.execute(sa.select(TELLINGS).where(TELLINGS.c.id == telling)).mappings().one()
-            db.execute(
-                sa.update(TELLINGS)
-                .where(TELLINGS.c.id == telling)
-                .values(state=Delivery.FAILED, error=error)
+    def told(self) -> dict[tuple[str, Delivery], int]:
+        """Return how many tellings each channel has in each state."""
+        with self._read("counting what was told") as db:
+            query = (
+                sa.select(TELLINGS.c.channel, TELLINGS.c.state, sa.func.count())
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud)
+                .group_by(TELLINGS.c.channel, TELLINGS.c.state)
             )
-            _tell(db, row["incident"], Word(row["word"]), row["made"], instead)
+            return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
+
+    def waiting(self, *, now: float) -> dict[int, tuple[str, float]]:
+        """Return which incidents wait for an approval: the run to approve, until when (Unix)."""
+        with self._read("reading what waits for an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(
+                    INCIDENTS.c.cloud == self.cloud,
+                    APPROVALS.c.used.is_(None),
+                    APPROVALS.c.refused.is_(False),
+                    APPROVALS.c.until > now,
+                )
+            )
+            found = db.execute(query).mappings()
+            return {row["incident"]: (row["run"], row["until"]) for row in found}
+
+    def ask(self, digest: str, incident: int, run: str, *, made: float, until: float) -> None:
+        """Note that a run waits for an approval by a code with this digest."""
+        with self._write(f"noting that {run} waits for an approval") as db:
+            db.execute(
+                sa.insert(APPROVALS).values(
+                    code_digest=digest, incident=incident, run=run, made=made, until=until,
+                    by="", refused=False,
+                )
+            )  # fmt: skip
+
+    def approval(self, digest: str) -> tuple[str, Approval] | None:
+        """Return the digest and the approval that has it, None where there is none."""
+        with self._read("reading an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud, APPROVALS.c.code_digest == digest)
+            )
+            row = db.execute(query).mappings().first()
+            return None if row is None else (row["code_digest"], rows.approval_of(row))
+
+    def approvals(self, incident: int) -> list[Approval]:
+        """Return what waits, or waited, for an approval for an incident, the oldest first."""
+        with self._read(f"reading the approvals of incident {incident}") as db:
+            query = sa.select(APPROVALS).where(APPROVALS.c.incident == incident)
+            found = db.execute(query.order_by(APPROVALS.c.made)).mappings()
+            return [rows.approval_of(row) for row in found]
+
+    def use_approval(self, digest: str, *, by: str, at: float) -> bool:
+        """Use an approval, once; say whether it was this call that did."""
+        free = (
+            APPROVALS.c.used.is_(None) & APPROVALS.c.refused.is_(False) & (APPROVALS.c.until > at)
+        )
+        with self._write("noting an approval") as db:
+            query = sa.update(APPROVALS).where((APPROVALS.c.code_digest == digest) & free)
+            return bool(db.execute(query.values(used=at, by=by)).rowcount)
+
+    def refuse_approvals(self, run: str) -> None:
+        """Let no code for a run be used any more."""
+        with self._write(f"withdrawing what approves {run}") as db:
+            unused = (APPROVALS.c.run == run) & APPROVALS.c.used.is_(None)
+            db.execute(sa.update(APPROVALS).where(unused).values(refused=True))
 
     def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over; the same minute again is as well."""
@@ -156,8 +263,7 @@ class WatchStore:
                     SAMPLES.c.minute == one.minute,
                     SAMPLES.c.subject == one.subject,
                 )
-                if not db.execute(sa.update(SAMPLES).where(same).values(**values)).rowcount:
-                    db.execute(sa.insert(SAMPLES).values(**values))
+                rows.upsert(db, SAMPLES, same, values)
 
     def history(self, *, since: float, subject: str | None = None) -> list[Minute]:
         """Return how subjects answered since a Unix time, by minute, the oldest first."""
@@ -167,8 +273,8 @@ class WatchStore:
             )
             if subject is not None:
                 query = query.where(SAMPLES.c.subject == subject)
-            rows = db.execute(query.order_by(SAMPLES.c.minute, SAMPLES.c.subject)).mappings()
-            return [Minute(**{name: row[name] for name in Minute.__slots__}) for row in rows]
+            found = db.execute(query.order_by(SAMPLES.c.minute, SAMPLES.c.subject)).mappings()
+            return [Minute(**{name: row[name] for name in Minute.__slots__}) for row in found]
 
     def forget(self, *, before: float) -> None:
         """Forget history, and incidents that were over, before a Unix time."""
@@ -188,78 +294,11 @@ class WatchStore:
         """Let go of the database."""
         self._database.dispose()
 
-    def _deliver(self, telling: str, **values: Any) -> None:  # noqa: ANN401 - columns
-        with self._write("noting how far a message is") as db:
-            db.execute(sa.update(TELLINGS).where(TELLINGS.c.id == telling).values(**values))
-
-    def _write(self, attempted: str) -> AbstractContextManager[Connection]:
-        return self._database.write(attempted)
+    @contextmanager
+    def _write(self, attempted: str) -> Iterator[Connection]:
+        with self._database.write(attempted) as db:
+            epochs.compare(db, self._epochs, attempted)
+            yield db
 
     def _read(self, attempted: str) -> AbstractContextManager[Connection]:
         return self._database.read(attempted)
-
-
-def _inserted(db: Connection, **values: Any) -> int:  # noqa: ANN401 - columns
-    made = db.execute(sa.insert(INCIDENTS).values(**values)).inserted_primary_key
-    assert made is not None  # noqa: S101 - of a single insert
-    return int(made[0])
-
-
-def _row(db: Connection, number: int, cloud: str | None = None) -> Any:  # noqa: ANN401 - a row
-    query = sa.select(INCIDENTS).where(INCIDENTS.c.id == number)
-    if cloud is not None:
-        query = query.where(INCIDENTS.c.cloud == cloud)
-    return db.execute(query).mappings().first()
-
-
-def _happened(db: Connection, incident: int, at: float, kind: str, text: str) -> None:
-    db.execute(sa.insert(HAPPENED).values(incident=incident, at=at, kind=kind, text=text))
-
-
-def _tell(db: Connection, incident: int, word: Word, at: float, channels: Iterable[str]) -> None:
-    """Make a telling for each channel; its name tells incident, word, count and channel."""
-    for channel in channels:
-        like = f"{incident}.{word}.%.{channel}"
-        count = db.scalar(
-            sa.select(sa.func.count()).select_from(TELLINGS).where(TELLINGS.c.id.like(like))
-        )
-        db.execute(
-            sa.insert(TELLINGS).values(
-                id=f"{incident}.{word}.{count}.{channel}"[:80], incident=incident, channel=channel,
-                word=word, state=Delivery.WAITING, attempts=0, made=time.time(), next=at, error="",
-            )
-        )  # fmt: skip
-
-
-def _incident(db: Connection, row: RowMapping) -> Incident:
-    query = sa.select(HAPPENED).where(HAPPENED.c.incident == row["id"]).order_by(HAPPENED.c.number)
-    told = row["cause"]
-    return Incident(
-        id=row["id"],
-        cloud=row["cloud"],
-        cause=Cause(
-            **{
-                **told,
-                "kind": Kind(told["kind"]),
-                "urgency": Urgency(told["urgency"]),
-                "evidence": tuple(told["evidence"]),
-                "symptoms": tuple(told["symptoms"]),
-            }
-        ),
-        began=row["began"],
-        opened=row["opened"],
-        closed=row["closed"],
-        run=row["run"],
-        happened=tuple(
-            Happened(at=one["at"], kind=one["kind"], text=one["text"])
-            for one in db.execute(query).mappings()
-        ),
-    )
-
-
-def _telling(row: RowMapping) -> Telling:
-    return Telling(
-        **{name: row[name] for name in Telling.__slots__ if name not in {"word", "state"}},
-        word=Word(row["word"]),
-        state=Delivery(row["state"]),
-    )

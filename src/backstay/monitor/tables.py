@@ -14,7 +14,11 @@ from sqlalchemy import (
     Text,
 )
 
+from backstay.journal import tables as journal
+
 METADATA = MetaData()
+# Who leads the watch of a cloud: the journal's own table, which may not be there yet.
+EPOCHS = journal.EPOCHS.to_metadata(METADATA)
 
 INCIDENTS = Table(
     "incidents",

@@ -52,7 +52,9 @@ CHECK_BOUND = 120.0
 class Incidents(Protocol):
     """What keeps incidents (``monitor.ledger``); it raises nothing for a database that is away."""
 
-    troubles: tuple[str, ...]
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong with where they are kept, in words."""
 
     async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
         """Note an incident."""

@@ -61,6 +61,10 @@ class LongCommand:
             onhost.begin, self.unit, work.script, work.after, bound, self.folder, bound=_ASK_BOUND
         )
 
+    async def let_go(self) -> None:
+        """Let it change things now, if it was begun early: ``Work.waits``. Raises HostError."""
+        await self._ask(onhost.let_go, self.unit, self.folder, bound=_ASK_BOUND)
+
     async def again(self) -> None:
         """Forget that it has failed, so that ``begin`` begins it again. Raises HostError."""
         await self._ask(onhost.again, self.unit, self.folder, bound=_ASK_BOUND)

@@ -26,6 +26,7 @@ def begin(unit: str, script: str, after: str, bound: float, folder: str) -> dict
         os.makedirs(mine, mode=0o700, exist_ok=True)
         write(os.path.join(mine, "script"), script)
         write(os.path.join(mine, "run"), wrapper(mine))
+        write(os.path.join(mine, "await"), "until [ -e '%s/go' ]; do sleep 0.1; done\n" % mine)
         if os.path.isdir("/run/systemd/system"):
             start_unit(unit, mine, after, bound)
         else:
@@ -64,6 +65,7 @@ def wrapper(mine: str) -> str:
     """Return the script that runs the script: its log, and its exit status at the end."""
     return (
         "exec >>'{0}/log' 2>&1 </dev/null\n"
+        "export BACKSTAY_AWAIT='{0}/await'\n"
         "/bin/sh '{0}/script'\n"
         "echo $? >'{0}/status.part'\n"
         "mv '{0}/status.part' '{0}/status'\n"
@@ -117,7 +119,7 @@ def more(unit: str, folder: str, offset: int, patience: float) -> dict[str, Any]
         data = piece(state["log"], offset)
         if len(data) > PIECE // 2 or not state["runs"] or time.monotonic() > until:
             break
-        time.sleep(0.25)
+        time.sleep(0.5)
     return dict(state, text=data.decode(errors="replace"), end=offset + len(data))
 
 
@@ -131,6 +133,12 @@ def piece(log: str, offset: int) -> bytes:
         return b""
     whole = data.rfind(b"\n") + 1
     return data[:whole] if whole else data
+
+
+def let_go(unit: str, folder: str) -> dict[str, Any]:
+    """Let a command go on that waits for it, also if it is begun later or once more."""
+    write(os.path.join(folder, unit, "go"), "")
+    return told(unit, folder)
 
 
 def again(unit: str, folder: str) -> dict[str, Any]:

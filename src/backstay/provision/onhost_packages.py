@@ -4,8 +4,8 @@ Nothing is started: ``policy-rc.d`` says no for as long as it lasts
 (https://manpages.debian.org/bookworm/sysvinit-utils/invoke-rc.d.8.en.html), and units that shall
 not start at the next boot either are disabled again.
 
-Half the processor time of an installation is Python packages being compiled one by one and systemd
-reading its units again after each: the first is done beside it, on another core, the second once.
+Much of the processor time of an installation is Python packages being compiled one by one and
+systemd reading its units again after each: the first is done beside it, the second once.
 """
 
 import errno
@@ -13,13 +13,12 @@ import fcntl
 import glob
 import json
 import os
-import py_compile
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Any
+
+from backstay.provision.onhost_compile import begin_compiling
 
 POLICY = "/usr/sbin/policy-rc.d"
 NO = "#!/bin/sh\n# backstay: nothing is started while packages are installed\nexit 101\n"
@@ -30,11 +29,6 @@ ALLOW = (
 ARCHIVES = "/var/cache/apt/archives"
 DISABLED = "/var/lib/backstay/spare/disabled.json"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-COMPILE = """#!/bin/sh
-# Only what is plain is put off: a package's modules, without further choices.
-if [ "$1" = -p ] && [ $# -eq 2 ]; then echo "$2" >>"{0}/modules"; exit 0; fi
-exec /usr/bin/py3compile "$@"
-"""
 RELOAD = """#!/bin/sh
 case "$*" in *daemon-reload) exit 0 ;; esac
 exec /bin/systemctl "$@"
@@ -42,19 +36,19 @@ exec /bin/systemctl "$@"
 RESULT = "backstay-result: "
 
 
-def install(wanted: list[list[str]], manual: list[str], disable: bool) -> None:
+def install(wanted: list[list[str]], manual: list[str], disable: bool, compiler: str) -> None:
     """Install packages, name and version each; ends the process with 1 where that fails.
 
     ``manual`` are those that were asked for by name, if known: the others are marked as come with
     them. ``disable`` keeps what they start from the next boots too; without it, what was disabled
-    so before is enabled again. Writes what it does to standard output; the last line says how the
-    host differs from what is wanted.
+    so before is enabled again. ``compiler`` is a program that calls ``compile_noted``. Writes what
+    it does to standard output; the last line says how the host differs from what is wanted.
     """
     os.environ.update(PATH=PATH, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
     enabled = unit_files("enabled")
     refuse_starts()
     try:
-        bring(wanted)
+        bring(wanted, compiler)
     finally:
         allow_starts()
     if manual:
@@ -68,7 +62,7 @@ def install(wanted: list[list[str]], manual: list[str], disable: bool) -> None:
     sys.stdout.flush()
 
 
-def bring(wanted: list[list[str]]) -> None:
+def bring(wanted: list[list[str]], compiler: str) -> None:
     """Install what is missing; exits where APT fails."""
     have = installed()
     missing = [one for one in wanted if have.get(one[0]) != one[1]]
@@ -82,11 +76,11 @@ def bring(wanted: list[list[str]]) -> None:
         print("not all versions are known here: asking the repositories")
         run(["apt-get", "-q", "-o", "Acquire::Retries=1", "update"], bound=180)
         asked = chosen(missing, have, available(names), staged())
-    if not asked["specs"] or apt(asked["specs"]):
+    if not asked["specs"] or apt(asked["specs"], compiler):
         return
     if asked["specs"] != asked["names"]:
         print("W: these versions do not fit together: installing those that do")
-        if apt(asked["names"]):
+        if apt(asked["names"], compiler):
             return
     sys.exit("E: apt-get could not install the packages")
 
@@ -127,62 +121,24 @@ def difference(wanted: list[list[str]], have: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def apt(specs: list[str]) -> bool:
+def apt(specs: list[str], compiler: str) -> bool:
     """Install them, and say whether that went well."""
     await_lock()
-    folder = tempfile.mkdtemp(prefix="backstay-packages-")
-    try:
-        for name, text in (("py3compile", COMPILE.format(folder)), ("systemctl", RELOAD)):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write(text)
-            os.chmod(os.path.join(folder, name), 0o755)
-        compiler = os.fork()
-        if compiler == 0:
-            compile_modules(folder)
-            os._exit(0)
-        done = run([
-            "apt-get", "-q", "-y", "--no-install-recommends",
-            "-o", "DPkg::Lock::Timeout=300", "-o", "DPkg::Path=" + folder + ":" + PATH,
-            "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-            # It is a spare: after a crash it is installed again.
-            "-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0",
-            "install", *specs,
-        ])  # fmt: skip
-        with open(os.path.join(folder, "over"), "w"):
-            pass
-        os.waitpid(compiler, 0)
-        run(["systemctl", "daemon-reload"], quiet=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = begin_compiling(compiler)
+    with open(os.path.join(folder, "systemctl"), "w") as file:
+        file.write(RELOAD)
+    os.chmod(os.path.join(folder, "systemctl"), 0o755)
+    done = run([
+        "apt-get", "-q", "-y", "--no-install-recommends",
+        "-o", "DPkg::Lock::Timeout=300", "-o", "DPkg::Path=" + folder + ":" + PATH,
+        "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
+        # It is a spare: after a crash it is installed again.
+        "-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0",
+        "install", *specs,
+    ])  # fmt: skip
+    run(["systemctl", "daemon-reload"], quiet=True)
     os.sync()
     return done == 0
-
-
-def compile_modules(folder: str) -> None:
-    """Compile the modules of packages as they are named in the folder, until it is over."""
-    os.nice(5)
-    done = 0
-    while True:
-        over = os.path.exists(os.path.join(folder, "over"))
-        names = lines(os.path.join(folder, "modules"))
-        for name in names[done:]:
-            for path in modules_of(name):
-                try:
-                    py_compile.compile(path, doraise=True)
-                except (OSError, py_compile.PyCompileError, ValueError):
-                    continue  # some packages ship what is no Python of this release
-        if over and done == len(names):
-            return
-        done = len(names)
-        time.sleep(0.2)
-
-
-def modules_of(package: str) -> list[str]:
-    """Return the Python files of a package that every program may import."""
-    found = glob.glob("/var/lib/dpkg/info/" + package + ".list")
-    found += glob.glob("/var/lib/dpkg/info/" + package + ":*.list")
-    paths = [path for file in found for path in lines(file)]
-    return [p for p in paths if p.endswith(".py") and p.startswith("/usr/lib/python3/")]
 
 
 def installed() -> dict[str, str]:

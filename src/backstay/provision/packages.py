@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.health.hostscript import stream
-from backstay.provision import onhost_packages
+from backstay.provision import onhost_compile, onhost_packages
 from backstay.provision.work import Work
 
 # They belong to the machine and its disks, not to what runs on it.
@@ -50,6 +50,7 @@ def work(packages: Packages, *, disable: bool) -> Work:
         [list(pair) for pair in packages.wanted],
         list(packages.manual),
         disable,
+        stream(onhost_compile.compile_noted),
     )
     return Work(
         name="packages",

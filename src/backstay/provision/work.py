@@ -9,6 +9,11 @@ from typing import Protocol
 _ERROR = re.compile(r"\b(error|fatal|failed|could not|unable to|denied)\b|^E: ", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TOLD = 4
+AWAIT = '/bin/sh "${BACKSTAY_AWAIT:-/dev/null}"'
+"""Waits in a shell until the command is let go; goes on at once where nobody holds it.
+
+Its bound is that of the command.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +24,9 @@ class Work:
 
     ``here`` says that it runs on the operator's machine. ``serious`` finds the lines of its log
     that say why it failed. ``after`` is a shell line that is run when it ends, however it ends.
+
+    ``waits`` says that it may be begun early: before its first change it runs ``AWAIT``, which
+    ends with ``LongCommand.let_go``.
     """
 
     name: str
@@ -28,6 +36,7 @@ class Work:
     here: bool = False
     serious: re.Pattern[str] = _ERROR
     after: str = ""
+    waits: bool = False
 
 
 class Provision(Protocol):
@@ -38,13 +47,20 @@ class Provision(Protocol):
 
 
 def script(
-    argv: Sequence[str], environment: Mapping[str, str] | None = None, folder: str = ""
+    argv: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    folder: str = "",
+    before: str = "",
 ) -> str:
-    """Return a shell script of one command, each of its words as it stands."""
+    """Return a shell script of one command, each of its words as it stands.
+
+    ``before`` is a line of shell before it, which may ``set`` further words.
+    """
     lines = [f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()]
     if folder:
         lines.append(f"cd {shlex.quote(folder)} || exit 1")
-    return "\n".join([*lines, f"exec {shlex.join(argv)}", ""])
+    command = f"exec {shlex.join(argv)}"
+    return "\n".join([*lines, *([before, f'{command} "$@"'] if before else [command]), ""])
 
 
 def last_errors(log: str, serious: re.Pattern[str] = _ERROR) -> str:

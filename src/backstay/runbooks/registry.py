@@ -15,6 +15,8 @@ from backstay.runbooks.reconcile import actions as reconcile
 from backstay.runbooks.reconcile import plan as reconcile_plan
 from backstay.runbooks.replace import actions as replace
 from backstay.runbooks.replace import plan as replace_plan
+from backstay.runbooks.restart import actions as restart
+from backstay.runbooks.restart import plan as restart_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.site import Site
@@ -27,6 +29,7 @@ _RUNBOOKS: Mapping[str, Callable[[Site, Store], Mapping[str, Action]]] = {
     reboot_plan.RUNBOOK: reboot.actions,
     reconcile_plan.RUNBOOK: lambda site, _: reconcile.actions(site),
     replace_plan.RUNBOOK: replace.actions,
+    restart_plan.RUNBOOK: lambda site, _: restart.actions(site),
     restore_plan.RUNBOOK: lambda site, _: restore.actions(site),
     spare_plan.RUNBOOK: lambda site, _: spare.actions(site),
 }

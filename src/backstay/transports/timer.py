@@ -98,8 +98,13 @@ def next_time(calendar: str) -> str:
     return coming
 
 
-def service_file(*, does: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return the file of a service that runs for ever, and is started again when it ends. Pure."""
+def service_file(
+    *, does: str, command: Sequence[str], environment: Mapping[str, str], more: str = ""
+) -> str:
+    """Return the file of a service that runs for ever, and is started again when it ends. Pure.
+
+    ``more`` are further lines about the service.
+    """
     variables = "".join(
         f"Environment={_quoted(f'{key}={value}')}\n" for key, value in environment.items()
     )
@@ -107,7 +112,7 @@ def service_file(*, does: str, command: Sequence[str], environment: Mapping[str,
         f"[Unit]\nDescription={does}\nWants=network-online.target\n"
         # It is started again however often it has ended: nobody looks after it at night.
         "After=network-online.target\nStartLimitIntervalSec=0\n\n"
-        f"[Service]\nRestart=always\nRestartSec=5\n{variables}"
+        f"[Service]\nRestart=always\nRestartSec=5\n{more}{variables}"
         f"ExecStart={' '.join(map(_quoted, command))}\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )

@@ -6,21 +6,16 @@ from html import escape
 
 from backstay.health.words import duration
 from backstay.journal.records import RunRecord, StepState
+from backstay.runbooks.drawing import COLOURS
 from backstay.runbooks.timeline import Line
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1a1c20; --paper: #fff; --soft: #667; --rule: #d8dbe2;
-  --good: #2e7d4f; --bad: #c62828; --busy: #2f6fb3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaee; --paper: #16181c; --soft: #9aa1ad;
-  --rule: #353a42; --good: #4fae78; --bad: #ef5350; --busy: #5a9bdc; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1060px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .2rem; }
 p { margin: .2rem 0; } .soft { color: var(--soft); }
 .done { color: var(--good); } .failed, .refused { color: var(--bad); }
 svg { width: 100%; height: auto; margin-top: .6rem; font: 13px system-ui, sans-serif; }
-svg text { fill: var(--ink); } svg .soft { fill: var(--soft); } svg .rule { stroke: var(--rule); }
-svg .good { fill: var(--good); } svg .bad { fill: var(--bad); } svg .busy { fill: var(--busy); }
 table { border-collapse: collapse; margin-top: .6rem; }
 td, th { padding: .15rem 1.2rem .15rem 0; text-align: left; border-bottom: 1px solid var(--rule); }
 pre { overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; margin: .4rem 0; }
@@ -45,7 +40,7 @@ def page(run: RunRecord, parts: Iterable[str]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{COLOURS}{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from backstay.cli.output import page as frame
-from backstay.cli.output.drawing import drawing
 from backstay.cli.output.page import outages
 from backstay.cli.output.reboot_text import agents_line
 from backstay.journal.records import RunRecord
+from backstay.runbooks.drawing import drawing
 from backstay.runbooks.reboot.report import HostReport
 
 

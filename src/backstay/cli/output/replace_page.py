@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from backstay.cli.output import page as frame
-from backstay.cli.output.drawing import drawing
 from backstay.cli.output.replace_text import (
     after_lines,
     clean_line,
@@ -16,6 +15,7 @@ from backstay.cli.output.replace_text import (
 )
 from backstay.health.words import exact
 from backstay.journal.records import RunRecord, StepState
+from backstay.runbooks.drawing import drawing
 from backstay.runbooks.replace.report import Part, Report
 
 _KINDS = {"+": "done", "-": "failed", "@": "soft"}

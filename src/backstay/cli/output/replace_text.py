@@ -41,12 +41,12 @@ def _report(report: Report, width: int) -> Iterator[str]:
 
 
 def headline(report: Report) -> str:
-    """Say how long it took until everything worked, beside the operations guide's."""
+    """Say how long it took until all checks were green, beside the operations guide's."""
     guide = duration(GUIDE)
     if report.well is None:
         return "not proved to work yet"
     word = "within" if report.within else "longer than"
-    return f"everything well after {exact(report.well)}, {word} the guide's {guide}"
+    return f"all checks green after {exact(report.well)}, {word} the guide's {guide}"
 
 
 def death(report: Report) -> str:
@@ -129,7 +129,8 @@ def after_lines(report: Report) -> Iterator[str]:
     yield from (f"not compared: {one}" for one in report.not_compared)
     if report.new_backup:
         proved = "verified" if report.verified else "not proved"
-        yield f"new backup: {report.new_backup}, {proved}"
+        done = f"; all was done after {exact(report.ended)}" if report.ended is not None else ""
+        yield f"new backup: {report.new_backup}, {proved}{done}"
     if report.kept:
         yield f"what was replaced is kept: {', '.join(report.kept)}"
     if report.by_hand:

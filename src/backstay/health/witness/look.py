@@ -19,7 +19,8 @@ from backstay.transports.threads import on_thread
 MOST = 60
 """So many other hosts are asked at most: more would be a load for a host that may only be slow."""
 LOOK_BOUND = 15.0
-LOGIN_BOUND = 8.0
+LOGIN_BOUND = 4.0
+"""Seconds for a login, its connection included: the others have told by then what they see."""
 CHECK_BOUND = 30.0
 SSH_PORT = 22
 
@@ -159,7 +160,10 @@ async def _others(
 async def _login(site: Asking, suspect: str) -> Login:
     """Log in to the suspect: by way of a jump host it may answer when nothing else does."""
     try:
-        told = await site.ask(suspect, onhost.alive, bound=LOGIN_BOUND)
+        async with asyncio.timeout(LOGIN_BOUND):
+            told = await site.ask(suspect, onhost.alive, bound=LOGIN_BOUND)
+    except TimeoutError:
+        return Login(error=f"no login within {LOGIN_BOUND:g} s")
     except HostUnreachable as error:
         return Login(error=error.came_back)
     except HostError as error:

@@ -41,8 +41,11 @@ async def until_well(
     attempted: str,
     remedy: str,
     lasting: float = 0.0,
+    pause: float = PAUSE,
 ) -> float:
     """Wait until ``look`` gives no findings for ``lasting`` seconds; return how long it all took.
+
+    ``pause`` is for how many seconds it looks away in between.
 
     Raises BackstayError naming what is left when the step's bound is near.
     """
@@ -62,7 +65,7 @@ async def until_well(
         well_since = now if well_since is None else well_since
         return now - begun if now - well_since >= lasting else None
 
-    took = await until(ask, bound=running.step.bound - _MARGIN)
+    took = await until(ask, bound=running.step.bound - _MARGIN, pause=pause)
     if took is not None:
         return took
     for_ = f"well only since {time.monotonic() - well_since:.0f} s" if well_since else told(left)

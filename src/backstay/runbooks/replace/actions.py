@@ -12,10 +12,11 @@ from backstay.journal.action import Action, Result, Running
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.replace.adopting import Adopt
-from backstay.runbooks.replace.building import BeginBuild, Build
+from backstay.runbooks.replace.building import BeginBuild, Build, LetBuild
 from backstay.runbooks.replace.confirming import Confirm
 from backstay.runbooks.replace.fencing import Fence
 from backstay.runbooks.replace.guarding import Guarded, still_fenced
+from backstay.runbooks.replace.losing import OrLost
 from backstay.runbooks.replace.onhost_identity import holds
 from backstay.runbooks.replace.preparing import BeginPackages, Packages, Prepare
 from backstay.runbooks.replace.proving import Prove
@@ -42,6 +43,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         "packages": Packages(site, place),
         "adopt": AdoptFenced(site, Adopt(site, place)),
         "begin-build": BeginBuild(site, place),
+        "let-build": LetBuild(site, place),
         "build": Build(site, place),
         **restore.actions(whole),
         "reconcile": Reconcile(whole),
@@ -49,7 +51,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         **backups,
         "verify": Prove(backups["verify"]),
     }
-    guarded = {name: Guarded(site, action) for name, action in after.items()}
+    guarded = {name: Guarded(site, OrLost(action)) for name, action in after.items()}
     return watched(before | guarded, site, store)
 
 

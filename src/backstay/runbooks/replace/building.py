@@ -9,25 +9,30 @@ from backstay.journal.action import Result, Running
 from backstay.provision.chosen import chosen
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, units_of
+from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, begun_unit, units_of
+
+BEGUN_BY = "begin-build"
 
 
 class BeginBuild(Begins):
-    """Begins the site's configuration management; units may be started by it from now on."""
+    """Begins the site's configuration management where it can be held before its first change.
+
+    Its unit is named here, and may be begun as late as by `let-build`.
+    """
 
     nothing = "cloud.yaml names no `provision` for it: packages and backup are all that it gets"
 
+    def begins(self, work: Work) -> bool:
+        """Begin early what changes nothing before it is let go."""
+        return work.waits
+
     def bound(self, running: Running) -> float:
         """Return what cloud.yaml says."""
-        means = self.site.cloud.provision_of(self.site.host(self.host(running)))
-        return means.bound if means else super().bound(running)
+        return build_bound(self, running)
 
     async def work(self, running: Running) -> Work | None:
         """See that what it needs is there, and return it. Raises BackstayError where not."""
         found = work_of(self, running)
-        await self.site.ask(
-            self.way(running), onhost_units.allow, units_of(self, running), [], bound=60
-        )
         means = self.site.cloud.provision_of(self.site.host(self.host(running)))
         needed = on_the_host(means) if means else []
         missing = await self.site.ask(
@@ -38,10 +43,22 @@ class BeginBuild(Begins):
         return found
 
 
+class LetBuild(OnSpare):
+    """Lets it change the host: what it would get in the way of is done. It may start units now."""
+
+    async def do(self, running: Running) -> Result:
+        """Let it go, begin it where it could not be held. Raises HostError."""
+        await self.site.ask(
+            self.way(running), onhost_units.allow, units_of(self, running), [], bound=60
+        )
+        await let_go(self, running)
+        return {"told": ""}
+
+
 class Build(Follows):
     """Waits until the configuration management is through; no unit is left that will not boot."""
 
-    begun_by = "begin-build"
+    begun_by = BEGUN_BY
 
     async def work(self, running: Running) -> Work | None:
         """Return what was begun."""
@@ -49,6 +66,7 @@ class Build(Follows):
 
     async def do(self, running: Running) -> Result:
         """Wait; then let start at boots what did so on the lost host and does not yet."""
+        await let_go(self, running)  # an older plan has no step of its own for it
         result = await super().do(running)
         manifest = await self.manifest(self.backup(running))
         units = units_of(self, running)
@@ -66,6 +84,22 @@ def work_of(step: OnSpare, running: Running) -> Work | None:
     host = step.site.host(step.host(running))
     means = step.site.cloud.provision_of(host)
     return chosen(means).work(host.name, host.address) if means else None
+
+
+async def let_go(step: OnSpare, running: Running) -> None:
+    """Begin it unless it was begun, and let it go on. Raises HostError."""
+    work, unit = work_of(step, running), begun_unit(running, BEGUN_BY)
+    if work is None or not unit:
+        return
+    command = step.command(running, unit, here=work.here)
+    await command.begin(work, bound=build_bound(step, running))
+    await command.let_go()
+
+
+def build_bound(step: OnSpare, running: Running) -> float:
+    """Return for how many seconds cloud.yaml lets it run."""
+    means = step.site.cloud.provision_of(step.site.host(step.host(running)))
+    return means.bound if means else 3600.0
 
 
 def _absent(paths: list[PurePosixPath], host: str) -> BackstayError:

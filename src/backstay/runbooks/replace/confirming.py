@@ -51,7 +51,7 @@ def refuse_unless_dead(judged: Judged) -> None:
     words = "".join(f"\n  {word.witness}: {word.says}" for word in judged.words)
     raise Refused(
         f"making sure that {judged.suspect} is dead",
-        came_back=f"it is {_IN_WORDS[judged.verdict]}: {judged.reason}{words}",
+        came_back=f"{_IN_WORDS[judged.verdict]}{judged.reason}{words}",
         remedy=judged.remedy,
     )
 
@@ -70,8 +70,8 @@ def told_of(judged: Judged) -> dict[str, object]:
 
 
 _IN_WORDS = {
-    Verdict.CUT_OFF_HERE: "cut off from here only",
-    Verdict.ALIVE: "alive",
-    Verdict.UNHEALTHY: "there and not well",
-    Verdict.UNKNOWN: "not known",
+    Verdict.CUT_OFF_HERE: "it is cut off from here only: ",
+    Verdict.ALIVE: "it is alive: ",
+    Verdict.UNHEALTHY: "",
+    Verdict.UNKNOWN: "it is not known: ",
 }

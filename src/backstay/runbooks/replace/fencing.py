@@ -2,10 +2,10 @@
 
 Two hosts must never answer with one address. What keeps the old one from it:
 
-- It may come back between *confirm* and *fence*. A verdict older than ``FRESH`` is not trusted:
-  everybody is asked again, and a host that is alive is not powered off but left alone. Within that
-  time it is powered off by force whatever it does, and that is read back: it cannot have taken
-  part in anything for longer than a minute.
+- It may come back between *confirm* and *fence*. Unless its BMC says that it is off, everybody is
+  asked once more just before, by ARP and ping, and about everything where the verdict is older than
+  ``FRESH``: a host that is there again is not powered off but left alone. What comes back in the
+  seconds after that is powered off by force, and that is read back.
 - It may come back between *fence* and *adopt*. Its BMC was told to start nothing by itself, as far
   as it offers that; and ``guarding.still_fenced`` is to be asked just before another host is given
   its address, and just after: it reads the power again and asks everybody by ARP.
@@ -107,7 +107,7 @@ class Fence:
         return self._result(running, off, "")
 
     async def _refuse_unless_confirmed(self, running: Running) -> None:
-        """Refuse where nobody found it dead; look again where that was a while ago."""
+        """Refuse where nobody found it dead, or where it is not dead any more."""
         suspect = running.plan.targets[0]
         confirmed = running.results.get(f"{suspect}.confirm", {})
         if confirmed.get("verdict") != Verdict.DEAD:
@@ -116,10 +116,15 @@ class Fence:
                 came_back="it was not confirmed dead in this run",
                 remedy=f"backstay runs abandon {running.run}, and begin anew",
             )
-        stale = time.time() - confirmed["asked_at"] > FRESH
-        if stale and await self._is_on(suspect) is not False:
+        if await self._is_on(suspect) is False:
+            return
+        if time.time() - confirmed["asked_at"] > FRESH:
             running.say("it was found dead a while ago: asking everybody again")
-            refuse_unless_dead(judge(await self._look(suspect)))
+        elif answers := answers_of(await self._who_answers(running)):
+            running.say(f"it has come back ({'; '.join(answers)}): asking everybody again")
+        else:
+            return
+        refuse_unless_dead(judge(await self._look(suspect)))
 
     async def _look(self, suspect: str) -> Seen:
         async def power(target: BmcTarget) -> bool | None:
@@ -133,7 +138,9 @@ class Fence:
         power = self._power_of(suspect)
         running.say(f"powering off {suspect} by its BMC")
         await power.off()
-        return await power.keep_off()
+        missed = await power.keep_off()
+        await power.off()  # the mains may have come back before it was told to stay off
+        return missed
 
     def _see_that_only_it_is_off(self, running: Running, found: Sequence[Witness]) -> None:
         """Raise NotFenced where a witness is gone since: the BMC may be that of another host."""

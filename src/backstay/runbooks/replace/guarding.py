@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection
 
-from backstay.errors import InventoryError, PowerError
+from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.look import Here, ask_here, look_for_address
 from backstay.journal.action import Action, Refused, Result, Running
 from backstay.runbooks.replace.fencing import (
@@ -40,33 +40,64 @@ class Guarded:
         self.power = power
 
     async def do(self, running: Running) -> Result:
-        """Do what the action does, watching."""
-        guard = asyncio.ensure_future(self._watch(running))
+        """Do what the action does, watching.
+
+        Where that fails its power is looked at once more: that it came on may be why, and until
+        somebody resumes the run nobody watches.
+        """
+        power = self._power(running)
+        if power is None:
+            return await self.action.do(running)
+        came_on = asyncio.Event()
+        watch = asyncio.ensure_future(self._watch(running, power, came_on))
         try:
             return await self.action.do(running)
+        except BaseException as error:
+            await _ended(watch)
+            await self._keep_off(running, power, came_on)
+            if came_on.is_set() and isinstance(error, BackstayError):
+                error.remedy = f"{_keep_away(running)}; then: {error.remedy}"
+            raise
         finally:
-            guard.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await guard
+            await _ended(watch)
 
     async def probe(self, running: Running) -> Result | None:
         """Ask what the action asks."""
         return await self.action.probe(running)
 
-    async def _watch(self, running: Running) -> None:
+    def _power(self, running: Running) -> Power | None:
+        """Return the way to the old host's power, None where there is nothing to be watched."""
         try:
             target = old_bmc(self.site, running)
         except InventoryError:
-            return
-        if target is None:
-            return
-        suspect, power = running.plan.targets[0], self.power(target)
+            return None
+        return self.power(target) if target else None
+
+    async def _watch(self, running: Running, power: Power, came_on: asyncio.Event) -> None:
         while True:
-            with contextlib.suppress(PowerError):
-                if await power.state(bound=STATE_BOUND):
-                    running.say(f"{suspect} was switched on: taking its power again")
-                    await power.off()
+            await self._keep_off(running, power, came_on)
             await asyncio.sleep(PAUSE)
+
+    async def _keep_off(self, running: Running, power: Power, came_on: asyncio.Event) -> None:
+        """Take its power where it has some, and note that. Raises nothing."""
+        with contextlib.suppress(PowerError):
+            if await power.state(bound=STATE_BOUND):
+                came_on.set()
+                running.say(f"{running.plan.targets[0]} was switched on: taking its power again")
+                await power.off()
+
+
+async def _ended(task: "asyncio.Future[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _keep_away(running: Running) -> str:
+    return (
+        f"{running.plan.targets[0]} was switched on meanwhile, and its power taken again: see to "
+        "it that nobody does, best take its cables out"
+    )
 
 
 async def still_fenced(

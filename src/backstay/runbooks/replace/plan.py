@@ -55,10 +55,14 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     """Give the steps. Until `fence` nothing is changed; until `adopt` the spare is a spare."""
     host, spare, backup = wish.chosen.backup.host, wish.spare, wish.chosen.backup
 
-    def step(action: str, does: str, bound: float, service: str = "", at: str = host) -> Step:
-        name = f"{host}.{action}-{service}" if service else f"{host}.{action}"
-        arguments = {"service": service} if service else {}
-        return Step(id=name, action=action, target=at, does=does, bound=bound, arguments=arguments)
+    def step(action: str, does: str, bound: float, at: str = host) -> Step:
+        return Step(id=f"{host}.{action}", action=action, target=at, does=does, bound=bound)
+
+    def start(*names: str) -> Step:
+        runs = "it runs" if len(names) == 1 else "they run"
+        does = f"start {' and '.join(names)}, and see that {runs}"
+        return Step(id=f"{host}.start-{'-'.join(names)}", action="start", target=host,
+                    does=does, bound=_STARTING, arguments={"services": list(names)})  # fmt: skip
 
     mine = services_of(cloud, host, services, "")
     yield step("confirm", f"ask from several places whether {host} is dead", CONFIRMING, at="")
@@ -75,14 +79,15 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     yield step("send", "send databases and files to it", _LONG)
     yield step("stop", "stop what its packages may have started", _STARTING)
     yield step("swap", "put what was restored in its place", _LONG)
+    yield step("begin-build", "begin the site's configuration management; it is held", _QUICK)
     # Both would bring the broker's users into order: Backstay's is done before the other begins.
-    before = [one for one in mine if one.keeps_databases or one.put_back]
-    for one in before:
-        yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
-    yield step("begin-build", "begin the site's configuration management", _QUICK)
+    before = [one.name for one in mine if one.keeps_databases or one.put_back]
+    if before:
+        yield start(*before)
+    yield step("let-build", "let the configuration management change the host", _QUICK)
     for one in mine:
-        if one not in before:
-            yield step("start", f"start {one.name}, and see that it runs", _STARTING, one.name)
+        if one.name not in before:
+            yield start(one.name)
     yield step("build", "wait for the configuration management", _LONG)
     yield step("works", "see that it works", _STARTING)
     if Role.CONTROLLER in cloud.hosts[host].roles:

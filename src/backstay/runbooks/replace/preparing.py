@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from backstay.errors import HostError
+from backstay.errors import BackupError, HostError
 from backstay.journal.action import Refused, Result, Running
 from backstay.provision import packages
 from backstay.provision.work import Work
@@ -28,7 +28,7 @@ class Prepare(OnSpare):
             told, manifest = await asyncio.gather(
                 self.site.ask(spare, onhost_spare.look, units, databases), self.manifest(backup)
             )
-        except HostError as error:
+        except (BackupError, HostError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backstay.journal.records import RunRecord, StepRecord, StepState
+from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
 from backstay.runbooks.replace.plan import RUNBOOK
 from backstay.runbooks.timeline import Line, Phase, line_of
 
@@ -24,13 +24,16 @@ _PHASES = {
     "adopt": "identity",
     **dict.fromkeys(("look", "send", "stop", "swap"), "restore"),
     "begin-build": _BUILD,
+    "let-build": _BUILD,
     "build": _BUILD,
     "start": "start",
-    **dict.fromkeys(("works", "agents", "reconcile"), "proof"),
+    **dict.fromkeys(("works", "agents"), "proof"),
+    "reconcile": "reconcile",
     **dict.fromkeys(("repository", "bring", "database", "files", "record", "verify"), "new backup"),
     "take-over": "cloud.yaml",
 }
-_WELL = ("works", "agents", "reconcile")
+_WELL = ("works", "agents")
+"""All checks are green: what comes after them compares, and makes the next replacement possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +75,9 @@ class Watch:
 class Report:
     """A replacement of ``host`` by ``spare``.
 
-    ``well`` is for how many seconds, from the run's begin, it took until everything worked and was
-    proved, None where it is not; ``within`` says whether that is within the guide's time.
+    ``well`` is for how many seconds, from the run's begin, it took until all checks were green,
+    None where they are not; ``within`` says whether that is within the guide's time. ``ended`` is
+    when the whole run was done, its new backup taken, None while it is not.
     ``stands`` says where things stand where it is not done, and is empty where it is. ``lost``
     are sentences on data that a restore could not bring back, ``remarks`` what else it told;
     ``newer`` is how many files came with the stream after the backup. ``mismatches`` are what
@@ -90,6 +94,7 @@ class Report:
     fenced_by: str
     well: float | None
     within: bool | None
+    ended: float | None
     whole: bool
     stands: str
     phases: tuple[Part, ...]
@@ -135,6 +140,7 @@ def reports(run: RunRecord) -> list[Report]:
             fenced_by=str(_result(steps, "fence")["how"]),
             well=well,
             within=None if well is None else well <= GUIDE,
+            ended=run.ended - began if run.ended and run.state is RunState.DONE else None,
             whole=all(step.attempts <= 1 for step in run.steps),
             stands="" if well is not None else _stands(run, steps),
             phases=tuple(_phases(run, steps)),

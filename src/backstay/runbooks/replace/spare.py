@@ -18,6 +18,9 @@ from backstay.runbooks.restore.plan import services_of
 from backstay.runbooks.restore.restoring import SILENCE, About, Restoring
 from backstay.runbooks.site import Site
 
+_MANIFESTS: dict[str, Mapping[str, Any]] = {}
+"""By snapshot, which never changes: several steps of a run want it, and reading takes a second."""
+
 
 class OnSpare(Restoring):
     """A step on the spare. Its plan has the settings of a restore, and ``spare`` and ``mark``.
@@ -28,7 +31,6 @@ class OnSpare(Restoring):
 
     def __init__(self, site: Site, place: Place | None = None) -> None:
         super().__init__(site, place or Place(site.cloud))
-        self._manifests: dict[str, Mapping[str, Any]] = {}
 
     def host(self, running: Running) -> str:
         """Return the name of the host that is replaced."""
@@ -52,16 +54,16 @@ class OnSpare(Restoring):
 
     async def manifest(self, backup: Backup) -> Mapping[str, Any]:
         """Return the list of the backup's files, packages and units. Raises BackupError."""
-        if backup.name not in self._manifests:
+        snapshot = backup.snapshots["files"]
+        if snapshot not in _MANIFESTS:
             text = bytearray()
 
             async def receive(data: bytes) -> None:
                 text.extend(data)
 
-            snapshot = backup.snapshots["files"]
             await self.place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
-            self._manifests[backup.name] = json.loads(text)
-        return self._manifests[backup.name]
+            _MANIFESTS[snapshot] = json.loads(text)
+        return _MANIFESTS[snapshot]
 
     def ask_by(self, name: str) -> Ask:
         """Return what asks the spare, by one of its names."""
@@ -96,10 +98,16 @@ class Begins(OnSpare):
         if work is None:
             return {"unit": "", "told": self.nothing}
         unit = unit_name(running, work)
+        if not self.begins(work):
+            return {"unit": unit, "told": f"as {unit}, later"}
         await self.command(running, unit, here=work.here).begin(work, bound=self.bound(running))
         return {"unit": unit, "told": f"as {unit}"}
 
     nothing = "nothing to run"
+
+    def begins(self, work: Work) -> bool:
+        """Say whether it is begun now, or a later step does so."""
+        return True
 
     def bound(self, running: Running) -> float:
         """Return for how many seconds it may run."""
@@ -118,7 +126,7 @@ class Follows(OnSpare):
 
     async def probe(self, running: Running) -> Result | None:
         """Forget a failure, so that it is done again: whoever resumes has mended its cause."""
-        work, unit = await self.work(running), self._unit(running)
+        work, unit = await self.work(running), begun_unit(running, self.begun_by)
         if work is not None and unit:
             command = self.command(running, unit, here=work.here)
             told = await command.told()
@@ -128,7 +136,7 @@ class Follows(OnSpare):
 
     async def do(self, running: Running) -> Result:
         """Attach to it and wait. Raises BackstayError with its last errors where it fails."""
-        work, unit = await self.work(running), self._unit(running)
+        work, unit = await self.work(running), begun_unit(running, self.begun_by)
         if work is None or not unit:
             return {"told": ""}
         command = self.command(running, unit, here=work.here)
@@ -145,20 +153,25 @@ class Follows(OnSpare):
         """Return the step's result; ``log`` is the last part of its log."""
         raise NotImplementedError
 
-    def _unit(self, running: Running) -> str:
-        begun = _of_action(running, self.begun_by)
-        if begun is None:
-            raise BackstayError(
-                running.step.does,
-                came_back=f"no step of this plan has begun it ({self.begun_by})",
-                remedy="report this with: backstay runs show",
-            )
-        return str(begun["unit"])
-
 
 def unit_name(running: Running, work: Work) -> str:
     """Return the unit's name: of this run, and of no other journal's run of the same number."""
     return f"backstay-{running.run}-{work.name}-{int(running.begun)}"
+
+
+def begun_unit(running: Running, action: str) -> str:
+    """Return the unit that the step with this action has named, empty where there is none to run.
+
+    Raises BackstayError where the plan has no such step.
+    """
+    begun = _of_action(running, action)
+    if begun is None:
+        raise BackstayError(
+            running.step.does,
+            came_back=f"no step of this plan has begun it ({action})",
+            remedy="report this with: backstay runs show",
+        )
+    return str(begun["unit"])
 
 
 def _of_action(running: Running, action: str) -> Result | None:

@@ -190,7 +190,7 @@ async def files_there(site: Site, about: About) -> Files:
     host = about.backup.host
     leave_out = selection(site.cloud, site.host(host), site.services).leave_out
     manifest = await site.ask(
-        host, onhost.manifest, list(about.paths), list(leave_out), bound=SILENCE
+        host, onhost.listing, list(about.paths), list(leave_out), bound=SILENCE
     )
     return from_manifest(manifest)
 

@@ -1,6 +1,7 @@
 """The steps of a restore that change the host: stop, put in place, start."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from backstay.backup import onhost_restore, onhost_tables, onhost_units
 from backstay.errors import BackstayError
@@ -11,6 +12,8 @@ from backstay.runbooks.restore.restoring import RESUME, About, Restoring
 from backstay.services.declaration import Service
 
 _MARGIN = 20.0
+_PAUSE = 0.5
+"""Seconds between two looks at what was started: the next service waits for it."""
 
 
 class Stop(Restoring):
@@ -82,15 +85,14 @@ class Swap(Restoring):
 
 
 class Start(Stop):
-    """Starts one service, and puts back what only the running service takes."""
+    """Starts services, and puts back what only the running service takes."""
 
     async def do(self, running: Running) -> Result:
         """Start, wait until its units run and listen. Raises BackstayError."""
         about, host = self.about(running), running.step.target
-        service = next(
-            one for one in about.services if one.name == running.step.arguments["service"]
-        )
-        units = self.units([service], host)
+        names = names_in(running.step.arguments)
+        services = [one for one in about.services if one.name in names]
+        units = self.units(services, host)
         stopped = running.results[f"{host}.stop"]["triggers"]
         told = await self.site.ask(
             host, onhost_units.start, units, stopped, bound=running.step.bound / 2
@@ -104,14 +106,15 @@ class Start(Stop):
 
         async def look() -> Sequence[Finding]:
             found = bad(await self.site.check_units(host))
-            return [finding for finding in found if finding.service == service.name]
+            return [finding for finding in found if finding.service in names]
 
         took = await until_well(
-            running, look, attempted=f"waiting for {service.name} on {host}",
-            remedy=f"backstay check {host}; {RESUME}",
+            running, look, attempted=f"waiting for {', '.join(names)} on {host}",
+            remedy=f"backstay check {host}; {RESUME}", pause=_PAUSE,
         )  # fmt: skip
-        if service.put_back and service.exports:
-            await self._put_back(service, about, host)
+        for service in services:
+            if service.put_back and service.exports:
+                await self._put_back(service, about, host)
         return {"seconds": round(took, 1)}
 
     async def _put_back(self, service: Service, about: About, host: str) -> None:
@@ -124,3 +127,8 @@ class Start(Stop):
         }
         if texts:
             await self.site.ask(host, service.put_back, texts, bound=120)
+
+
+def names_in(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the names of the services that a step starts: several, or one."""
+    return list(arguments.get("services") or [arguments["service"]])

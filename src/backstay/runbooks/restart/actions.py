@@ -1,0 +1,103 @@
+"""What each kind of step of a restart does."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from backstay.errors import BackstayError, HostError
+from backstay.finding import Finding, Severity
+from backstay.health.words import duration
+from backstay.journal.action import Action, Result, Running
+from backstay.runbooks.reattach.mending import restart_unit
+from backstay.runbooks.site import Site
+
+HOLDS = 5.0
+"""Seconds for which a restarted unit must run on before that is believed."""
+PAUSE = 1.0
+_MARGIN = 10.0
+
+
+def actions(site: Site) -> Mapping[str, Action]:
+    """Return the actions by their names."""
+    return {"look": Look(site), "restart": Restart(site), "prove": Prove(site)}
+
+
+class _OnUnit:
+    """What is done about one unit of a service."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def finding(self, running: Running) -> Finding:
+        """Return what the check says of the unit. Raises BackstayError where it says nothing."""
+        host, unit = running.step.target, running.step.arguments["unit"]
+        for finding in await self.site.check_units(host):
+            if finding.subject == f"unit {unit}" and finding.severity is not Severity.UNKNOWN:
+                return finding
+        raise BackstayError(
+            f"looking at {unit} on {host}",
+            came_back="the host does not tell how it is",
+            remedy=f"backstay check {host}",
+        )
+
+    async def probe(self, running: Running) -> Result | None:
+        """Do it again: each looks first, or does no harm twice."""
+        return None
+
+
+class Look(_OnUnit):
+    """Sees whether the unit still needs a restart."""
+
+    async def do(self, running: Running) -> Result:
+        """Look. Raises BackstayError where the host cannot be asked."""
+        finding = await self.finding(running)
+        runs = finding.severity is not Severity.FAILED
+        return {"runs": runs, "told": finding.evidence}
+
+
+class Restart(_OnUnit):
+    """Restarts the unit, unless it runs."""
+
+    async def do(self, running: Running) -> Result:
+        """Ask systemd for it. Raises BackstayError where it does not take that."""
+        host, unit = running.step.target, str(running.step.arguments["unit"])
+        if running.results[f"look-{unit}"]["runs"]:
+            return {"restarted": False, "told": "not needed: it runs"}
+        refused = await self.site.ask(host, restart_unit, unit)
+        if refused:
+            raise BackstayError(
+                f"restarting {unit} on {host}",
+                came_back=str(refused),
+                remedy=f"backstay check {host}",
+            )
+        return {"restarted": True}
+
+
+class Prove(_OnUnit):
+    """Sees that the unit runs and listens, and that it holds."""
+
+    async def do(self, running: Running) -> Result:
+        """Look until it has held for a while. Raises BackstayError where it does not in time."""
+        host, unit = running.step.target, running.step.arguments["unit"]
+        begun, good, last = time.monotonic(), None, "nothing was seen of it"
+        while time.monotonic() - begun < running.step.bound - _MARGIN:
+            try:
+                finding = await self.finding(running)
+            except HostError as error:
+                good, last = None, error.came_back
+            else:
+                last = finding.evidence
+                # A warning is about the next boot, or tells that it has only just started.
+                starts = finding.severity is Severity.WARNING and "still starting" in last
+                if finding.severity is Severity.FAILED or starts or "nothing listens" in last:
+                    good = None
+                elif good is None:
+                    good = time.monotonic()
+                elif time.monotonic() - good >= HOLDS:
+                    return {"told": f"runs after {duration(time.monotonic() - begun)}: {last}"}
+            await asyncio.sleep(PAUSE)
+        raise BackstayError(
+            f"seeing {unit} on {host} run",
+            came_back=last,
+            remedy=f"backstay check {host}; journalctl -u {unit} -n 50 on {host}",
+        )

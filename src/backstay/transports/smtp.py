@@ -1,0 +1,144 @@
+"""Mail by SMTP: https://datatracker.ietf.org/doc/html/rfc5321."""
+
+import smtplib
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Literal
+
+from backstay.errors import ChannelFailed
+from backstay.transports.threads import on_thread
+
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailServer:
+    """Where mail is handed in. ``tls`` is ``starttls``, ``tls`` from the first byte, or ``none``.
+
+    ``ca`` is a file that the certificate is checked against, None the system's authorities. The
+    password is in no ``repr``.
+    """
+
+    host: str
+    port: int
+    tls: Literal["starttls", "tls", "none"]
+    ca: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A mail in plain text. ``id`` and ``follows`` (the one before) are without ``<`` and ``>``.
+
+    The same ``id`` in two letters says that they are the same one. ``at`` is Unix time.
+    """
+
+    sender: str
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    id: str
+    at: float
+    follows: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapping[str, str]:
+    """Hand a letter in; return the recipients that were refused, with the reason of each.
+
+    Raises ChannelFailed where nobody will get it, or where that is not known ``bound`` seconds
+    later. A password is sent over an encrypted connection only.
+    """
+    place = f"{server.host}:{server.port}"
+    if server.username and server.tls == "none":
+        raise _failed(
+            place,
+            "a password must not go over a connection that is not encrypted; nothing was sent",
+            "use `tls: starttls` or `tls: tls`, or take out `username` and `password`",
+        )
+    try:
+        return await on_thread(lambda: _hand_in(server, letter, bound), bound)
+    except TimeoutError:
+        raise _failed(place, f"no answer within {bound:g} s") from None
+    except ssl.SSLCertVerificationError as error:
+        raise _failed(
+            place,
+            f"its certificate is not trusted: {error.verify_message}",
+            "name the authority's file in `ca`, and the server by the name in its certificate",
+        ) from None
+    except smtplib.SMTPAuthenticationError as error:
+        came_back = f"the login was refused ({error.smtp_code})"
+        raise _failed(place, came_back, "see `username` and `password`") from None
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        raise _failed(place, _reason(error)) from None
+
+
+def _hand_in(server: MailServer, letter: Letter, bound: float) -> Mapping[str, str]:
+    message = _message(letter)
+    with _connected(server, bound) as smtp:
+        if server.tls == "starttls":
+            smtp.starttls(context=_context(server))
+        if server.username:
+            smtp.login(server.username, server.password or "")
+        refused = smtp.send_message(message)
+    return {to: _said(code, text) for to, (code, text) in refused.items()}
+
+
+def _connected(server: MailServer, bound: float) -> AbstractContextManager[smtplib.SMTP]:
+    # The name to greet by is given: finding out the full one asks DNS, which may hang.
+    name = socket.gethostname()
+    if server.tls == "tls":
+        return smtplib.SMTP_SSL(
+            server.host, server.port, local_hostname=name, timeout=bound, context=_context(server)
+        )
+    return smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=bound)
+
+
+def _context(server: MailServer) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(server.ca) if server.ca else None)
+
+
+def _message(letter: Letter) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = letter.sender
+    message["To"] = ", ".join(letter.to)
+    message["Subject"] = letter.subject
+    message["Date"] = format_datetime(datetime.fromtimestamp(letter.at, UTC))
+    message["Message-ID"] = f"<{letter.id}>"
+    if letter.follows:
+        message["In-Reply-To"] = message["References"] = f"<{letter.follows}>"
+    # No "I am on holiday" in answer: https://datatracker.ietf.org/doc/html/rfc3834#section-5
+    message["Auto-Submitted"] = "auto-generated"
+    for name, value in letter.headers.items():
+        message[name] = value
+    message.set_content(letter.text)
+    return message
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return "; ".join(f"{to}: {_said(*why)}" for to, why in error.recipients.items())[:_LONGEST]
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _said(error.smtp_code, error.smtp_error)
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:_LONGEST]
+
+
+def _said(code: int, text: bytes | str) -> str:
+    words = text.decode(errors="replace") if isinstance(text, bytes) else text
+    return f"{code} {' '.join(words.split())}"[:_LONGEST]
+
+
+def _failed(
+    place: str, came_back: str, remedy: str = "see that the server is there"
+) -> ChannelFailed:
+    return ChannelFailed(f"sending mail by {place}", came_back=came_back, remedy=remedy)

@@ -1,0 +1,93 @@
+"""JSON by POST, to a webhook of the site's own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from backstay.errors import ChannelFailed
+from backstay.transports.threads import on_thread
+
+_LONGEST = 200
+
+
+async def post_json(
+    url: str,
+    document: Any,  # noqa: ANN401 - whatever JSON holds
+    *,
+    headers: Mapping[str, str],
+    ca: Path | None = None,
+    login: tuple[str, str] | None = None,
+    bound: float,
+) -> None:
+    """POST a document and wait for a status below 300.
+
+    ``ca`` is a file that the certificate is checked against, None the system's. Raises
+    ChannelFailed for any other status, and where none comes within ``bound`` seconds. Nothing but
+    the URL's host is told: what follows it holds a secret as often as not.
+    """
+
+    def post() -> requests.Response:
+        return requests.post(
+            url,
+            data=json.dumps(document),
+            headers={"Content-Type": "application/json", "User-Agent": "backstay", **headers},
+            # Without a login of its own requests takes one from ~/.netrc, instead of our header.
+            auth=login or _as_it_is,
+            verify=str(ca) if ca else True,
+            # A redirected POST becomes a GET: it would look received.
+            allow_redirects=False,
+            timeout=bound,
+        )
+
+    place = where(url)
+    try:
+        answer = await on_thread(post, bound)
+    except (TimeoutError, requests.Timeout):
+        raise _failed(place, f"no answer within {bound:g} s") from None
+    except requests.exceptions.SSLError:
+        raise _failed(place, "its certificate is not trusted; name its authority in `ca`") from None
+    except requests.ConnectionError as error:
+        raise _failed(place, f"cannot be reached: {_root(error)}") from None
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise _failed(place, f"cannot be asked ({type(error).__name__})") from None
+    if answer.status_code >= 300:
+        raise _failed(place, f"status {answer.status_code} {answer.reason or ''}".rstrip())
+
+
+def where(url: str) -> str:
+    """Return a URL's scheme, host and port: what may be told of it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _root(error: BaseException) -> str:
+    """Return what the system said: requests wraps it in words that hold the whole URL."""
+    found: BaseException | None = error
+    seen = 0
+    while found is not None and seen < 10:
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror[:_LONGEST]
+        reason = getattr(found, "reason", None) or next(iter(found.args), None)
+        found = found.__cause__ or found.__context__ or _as_error(reason)
+        seen += 1
+    return "the connection was lost"
+
+
+def _as_error(reason: object) -> BaseException | None:
+    return reason if isinstance(reason, BaseException) else None
+
+
+def _failed(place: str, came_back: str) -> ChannelFailed:
+    return ChannelFailed(
+        f"posting to {place}",
+        came_back=came_back,
+        remedy="see that it is there, and `url` and `token` in cloud.yaml",
+    )

@@ -1,0 +1,171 @@
+"""The host that was found dead comes back while it is replaced: never two in one place."""
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backstay.errors import BackstayError
+from backstay.inventory.load import load
+from backstay.lab.faults import breaking
+from backstay.transports.bmc import power_of
+from tests.acceptance.conftest import Lab
+from tests.acceptance.reboots import cloud_with, last_run
+from tests.acceptance.replacements import (
+    Answering,
+    as_built,
+    as_each_step_begins,
+    command,
+    host_of,
+    is_taken_over,
+    replace,
+    resume,
+    standing_still,
+)
+from tests.acceptance.test_backup import create
+from tests.acceptance.test_clients import objects_have_their_digests
+
+pytestmark = pytest.mark.lab
+
+HOST = "controller"
+WAYS = ("power-off", "cut-network")
+NOT_FENCED = (".confirm", ".prepare", ".fence")
+PORT = 8080  # at which a storage proxy serves
+
+
+@pytest.fixture
+def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
+    with cloud_with(lab, f"backup: {{folder: {tmp_path}/backups}}\n") as file:
+        create(lab, file, "--verify")
+        yield file
+    for copy in lab.cloud_file.parent.glob("story.yaml.before-*"):
+        copy.unlink()
+
+
+class Listening:
+    """Looks all the while, by its console, whether the old host takes connections at a port."""
+
+    def __init__(self, lab: Lab, host: str, port: int) -> None:
+        self.host = host_of(lab, host)
+        self.port = port
+        self.looked = 0
+        self.seen: list[float] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "Listening":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stopped.wait(0.2):
+            # Its power may go at any moment, and with it whoever looks.
+            with contextlib.suppress(BackstayError):
+                asked = ["ss", "-Hltn", f"sport = :{self.port}"]
+                looked = self.host.run(asked, bound=10, check=False)
+                self.looked += looked.returncode == 0
+                if looked.stdout:
+                    self.seen.append(time.time())
+
+
+def press(lab: Lab, host: str) -> None:
+    """Somebody switches a host on: by its board, as its button does."""
+    bmc = load(lab.cloud_file).hosts[host].bmc
+    assert bmc is not None
+    asyncio.run(power_of(bmc.target(host)).cycle())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_comes_back_before_it_is_fenced_is_left_alone(
+    lab: Lab, cloud: Path, way: str
+) -> None:
+    for step in ("confirm", "prepare", "fence"):
+        lab.backstay("lab", "break", way, HOST)
+        with standing_still(lab, f"{HOST}.{step}", *command(cloud, HOST)) as running:
+            lab.backstay("lab", "heal")
+            booted = host_of(lab, HOST).boot_id()
+            running.send_signal(signal.SIGCONT)
+            said = running.communicate(timeout=120)[0]
+        assert running.returncode == 4, said
+        assert "it is alive" in said or "it is there, and not well" in said
+        assert "compute1:" in said, "witnesses are named"
+        assert host_of(lab, HOST).boot_id() == booted is not None
+    lab.wait_green()
+
+
+@pytest.fixture
+def rebuilt(lab: Lab, cloud: Path) -> Iterator[None]:
+    """The lab as it was built, afterwards."""
+    yield
+    as_built(lab)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("rebuilt")
+def test_one_whose_faults_are_healed_after_it_is_fenced_stays_off(lab: Lab, cloud: Path) -> None:
+    """It was only cut off, and is fenced by its power. Then mains and network come back."""
+    lab.backstay("lab", "break", "cut-network", HOST)
+    told: list[str] = []
+
+    def comes_back(step: str) -> None:
+        if step.endswith(NOT_FENCED):
+            return
+        for way in WAYS:
+            breaking.break_(host.lab, way, HOST, {})
+        told.extend(
+            str(one.error) for one in breaking.heal(host.lab) if one.record.fault == "power-off"
+        )
+
+    host = host_of(lab, HOST)
+    with Answering(lab, HOST) as answering, as_each_step_begins(comes_back):
+        replace(lab, cloud, HOST)
+    assert len(told) == len(last_run(lab)["steps"]) - len(NOT_FENCED)
+    assert all("the mains are back, and its board was told to keep it off" in one for one in told)
+    assert not answering.two_at_once()
+    for seen in answering.seen.values():
+        assert seen[-1] != seen[0] == []
+    assert host.power_state() == "off"
+    is_taken_over(cloud, HOST)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("rebuilt")
+def test_one_that_is_switched_on_after_it_is_fenced_is_off_before_it_serves(
+    lab: Lab, cloud: Path
+) -> None:
+    """A host of the lab has no firmware: it answers ping within two seconds of its button."""
+    host, pressed = "proxy", list[str]()
+    lab.backstay("lab", "break", "power-off", host)
+
+    def is_pressed(step: str) -> None:
+        if step.endswith((".packages", ".adopt", ".build")):
+            press(lab, host)
+            pressed.append(step)
+
+    with Listening(lab, host, PORT) as listening, as_each_step_begins(is_pressed):
+        done = replace(lab, cloud, host, ok=False)
+        print(done.stdout, done.stderr)
+        while done.returncode == 2:
+            # It was seen before the spare had its address, or its first packets disturbed a step.
+            assert f"{host} was switched on meanwhile" in done.stdout
+            done = resume(lab, cloud)
+            print(done.stdout, done.stderr)
+    assert done.returncode == 0
+    assert len(pressed) == 3
+    assert listening.looked > 0, "it was on, if not for long"
+    assert listening.seen == []
+    assert host_of(lab, host).power_state() == "off"
+    is_taken_over(cloud, host)
+    objects_have_their_digests(lab)

@@ -1,0 +1,76 @@
+"""When the site's configuration management begins, and when it may change the host."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.errors import ApiUnreachable
+from backstay.inventory.cloud import Cloud
+from backstay.journal.action import Action, Running
+from backstay.runbooks.replace.building import BeginBuild, LetBuild
+from backstay.runbooks.site import Site
+from backstay.transports.ssh import HostShell
+from tests.runbooks.test_replace_plan import CLOUD, made
+
+PUPPET = {"puppet": {"manifest": "/etc/p/c.pp"}}
+COMMAND = {"command": {"argv": ["/usr/local/sbin/build"], "on": "host"}}
+
+
+class Noting(Site):
+    """A site whose host tells that all is well, and which notes what it is asked."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        nobody = ApiUnreachable("asking", came_back="nobody", remedy="none")
+        super().__init__(cloud=cloud, shell=HostShell(), api=nobody)
+        self.asked: list[str] = []
+
+    async def ask(
+        self, host: str, function: Callable[..., Any], *arguments: Any, bound: float = 30.0
+    ) -> Any:
+        self.asked.append(function.__name__)
+        return [] if function.__name__ == "missing" else {"begun": True}
+
+
+def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Take one of the two steps, and return what the host was asked and the step's result."""
+    document = CLOUD.model_dump(exclude_unset=True) | {"provision": {"controller": means}}
+    site = Noting(Cloud.model_validate(document))
+    actions: dict[str, type[BeginBuild | LetBuild]] = {
+        "begin-build": BeginBuild, "let-build": LetBuild,
+    }  # fmt: skip
+    action: Action = actions[step](site)
+    plan = replace(made(), settings={**made().settings, "spare": "spare1"})
+    [this] = [one for one in plan.steps if one.action == step]
+    running = Running(run="replace-1", plan=plan, step=this, begun=1.0, say=lambda _: None,
+                      results={"controller.adopt": {}, **results})  # fmt: skip
+    return site.asked, dict(asyncio.run(action.do(running)))
+
+
+@pytest.mark.parametrize(("means", "early"), [(PUPPET, True), (COMMAND, False)])
+def test_only_what_can_be_held_begins_before_the_broker_runs(
+    means: Any, early: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    first, begun = asked("begin-build", means, {})
+    assert ("begin" in first) is early
+    assert "let_go" not in first
+    assert "allow" not in first, "no unit is started before"
+    second, _ = asked("let-build", means, {"controller.begin-build": begun})
+    # Begun again it is the same unit: one that runs is left alone.
+    assert second == ["allow", "begin", "let_go"]
+
+
+def test_without_means_nothing_is_begun() -> None:
+    document = CLOUD.model_dump(exclude_unset=True)
+    site = Noting(Cloud.model_validate(document))
+    plan = made()
+    [this] = [one for one in plan.steps if one.action == "let-build"]
+    running = Running(run="replace-1", plan=plan, step=this, begun=1.0, say=lambda _: None,
+                      results={"controller.adopt": {},
+                               "controller.begin-build": {"unit": ""}})  # fmt: skip
+    asyncio.run(LetBuild(site).do(running))
+    assert site.asked == ["allow"]
