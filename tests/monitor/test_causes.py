@@ -14,7 +14,7 @@ from tests.monitor.scenes import NOW, host, ready, scene, small, track, word
 
 APIS = (
     "controller/keystone/token validation",
-    "controller/nova/flavor list",
+    "controller/nova/key pairs",
     "controller/glance/one image",
     "proxy/swift/object",
 )
@@ -106,7 +106,7 @@ def test_the_broker_explains_the_agents_and_not_glance(top: Topology) -> None:
 
 
 def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) -> None:
-    api = track("controller/nova/flavor list", State.DOWN)
+    api = track("controller/nova/key pairs", State.DOWN)
     suspect = track("controller/mariadb/query", State.SUSPECT, Look.LATE)
     assert ready(scene(top, api, suspect)) == []
     assert ready(scene(top, api, host("controller", State.SUSPECT))) == []
@@ -132,7 +132,7 @@ def test_the_unit_of_an_agent_explains_the_agent(top: Topology) -> None:
 
 def test_a_hung_process_is_told_from_one_that_ended(top: Topology) -> None:
     stopped = track("controller/nova/nova-api", State.DOWN, Look.LATE)
-    [one] = ready(scene(top, stopped, track("controller/nova/flavor list", State.DOWN, Look.LATE)))
+    [one] = ready(scene(top, stopped, track("controller/nova/key pairs", State.DOWN, Look.LATE)))
     assert one.cause.kind is Kind.SERVICE_HUNG
     assert one.cause.title == "Compute (nova) on controller hangs: nova-api"
 
@@ -195,7 +195,7 @@ def test_an_incident_is_not_over_while_what_follows_it_is_suspect_or_silent(
 ) -> None:
     words = {"controller": word(Kind.HOST_OFF)}
     [one] = ready(scene(top, host("controller", State.DOWN), words=words))
-    starting = track("controller/neutron/one network", State.SUSPECT, Look.REFUSED)
+    starting = track("controller/neutron/one agent", State.SUSPECT, Look.REFUSED)
     kept = (one.cause,)
     assert [found.cause for found in ready(scene(top, starting, kept=kept))] == [one.cause]
     silent = frozenset({"controller"})
