@@ -202,3 +202,11 @@ def test_an_incident_is_not_over_while_what_follows_it_is_suspect_or_silent(
     assert [found.cause for found in ready(scene(top, kept=kept, unheard=silent))] == [one.cause]
     elsewhere = track("compute1/libvirt/libvirtd", State.SUSPECT)
     assert ready(scene(top, elsewhere, kept=kept)) == []
+
+
+def test_what_is_coming_back_is_nothing_to_begin_with(top: Topology) -> None:
+    for key in ("controller/nova/key pairs", "compute1/agent/nova-compute"):
+        assert ready(scene(top, track(key, State.RECOVERING))) == []
+        assert len(ready(scene(top, track(key, State.DOWN)))) == 1
+    words = {"proxy": word(Kind.HOST_OFF)}
+    assert ready(scene(top, host("proxy", State.RECOVERING), words=words)) == []

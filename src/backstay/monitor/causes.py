@@ -86,7 +86,8 @@ def _hosts(scene: Scene, left: dict[str, Track]) -> list[Found]:
             word = scene.words.get(track.subject.host)
             cause = host_cause(scene.topology, track, word, symptoms)
             alone = word is not None and not word.spoke and cause.kind is Kind.HOST_UNREACHABLE
-            ready = not (alone and others_fall) or scene.now - track.since > HOLD
+            waits = alone and others_fall and scene.now - track.since <= HOLD
+            ready = _any_down([track]) and not waits
             found.append(Found(cause=cause, began=_began([track, *symptoms]), ready=ready))
     if cut:
         hosts = [track.subject.host for track in cut]
@@ -214,6 +215,8 @@ def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
     An answer that does not come may have its cause anywhere below; a unit that has ended has it on
     its host.
     """
+    if not _any_down(mine):
+        return False
     if scene.now - min(track.since for track in mine) > HOLD:
         return True
     top, order = scene.topology, _order(scene, service)[0]
@@ -239,9 +242,10 @@ def _agents(scene: Scene, left: dict[str, Track]) -> list[Found]:
             by_host.setdefault(track.subject.host, []).append(track)
     if len(by_host) > 3:
         tracks = [track for many in by_host.values() for track in many]
-        return [Found(cause=agents_cause("", tracks), began=_began(tracks))]
+        cause = agents_cause("", tracks)
+        return [Found(cause=cause, began=_began(tracks), ready=_any_down(tracks))]
     return [
-        Found(cause=agents_cause(host, tracks), began=_began(tracks))
+        Found(cause=agents_cause(host, tracks), began=_began(tracks), ready=_any_down(tracks))
         for host, tracks in by_host.items()
     ]
 
@@ -254,6 +258,11 @@ def _findings(scene: Scene, *, ready: bool) -> list[Found]:
         for host, told in scene.findings.items()
         if told and host not in scene.silent and not carriers
     ]
+
+
+def _any_down(tracks: Sequence[Track]) -> bool:
+    """Say whether any is down still: what is coming back by itself is nothing to begin with."""
+    return any(track.state is State.DOWN for track in tracks)
 
 
 def _take(left: dict[str, Track], which: Callable[[Track], bool]) -> list[Track]:
