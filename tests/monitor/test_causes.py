@@ -210,3 +210,13 @@ def test_what_is_coming_back_is_nothing_to_begin_with(top: Topology) -> None:
         assert len(ready(scene(top, track(key, State.DOWN)))) == 1
     words = {"proxy": word(Kind.HOST_OFF)}
     assert ready(scene(top, host("proxy", State.RECOVERING), words=words)) == []
+
+
+def test_an_open_incident_goes_on_during_the_run_that_mends_it(top: Topology) -> None:
+    words = {"controller": word(Kind.HOST_OFF)}
+    [one] = ready(scene(top, host("controller", State.DOWN), words=words))
+    booting = track("controller/mariadb/mariadb", State.DOWN)
+    silent = frozenset({"controller"})
+    found = ready(scene(top, booting, silent=silent, kept=(one.cause,)))
+    assert [each.cause for each in found] == [one.cause]
+    assert ready(scene(top, booting, silent=silent)) == []

@@ -56,11 +56,15 @@ class Found:
 
 def causes(scene: Scene) -> list[Found]:
     """Return the causes, those that explain most first."""
-    left = {
-        t.subject.key: t for t in scene.tracks.values() if t.is_down and not _is_silent(scene, t)
-    }
-    found = [*_hosts(scene, left), *_kept(scene, left), *_services(scene, left)]
-    found += _agents(scene, left)
+    down = {track.subject.key: track for track in scene.tracks.values() if track.is_down}
+    silent = {key: track for key, track in down.items() if _is_silent(scene, track)}
+    left = {key: track for key, track in down.items() if key not in silent}
+    found = _hosts(scene, left)
+    # An incident that was open before a run goes on until what the run mends is well.
+    followed = left | silent
+    found += _kept(scene, followed)
+    left = {key: track for key, track in left.items() if key in followed}
+    found += [*_services(scene, left), *_agents(scene, left)]
     return found + _findings(scene, ready=not found)
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.inventory.watch import Watch
+from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
 from backstay.monitor.confirming import Confirming
@@ -43,6 +44,8 @@ LAG = 0.3
 """Seconds by which this process may be late before a late answer is its own fault."""
 LAG_COUNTS = 3.0
 STEADY = 60.0
+TOLD = 60.0
+"""Seconds for which it is told that something done aside has failed."""
 RUNS = 8
 RUNS_EVERY = 3.0
 RUNS_BOUND = 5.0
@@ -204,7 +207,7 @@ class Watching:
 
     def _aside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do something aside, unless it is under way."""
-        if name in self._side and not self._side[name].done():
+        if name in self._side:
             return
 
         async def guarded() -> None:
@@ -212,8 +215,9 @@ class Watching:
                 await work()
             except Exception as error:  # the loop goes on
                 self._wrong[name] = f"{name}: {unexpected(error)}"
-            else:
-                self._wrong.pop(name, None)
+                asyncio.get_running_loop().call_later(TOLD, self._wrong.pop, name, None)
+            finally:
+                self._side.pop(name, None)
 
         self._side[name] = asyncio.ensure_future(guarded())
 
@@ -285,6 +289,7 @@ class Watching:
 
     async def _read_runs_forever(self) -> None:
         name = self.site.cloud.name
+        runs: list[RunRecord] = []
         while True:
             try:
                 runs = await on_thread(lambda: self.store.runs(cloud=name, limit=RUNS), RUNS_BOUND)
@@ -292,7 +297,7 @@ class Watching:
                 self._wrong["runs"] = f"the runs cannot be read: {error}"
             else:
                 self._wrong.pop("runs", None)
-                self.silent = silences(runs, time.time(), alive)
+            self.silent = silences(runs, time.time(), alive)  # of runs that are known: they end
             await asyncio.sleep(RUNS_EVERY)
 
     async def _keep_history_forever(self) -> None:
