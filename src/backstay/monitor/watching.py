@@ -11,12 +11,11 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.inventory.watch import Watch
-from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
 from backstay.monitor.confirming import Confirming
@@ -39,6 +38,9 @@ from backstay.runbooks.site import Site
 from backstay.transports.echoes import Echoes
 from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
+
+if TYPE_CHECKING:
+    from backstay.journal.records import RunRecord
 
 LAG = 0.3
 """Seconds by which this process may be late before a late answer is its own fault."""
