@@ -33,6 +33,7 @@ def test_a_service_that_has_ended_is_restarted(lab: Lab, folder: Path) -> None:
         lab.wait_green()
 
 
+@pytest.mark.slow
 def test_a_deaf_agent_is_reattached(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{agent-deaf: reattach}") as watched:
         lab.backstay("lab", "break", "wedge-agent", "compute1")
@@ -43,6 +44,7 @@ def test_a_deaf_agent_is_reattached(lab: Lab, folder: Path) -> None:
         lab.wait_green()
 
 
+@pytest.mark.slow
 def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{}") as watched:
         lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
@@ -52,6 +54,7 @@ def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, folder: Path) -> N
         assert watched.runs() == []
 
 
+@pytest.mark.slow
 def test_who_is_cut_off_replaces_nothing(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{controller-dead: replace}") as watched:
         create(lab, watched.cloud, "proxy", "--verify")
@@ -66,6 +69,7 @@ def test_who_is_cut_off_replaces_nothing(lab: Lab, folder: Path) -> None:
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
 
 
+@pytest.mark.slow
 def test_a_replacement_that_is_approved(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{controller-dead: ask}") as watched:
         create(lab, watched.cloud, "proxy", "--verify")

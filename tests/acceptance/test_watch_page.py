@@ -76,6 +76,7 @@ def test_a_fault_is_seen_and_its_end(lab: Lab, watch: Watch, tab: Tab) -> None:
     expect(headline).to_contain_text("All is well since", timeout=CHECKED_MS)
 
 
+@pytest.mark.slow
 def test_a_runs_progress_is_seen(lab: Lab, watch: Watch, tab: Tab) -> None:
     tab.goto(URL)
     command: list[str | Path] = [BACKSTAY, "reattach", "compute1", "--yes", "--cloud", watch.cloud]

@@ -51,6 +51,7 @@ def full(disk: Path) -> Iterator[None]:
     filling.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoilt", [locked, full])
 @pytest.mark.parametrize("killed", ["while it is", "after it was"])
 def test_no_incident_is_lost_and_nothing_is_said_twice(
