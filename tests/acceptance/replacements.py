@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -152,13 +153,13 @@ def as_each_step_begins(happens: Callable[[str], None]) -> Iterator[None]:
                     told.add(step)
                     happens(step)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        working = beside.submit(work)
+        try:
+            yield
+        finally:
+            stopped.set()
+        working.result()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, LabError
 from backstay.inventory.load import load
 from backstay.lab.faults import breaking
 from backstay.transports.bmc import power_of
@@ -123,7 +123,9 @@ def test_one_whose_faults_are_healed_after_it_is_fenced_stays_off(lab: Lab, clou
         if step.endswith(NOT_FENCED):
             return
         for way in WAYS:
-            breaking.break_(host.lab, way, HOST, {})
+            # From a certain step on its address answers, by the spare: the cut is not to be seen.
+            with contextlib.suppress(LabError):
+                breaking.break_(host.lab, way, HOST, {})
         told.extend(
             str(one.error) for one in breaking.heal(host.lab) if one.record.fault == "power-off"
         )

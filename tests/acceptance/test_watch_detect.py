@@ -227,6 +227,17 @@ def test_cut_off_from_all_hosts_it_says_so(lab: Lab) -> None:
     watched(lab, story)
 
 
+def test_a_restart_by_hand_is_no_incident(lab: Lab) -> None:
+    async def story(scene: Scene) -> None:
+        for unit in ("nova-api", "mariadb"):
+            await asyncio.to_thread(lab.shell, "controller", f"systemctl restart {unit}")
+            await asyncio.sleep(20)
+            assert not scene.ledger.told, scene.said()
+        await scene.all_well()
+
+    watched(lab, story)
+
+
 def test_load_and_lost_packets_are_no_incident(lab: Lab) -> None:
     async def story(scene: Scene) -> None:
         await scene.breaks("loss", "controller", {"percent": "2"})

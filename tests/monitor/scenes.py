@@ -1,6 +1,7 @@
 """A small cloud, and how its parts stand, for what is decided about them."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from backstay.inventory.load import load
@@ -71,3 +72,10 @@ def scene(top: Topology, *tracks: Track, words: Mapping[str, HostWord] | None = 
 def ready(given: Scene) -> list[Found]:
     """The causes that are to be told."""
     return [one for one in causes(given) if one.ready]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that tells nobody; at most for five seconds."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from tests.monitor.scenes import NOW, host, ready, scene, small, track, word
 
 APIS = (
     "controller/keystone/token validation",
-    "controller/nova/flavor list",
+    "controller/nova/key pairs",
     "controller/glance/one image",
     "proxy/swift/object",
 )
@@ -106,7 +106,7 @@ def test_the_broker_explains_the_agents_and_not_glance(top: Topology) -> None:
 
 
 def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) -> None:
-    api = track("controller/nova/flavor list", State.DOWN)
+    api = track("controller/nova/key pairs", State.DOWN)
     suspect = track("controller/mariadb/query", State.SUSPECT, Look.LATE)
     assert ready(scene(top, api, suspect)) == []
     assert ready(scene(top, api, host("controller", State.SUSPECT))) == []
@@ -132,7 +132,7 @@ def test_the_unit_of_an_agent_explains_the_agent(top: Topology) -> None:
 
 def test_a_hung_process_is_told_from_one_that_ended(top: Topology) -> None:
     stopped = track("controller/nova/nova-api", State.DOWN, Look.LATE)
-    [one] = ready(scene(top, stopped, track("controller/nova/flavor list", State.DOWN, Look.LATE)))
+    [one] = ready(scene(top, stopped, track("controller/nova/key pairs", State.DOWN, Look.LATE)))
     assert one.cause.kind is Kind.SERVICE_HUNG
     assert one.cause.title == "Compute (nova) on controller hangs: nova-api"
 
@@ -188,3 +188,35 @@ def test_an_open_incidents_aftermath_is_still_its_own(top: Topology) -> None:
     assert [found.cause for found in ready(scene(top, *booting, kept=(one.cause,)))] == [one.cause]
     elsewhere = track("compute1/libvirt/libvirtd", State.DOWN)
     assert len(ready(scene(top, *booting, elsewhere, kept=(one.cause,)))) == 2
+
+
+def test_an_incident_is_not_over_while_what_follows_it_is_suspect_or_silent(
+    top: Topology,
+) -> None:
+    words = {"controller": word(Kind.HOST_OFF)}
+    [one] = ready(scene(top, host("controller", State.DOWN), words=words))
+    starting = track("controller/neutron/one agent", State.SUSPECT, Look.REFUSED)
+    kept = (one.cause,)
+    assert [found.cause for found in ready(scene(top, starting, kept=kept))] == [one.cause]
+    silent = frozenset({"controller"})
+    assert [found.cause for found in ready(scene(top, kept=kept, unheard=silent))] == [one.cause]
+    elsewhere = track("compute1/libvirt/libvirtd", State.SUSPECT)
+    assert ready(scene(top, elsewhere, kept=kept)) == []
+
+
+def test_what_is_coming_back_is_nothing_to_begin_with(top: Topology) -> None:
+    for key in ("controller/nova/key pairs", "compute1/agent/nova-compute"):
+        assert ready(scene(top, track(key, State.RECOVERING))) == []
+        assert len(ready(scene(top, track(key, State.DOWN)))) == 1
+    words = {"proxy": word(Kind.HOST_OFF)}
+    assert ready(scene(top, host("proxy", State.RECOVERING), words=words)) == []
+
+
+def test_an_open_incident_goes_on_during_the_run_that_mends_it(top: Topology) -> None:
+    words = {"controller": word(Kind.HOST_OFF)}
+    [one] = ready(scene(top, host("controller", State.DOWN), words=words))
+    booting = track("controller/mariadb/mariadb", State.DOWN)
+    silent = frozenset({"controller"})
+    found = ready(scene(top, booting, silent=silent, kept=(one.cause,)))
+    assert [each.cause for each in found] == [one.cause]
+    assert ready(scene(top, booting, silent=silent)) == []

@@ -56,11 +56,15 @@ class Found:
 
 def causes(scene: Scene) -> list[Found]:
     """Return the causes, those that explain most first."""
-    left = {
-        t.subject.key: t for t in scene.tracks.values() if t.is_down and not _is_silent(scene, t)
-    }
-    found = [*_hosts(scene, left), *_kept(scene, left), *_services(scene, left)]
-    found += _agents(scene, left)
+    down = {track.subject.key: track for track in scene.tracks.values() if track.is_down}
+    silent = {key: track for key, track in down.items() if _is_silent(scene, track)}
+    left = {key: track for key, track in down.items() if key not in silent}
+    found = _hosts(scene, left)
+    # An incident that was open before a run goes on until what the run mends is well.
+    followed = left | silent
+    found += _kept(scene, followed)
+    left = {key: track for key, track in left.items() if key in followed}
+    found += [*_services(scene, left), *_agents(scene, left)]
     return found + _findings(scene, ready=not found)
 
 
@@ -86,7 +90,8 @@ def _hosts(scene: Scene, left: dict[str, Track]) -> list[Found]:
             word = scene.words.get(track.subject.host)
             cause = host_cause(scene.topology, track, word, symptoms)
             alone = word is not None and not word.spoke and cause.kind is Kind.HOST_UNREACHABLE
-            ready = not (alone and others_fall) or scene.now - track.since > HOLD
+            waits = alone and others_fall and scene.now - track.since <= HOLD
+            ready = _any_down([track]) and not waits
             found.append(Found(cause=cause, began=_began([track, *symptoms]), ready=ready))
     if cut:
         hosts = [track.subject.host for track in cut]
@@ -140,16 +145,19 @@ def _kept(scene: Scene, left: dict[str, Track]) -> list[Found]:
     found = []
     for cause in scene.kept:
         known = set(cause.symptoms)
-        symptoms = _take(
-            left,
-            lambda one, known=known, cause=cause: (  # type: ignore[misc]
-                one.subject.key in known
-                or (cause.service == HOST and _on(scene, one, cause.host))
-                or (cause.host == one.subject.host and cause.service == one.subject.service)
-            ),
-        )
-        if symptoms:
-            found.append(Found(cause=cause, began=_began(symptoms)))
+
+        def follows(one: Track, cause: Cause = cause, known: set[str] = known) -> bool:
+            subject = one.subject
+            if subject.key in known or (cause.service == HOST and _on(scene, one, cause.host)):
+                return True
+            return (cause.host, cause.service) == (subject.host, subject.service)
+
+        suspect = any(t.state is State.SUSPECT and follows(t) for t in scene.tracks.values())
+        untold = cause.service == HOST and cause.host in scene.unheard
+        symptoms = _take(left, follows)
+        if symptoms or suspect or untold:
+            began = _began(symptoms) if symptoms else scene.now
+            found.append(Found(cause=cause, began=began))
     return found
 
 
@@ -211,6 +219,8 @@ def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
     An answer that does not come may have its cause anywhere below; a unit that has ended has it on
     its host.
     """
+    if not _any_down(mine):
+        return False
     if scene.now - min(track.since for track in mine) > HOLD:
         return True
     top, order = scene.topology, _order(scene, service)[0]
@@ -236,9 +246,10 @@ def _agents(scene: Scene, left: dict[str, Track]) -> list[Found]:
             by_host.setdefault(track.subject.host, []).append(track)
     if len(by_host) > 3:
         tracks = [track for many in by_host.values() for track in many]
-        return [Found(cause=agents_cause("", tracks), began=_began(tracks))]
+        cause = agents_cause("", tracks)
+        return [Found(cause=cause, began=_began(tracks), ready=_any_down(tracks))]
     return [
-        Found(cause=agents_cause(host, tracks), began=_began(tracks))
+        Found(cause=agents_cause(host, tracks), began=_began(tracks), ready=_any_down(tracks))
         for host, tracks in by_host.items()
     ]
 
@@ -251,6 +262,11 @@ def _findings(scene: Scene, *, ready: bool) -> list[Found]:
         for host, told in scene.findings.items()
         if told and host not in scene.silent and not carriers
     ]
+
+
+def _any_down(tracks: Sequence[Track]) -> bool:
+    """Say whether any is down still: what is coming back by itself is nothing to begin with."""
+    return any(track.state is State.DOWN for track in tracks)
 
 
 def _take(left: dict[str, Track], which: Callable[[Track], bool]) -> list[Track]:

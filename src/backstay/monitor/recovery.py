@@ -33,15 +33,18 @@ class Recovery:
         self._back: dict[int, float] = {}
         self._began: float | None = None
 
-    def checked(self, failed: Sequence[Finding]) -> None:
-        """Take a check's failed findings: what stood in the one before as well counts."""
+    def checked(self, failed: Sequence[Finding], *, calm: bool) -> None:
+        """Take a check's failed findings: what stood in the one before as well counts.
+
+        What is found while something else is the matter (not ``calm``) may come of that.
+        """
         names = {(f.host or "", f.service, f.subject): f for f in failed}
         twice: dict[str, list[str]] = {}
         for (host, _, subject), finding in names.items():
-            if (host, finding.service, subject) in self._before:
+            if calm and (host, finding.service, subject) in self._before:
                 twice.setdefault(host, []).append(f"{subject}: {finding.evidence}")
         self.findings = {host: tuple(texts) for host, texts in twice.items()}
-        self._before = frozenset(names)
+        self._before = frozenset(names if calm else ())
         self._checks += 1
 
     def kept(self, incidents: Sequence[Incident], now: float) -> tuple[Cause, ...]:

@@ -70,6 +70,11 @@ class Tracking:
             )  # fmt: skip
         return dict(self._standings)
 
+    def may_be_slow(self, key: str) -> bool:
+        """Say whether a subject has bad signs that something else may excuse."""
+        track = self.tracks.get(key)
+        return track is not None and track.state is State.SUSPECT and track.excused
+
     def _rule(self, sign: Sign) -> Rule:
         subject = sign.subject
         if subject.service == HOST:

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
@@ -19,7 +19,7 @@ from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
 from backstay.monitor.confirming import Confirming
-from backstay.monitor.incident import Cause, Incident
+from backstay.monitor.incident import Cause, Incident, Kind
 from backstay.monitor.matching import Change, Close, Open, matched
 from backstay.monitor.parts import Parts, first_of, unexpected
 from backstay.monitor.probing.agents import AgentQuestions
@@ -39,10 +39,15 @@ from backstay.transports.echoes import Echoes
 from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
 
+if TYPE_CHECKING:
+    from backstay.journal.records import RunRecord
+
 LAG = 0.3
 """Seconds by which this process may be late before a late answer is its own fault."""
 LAG_COUNTS = 3.0
 STEADY = 60.0
+TOLD = 60.0
+"""Seconds for which it is told that something done aside has failed."""
 RUNS = 8
 RUNS_EVERY = 3.0
 RUNS_BOUND = 5.0
@@ -162,7 +167,7 @@ class Watching:
 
     def _tick(self) -> None:
         """Ask the APIs, look how the hosts answer, forget what is old."""
-        self.apis.ask_all(self.watch.late)
+        self.apis.ask_all(self.watch.late, self.tracking.may_be_slow)
         self.echoes.drain()
         for host in self.site.cloud.hosts:
             self.tracking.take(self.reach.sign(host))
@@ -204,7 +209,7 @@ class Watching:
 
     def _aside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do something aside, unless it is under way."""
-        if name in self._side and not self._side[name].done():
+        if name in self._side:
             return
 
         async def guarded() -> None:
@@ -212,8 +217,9 @@ class Watching:
                 await work()
             except Exception as error:  # the loop goes on
                 self._wrong[name] = f"{name}: {unexpected(error)}"
-            else:
-                self._wrong.pop(name, None)
+                asyncio.get_running_loop().call_later(TOLD, self._wrong.pop, name, None)
+            finally:
+                self._side.pop(name, None)
 
         self._side[name] = asyncio.ensure_future(guarded())
 
@@ -264,7 +270,7 @@ class Watching:
     async def _check_forever(self) -> None:
         await asyncio.sleep(min(5.0, self.watch.check))
         while True:
-            begun = time.monotonic()
+            begun, calm = time.monotonic(), self._is_calm()
             try:
                 async with asyncio.timeout(CHECK_BOUND):
                     found = await self.site.check()
@@ -273,12 +279,19 @@ class Watching:
             else:
                 self._wrong.pop("check", None)
                 self.findings, self.checked_at = tuple(found), time.time()
-                self.recovery.checked([f for f in found if f.severity is Severity.FAILED])
+                failed = [f for f in found if f.severity is Severity.FAILED]
+                self.recovery.checked(failed, calm=calm and self._is_calm())
                 self.tracking.changed.set()
             await asyncio.sleep(max(1.0, begun + self.watch.check - time.monotonic()))
 
+    def _is_calm(self) -> bool:
+        """Say whether nothing is the matter with the cloud but what checks have found."""
+        aside = {Kind.FINDING, Kind.CHANNEL_FAILED}
+        return all(one.cause.kind in aside for one in self.ledger.open_incidents())
+
     async def _read_runs_forever(self) -> None:
         name = self.site.cloud.name
+        runs: list[RunRecord] = []
         while True:
             try:
                 runs = await on_thread(lambda: self.store.runs(cloud=name, limit=RUNS), RUNS_BOUND)
@@ -286,7 +299,7 @@ class Watching:
                 self._wrong["runs"] = f"the runs cannot be read: {error}"
             else:
                 self._wrong.pop("runs", None)
-                self.silent = silences(runs, time.time(), alive)
+            self.silent = silences(runs, time.time(), alive)  # of runs that are known: they end
             await asyncio.sleep(RUNS_EVERY)
 
     async def _keep_history_forever(self) -> None:

@@ -110,10 +110,9 @@ SERVICE = Service(
     paths=("/etc/neutron", "/var/lib/neutron", "/etc/default/neutron-server"),
     leave_out=("/var/lib/neutron/lock/*",),
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),
+    # A tenth of what a network costs.
     api_pulses=(
-        ApiPulse(
-            name="one network", service_type="network", path="/v2.0/networks?limit=1&fields=id"
-        ),
+        ApiPulse(name="one agent", service_type="network", path="/v2.0/agents?limit=1&fields=id"),
     ),
     agents=agents,
     wiring=(

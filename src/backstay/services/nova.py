@@ -188,7 +188,7 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
-    api_pulses=(ApiPulse(name="flavor list", service_type="compute", path="/flavors?limit=1"),),
+    api_pulses=(ApiPulse(name="key pairs", service_type="compute", path="/os-keypairs"),),
     agents=agents,
     wiring=(
         _wiring("nova-conductor", "conductor"),

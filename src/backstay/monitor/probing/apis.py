@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from backstay.transports.threads import on_thread
 TOKEN_BOUND = 10.0
 TOKEN_PAUSE = 3.0
 TOKEN_EVERY = 30.0
+PATIENCE = 10.0
+"""Seconds after which an API hangs, however busy its host is."""
 SUBJECT_TOKEN = "X-Subject-Token"  # noqa: S105 - a header's name
 TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
@@ -77,7 +80,7 @@ class ApiQuestions:
         self._headers: Mapping[str, str] = {}
         self._refused = ""
         self._wake = asyncio.Event()
-        self._under_way: dict[str, int] = {}
+        self._under_way: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def keep_token(self) -> None:
@@ -130,17 +133,26 @@ class ApiQuestions:
             questions.append(Question(subject=subject, pulse=pulse, url=url))
         self.questions, self._refused = tuple(questions), ""
 
-    def ask_all(self, bound: float) -> None:
-        """Ask every question now, without waiting for it; at most three of one are under way."""
+    def ask_all(self, bound: float, slow: Callable[[str], bool]) -> None:
+        """Ask every question now, without waiting for it; at most three of one are under way.
+
+        Of what ``slow`` says that it may only be slow (by the subject's key) it is asked once more,
+        with patience: an answer in ten seconds is no failure.
+        """
         for question in self.questions:
             key = question.subject.key
-            if self._under_way.get(key, 0) < 3:
-                self._under_way[key] = self._under_way.get(key, 0) + 1
-                task = asyncio.ensure_future(self._ask(question, bound))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            self._begin(question, key, bound, at_once=3)
+            if slow(key):
+                self._begin(question, f"{key} patiently", PATIENCE, at_once=1)
 
-    async def _ask(self, question: Question, bound: float) -> None:
+    def _begin(self, question: Question, name: str, bound: float, *, at_once: int) -> None:
+        if self._under_way[name] < at_once:
+            self._under_way[name] += 1
+            task = asyncio.ensure_future(self._ask(question, name, bound))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, question: Question, name: str, bound: float) -> None:
         pulse, token = question.pulse, self._headers.get(TOKEN, "")
         headers = {} if pulse.at_root else dict(self._headers)
         if pulse.own_token:
@@ -151,7 +163,7 @@ class ApiQuestions:
                 question.url, method=pulse.method, headers=headers, bound=bound, ca=ca
             )
         finally:
-            self._under_way[question.subject.key] -= 1
+            self._under_way[name] -= 1
         if came.status == 401:
             self._refused = token
             self._wake.set()
