@@ -3,6 +3,7 @@
 import contextlib
 import email
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -79,11 +80,12 @@ def receivers() -> Iterator[tuple[Told, int, int]]:
 
     hook = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     threading.Thread(target=hook.serve_forever, daemon=True).start()
-    mail = Controller(_Mail(told), hostname="127.0.0.1", port=0)
+    with socket.create_server(("127.0.0.1", 0)) as free:  # it connects to itself by its number
+        port = free.getsockname()[1]
+    mail = Controller(_Mail(told), hostname="127.0.0.1", port=port)
     mail.start()
-    server: Any = mail.server
     try:
-        yield told, server.sockets[0].getsockname()[1], hook.server_port
+        yield told, port, hook.server_port
     finally:
         mail.stop()
         hook.shutdown()
