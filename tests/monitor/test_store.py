@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from backstay.journal.records import Fenced
-from backstay.monitor.dossier import noted, opened, unnumbered, with_telling
+from backstay.monitor.dossier import changed, closed, noted, opened, unnumbered, with_telling
 from backstay.monitor.incident import Cause, Kind, Urgency
 from backstay.monitor.store import Minute, WatchStore
 from backstay.monitor.telling import Delivery, Word
+from tests.monitor.altered import altered
 
 CAUSE = Cause(
     key="service-failed:controller/mariadb",
@@ -35,8 +36,12 @@ def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
     again = store.open(CAUSE, began=95.0, at=96.0, channels=["mail"])
     assert again == first
     assert [telling.channel for telling in store.tellings()] == ["mail"]
-    store.close(first.id, at=100.0, text="answers again", channels=["mail"])
-    store.close(first.id, at=101.0, text="answers again", channels=["mail"])
+    altered(
+        store, first.id, lambda it: closed(it, at=100.0, text="answers again", channels=["mail"])
+    )
+    altered(
+        store, first.id, lambda it: closed(it, at=101.0, text="answers again", channels=["mail"])
+    )
     assert [one.word for one in store.tellings()] == [Word.OPENED, Word.CLOSED]
     assert store.open(CAUSE, began=200.0, at=201.0, channels=[]).id != first.id
 
@@ -44,8 +49,10 @@ def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
 def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
     opened = store.open(CAUSE, began=90.0, at=92.0, channels=[])
     more = replace(CAUSE, symptoms=("controller/keystone/token", "controller/nova/servers"))
-    store.change(opened.id, more, at=93.0, text="nova too")
-    store.note(opened.id, "acted", "began replace-7", at=94.0, run="replace-7")
+    altered(store, opened.id, lambda it: changed(it, more, at=93.0, text="nova too"))
+    altered(
+        store, opened.id, lambda it: noted(it, "acted", "began replace-7", at=94.0, run="replace-7")
+    )
     read = store.incident(opened.id)
     assert read is not None
     assert (read.cause, read.run, read.closed) == (more, "replace-7", None)
@@ -60,7 +67,7 @@ def test_two_copies_of_an_incident_are_joined(store: WatchStore) -> None:
     here = store.dossier(opened.id)
     assert here is not None
     [mail] = here.tellings
-    store.note(opened.id, "said", "one thing", at=93.0)
+    altered(store, opened.id, lambda it: noted(it, "said", "one thing", at=93.0))
     sent = with_telling(here, replace(mail, state=Delivery.SENT, sent=94.0, attempts=1))
     for _ in range(2):
         store.put([noted(sent, "said", "another", at=92.5)])
@@ -88,8 +95,8 @@ def test_who_does_not_lead_any_more_writes_nothing(store: WatchStore, tmp_path: 
     other = WatchStore(f"sqlite:///{tmp_path}/journal.db", "lab")
     other.lead()
     with pytest.raises(Fenced, match="taken over"):
-        store.close(1, at=2.0, text="over", channels=[])
-    other.close(1, at=2.0, text="over", channels=[])
+        altered(store, 1, lambda it: closed(it, at=2.0, text="over", channels=[]))
+    altered(other, 1, lambda it: closed(it, at=2.0, text="over", channels=[]))
     assert "process" in store.leader()
     assert "run" not in store.leader()
 
@@ -99,8 +106,8 @@ def test_history_is_kept_by_minute_and_forgotten(store: WatchStore) -> None:
     store.keep([minute])
     store.keep([replace(minute, answered=60)])
     assert store.history(since=6000.0) == [replace(minute, answered=60)]
-    closed = store.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
-    store.close(closed.id, at=2.0, text="", channels=[])
+    over = store.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
+    altered(store, over.id, lambda it: closed(it, at=2.0, text="", channels=[]))
     store.forget(before=6060.0)
     assert store.history(since=0.0) == []
     assert store.incidents() == []

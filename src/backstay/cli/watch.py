@@ -290,6 +290,8 @@ ProtectKernelLogs=yes
 RestrictRealtime=yes
 LockPersonality=yes
 OOMScoreAdjust=-500
+# Where this machine is busy a late answer must not be its own fault.
+Nice=-10
 """
 
 

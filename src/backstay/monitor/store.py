@@ -1,6 +1,6 @@
 """Incidents, what was told of them, and how quick things were: in the journal's database."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 
@@ -11,10 +11,10 @@ from backstay.journal import epochs
 from backstay.journal.database import BUSY_SECONDS, Database
 from backstay.monitor import rows
 from backstay.monitor.approval import Approval
-from backstay.monitor.dossier import UNNUMBERED, Dossier, changed, closed, joined, noted, opened
+from backstay.monitor.dossier import UNNUMBERED, Dossier, joined, opened
 from backstay.monitor.incident import Cause, Incident
 from backstay.monitor.tables import APPROVALS, INCIDENTS, METADATA, SAMPLES, TELLINGS
-from backstay.monitor.telling import Delivery, Telling, Word
+from backstay.monitor.telling import Delivery, Telling
 
 _UNSENT = (Delivery.WAITING, Delivery.SENDING)
 
@@ -76,41 +76,6 @@ class WatchStore:
             made = opened(number, self.cloud, cause, began=began, at=at, channels=channels)
             rows.put(db, made)
             return made.incident
-
-    def change(
-        self, incident: int, cause: Cause, *, at: float, text: str, channels: Iterable[str] = ()
-    ) -> None:
-        """Note that more, or something else, is known of an incident's cause."""
-        told = tuple(channels)
-        self._alter(incident, lambda it: changed(it, cause, at=at, text=text, channels=told))
-
-    def note(
-        self,
-        incident: int,
-        kind: str,
-        text: str,
-        *,
-        at: float,
-        run: str | None = None,
-        word: Word | None = None,
-        channels: Iterable[str] = (),
-    ) -> None:
-        """Add a line to an incident's timeline; with ``word``, tell it; ``run`` is begun for it."""
-        told = tuple(channels)
-        self._alter(
-            incident, lambda it: noted(it, kind, text, at=at, run=run, word=word, channels=told)
-        )
-
-    def close(self, incident: int, *, at: float, text: str, channels: Iterable[str]) -> None:
-        """Note that an incident is over; one that is over already stays as it is."""
-        told = tuple(channels)
-        self._alter(incident, lambda it: closed(it, at=at, text=text, channels=told))
-
-    def _alter(self, incident: int, alter: Callable[[Dossier], Dossier]) -> None:
-        with self._write(f"noting what happened to incident {incident}") as db:
-            row = rows.row_of(db, incident, self.cloud)
-            if row is not None:
-                rows.put(db, alter(rows.dossier_of(db, row)))
 
     def put(self, dossiers: Iterable[Dossier], *, instead_of: Iterable[int] = ()) -> None:
         """Write incidents with all that is told of them; what is there already is joined.

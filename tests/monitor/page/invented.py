@@ -15,11 +15,13 @@ from backstay.inventory.watch import Page
 from backstay.journal.database import Database
 from backstay.journal.plan import Plan, Step
 from backstay.journal.store import Claim, Store
+from backstay.monitor.dossier import closed, noted
 from backstay.monitor.incident import Cause, Incident, Kind, Urgency
 from backstay.monitor.sign import Subject
 from backstay.monitor.standing import Board, Bulletin, Silence, Standing, State
 from backstay.monitor.store import Minute, WatchStore
 from backstay.monitor.tables import APPROVALS, METADATA
+from tests.monitor.altered import altered
 
 READER, ACTOR = "read-0123456789abcdef", "act-0123456789abcdefg"
 
@@ -183,7 +185,11 @@ class Invented:
 
     async def heal(self, incident: Incident) -> None:
         now = time.time()
-        self.store.close(incident.id, at=now, text="answers again", channels=["mail", "chat"])
+        altered(
+            self.store,
+            incident.id,
+            lambda it: closed(it, at=now, text="answers again", channels=["mail", "chat"]),
+        )
         await self.board.publish(bulletin(now))
 
     def ask(self, incident: Incident, run: str = "replace-8") -> None:
@@ -204,8 +210,16 @@ class Invented:
             title="nova-compute on compute1 takes no work", symptoms=(),
         )  # fmt: skip
         found = self.store.open(cause, began=now - 86000, at=now - 85990, channels=["chat"])
-        self.store.note(found.id, "acted", "restarted it: reattach-6", at=now - 85970)
-        self.store.close(found.id, at=now - 85950, text="took work again", channels=["chat"])
+        altered(
+            self.store,
+            found.id,
+            lambda it: noted(it, "acted", "restarted it: reattach-6", at=now - 85970),
+        )
+        altered(
+            self.store,
+            found.id,
+            lambda it: closed(it, at=now - 85950, text="took work again", channels=["chat"]),
+        )
         return found
 
     def keep_history(self, hours: int = 24) -> None:

@@ -14,6 +14,8 @@ from playwright.async_api import async_playwright, expect
 
 from backstay.inventory.watch import Page
 from backstay.journal.records import RunState
+from backstay.monitor.dossier import noted
+from tests.monitor.altered import altered
 from tests.monitor.page.conftest import Serving, free_port
 from tests.monitor.page.invented import ACTOR, Invented, with_people
 
@@ -128,7 +130,11 @@ def test_an_incidents_own_page_follows_it(invented: Invented, served: Serving) -
         incident = await invented.break_()
         await tab.goto(f"{url}/incidents/{incident.id}")
         await expect(tab.locator("h1")).to_contain_text("does not answer, for")
-        invented.store.note(incident.id, "changed", "and glance too", at=time.time())
+        altered(
+            invented.store,
+            incident.id,
+            lambda it: noted(it, "changed", "and glance too", at=time.time()),
+        )
         await expect(tab.locator(".timeline")).to_contain_text("and glance too", timeout=8000)
         await invented.heal(incident)
         await expect(tab.locator("h1")).to_contain_text("over after", timeout=8000)

@@ -10,10 +10,12 @@ from starlette.testclient import TestClient
 
 from backstay.errors import InventoryError
 from backstay.inventory.watch import Right
+from backstay.monitor.dossier import noted
 from backstay.monitor.page.app import make_app
 from backstay.monitor.page.attempts import TRIES, WITHIN, Attempts
 from backstay.monitor.page.people import People, Visitor
 from backstay.monitor.page.sessions import LASTS, Sessions
+from tests.monitor.altered import altered
 from tests.monitor.page.invented import ACTOR, READER, Invented, cloud, with_people
 
 ELSEWHERE = {
@@ -312,7 +314,7 @@ def test_what_hosts_say_is_text(tmp_path: Path) -> None:
     asked = client(tmp_path, LOCAL_ALONE)
     invented = Invented(tmp_path)
     evil = "<script>alert(1)</script>"
-    invented.store.note(1, "changed", evil, at=time.time())
+    altered(invented.store, 1, lambda it: noted(it, "changed", evil, at=time.time()))
     with asked:
         text = asked.get("/incidents/1").text
     assert evil not in text
