@@ -15,9 +15,11 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunState
 from backstay.journal.store import Store
 from backstay.monitor.approving import NotApproved, digest_of, new_code
+from backstay.monitor.dossier import closed, noted
 from backstay.monitor.incident import Urgency
 from backstay.monitor.store import WatchStore
 from backstay.transports import timer
+from tests.monitor.altered import altered
 from tests.monitor.test_ledger import CAUSE
 
 CLOUD = """\
@@ -55,8 +57,9 @@ def test_nobody_watches(cloud: Path) -> None:
 def test_what_is_the_matter_and_what_was(cloud: Path) -> None:
     store = store_of(cloud)
     first = store.open(CAUSE, began=1.0, at=2.0, channels=[])
-    store.note(first.id, "held-back", "restart: not now: in doubt", at=3.0)
-    store.close(first.id, at=62.0, text="over", channels=[])
+    held = "restart: not now: in doubt"
+    altered(store, first.id, lambda it: noted(it, "held-back", held, at=3.0))
+    altered(store, first.id, lambda it: closed(it, at=62.0, text="over", channels=[]))
     warning = replace(CAUSE, key="x", urgency=Urgency.WARNING, title="a disk is filling")
     store.open(warning, began=time.time(), at=time.time(), channels=[])
     told = watch(cloud, "status")
