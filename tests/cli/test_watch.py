@@ -20,7 +20,7 @@ from backstay.monitor.incident import Urgency
 from backstay.monitor.store import WatchStore
 from backstay.transports import timer
 from tests.monitor.altered import altered
-from tests.monitor.test_ledger import CAUSE
+from tests.monitor.causes import CAUSE
 
 CLOUD = """\
 name: lab

@@ -40,6 +40,18 @@ DISK = Cause(
     impact="",
     remedy="backstay check storage1",
 )
+CAUSE = Cause(
+    key="service-failed:controller/mariadb",
+    kind=Kind.SERVICE_FAILED,
+    urgency=Urgency.CRITICAL,
+    host="controller",
+    service="mariadb",
+    title="MariaDB on controller does not answer",
+    evidence=("query: takes the connection and does not answer",),
+    impact="every OpenStack API fails",
+    remedy="backstay check controller",
+)
+OTHER = replace(CAUSE, key="service-failed:proxy/swift", title="Swift's proxy does not answer")
 
 
 def incident(cause: Cause = MARIADB, **more: Any) -> Incident:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from backstay.monitor.leading import lead
 from backstay.monitor.ledger import Ledger, NotLeading
 from backstay.monitor.store import WatchStore
-from tests.monitor.test_ledger import CAUSE
+from tests.monitor.causes import CAUSE
 
 
 async def main(locks: str, journal: str) -> None:

@@ -16,7 +16,7 @@ from backstay.monitor.brakes import Act, reason_for
 from backstay.monitor.incident import Kind
 from backstay.monitor.telling import Word
 from tests.monitor.acted import Acted
-from tests.monitor.test_ledger import CAUSE, OTHER
+from tests.monitor.causes import CAUSE, OTHER
 
 DEAD = replace(CAUSE, kind=Kind.HOST_DEAD, key="host:controller", service="host")
 RESTART = {"service-failed": "restart"}

@@ -11,7 +11,7 @@ from backstay.journal.records import RunRecord, RunState
 from backstay.monitor.brakes import Act, Situation, held_back, reason_for, wanted
 from backstay.monitor.incident import Cause, Incident, Kind
 from tests.monitor.acted import CLOUD
-from tests.monitor.test_ledger import CAUSE
+from tests.monitor.causes import CAUSE
 
 POLICY = Policy.model_validate(
     {"service-failed": "restart", "agent-deaf": "reattach", "controller-dead": "replace"}

@@ -16,24 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backstay.journal.records import JournalError
-from backstay.monitor.incident import Cause, Kind, Urgency
 from backstay.monitor.ledger import Ledger, NotLeading
 from backstay.monitor.store import Minute, WatchStore
 from backstay.monitor.telling import Delivery, Word
 from backstay.monitor.unreliable import BUSY
-
-CAUSE = Cause(
-    key="service-failed:controller/mariadb",
-    kind=Kind.SERVICE_FAILED,
-    urgency=Urgency.CRITICAL,
-    host="controller",
-    service="mariadb",
-    title="MariaDB on controller does not answer",
-    evidence=("query: takes the connection and does not answer",),
-    impact="every OpenStack API fails",
-    remedy="backstay check controller",
-)
-OTHER = replace(CAUSE, key="service-failed:proxy/swift", title="Swift's proxy does not answer")
+from tests.monitor.causes import CAUSE, OTHER
 
 
 class Breakable(WatchStore):

@@ -16,14 +16,14 @@ RUN = RunRecord(
 
 
 def silent(run: RunRecord, now: float, *, alive: bool = True) -> list[str]:
-    asked: list[tuple[str, int]] = []
+    asked: list[str] = []
 
-    def is_alive(machine: str, process: int) -> bool:
-        asked.append((machine, process))
+    def is_alive(one: RunRecord) -> bool:
+        asked.append(one.holder)
         return alive
 
     found = [one.host for one in silences([run], now, is_alive)]
-    assert set(asked) <= {("ops", 4711)}
+    assert set(asked) <= {"root@ops, process 4711"}
     return found
 
 

@@ -7,23 +7,12 @@ import pytest
 
 from backstay.journal.records import Fenced
 from backstay.monitor.dossier import changed, closed, noted, opened, unnumbered, with_telling
-from backstay.monitor.incident import Cause, Kind, Urgency
 from backstay.monitor.store import Minute, WatchStore
 from backstay.monitor.telling import Delivery, Word
 from tests.monitor.altered import altered
+from tests.monitor.causes import CAUSE as CAUSE_ALONE
 
-CAUSE = Cause(
-    key="service-failed:controller/mariadb",
-    kind=Kind.SERVICE_FAILED,
-    urgency=Urgency.CRITICAL,
-    host="controller",
-    service="mariadb",
-    title="MariaDB on controller does not answer",
-    evidence=("query: takes the connection and does not answer",),
-    impact="every OpenStack API fails",
-    remedy="backstay check controller",
-    symptoms=("controller/keystone/token",),
-)
+CAUSE = replace(CAUSE_ALONE, symptoms=("controller/keystone/token",))
 
 
 @pytest.fixture

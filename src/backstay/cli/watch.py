@@ -1,7 +1,6 @@
 """``backstay watch``: watch a cloud, tell, act by policy, show."""
 
 import asyncio
-import getpass
 import json
 import os
 import socket
@@ -187,11 +186,12 @@ def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
     Exit status: 0 it has begun, 2 it has not begun in time, 3 the code approves nothing.
     """
     from backstay.cli.carrying import open_store  # noqa: PLC0415 - heavy, with what follows
+    from backstay.journal.epochs import who  # noqa: PLC0415
     from backstay.journal.records import RunState  # noqa: PLC0415
     from backstay.monitor.approving import approve as use  # noqa: PLC0415
 
     described = load_cloud(cloud or outer)
-    run = use(_store(described), code, by=_me(), now=time.time())
+    run = use(_store(described), code, by=f"{who()}@{socket.gethostname()}", now=time.time())
     click.echo(f"{run} is approved")
     journal, end = open_store(), time.monotonic() + _BEGINS
     while journal.run(run).state is RunState.PLANNED and time.monotonic() < end:
@@ -203,11 +203,6 @@ def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
         )
         sys.exit(2)
     click.echo(f"it has begun; see it: backstay runs show {run}")
-
-
-def _me() -> str:
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
-    return f"{user}@{socket.gethostname()}"
 
 
 def _store(cloud: "Cloud") -> "WatchStore":

@@ -12,7 +12,7 @@ from backstay.health.agents import Member, Wires, judge_agents
 from backstay.health.answers import judge_answers, served_by
 from backstay.health.apis import ApiObservation, observe
 from backstay.health.deep.run import run as make_and_delete
-from backstay.health.hosts import Probes, Required, judge_host, unreachable
+from backstay.health.hosts import Probes, Required, judge_host, required, unreachable
 from backstay.health.hostscript import assemble, unit_names
 from backstay.health.observation import HostObservation, parse
 from backstay.inventory.cloud import Cloud, Host
@@ -105,11 +105,7 @@ def _questions(cloud: Cloud, host: Host, services: Iterable[Service]) -> _Questi
     return _Questions(
         host=host,
         target=cloud.ssh_target(host),
-        units=tuple(
-            (service.name, unit)
-            for service in mine
-            for unit in service.units_on(host.roles, cloud.flavour)
-        ),
+        units=required(cloud, host, services),
         probes=tuple(
             (service.name, probe)
             for service in mine

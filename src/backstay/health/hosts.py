@@ -8,13 +8,24 @@ from backstay.health.observation import FileSystem, HostObservation
 from backstay.health.remedy import filled, on
 from backstay.health.units import judge_unit, unknown_units
 from backstay.health.words import duration, size
+from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.limits import Limits
-from backstay.services.declaration import HostProbe, Unit
+from backstay.services.declaration import HostProbe, Service, Unit
 from backstay.transports.target import SshTarget
 
 HOST = "host"
 Required = tuple[str, Unit]
 Probes = tuple[str, HostProbe]
+
+
+def required(cloud: Cloud, host: Host, services: Iterable[Service]) -> tuple[Required, ...]:
+    """Return the units that a host must run, each with its service's name."""
+    return tuple(
+        (service.name, unit)
+        for service in services
+        if cloud.has_service(service.name, host)
+        for unit in service.units_on(host.roles, cloud.flavour)
+    )
 
 
 def judge_host(

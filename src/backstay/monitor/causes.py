@@ -72,7 +72,7 @@ def _is_silent(scene: Scene, track: Track) -> bool:
     """Say whether nobody is to be told: of a host in a planned run, and of what it carries."""
     if track.subject.host in scene.silent:
         return True
-    follows = _is_api(scene, track) or track.subject.service == AGENT
+    follows = scene.topology.is_api(track.subject) or track.subject.service == AGENT
     return follows and any(scene.topology.carries_all(host) for host in scene.silent)
 
 
@@ -131,13 +131,8 @@ def _on(scene: Scene, track: Track, host: str) -> bool:
     """Say whether a host that is not there explains a subject's being down."""
     if track.subject.host == host:
         return True
-    elsewhere = _is_api(scene, track) or track.subject.service == AGENT
+    elsewhere = scene.topology.is_api(track.subject) or track.subject.service == AGENT
     return elsewhere and scene.topology.carries_all(host)
-
-
-def _is_api(scene: Scene, track: Track) -> bool:
-    service = scene.topology.services.get(track.subject.service)
-    return service is not None and any(p.name == track.subject.name for p in service.api_pulses)
 
 
 def _kept(scene: Scene, left: dict[str, Track]) -> list[Found]:
@@ -201,10 +196,10 @@ def _stands_on(scene: Scene, track: Track, service: str) -> bool:
     top = scene.topology
     agent = track.subject.service == AGENT
     if service in top.database:
-        return _is_api(scene, track) or agent
+        return top.is_api(track.subject) or agent
     if service in top.broker:
-        return agent or (_is_api(scene, track) and track.subject.service in top.wired)
-    return service in top.identity and _is_api(scene, track)
+        return agent or (top.is_api(track.subject) and track.subject.service in top.wired)
+    return service in top.identity and top.is_api(track.subject)
 
 
 def _agents_of(scene: Scene, mine: Sequence[Track]) -> set[str]:
@@ -225,13 +220,13 @@ def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
         return True
     top, order = scene.topology, _order(scene, service)[0]
     hosts = {track.subject.host for track in mine}
-    answers = all(_is_api(scene, track) for track in mine)
+    answers = all(scene.topology.is_api(track.subject) for track in mine)
 
     def explains(track: Track) -> bool:
         host, other = track.subject.host, track.subject.service
         if other == HOST:
             return host in hosts or (answers and top.carries_all(host))
-        return answers and not _is_api(scene, track) and _order(scene, other)[0] < order
+        return answers and not top.is_api(track.subject) and _order(scene, other)[0] < order
 
     if any(explains(t) for t in scene.tracks.values() if t.state is State.SUSPECT):
         return False

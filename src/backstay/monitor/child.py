@@ -72,6 +72,12 @@ def alive(run: RunRecord) -> bool:
     if who is None or who.group(1) != socket.gethostname():
         return True
     try:
+        os.kill(int(who.group(2)), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's, and there
+        return True
+    try:
         words = Path(f"/proc/{who.group(2)}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from backstay.errors import BackstayError, HostError
+from backstay.errors import HostError
 from backstay.health.witness import onhost
 from backstay.health.witness.judged import Verdict, judge
 from backstay.health.witness.look import (
@@ -18,6 +18,7 @@ from backstay.health.witness.look import (
     ask_here,
     ask_power,
     look,
+    power_seen,
     witnesses,
 )
 from backstay.health.witness.seen import OPERATOR, Login, Power, Seen, Witness, read_witness
@@ -68,8 +69,9 @@ class Confirming:
 
         Those are not asked as witnesses: they would only be waited for.
         """
-        cloud, address = self.site.cloud, self.site.host(host).address
-        powered = asyncio.ensure_future(self._power(host))
+        cloud, suspect = self.site.cloud, self.site.host(host)
+        address = suspect.address
+        powered = asyncio.ensure_future(power_seen(cloud, suspect, self.power))
         try:
             mine, *others = await asyncio.gather(
                 self._mine(address),
@@ -111,16 +113,6 @@ class Confirming:
         except HostError as error:
             return Witness(name=name, trouble=error.came_back)
         return read_witness(name, told)
-
-    async def _power(self, host: str) -> Power:
-        try:
-            target = self.site.cloud.bmc_target(self.site.host(host))
-            if target is None:
-                return Power(on=None, told="it has no BMC in cloud.yaml")
-            on = await self.power(target)
-        except (BackstayError, TimeoutError) as error:
-            return Power(on=None, told=getattr(error, "came_back", "no answer in time"))
-        return Power(on=on)
 
 
 def word_of(seen: Seen) -> HostWord:

@@ -4,7 +4,6 @@ A run whose process has died keeps nobody silent; one of another machine,
 of whose process nothing is known, no longer than its plan says that it lasts at most.
 """
 
-import re
 from collections.abc import Callable, Sequence
 
 from backstay.journal.records import RunRecord, RunState
@@ -14,13 +13,12 @@ TAKES_DOWN = frozenset(("reboot", "replace", "restore", "reattach"))
 """The runbooks that take hosts or their services down."""
 AFTER = 60.0
 """Seconds after the end of a run: what it restarted may still be settling."""
-_HOLDER = re.compile(r"@(.+), process (\d+)$")
 
 
 def silences(
-    runs: Sequence[RunRecord], now: float, alive: Callable[[str, int], bool]
+    runs: Sequence[RunRecord], now: float, alive: Callable[[RunRecord], bool]
 ) -> tuple[Silence, ...]:
-    """Return the silences that runs make; ``alive`` says whether a process of a machine may be."""
+    """Return the silences that runs make; ``alive`` says whether a run's process may be."""
     found: dict[str, Silence] = {}
     for run in runs:
         if run.plan.runbook in TAKES_DOWN and run.began is not None and _holds(run, now, alive):
@@ -29,14 +27,11 @@ def silences(
     return tuple(found.values())
 
 
-def _holds(run: RunRecord, now: float, alive: Callable[[str, int], bool]) -> bool:
+def _holds(run: RunRecord, now: float, alive: Callable[[RunRecord], bool]) -> bool:
     if run.began is None:
         return False
     if run.state is not RunState.RUNNING:
         return run.ended is not None and now - run.ended < AFTER
     if now - run.began > run.plan.bound + AFTER:
         return False
-    who = _HOLDER.search(run.holder)
-    if who is None:
-        return True
-    return alive(who.group(1), int(who.group(2)))
+    return alive(run)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backstay.health.hosts import required
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.words import Role
 from backstay.monitor.sign import Subject
@@ -42,6 +43,11 @@ class Topology:
         """Say whether a host runs any of these services."""
         return any(self.units_of(host, service) for service in services)
 
+    def is_api(self, subject: Subject) -> bool:
+        """Say whether a subject is an API's answer."""
+        service = self.services.get(subject.service)
+        return service is not None and any(p.name == subject.name for p in service.api_pulses)
+
     def carries_all(self, host: str) -> bool:
         """Say whether what all services stand on is on this host."""
         return self.runs(host, self.database | self.broker | self.identity)
@@ -50,11 +56,9 @@ class Topology:
 def topology(cloud: Cloud, services: Sequence[Service]) -> Topology:
     """Return what the inventory and the declarations say."""
     units = {
-        unit_subject(host.name, service.name, unit).key: unit
+        unit_subject(host.name, service, unit).key: unit
         for host in cloud.hosts.values()
-        for service in services
-        if cloud.has_service(service.name, host)
-        for unit in service.units_on(host.roles, cloud.flavour)
+        for service, unit in required(cloud, host, services)
     }
     return Topology(
         cloud=cloud,

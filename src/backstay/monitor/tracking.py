@@ -27,15 +27,10 @@ class Tracking:
         self.changed = asyncio.Event()
         self._excuse = excuse
         self._standings: dict[str, Standing] = {}
-        self._host = Rule(sure=1, soft=None, recovered=recovered)
+        self._confirmed = Rule(sure=1, soft=None, recovered=recovered)
         self._unit = Rule(sure=2, soft=UNITS_SOFT, recovered=recovered)
         self._pulse = Rule(sure=2, soft=3, recovered=recovered)
         self._api = Rule(sure=3, soft=3, lasting=LASTING, recovered=recovered)
-        self._apis = {
-            (service.name, pulse.name)
-            for service in top.services.values()
-            for pulse in service.api_pulses
-        }
 
     def take(self, sign: Sign) -> None:
         """Take one sign."""
@@ -77,11 +72,9 @@ class Tracking:
 
     def _rule(self, sign: Sign) -> Rule:
         subject = sign.subject
-        if subject.service == HOST:
-            return self._host
-        if subject.service == AGENT:
-            return self._host
-        if (subject.service, subject.name) in self._apis:
+        if subject.service in {HOST, AGENT}:
+            return self._confirmed
+        if self.top.is_api(subject):
             return self._api
         return self._unit if subject.key in self.top.units else self._pulse
 

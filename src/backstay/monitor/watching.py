@@ -7,8 +7,6 @@ part that fails is a trouble that is told, not the end.
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +16,7 @@ from backstay.finding import Finding, Severity
 from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
 from backstay.monitor.causes import Scene, causes
+from backstay.monitor.child import alive
 from backstay.monitor.confirming import Confirming
 from backstay.monitor.incident import Cause, Incident, Kind
 from backstay.monitor.matching import Change, Close, Open, matched
@@ -299,7 +298,8 @@ class Watching:
                 self._wrong["runs"] = f"the runs cannot be read: {error}"
             else:
                 self._wrong.pop("runs", None)
-            self.silent = silences(runs, time.time(), alive)  # of runs that are known: they end
+            # Of runs that are known: they end.
+            self.silent = silences(runs, time.time(), alive)
             await asyncio.sleep(RUNS_EVERY)
 
     async def _keep_history_forever(self) -> None:
@@ -329,19 +329,6 @@ class Watching:
             found.append("this user may not ping: hosts are judged by their channels only")
         found += [*self.parts.troubles, *self._wrong.values()]
         return [*found, *self.ledger.troubles, *self.troubles()]
-
-
-def alive(machine: str, process: int) -> bool:
-    """Say whether a process may be alive: of another machine nothing is known."""
-    if machine != socket.gethostname():
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _no_passes() -> BackstayError:

@@ -9,7 +9,7 @@ from backstay.monitor.confirmed import HostWord
 from backstay.monitor.incident import Cause, Kind, Urgency
 from backstay.monitor.sign import Look
 from backstay.monitor.states import Track
-from backstay.monitor.topology import HOST, Topology
+from backstay.monitor.topology import HOST, Topology, host_subject
 
 FEW = 6
 NOTICED = {Role.CONTROLLER, Role.STORAGE_PROXY, Role.COMPUTE, Role.NETWORK}
@@ -94,7 +94,7 @@ def cut_off_cause(
         impact="none that is seen: users have other ways; but nobody watches the cloud meanwhile",
         remedy="mend the network of the machine that watches: ip route get ADDRESS; nothing is to "
         "be restarted or replaced",
-        symptoms=(*(f"{host}/{HOST}/reachable" for host in sorted(hosts)), *_keys(symptoms)),
+        symptoms=(*(host_subject(host).key for host in sorted(hosts)), *_keys(symptoms)),
     )
 
 

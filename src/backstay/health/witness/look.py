@@ -76,7 +76,7 @@ async def look(
             _here(here, host.address, _ports(site, host)),
             _login(site, suspect),
             _others(site, host, witnesses(site.cloud, suspect), quick=False),
-            _power(site.cloud, host, power),
+            power_seen(site.cloud, host, power),
         )
         seen = Seen(
             suspect=suspect, address=host.address, operator=mine, login=login,
@@ -171,7 +171,8 @@ async def _login(site: Asking, suspect: str) -> Login:
     return Login(boot_id=told["boot_id"], there=True)
 
 
-async def _power(cloud: Cloud, host: Host, power: AskPower) -> Power:
+async def power_seen(cloud: Cloud, host: Host, power: AskPower) -> Power:
+    """Return what a host's BMC says of its power. What cannot be asked is told, not raised."""
     try:
         target = cloud.bmc_target(host)
         if target is None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backstay.errors import HostError, HostUnreachable
+from backstay.health.hosts import required
 from backstay.health.hostscript import stream, unit_names
 from backstay.health.shipping import source_of
 from backstay.inventory.cloud import Cloud
@@ -118,11 +119,7 @@ def streams(
         mine = [service for service in services if cloud.has_service(service.name, host)]
         watched = Watched(
             host=host.name,
-            units=tuple(
-                (service.name, unit)
-                for service in mine
-                for unit in service.units_on(host.roles, cloud.flavour)
-            ),
+            units=required(cloud, host, services),
             pulses=tuple(
                 (service.name, pulse)
                 for service in mine
