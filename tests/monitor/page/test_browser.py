@@ -203,7 +203,8 @@ def test_logging_in_and_approving_by_the_keyboard_alone(tmp_path: Path, served: 
         incident = await invented.break_()
         invented.ask(incident)
         await tab.goto(f"{url}/login?next=/incidents/{incident.id}")
-        await tab.keyboard.type("anna")  # the first field has the focus
+        await expect(tab.get_by_label("Name")).to_be_focused()  # by itself
+        await tab.keyboard.type("anna")
         await tab.keyboard.press("Tab")
         await tab.keyboard.type(ACTOR)
         await tab.keyboard.press("Enter")
