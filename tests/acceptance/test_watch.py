@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backstay.inventory.maintenance import Maintenance
 from backstay.lab import state
 from backstay.lab.faults import record as book
 from backstay.lab.faults.breaking import FAULTS
@@ -23,6 +24,7 @@ from tests.acceptance.watches import Watch, own_journal, watching
 pytestmark = pytest.mark.lab
 
 SOON, DEAF = 5.0, 15.0
+BROKER_UP = "rabbitmqctl --quiet eval 'element(1, erlang:statistics(wall_clock)) div 1000.'"
 AFTERMATH = 20.0
 """Seconds in which what could be taken for another cause has shown itself."""
 LOADED = float(os.environ.get("BACKSTAY_LOADED_MINUTES", "3")) * 60
@@ -93,6 +95,10 @@ def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
 
 @pytest.mark.slow
 def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
+    lab.wait_until(  # the time that agents are left to connect again; an earlier story began it
+        lambda: int(lab.shell("controller", BROKER_UP)) > Maintenance().reconnect,
+        what="the broker has been up for long enough that agents are judged", bound=180,
+    )  # fmt: skip
     begun = broken("wedge-agent", "compute1", {"how": "deaf"})
     took, told = watch.until_told(begun)
     print(f"TOLD of a deaf agent after {took:.1f} s: {told['title']}")

@@ -76,8 +76,15 @@ def test_what_the_broker_says_twice_of_a_steady_agent_is_sure(asked: Any) -> Non
         signs.clear()
         questions.glanced(glance())
         for _ in range(2):
-            questions.glanced(glance(bound=[]))
+            questions.glanced(glance(consumers=[]))
         assert [one.sure for one in signs] == [False, False, steady]
+
+
+def test_an_agent_that_takes_from_an_unfed_queue_is_deaf_however_young(asked: Any) -> None:
+    questions, signs = asked
+    for _ in range(2):
+        questions.glanced(glance(bound=[]))
+    assert [one.sure for one in signs] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def handed_on(command: Any, hand_on: Any) -> Any:  # noqa: ANN401 - words, a fun
         finally:
             if process.poll() is None:
                 process.kill()
+                process.wait(timeout=TAKEN_WITHIN)  # until it has ended it may hold its locks
         errors.seek(0)
         return status, errors.read().decode(errors="replace").strip().splitlines(), result
 

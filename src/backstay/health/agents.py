@@ -60,6 +60,18 @@ class Wires:
             return f"no exchange passes messages to its queue {queue}"
         return ""
 
+    def is_unfed(self, agent: Agent) -> bool:
+        """Say whether an agent takes from a queue that nothing reaches.
+
+        No agent that is about to start looks so, it binds its queue before it takes from it:
+        https://github.com/celery/kombu/blob/main/kombu/entity.py, ``Queue.declare``, which
+        https://github.com/openstack/oslo.messaging calls before ``consume``.
+        """
+        wiring = self.of(agent.binary)
+        if self.messaging is None or wiring is None or not self.trouble(agent):
+            return False
+        return bool(self.messaging.consumers_of.get(wiring.queue(agent.server or agent.host)))
+
 
 def judge_agents(
     report: Reported, members: Sequence[Member], wires: Wires, *, offset: float, limits: Limits

@@ -28,7 +28,8 @@ class AgentQuestions:
     """Keeps the list of agents, and signs of them. ``trouble`` is why there are none.
 
     ``steady`` says whether a unit on a host has been running for so long that it had the time to
-    connect: what the broker says twice of such an agent needs no call.
+    connect: what the broker says twice of such an agent needs no call. Nor does it of one that
+    takes from a queue which nothing reaches, which no agent does while it starts.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class AgentQuestions:
         for agent in self.agents:
             host = self._host(agent)
             if host is not None and agent.enabled and agent.binary in self._wirings:
-                self._glance(agent, host, wires.trouble(agent), at)
+                self._glance(agent, host, wires, at)
         if fewer := self._fewer_replies(messaging):
             self._doubtful |= fewer
             self._wake.set()
@@ -129,12 +130,12 @@ class AgentQuestions:
             return False
         return messaging.up >= self.site.cloud.maintenance.reconnect
 
-    def _glance(self, agent: Agent, host: str, trouble: str, at: float) -> None:
+    def _glance(self, agent: Agent, host: str, wires: Wires, at: float) -> None:
         subject = subject_of(agent, host)
-        if trouble:
+        if trouble := wires.trouble(agent):
             evidence = f"{agent.binary} on {host}: {trouble}"
-            sure = self._troubled.get(subject.key) == trouble and self.steady(
-                host, self._wirings[agent.binary].unit
+            sure = self._troubled.get(subject.key) == trouble and (
+                wires.is_unfed(agent) or self.steady(host, self._wirings[agent.binary].unit)
             )
             self._troubled[subject.key] = trouble
             self.take(Sign(subject=subject, look=Look.LATE, evidence=evidence, at=at, sure=sure))
