@@ -134,6 +134,7 @@ def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
         beside = ["verified backup"] * unproved
         is_green(lab, cloud, *beside)
         deep = lab.check("--deep", "--cloud", str(cloud))
+        print([(one["subject"], one["evidence"]) for one in deep.bad()])
     lost = [one for one in writer.acknowledged if not writer.is_there(*one[1:])]
     late = [one for one in lost if one[0] > known]
     print(f"{len(writer.acknowledged)} writes acknowledged, {len(lost)} lost: {lost}; "
