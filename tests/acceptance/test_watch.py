@@ -94,6 +94,19 @@ def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
 
 
 @pytest.mark.slow
+def test_a_keystone_that_hangs_before_the_watch_begins(lab: Lab, watch: Watch) -> None:
+    watch.stop()
+    broken("hang-service", "controller/keystone")
+    begun = time.time()
+    watch.start()
+    took, told = watch.until_told(begun)
+    print(f"TOLD {took:.1f} s after the watch was begun: {told['title']}")
+    assert (told["kind"], told["host"]) == ("service-hung", "controller")
+    assert told["service"] == "keystone"
+    healed(lab, watch)
+
+
+@pytest.mark.slow
 def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
     lab.wait_until(  # the time that agents are left to connect again; an earlier story began it
         lambda: int(lab.shell("controller", BROKER_UP)) > Maintenance().reconnect,

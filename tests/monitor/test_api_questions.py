@@ -48,6 +48,7 @@ class Api:
     ca = None
 
     def __init__(self) -> None:
+        self.auth_url = "http://10.0.0.11:5000/v3"
         self.tokens = 1
         self.refused: list[str] = []
         self.dead = False
@@ -165,14 +166,28 @@ def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service
     assert {one.look for one in scene.signs} == {Look.UNKNOWN}
 
 
-def test_a_keystone_that_comes_back_is_noticed(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("address", "asked_then"), [("10.0.0.11", 3), ("keystone.example.org", 4)],
+    ids=["the-catalogue-s", "another"],
+)  # fmt: skip
+def test_a_keystone_that_gave_no_token_from_the_first_is_asked_all_the_same(
+    scene: Scene, address: str, asked_then: int
+) -> None:
+    scene.api.auth_url = f"http://{address}:5000/v3"
+
     async def story() -> None:
         scene.api.dead = True
-        keeping = asyncio.ensure_future(scene.questions.keep_token())
-        await until(lambda: bool(scene.questions.trouble))
+        keeping = await scene.known()
+        assert scene.questions.trouble == "asking: no token"
+        scene.answer.set()
+        scene.questions.ask_all(1.5, lambda _: False)
+        await until(lambda: bool(scene.signs))
+        first = {one.subject.key for one in scene.signs}
+        assert [url for url, _, _ in scene.asked] == [f"http://{address}:5000/v3/auth/tokens"]
         scene.api.dead = False
-        await scene.known()
+        await until(lambda: len(scene.questions.questions) == asked_then)
         assert scene.questions.trouble == ""
+        assert first <= {one.subject.key for one in scene.questions.questions}
         keeping.cancel()
 
     asyncio.run(story())

@@ -69,6 +69,21 @@ def test_a_dump_is_loaded_with_its_users(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_one_has_left_is_in_nobody_s_way(tmp_path: Path) -> None:
+    data = tmp_path / "scratch" / "data"
+    data.mkdir(parents=True)
+    (data / "ibdata1").write_bytes(b"half")
+
+    async def story() -> None:
+        async with scratch(tmp_path) as server:
+            await load(server, DUMP)
+            await server.serve()
+            assert await server.query("SELECT uuid FROM nova.instances") == ["a", "b"]
+            await server.stop()
+
+    asyncio.run(story())
+
+
 def test_a_statement_that_fails_fails_the_load(tmp_path: Path) -> None:
     async def story() -> None:
         async with scratch(tmp_path) as server:

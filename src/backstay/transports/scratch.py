@@ -36,9 +36,13 @@ def missing() -> list[str]:
 
 
 class Scratch:
-    """A data directory that is filled from a stream, prepared, and served."""
+    """A data directory that is filled from a stream, prepared, and served.
+
+    What one that was killed has left in its folder is removed first.
+    """
 
     def __init__(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self.data = folder / "data"
         # A socket's path may have 107 bytes; data directories have longer ones.

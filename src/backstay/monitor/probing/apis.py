@@ -17,6 +17,7 @@ from backstay.monitor.sign import Look, Sign, Subject
 from backstay.services.declaration import ApiPulse, Service
 from backstay.transports.exchange import Came, Exchanged, exchange
 from backstay.transports.reply import Endpoint
+from backstay.transports.target import SshTarget
 from backstay.transports.threads import on_thread
 
 TOKEN_BOUND = 10.0
@@ -31,6 +32,10 @@ TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 @runtime_checkable
 class Passes(Protocol):
     """What gives addresses and tokens (``transports.openstack``). Its calls block."""
+
+    @property
+    def auth_url(self) -> str:
+        """Return the address at which tokens are asked for, with its version (``/v3``)."""
 
     @property
     def ca(self) -> Path | None:
@@ -60,8 +65,8 @@ class Question:
 class ApiQuestions:
     """Asks all APIs' pulses. ``trouble`` is why they cannot be asked, empty where they can.
 
-    Before the first token nothing is known of addresses; after it the catalogue is kept, so that a
-    dead keystone hides no other service.
+    Before the first token only keystone's address is known; after it the catalogue is kept, so that
+    a dead keystone hides no other service.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ApiQuestions:
         self.take = take
         self.trouble = ""
         self.questions: tuple[Question, ...] = ()
+        self._alone: tuple[Question, ...] = ()
         self._headers: Mapping[str, str] = {}
         self._refused = ""
         self._wake = asyncio.Event()
@@ -100,20 +106,42 @@ class ApiQuestions:
                 self.trouble = f"no token within {TOKEN_BOUND:g} s"
             except ApiError as error:
                 self.trouble = f"{error.attempted}: {error.came_back}"
+            if not self.questions:
+                self.questions = self._alone = self._keystone_alone(self.api)
             await asyncio.sleep(TOKEN_PAUSE)
             if not self.trouble:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TOKEN_EVERY):
                         await self._wake.wait()
 
+    def _keystone_alone(self, api: Passes) -> tuple[Question, ...]:
+        """Return what validates a token, at the address from which tokens come.
+
+        Without one its answer is 401, which tells nothing; that it hangs or fails tells enough.
+        """
+        served = self._served([Endpoint(service_type="identity", url=api.auth_url)])
+        parts = urlsplit(api.auth_url)
+        return tuple(
+            Question(
+                subject=_subject(service, pulse, served),
+                pulse=pulse,
+                url=f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v3')}{pulse.path}",
+            )
+            for service in self.services
+            for pulse in service.api_pulses
+            if pulse.own_token
+        )
+
+    def _served(self, endpoints: Sequence[Endpoint]) -> Mapping[str, SshTarget]:
+        hosts = [self.cloud.ssh_target(host) for host in self.cloud.hosts.values()]
+        return served_by(self.services, endpoints, hosts)
+
     async def _renew(self, api: Passes) -> None:
         refused = self._refused
         self._wake.clear()
         endpoints = await on_thread(api.endpoints, TOKEN_BOUND)
         pulses = [(s, pulse) for s in self.services for pulse in s.api_pulses]
-        served = served_by(
-            self.services, endpoints, [self.cloud.ssh_target(h) for h in self.cloud.hosts.values()]
-        )
+        served = self._served(endpoints)
         questions = []
         for service, pulse in pulses:
             try:
@@ -128,10 +156,12 @@ class ApiQuestions:
             if pulse.at_root:
                 parts = urlsplit(url)
                 url = f"{parts.scheme}://{parts.netloc}{pulse.path}"
-            host = served[service.name].name if service.name in served else ""
-            subject = Subject(host=host, service=service.name, name=pulse.name)
+            subject = _subject(service, pulse, served)
             questions.append(Question(subject=subject, pulse=pulse, url=url))
-        self.questions, self._refused = tuple(questions), ""
+        known = {one.subject.key for one in questions}
+        # Where the catalogue has another address, what was said of the first must be cleared there.
+        beside = [one for one in self._alone if one.subject.key not in known]
+        self.questions, self._refused = (*questions, *beside), ""
 
     def ask_all(self, bound: float, slow: Callable[[str], bool]) -> None:
         """Ask every question now, without waiting for it; at most three of one are under way.
@@ -168,6 +198,11 @@ class ApiQuestions:
             self._refused = token
             self._wake.set()
         self.take(sign_of(question, came, time.time()))
+
+
+def _subject(service: Service, pulse: ApiPulse, served: Mapping[str, SshTarget]) -> Subject:
+    host = served[service.name].name if service.name in served else ""
+    return Subject(host=host, service=service.name, name=pulse.name)
 
 
 _LOOKS = {

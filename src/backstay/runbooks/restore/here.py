@@ -113,7 +113,6 @@ class Rebuild(Restoring):
 
     async def _here(self, about: About, running: Running) -> dict[str, Any]:
         """Restore, replay, check; leave a data directory, or dumps of one service's databases."""
-        shutil.rmtree(about.scratch, ignore_errors=True)
         shutil.rmtree(about.dumps, ignore_errors=True)
         scratch = Scratch(about.scratch)
         try:
