@@ -40,16 +40,11 @@ DISK = Cause(
     impact="",
     remedy="backstay check storage1",
 )
-CAUSE = Cause(
-    key="service-failed:controller/mariadb",
-    kind=Kind.SERVICE_FAILED,
-    urgency=Urgency.CRITICAL,
-    host="controller",
-    service="mariadb",
-    title="MariaDB on controller does not answer",
+CAUSE = replace(
+    MARIADB,
     evidence=("query: takes the connection and does not answer",),
     impact="every OpenStack API fails",
-    remedy="backstay check controller",
+    symptoms=(),
 )
 OTHER = replace(CAUSE, key="service-failed:proxy/swift", title="Swift's proxy does not answer")
 

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backstay.errors import ApiFailed, ApiRefused, ApiUnreachable, BackstayError, InventoryError
-from backstay.transports.openstack import OpenStackApi, joined
+from backstay.transports.openstack import OpenStackApi
+from backstay.transports.reply import joined
 from tests.transports import misbehaving_api as behaviour
 from tests.transports.misbehaving_api import PASSWORD, Server, api, certificate, says
 

@@ -13,6 +13,7 @@ from typing import Any
 
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
 TAKEN_WITHIN = 60.0
+ENDED_WITHIN = 60.0
 DUMP_PROGRAMS = ("mariadb-dump", "mysqldump")
 CHUNK_BEGINS = b"XBSTCK01"  # mbstream's; between any two bytes a frame may end and another begin
 GRANTS = (
@@ -137,7 +138,7 @@ def handed_on(command: Any, hand_on: Any) -> Any:  # noqa: ANN401 - words, a fun
         finally:
             if process.poll() is None:
                 process.kill()
-                process.wait(timeout=TAKEN_WITHIN)  # until it has ended it may hold its locks
+                process.wait(timeout=ENDED_WITHIN)  # until it has ended it may hold its locks
         errors.seek(0)
         return status, errors.read().decode(errors="replace").strip().splitlines(), result
 

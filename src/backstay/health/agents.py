@@ -49,7 +49,7 @@ class Wires:
         told, wiring = self.messaging, self.of(agent.binary)
         if told is None or wiring is None or told.trouble or told.refused:
             return ""
-        queue = wiring.queue(agent.server or agent.host)
+        queue = wiring.queue(agent.addressed)
         if not queue or told.up is None or told.up < self.reconnect:
             return ""
         if queue not in told.queues_by_name:
@@ -60,17 +60,18 @@ class Wires:
             return f"no exchange passes messages to its queue {queue}"
         return ""
 
-    def is_unfed(self, agent: Agent) -> bool:
-        """Say whether an agent takes from a queue that nothing reaches.
+    def takes(self, agent: Agent) -> bool:
+        """Say whether an agent takes from its queue.
 
-        No agent that is about to start looks so, it binds its queue before it takes from it:
-        https://github.com/celery/kombu/blob/main/kombu/entity.py, ``Queue.declare``, which
-        https://github.com/openstack/oslo.messaging calls before ``consume``.
+        Where it does and nothing reaches that, it is not about to start: a queue is bound before
+        it is taken from, https://github.com/celery/kombu/blob/main/kombu/entity.py,
+        ``Queue.declare``, which https://github.com/openstack/oslo.messaging calls before
+        ``consume``.
         """
         wiring = self.of(agent.binary)
-        if self.messaging is None or wiring is None or not self.trouble(agent):
+        if self.messaging is None or wiring is None:
             return False
-        return bool(self.messaging.consumers_of.get(wiring.queue(agent.server or agent.host)))
+        return bool(self.messaging.consumers_of.get(wiring.queue(agent.addressed)))
 
 
 def judge_agents(

@@ -220,7 +220,7 @@ def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
         return True
     top, order = scene.topology, _order(scene, service)[0]
     hosts = {track.subject.host for track in mine}
-    answers = all(scene.topology.is_api(track.subject) for track in mine)
+    answers = all(top.is_api(track.subject) for track in mine)
 
     def explains(track: Track) -> bool:
         host, other = track.subject.host, track.subject.service

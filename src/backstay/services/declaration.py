@@ -188,6 +188,11 @@ class Agent:
     note: str = ""
     server: str = ""
 
+    @property
+    def addressed(self) -> str:
+        """Return the name by which messages reach it."""
+        return self.server or self.host
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:

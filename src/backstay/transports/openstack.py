@@ -6,7 +6,6 @@ requests take their time to import: import this module where calls are made.
 
 import functools
 import logging
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,13 +20,11 @@ from backstay import __version__
 from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
 from backstay.transports import api_errors, identity
 from backstay.transports.deadline import DeadlineAdapter, deadline
-from backstay.transports.reply import Endpoint, Reply
+from backstay.transports.reply import Endpoint, Reply, joined
 
 THREADS = 32
 CONNECT_BOUND = 8.0
 TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
-
-_VERSION = re.compile(r"v\d+(\.\d+)?")
 
 
 class OpenStackApi:
@@ -298,19 +295,6 @@ class OpenStackApi:
             response = error.response
             return api_errors.not_json(attempted, url, response.status_code, response.content)
         return api_errors.not_connected(attempted, url, str(error))
-
-
-def joined(endpoint: str, path: str) -> str:
-    """Return endpoint and path as one address; a version that both have is there once.
-
-    Some catalogues have ``http://host:5000`` for identity and some ``http://host:5000/v3``; asked
-    for ``/v3/projects``, both give the same.
-    """
-    endpoint = endpoint.rstrip("/")
-    first, _, rest = path.removeprefix("/").partition("/")
-    if _VERSION.fullmatch(first) and _VERSION.fullmatch(endpoint.rpartition("/")[2]):
-        return f"{endpoint}/{rest}"
-    return endpoint + path
 
 
 def _who(variables: Mapping[str, str]) -> str:

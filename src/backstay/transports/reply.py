@@ -1,9 +1,12 @@
-"""What an API answered, as plain values."""
+"""Where an API is asked, and what it answered, as plain values."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+_VERSION = re.compile(r"v\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +28,16 @@ class Endpoint:
 
     service_type: str
     url: str
+
+
+def joined(endpoint: str, path: str) -> str:
+    """Return endpoint and path as one address; a version that both have is there once.
+
+    Some catalogues have ``http://host:5000`` for identity and some ``http://host:5000/v3``; asked
+    for ``/v3/projects``, both give the same.
+    """
+    endpoint = endpoint.rstrip("/")
+    first, _, rest = path.removeprefix("/").partition("/")
+    if _VERSION.fullmatch(first) and _VERSION.fullmatch(endpoint.rpartition("/")[2]):
+        return f"{endpoint}/{rest}"
+    return endpoint + path

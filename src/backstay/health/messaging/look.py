@@ -88,7 +88,7 @@ async def look(site: Asking, hosts: Collection[str] | None = None) -> Looked:
 
 
 def _key(agent: Agent) -> tuple[str, str]:
-    return (agent.binary, agent.server or agent.host)
+    return (agent.binary, agent.addressed)
 
 
 def _of(unit: UnitSeen | None, stalled: frozenset[Peer]) -> frozenset[Peer]:
@@ -183,7 +183,7 @@ async def _ping(
 async def _ping_with(
     site: Asking, config: str, agents: Sequence[tuple[Agent, Wiring]]
 ) -> dict[tuple[str, str], Ping | str]:
-    targets = [[w.exchange, w.topic, agent.server or agent.host] for agent, w in agents]
+    targets = [[w.exchange, w.topic, agent.addressed] for agent, w in agents]
     trouble = "no call could be made: cloud.yaml has no controller"
     for host in site.cloud.with_role(Role.CONTROLLER):
         try:

@@ -82,7 +82,7 @@ class AgentSeen:
     @property
     def queue(self) -> str:
         """Return the name of its queue, empty where nothing is sent to it."""
-        return self.wiring.queue(self.agent.server or self.agent.host)
+        return self.wiring.queue(self.agent.addressed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ class AgentQuestions:
             for agent in self.agents
             if agent.binary in self._wirings and (host := self._host(agent)) is not None
             for peer in messaging.consumers_of.get(
-                self._wirings[agent.binary].queue(agent.server or agent.host), ()
+                self._wirings[agent.binary].queue(agent.addressed), ()
             )
         }
         before, self._replies = (
@@ -135,7 +135,7 @@ class AgentQuestions:
         if trouble := wires.trouble(agent):
             evidence = f"{agent.binary} on {host}: {trouble}"
             sure = self._troubled.get(subject.key) == trouble and (
-                wires.is_unfed(agent) or self.steady(host, self._wirings[agent.binary].unit)
+                wires.takes(agent) or self.steady(host, self._wirings[agent.binary].unit)
             )
             self._troubled[subject.key] = trouble
             self.take(Sign(subject=subject, look=Look.LATE, evidence=evidence, at=at, sure=sure))

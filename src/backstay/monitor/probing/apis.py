@@ -16,7 +16,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.monitor.sign import Look, Sign, Subject
 from backstay.services.declaration import ApiPulse, Service
 from backstay.transports.exchange import Came, Exchanged, exchange
-from backstay.transports.reply import Endpoint
+from backstay.transports.reply import Endpoint, joined
 from backstay.transports.target import SshTarget
 from backstay.transports.threads import on_thread
 
@@ -120,12 +120,11 @@ class ApiQuestions:
         Without one its answer is 401, which tells nothing; that it hangs or fails tells enough.
         """
         served = self._served([Endpoint(service_type="identity", url=api.auth_url)])
-        parts = urlsplit(api.auth_url)
         return tuple(
             Question(
                 subject=_subject(service, pulse, served),
                 pulse=pulse,
-                url=f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v3')}{pulse.path}",
+                url=joined(api.auth_url, pulse.path),
             )
             for service in self.services
             for pulse in service.api_pulses

@@ -134,7 +134,7 @@ def among(targets: Iterable[Target]) -> Callable[[Judged], bool]:
 
     def chosen(judged: Judged) -> bool:
         agent = judged.seen.agent
-        return (agent.binary, agent.server or agent.host) in wanted
+        return (agent.binary, agent.addressed) in wanted
 
     return chosen
 

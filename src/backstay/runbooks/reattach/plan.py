@@ -43,7 +43,7 @@ def target_of(judged: Judged) -> Target:
     return Target(
         binary=seen.agent.binary,
         host=seen.host or "",
-        server=seen.agent.server or seen.agent.host,
+        server=seen.agent.addressed,
         unit=seen.wiring.unit,
         signature=judged.signature.value,
         evidence=judged.evidence,
