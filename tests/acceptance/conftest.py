@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,12 +119,35 @@ def running_lab() -> Iterator[Lab]:
             pytest.fail(reason)
         pytest.skip(reason)
     was_up = _is_up()
-    subprocess.run([BACKSTAY, "lab", "up"], check=True, timeout=2400, stdin=subprocess.DEVNULL)
+    _bring_up()
     try:
         yield Lab()
     finally:
         if not was_up:
             subprocess.run([BACKSTAY, "lab", "down"], check=True, timeout=300)
+
+
+def _bring_up() -> None:
+    """Bring the lab up, or end the whole run with what ``lab up`` said: no story can run.
+
+    Done again once, as its own errors advise: a mirror may drop a connection.
+    """
+    for last in (False, True):
+        done = subprocess.run(
+            [BACKSTAY, "lab", "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=2400,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        reason = "lab up failed:\n" + "\n".join(done.stdout.splitlines()[-40:])
+        if last:
+            pytest.exit(reason, returncode=1)
+        warnings.warn(reason, stacklevel=1)
 
 
 def _is_up() -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from backstay.lab.hosts import LabHost
 from backstay.lab.layout import MANAGEMENT_INTERFACE
 from backstay.lab.state import opened
 from backstay.runbooks.replace.onhost_identity import who_has
+from tests.acceptance.beside import again_and_again
 from tests.acceptance.conftest import Lab
 
 COMPUTE = "compute1"
@@ -84,51 +86,38 @@ def host_of(lab: Lab, name: str) -> LabHost:
     return LabHost(opened(lab.cloud_file.parent.name).lab, name)
 
 
-class Answering:
-    """Asks by ARP all the while who has an address, here and on a compute host.
+@dataclass
+class Answers:
+    """The hardware addresses that answered each question by ARP for an address, by who asked."""
 
-    ``seen`` are the hardware addresses that answered one question, by who asked.
-    """
-
-    def __init__(self, lab: Lab, host: str) -> None:
-        self.address = lab.hosts[host]["address"]
-        self.device = json.loads(
-            subprocess.run(["ip", "-j", "route", "get", self.address], capture_output=True,
-                           check=True).stdout
-        )[0]["dev"]  # fmt: skip
-        self.compute = host_of(lab, COMPUTE)
-        self.seen: dict[str, list[list[str]]] = {"operator": [], COMPUTE: []}
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(name, ask))
-            for name, ask in (("operator", self._here), (COMPUTE, self._there))
-        ]
-
-    def __enter__(self) -> "Answering":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+    seen: dict[str, list[list[str]]]
 
     def two_at_once(self) -> dict[str, list[list[str]]]:
         """Who had two answers to one question, and which."""
         found = {name: [macs for macs in seen if len(macs) > 1] for name, seen in self.seen.items()}
         return {name: macs for name, macs in found.items() if macs}
 
-    def _ask(self, name: str, ask: Callable[[], list[str]]) -> None:
-        while not self._stopped.is_set():
-            self.seen[name].append(ask())
 
-    def _here(self) -> list[str]:
-        return who_has(self.device, self.address)
+@contextmanager
+def asked_who_has(lab: Lab, host: str) -> Iterator[Answers]:
+    """Ask by ARP all the while who has a host's address, here and on a compute host."""
+    address, compute = lab.hosts[host]["address"], host_of(lab, COMPUTE)
+    route = subprocess.run(
+        ["ip", "-j", "route", "get", address], capture_output=True, text=True, check=True
+    )
+    device = json.loads(route.stdout)[0]["dev"]
+    there = f"{source_of(who_has)}\nprint(*who_has({MANAGEMENT_INTERFACE!r}, {address!r}))"
+    answers = Answers({"operator": [], COMPUTE: []})
 
-    def _there(self) -> list[str]:
-        asked = f"{source_of(who_has)}\nprint(*who_has({MANAGEMENT_INTERFACE!r}, {self.address!r}))"
-        return self.compute.run(["python3", "-I", "-"], stdin=asked).stdout.split()
+    def ask_here() -> None:
+        answers.seen["operator"].append(who_has(device, address))
+
+    def ask_there() -> None:
+        asked = compute.run(["python3", "-I", "-"], stdin=there)
+        answers.seen[COMPUTE].append(asked.stdout.split())
+
+    with again_and_again(ask_here), again_and_again(ask_there):
+        yield answers
 
 
 @contextmanager

@@ -1,17 +1,19 @@
 """What can stand against a backup, for real: each is told, and what was there before stays good."""
 
+import contextlib
 import os
 import random
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backstay.lab import secrets
+from tests.acceptance.beside import again_and_again
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run
 from tests.acceptance.test_backup import create, listed, snapshots
@@ -174,43 +176,32 @@ def test_a_table_is_damaged_on_its_disk(lab: Lab, cloud: Path, damaged: Any) -> 
     assert lab.check().status == "ok"
 
 
-class Watched:
+@contextmanager
+def command_lines() -> Iterator[set[bytes]]:
     """Every command line of this machine, the lab's hosts included, until the block ends."""
+    seen: set[bytes] = set()
 
-    def __init__(self) -> None:
-        self.seen: set[bytes] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+    def look() -> None:
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):  # it has ended
+                    seen.add(Path(entry.path, "cmdline").read_bytes())
 
-    def __enter__(self) -> "Watched":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.02):
-            for entry in os.scandir("/proc"):
-                if entry.name.isdigit():
-                    try:
-                        self.seen.add(Path(entry.path, "cmdline").read_bytes())
-                    except OSError:
-                        continue  # it has ended
+    with again_and_again(look, 0.02):
+        yield seen
 
 
 def test_no_secret_is_seen_anywhere(lab: Lab, cloud: Path, tmp_path: Path) -> None:
-    with Watched() as watched:
+    with command_lines() as seen:
         created = create(lab, cloud, "controller", "--verify")
-    assert any(b"mariadb-backup" in line for line in watched.seen), "the host's are seen, too"
-    assert any(line.startswith(b"restic") for line in watched.seen)
+    assert any(b"mariadb-backup" in line for line in seen), "the host's are seen, too"
+    assert any(line.startswith(b"restic") for line in seen)
     known = secrets.load(lab.cloud_file.parent / "secrets.yaml")
     known["repository"] = (tmp_path / "backups" / "password").read_text()
     catalogue = [file.read_bytes() for file in (tmp_path / "backups" / "catalogue").iterdir()]
     for name, secret in known.items():
         word = secret.encode()
-        assert not any(word in line for line in watched.seen), f"{name} in a process list"
+        assert not any(word in line for line in seen), f"{name} in a process list"
         assert word not in (tmp_path / "journal.db").read_bytes(), f"{name} in the journal"
         assert secret not in created.stdout + created.stderr, name
         assert not any(word in text for text in catalogue), f"{name} in the catalogue"

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.beside import nobody_misses_a_ping
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import last_run, reboot
 from tests.acceptance.test_clients import in_sh
-from tests.acceptance.test_lab import pings
 
 pytestmark = pytest.mark.lab
 
@@ -91,26 +90,6 @@ def settled(lab: Lab) -> Lab:
     lab.wait_until(old, what="agents and broker have been up for a while")
     lab.wait_until(lambda: not not_attached(lab), what="every agent is attached")
     return lab
-
-
-@contextmanager
-def nobody_misses_a_ping(lab: Lab) -> Iterator[None]:
-    """The instances answer every ping all the while."""
-    addresses = [server["address"] for server in lab.seed["instances"]]
-    lost, over = list[str](), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.5):
-            lost.extend(address for address in addresses if not pings(address))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(30)
-    assert lost == []
 
 
 @pytest.mark.slow

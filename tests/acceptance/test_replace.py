@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance import test_clients as clients
+from tests.acceptance.beside import pinging
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.replacements import (
@@ -26,7 +27,6 @@ from tests.acceptance.replacements import (
 from tests.acceptance.test_backup import Writer, create
 from tests.acceptance.test_clients import in_sh, objects_have_their_digests
 from tests.acceptance.test_lab import volume_has_its_data
-from tests.acceptance.test_restore import Pings
 from tests.acceptance.test_stream import caught_up, status, streaming
 
 pytestmark = pytest.mark.lab
@@ -114,7 +114,7 @@ def test_who_is_only_cut_off_from_the_operator_is_not_replaced(
 
 @pytest.mark.slow
 def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
-    with streaming(cloud), Pings(lab) as pings:
+    with streaming(cloud), pinging(lab) as pings:
         create(lab, cloud, "controller", "--verify")
         image = image_digest(lab)
         caught_up(lab, cloud)

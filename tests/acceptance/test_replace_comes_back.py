@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from backstay.errors import BackstayError, LabError
 from backstay.inventory.load import load
 from backstay.lab.faults import breaking
 from backstay.transports.bmc import power_of
+from tests.acceptance.beside import again_and_again
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, last_run
 from tests.acceptance.replacements import (
-    Answering,
     as_built,
     as_each_step_begins,
+    asked_who_has,
     command,
     host_of,
     is_taken_over,
@@ -49,34 +51,29 @@ def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         copy.unlink()
 
 
-class Listening:
-    """Looks all the while, by its console, whether the old host takes connections at a port."""
+@dataclass
+class Looks:
+    """How often a host was looked at, and when it took connections (Unix seconds)."""
 
-    def __init__(self, lab: Lab, host: str, port: int) -> None:
-        self.host = host_of(lab, host)
-        self.port = port
-        self.looked = 0
-        self.seen: list[float] = []
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work)
+    looked: int = 0
+    seen: list[float] = field(default_factory=list)
 
-    def __enter__(self) -> "Listening":
-        self._thread.start()
-        return self
 
-    def __exit__(self, *raised: object) -> None:
-        self._stopped.set()
-        self._thread.join()
+@contextmanager
+def looked_whether_it_listens(lab: Lab, name: str, port: int) -> Iterator[Looks]:
+    """Look all the while, by its console, whether the old host takes connections at a port."""
+    host, looks = host_of(lab, name), Looks()
 
-    def _work(self) -> None:
-        while not self._stopped.wait(0.2):
-            # Its power may go at any moment, and with it whoever looks.
-            with contextlib.suppress(BackstayError):
-                asked = ["ss", "-Hltn", f"sport = :{self.port}"]
-                looked = self.host.run(asked, bound=10, check=False)
-                self.looked += looked.returncode == 0
-                if looked.stdout:
-                    self.seen.append(time.time())
+    def look() -> None:
+        # Its power may go at any moment, and with it whoever looks.
+        with contextlib.suppress(BackstayError):
+            looked = host.run(["ss", "-Hltn", f"sport = :{port}"], bound=10, check=False)
+            looks.looked += looked.returncode == 0
+            if looked.stdout:
+                looks.seen.append(time.time())
+
+    with again_and_again(look, 0.2):
+        yield looks
 
 
 def press(lab: Lab, host: str) -> None:
@@ -131,12 +128,12 @@ def test_one_whose_faults_are_healed_after_it_is_fenced_stays_off(lab: Lab, clou
         )
 
     host = host_of(lab, HOST)
-    with Answering(lab, HOST) as answering, as_each_step_begins(comes_back):
+    with asked_who_has(lab, HOST) as answers, as_each_step_begins(comes_back):
         replace(lab, cloud, HOST)
     assert len(told) == len(last_run(lab)["steps"]) - len(NOT_FENCED)
     assert all("the mains are back, and its board was told to keep it off" in one for one in told)
-    assert not answering.two_at_once()
-    for seen in answering.seen.values():
+    assert not answers.two_at_once()
+    for seen in answers.seen.values():
         assert seen[-1] != seen[0] == []
     assert host.power_state() == "off"
     is_taken_over(cloud, HOST)
@@ -156,7 +153,7 @@ def test_one_that_is_switched_on_after_it_is_fenced_is_off_before_it_serves(
             press(lab, host)
             pressed.append(step)
 
-    with Listening(lab, host, PORT) as listening, as_each_step_begins(is_pressed):
+    with looked_whether_it_listens(lab, host, PORT) as looks, as_each_step_begins(is_pressed):
         done = replace(lab, cloud, host, ok=False)
         print(done.stdout, done.stderr)
         while done.returncode == 2:
@@ -166,8 +163,8 @@ def test_one_that_is_switched_on_after_it_is_fenced_is_off_before_it_serves(
             print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert len(pressed) == 3
-    assert listening.looked > 0, "it was on, if not for long"
-    assert listening.seen == []
+    assert looks.looked > 0, "it was on, if not for long"
+    assert looks.seen == []
     assert host_of(lab, host).power_state() == "off"
     is_taken_over(cloud, host)
     objects_have_their_digests(lab)

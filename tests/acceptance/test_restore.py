@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from backstay.transports.ping import answers
+from tests.acceptance.beside import pinging
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.test_backup import Writer, create
@@ -55,32 +54,6 @@ def starts(lab: Lab, host: str, *units: str) -> dict[str, str]:
     """When units of a host were started last."""
     command = "systemctl show --value --property=ActiveEnterTimestampMonotonic"
     return {unit: lab.shell(host, f"{command} {unit}").strip() for unit in units}
-
-
-class Pings:
-    """Pings every instance of the seed until it is stopped; notes those that did not answer."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lost: list[tuple[str, float]] = []
-        self.sent = 0
-        self._addresses = [one["address"] for one in lab.seed["instances"]]
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-
-    def __enter__(self) -> "Pings":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while not self._stopped.wait(0.5):
-            for address in self._addresses:
-                self.sent += 1
-                if not answers(address, 2.0):
-                    self.lost.append((address, time.time()))
 
 
 def projects(writer: Writer) -> set[str]:
@@ -231,7 +204,7 @@ def resumed_and_well(lab: Lab, cloud: Path) -> None:
 def test_a_controller_destroyed_under_load_loses_nothing_that_the_stream_had(
     lab: Lab, cloud: Path, record_property: Any
 ) -> None:
-    with streaming(cloud), Pings(lab) as pings:
+    with streaming(cloud), pinging(lab) as pings:
         create(lab, cloud, "controller", "--verify")
         caught_up(lab, cloud)
         writer = Writer(lab)

@@ -82,7 +82,7 @@ def test_a_runs_progress_is_seen(lab: Lab, watch: Watch, tab: Tab) -> None:
     command: list[str | Path] = [BACKSTAY, "reattach", "compute1", "--yes", "--cloud", watch.cloud]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as running:
         runs = tab.locator("#runs")
-        expect(runs).to_contain_text("reattach", timeout=20_000)
+        expect(runs).to_contain_text("reattach", timeout=60_000)  # after it has looked
         expect(runs).to_contain_text("steps done")
         assert running.wait(timeout=240) == 0
     expect(runs).not_to_contain_text("Under way", timeout=20_000)

@@ -1,7 +1,6 @@
 """Is a host dead? Asked from several places; and a dead one is fenced before another is it."""
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from backstay.runbooks.site import Site
 from backstay.transports.bmc import Power, power_of
 from backstay.transports.ssh import HostShell
 from tests.acceptance.conftest import Lab
+from tests.acceptance.partings import cut_from_each_other
 
 pytestmark = pytest.mark.lab
 
@@ -120,28 +120,6 @@ def powered_on_again(lab: Lab, host: str) -> Iterator[None]:
             asyncio.run(power(lab, host).cycle())
 
 
-@contextmanager
-def cut_from_each_other(*addresses: str) -> Iterator[None]:
-    """Two hosts that do not reach each other, while everybody else reaches both."""
-    one, other = addresses
-    rules = "".join(
-        f"{family} saddr{kind} {a} {family} daddr{kind} {b} drop\n"
-        for family, kind in (("ip", ""), ("arp", " ip"))
-        for a, b in ((one, other), (other, one))
-    )
-    table = "table bridge backstay_story"
-    chain = "chain cut { type filter hook prerouting priority -290;\n"
-    _nft(f"{table} {{\n{chain}{rules}}}\n}}\n")
-    try:
-        yield
-    finally:
-        _nft(f"delete {table}\n")
-
-
-def _nft(text: str) -> None:
-    subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
-
-
 @pytest.mark.parametrize("host", ["controller", "proxy", "compute1"])
 def test_a_host_that_is_well_is_alive(lab: Lab, host: str) -> None:
     begun = time.monotonic()
@@ -167,7 +145,7 @@ def test_cut_off_from_the_operator_only(lab: Lab) -> None:
 
 def test_a_compute_host_and_the_controller_that_do_not_reach_each_other(lab: Lab) -> None:
     addresses = (lab.hosts["controller"]["address"], lab.hosts["compute1"]["address"])
-    with cut_from_each_other(*addresses):
+    with cut_from_each_other(addresses):
         for host, blind in (("compute1", "controller"), ("controller", "compute1")):
             found = judged(lab, host)
             assert found.verdict is not Verdict.DEAD
