@@ -95,8 +95,8 @@ def wait_ready(process: "subprocess.Popen[bytes]") -> None:
     sys.exit(f"the watch's page does not answer within {READY_BOUND:g} s")
 
 
-def soak(process: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """Look at it for some time, and print what was seen."""
+def soak(process: "subprocess.Popen[bytes]", seconds: float) -> float:
+    """Look at it for some time, print what was seen, return how many times its memory it has."""
     memory, pages = [], []
     begun, before = time.monotonic(), used(process.pid)
     for second in range(int(seconds)):
@@ -116,6 +116,7 @@ def soak(process: "subprocess.Popen[bytes]", seconds: float) -> None:
         f"ms, longest {pages[-1]:.0f} ms",
         flush=True,
     )
+    return last / first
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
