@@ -1,5 +1,7 @@
 """Which unit is meant, and what systemd and the kernel say of it, from recorded output."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,15 @@ from backstay.errors import LabError
 from backstay.lab.faults.agent import is_bound, local_ports, reply_queues
 from backstay.lab.faults.broker import user_names
 from backstay.lab.faults.filling import used_percent
-from backstay.lab.faults.units import Unit, choose, full_name, parse_unit, processes_of, similar
+from backstay.lab.faults.units import (
+    LISTING,
+    Unit,
+    choose,
+    full_name,
+    parse_unit,
+    processes_of,
+    similar,
+)
 
 DATA = Path(__file__).parent / "data"
 
@@ -40,6 +50,17 @@ def test_processes_of_a_unit_and_their_states() -> None:
     assert set(processes_of("/system.slice/ssh.service", listing).values()) == {"T"}
     assert set(processes_of("/system.slice/nova-compute.service", listing)) == {468}
     assert processes_of("/system.slice/ssh", listing) == {}
+
+
+def test_a_process_that_ends_while_it_is_listed_is_no_failure(tmp_path: Path) -> None:
+    grep = tmp_path / "grep"
+    grep.write_text("#!/bin/sh\necho seen\nexit 2\n")  # as with a file that is gone
+    grep.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-eus"], input=LISTING, env={"PATH": f"{tmp_path}:{os.defpath}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "seen\nseen\n")
 
 
 def test_the_type_of_a_unit_may_be_left_out() -> None:

@@ -1,6 +1,7 @@
 """Hosts that misbehave in one way each, as real SSH servers in this process."""
 
 import asyncio
+import gc
 import json
 import socket
 import sys
@@ -335,3 +336,47 @@ def test_a_connection_that_breaks_while_asking(tmp_path):
             assert "broke off" in error.came_back
 
     asyncio.run(story())
+
+
+def test_a_stream_that_breaks_off_at_once(tmp_path):
+    async def dies(process):
+        process.get_extra_info("connection").abort()
+
+    async def receive(_):
+        """Take it."""
+
+    async def story() -> None:
+        async with host(tmp_path, dies) as (there, _), HostShell() as shell:
+            with pytest.raises(HostUnreachable, match="broke off"):
+                await shell.stream(there, "print(1)", receive, silence=5)
+
+    asyncio.run(story())
+
+
+def test_a_stream_that_was_given_up_before_its_connection_broke_says_nothing(tmp_path):
+    async def story() -> list[object]:
+        beside: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: beside.append(about))
+        begun = asyncio.Event()
+
+        async def says_half(process):
+            process.stdout.write("half")
+            await never_answers(process)
+
+        async def receive(_):
+            begun.set()
+
+        async with host(tmp_path, says_half) as (there, connections), HostShell() as shell:
+            streaming = asyncio.ensure_future(shell.stream(there, "print(1)", receive, silence=5))
+            await begun.wait()
+            streaming.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await streaming
+            connections[0].abort()
+            with pytest.raises(HostUnreachable):
+                await shell.ask(there, "print(1)", bound=0.3)
+        del streaming
+        gc.collect()  # a task whose error nobody asked for says so as it goes
+        return beside
+
+    assert asyncio.run(story()) == []

@@ -126,10 +126,10 @@ class HostShell:
         connection, _ = await self._connection(target)
         try:
             process = await connection.create_process("python3 -I -", encoding=None)
+            said = asyncio.ensure_future(process.stderr.read())
             try:
                 process.stdin.write(script.encode())
                 process.stdin.write_eof()
-                said = asyncio.ensure_future(process.stderr.read())
                 while True:
                     async with asyncio.timeout(silence):
                         data = await process.stdout.read(STREAM_CHUNK)
@@ -141,10 +141,11 @@ class HostShell:
                     errors = str((await said).decode(errors="replace"))
             finally:
                 process.close()  # sshd then hangs up on a script that still runs
+                said.cancel()  # else it has an error for nobody when the connection is lost
         except TimeoutError:
             self._drop(target)
             raise ssh_errors.no_answer(target, silence) from None
-        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, BrokenPipeError) as error:
+        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, ConnectionError) as error:
             self._drop(target)
             raise ssh_errors.lost(target, error) from error
         if done.exit_status != 0:
@@ -169,8 +170,8 @@ class HostShell:
         try:
             command = f"python3 -I -c {shlex.quote(script)}"
             process = await connection.create_process(command, encoding=None)
+            said = asyncio.ensure_future(process.stderr.read())
             try:
-                said = asyncio.ensure_future(process.stderr.read())
                 with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
                     async for piece in data:
                         async with asyncio.timeout(silence):
@@ -182,10 +183,11 @@ class HostShell:
                     errors = str((await said).decode(errors="replace"))
             finally:
                 process.close()
+                said.cancel()
         except TimeoutError:
             self._drop(target)
             raise ssh_errors.no_answer(target, silence) from None
-        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
+        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, ConnectionError) as error:
             self._drop(target)
             raise ssh_errors.lost(target, error) from error
         if done.exit_status is None and done.exit_signal is None:

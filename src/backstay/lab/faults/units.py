@@ -64,7 +64,11 @@ def processes_of(group: str, listing: str) -> dict[int, str]:
     return {pid: states[pid] for pid in sorted(members) if pid in states}
 
 
-LISTING = "grep -sH . /proc/[0-9]*/cgroup; grep -sH '^State:' /proc/[0-9]*/status; true"
+# A process that ends while it is listed is no failure, and is one to grep.
+LISTING = """
+grep -sH . /proc/[0-9]*/cgroup || true
+grep -sH '^State:' /proc/[0-9]*/status || true
+"""
 
 
 def show(host: LabHost, unit: str) -> Unit:
