@@ -9,6 +9,7 @@ class lab::controller {
   include lab::controller::nova
   include lab::controller::neutron
   include lab::controller::cinder
+  include lab::controller::native_locks
   include lab::controller::identity
 
   # Schemas are made when the server takes queries; agents' services start when the broker knows them.
