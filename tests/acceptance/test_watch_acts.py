@@ -9,7 +9,7 @@ from tests.acceptance.conftest import Lab
 from tests.acceptance.partings import cut_from_each_other
 from tests.acceptance.replacements import as_built, is_green, is_taken_over
 from tests.acceptance.test_backup import create
-from tests.acceptance.watches import own_journal, watching
+from tests.acceptance.watches import Watch, own_journal, watching
 
 pytestmark = pytest.mark.lab
 
@@ -55,36 +55,38 @@ def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, folder: Path) -> N
         assert watched.runs() == []
 
 
+def nothing_is_begun(watched: Watch, why: str) -> None:
+    """The watch says why it replaces nothing, and holds to it."""
+    watched.until(
+        lambda: f"replace: not now: {why}" in watched.log, "it is said why nothing is done"
+    )
+    time.sleep(20)  # as long as it would take to begin
+    assert watched.runs() == []
+    assert watched.told.first("acted") is None
+
+
 @pytest.mark.slow
 def test_who_is_cut_off_replaces_nothing(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{controller-dead: replace}") as watched:
         create(lab, watched.cloud, "proxy", "--verify")
         watched.until_all_up()
         lab.backstay("lab", "break", "cut-network", "proxy", "--from", "operator")
-        held = "replace: not now: in doubt: only this machine is cut off"
-        watched.until(lambda: held in watched.log, "it is said why nothing is done")
-        time.sleep(20)  # as long as it would take to begin
-        assert watched.runs() == []
-        assert watched.told.first("acted") is None
+        nothing_is_begun(watched, "in doubt: only this machine is cut off")
         lab.backstay("lab", "heal")
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
 
 
 @pytest.mark.slow
 def test_witnesses_that_disagree_replace_nothing(lab: Lab, folder: Path) -> None:
+    blind = ("compute1", "compute2", "proxy")  # storage1 alone reaches it still
+    pairs = [(lab.hosts[host]["address"], lab.hosts["controller"]["address"]) for host in blind]
     with watching(lab, folder, "{controller-dead: replace}") as watched:
         create(lab, watched.cloud, "controller", "--verify")
         watched.until_all_up()
-        blind = ("compute1", "compute2", "proxy")  # storage1 alone reaches it still
-        pairs = [(lab.hosts[host]["address"], lab.hosts["controller"]["address"]) for host in blind]
         with cut_from_each_other(*pairs):
             lab.backstay("lab", "break", "cut-network", "controller", "--from", "operator")
-            held = "replace: not now: controller is not known to be dead: "
-            watched.until(lambda: held in watched.log, "it is said why nothing is done")
+            nothing_is_begun(watched, "controller is not known to be dead: ")
             assert "the witnesses disagree: storage1 sees it" in watched.log
-            time.sleep(20)  # as long as it would take to begin
-            assert watched.runs() == []
-            assert watched.told.first("acted") is None
             lab.backstay("lab", "heal")
         watched.until(lambda: watched.told.first("closed"), "it is told to be over")
 
