@@ -79,13 +79,17 @@ def test_a_fault_is_seen_and_its_end(lab: Lab, watch: Watch, tab: Tab) -> None:
 @pytest.mark.slow
 def test_a_runs_progress_is_seen(lab: Lab, watch: Watch, tab: Tab) -> None:
     tab.goto(URL)
-    command: list[str | Path] = [BACKSTAY, "reattach", "compute1", "--yes", "--cloud", watch.cloud]
+    command: list[str | Path] = [BACKSTAY, "reboot", "spare1", "--now", "--yes"]
+    command += ["--cloud", watch.cloud]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as running:
         runs = tab.locator("#runs")
-        expect(runs).to_contain_text("reattach", timeout=60_000)  # after it has looked
+        expect(runs).to_contain_text("reboot", timeout=60_000)  # after the gates are asked
         expect(runs).to_contain_text("steps done")
+        done = runs.locator("progress").first
+        first = done.get_attribute("value")
+        expect(done).not_to_have_attribute("value", str(first), timeout=60_000)
         assert running.wait(timeout=240) == 0
     expect(runs).not_to_contain_text("Under way", timeout=20_000)
-    tab.goto(f"{URL}/runs/reattach-1")
+    tab.goto(f"{URL}/runs/reboot-1")
     expect(tab.locator("h1")).to_contain_text("done in")
     expect(tab.locator("progress")).to_have_count(1)
