@@ -134,7 +134,8 @@ def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path) -> None:
     assert taking.returncode == 2, output
     assert "controller (10." in output
     assert "store a hot backup of its databases" in output
-    assert "the connection broke off" in output
+    # by what it does just then: waits for the data, or for the answer to a question before them
+    assert re.search("the connection broke off|no answer came within 30 s", output), output
     [before] = listed(lab, cloud)
     assert before["state"] == "verified"
     verify(lab, cloud, before["name"])
