@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from backstay.transports.ping import answers
 from tests.acceptance.conftest import Lab
+from tests.acceptance.test_lab import pings as answers
 
 EVERY = 0.5  # seconds between two rounds of pings
-WAITED = 2.0  # seconds for which an answer is waited for
 
 
 @contextmanager
@@ -48,7 +47,7 @@ def pinging(lab: Lab) -> Iterator[Pings]:
     def ping() -> None:
         for server in lab.seed["instances"]:
             pings.sent += 1
-            if not answers(server["address"], WAITED):
+            if not answers(server["address"]):
                 pings.lost.append((server["address"], time.time()))
 
     with again_and_again(ping, EVERY):

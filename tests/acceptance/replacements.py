@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,29 +124,22 @@ def as_each_step_begins(happens: Callable[[str], None]) -> Iterator[None]:
 
     A step that is begun again, as the run is resumed, counts once.
     """
-    store, stopped, told = Store(os.environ["BACKSTAY_JOURNAL"]), threading.Event(), set[str]()
+    store, told = Store(os.environ["BACKSTAY_JOURNAL"]), set[str]()
 
     def begun() -> Iterator[str]:
         for run in store.runs(limit=1):
             if run.plan.runbook == "replace":
                 yield from (e.step for e in store.events(run.id) if e.kind == "begins")
 
-    def work() -> None:
-        ended = False
-        while not ended:
-            ended = stopped.wait(0.1)  # then once more: something may take longer than a step
-            for step in begun():
-                if step not in told:
-                    told.add(step)
-                    happens(step)
+    def look() -> None:
+        for step in begun():
+            if step not in told:
+                told.add(step)
+                happens(step)
 
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        working = beside.submit(work)
-        try:
-            yield
-        finally:
-            stopped.set()
-        working.result()
+    with again_and_again(look, 0.1):
+        yield
+    look()  # something may take longer than a step
 
 
 @contextmanager

@@ -12,6 +12,8 @@ import pytest
 
 import backstay
 from tests.acceptance.conftest import BACKSTAY, Lab
+from tests.acceptance.replacements import as_built
+from tests.acceptance.test_lab import boot_id
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -22,17 +24,10 @@ COMMAND = f"{PLACE}/bin/backstay"
 LEFT_OUT = ("playwright", "mypy", "mypyc", "ansible", "ansible_collections", "hypothesis")
 
 
-def unpacked(lab: Lab, inside: str, folder: Path, *names: str) -> None:
+def unpacked(inside: str, folder: Path, *names: str) -> None:
     """Copy what is in a folder of this machine to a folder of the host."""
-    pack: list[str | Path] = [
-        "tar",
-        "-C",
-        folder,
-        *(f"--exclude=./{one}" for one in LEFT_OUT),
-        "-cf",
-        "-",
-        *names,
-    ]
+    without = [f"--exclude=./{one}" for one in LEFT_OUT]
+    pack: list[str | Path] = ["tar", "-C", folder, *without, "-cf", "-", *names]
     unpack = f"mkdir -p {inside} && tar -C {inside} -xf - --no-same-owner"
     with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
         subprocess.run(
@@ -58,16 +53,14 @@ def unit(lab: Lab) -> Iterator[str]:
         pytest.skip(f"the lab's hosts have Python {'.'.join(theirs)}, this machine another")
     packages = f"{PLACE}/lib/python{'.'.join(theirs)}/site-packages"
     lab.shell(HOST, f"python3 -m venv --without-pip {PLACE}")
-    unpacked(lab, packages, Path(sysconfig.get_path("purelib")), ".")
-    unpacked(lab, packages, Path(backstay.__file__).parents[1], "backstay")
+    unpacked(packages, Path(sysconfig.get_path("purelib")), ".")
+    unpacked(packages, Path(backstay.__file__).parents[1], "backstay")
     script = BACKSTAY.read_text().partition("\n")[2]
     lab.shell(HOST, f"cat > {COMMAND} <<'E'\n#!{PLACE}/bin/python\n{script}E\nchmod 755 {COMMAND}")
     names = ("cloud.yaml", "openrc", "ssh", "bmc")
-    unpacked(lab, CLOUD, lab.cloud_file.parent, *(f"./{name}" for name in names))
+    unpacked(CLOUD, lab.cloud_file.parent, *(f"./{name}" for name in names))
     yield f"backstay-watch-{lab.cloud_file.parent.name}.service"
-    lab.backstay("lab", "heal", ok=False)
-    lab.backstay("lab", "break", "dead-board", HOST)
-    lab.backstay("lab", "new-board", HOST, bound=600)
+    as_built(lab)
 
 
 def shown(lab: Lab, unit: str, name: str) -> str:
@@ -94,9 +87,9 @@ def test_systemd_keeps_it_running(lab: Lab, unit: str) -> None:
     assert shown(lab, unit, "MainPID") != first
     assert shown(lab, unit, "NRestarts") == "1"
 
-    boot = lab.shell(HOST, "cat /proc/sys/kernel/random/boot_id")
+    boot = boot_id(lab, HOST)
     lab.backstay("reboot", HOST, "--now", "--yes")
-    assert lab.shell(HOST, "cat /proc/sys/kernel/random/boot_id") != boot
+    assert boot_id(lab, HOST) != boot
     lab.wait_until(lambda: is_watched(lab), what="it begins with the machine", bound=120)
 
     lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
