@@ -20,7 +20,7 @@ from backstay.errors import RemoteFailure
 from backstay.health.hostscript import stream
 from backstay.inventory.backup import Backups, Engine
 from backstay.runbooks.backup.taking import Database, length_in
-from backstay.transports.restic import Snapshot
+from backstay.transports.restic_output import Snapshot
 
 DATA = Path(__file__).parent / "data"
 WHOLE = "printf 'INSERT 1;\\n-- Dump completed on 2026-11-24\\n'"

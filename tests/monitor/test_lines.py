@@ -71,9 +71,13 @@ def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
         {"clock": 460, "units": {"nova-api": RUNS, "libvirtd": ["loaded", "failed", *RUNS[2:]]}}
     )
     assert told.age("nova-api") == 60
-    assert told.age("libvirtd") == told.age("unheard of") == 0
-    told.take({"clock": 470})
-    assert told.age("nova-api") == 70
+    assert told.age("libvirtd") is told.age("unheard of") is None
+    assert {one.subject.name: one.age for one in signs(WATCHED, told, 6.0)} == {
+        "nova-api": 60,
+        "libvirtd": None,
+    }
+    told.take({"clock": 400})
+    assert told.age("nova-api") == 0, "it was started this very second"
 
 
 def counts(state: dict[str, Any]) -> str:

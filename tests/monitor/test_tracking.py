@@ -6,7 +6,7 @@ import pytest
 
 from backstay.monitor.sign import Look, Sign, Subject
 from backstay.monitor.standing import State
-from backstay.monitor.tracking import FORGET, Tracking
+from backstay.monitor.tracking import FORGET, STARTING, Tracking
 from tests.monitor.scenes import small
 
 API = Subject(host="controller", service="keystone", name="token validation")
@@ -19,12 +19,12 @@ def tracking(tmp_path: Path) -> Tracking:
 
 
 def take(tracking: Tracking, subject: Subject, look: Look, *times: float, sure: bool = True,
-         seconds: float | None = None) -> State:  # fmt: skip
+         seconds: float | None = None, age: float | None = None) -> State:  # fmt: skip
     for at in times:
         bad = look not in {Look.OK, Look.UNKNOWN}
         sign = Sign(
             subject=subject, look=look, evidence=str(look), at=at, sure=sure and bad,
-            seconds=seconds,
+            seconds=seconds, age=age,
         )  # fmt: skip
         tracking.take(sign)
     return tracking.tracks[subject.key].state
@@ -41,6 +41,22 @@ def test_while_systemd_starts_a_unit_its_apis_refusal_is_excused(tracking: Track
     assert take(tracking, API, Look.REFUSED, 1, 2, 3, 4, 5) is State.SUSPECT
     take(tracking, UNIT, Look.OK, 6)
     assert take(tracking, API, Look.OK, 7) is State.UP
+
+
+def test_a_service_that_was_only_just_started_may_take_its_time(tracking: Tracking) -> None:
+    take(tracking, UNIT, Look.OK, 100, age=1)
+    assert take(tracking, API, Look.LATE, 101, 102, 103, 104, sure=False) is State.SUSPECT
+    assert take(tracking, API, Look.OK, 105) is State.UP
+    take(tracking, UNIT, Look.OK, 130, age=31)
+    assert take(tracking, API, Look.LATE, 131, 132, 133, sure=False) is State.DOWN
+
+
+def test_one_that_never_answers_after_its_start_is_down_in_the_end(tracking: Tracking) -> None:
+    started = 100
+    take(tracking, UNIT, Look.OK, started + 1, age=1)
+    late = started + int(STARTING) + 2
+    assert take(tracking, API, Look.REFUSED, *range(started + 2, late)) is State.SUSPECT
+    assert take(tracking, API, Look.REFUSED, late) is State.DOWN
 
 
 def test_a_change_of_state_wakes_whoever_decides(tracking: Tracking) -> None:

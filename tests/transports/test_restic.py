@@ -1,9 +1,11 @@
 """A real restic repository on this machine's disk."""
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import BackupError
-from backstay.transports.restic import Restic, Snapshot
+from backstay.transports.restic import Restic
+from backstay.transports.restic_output import Snapshot, counts
 
 pytestmark = pytest.mark.skipif(
     shutil.which("restic") is None, reason="restic is not installed: apt-get install restic"
@@ -188,3 +191,47 @@ def test_a_place_that_is_named_pack_is_not_called_damaged(tmp_path: Path) -> Non
     with pytest.raises(BackupError) as raised:
         asyncio.run(nowhere.open())
     assert "damaged" not in raised.value.remedy
+
+
+def stopped(restic: Restic) -> bool:
+    """Stop the restic that stores, as one stands still whose uploads have ended, if it is there."""
+    for told in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if restic.repository.encode() in told.read_bytes():
+                os.kill(int(told.parent.name), signal.SIGSTOP)
+                return True
+    return False
+
+
+@pytest.mark.parametrize("how", ["folder", "stream"])
+def test_one_that_stands_still_is_not_waited_for(restic: Restic, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_bytes(os.urandom(50_000_000))
+    restic.stalled = 2.0
+
+    async def story() -> None:
+        if how == "folder":
+            storing = restic.backup(folder, host="controller", tags=["a"], bound=600)
+        else:
+            storing = store(restic, (folder / "file").read_bytes())
+        task = asyncio.ensure_future(storing)
+        while not await asyncio.to_thread(stopped, restic):
+            assert not task.done(), "it was over before it could be stopped"
+        with pytest.raises(BackupError, match=r"it has stood still for 2 s.* are free there"):
+            await task
+
+    asyncio.run(story())
+
+
+STATUS = """\
+{"message_type":"status","percent_done":0,"total_files":1,"bytes_done":3225693}
+{"message_type":"status","seconds_elapsed":10,"percent_done":0.49,"total_files":1,"bytes_done":6493}
+{"message_type":"status","seconds_elapsed":20,"percent_done":0.49,"total_files":1,"bytes_done":6493}
+"""
+
+
+def test_what_only_tells_that_time_goes_by_is_no_progress() -> None:
+    first, second, third = (counts(line) for line in STATUS.splitlines())
+    assert first != second == third
+    assert counts("restic says something else") == counts("")

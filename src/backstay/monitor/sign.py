@@ -44,7 +44,8 @@ class Sign:
     """One answer. ``at`` is Unix time, ``seconds`` how long it took, None where none came.
 
     ``sure`` tells of a bad sign that it cannot come from a slow host or a bad network: a unit that
-    has failed, a process that is stopped, a refusal.
+    has failed, a process that is stopped, a refusal. ``age`` is how many seconds a unit has been
+    active for, None of anything else.
     """
 
     subject: Subject
@@ -53,6 +54,7 @@ class Sign:
     at: float
     seconds: float | None = None
     sure: bool = False
+    age: float | None = None
 
     @property
     def good(self) -> bool:

@@ -13,6 +13,12 @@ from backstay.monitor.topology import AGENT, HOST, Topology
 UNITS_SOFT = 15
 LASTING = 2.0
 """Seconds for which an API must fail: what it stands on is then known to have failed."""
+STARTING = 20.0
+"""Seconds for which a service may still be starting that systemd calls active.
+
+A server may listen, and so be active, before it has read its program: on a busy host nova-api took
+connections for 4 s and answered none.
+"""
 FORGET = 30.0
 FORGET_AGENTS = 180.0
 
@@ -25,6 +31,7 @@ class Tracking:
         self.tracks: dict[str, Track] = {}
         self.history = History()
         self.changed = asyncio.Event()
+        self._started: dict[str, float] = {}
         self._excuse = excuse
         self._standings: dict[str, Standing] = {}
         self._confirmed = Rule(sure=1, soft=None, recovered=recovered)
@@ -36,6 +43,8 @@ class Tracking:
         """Take one sign."""
         key = sign.subject.key
         track = self.tracks.get(key) or Track(subject=sign.subject)
+        if sign.age is not None:
+            self._started[key] = sign.at - sign.age
         excuse = self._excuse(sign.subject.host) if sign.bad else ""
         if sign.bad and self._is_moving(sign):
             sign = replace(sign, sure=False)
@@ -79,13 +88,19 @@ class Tracking:
         return self._unit if subject.key in self.top.units else self._pulse
 
     def _is_moving(self, sign: Sign) -> bool:
-        """Say whether systemd is just starting or stopping a unit of the service on that host."""
+        """Say whether a unit of the service on that host is just being started or stopped."""
         subject = sign.subject
         if subject.service in {HOST, AGENT} or subject.key in self.top.units:
             return False
         prefix = f"{subject.host}/{subject.service}/"
         return any(
-            track.state is State.SUSPECT and track.look is Look.FAILED and not track.sure
+            self._moves(track, sign.at)
             for key, track in self.tracks.items()
             if key.startswith(prefix) and key in self.top.units
         )
+
+    def _moves(self, unit: Track, now: float) -> bool:
+        """Say whether systemd starts or stops a unit, or has only just started it."""
+        if unit.state is State.SUSPECT and unit.look is Look.FAILED and not unit.sure:
+            return True
+        return now - self._started.get(unit.subject.key, -STARTING) < STARTING

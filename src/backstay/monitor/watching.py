@@ -198,7 +198,7 @@ class Watching:
     def _steady(self, host: str, unit: str) -> bool:
         """Say whether a unit has been running for so long that it had the time to connect."""
         stream = self.streams.get(host)
-        return stream is not None and stream.told.age(unit) > STEADY
+        return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
 
     def _heard(self, host: str, found: Sequence[Sign], glance: object) -> None:
         for sign in found:

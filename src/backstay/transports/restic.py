@@ -9,32 +9,29 @@ import asyncio
 import contextlib
 import json
 import os
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from backstay.errors import BackupError
+from backstay.health.words import size
+from backstay.transports.restic_output import Snapshot, counts, error, marks, summary
 
 CHUNK = 1 << 18
 QUICK = 120.0
 """Seconds for what reads or changes only a little of a repository."""
+STALLED_HERE, STALLED_AFAR = 120.0, 1200.0
+"""Seconds for which storing may make no progress: on a disk of this machine, or elsewhere.
+
+Elsewhere restic itself tries again for 15 minutes. Restic 0.14 stands still for good where a pack
+could not be written: it queues the next for uploads that have ended (``QueuePacker``), and tells
+nobody of the full disk.
+"""
+PACKS = 64 << 20
+"""Bytes that restic may want at once: a few packs of 16 MiB."""
 
 Send = Callable[[bytes], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A snapshot: ``size`` is what was read for it and ``added`` what it added, both in bytes."""
-
-    id: str
-    tags: frozenset[str]
-    host: str
-    time: str
-    size: int = 0
-    added: int = 0
 
 
 class Restic:
@@ -46,6 +43,7 @@ class Restic:
 
     def __init__(self, repository: str, password_file: Path, cache: Path) -> None:
         self.repository = repository
+        self.stalled = STALLED_AFAR if ":" in repository else STALLED_HERE
         self._environment = os.environ | {
             "RESTIC_REPOSITORY": repository,
             "RESTIC_PASSWORD_FILE": str(password_file),
@@ -72,27 +70,29 @@ class Restic:
         The snapshot is under ``name`` when the block has ended. Where the block raises, restic is
         killed before it could store one.
         """
-        arguments = ["backup", "--json", "--stdin", "--stdin-filename", name, *_marks(host, tags)]
+        arguments = ["backup", "--json", "--stdin", "--stdin-filename", name, *marks(host, tags)]
         process = await self._start(arguments, stdin=asyncio.subprocess.PIPE)
         told = asyncio.ensure_future(_both(process))
         stdin, found = process.stdin, dict[str, Snapshot]()
         assert stdin is not None  # noqa: S101 - it was asked for
 
         async def send(data: bytes) -> None:
-            try:
-                stdin.write(data)
-                await stdin.drain()
-            except (BrokenPipeError, ConnectionResetError):
-                _, errors = await told
-                raise self._error("storing", errors) from None
+            async with self._moving("storing"):
+                try:
+                    stdin.write(data)
+                    await stdin.drain()
+                except (BrokenPipeError, ConnectionResetError):
+                    _, errors = await told
+                    raise self._error("storing", errors) from None
 
         try:
             yield send, found
             stdin.close()
-            output, errors = await told
+            async with self._moving("storing"):
+                output, errors = await told
             if process.returncode != 0:
                 raise self._error("storing", errors)
-            found[name] = _summary(output, host, tags)
+            found[name] = summary(output, host, tags)
         finally:
             await _end(process)
             told.cancel()
@@ -101,9 +101,9 @@ class Restic:
         self, folder: Path, *, host: str, tags: Sequence[str], bound: float
     ) -> Snapshot:
         """Store all that is in ``folder``, under paths relative to it."""
-        arguments = ["backup", "--json", "--ignore-inode", *_marks(host, tags), "."]
+        arguments = ["backup", "--json", "--ignore-inode", *marks(host, tags), "."]
         output = await self._ok(arguments, "storing in", bound=bound, folder=folder)
-        return _summary(output, host, tags)
+        return summary(output, host, tags)
 
     async def snapshots(self, *tags: str) -> list[Snapshot]:
         """Return the snapshots that have all of ``tags``, the oldest first."""
@@ -189,15 +189,58 @@ class Restic:
     async def _run(
         self, arguments: Sequence[str], *, bound: float, folder: Path | None = None
     ) -> tuple[int, str, str]:
+        """Run restic to its end; where it stores a ``folder``, it must make progress."""
         process = await self._start(arguments, stdin=asyncio.subprocess.DEVNULL, folder=folder)
         try:
             async with asyncio.timeout(bound):
-                output, errors = await _both(process)
+                output, errors = await (
+                    _both(process) if folder is None else self._followed(process)
+                )
         except TimeoutError:
             raise self._error(arguments[0], f"it had not ended after {bound:g} s") from None
         finally:
             await _end(process)
         return process.returncode or 0, output, errors
+
+    async def _followed(self, process: asyncio.subprocess.Process) -> tuple[str, str]:
+        """Return what it prints when it ends. Raises BackupError where it stands still."""
+        stdout, stderr = process.stdout, process.stderr
+        assert stdout is not None  # noqa: S101 - both were asked for
+        assert stderr is not None  # noqa: S101
+        said = asyncio.ensure_future(stderr.read())
+        last, before = "", None
+        try:
+            async with self._moving("storing in") as limit:
+                async for line in stdout:
+                    last = line.decode(errors="replace")
+                    counted = counts(last)
+                    if counted != before:
+                        limit.reschedule(asyncio.get_running_loop().time() + self.stalled)
+                    before = counted
+                errors = await said
+                await process.wait()
+        finally:
+            said.cancel()
+        return last, errors.decode(errors="replace")
+
+    @asynccontextmanager
+    async def _moving(self, doing: str) -> AsyncIterator[asyncio.Timeout]:
+        """Bound a block by the time for which there may be no progress. Raises BackupError."""
+        try:
+            async with asyncio.timeout(self.stalled) as limit:
+                yield limit
+        except TimeoutError:
+            raise self._error(doing, self._stands_still()) from None
+
+    def _stands_still(self) -> str:
+        """Say that restic makes no progress; and that its disk is full, where it is."""
+        told = f"it has stood still for {self.stalled:g} s"
+        with contextlib.suppress(OSError):  # it is elsewhere
+            free = shutil.disk_usage(self.repository).free
+            if free < PACKS:
+                told += ", as where there is no space left on device"
+            told += f": {size(free)} are free there"
+        return told
 
     async def _start(
         self, arguments: Sequence[str], *, stdin: int, folder: Path | None = None
@@ -220,58 +263,7 @@ class Restic:
             ) from None
 
     def _error(self, doing: str, errors: str) -> BackupError:
-        lines = [line.strip() for line in errors.splitlines() if line.strip()]
-        said = "; ".join(lines[-3:])[:400] or "it said nothing"
-        return BackupError(
-            f"{doing} the backup repository {_place(self.repository)}",
-            came_back=said,
-            remedy=_remedy(errors),
-        )
-
-
-def _remedy(errors: str) -> str:
-    for sign, remedy in (
-        ("wrong password", "the password file is another repository's: find the right one"),
-        ("resolving password failed", "see to the file: `password_file` under `backup`"),
-        ("empty password", "the password file is empty: find the copy of it"),
-        ("no space left", "make space there, then: backstay backup prune, which also takes out "
-         "what the failed run has left; older backups are as they were"),
-        ("already locked", "another restic is at work on it: wait for it to end"),
-        (r"pack id does not|pack \w+ contains|ciphertext|hash (mis|does not)|invalid data|damaged",
-         "data in the repository are damaged: take a new backup into a new one"),
-    ):  # fmt: skip
-        if re.search(sign, errors, re.IGNORECASE):
-            return remedy
-    return "see that it can be reached and written; older backups are as they were"
-
-
-def _place(repository: str) -> str:
-    """Return a location without a password that its URL may hold."""
-    head, at, tail = repository.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at and "://" in head else repository
-
-
-def _marks(host: str, tags: Sequence[str]) -> list[str]:
-    return ["--host", host, *(word for tag in tags for word in ("--tag", tag))]
-
-
-def _summary(output: str, host: str, tags: Sequence[str]) -> Snapshot:
-    for line in reversed(output.splitlines()):
-        told: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
-        if told.get("message_type") == "summary":
-            return Snapshot(
-                id=told["snapshot_id"][:8],
-                tags=frozenset(tags),
-                host=host,
-                time="",
-                size=told["total_bytes_processed"],
-                added=told["data_added"],
-            )
-    raise BackupError(
-        "reading restic's summary",
-        came_back="there is none in what it printed",
-        remedy="is this restic 0.14 or newer? restic version",
-    )
+        return error(doing, self.repository, errors)
 
 
 async def _both(process: asyncio.subprocess.Process) -> tuple[str, str]:

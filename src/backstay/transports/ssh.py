@@ -125,7 +125,8 @@ class HostShell:
         """
         connection, _ = await self._connection(target)
         try:
-            process = await connection.create_process("python3 -I -", encoding=None)
+            async with asyncio.timeout(silence):
+                process = await connection.create_process("python3 -I -", encoding=None)
             said = asyncio.ensure_future(process.stderr.read())
             try:
                 process.stdin.write(script.encode())
@@ -169,7 +170,8 @@ class HostShell:
         connection, _ = await self._connection(target)
         try:
             command = f"python3 -I -c {shlex.quote(script)}"
-            process = await connection.create_process(command, encoding=None)
+            async with asyncio.timeout(silence):
+                process = await connection.create_process(command, encoding=None)
             said = asyncio.ensure_future(process.stderr.read())
             try:
                 with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why

@@ -45,10 +45,10 @@ class Told:
         self.lag, self.waits = line.get("lag", 0.0), line.get("waits")
         self.boot, self.clock = line.get("boot", self.boot), line.get("clock", self.clock)
 
-    def age(self, unit: str) -> float:
-        """Return for how many seconds a unit has been active, 0 where it is not."""
+    def age(self, unit: str) -> float | None:
+        """Return for how many seconds a unit has been active, None where it is not."""
         _, active, _, _, _, since = self.units.get(unit, ("", "", "", "", "", 0))
-        return self.clock - since if active == "active" else 0.0
+        return self.clock - since if active == "active" else None
 
 
 def signs(watched: Watched, told: Told, at: float) -> list[Sign]:
@@ -66,7 +66,8 @@ def signs(watched: Watched, told: Told, at: float) -> list[Sign]:
 def _unit(host: str, service: str, unit: Unit, told: Told, at: float) -> Sign:
     look, evidence, sure = _looks(unit, told)
     subject = unit_subject(host, service, unit)
-    return Sign(subject=subject, look=look, evidence=evidence, at=at, sure=sure)
+    age = told.age(unit.name)
+    return Sign(subject=subject, look=look, evidence=evidence, at=at, sure=sure, age=age)
 
 
 def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:

@@ -19,7 +19,8 @@ from backstay.health.words import size
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
 from backstay.runbooks.site import Site
-from backstay.transports.restic import Restic, Snapshot
+from backstay.transports.restic import Restic
+from backstay.transports.restic_output import Snapshot
 
 TAG = "backstay"
 STREAM = "database.mbstream"
