@@ -224,6 +224,20 @@ def test_one_that_stands_still_is_not_waited_for(restic: Restic, tmp_path: Path,
     asyncio.run(story())
 
 
+def test_what_it_has_started_ends_with_it(
+    restic: Restic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ssh does by which it reaches a repository: it has the pipes that are read here."""
+    script = tmp_path / "restic"
+    script.write_text(f"#!/bin/sh\nsleep 600 & echo $! > {tmp_path}/started\nwait\n")
+    script.chmod(0o755)
+    monkeypatch.setitem(restic._environment, "PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(BackupError, match="had not ended after 2 s"):
+        asyncio.run(restic.restore("latest", tmp_path, bound=2))
+    started = Path("/proc", (tmp_path / "started").read_text().strip(), "stat")
+    assert not started.exists() or started.read_text().split()[2] == "Z"
+
+
 STATUS = """\
 {"message_type":"status","percent_done":0,"total_files":1,"bytes_done":3225693}
 {"message_type":"status","seconds_elapsed":10,"percent_done":0.49,"total_files":1,"bytes_done":6493}

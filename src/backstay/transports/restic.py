@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ Elsewhere restic itself tries again for 15 minutes. Restic 0.14 stands still for
 could not be written: it queues the next for uploads that have ended (``QueuePacker``), and tells
 nobody of the full disk.
 """
+KILLED = 10.0
+"""Seconds for which a restic that was killed is waited for."""
 PACKS = 64 << 20
 """Bytes that restic may want at once: a few packs of 16 MiB."""
 
@@ -254,6 +257,7 @@ class Restic:
                 stderr=asyncio.subprocess.PIPE,
                 env=self._environment,
                 cwd=folder,
+                start_new_session=True,
             )
         except FileNotFoundError:
             raise BackupError(
@@ -275,7 +279,10 @@ async def _both(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill it where it still runs, and what it has started: an ssh would keep its pipes open."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):  # the kernel waits for a disk: it cannot be killed
+            async with asyncio.timeout(KILLED):
+                await process.wait()
