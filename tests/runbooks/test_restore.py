@@ -176,7 +176,7 @@ def test_a_restore_is_asked_for_by_the_host_s_name(
 
 
 def test_what_cannot_be_restored_is_said(call: Any) -> None:
-    assert "is neither `latest` nor a time" in call("controller", "--to", "soon").stderr
+    assert "is neither `latest`, `backup`, nor a time" in call("controller", "--to", "soon").stderr
     assert "restore the whole host" in call("controller", "--service", "mariadb").stderr
     assert "controller has " in call("controller", "--service", "swift").stderr
     error = call("nobody")

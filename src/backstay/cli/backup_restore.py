@@ -10,6 +10,7 @@ import click
 
 from backstay.cli.carrying import carry_out, open_store
 from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.moment import moment_named
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="HOST|BACKUP")
 @click.option("--service", default="", metavar="SERVICE", help="Only this one, as `nova`.")
 @click.option(
-    "--to", "moment", default="", metavar="TIME|latest",
+    "--to", "moment", default="backup", metavar="TIME|latest|backup",
     help="Replay the stream of the log up to then; a time is local without a zone.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
@@ -54,7 +55,7 @@ def restore(
     from backstay.services.registry import all_services  # noqa: PLC0415
 
     described = load_cloud(cloud)
-    chosen = _chosen(described, name, service, _moment(moment))
+    chosen = _chosen(described, name, service, moment_named(moment))
     made = make(described, chosen, all_services())
     if output != "json" or dry_run:
         _show(described, chosen, made)
@@ -92,18 +93,6 @@ def _show(cloud: "Cloud", chosen: "Chosen", plan: "Plan") -> None:
             backup, chosen.to, stream_of(backup, _place(cloud).logs(backup.host)), now=now
         )
     click.echo(before(plan, chosen, lost, now=now), nl=False)
-
-
-def _moment(text: str) -> "Moment":
-    from backstay.backup.choice import Moment  # noqa: PLC0415 - heavy
-
-    try:
-        return Moment.from_document(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"`{text}` is neither `latest` nor a time such as '2026-11-24 02:00'",
-            param_hint="--to",
-        ) from None
 
 
 def _chosen(cloud: "Cloud", name: str, service: str, to: "Moment") -> "Chosen":

@@ -11,10 +11,10 @@ import click
 
 from backstay.cli.carrying import REFUSED, carry_out, open_store
 from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.moment import moment_named
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
-    from backstay.backup.choice import Moment
     from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
@@ -144,20 +144,8 @@ def _chosen(place: "Place", host: str, name: str, moment: str | None, now: datet
     """Return what is restored: up to the last moment where there is a log to do so."""
     from backstay.runbooks.replace.choosing import chosen  # noqa: PLC0415 - heavy
 
-    to = _moment(moment) if moment is not None else None
+    to = moment_named(moment) if moment is not None else None
     return chosen(place, host, now=now, backup=name, to=to)
-
-
-def _moment(text: str) -> "Moment":
-    from backstay.backup.choice import Moment  # noqa: PLC0415 - heavy
-
-    try:
-        return Moment.from_document("" if text == "backup" else text)
-    except ValueError:
-        raise click.BadParameter(
-            f"`{text}` is neither `latest`, `backup`, nor a time such as '2026-11-24 02:00'",
-            param_hint="--to",
-        ) from None
 
 
 def _show(made: _Made) -> None:

@@ -9,7 +9,7 @@ from backstay.journal.action import Result, Running
 from backstay.provision.chosen import chosen
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, begun_unit, units_of
+from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, begun_unit
 
 BEGUN_BY = "begin-build"
 
@@ -49,7 +49,7 @@ class LetBuild(OnSpare):
     async def do(self, running: Running) -> Result:
         """Let it go, begin it where it could not be held. Raises HostError."""
         await self.site.ask(
-            self.way(running), onhost_units.allow, units_of(self, running), [], bound=60
+            self.way(running), onhost_units.allow, self.units(running), [], bound=60
         )
         await let_go(self, running)
         return {"told": ""}
@@ -69,7 +69,7 @@ class Build(Follows):
         await let_go(self, running)  # an older plan has no step of its own for it
         result = await super().do(running)
         manifest = await self.manifest(self.backup(running))
-        units = units_of(self, running)
+        units = self.units(running)
         enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
         told = await self.site.ask(self.way(running), onhost_units.allow, units, enabled, bound=120)
         return {**result, "enabled": told["enabled"]}

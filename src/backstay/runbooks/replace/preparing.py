@@ -11,7 +11,7 @@ from backstay.journal.action import Refused, Result, Running
 from backstay.provision import packages
 from backstay.provision.work import Work
 from backstay.runbooks.replace import onhost_spare
-from backstay.runbooks.replace.spare import Begins, Follows, OnSpare, units_of
+from backstay.runbooks.replace.spare import Begins, Follows, OnSpare
 from backstay.runbooks.replace.suits import Wanted, against, remarks
 
 
@@ -21,7 +21,7 @@ class Prepare(OnSpare):
     async def do(self, running: Running) -> Result:
         """Ask it in one round trip. Raises Refused with every reason at once."""
         host, spare, backup = self.host(running), self.spare(running), self.backup(running)
-        units = units_of(self, running)
+        units = self.units(running)
         databases = [name for one in self.site.services for name in one.databases]
         begun = time.time()
         try:

@@ -14,7 +14,7 @@ from backstay.journal.place import folder
 from backstay.provision import onhost
 from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.provision.work import Work
-from backstay.runbooks.restore.plan import services_of
+from backstay.runbooks.restore.plan import services_of, units_of
 from backstay.runbooks.restore.restoring import SILENCE, About, Restoring
 from backstay.runbooks.site import Site
 
@@ -51,6 +51,11 @@ class OnSpare(Restoring):
         """
         adopted = _of_action(running, "adopt") is not None
         return self.host(running) if adopted else self.spare(running)
+
+    def units(self, running: Running) -> list[str]:
+        """Return the units of the host's services, as systemd calls them."""
+        host, cloud = self.host(running), self.site.cloud
+        return units_of(cloud, host, services_of(cloud, host, self.site.services, ""))
 
     async def manifest(self, backup: Backup) -> Mapping[str, Any]:
         """Return the list of the backup's files, packages and units. Raises BackupError."""
@@ -178,17 +183,6 @@ def _of_action(running: Running, action: str) -> Result | None:
     """Return the result of the plan's step with this action, None while there is none."""
     ids = [step.id for step in running.plan.steps if step.action == action]
     return next((running.results[one] for one in ids if one in running.results), None)
-
-
-def units_of(step: OnSpare, running: Running) -> list[str]:
-    """Return the units of the host's services, as systemd calls them."""
-    host, cloud = step.site.host(step.host(running)), step.site.cloud
-    names = [
-        unit.name
-        for one in services_of(cloud, host.name, step.site.services, "")
-        for unit in one.units_on(host.roles, cloud.flavour)
-    ]
-    return [name if "." in name else f"{name}.service" for name in dict.fromkeys(names)]
 
 
 def files_here(about: About) -> Path:

@@ -55,6 +55,13 @@ def services_of(
     return sorted(found, key=lambda one: (one.restore_order, one.name))
 
 
+def units_of(cloud: Cloud, host: str, services: Sequence[Service]) -> list[str]:
+    """Return the units of services on a host, as systemd calls them."""
+    roles = cloud.hosts[host].roles
+    units = [unit.name for one in services for unit in one.units_on(roles, cloud.flavour)]
+    return [name if "." in name else f"{name}.service" for name in dict.fromkeys(units)]
+
+
 def has_databases(backup: Backup, services: Sequence[Service], service: str) -> bool:
     """Say whether databases are restored: those of one service, or the whole server's."""
     if not backup.facts:

@@ -8,6 +8,7 @@ from backstay.errors import BackstayError
 from backstay.finding import Finding, bad
 from backstay.journal.action import Result, Running
 from backstay.runbooks.reboot.waiting import until_well
+from backstay.runbooks.restore.plan import units_of
 from backstay.runbooks.restore.restoring import RESUME, About, Restoring
 from backstay.services.declaration import Service
 
@@ -29,7 +30,7 @@ class Stop(Restoring):
         )
         triggers: list[str] = []
         for group in groups:
-            units = self.units(group, host)
+            units = units_of(self.site.cloud, host, group)
             if not units:
                 continue
             running.say(f"stopping {', '.join(units)}")
@@ -42,12 +43,6 @@ class Stop(Restoring):
                     remedy=f"end them there, {RESUME}",
                 )
         return {"triggers": triggers}
-
-    def units(self, services: Sequence[Service], host: str) -> list[str]:
-        """Return the units of services on the host, as systemd calls them."""
-        roles, flavour = self.site.host(host).roles, self.site.cloud.flavour
-        units = [unit.name for one in services for unit in one.units_on(roles, flavour)]
-        return [name if "." in name else f"{name}.service" for name in dict.fromkeys(units)]
 
 
 class Swap(Restoring):
@@ -92,7 +87,7 @@ class Start(Stop):
         about, host = self.about(running), running.step.target
         names = names_in(running.step.arguments)
         services = [one for one in about.services if one.name in names]
-        units = self.units(services, host)
+        units = units_of(self.site.cloud, host, services)
         stopped = running.results[f"{host}.stop"]["triggers"]
         told = await self.site.ask(
             host, onhost_units.start, units, stopped, bound=running.step.bound / 2
