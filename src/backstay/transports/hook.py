@@ -1,17 +1,16 @@
 """Hooks: commands and URLs of the site's own."""
 
 import asyncio
-import contextlib
 import json
 import os
 import shlex
-import signal
 from collections.abc import Mapping
 from typing import Any
 
 import requests
 
 from backstay.errors import HookFailed
+from backstay.transports.programs import kill_session
 from backstay.transports.threads import on_thread
 
 _LONGEST = 300
@@ -39,10 +38,7 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
     except TimeoutError:
         raise _failed(shown, f"it had not ended after {bound:g} s") from None
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await kill_session(process)
     said = _last_line(output.decode(errors="replace"))
     if process.returncode != 0:
         raise _failed(shown, f"exit status {process.returncode}: {said or 'it said nothing'}")

@@ -7,11 +7,14 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from backstay.errors import BackupError
 
+KILLED = 10.0
+"""Seconds for which a program that was killed is waited for."""
 _CHUNK = 1 << 18
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
@@ -97,6 +100,19 @@ async def kill(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def kill_session(process: asyncio.subprocess.Process) -> None:
+    """End a program that has a session of its own, and all that it has started.
+
+    asyncio waits until nobody has its pipes open, as an ssh that it started would.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):  # the kernel waits for a disk: it cannot be killed
+            async with asyncio.timeout(KILLED):
+                await process.wait()
 
 
 def found(program: str) -> str | None:

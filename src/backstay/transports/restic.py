@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from backstay.errors import BackupError
 from backstay.health.words import size
+from backstay.transports.programs import kill_session
 from backstay.transports.restic_output import Snapshot, counts, error, marks, summary
 
 CHUNK = 1 << 18
@@ -29,8 +29,6 @@ Elsewhere restic itself tries again for 15 minutes. Restic 0.14 stands still for
 could not be written: it queues the next for uploads that have ended (``QueuePacker``), and tells
 nobody of the full disk.
 """
-KILLED = 10.0
-"""Seconds for which a restic that was killed is waited for."""
 PACKS = 64 << 20
 """Bytes that restic may want at once: a few packs of 16 MiB."""
 
@@ -97,7 +95,7 @@ class Restic:
                 raise self._error("storing", errors)
             found[name] = summary(output, host, tags)
         finally:
-            await _end(process)
+            await kill_session(process)
             told.cancel()
 
     async def backup(
@@ -151,7 +149,7 @@ class Restic:
         except TimeoutError:
             raise self._error("reading", f"nothing came for {silence:g} s") from None
         finally:
-            await _end(process)
+            await kill_session(process)
             said.cancel()
 
     async def restore(
@@ -202,7 +200,7 @@ class Restic:
         except TimeoutError:
             raise self._error(arguments[0], f"it had not ended after {bound:g} s") from None
         finally:
-            await _end(process)
+            await kill_session(process)
         return process.returncode or 0, output, errors
 
     async def _followed(self, process: asyncio.subprocess.Process) -> tuple[str, str]:
@@ -276,13 +274,3 @@ async def _both(process: asyncio.subprocess.Process) -> tuple[str, str]:
     output, errors = await asyncio.gather(process.stdout.read(), process.stderr.read())
     await process.wait()
     return output.decode(errors="replace"), errors.decode(errors="replace")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill it where it still runs, and what it has started: an ssh would keep its pipes open."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):  # the kernel waits for a disk: it cannot be killed
-            async with asyncio.timeout(KILLED):
-                await process.wait()
