@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.beside import again_and_again
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.replacements import as_built, is_taken_over, replace, resume
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.lab
 
 HOST, SPARE = "proxy", "spare1"
 PLAYBOOK = Path(__file__).with_name("data") / "proxy.yml"
+WAITS = "TASK [Wait until somebody has seen how far it is]"
 
 
 @pytest.fixture
@@ -47,6 +49,16 @@ def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     as_built(lab)
 
 
+def _said(lab: Lab) -> str:
+    """What the newest run has told of its progress until now."""
+    return "\n".join(event["text"] for event in last_run(lab)["events"] if event["kind"] == "says")
+
+
+def _let_go_on_once_it_is_told(lab: Lab) -> None:
+    if WAITS in _said(lab):
+        lab.shell(SPARE, "touch /etc/seen")
+
+
 @pytest.mark.slow
 def test_its_failure_is_told_and_it_is_begun_again(lab: Lab, cloud: Path) -> None:
     failed = replace(lab, cloud, HOST, ok=False)
@@ -60,11 +72,11 @@ def test_its_failure_is_told_and_it_is_begun_again(lab: Lab, cloud: Path) -> Non
     assert "TASK [See that the site is mended]" in Path(log[1]).read_text()
 
     lab.shell(SPARE, "touch /etc/mended")
-    done = resume(lab, cloud)
+    with again_and_again(lambda: _let_go_on_once_it_is_told(lab), 0.5):
+        done = resume(lab, cloud)
     print(done.stdout, done.stderr)
     assert done.returncode == 0
-    said = [event["text"] for event in last_run(lab)["events"] if event["kind"] == "says"]
-    assert any(text.startswith("TASK [") for text in said), "progress is told"
+    assert WAITS in _said(lab)
     assert "failed=0" in result(last_run(lab), f"{HOST}.build")["told"]
     assert lab.shell(SPARE, "cat /etc/built-by-ansible").split() == ["story", HOST]
     is_taken_over(cloud, HOST)
