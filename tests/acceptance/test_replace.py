@@ -21,8 +21,8 @@ from tests.acceptance.replacements import (
     command,
     is_green,
     is_taken_over,
-    newest,
     replace,
+    resuming,
 )
 from tests.acceptance.test_backup import Writer, create
 from tests.acceptance.test_clients import in_sh, objects_have_their_digests
@@ -84,7 +84,7 @@ def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
         if run.returncode == 0:
             break
         assert run.returncode == -signal.SIGKILL, run.stdout + run.stderr
-        arguments = ["runs", "resume", newest(lab)["id"], "--cloud", str(cloud)]
+        arguments = resuming(lab, cloud)
     assert count >= len(last_run(lab)["steps"]) - 1
     assert last_run(lab)["state"] == "done"
     objects_have_their_digests(lab)
@@ -167,7 +167,7 @@ def test_a_controller_killed_at_random_instants(lab: Lab, cloud: Path) -> None:
         except subprocess.TimeoutExpired:
             running.kill()
         running.wait(timeout=10)
-        arguments = ["runs", "resume", newest(lab)["id"], "--cloud", str(cloud)]
+        arguments = resuming(lab, cloud)
     lab.backstay(*arguments, bound=1500)
     assert last_run(lab)["state"] == "done"
     is_taken_over(cloud, "controller")
