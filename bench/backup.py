@@ -17,12 +17,12 @@ from collections import defaultdict
 from contextlib import aclosing
 from pathlib import Path
 
-from backstay.backup import onhost_database, onhost_fill
-from backstay.health.hostscript import reading, stream
+from backstay.access.scripts import reading, stream
+from backstay.backup.mariadb import onhost_database, onhost_fill
 from backstay.inventory.load import load
 from backstay.transports.restic import Restic
 from backstay.transports.ssh import HostShell
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 from bench.backup_host import DATA, HOME, BenchHost
 
 ROUNDS = 3

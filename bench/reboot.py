@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from backstay.runbooks.reboot.recorder import API, Recorder
+from backstay.runbooks.common.outage_recorder import API, Recorder
 
 BACKSTAY = Path(sys.executable).with_name("backstay")
 ROUNDS = 3

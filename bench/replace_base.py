@@ -14,7 +14,7 @@ from pathlib import Path
 from backstay.backup.files import MANIFEST
 from backstay.inventory.cloud import Cloud
 from backstay.provision.packages import wanted
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 BOUND = 1800.0
 _INSTALL = """

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backstay.health.shipping import source_of
+from backstay.access.shipping import source_of
 from backstay.inventory.load import load
 from backstay.journal.store import Store
-from backstay.lab.hosts import LabHost
-from backstay.lab.layout import MANAGEMENT_INTERFACE
-from backstay.lab.state import opened
 from backstay.runbooks.replace.onhost_identity import who_has
-from tests.acceptance.beside import again_and_again
+from backstay_lab.hosts import LabHost
+from backstay_lab.layout import MANAGEMENT_INTERFACE
+from backstay_lab.state import opened
+from tests.acceptance.background_load import again_and_again
 from tests.acceptance.conftest import Lab
 
 COMPUTE = "compute1"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from backstay.lab.cloud_api import CloudApi
+from backstay_lab.cloud_api import CloudApi
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import boot_id, cloud_with, last_run
 from tests.acceptance.test_clients import in_sh

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from backstay.lab import secrets
-from tests.acceptance.beside import again_and_again
+from backstay_lab import secrets
+from tests.acceptance.background_load import again_and_again
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run
 from tests.acceptance.test_backup import create, listed, snapshots

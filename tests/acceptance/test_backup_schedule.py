@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.transports.timer import repeating_files, service_file
+from backstay.transports.systemd import repeating_files, service_file
 from tests.acceptance.conftest import Lab
 
 pytestmark = pytest.mark.lab

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.beside import nobody_misses_a_ping
+from tests.acceptance.background_load import nobody_misses_a_ping
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import last_run, reboot
 from tests.acceptance.test_clients import in_sh

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from backstay.lab.seed_instances import FLAVOR, NETWORK
-from backstay.transports.timer import unit_files
+from backstay.transports.systemd import unit_files
+from backstay_lab.seed_instances import FLAVOR, NETWORK
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import boot_id, cloud_with, last_run, reboot, result, start_reboot
 from tests.acceptance.test_clients import in_sh

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from backstay.lab.seed_instances import build_instance, upload
+from backstay_lab.seed_instances import build_instance, upload
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.test_backup import Writer, create

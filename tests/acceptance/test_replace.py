@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance import test_clients as clients
-from tests.acceptance.beside import pinging
+from tests.acceptance.background_load import pinging
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.replacements import (

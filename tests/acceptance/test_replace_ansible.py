@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.beside import again_and_again
+from tests.acceptance.background_load import again_and_again
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.replacements import as_built, is_taken_over, replace, resume

@@ -13,9 +13,9 @@ import pytest
 
 from backstay.errors import BackstayError, LabError
 from backstay.inventory.load import load
-from backstay.lab.faults import breaking
 from backstay.transports.bmc import power_of
-from tests.acceptance.beside import again_and_again
+from backstay_lab.faults import breaking
+from tests.acceptance.background_load import again_and_again
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, last_run
 from tests.acceptance.replacements import (

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.beside import pinging
+from tests.acceptance.background_load import pinging
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with, last_run, result
 from tests.acceptance.test_backup import Writer, create

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from backstay.backup.lag import SUBJECT, lag_findings
+from backstay.backup.mariadb.lag import SUBJECT, lag_findings
+from backstay.backup.mariadb.replay import Replayed
+from backstay.backup.mariadb.scratch import Scratch
 from backstay.backup.place import Place
 from backstay.finding import Finding, Severity
 from backstay.inventory.load import load
 from backstay.services.registry import all_services
-from backstay.transports.replay import Replayed
-from backstay.transports.scratch import Scratch
 from tests.acceptance.conftest import BACKSTAY, Lab
 from tests.acceptance.reboots import cloud_with
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from backstay.inventory.maintenance import Maintenance
-from backstay.lab import state
-from backstay.lab.faults import record as book
-from backstay.lab.faults.breaking import FAULTS
-from backstay.lab.hosts import LabHost
+from backstay_lab import state
+from backstay_lab.faults import record as book
+from backstay_lab.faults.breaking import FAULTS
+from backstay_lab.hosts import LabHost
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import reboot
 from tests.acceptance.watches import Watch, own_journal, watching

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Lab
-from tests.acceptance.partings import cut_from_each_other
+from tests.acceptance.network_partition import cut_from_each_other
 from tests.acceptance.replacements import as_built, is_green, is_taken_over
 from tests.acceptance.test_backup import create
 from tests.acceptance.watches import Watch, own_journal, watching

@@ -9,22 +9,22 @@ from typing import Any, TypeVar
 import pytest
 from ruamel.yaml import YAML
 
+from backstay.access.session import Site
 from backstay.cli.check import open_api
 from backstay.errors import PowerError
-from backstay.health.witness.judged import Judged, Verdict, judge
-from backstay.health.witness.look import look, look_for_address
+from backstay.health.witness.judge import Judged, Verdict, judge
+from backstay.health.witness.observe import look, look_for_address
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace.confirming import Confirm
-from backstay.runbooks.replace.fencing import Fence, NotFenced
-from backstay.runbooks.replace.guarding import Guarded, still_fenced
-from backstay.runbooks.site import Site
+from backstay.runbooks.replace.confirm import Confirm
+from backstay.runbooks.replace.fence import Fence, NotFenced
+from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
 from backstay.transports.bmc import Power, power_of
 from backstay.transports.ssh import HostShell
 from tests.acceptance.conftest import Lab
-from tests.acceptance.partings import cut_from_each_other
+from tests.acceptance.network_partition import cut_from_each_other
 
 pytestmark = pytest.mark.lab
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.backup import onhost, onhost_database, proof
+from backstay.backup import onhost, proof
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.contents import HOST, OTHER, contents
 from backstay.backup.files import Mirror, needed
+from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
 from backstay.backup.retention import to_forget
 from backstay.backup.selection import invariants, selection
@@ -24,7 +25,7 @@ from backstay.errors import BackupError
 from backstay.inventory.backup import Keep
 from backstay.inventory.cloud import Cloud
 from backstay.runbooks.backup.plan import plan
-from backstay.runbooks.backup.proving import missing_files, wrong_files
+from backstay.runbooks.backup.prove import missing_files, wrong_files
 from backstay.services.declaration import Invariant
 from backstay.services.registry import all_services
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from backstay.backup import onhost_database
+from backstay.access.scripts import stream
 from backstay.backup.catalogue import Backup, Catalogue
-from backstay.backup.dumps import position_of
+from backstay.backup.mariadb import onhost_database
+from backstay.backup.mariadb.dumps import position_of
 from backstay.errors import RemoteFailure
-from backstay.health.hostscript import stream
 from backstay.inventory.backup import Backups, Engine
-from backstay.runbooks.backup.taking import Database, length_in
+from backstay.runbooks.backup.take import Database, length_in
 from backstay.transports.restic_output import Snapshot
 
 DATA = Path(__file__).parent / "data"

@@ -9,7 +9,7 @@ from typing import Any
 
 from backstay.backup.files import Entry
 from backstay.backup.follow import Follow, Followed, Store, news
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 CONTROLLER = SshTarget(name="controller", address="192.0.2.11")
 SECOND = 10**9

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from backstay.backup.catalogue import Backup
-from backstay.backup.lag import judge, lag_findings
-from backstay.backup.logs import Incarnation, Logs, OtherLog, not_needed
-from backstay.backup.source import ServerFile, first_file, next_file
-from backstay.backup.streamstate import Doing, StreamState, behind, reaches
+from backstay.backup.mariadb.binlog_file import groups, identity_of, reach
+from backstay.backup.mariadb.lag import judge, lag_findings
+from backstay.backup.mariadb.logs import Incarnation, Logs, OtherLog, not_needed
+from backstay.backup.mariadb.source import ServerFile, first_file, next_file
+from backstay.backup.mariadb.stream_state import Doing, StreamState, behind, reaches
 from backstay.errors import BackupError
 from backstay.finding import Severity
-from backstay.runbooks.backup.taking import position_in
-from backstay.transports.binlogfile import groups, identity_of, reach
+from backstay.runbooks.backup.take import position_in
 
 RECORDED = Path(__file__).parent / "data" / "mysql-bin.000002"
 """Of MariaDB 10.11: changes to rows, to users and grants, and of a schema."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from backstay.access.shipping import source_of
 from backstay.backup import proof
 from backstay.backup.migrations import expected_heads, heads_of, revision
 from backstay.backup.selection import migrations
-from backstay.health.shipping import source_of
 from backstay.services.registry import all_services
 
 # What a controller's files say of themselves, and what its databases then named.

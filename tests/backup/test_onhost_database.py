@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SENDING = "import sys; from backstay.backup import onhost_database as onhost; "
+SENDING = "import sys; from backstay.backup.mariadb import onhost_database as onhost; "
 
 
 def test_what_nobody_takes_any_more_is_ended_and_holds_no_lock(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from backstay.backup import onhost_fill
-from backstay.backup.onhost_database import squeezer
+from backstay.backup.mariadb import onhost_fill
+from backstay.backup.mariadb.onhost_database import squeezer
 
 PLAIN = random.Random(4).randbytes(1 << 19) + bytes(5 << 20) + b"the end"
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from backstay.backup import onhost_database
-from backstay.backup.logs import Logs
-from backstay.backup.source import ServerFile, ServerLogs
-from backstay.backup.stream import Stream, held, running
-from backstay.backup.streamstate import Doing, StreamState
+from backstay.backup.mariadb import onhost_database
+from backstay.backup.mariadb.binlog import Asker, Receiver, asking, receiving
+from backstay.backup.mariadb.binlog_file import identity_of, reach
+from backstay.backup.mariadb.logs import Logs
+from backstay.backup.mariadb.source import ServerFile, ServerLogs
+from backstay.backup.mariadb.stream import Stream, held, running
+from backstay.backup.mariadb.stream_state import Doing, StreamState
 from backstay.errors import BackupError
-from backstay.transports.binlog import Asker, Receiver, asking, receiving
-from backstay.transports.binlogfile import identity_of, reach
 
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 pytestmark = pytest.mark.skipif(

@@ -5,9 +5,9 @@ import asyncio
 import click
 
 from backstay.cli.output.agents import agents_document, agents_table
-from backstay.health.messaging.look import look
-from backstay.health.messaging.signatures import judge_all
-from tests.health.messaging.recorded import Recording
+from backstay.health.rpc.observe import look
+from backstay.health.rpc.signatures import judge_all
+from tests.health.rpc.recorded import Recording
 
 JUDGED = judge_all(asyncio.run(look(Recording("half-open"))), reconnect=90.0)
 AT = next(at for at, one in enumerate(JUDGED) if one.restart)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.cli.backup_schedule import only_here
 from backstay.cli.main import backstay
-from backstay.transports import timer
+from backstay.transports import systemd
 
 CLOUD = """
 name: my cloud
@@ -39,7 +39,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What would have been installed."""
     found: dict[str, str] = {}
-    monkeypatch.setattr(timer, "install", lambda _name, files, **_: found.update(files))
+    monkeypatch.setattr(systemd, "install", lambda _name, files, **_: found.update(files))
     return found
 
 

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backstay.backup.catalogue import Backup, Catalogue
-from backstay.backup.logs import Logs
+from backstay.backup.mariadb.logs import Logs
+from backstay.backup.mariadb.stream import held
+from backstay.backup.mariadb.stream_state import Doing, StreamState
 from backstay.backup.place import Place
-from backstay.backup.stream import held
-from backstay.backup.streamstate import Doing, StreamState
 from backstay.cli.main import backstay
 from backstay.inventory.load import load
 from backstay.services.registry import all_services

@@ -14,13 +14,13 @@ from backstay.errors import BackstayError
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunState
 from backstay.journal.store import Store
-from backstay.monitor.approving import NotApproved, digest_of, new_code
-from backstay.monitor.dossier import closed, noted
-from backstay.monitor.incident import Urgency
-from backstay.monitor.store import WatchStore
-from backstay.transports import timer
-from tests.monitor.altered import altered
-from tests.monitor.causes import CAUSE
+from backstay.transports import systemd
+from backstay.watch.act.approvals import NotApproved, digest_of, new_code
+from backstay.watch.incidents.incident import Urgency
+from backstay.watch.incidents.record import closed, noted
+from backstay.watch.incidents.store import WatchStore
+from tests.watch.altered import altered
+from tests.watch.causes import CAUSE
 
 CLOUD = """\
 name: lab
@@ -115,7 +115,7 @@ def test_it_is_installed_so_that_what_it_has_begun_goes_on(
 ) -> None:
     installed: dict[str, Any] = {}
     monkeypatch.setattr(
-        timer, "install", lambda unit, files, **_: installed.update({unit: files[unit]})
+        systemd, "install", lambda unit, files, **_: installed.update({unit: files[unit]})
     )
     told = watch(cloud, "--install")
     assert told.exit_code == 0, told.output

@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
+from backstay.access.observation import HostObservation, parse
+from backstay.access.scripts import unit_names
 from backstay.finding import Finding
-from backstay.health.hosts import judge_host
-from backstay.health.hostscript import unit_names
-from backstay.health.observation import HostObservation, parse
+from backstay.health.judge_host import judge_host
+from backstay.inventory.enums import Role
 from backstay.inventory.limits import Limits
-from backstay.inventory.words import Role
 from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services
-from backstay.transports.target import Answer, SshTarget
+from backstay.transports.targets import Answer, SshTarget
 
 DATA = Path(__file__).parent / "data"
 TARGET = SshTarget(name="host", address="10.0.0.11", user="root")

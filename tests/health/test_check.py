@@ -13,8 +13,8 @@ from backstay.finding import Finding, Severity, worst
 from backstay.health.check import run
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.limits import Bounds
-from backstay.transports.target import Answer, SshTarget
-from tests.health.memory_api import MemoryApi, failed
+from backstay.transports.targets import Answer, SshTarget
+from tests.services.memory_api import MemoryApi, failed
 
 DATA = Path(__file__).parent / "data"
 ROLE_OF = {"controller": "controller", "proxy": "storage-proxy", "storage1": "storage"}

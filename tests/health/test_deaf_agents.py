@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from backstay.finding import Finding, Severity
-from backstay.health.agents import Member, Wires, judge_agents
-from backstay.health.apis import Reported
+from backstay.health.judge_agents import Member, Wires, judge_agents
+from backstay.health.read_apis import Reported
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import Agent
 from backstay.services.messaging import Messaging, Queue
 from backstay.services.registry import named
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 NOVA = named("nova")
 QUEUE = "compute.compute1"

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from backstay.access.observation import parse
 from backstay.errors import RemoteFailure
 from backstay.finding import Finding, Severity
-from backstay.health.observation import parse
-from backstay.inventory.words import Role
-from backstay.transports.target import Answer
+from backstay.inventory.enums import Role
+from backstay.transports.targets import Answer
 from tests.health.recorded import DATA, as_text, judge, observe
 
 ROLES = [Role.CONTROLLER, Role.STORAGE_PROXY, Role.STORAGE, Role.COMPUTE]

@@ -2,12 +2,12 @@
 
 import pytest
 
+from backstay.access.observation import HostObservation, UnitState
 from backstay.finding import Severity
-from backstay.health.observation import HostObservation, UnitState
-from backstay.health.units import judge_unit
-from backstay.inventory.words import Role
+from backstay.health.judge_units import judge_unit
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Unit
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 NOVA = Unit(name="nova-api", role=Role.CONTROLLER, purpose="nothing starts", ports=(8774,))
 LIBVIRT = Unit(name="virtlogd", role=Role.COMPUTE, purpose="no console", socket="virtlogd.socket")

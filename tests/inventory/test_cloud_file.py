@@ -6,10 +6,10 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.finding import Severity
+from backstay.inventory.enums import Role
 from backstay.inventory.find import find
 from backstay.inventory.load import load
 from backstay.inventory.mistakes import CloudFileWrong
-from backstay.inventory.words import Role
 
 DATA = Path(__file__).parent / "data"
 

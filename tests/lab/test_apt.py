@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from backstay.lab import apt
+from backstay_lab import apt
 
 DATA = Path(__file__).parent / "data"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"

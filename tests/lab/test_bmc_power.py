@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from backstay.lab.bmc.power import Board, DeadBoard, UnknownReset, actions
+from backstay_lab.bmc.power import Board, DeadBoard, UnknownReset, actions
 
 
 class Host:

@@ -9,9 +9,9 @@ import pytest
 bcrypt = pytest.importorskip("bcrypt", reason="sushy-tools is not installed")
 requests = pytest.importorskip("requests")
 
-from backstay.lab.bmc.certificates import ensure_certificate  # noqa: E402
-from backstay.lab.bmc.power import Board  # noqa: E402
-from backstay.lab.bmc.service import Endpoint, serve  # noqa: E402
+from backstay_lab.bmc.certificates import ensure_certificate  # noqa: E402
+from backstay_lab.bmc.power import Board  # noqa: E402
+from backstay_lab.bmc.service import Endpoint, serve  # noqa: E402
 
 ADDRESSES = {"controller": "127.0.85.1", "compute1": "127.0.85.2"}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab import build, cloudfile, disk, layers, network, programs, secrets, state, way
-from backstay.lab.hosts import LabHost
-from backstay.lab.layout import Lab, Network
-from backstay.lab.machine import Facts, missing, require
-from backstay.lab.state import Phase, State
-from backstay.lab.way import Way
+from backstay_lab import build, cloudfile, disk, layers, network, programs, secrets, state, way
+from backstay_lab.hosts import LabHost
+from backstay_lab.layout import Lab, Network
+from backstay_lab.machine import Facts, missing, require
+from backstay_lab.state import Phase, State
+from backstay_lab.way import Way
 
 DATA = Path(__file__).parent / "data"
 GIB = 1024**3

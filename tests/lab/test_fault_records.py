@@ -7,11 +7,11 @@ import subprocess
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab.faults import record as book
-from backstay.lab.faults.breaking import chosen
-from backstay.lab.faults.network import ruleset
-from backstay.lab.faults.record import Record
-from backstay.lab.layout import Lab
+from backstay_lab.faults import record as book
+from backstay_lab.faults.breaking import chosen
+from backstay_lab.faults.network import ruleset
+from backstay_lab.faults.record import Record
+from backstay_lab.layout import Lab
 
 KILLED = Record(fault="kill-service", host="controller", unit="nova-api.service")
 CUT = Record(fault="cut-network", host="compute1", options={"from": "everyone"})

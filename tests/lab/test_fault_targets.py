@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab.faults.agent import is_bound, local_ports, reply_queues
-from backstay.lab.faults.broker import user_names
-from backstay.lab.faults.filling import used_percent
-from backstay.lab.faults.units import (
+from backstay_lab.faults.agent import is_bound, local_ports, reply_queues
+from backstay_lab.faults.broker import user_names
+from backstay_lab.faults.filling import used_percent
+from backstay_lab.faults.units import (
     LISTING,
     Unit,
     choose,

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from backstay.errors import LabError
-from backstay.lab.guest import build, cpio_entry, kernel_of, load_order
+from backstay_lab.guest import build, cpio_entry, kernel_of, load_order
 
 DEPENDS = """\
 linux-image-cloud-amd64
@@ -60,7 +60,7 @@ def test_an_interrupted_build_is_not_taken_for_a_finished_one(tmp_path, monkeypa
     def interrupted(_work):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("backstay.lab.guest._unpack_packages", interrupted)
+    monkeypatch.setattr("backstay_lab.guest._unpack_packages", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path)
     assert list(tmp_path.iterdir()) == []

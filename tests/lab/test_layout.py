@@ -3,9 +3,9 @@ import os
 
 import pytest
 
-from backstay.inventory.words import Role
-from backstay.lab import layout
-from backstay.lab.layout import MAX_COMPUTES, SLOTS, Lab, Network
+from backstay.inventory.enums import Role
+from backstay_lab import layout
+from backstay_lab.layout import MAX_COMPUTES, SLOTS, Lab, Network
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = str(files("backstay.lab") / "data/puppet/modules/lab/files/swift-rings")
+SCRIPT = str(files("backstay_lab") / "data/puppet/modules/lab/files/swift-rings")
 RINGS = ("account", "container", "object")
 BUILDER = """#!/bin/sh
 case $2 in

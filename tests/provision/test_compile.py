@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.health.hostscript import stream
+from backstay.access.scripts import stream
 from backstay.provision import onhost_compile
 
 pytestmark = pytest.mark.skipif(

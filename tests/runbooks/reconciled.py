@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError, HostUnreachable
-from backstay.runbooks.reconcile import look
-from backstay.runbooks.reconcile.seen import Looked
+from backstay.runbooks.reconcile import observe
+from backstay.runbooks.reconcile.evidence import Looked
 from backstay.services.declaration import Service
-from backstay.services.kept.declaration import Mismatch
+from backstay.services.reconciliation import Mismatch
 from backstay.services.registry import all_services
-from tests.health.messaging.recorded import CLOUD
+from tests.health.rpc.recorded import CLOUD
 
 DATA = Path(__file__).parent / "data" / "reconcile"
 STORY = "story-reconcile"
@@ -61,8 +61,8 @@ class Recorded:
 def looked(name: str, change: Change = lambda _: None, silent: Sequence[str] = ()) -> Looked:
     """What a look at a recorded cloud finds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(look, "AGAIN_AFTER", 0.0)
-        return asyncio.run(look.mismatches(Recorded(name, change, silent)))
+        patch.setattr(observe, "AGAIN_AFTER", 0.0)
+        return asyncio.run(observe.mismatches(Recorded(name, change, silent)))
 
 
 def kinds(found: Looked) -> set[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backstay.access.session import Site
 from backstay.backup.catalogue import Backup
 from backstay.backup.place import Place
 from backstay.errors import BackstayError, BackupError, HostKeyRefused
@@ -15,9 +16,8 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Result, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.adopting import Adopt
-from backstay.runbooks.site import Site
-from backstay.transports.target import Answer, SshTarget
+from backstay.runbooks.replace.adopt import Adopt
+from backstay.transports.targets import Answer, SshTarget
 
 HOSTS = {
     "controller": {"address": "192.0.2.11", "roles": ["controller"]},

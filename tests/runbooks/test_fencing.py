@@ -13,14 +13,14 @@ from backstay.health.witness import onhost
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Refused, Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace import guarding
-from backstay.runbooks.replace.confirming import FRESH, Confirm
-from backstay.runbooks.replace.fencing import Fence, NotFenced
-from backstay.runbooks.replace.guarding import Guarded, still_fenced
+from backstay.runbooks.replace import fence_guard
+from backstay.runbooks.replace.confirm import FRESH, Confirm
+from backstay.runbooks.replace.fence import Fence, NotFenced
+from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
 from tests.health.witness.recorded import HOSTS, Recorded
 
 if TYPE_CHECKING:
-    from backstay.runbooks.site import Site
+    from backstay.access.session import Site
 
 MINE, SPARES = "da:3e:a3:86:25:36", "02:00:00:00:00:31"
 
@@ -300,7 +300,7 @@ def guarded(world: World, results: Mapping[str, Any]) -> None:
 
 
 def test_one_that_is_switched_on_meanwhile_is_powered_off_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(guarding, "PAUSE", 0.01)
+    monkeypatch.setattr(fence_guard, "PAUSE", 0.01)
     world = World()
     results = confirmed() | {"controller.fence": fenced(world)}
     world.on["controller"] = True
@@ -329,7 +329,7 @@ def test_where_it_comes_on_and_a_step_fails_it_is_off_before_the_run_ends():
 
 
 def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(guarding, "PAUSE", 0.01)
+    monkeypatch.setattr(fence_guard, "PAUSE", 0.01)
     world = World()
     results = confirmed() | {"controller.fence": fenced(world)}
     hosts = {name: host | {"bmc": bmc(name)} for name, host in HOSTS.items() if name != "spare1"}

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.health.messaging.judged import Judged, Signature
+from backstay.health.rpc import reattach as mending
+from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.reattach import Mending, see
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
-from backstay.runbooks.reattach import mending
 from backstay.runbooks.reattach.actions import actions, in_a_row
-from backstay.runbooks.reattach.mending import Mending, see
 from backstay.runbooks.reattach.plan import plan
 from tests.runbooks.cloud_of_agents import CloudOfAgents
 

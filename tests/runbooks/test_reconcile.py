@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.look import mismatches, reaper_findings
+from backstay.runbooks.reconcile.evidence import Looked
+from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 from backstay.runbooks.reconcile.plan import plan, targets_of
-from backstay.runbooks.reconcile.seen import Looked
-from backstay.services.kept import nova
-from tests.health.messaging.recorded import CLOUD
+from backstay.services.nova import reconcile as nova
+from tests.health.rpc.recorded import CLOUD
 from tests.runbooks.reconciled import (
     STORY,
     Answers,
@@ -122,7 +122,7 @@ def test_without_records_nothing_is_concluded() -> None:
 def test_where_the_first_controller_is_silent_another_s_copy_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backstay.runbooks.reconcile.look.AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("backstay.runbooks.reconcile.observe.AGAIN_AFTER", 0.0)
 
     def copied(answers: Answers) -> None:
         answers["second"] = answers["controller"]
@@ -144,7 +144,7 @@ def test_a_column_that_holds_something_else_hides_only_its_service() -> None:
 
 
 def test_what_is_only_in_one_look_was_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backstay.runbooks.reconcile.look.AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("backstay.runbooks.reconcile.observe.AGAIN_AFTER", 0.0)
     site = Recorded("no-allocation")
     original = site.ask
 

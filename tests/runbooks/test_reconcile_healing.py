@@ -12,9 +12,9 @@ from backstay.cli.output.reconcile import reconcile_document, reconcile_table
 from backstay.errors import BackstayError
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan
-from backstay.runbooks.reconcile import actions, applying, look
+from backstay.runbooks.reconcile import actions, observe, repair
 from backstay.runbooks.reconcile.plan import plan
-from tests.health.messaging.recorded import CLOUD
+from tests.health.rpc.recorded import CLOUD
 from tests.runbooks.reconciled import Recorded, looked
 
 
@@ -29,7 +29,7 @@ class Controller(Recorded):
         self.ran: list[list[str]] = []
 
     async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
-        if function is not applying.run:
+        if function is not repair.run:
             return await super().ask(host, function, *arguments, bound=bound)
         self.ran.append(arguments[0])
         if self.exit_status == 0:
@@ -39,7 +39,7 @@ class Controller(Recorded):
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(observe, "AGAIN_AFTER", 0.0)
     monkeypatch.setattr(actions, "PAUSE", 0.0)
 
 
@@ -108,7 +108,7 @@ def test_nothing_to_do_any_more_is_well() -> None:
 def test_what_still_differs_at_the_end_is_told() -> None:
     site = Controller("no-allocation")
     with pytest.raises(BackstayError) as raised:
-        done(site, "prove", running(planned("no-allocation"), -1, bound=look.RECORDS_BOUND))
+        done(site, "prove", running(planned("no-allocation"), -1, bound=observe.RECORDS_BOUND))
     assert "still so: instance story-reconcile" in raised.value.came_back
     assert "heal_allocations" in raised.value.remedy
 

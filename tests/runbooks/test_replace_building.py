@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from backstay.access.session import Site
 from backstay.errors import ApiUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Running
-from backstay.runbooks.replace.building import BeginBuild, LetBuild
-from backstay.runbooks.site import Site
+from backstay.runbooks.replace.build import BeginBuild, LetBuild
 from backstay.transports.ssh import HostShell
 from tests.runbooks.test_replace_plan import CLOUD, made
 

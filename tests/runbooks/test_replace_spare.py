@@ -9,8 +9,8 @@ import pytest
 from backstay.backup.catalogue import Backup
 from backstay.inventory.limits import Limit
 from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.preparing import off_by
-from backstay.runbooks.replace.suits import Wanted, against, remarks
+from backstay.runbooks.replace.prepare import off_by
+from backstay.runbooks.replace.spare_checks import Wanted, against, remarks
 
 GIB = 1024**3
 MACHINE = {"id": "debian", "release": "12", "codename": "bookworm", "architecture": "x86_64",

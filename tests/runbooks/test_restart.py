@@ -12,7 +12,7 @@ from backstay.finding import Finding, Severity
 from backstay.journal.action import Running
 from backstay.runbooks.restart import actions as restart
 from backstay.runbooks.restart.plan import failed_units, plan
-from tests.monitor.acted import CLOUD
+from tests.watch.act_harness import CLOUD
 
 
 def finding(subject: str, severity: Severity, evidence: str = "", service: str = "nova") -> Finding:

@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from backstay.access.session import Site
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.choice import Moment
 from backstay.backup.loss import losses
+from backstay.backup.mariadb.stream_state import Doing, StreamState
 from backstay.backup.place import Place
-from backstay.backup.streamstate import Doing, StreamState
 from backstay.cli.main import backstay
 from backstay.errors import BackupError, HostUnreachable
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
+from backstay.runbooks.restore.context import About, Restoring
 from backstay.runbooks.restore.plan import Chosen, plan
-from backstay.runbooks.restore.restoring import About, Restoring
-from backstay.runbooks.restore.sending import against
-from backstay.runbooks.site import Site
+from backstay.runbooks.restore.upload import against
 from backstay.services.registry import all_services, named
 
 HOSTS = {

@@ -12,7 +12,7 @@ import pytest
 from backstay.errors import PowerError
 from backstay.transports import bmc
 from backstay.transports.bmc import power_of
-from backstay.transports.target import BmcTarget
+from backstay.transports.targets import BmcTarget
 
 pytest.importorskip("pyghmi")
 

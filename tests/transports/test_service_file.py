@@ -1,6 +1,6 @@
 """The text of a service that runs for ever."""
 
-from backstay.transports.timer import service_file
+from backstay.transports.systemd import service_file
 
 
 def test_it_is_always_started_again() -> None:

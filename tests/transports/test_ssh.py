@@ -22,7 +22,7 @@ from backstay.errors import (
     RemoteFailure,
 )
 from backstay.transports.ssh import HostShell
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 HOST_KEY = asyncssh.generate_private_key("ssh-ed25519")
 OTHER_KEY = asyncssh.generate_private_key("ssh-ed25519")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from backstay.backup.files import CONTENT, Entry
-from backstay.backup.onhost_database import squeezer
+from backstay.backup.mariadb.onhost_database import squeezer
 from backstay.backup.restorable import Files
 from backstay.transports.programs import output_of
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.freshness import SERVICE, freshness_findings
-from backstay.backup.lag import lag_findings
+from backstay.backup.mariadb.lag import lag_findings
 from backstay.backup.selection import usual_hosts
 from backstay.errors import BackupError
 from backstay.finding import Finding, Severity

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from backstay.access.scripts import stream
 from backstay.backup import onhost
 from backstay.backup.files import Entry, Mirror
-from backstay.backup.logs import write
+from backstay.backup.mariadb.logs import write
 from backstay.errors import BackstayError, BackupError
-from backstay.health.hostscript import stream
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 PAUSE = 0.25
 """Seconds between two looks of the host at its files."""

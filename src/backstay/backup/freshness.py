@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backstay.backup.catalogue import Backup, State
 from backstay.finding import Finding, Severity
-from backstay.health.words import duration
+from backstay.quantities import duration
 
 SERVICE = "backup"
 SUBJECT = "verified backup"

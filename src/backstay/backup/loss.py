@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from backstay.backup.catalogue import Backup
 from backstay.backup.choice import Moment, ends
-from backstay.backup.logs import Logs, joined
-from backstay.backup.streamstate import Doing, StreamState
-from backstay.health.words import duration
+from backstay.backup.mariadb.logs import Logs, joined
+from backstay.backup.mariadb.stream_state import Doing, StreamState
+from backstay.quantities import duration
 
 
 def losses(backup: Backup, to: Moment, stream: StreamState | None, *, now: datetime) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.files import Mirror
 from backstay.backup.follow import Store
-from backstay.backup.logs import Logs
+from backstay.backup.mariadb.logs import Logs
 from backstay.errors import BackupError
-from backstay.health.words import size
 from backstay.inventory.cloud import Cloud, Host
+from backstay.quantities import size
 from backstay.transports.restic import Restic
 
 _REMEMBERED = 86400.0

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from backstay.backup.onhost_database import GRANTS
+from backstay.backup.mariadb.onhost_database import GRANTS
 from backstay.services.declaration import Invariant, Migrations
 
 Ask = Callable[[str], Awaitable[list[str]]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backstay.backup.restorable import of_units
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Invariant, Migrations, Service
 
 # What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.

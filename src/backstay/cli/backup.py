@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.carrying import DONE, carry_out, open_store
 from backstay.cli.check import known_hosts
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.execution import DONE, carry_out, open_store
 from backstay.cli.lazy import Elsewhere, LazyGroup
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def prune(dry_run: bool, cloud: Path | None) -> None:
 
 
 def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bool = False) -> None:
-    from backstay.backup.logs import not_needed  # noqa: PLC0415 - heavy
+    from backstay.backup.mariadb.logs import not_needed  # noqa: PLC0415 - heavy
     from backstay.backup.retention import to_forget  # noqa: PLC0415
 
     hosts = {one.host for one in place.catalogue.backups()}
@@ -183,7 +183,7 @@ def _place(cloud: "Cloud") -> "Place":
 
 
 def _table(backups: "Sequence[Backup]") -> str:
-    from backstay.health.words import duration, size  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration, size  # noqa: PLC0415 - heavy
 
     rows = [("backup", "host", "taken", "state", "size", "new", "restores in")]
     for one in backups:
@@ -205,7 +205,7 @@ def _table(backups: "Sequence[Backup]") -> str:
 
 def _details(one: "Backup") -> str:
     from backstay.cli.output.backup_text import contents_lines  # noqa: PLC0415 - heavy
-    from backstay.health.words import duration, size  # noqa: PLC0415
+    from backstay.quantities import duration, size  # noqa: PLC0415
 
     state = click.style(one.state.value.upper(), fg=_COLOURS[one.state.value], bold=True)
     lines = [

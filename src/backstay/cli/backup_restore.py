@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store
-from backstay.cli.cloud_option import cloud_option, load_cloud
-from backstay.cli.moment import moment_named
+from backstay.cli.execution import carry_out, open_store
+from backstay.cli.options import cloud_option, load_cloud, moment_named
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -130,10 +129,10 @@ def _place(cloud: "Cloud") -> "Place":
 
 async def _differences(cloud: "Cloud", chosen: "Chosen", *, as_json: bool) -> None:
     """Print what would change on the host, which is only asked."""
+    from backstay.access.session import Site  # noqa: PLC0415
     from backstay.cli.check import open_api  # noqa: PLC0415 - heavy
     from backstay.cli.output.restore import differences_text  # noqa: PLC0415
     from backstay.runbooks.restore.difference import difference  # noqa: PLC0415
-    from backstay.runbooks.site import Site  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:

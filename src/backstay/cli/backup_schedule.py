@@ -10,7 +10,7 @@ import click
 
 from backstay.cli import unattended
 from backstay.cli.check import known_hosts
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.options import cloud_option, load_cloud
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
@@ -51,7 +51,7 @@ def schedule(
 
 
 def _install(name: str, cloud: "Cloud", hosts: Sequence[str], calendar: str) -> None:
-    from backstay.transports import timer  # noqa: PLC0415 - seldom needed
+    from backstay.transports import systemd as timer  # noqa: PLC0415 - seldom needed
 
     coming = timer.next_time(calendar)
     unattended.refuse_environment(cloud)
@@ -85,7 +85,7 @@ def only_here(repository: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _shown(name: str) -> str:
-    from backstay.transports.timer import state  # noqa: PLC0415 - seldom needed
+    from backstay.transports.systemd import state  # noqa: PLC0415 - seldom needed
 
     found = state(name)
     if not found:
@@ -102,7 +102,7 @@ def _shown(name: str) -> str:
 
 
 def _removed(name: str) -> str:
-    from backstay.transports.timer import remove  # noqa: PLC0415 - seldom needed
+    from backstay.transports.systemd import remove  # noqa: PLC0415 - seldom needed
 
     return (
         f"removed {name}" if remove(f"{name}.timer", f"{name}.service") else "nothing is scheduled"

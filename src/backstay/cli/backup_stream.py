@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.check import known_hosts
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backstay.backup.mariadb.stream_state import StreamState
     from backstay.backup.place import Place
-    from backstay.backup.streamstate import StreamState
     from backstay.inventory.cloud import Cloud
 
 LAGGING, NOT_RUNNING = 1, 2
@@ -73,9 +73,9 @@ def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
 async def _stream(cloud: "Cloud", hosts: "Sequence[str]") -> None:
     """Receive from the hosts until interrupted or asked to end."""
     from backstay.backup.follow import Follow  # noqa: PLC0415 - heavy
+    from backstay.backup.mariadb.source import SshSource  # noqa: PLC0415
+    from backstay.backup.mariadb.stream import Stream  # noqa: PLC0415
     from backstay.backup.selection import selection  # noqa: PLC0415
-    from backstay.backup.source import SshSource  # noqa: PLC0415
-    from backstay.backup.stream import Stream  # noqa: PLC0415
     from backstay.services.registry import all_services  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
@@ -135,7 +135,7 @@ def _line(state: "StreamState") -> str:
 
 
 def _figures(state: "StreamState", now: float) -> tuple[str, str, str]:
-    from backstay.health.words import duration, size  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration, size  # noqa: PLC0415 - heavy
 
     rpo = state.rpo(now)
     received = f"{state.file} up to {state.received}" if state.file else "nothing yet"
@@ -163,8 +163,8 @@ def _looked(
     cloud: "Cloud", place: "Place", host: str, now: float
 ) -> "tuple[int, tuple[str, ...], dict[str, object]]":
     """Return how one stream is: its exit status, its row, its document."""
-    from backstay.backup.stream import running  # noqa: PLC0415 - heavy
-    from backstay.health.words import ago  # noqa: PLC0415
+    from backstay.backup.mariadb.stream import running  # noqa: PLC0415 - heavy
+    from backstay.quantities import ago  # noqa: PLC0415
 
     logs, followed = place.logs(host), place.followed(host).state()
     state, runs, limit = logs.state(), running(logs.folder), cloud.backup.stream_lag
@@ -191,7 +191,7 @@ def _place(cloud: "Cloud") -> "Place":
 
 
 def _install(cloud: "Cloud", host: str) -> None:
-    from backstay.transports.timer import install, service_file  # noqa: PLC0415 - heavy
+    from backstay.transports.systemd import install, service_file  # noqa: PLC0415 - heavy
 
     name = _service(cloud, host)
     command = [str(Path(sys.argv[0]).resolve()), "backup", "stream", host]
@@ -209,7 +209,7 @@ def _install(cloud: "Cloud", host: str) -> None:
 
 
 def _uninstall(cloud: "Cloud", host: str) -> None:
-    from backstay.transports.timer import remove  # noqa: PLC0415 - heavy
+    from backstay.transports.systemd import remove  # noqa: PLC0415 - heavy
 
     name = _service(cloud, host)
     there = remove(f"{name}.service")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.errors import ApiError, BackstayError
 from backstay.finding import Finding, Severity
 from backstay.transports.threads import on_thread
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.transports.openstack import OpenStackApi
     from backstay.transports.ssh import HostShell
-    from backstay.transports.target import Answer, SshTarget
+    from backstay.transports.targets import Answer, SshTarget
 
 _IMPORT_BOUND = 60.0  # seconds to read asyncssh from a slow disk
 _PATIENCE = 2.0  # seconds until a person at a terminal is told what is waited for
@@ -128,9 +128,9 @@ async def _of_fenced(cloud: "Cloud") -> list[Finding]:
 
 async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
     """Call every agent by a message through the broker: the only proof that it takes work."""
-    from backstay.health.messaging.findings import findings, not_called  # noqa: PLC0415 - heavy
-    from backstay.runbooks.reattach.mending import see  # noqa: PLC0415
-    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.access.session import Site  # noqa: PLC0415
+    from backstay.health.rpc.findings import findings, not_called  # noqa: PLC0415 - heavy
+    from backstay.health.rpc.reattach import see  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.check import known_hosts, open_api
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
+    from backstay.health.impact.judge import Effect
     from backstay.inventory.cloud import Cloud
-    from backstay.runbooks.impact.judge import Effect
 
 _COLOURS = {"lost": "red", "kept": "green", "unknown": "magenta"}
 
@@ -43,9 +43,9 @@ def impact(host: str, cloud: Path | None, output: str) -> None:
 
 
 async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":
-    from backstay.runbooks.impact.judge import judge  # noqa: PLC0415 - heavy
-    from backstay.runbooks.impact.look import look  # noqa: PLC0415
-    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.access.session import Site  # noqa: PLC0415
+    from backstay.health.impact.judge import judge  # noqa: PLC0415 - heavy
+    from backstay.health.impact.observe import look  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:

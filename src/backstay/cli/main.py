@@ -60,7 +60,7 @@ COMMANDS = {
         "Tell before users do: alerts, a status page, acts by policy.",
     ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
-    "lab": ("backstay.cli.lab", "lab", "A real OpenStack cloud on this machine, to practise on."),
+    "lab": ("backstay_lab.cli", "lab", "A real OpenStack cloud on this machine, to practise on."),
 }
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.carrying import DONE, REFUSED, carry_out, open_store
 from backstay.cli.check import known_hosts, open_api
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.execution import DONE, REFUSED, carry_out, open_store
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
-    from backstay.health.messaging.judged import Judged
-    from backstay.health.messaging.seen import Looked
+    from backstay.health.rpc.diagnosis import Judged
+    from backstay.health.rpc.evidence import Looked
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
 
@@ -80,8 +80,8 @@ def reattach(  # options come by name
 
 
 async def _seen(cloud: "Cloud", hosts: Sequence[str]) -> "tuple[Looked, list[Judged]]":
-    from backstay.runbooks.reattach.mending import see  # noqa: PLC0415 - heavy
-    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.access.session import Site  # noqa: PLC0415
+    from backstay.health.rpc.reattach import see  # noqa: PLC0415 - heavy
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
@@ -91,7 +91,7 @@ async def _seen(cloud: "Cloud", hosts: Sequence[str]) -> "tuple[Looked, list[Jud
 
 def _actions(judged: "Sequence[Judged]", plan: "Plan | None") -> dict[int, str]:
     """Return what will be done about each agent, by its place."""
-    from backstay.health.messaging.judged import Signature  # noqa: PLC0415 - heavy
+    from backstay.health.rpc.diagnosis import Signature  # noqa: PLC0415 - heavy
     from backstay.runbooks.reattach.actions import among  # noqa: PLC0415
     from backstay.runbooks.reattach.plan import targets_of  # noqa: PLC0415
 
@@ -130,7 +130,7 @@ def _document(judged: "Sequence[Judged]", actions: Mapping[int, str], plan: "Pla
 
 
 def _without_a_plan(judged: "Sequence[Judged]") -> int:
-    from backstay.health.messaging.judged import Signature  # noqa: PLC0415 - heavy
+    from backstay.health.rpc.diagnosis import Signature  # noqa: PLC0415 - heavy
 
     well = all(one.signature is Signature.ATTACHED for one in judged)
     return DONE if well else REFUSED

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.carrying import REFUSED, carry_out, open_store
 from backstay.cli.check import known_hosts
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.execution import REFUSED, carry_out, open_store
 from backstay.cli.lazy import LazyGroup
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def _instant(text: str, now: datetime) -> datetime:
 
 def _show(plan: "Plan", go: "Go") -> None:
     from backstay.cli.output.run import plan_table  # noqa: PLC0415 - heavy
-    from backstay.health.words import duration  # noqa: PLC0415
     from backstay.maintenance.timing import told  # noqa: PLC0415
+    from backstay.quantities import duration  # noqa: PLC0415
 
     click.echo(plan_table(plan), nl=False)
     expected = f"expected to take {duration(go.expected.seconds)} ({go.expected.source})"
@@ -228,7 +228,7 @@ def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) ->
     """Install a timer that begins it; what it then needs must not depend on this terminal."""
     from backstay.cli import unattended  # noqa: PLC0415 - seldom needed
     from backstay.maintenance.timing import told  # noqa: PLC0415 - heavy
-    from backstay.transports.timer import install, unit_files  # noqa: PLC0415
+    from backstay.transports.systemd import install, unit_files  # noqa: PLC0415
 
     if chosen["now"]:
         raise click.UsageError("--schedule goes with --at or --window")
@@ -257,7 +257,7 @@ def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) ->
 
 def _wait(go: "Go") -> None:
     """Wait in the foreground until it begins."""
-    from backstay.health.words import duration  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration  # noqa: PLC0415 - heavy
 
     left = go.at.timestamp() - time.time()
     if left > 0:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.carrying import DONE, carry_out, open_store
 from backstay.cli.check import open_api
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.execution import DONE, carry_out, open_store
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
-    from backstay.runbooks.reconcile.seen import Looked
+    from backstay.runbooks.reconcile.evidence import Looked
 
 NOTHING, DIFFERS, UNKNOWN = 0, 1, 2
 """Exit statuses of a look; unknown outranks: what was not seen may differ, too."""
@@ -85,8 +85,8 @@ def status_of(looked: "Looked") -> int:
 
 
 async def _looked(cloud: "Cloud") -> "Looked":
-    from backstay.runbooks.reconcile.look import mismatches  # noqa: PLC0415 - heavy
-    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.access.session import Site  # noqa: PLC0415
+    from backstay.runbooks.reconcile.observe import mismatches  # noqa: PLC0415 - heavy
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.carrying import REFUSED, carry_out, open_store
-from backstay.cli.cloud_option import cloud_option, load_cloud
-from backstay.cli.moment import moment_named
+from backstay.cli.execution import REFUSED, carry_out, open_store
+from backstay.cli.options import cloud_option, load_cloud, moment_named
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def _made(given: dict[str, Any]) -> _Made:
 def _require(cloud: "Cloud", host: str, spare: str, vouch: str) -> None:
     """End with what is wrong about the names that were given."""
     from backstay.cli.check import known_hosts  # noqa: PLC0415 - heavy
-    from backstay.inventory.words import Role  # noqa: PLC0415
+    from backstay.inventory.enums import Role  # noqa: PLC0415
 
     known_hosts([host, spare], cloud)
     there = cloud.hosts[host]
@@ -142,7 +141,7 @@ def _require(cloud: "Cloud", host: str, spare: str, vouch: str) -> None:
 
 def _chosen(place: "Place", host: str, name: str, moment: str | None, now: datetime) -> "Chosen":
     """Return what is restored: up to the last moment where there is a log to do so."""
-    from backstay.runbooks.replace.choosing import chosen  # noqa: PLC0415 - heavy
+    from backstay.runbooks.replace.defaults import chosen  # noqa: PLC0415 - heavy
 
     to = moment_named(moment) if moment is not None else None
     return chosen(place, host, now=now, backup=name, to=to)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store, page_of, shown, whole_run
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.execution import carry_out, open_store, page_of, shown, whole_run
+from backstay.cli.options import cloud_option, load_cloud
 
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,

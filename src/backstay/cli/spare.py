@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.carrying import carry_out, open_store
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.execution import carry_out, open_store
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def status(names: tuple[str, ...], cloud: Path | None, output: str) -> None:
 
 
 def _require_spare(cloud: "Cloud", name: str) -> None:
-    from backstay.inventory.words import Role  # noqa: PLC0415 - heavy
+    from backstay.inventory.enums import Role  # noqa: PLC0415 - heavy
 
     spares = [host.name for host in cloud.with_role(Role.SPARE)]
     if name not in spares:
@@ -81,9 +81,9 @@ def _require_spare(cloud: "Cloud", name: str) -> None:
 
 
 async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, Any]]:
+    from backstay.access.session import Site  # noqa: PLC0415
     from backstay.cli.check import open_api  # noqa: PLC0415 - heavy
-    from backstay.inventory.words import Role  # noqa: PLC0415
-    from backstay.runbooks.site import Site  # noqa: PLC0415
+    from backstay.inventory.enums import Role  # noqa: PLC0415
     from backstay.runbooks.spare.readiness import readiness  # noqa: PLC0415
     from backstay.transports.ssh import HostShell  # noqa: PLC0415
 
@@ -94,7 +94,7 @@ async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, An
 
 
 def _words(one: dict[str, Any]) -> str:
-    from backstay.health.words import duration  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration  # noqa: PLC0415 - heavy
 
     if one["state"] == "unknown":
         return f"UNKNOWN: {one['error']}"

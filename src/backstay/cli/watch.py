@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.cloud_option import cloud_option, load_cloud
+from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
-    from backstay.monitor.incident import Incident
-    from backstay.monitor.store import WatchStore
+    from backstay.watch.incidents.incident import Incident
+    from backstay.watch.incidents.store import WatchStore
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 """Exit statuses of ``watch status``, as monitoring plugins have it."""
@@ -80,7 +80,7 @@ def test(outer: Path | None, channel: str | None, cloud: Path | None) -> None:
 async def _tested(cloud: "Cloud", names: Sequence[str]) -> int:
     """Send a test message by each; return the exit status."""
     from backstay.errors import BackstayError  # noqa: PLC0415 - heavy, with what follows
-    from backstay.monitor.channels import send_test  # noqa: PLC0415
+    from backstay.watch.notify.channels import send_test  # noqa: PLC0415
 
     told = await asyncio.gather(*(send_test(cloud, name) for name in names), return_exceptions=True)
     status = 0
@@ -185,10 +185,10 @@ def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
 
     Exit status: 0 it has begun, 2 it has not begun in time, 3 the code approves nothing.
     """
-    from backstay.cli.carrying import open_store  # noqa: PLC0415 - heavy, with what follows
+    from backstay.cli.execution import open_store  # noqa: PLC0415 - heavy, with what follows
     from backstay.journal.epochs import who  # noqa: PLC0415
     from backstay.journal.records import RunState  # noqa: PLC0415
-    from backstay.monitor.approving import approve as use  # noqa: PLC0415
+    from backstay.watch.act.approvals import approve as use  # noqa: PLC0415
 
     described = load_cloud(cloud or outer)
     run = use(_store(described), code, by=f"{who()}@{socket.gethostname()}", now=time.time())
@@ -207,7 +207,7 @@ def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
 
 def _store(cloud: "Cloud") -> "WatchStore":
     from backstay.journal.place import journal_url  # noqa: PLC0415 - heavy
-    from backstay.monitor.store import WatchStore  # noqa: PLC0415
+    from backstay.watch.incidents.store import WatchStore  # noqa: PLC0415
 
     return WatchStore(journal_url(), cloud.name)
 
@@ -217,8 +217,8 @@ def _watch(cloud: "Cloud") -> None:
     from backstay.cli.check import open_api  # noqa: PLC0415 - heavy, with what follows
     from backstay.cli.unattended import command  # noqa: PLC0415
     from backstay.inventory.load import load  # noqa: PLC0415
-    from backstay.monitor.process import Means, Process  # noqa: PLC0415
     from backstay.services.registry import all_services  # noqa: PLC0415
+    from backstay.watch.process import Means, Process  # noqa: PLC0415
 
     names = [service.name for service in all_services()]
     means = Means(
@@ -249,7 +249,7 @@ def _install(cloud: "Cloud") -> None:
         environment,
         refuse_environment,
     )
-    from backstay.transports.timer import install, service_file  # noqa: PLC0415
+    from backstay.transports.systemd import install, service_file  # noqa: PLC0415
 
     refuse_environment(cloud)
     name = _service(cloud)
@@ -291,7 +291,7 @@ Nice=-10
 
 
 def _uninstall(cloud: "Cloud") -> None:
-    from backstay.transports.timer import remove  # noqa: PLC0415 - heavy
+    from backstay.transports.systemd import remove  # noqa: PLC0415 - heavy
 
     name = _service(cloud)
     there = remove(f"{name}.service")

@@ -5,21 +5,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from backstay.access.observation import HostObservation, parse
+from backstay.access.scripts import assemble, unit_names
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
 from backstay.health import certificates
-from backstay.health.agents import Member, Wires, judge_agents
-from backstay.health.answers import judge_answers, served_by
-from backstay.health.apis import ApiObservation, observe
-from backstay.health.deep.run import run as make_and_delete
-from backstay.health.hosts import Probes, Required, judge_host, required, unreachable
-from backstay.health.hostscript import assemble, unit_names
-from backstay.health.observation import HostObservation, parse
+from backstay.health.judge_agents import Member, Wires, judge_agents
+from backstay.health.judge_api import judge_answers, served_by
+from backstay.health.judge_host import Probes, Required, judge_host, required, unreachable
+from backstay.health.read_apis import ApiObservation, observe
+from backstay.health.smoke_tests import run as make_and_delete
 from backstay.inventory.cloud import Cloud, Host
 from backstay.services.declaration import Api, HostProbe, Service
 from backstay.services.messaging import Messaging
 from backstay.services.registry import all_services
-from backstay.transports.target import Answer, SshTarget
+from backstay.transports.targets import Answer, SshTarget
 
 
 class Shell(Protocol):

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from backstay.errors import BackstayError, PowerError
 from backstay.finding import Finding, Severity
-from backstay.health.words import duration
 from backstay.inventory.bmc import Fenced
+from backstay.quantities import duration
 from backstay.transports.bmc import STATE_BOUND, listens, power_of
-from backstay.transports.target import BmcTarget
+from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
 
 BOUND = 6.0

@@ -2,7 +2,7 @@
 
 import shlex
 
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 
 def ssh(target: SshTarget) -> str:

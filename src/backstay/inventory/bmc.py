@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from backstay.inventory.secret import BesideFile, Secret
-from backstay.transports.target import BmcTarget
+from backstay.transports.targets import BmcTarget
 
 
 class Bmc(BaseModel):

@@ -18,14 +18,14 @@ from pydantic import (
 
 from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
+from backstay.inventory.enums import Flavour, Role
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.provision import Means
 from backstay.inventory.secret import BesideFile
 from backstay.inventory.watch import Watch
 from backstay.inventory.window import Window
-from backstay.inventory.words import Flavour, Role
-from backstay.transports.target import BmcTarget, SshTarget
+from backstay.transports.targets import BmcTarget, SshTarget
 
 T = TypeVar("T")
 

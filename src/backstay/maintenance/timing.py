@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
-from backstay.health.words import duration
 from backstay.inventory.window import Window
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.windows import Opening, next_opening, open_at, openings
+from backstay.quantities import duration
 
 GATE = "window"
 _RECENT = 5

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from backstay.access.session import Site
 from backstay.errors import BackstayError
 from backstay.journal.action import Action
 from backstay.journal.store import Store
@@ -19,7 +20,6 @@ from backstay.runbooks.restart import actions as restart
 from backstay.runbooks.restart import plan as restart_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
-from backstay.runbooks.site import Site
 from backstay.runbooks.spare import actions as spare
 from backstay.runbooks.spare import plan as spare_plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.finding import Severity
-from backstay.inventory.words import Flavour, Role
+from backstay.inventory.enums import Flavour, Role
 from backstay.services.messaging import Messaging, Wiring
 from backstay.transports.reply import Endpoint
 

@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from backstay.transports.target import BmcTarget
+from backstay.transports.targets import BmcTarget
 
 ASK_BOUND = 30.0
 """Seconds for one exchange with a BMC, its session included; many are slow."""
@@ -42,7 +42,7 @@ def power_of(target: BmcTarget) -> Power:
         from backstay.transports.ipmi import Ipmi  # noqa: PLC0415 - pyghmi is an extra
 
         return Ipmi(target)
-    from backstay.transports.power import Redfish  # noqa: PLC0415 - sushy takes its time
+    from backstay.transports.redfish import Redfish  # noqa: PLC0415 - sushy takes its time
 
     return Redfish(target)
 

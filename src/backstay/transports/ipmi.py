@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from backstay.errors import PowerError
 from backstay.transports.bmc import ASK_BOUND, until_off
-from backstay.transports.target import BmcTarget
+from backstay.transports.targets import BmcTarget
 
 PORT = 623
 CHASSIS = 0  # network function

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncssh
 
 from backstay.errors import HostKeyRefused
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 DEFAULT_FILE = Path("~/.ssh/known_hosts")
 

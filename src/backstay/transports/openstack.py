@@ -18,7 +18,8 @@ from keystoneauth1.session import Session
 
 from backstay import __version__
 from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
-from backstay.transports import api_errors, identity
+from backstay.transports import api_errors
+from backstay.transports import credentials as identity
 from backstay.transports.deadline import DeadlineAdapter, deadline
 from backstay.transports.reply import Endpoint, Reply, joined
 

@@ -15,7 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from backstay.errors import BackupError
-from backstay.health.words import size
+from backstay.quantities import size
 from backstay.transports.programs import kill_session
 from backstay.transports.restic_output import Snapshot, counts, error, marks, summary
 

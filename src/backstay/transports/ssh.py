@@ -18,7 +18,7 @@ import asyncssh
 from backstay.errors import HostError, LoginRefused
 from backstay.transports import ssh_errors
 from backstay.transports.known_hosts import KnownHosts, refused
-from backstay.transports.target import Answer, SshTarget
+from backstay.transports.targets import Answer, SshTarget
 
 CONNECT_BOUND = 8.0
 STREAM_CHUNK = 1 << 18

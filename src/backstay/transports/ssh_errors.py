@@ -4,7 +4,7 @@ import errno
 import socket
 
 from backstay.errors import HostUnreachable, LoginRefused, RemoteFailure
-from backstay.transports.target import SshTarget
+from backstay.transports.targets import SshTarget
 
 _LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
 

@@ -8,8 +8,8 @@ from typing import Any
 from backstay.errors import HostUnreachable, PowerError
 from backstay.finding import Finding, Severity
 from backstay.health.witness import onhost
-from backstay.health.witness.look import look
-from backstay.health.witness.seen import Seen
+from backstay.health.witness.evidence import Seen
+from backstay.health.witness.observe import look
 from backstay.inventory.cloud import Cloud
 from backstay.services.registry import all_services
 

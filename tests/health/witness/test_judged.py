@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backstay.health.witness.judged import Verdict, judge
-from backstay.health.witness.seen import Login, Port, PortState, Power, Seen, Witness
+from backstay.health.witness.evidence import Login, Port, PortState, Power, Seen, Witness
+from backstay.health.witness.judge import Verdict, judge
 from tests.health.witness.recorded import Recorded, seen
 
 GONE = Witness(name="x", trouble="cannot be reached: no route to host")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from backstay.health.hostscript import program
+from backstay.access.scripts import program
 from backstay.health.witness import onhost
-from backstay.health.witness.seen import PortState, read_witness
+from backstay.health.witness.evidence import PortState, read_witness
 
 DATA = Path(__file__).parent / "data"
 ARP_REPLY = bytes.fromhex(

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from backstay.cli.output.report import clean
-from backstay.health.messaging.judged import Judged, Signature
-from backstay.health.words import duration
+from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.quantities import duration
 
 _COLOURS = {
     Signature.ATTACHED: "green",

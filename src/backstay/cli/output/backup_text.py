@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from backstay.health.words import size
+from backstay.quantities import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from backstay.cli.output.report import clean
-from backstay.health.words import duration
-from backstay.monitor.incident import Incident
+from backstay.quantities import duration
+from backstay.watch.incidents.incident import Incident
 
 
 def incidents_table(incidents: Sequence[Incident], now: float) -> str:

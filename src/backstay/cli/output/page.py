@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from html import escape
 
-from backstay.health.words import duration
 from backstay.journal.records import RunRecord, StepState
-from backstay.runbooks.drawing import COLOURS
-from backstay.runbooks.timeline import Line
+from backstay.quantities import duration
+from backstay.reports.svg import COLOURS
+from backstay.reports.timeline import Line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);

@@ -7,7 +7,7 @@ from backstay.cli.output import page as frame
 from backstay.cli.output.page import outages
 from backstay.cli.output.reboot_text import agents_line
 from backstay.journal.records import RunRecord
-from backstay.runbooks.drawing import drawing
+from backstay.reports.svg import drawing
 from backstay.runbooks.reboot.report import HostReport
 
 

@@ -11,8 +11,8 @@ import click
 
 from backstay.cli.output.report import clean
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.seen import Looked, Missing
-from backstay.services.kept.declaration import Kind, Mismatch
+from backstay.runbooks.reconcile.evidence import Looked, Missing
+from backstay.services.reconciliation import Kind, Mismatch
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""

@@ -13,9 +13,9 @@ from backstay.cli.output.replace_text import (
     waited,
     watch_lines,
 )
-from backstay.health.words import exact
 from backstay.journal.records import RunRecord, StepState
-from backstay.runbooks.drawing import drawing
+from backstay.quantities import exact
+from backstay.reports.svg import drawing
 from backstay.runbooks.replace.report import Part, Report
 
 _KINDS = {"+": "done", "-": "failed", "@": "soft"}

@@ -7,9 +7,9 @@ import click
 
 from backstay.cli.output.report import clean
 from backstay.cli.output.timeline import NAME, bars, outage_line
-from backstay.health.words import duration, exact
-from backstay.runbooks.reboot.recorder import API, INSTANCE
-from backstay.runbooks.replace.fencing import BY_POWER
+from backstay.quantities import duration, exact
+from backstay.runbooks.common.outage_recorder import API, INSTANCE
+from backstay.runbooks.replace.fence import BY_POWER
 from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}

@@ -10,8 +10,8 @@ import click
 from backstay.backup.catalogue import State
 from backstay.backup.choice import ends
 from backstay.cli.output.run import plan_table
-from backstay.health.words import duration
 from backstay.journal.plan import Plan
+from backstay.quantities import duration
 from backstay.runbooks.restore.difference import Difference
 from backstay.runbooks.restore.plan import Chosen
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.output.report import clean
-from backstay.health.words import duration
 from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan
 from backstay.journal.records import Event, RunRecord, RunState, StepRecord, StepState
+from backstay.quantities import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from backstay.health.words import exact
 from backstay.journal.records import StepState
-from backstay.runbooks.timeline import Line, Phase
+from backstay.quantities import exact
+from backstay.reports.timeline import Line, Phase
 
 NAME = 24
 _COLOURS = {StepState.DONE: "green", StepState.FAILED: "red"}

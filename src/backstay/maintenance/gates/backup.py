@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from backstay.health.words import duration
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
+from backstay.quantities import duration
 
 NAME = "backup"
 

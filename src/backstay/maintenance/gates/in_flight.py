@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from backstay.errors import BackstayError
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
 from backstay.services.declaration import Unfinished

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backstay.finding import bad
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from backstay.health.words import duration
 from backstay.maintenance.gates.asked import Asked
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.timing import GATE, told
+from backstay.quantities import duration
 
 
 async def gate(asked: Asked) -> Sequence[Refusal]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from backstay.access.session import Site
 from backstay.backup.place import Place
 from backstay.journal.action import Action
-from backstay.runbooks.backup.proving import Verify
-from backstay.runbooks.backup.taking import Bring, Database, Files, Record, Repository
-from backstay.runbooks.site import Site
+from backstay.runbooks.backup.prove import Verify
+from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
 
 
 def actions(site: Site) -> Mapping[str, Action]:

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from backstay.access.session import Site
 from backstay.errors import BackstayError
-from backstay.health.messaging.judged import Judged, Signature
-from backstay.health.messaging.seen import Looked
-from backstay.health.messaging.signatures import after_restart, faulty
+from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.evidence import Looked
+from backstay.health.rpc.reattach import restart, see, until_attached
+from backstay.health.rpc.signatures import after_restart, faulty
 from backstay.journal.action import Action, Result, Running
-from backstay.runbooks.reattach.mending import restart, see, until_attached
 from backstay.runbooks.reattach.plan import VERIFY, Target, targets_of
-from backstay.runbooks.site import Site
 
 _MARGIN = 10.0
 """A wait ends this long before its step's bound: the last look takes its time, too."""

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backstay.health.messaging.judged import Judged, Signature
-from backstay.health.messaging.signatures import faulty
-from backstay.health.words import duration
+from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.reattach import at_a_time as usual
+from backstay.health.rpc.signatures import faulty
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.reattach.mending import at_a_time as usual
+from backstay.quantities import duration
 
 RUNBOOK = "reattach"
 STOP_AFTER = 3

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
+from backstay.access.session import Site
 from backstay.journal.action import Action
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
-from backstay.runbooks.reboot.after import Agents, Functions, Report, Settle, Units, Watching
-from backstay.runbooks.reboot.before import Gates, Hooks, Note
-from backstay.runbooks.reboot.going import Ask, Down, Up
-from backstay.runbooks.reboot.recorder import Recorder
-from backstay.runbooks.site import Site
+from backstay.runbooks.common.outage_recorder import Recorder
+from backstay.runbooks.reboot.postflight import Agents, Functions, Report, Settle, Units, Watching
+from backstay.runbooks.reboot.power_cycle import Ask, Down, Up
+from backstay.runbooks.reboot.preflight import Gates, Hooks, Note
 
 
 def actions(site: Site, store: Store) -> Mapping[str, Action]:

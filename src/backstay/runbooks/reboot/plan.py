@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from backstay.health.words import duration
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.maintenance import Hook
 from backstay.journal.plan import Plan, Step
+from backstay.quantities import duration
 from backstay.runbooks.backup import plan as backup
 from backstay.services.registry import all_services
 

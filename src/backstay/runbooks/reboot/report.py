@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
+from backstay.reports.timeline import Line, Phase, line_of
 from backstay.runbooks.reboot.history import of_host
 from backstay.runbooks.reboot.plan import RUNBOOK
-from backstay.runbooks.timeline import Line, Phase, line_of
 
 _PAST = 5
 # Which steps belong to which phase of the timeline, in the words of its reader.

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from backstay.access.session import Site
 from backstay.errors import BackstayError
 from backstay.journal.action import Action, Result, Running
-from backstay.runbooks.reconcile.applying import heal
-from backstay.runbooks.reconcile.look import mismatches
+from backstay.runbooks.reconcile.evidence import Looked
+from backstay.runbooks.reconcile.observe import mismatches
 from backstay.runbooks.reconcile.plan import LOOK_BOUND, targets_of
-from backstay.runbooks.reconcile.seen import Looked
-from backstay.runbooks.site import Site
-from backstay.services.kept.declaration import Mismatch
+from backstay.runbooks.reconcile.repair import heal
+from backstay.services.reconciliation import Mismatch
 
 PAUSE = 3.0
 

@@ -5,7 +5,7 @@ import socket
 import subprocess
 from typing import Any
 
-from backstay.health.hostside import ask_all, loaded
+from backstay.access.hostside import ask_all, loaded
 
 
 def answer(questions: Any, queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data

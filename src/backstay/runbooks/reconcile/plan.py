@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.reconcile.applying import PROGRAM_BOUND, healings
-from backstay.runbooks.reconcile.look import RECORDS_BOUND
-from backstay.services.kept.declaration import Mismatch
+from backstay.runbooks.reconcile.observe import RECORDS_BOUND
+from backstay.runbooks.reconcile.repair import PROGRAM_BOUND, healings
+from backstay.services.reconciliation import Mismatch
 
 RUNBOOK = "reconcile"
 LOOK_BOUND = 4 * RECORDS_BOUND

@@ -6,9 +6,9 @@ from dataclasses import replace
 from backstay.finding import Finding, Severity, rank
 from backstay.health.remedy import filled, ssh
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
-from backstay.runbooks.reconcile.seen import Looked, Missing, Told
-from backstay.services.kept.declaration import Kept, Kind, Mismatch
+from backstay.inventory.enums import Role
+from backstay.runbooks.reconcile.evidence import Looked, Missing, Told
+from backstay.services.reconciliation import Kept, Kind, Mismatch
 
 
 def judge(kept: Sequence[Kept], told: Told, cloud: Cloud) -> Looked:

@@ -4,27 +4,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from backstay.access.session import Site
 from backstay.backup.place import Place
 from backstay.errors import HostError
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Result, Running
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
-from backstay.runbooks.replace.adopting import Adopt
-from backstay.runbooks.replace.building import BeginBuild, Build, LetBuild
-from backstay.runbooks.replace.confirming import Confirm
-from backstay.runbooks.replace.fencing import Fence
-from backstay.runbooks.replace.guarding import Guarded, still_fenced
-from backstay.runbooks.replace.losing import OrLost
+from backstay.runbooks.replace.adopt import Adopt
+from backstay.runbooks.replace.build import BeginBuild, Build, LetBuild
+from backstay.runbooks.replace.confirm import Confirm
+from backstay.runbooks.replace.fence import Fence
+from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
 from backstay.runbooks.replace.onhost_identity import holds
-from backstay.runbooks.replace.preparing import BeginPackages, Packages, Prepare
-from backstay.runbooks.replace.proving import Prove
-from backstay.runbooks.replace.reconciling import Reconcile
-from backstay.runbooks.replace.taking_over import TakeOver
-from backstay.runbooks.replace.watching import watched
+from backstay.runbooks.replace.outages import watched
+from backstay.runbooks.replace.prepare import BeginPackages, Packages, Prepare
+from backstay.runbooks.replace.prove_backup import Prove
+from backstay.runbooks.replace.reconcile import Reconcile
+from backstay.runbooks.replace.spare_unreachable import OrLost
+from backstay.runbooks.replace.take_over import TakeOver
 from backstay.runbooks.restore import actions as restore
-from backstay.runbooks.site import Site
 
 
 def actions(site: Site, store: Store) -> Mapping[str, Action]:

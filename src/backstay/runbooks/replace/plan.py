@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
-from backstay.runbooks.replace.confirming import BOUND as CONFIRMING
-from backstay.runbooks.replace.fencing import BOUND as FENCING
+from backstay.runbooks.replace.confirm import BOUND as CONFIRMING
+from backstay.runbooks.replace.fence import BOUND as FENCING
 from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
 from backstay.services.declaration import Service
 

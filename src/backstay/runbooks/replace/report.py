@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
+from backstay.reports.timeline import Line, Phase, line_of
 from backstay.runbooks.replace.plan import RUNBOOK
-from backstay.runbooks.timeline import Line, Phase, line_of
 
 GUIDE = 15 * 60.0
 """Seconds: "This should not take more than 15 minutes if you have a spare server available."

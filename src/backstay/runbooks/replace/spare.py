@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from backstay.access.session import Site
 from backstay.backup.catalogue import Backup
 from backstay.backup.files import MANIFEST
 from backstay.backup.place import Place
@@ -14,9 +15,8 @@ from backstay.journal.place import folder
 from backstay.provision import onhost
 from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.provision.work import Work
+from backstay.runbooks.restore.context import SILENCE, About, Restoring
 from backstay.runbooks.restore.plan import services_of, units_of
-from backstay.runbooks.restore.restoring import SILENCE, About, Restoring
-from backstay.runbooks.site import Site
 
 _MANIFESTS: dict[str, Mapping[str, Any]] = {}
 """By snapshot, which never changes: several steps of a run want it, and reading takes a second."""

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from backstay.access.session import Site
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
-from backstay.health.words import duration
+from backstay.health.rpc.reattach import restart_unit
 from backstay.journal.action import Action, Result, Running
-from backstay.runbooks.reattach.mending import restart_unit
-from backstay.runbooks.site import Site
+from backstay.quantities import duration
 
 HOLDS = 5.0
 """Seconds for which a restarted unit must run on before that is believed."""

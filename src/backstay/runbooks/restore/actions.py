@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from backstay.access.session import Site
 from backstay.backup.place import Place
 from backstay.journal.action import Action
-from backstay.runbooks.restore.after import Agents, Tidy, Works
-from backstay.runbooks.restore.here import Fetch, Rebuild
-from backstay.runbooks.restore.sending import Look, Send
-from backstay.runbooks.restore.swapping import Start, Stop, Swap
-from backstay.runbooks.site import Site
+from backstay.runbooks.restore.cutover import Start, Stop, Swap
+from backstay.runbooks.restore.postflight import Agents, Tidy, Works
+from backstay.runbooks.restore.rebuild_local import Fetch, Rebuild
+from backstay.runbooks.restore.upload import Look, Send
 
 
 def actions(site: Site) -> Mapping[str, Action]:

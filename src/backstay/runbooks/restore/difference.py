@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.backup import onhost_database
+from backstay.access.session import Site
 from backstay.backup.files import MANIFEST
+from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
 from backstay.errors import HostError
+from backstay.runbooks.restore.context import SILENCE, About, about
 from backstay.runbooks.restore.plan import Chosen
-from backstay.runbooks.restore.restoring import SILENCE, About, about
-from backstay.runbooks.restore.sending import files_there
-from backstay.runbooks.site import Site
+from backstay.runbooks.restore.upload import files_there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from backstay.backup.catalogue import Backup, State
 from backstay.backup.choice import Moment
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.services.declaration import Service
 

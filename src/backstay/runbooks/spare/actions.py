@@ -5,18 +5,18 @@ import shutil
 import time
 from collections.abc import Mapping
 
+from backstay.access.session import Site
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
-from backstay.health.words import size
 from backstay.journal.action import Action, Result, Running
+from backstay.quantities import size
 from backstay.runbooks.replace import onhost_spare
-from backstay.runbooks.replace.preparing import BeginPackages, Packages, Prepare
+from backstay.runbooks.replace.prepare import BeginPackages, Packages, Prepare
 from backstay.runbooks.replace.spare import OnSpare, files_here
-from backstay.runbooks.restore.here import Fetch
-from backstay.runbooks.restore.restoring import SILENCE
-from backstay.runbooks.restore.sending import fetched
-from backstay.runbooks.site import Site
+from backstay.runbooks.restore.context import SILENCE
+from backstay.runbooks.restore.rebuild_local import Fetch
+from backstay.runbooks.restore.upload import fetched
 
 LARGE = 1 << 20
 """Bytes from which on a file goes ahead: images. Settings and keys come when they are needed."""

@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from backstay.access.session import Site
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.provision.packages import wanted
 from backstay.runbooks.replace import onhost_spare
 from backstay.runbooks.replace.spare import OnSpare
-from backstay.runbooks.site import Site
 
 
 async def readiness(site: Site, name: str) -> dict[str, Any]:

@@ -2,8 +2,14 @@
 
 from collections.abc import Sequence
 
-from backstay.services.kept import cinder, glance, libvirt, neutron, nova, placement, swift
-from backstay.services.kept.declaration import Kept
+from backstay.services.cinder import reconcile as cinder
+from backstay.services.glance import reconcile as glance
+from backstay.services.libvirt import reconcile as libvirt
+from backstay.services.neutron import reconcile as neutron
+from backstay.services.nova import reconcile as nova
+from backstay.services.placement import reconcile as placement
+from backstay.services.reconciliation import Kept
+from backstay.services.swift import reconcile as swift
 
 
 def all_kept() -> Sequence[Kept]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.finding import Severity
-from backstay.inventory.words import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Broker,
     HostProbe,
@@ -21,8 +21,8 @@ from backstay.services.declaration import (
     Unit,
     Verdict,
 )
+from backstay.services.rabbitmq.liveness import glance_messaging, message_pulse
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
-from backstay.services.rabbitmq.pulse import glance_messaging, message_pulse
 from backstay.services.rabbitmq.queues import ask_messaging, ask_messaging_quickly, read_messaging
 
 

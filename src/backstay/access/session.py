@@ -1,0 +1,194 @@
+"""What every runbook works with: the cloud and the ways to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+from backstay.access.observation import as_json
+from backstay.access.scripts import program, reading, stream
+from backstay.errors import ApiError, ApiUnreachable, BackstayError
+from backstay.finding import Finding
+from backstay.health import check
+from backstay.inventory.cloud import Cloud, Host
+from backstay.services.declaration import Agent, Api, Service, Unfinished, Workload
+from backstay.services.registry import all_services
+from backstay.transports.ping import answers
+from backstay.transports.reply import Endpoint
+from backstay.transports.targets import SshTarget
+from backstay.transports.threads import on_thread
+
+T = TypeVar("T")
+
+QUESTION_BOUND = 30.0
+
+Name = tuple[str | None, str, str]
+"""What a finding is about: host, service, subject."""
+
+
+class Shell(check.Shell, Protocol):
+    """What runs scripts on hosts, also those whose output is long (``transports.ssh``)."""
+
+    async def stream(
+        self,
+        target: SshTarget,
+        script: str,
+        receive: Callable[[bytes], Awaitable[None]],
+        *,
+        silence: float,
+    ) -> str:
+        """Run ``script`` and hand on what it writes. Raises HostError."""
+
+    def drop(self, target: SshTarget) -> None:
+        """Close the connection that is kept to a host: the next question makes a new one."""
+
+    async def send(
+        self, target: SshTarget, script: str, data: AsyncIterator[bytes], *, silence: float
+    ) -> None:
+        """Run ``script`` and give it ``data`` to read. Raises HostError."""
+
+
+@dataclass(kw_only=True)
+class Site:
+    """A cloud as runbooks see it. ``api`` is its APIs, or why they cannot be asked at all."""
+
+    cloud: Cloud
+    shell: Shell
+    api: Api | BackstayError
+
+    def host(self, name: str) -> Host:
+        """Return a host by its name in cloud.yaml."""
+        return self.cloud.hosts[name]
+
+    @cached_property
+    def services(self) -> Sequence[Service]:
+        """Return the services of this cloud."""
+        return [s for s in all_services() if self.cloud.has_service(s.name)]
+
+    async def ask(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 - JSON data
+        bound: float = QUESTION_BOUND,
+    ) -> Any:  # noqa: ANN401 - JSON data
+        """Call a function on a host, as root, and return what it returns. Raises HostError."""
+        target = self.cloud.ssh_target(self.host(host))
+        answer = await self.shell.answer(target, program(function, *arguments), bound=bound)
+        return as_json(answer, host=host)
+
+    async def stream(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 - JSON data
+        receive: Callable[[bytes], Awaitable[None]],
+        silence: float,
+    ) -> str:
+        """Call a function on a host, as root, and hand on the bytes that it writes.
+
+        ``silence`` is for how many seconds nothing may come. Returns what it said on its standard
+        error. Raises HostError.
+        """
+        target = self.cloud.ssh_target(self.host(host))
+        script = stream(function, *arguments)
+        return await self.shell.stream(target, script, receive, silence=silence)
+
+    async def send(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,  # noqa: ANN401 - JSON data without secrets
+        data: AsyncIterator[bytes],
+        silence: float,
+    ) -> None:
+        """Call a function on a host, as root, that reads ``data`` from its standard input.
+
+        ``silence`` is for how many seconds it may take nothing. Raises HostError.
+        """
+        target = self.cloud.ssh_target(self.host(host))
+        await self.shell.send(target, reading(function, *arguments), data, silence=silence)
+
+    async def check(
+        self, hosts: Iterable[str] | None = None, *, with_apis: bool = True
+    ) -> list[Finding]:
+        """Check the whole cloud, or some hosts, with what they serve if ``with_apis``."""
+        api = self.api if with_apis else None
+        return await check.run(self.cloud, hosts=hosts, shell=self.shell, api=api)
+
+    async def check_units(self, host: str) -> list[Finding]:
+        """Check what systemd and the kernel tell of a host, and ask nothing that costs it more."""
+        return await check.run(self.cloud, hosts=[host], shell=self.shell, api=None, probes=False)
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """Return the catalogue's endpoints, none where there is no token."""
+        try:
+            found: Sequence[Endpoint] = (await self._ask_apis([lambda api: api.endpoints()]))[0]
+        except ApiError:
+            return ()
+        return found
+
+    async def agents(self) -> list[Agent]:
+        """Return every agent that the APIs report. Raises ApiError where one does not answer."""
+        asked = [service.agents for service in self.services if service.agents]
+        return [agent for agents in await self._ask_apis(asked) for agent in agents]
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Return the work that is under way. Raises as ``agents``."""
+        asked = [service.unfinished for service in self.services if service.unfinished]
+        return [one for found in await self._ask_apis(asked) for one in found]
+
+    async def workloads(self) -> list[Workload]:
+        """Return what runs of the users' own. Raises as ``agents``."""
+        asked = [service.workloads for service in self.services if service.workloads]
+        return [one for found in await self._ask_apis(asked) for one in found]
+
+    async def _ask_apis(self, questions: Sequence[Callable[[Api], T]]) -> list[T]:
+        """Ask all questions at once. Raises ApiError, also where the APIs cannot be asked."""
+        if isinstance(self.api, BackstayError):
+            error = self.api
+            raise ApiUnreachable(error.attempted, came_back=error.came_back, remedy=error.remedy)
+        api, bound = self.api, self.cloud.bounds.api_seconds
+
+        async def ask(question: Callable[[Api], T]) -> T:
+            try:
+                return await on_thread(lambda: question(api), bound)
+            except TimeoutError:
+                raise ApiUnreachable(
+                    "asking the APIs",
+                    came_back=f"no answer within {bound:g} s",
+                    remedy="backstay check",
+                ) from None
+
+        return await asyncio.gather(*(ask(question) for question in questions))
+
+    async def ping(self, address: str, bound: float = 1.0) -> bool | None:
+        """Return whether an address answers, None where this user may not ping."""
+
+        def ask() -> bool | None:
+            try:
+                return answers(address, bound)
+            except PermissionError:
+                return None
+
+        return await on_thread(ask, bound + 5)
+
+
+def name_of(finding: Finding) -> Name:
+    """Return what a finding is about, to find it again in a later check."""
+    return (finding.host, finding.service, finding.subject)
+
+
+def told(findings: Sequence[Finding], limit: int = 4) -> str:
+    """Return findings in a few words, for an error's text."""
+    words = [f"{f.host or 'cloud'}: {f.subject}: {f.evidence}" for f in findings[:limit]]
+    more = [f"and {len(findings) - limit} more"] if len(findings) > limit else []
+    return "; ".join(words + more)
+
+
+def named(findings: Sequence[Finding], limit: int = 4) -> str:
+    """Return what findings are about, without evidence, for a line of progress."""
+    words = [f"{f.subject} on {f.host}" if f.host else f.subject for f in findings[:limit]]
+    more = [f"{len(findings) - limit} more"] if len(findings) > limit else []
+    return ", ".join(words + more)

@@ -1,0 +1,82 @@
+"""Whether the streams of binary logs keep up: the data that would be lost with a host now."""
+
+from pathlib import Path
+
+from backstay.backup.follow import Followed, Store
+from backstay.backup.mariadb.logs import Logs
+from backstay.backup.mariadb.stream import running
+from backstay.backup.mariadb.stream_state import FRESH, StreamState
+from backstay.errors import BackupError
+from backstay.finding import Finding, Severity
+from backstay.quantities import duration, size
+
+SERVICE = "backup"
+SUBJECT = "stream"
+
+
+def lag_findings(folder: Path, *, limit: float, now: float) -> list[Finding]:
+    """Judge every stream that was ever set up below ``folder``, that of a cloud's backups.
+
+    ``limit`` is for how many seconds one may be behind (``stream_lag``), ``now`` Unix seconds.
+    """
+    found = []
+    for file in sorted(folder.glob("logs/*/state.json")):
+        try:
+            state = Logs(file.parent).state()
+        except BackupError as error:
+            found.append(_finding(file.parent.name, Severity.UNKNOWN, str(error), error.remedy))
+            continue
+        if state is not None:
+            found.append(judge(state, runs=running(file.parent), limit=limit, now=now))
+            followed = Store(folder / "followed" / state.host).state()
+            found += judge_files(state.host, followed, limit=limit, now=now)
+    return found
+
+
+def judge(state: StreamState, *, runs: bool, limit: float, now: float) -> Finding:
+    """Judge one stream by what it told last, and whether its process runs. Pure."""
+    late = state.behind_for(now)
+    if late <= limit:
+        evidence = f"{state.file} up to {state.received}, RPO {duration(late)}"
+        return _finding(state.host, Severity.OK, evidence)
+    if state.caught_up_at is None:
+        since = f"never had everything since it began {duration(late)} ago"
+    else:
+        since = f"everything is here up to {duration(late)} ago only"
+    again = f"backstay backup stream {state.host}"
+    if not runs:
+        evidence, remedy = f"no stream runs here; {since}", f"{again} --install"
+    elif now - state.written_at > FRESH:
+        evidence = f"its process has not said anything for {duration(now - state.written_at)}"
+        evidence, remedy = f"{evidence}; {since}", f"stop that process, and then: {again}"
+    elif state.error:
+        evidence, remedy = f"{since}: {state.error}", state.remedy
+    else:
+        more = f"{size(state.behind)} behind" if state.behind else "it has not been asked since"
+        evidence = f"{since}: {more}"
+        remedy = "see the load of this machine, its disk, and the network to the host"
+    return _finding(state.host, Severity.WARNING, f"{evidence}; that would be lost now", remedy)
+
+
+def judge_files(host: str, followed: Followed, *, limit: float, now: float) -> list[Finding]:
+    """Judge the files that come with a stream; nothing to say where they keep up. Pure."""
+    late = followed.behind_for(now)
+    if late <= limit:
+        return []
+    evidence = f"files that records name, as images, are here up to {duration(late)} ago only"
+    evidence += f": {followed.error}" if followed.error else ""
+    remedy = "backstay backup stream --status"
+    return [_finding(host, Severity.WARNING, evidence, remedy, subject="followed files")]
+
+
+def _finding(
+    host: str, severity: Severity, evidence: str, remedy: str = "", subject: str = SUBJECT
+) -> Finding:
+    return Finding(
+        host=host,
+        service=SERVICE,
+        subject=subject,
+        severity=severity,
+        evidence=evidence,
+        remedy=remedy,
+    )

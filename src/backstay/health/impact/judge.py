@@ -1,0 +1,216 @@
+"""What is lost and kept, from what was seen. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backstay.inventory.enums import Role
+from backstay.services.declaration import Agent, Unit, Workload
+
+# Remote ports over which disks come: iSCSI and NFS are the kernel's own connections.
+_KERNEL_STORAGE = frozenset((3260, 2049))
+_EMULATORS = ("qemu", "kvm")
+OBJECTS = "object-store"
+
+
+class Kind(StrEnum):
+    """What becomes of something while the host is down."""
+
+    LOST = "lost"
+    KEPT = "kept"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """``what`` users lose or keep, and ``why``: what was seen."""
+
+    kind: Kind
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A connection of ``program`` (empty: the kernel) to a port of another host."""
+
+    address: str
+    port: int
+    program: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of a cloud with ``host`` in mind.
+
+    ``endpoints`` are the catalogue's types whose endpoint has the host's address, ``elsewhere`` the
+    types that have one elsewhere too; ``units`` are those that run on the host. ``workloads`` and
+    ``agents`` are None where the APIs did not answer; agents are those that are up.
+    ``connections`` are of each host that could be asked, None of one that could not. ``resumes``
+    tells whether the host starts its instances again, None where that is not known.
+    """
+
+    host: str
+    address: str
+    hostname: str
+    endpoints: tuple[str, ...]
+    elsewhere: frozenset[str]
+    units: tuple[Unit, ...]
+    serving: tuple[Unit, ...]
+    workloads: tuple[Workload, ...] | None
+    agents: tuple[Agent, ...] | None
+    connections: Mapping[str, Sequence[Connection] | None]
+    resumes: bool | None
+
+
+def judge(seen: Seen) -> list[Effect]:
+    """Return what is lost, then what is kept, then what is not known."""
+    effects = [
+        *_apis(seen),
+        *_units(seen),
+        *_instances(seen),
+        *_served(seen),
+        *_storage(seen),
+        *_clients(seen),
+    ]
+    return sorted(effects, key=lambda effect: list(Kind).index(effect.kind))
+
+
+def _apis(seen: Seen) -> Iterator[Effect]:
+    lost = [kind for kind in seen.endpoints if kind not in seen.elsewhere]
+    others = [kind for kind in lost if kind != OBJECTS]
+    if OBJECTS in lost:
+        yield Effect(
+            kind=Kind.LOST,
+            what="no object can be read or written",
+            why="the only endpoint of object-store is this host's",
+        )
+    if others:
+        yield Effect(
+            kind=Kind.LOST,
+            what=f"the APIs {', '.join(others)}",
+            why="their only endpoints are this host's",
+        )
+    kept = [kind for kind in seen.endpoints if kind in seen.elsewhere]
+    if kept:
+        why = "other hosts have endpoints of them too"
+        yield Effect(kind=Kind.KEPT, what=f"the APIs {', '.join(kept)}", why=why)
+
+
+def _units(seen: Seen) -> Iterator[Effect]:
+    """Judge units by their purpose; what a compute host's are for goes with its instances."""
+    by_purpose: dict[str, list[str]] = {}
+    for unit in seen.units:
+        if unit.role is not Role.COMPUTE:
+            by_purpose.setdefault(unit.purpose, []).append(unit.name)
+    for purpose, names in by_purpose.items():
+        verb = "runs" if len(names) == 1 else "run"
+        yield Effect(kind=Kind.LOST, what=purpose, why=f"{', '.join(names)} {verb} on this host")
+
+
+def _instances(seen: Seen) -> Iterator[Effect]:
+    if seen.workloads is None:
+        why = "nova did not answer"
+        yield Effect(kind=Kind.UNKNOWN, what="which instances run where", why=why)
+        return
+    here = [one.name for one in seen.workloads if one.host in {seen.host, seen.hostname}]
+    away = [one for one in seen.workloads if one.host not in {seen.host, seen.hostname}]
+    if here:
+        again = {
+            True: "they start again with it: resume_guests_state_on_host_boot is true there",
+            False: "they stay off: resume_guests_state_on_host_boot is not true there",
+            None: "whether they start again with it is not known",
+        }[seen.resumes]
+        what = f"{_count(here, 'instance')}: {_few(here)}"
+        yield Effect(kind=Kind.LOST, what=what, why=f"on this host; {again}")
+    if away:
+        hosts = sorted({one.host for one in away})
+        what = f"{_count(away, 'instance')}: {_few([one.name for one in away])}"
+        yield Effect(kind=Kind.KEPT, what=what, why=f"on {', '.join(hosts)}")
+
+
+def _served(seen: Seen) -> Iterator[Effect]:
+    """Judge what instances get from agents while they run, each kind of it by itself."""
+    if seen.workloads is None or seen.agents is None:
+        return
+    hosts = {one.host for one in seen.workloads} - {seen.host, seen.hostname}
+    for unit in seen.serving:
+        up = {agent.host for agent in seen.agents if agent.binary == unit.agent}
+        left = up - {seen.host, seen.hostname}
+        if hosts and hosts <= left:
+            yield Effect(
+                kind=Kind.KEPT,
+                what=f"instances keep {unit.serves}",
+                why=f"{unit.name} is up on each host that they run on",
+            )
+        elif up and not left:
+            why = f"{unit.name} is up on this host only"
+            yield Effect(kind=Kind.LOST, what=f"instances lose {unit.serves}", why=why)
+        elif hosts:
+            lacking = ", ".join(sorted(hosts - left))
+            why = f"{unit.name} is not up on {lacking}; whether others serve them is not seen"
+            yield Effect(kind=Kind.UNKNOWN, what=f"whether instances keep {unit.serves}", why=why)
+
+
+def _storage(seen: Seen) -> Iterator[Effect]:
+    """Judge disks by the connections over which they come."""
+    using, total, silent = [], 0, []
+    for host, connections in seen.connections.items():
+        if connections is None:
+            silent.append(host)
+            continue
+        disks = [one for one in connections if _is_storage(one)]
+        total += len(disks)
+        if any(one.address == seen.address for one in disks):
+            using.append(host)
+    if using:
+        yield Effect(
+            kind=Kind.LOST,
+            what=f"disks of instances on {', '.join(using)} stand still until it is back, unless "
+            "another host has copies of them",
+            why="their emulators are connected to this host for storage",
+        )
+    elif total:
+        yield Effect(
+            kind=Kind.KEPT,
+            what="attached volumes",
+            why=f"none of {_count(range(total), 'storage connection')} of the compute hosts goes "
+            "to this host",
+        )
+    if silent:
+        yield Effect(
+            kind=Kind.UNKNOWN,
+            what=f"where the disks of {', '.join(silent)} come from",
+            why="the host could not be asked",
+        )
+
+
+def _clients(seen: Seen) -> Iterator[Effect]:
+    """Say which programs of other hosts have to reconnect by themselves."""
+    found: dict[str, set[str]] = {}
+    for host, connections in seen.connections.items():
+        for one in connections or ():
+            if one.address == seen.address and one.program and not _is_storage(one):
+                found.setdefault(one.program, set()).add(host)
+    if found:
+        programs = ", ".join(sorted(found))
+        hosts = ", ".join(sorted({host for hosts in found.values() for host in hosts}))
+        yield Effect(
+            kind=Kind.LOST,
+            what=f"the connections of {programs} on {hosts}",
+            why="they are connected to this host, and have to reconnect when it is back",
+        )
+
+
+def _is_storage(one: Connection) -> bool:
+    by_kernel = not one.program and one.port in _KERNEL_STORAGE
+    return by_kernel or one.program.startswith(_EMULATORS)
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _few(names: Sequence[str], limit: int = 6) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,89 @@
+"""Look at a cloud with one host in mind."""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+from backstay.access.session import Site
+from backstay.errors import ApiError, HostError
+from backstay.finding import Severity
+from backstay.health.impact import onhost
+from backstay.health.impact.judge import Connection, Seen
+from backstay.inventory.cloud import Host
+from backstay.inventory.enums import Role
+from backstay.services.declaration import Agent, Unit, Workload
+
+
+async def look(site: Site, name: str) -> Seen:
+    """Return what is seen. What does not answer is unknown, and nothing is raised for it."""
+    host = site.host(name)
+    away = Role.SPARE, Role.STORAGE
+    others = [one for one in site.cloud.hosts.values() if not set(one.roles) <= set(away)]
+    endpoints, workloads, agents, findings, told = await asyncio.gather(
+        site.endpoints(),
+        _workloads(site),
+        _agents(site),
+        site.check([name], with_apis=False),
+        asyncio.gather(*(_told(site, one) for one in others)),
+    )
+    at = [(one.service_type, urlsplit(one.url).hostname) for one in endpoints]
+    by_host = dict(zip((one.name for one in others), told, strict=True))
+    runs = {f.subject for f in findings if f.severity is not Severity.FAILED}
+    own = by_host.get(name)
+    return Seen(
+        host=name,
+        address=host.address,
+        hostname=name,
+        endpoints=tuple(kind for kind, address in at if address == host.address),
+        elsewhere=frozenset(kind for kind, address in at if address != host.address),
+        units=tuple(unit for unit in _units(site, host) if f"unit {unit.name}" in runs),
+        serving=tuple(u for service in site.services for u in service.units if u.serves),
+        workloads=workloads,
+        agents=agents,
+        connections={
+            one.name: _connections(by_host[one.name])
+            for one in others
+            if one.name != name and Role.COMPUTE in one.roles
+        },
+        resumes=own["resumes"] if own else None,
+    )
+
+
+def _units(site: Site, host: Host) -> list[Unit]:
+    return [
+        unit
+        for service in site.services
+        if site.cloud.has_service(service.name, host)
+        for unit in service.units_on(host.roles, site.cloud.flavour)
+    ]
+
+
+async def _told(site: Site, host: Host) -> dict[str, Any] | None:
+    try:
+        told: dict[str, Any] = await site.ask(host.name, onhost.look)
+    except HostError:
+        return None
+    return told
+
+
+def _connections(told: dict[str, Any] | None) -> list[Connection] | None:
+    if told is None or not isinstance(told["connections"], list):
+        return None
+    return [
+        Connection(address=address, port=port, program=program)
+        for address, port, program in told["connections"]
+    ]
+
+
+async def _workloads(site: Site) -> tuple[Workload, ...] | None:
+    try:
+        return tuple(await site.workloads())
+    except ApiError:
+        return None
+
+
+async def _agents(site: Site) -> tuple[Agent, ...] | None:
+    try:
+        return tuple(agent for agent in await site.agents() if agent.up)
+    except ApiError:
+        return None

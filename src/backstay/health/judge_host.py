@@ -1,0 +1,232 @@
+"""Judge a host: what its services stand on, and what its own probes answered. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from backstay.access.observation import FileSystem, HostObservation
+from backstay.errors import BackstayError, HostUnreachable
+from backstay.finding import Finding, Severity
+from backstay.health.judge_units import judge_unit, unknown_units
+from backstay.health.remedy import filled, on
+from backstay.inventory.cloud import Cloud, Host
+from backstay.inventory.limits import Limits
+from backstay.quantities import duration, size
+from backstay.services.declaration import HostProbe, Service, Unit
+from backstay.transports.targets import SshTarget
+
+HOST = "host"
+Required = tuple[str, Unit]
+Probes = tuple[str, HostProbe]
+
+
+def required(cloud: Cloud, host: Host, services: Iterable[Service]) -> tuple[Required, ...]:
+    """Return the units that a host must run, each with its service's name."""
+    return tuple(
+        (service.name, unit)
+        for service in services
+        if cloud.has_service(service.name, host)
+        for unit in service.units_on(host.roles, cloud.flavour)
+    )
+
+
+def judge_host(
+    observed: HostObservation,
+    target: SshTarget,
+    *,
+    units: Sequence[Required],
+    probes: Iterable[Probes],
+    limits: Limits,
+) -> list[Finding]:
+    """Judge all that one host told. ``units`` and ``probes`` come with their service's name."""
+    judged = [judge_unit(service, unit, observed, target) for service, unit in units]
+    findings = [finding for finding in judged if finding is not None]
+    if observed.units is None:
+        findings.append(unknown_units([unit for _, unit in units], observed, target))
+    for service, probe in probes:
+        findings.extend(judge_probe(service, probe, observed, target))
+    return [
+        _answers(observed, target),
+        *findings,
+        *judge_file_systems(observed, target, limits),
+        *_judge_memory(observed, target, limits),
+        judge_clock(observed, target, limits),
+        *_judge_failed_units(observed, target, {unit.name for _, unit in units}),
+        *_judge_troubles(observed, target),
+    ]
+
+
+def unreachable(
+    error: BackstayError, target: SshTarget, units: Sequence[Required], *, bmc_url: str | None
+) -> Finding:
+    """Return the one finding for a host that could not be asked, and for all that is on it."""
+    names = ", ".join(unit.name for _, unit in units)
+    unknown = f"; so nothing is known of {names}" if names else ""
+    remedy = error.remedy
+    gone = isinstance(error, HostUnreachable)  # anything else is a host that is there
+    if bmc_url is not None and gone:
+        remedy = f"{remedy} (its BMC: {bmc_url})"
+    return Finding(
+        host=target.name,
+        service=HOST,
+        subject="host",
+        severity=Severity.FAILED if gone else Severity.UNKNOWN,
+        evidence=f"{error.attempted}: {error.came_back}{unknown}",
+        remedy=remedy,
+    )
+
+
+def judge_probe(
+    service: str, probe: HostProbe, observed: HostObservation, target: SshTarget
+) -> list[Finding]:
+    """Judge what a service's own question on the host brought."""
+    asked = observed.probes.get(probe.name)
+    if asked is None or (asked.trouble and not asked.late):
+        trouble = asked.trouble if asked else "it was not asked"
+        remedy = on(target, "python3 --version")
+        return [_finding(target, probe.name, Severity.UNKNOWN, trouble, remedy, service=service)]
+    if asked.late:
+        remedy = on(target, "systemctl --no-pager status")
+        return [
+            _finding(target, probe.name, Severity.FAILED, asked.trouble, remedy, service=service)
+        ]
+    return [
+        Finding(
+            host=target.name,
+            service=service,
+            subject=verdict.subject,
+            severity=verdict.severity,
+            evidence=verdict.evidence,
+            remedy=filled(verdict.remedy, target),
+            seconds=asked.seconds,
+        )
+        for verdict in probe.judge(asked.value)
+    ]
+
+
+def judge_file_systems(
+    observed: HostObservation, target: SshTarget, limits: Limits
+) -> list[Finding]:
+    """Judge space and inodes of every file system."""
+    findings = []
+    for system in observed.file_systems:
+        findings.append(_judge_space(system, target, limits))
+        if system.inodes:
+            findings.append(_judge_inodes(system, target, limits))
+    return findings
+
+
+def _judge_space(system: FileSystem, target: SshTarget, limits: Limits) -> Finding:
+    usable = system.used + system.available  # what is kept for root does not count, as in df
+    percent = 100 * system.used / usable if usable else 0.0
+    severity = limits.disk_percent.severity(percent)
+    evidence = f"{percent:.0f} % used, {size(system.available)} free of {size(system.size)}"
+    find = f"du -xh --max-depth=2 {system.mount} | sort -h | tail -n 20"
+    return _finding(target, f"disk {system.mount}", severity, evidence, on(target, find))
+
+
+def _judge_inodes(system: FileSystem, target: SshTarget, limits: Limits) -> Finding:
+    percent = 100 * (1 - system.inodes_free / system.inodes)
+    severity = limits.inode_percent.severity(percent)
+    evidence = f"{percent:.0f} % used, {system.inodes_free} free of {system.inodes}"
+    find = f"du -x --inodes --max-depth=3 {system.mount} | sort -n | tail -n 20"
+    return _finding(target, f"inodes {system.mount}", severity, evidence, on(target, find))
+
+
+def _judge_memory(observed: HostObservation, target: SshTarget, limits: Limits) -> list[Finding]:
+    if observed.memory is None:
+        return []
+    total, available = observed.memory
+    percent = 100 * available / total
+    severity = limits.memory_available_percent.severity(percent)
+    evidence = f"{percent:.0f} % available, {size(available)} of {size(total)}"
+    find = on(target, "ps -eo rss,pid,comm --sort=-rss | head -n 15")
+    return [_finding(target, "memory", severity, evidence, find)]
+
+
+def judge_clock(observed: HostObservation, target: SshTarget, limits: Limits) -> Finding:
+    """Judge the clock against the operator's: only what is sure counts as an offset."""
+    sure = max(0.0, abs(observed.offset) - observed.uncertainty)
+    severity = limits.clock_offset_seconds.severity(sure)
+    if severity is Severity.OK:
+        evidence = f"within {abs(observed.offset) + observed.uncertainty:.2f} s of this machine's"
+    else:
+        direction = "ahead of" if observed.offset > 0 else "behind"
+        evidence = f"{duration_exact(sure)} {direction} this machine's"
+    return _finding(target, "clock", severity, evidence, on(target, "timedatectl timesync-status"))
+
+
+def duration_exact(seconds: float) -> str:
+    """Return a short duration with a decimal, a long one in words."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def _judge_failed_units(
+    observed: HostObservation, target: SshTarget, required: set[str]
+) -> list[Finding]:
+    """Report failed units that nothing requires; the required ones have their own finding."""
+    if observed.failed_units is None:
+        return []
+    others = [
+        name for name in observed.failed_units if name.removesuffix(".service") not in required
+    ]
+    if not others:
+        return [_finding(target, "failed units", Severity.OK, "no others")]
+    return [
+        _finding(
+            target,
+            f"failed unit {name}",
+            Severity.WARNING,
+            "failed; no service of this host's roles needs it",
+            on(target, f"systemctl status {name}; systemctl reset-failed {name}"),
+        )
+        for name in others
+    ]
+
+
+def _judge_troubles(observed: HostObservation, target: SshTarget) -> list[Finding]:
+    """Report questions that brought nothing, but for the units, which have their own finding."""
+    return [
+        _finding(
+            target,
+            subject,
+            Severity.UNKNOWN,
+            trouble,
+            on(target, "dmesg --level=err,warn --ctime | tail -n 20"),
+        )
+        for subject, trouble in observed.troubles.items()
+        if subject not in {"units", "failed units"}
+    ]
+
+
+def _answers(observed: HostObservation, target: SshTarget) -> Finding:
+    word = "processor" if observed.processors == 1 else "processors"
+    evidence = (
+        f"answers, up for {duration(observed.uptime)}, "
+        f"load {observed.load:.1f} on {observed.processors} {word}"
+    )
+    return Finding(
+        host=target.name,
+        service=HOST,
+        subject="host",
+        severity=Severity.OK,
+        evidence=evidence,
+        seconds=observed.seconds,
+    )
+
+
+def _finding(
+    target: SshTarget,
+    subject: str,
+    severity: Severity,
+    evidence: str,
+    remedy: str = "",
+    *,
+    service: str = HOST,
+) -> Finding:
+    return Finding(
+        host=target.name,
+        service=service,
+        subject=subject,
+        severity=severity,
+        evidence=evidence,
+        remedy="" if severity is Severity.OK else remedy,
+    )

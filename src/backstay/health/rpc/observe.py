@@ -1,0 +1,238 @@
+"""Look at the agents from all sides: their API, the broker, their hosts, and a call to each."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from backstay.errors import HostError
+from backstay.health.rpc import onhost
+from backstay.health.rpc.evidence import REPEATS, AgentSeen, Looked, Ping, UnitSeen, read_unit
+from backstay.inventory.cloud import Cloud
+from backstay.inventory.enums import Role
+from backstay.services.declaration import Agent, Broker, Service
+from backstay.services.messaging import Messaging, Peer, Wiring
+
+PING_BOUND = 6.0
+"""Seconds that an agent may take to answer a call; one that is well takes some hundredths."""
+
+CALLS = 3 * onhost.AT_ONCE
+"""So many calls are one question to a controller: in vain, all of them, they end in its bound."""
+PARTS = 4
+"""So many such questions are asked at once."""
+
+
+class Asking(Protocol):
+    """What asks the cloud's hosts and APIs (``runbooks.site.Site``)."""
+
+    cloud: Cloud
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """Return the services of the cloud."""
+
+    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - as Site
+        """Call a function on a host and return what it returns. Raises HostError."""
+
+    async def agents(self) -> list[Agent]:
+        """Return every agent that the APIs report. Raises ApiError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hosts:
+    """What hosts told: the inventory's name by every name, units by host, why some were silent."""
+
+    names: Mapping[str, str]
+    units: Mapping[str, Mapping[str, UnitSeen]]
+    silent: Mapping[str, str]
+
+
+async def look(site: Asking, hosts: Collection[str] | None = None) -> Looked:
+    """Look at every agent that the APIs report, or at those on ``hosts``.
+
+    First each is called; what the kernels know of the connections is read after that. Raises
+    ApiError where an API does not tell its agents.
+    """
+    brokers = [service.broker for service in site.services if service.broker]
+    wirings = {w.binary: (s.name, w) for s in site.services for w in s.wiring}
+    agents = [agent for agent in await site.agents() if agent.binary in wirings]
+    if hosts is not None:
+        # One that goes by another name than its host's is found after its host was asked.
+        short = {name.partition(".")[0] for name in hosts}
+        known = {name.partition(".")[0] for name in site.cloud.hosts} - short
+        agents = [agent for agent in agents if agent.host.partition(".")[0] not in known]
+    pings = await _ping(site, [(agent, wirings[agent.binary][1]) for agent in agents])
+    ports = frozenset(port for broker in brokers for port in broker.ports)
+    messaging, stalled, asked = await asyncio.gather(
+        _ask_broker(site, brokers),
+        _stalled(site, brokers),
+        _ask_hosts(site, [wiring for _, wiring in wirings.values()], ports, hosts),
+    )
+    seen = [
+        _seen(*wirings[agent.binary], agent, pings[_key(agent)], (messaging.clock, asked))
+        for agent in agents
+    ]
+    if hosts is not None:
+        seen = [one for one in seen if one.host in hosts]
+    controllers = [host.name for host in site.cloud.with_role(Role.CONTROLLER)]
+    return Looked(
+        broker=messaging,
+        writers={
+            unit: tuple(
+                asked.units[host][unit] for host in controllers if unit in asked.units.get(host, {})
+            )
+            for unit in {wiring.through for _, wiring in wirings.values()} - {""}
+        },
+        agents=tuple(replace(one, stalled=_of(one.unit, stalled)) for one in seen),
+    )
+
+
+def _key(agent: Agent) -> tuple[str, str]:
+    return (agent.binary, agent.addressed)
+
+
+def _of(unit: UnitSeen | None, stalled: frozenset[Peer]) -> frozenset[Peer]:
+    return frozenset(one.local for one in unit.sockets) & stalled if unit else frozenset()
+
+
+def _seen(
+    service: str,
+    wiring: Wiring,
+    agent: Agent,
+    ping: Ping | str,
+    told: tuple[float, _Hosts],
+) -> AgentSeen:
+    now, asked = told
+    host = asked.names.get(agent.host) or asked.names.get(agent.host.partition(".")[0])
+    unit = asked.units.get(host, {}).get(wiring.unit) if host else None
+    missing = []
+    if isinstance(ping, str) and wiring.topic:
+        missing.append(ping)
+    if host is None:
+        missing.append(f"cloud.yaml has no host {agent.host}")
+    elif host in asked.silent:
+        missing.append(asked.silent[host])
+    elif unit is None:
+        missing.append(f"{host} has no unit {wiring.unit}")
+    age = now - agent.heartbeat.timestamp() if agent.heartbeat and now else None
+    return AgentSeen(
+        service=service,
+        agent=agent,
+        wiring=wiring,
+        host=host,
+        age=age,
+        unit=unit,
+        ping=None if isinstance(ping, str) else ping,
+        missing=tuple(missing),
+    )
+
+
+async def _ask_broker(site: Asking, brokers: Sequence[Broker]) -> Messaging:
+    """Ask the first host of the broker's that answers."""
+    trouble = "cloud.yaml has no host with the message broker"
+    for broker in brokers:
+        for host in site.cloud.with_role(broker.role):
+            try:
+                return broker.read(await site.ask(host.name, broker.ask))
+            except HostError as error:
+                trouble = f"{error.attempted}: {error.came_back}"
+    return Messaging(trouble=trouble)
+
+
+async def _stalled(site: Asking, brokers: Sequence[Broker]) -> frozenset[Peer]:
+    """Return the clients to whom the broker's hosts send in vain."""
+    found: set[Peer] = set()
+    for broker in brokers:
+        for host in site.cloud.with_role(broker.role):
+            try:
+                told = await site.ask(host.name, onhost.broker_sockets, list(broker.ports))
+            except HostError:
+                continue
+            found |= {(peer, port) for _, _, peer, port, _, repeats in told if repeats >= REPEATS}
+    return frozenset(found)
+
+
+async def _ping(
+    site: Asking, agents: Iterable[tuple[Agent, Wiring]]
+) -> dict[tuple[str, str], Ping | str]:
+    """Call every agent from a controller; for those that cannot be called say why."""
+    by_config: dict[str, list[tuple[Agent, Wiring]]] = {}
+    found: dict[tuple[str, str], Ping | str] = {}
+    for agent, wiring in agents:
+        if wiring.topic:
+            by_config.setdefault(wiring.config, []).append((agent, wiring))
+        else:
+            found[_key(agent)] = "nothing is ever sent to it"
+    parts = [
+        (config, members[at : at + CALLS])
+        for config, members in by_config.items()
+        for at in range(0, len(members), CALLS)
+    ]
+    free = asyncio.Semaphore(PARTS)
+
+    async def call(
+        config: str, part: Sequence[tuple[Agent, Wiring]]
+    ) -> dict[tuple[str, str], Ping | str]:
+        async with free:
+            return await _ping_with(site, config, part)
+
+    answers = await asyncio.gather(*(call(*one) for one in parts))
+    return found | {key: ping for answer in answers for key, ping in answer.items()}
+
+
+async def _ping_with(
+    site: Asking, config: str, agents: Sequence[tuple[Agent, Wiring]]
+) -> dict[tuple[str, str], Ping | str]:
+    targets = [[w.exchange, w.topic, agent.addressed] for agent, w in agents]
+    trouble = "no call could be made: cloud.yaml has no controller"
+    for host in site.cloud.with_role(Role.CONTROLLER):
+        try:
+            told = await site.ask(host.name, onhost.ping, config, targets, PING_BOUND)
+        except HostError as error:
+            trouble = f"no call could be made: {error.attempted}: {error.came_back}"
+            continue
+        return {
+            _key(agent): Ping(answered=answered, told=text, seconds=seconds)
+            for (agent, _), (answered, text, seconds) in zip(agents, told, strict=True)
+        }
+    return {_key(agent): trouble for agent, _ in agents}
+
+
+async def _ask_hosts(
+    site: Asking,
+    wirings: Sequence[Wiring],
+    ports: frozenset[int],
+    hosts: Collection[str] | None,
+) -> _Hosts:
+    """Ask every host that has a role but to stand by."""
+    chosen = [
+        host
+        for host in site.cloud.hosts.values()
+        if set(host.roles) - {Role.SPARE} and (hosts is None or host.name in hosts)
+    ]
+    question = [(wiring.unit, wiring.log) for wiring in wirings]
+    others = {wiring.through for wiring in wirings} - {""} - {wiring.unit for wiring in wirings}
+    question += [(unit, "") for unit in sorted(others)]
+
+    async def ask(host: str) -> Mapping[str, Any] | HostError:
+        try:
+            told: Mapping[str, Any] = await site.ask(
+                host, onhost.look_at_agents, question, sorted(ports)
+            )
+        except HostError as error:
+            return error
+        return told
+
+    answers = await asyncio.gather(*(ask(host.name) for host in chosen))
+    names, units, silent = {}, {}, {}
+    for host, answer in zip(chosen, answers, strict=True):
+        called = {host.name, host.name.partition(".")[0], host.address}
+        if isinstance(answer, HostError):
+            silent[host.name] = f"{answer.attempted}: {answer.came_back}"
+        else:
+            called |= {answer["hostname"], answer["hostname"].partition(".")[0]}
+            units[host.name] = {
+                name: read_unit(told, ports) for name, told in answer["units"].items()
+            }
+        names.update(dict.fromkeys(called, host.name))
+    return _Hosts(names=names, units=units, silent=silent)

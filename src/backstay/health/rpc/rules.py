@@ -1,0 +1,291 @@
+"""The table of signatures: for each the rule that finds it, and where it was met. Pure.
+
+That a process runs, that its heartbeat is fresh, that its connection stands: each has been seen
+with an agent that took no work. So an agent is attached only where a call went there and back, and
+each other signature rests on what was seen of it. The rules are asked in order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.evidence import REPEATS, AgentSeen, UnitSeen
+from backstay.quantities import ago, duration
+from backstay.services.messaging import REPLIES, Messaging
+
+STARTING = 60.0
+"""Seconds for which an agent that was started counts as starting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One agent's evidence. ``reconnect`` is how long agents may take by themselves, in seconds."""
+
+    seen: AgentSeen
+    broker: Messaging
+    reconnect: float
+
+    @property
+    def unit(self) -> UnitSeen | None:
+        """Return its unit, None where its host could not be asked."""
+        return self.seen.unit
+
+    @property
+    def proved(self) -> bool:
+        """Say whether it answered a call."""
+        return self.seen.ping is not None and self.seen.ping.answered
+
+    @property
+    def called_in_vain(self) -> bool:
+        """Say whether it was called and did not answer."""
+        return self.seen.ping is not None and not self.seen.ping.answered
+
+    @property
+    def takes_from(self) -> list[str] | None:
+        """Return the queues that its connections take from; None where none is the broker's.
+
+        Behind a load balancer the broker sees the balancer's address, and nothing can be said.
+        """
+        if self.unit is None:
+            return None
+        known = [one.local for one in self.unit.sockets if one.local in self.broker.connections]
+        if not known:
+            return None
+        return [queue for peer in known for queue in self.broker.consumed_by.get(peer, ())]
+
+    @property
+    def has_reply_queue(self) -> bool | None:
+        """Return whether answers to its own calls can reach it, None where it is not to be seen."""
+        queues = self.takes_from
+        if queues is None:
+            return None
+        return any(
+            queue.startswith(REPLIES) and queue in self.broker.queues_by_name for queue in queues
+        )
+
+
+_Found = tuple[Signature, str] | Judged | None
+_Rule = Callable[[Case], _Found]
+
+
+def _broker_is_silent(case: Case) -> _Found:
+    """Nothing is known without the broker, and nothing can be attached to one that is down."""
+    if case.broker.trouble:
+        return Signature.UNKNOWN, f"the broker tells nothing: {case.broker.trouble}"
+    return None
+
+
+def _does_not_run(case: Case) -> _Found:
+    """Find a unit that does not run: nova-compute ends with status 0 where libvirt is silent."""
+    unit = case.unit
+    if unit is None or unit.runs:
+        return None
+    if unit.active in {"activating", "deactivating"} and unit.sub != "auto-restart":
+        return Signature.SETTLING, "is being started or restarted"
+    if unit.load == "masked":
+        runtime = " --runtime" if unit.boot == "masked-runtime" else ""
+        name = case.seen.wiring.unit
+        return Judged(
+            seen=case.seen,
+            signature=Signature.DOWN,
+            evidence=f"{unit.active} and masked: somebody decided that it is not to run",
+            remedy=f"systemctl unmask{runtime} {name} && systemctl start {name}",
+        )
+    why = f" ({unit.result})" if unit.result not in {"", "success"} else ""
+    return Signature.DOWN, f"its unit is {unit.active}{why}"
+
+
+def _is_stopped(case: Case) -> _Found:
+    """SIGSTOP: systemd calls it active all along, its API calls it up for a minute more."""
+    if case.unit is None or case.unit.states[:1] not in {"T", "t"}:
+        return None
+    return Signature.FROZEN, "its process is stopped by a signal; systemd calls it active"
+
+
+def _is_refused(case: Case) -> _Found:
+    """Find a broker that forgot its users and refuses every client: no restart changes that."""
+    return (Signature.REFUSED, case.broker.refused) if case.broker.refused else None
+
+
+def _answers_but_hears_none(case: Case) -> _Found:
+    """Find one that answers calls, while its own time out: its reply queue is gone.
+
+    The queue expires 1800 s after its last use: https://github.com/rackerlabs/genestack/pull/695,
+    https://bugs.launchpad.net/oslo.messaging/+bug/1905965
+    """
+    unit = case.unit
+    if not case.seen.wiring.calls or unit is None or case.has_reply_queue is not False:
+        return None
+    if not case.proved:
+        return None
+    if _is_young(case):
+        return Signature.SETTLING, "answers calls; no queue brings it answers yet"
+    return Signature.DEAF, f"answers calls, but no queue brings it answers{_logged(unit)}"
+
+
+def _shares_its_queue(case: Case) -> _Found:
+    """Find one whose former connection still gets every other message from the broker.
+
+    The broker closes it when it misses its heartbeats: https://www.rabbitmq.com/docs/heartbeats
+    """
+    unit = case.unit
+    if unit is None or not case.takes_from:
+        return None
+    mine = {one.local for one in unit.sockets}
+    hosts = {address for address, _ in mine}
+    others = [
+        peer for peer in case.broker.consumers_of.get(case.seen.queue, ()) if peer not in mine
+    ]
+    if not any(address in hosts for address, _ in others):
+        return None
+    return Signature.SETTLING, (
+        "the broker passes some of its messages to a former connection of its, until it misses "
+        "that one's heartbeats"
+    )
+
+
+def _is_attached(case: Case) -> _Found:
+    if not case.proved or case.seen.ping is None:
+        return None
+    return Signature.ATTACHED, f"answered a call in {case.seen.ping.seconds:.2f} s"
+
+
+def _is_settling(case: Case) -> _Found:
+    """Reconnecting is normal for a while; restarting all at once only makes it worse.
+
+    https://code.launchpad.net/neutron/+bug/1318721/comments/8 (a client declares what the broker
+    still deletes), and reconnect storms:
+    https://docs.mirantis.com/mcp/q4-18/mcp-operations-guide/openstack-operations/rabbitmq-ops/randomize-reconnection-intervals.html
+    """
+    up, unit = case.broker.up, case.unit
+    if up is not None and up < case.reconnect:
+        return Signature.SETTLING, f"the broker came back {ago(up)}"
+    if unit is not None and unit.since is not None and unit.since < STARTING:
+        return Signature.SETTLING, f"was started {ago(unit.since)}"
+    return None
+
+
+def _is_unseen(case: Case) -> _Found:
+    """Without its host, or a call, there is no telling what is the matter."""
+    wanted = case.unit is None or (case.seen.ping is None and case.seen.wiring.topic)
+    return (Signature.UNKNOWN, "; ".join(case.seen.missing)) if wanted else None
+
+
+def _holds_dead_connections(case: Case) -> _Found:
+    """Its kernel holds for established what the broker's end has forgotten, or never gets.
+
+    A controller that was replaced under its address, or a firewall that forgot the connection.
+    Clients without heartbeats never notice: https://bugs.launchpad.net/oslo/+bug/856764
+    """
+    unit = case.unit
+    if unit is None or not case.called_in_vain or not unit.sockets:
+        return None
+    repeated = [one for one in unit.sockets if one.repeats >= REPEATS]
+    if repeated or case.seen.stalled:
+        count = len({one.local for one in repeated} | case.seen.stalled)
+        of = f"{count} of its {len(unit.sockets)} connections"
+        return Signature.HALF_OPEN, f"packets on {of} are sent again and again in vain"
+    strange = [one for one in unit.sockets if one.local not in case.broker.connections]
+    if strange and not case.broker.consumers_of.get(case.seen.queue):
+        of = f"{len(strange)} of its {len(unit.sockets)} connections"
+        return Signature.HALF_OPEN, f"the broker has none of {of}, and nobody takes from its queue"
+    return None
+
+
+def _is_not_connected(case: Case) -> _Found:
+    """Find one that gave up: https://github.com/rcbops/rpc-openstack/issues/1482."""
+    unit = case.unit
+    if unit is None or not case.called_in_vain or unit.sockets:
+        return None
+    return Signature.DEAF, f"runs without any connection to the broker{_logged(unit)}"
+
+
+def _has_lost_its_queue(case: Case) -> _Found:
+    """Find a queue whose process is gone: no restart of the client brings it back.
+
+    https://github.com/canonical/hotsos/pull/147 (LP 1943937)
+    """
+    queue = case.broker.queues_by_name.get(case.seen.queue)
+    if queue is None or not queue.lost:
+        return None
+    return Judged(
+        seen=case.seen,
+        signature=Signature.DEAF,
+        evidence=f"the broker has lost its queue {queue.name}",
+        remedy=lost_queue(queue.name),
+    )
+
+
+def _has_no_way_to_its_queue(case: Case) -> _Found:
+    """Find one that no message reaches: no queue, nobody taking from it, or no binding to it.
+
+    https://knowledge.broadcom.com/external/article/396057 (bindings lost while a broker returns)
+    """
+    queue = case.seen.queue
+    if not case.called_in_vain:
+        return None
+    if queue not in case.broker.queues_by_name:
+        return Signature.DEAF, f"connected, but its queue {queue} is not there"
+    if not case.broker.consumers_of.get(queue):
+        return Signature.DEAF, f"connected, but nobody takes from its queue {queue}"
+    if queue not in case.broker.bound:
+        return Signature.DEAF, f"connected, but no exchange passes messages to its queue {queue}"
+    return None
+
+
+def _takes_and_does_nothing(case: Case) -> _Found:
+    """All is there that it needs, and it does not answer: it hangs."""
+    if not case.called_in_vain or case.seen.ping is None:
+        return None
+    waiting = case.broker.queues_by_name[case.seen.queue].messages
+    many = f", {waiting} message{'s' * (waiting != 1)} wait for it" if waiting else ""
+    return Signature.FROZEN, f"connected and bound, but no answer{many}: it hangs"
+
+
+def _needs_no_call(case: Case) -> _Found:
+    """Nothing is ever sent to it: its connections and its reports tell what there is to tell."""
+    unit = case.unit
+    if unit is not None and unit.sockets and case.has_reply_queue:
+        return Signature.ATTACHED, "connected, and takes answers; nothing is ever sent to it"
+    return Signature.UNKNOWN, "nothing is ever sent to it, and its reply queue is not to be seen"
+
+
+RULES: Sequence[_Rule] = (
+    _broker_is_silent,
+    _does_not_run,
+    _is_stopped,
+    _is_refused,
+    _answers_but_hears_none,
+    _shares_its_queue,
+    _is_attached,
+    _is_settling,
+    _is_unseen,
+    _holds_dead_connections,
+    _is_not_connected,
+    _has_lost_its_queue,
+    _has_no_way_to_its_queue,
+    _takes_and_does_nothing,
+    _needs_no_call,
+)
+
+
+def _is_young(case: Case) -> bool:
+    """Say whether it may not have asked anybody yet."""
+    since = case.unit.since if case.unit else None
+    up = case.broker.up
+    return any(age is not None and age < STARTING for age in (since, up))
+
+
+def _logged(unit: UnitSeen) -> str:
+    if not unit.messages:
+        return ""
+    kind, age = unit.messages[0]
+    return f"; its log: {kind}, {duration(age)} ago"
+
+
+def lost_queue(queue: str) -> str:
+    """Return the documented remedy for a queue that no restart of its client brings back."""
+    return (
+        f"rabbitmqctl delete_queue {queue}, then restart the agent; where many are lost, stop all "
+        "services that use the broker, then start all (LP 1943937)"
+    )

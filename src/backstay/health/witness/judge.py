@@ -1,0 +1,207 @@
+"""Judge whether a host is dead, from what several places saw of it. Pure.
+
+Any sign of life, seen by anybody, is enough to be not dead: the other way round two hosts would
+answer with one address. That nobody sees one proves nothing where too few were asked: this machine
+may be in the smaller half of a parted network, together with some of the witnesses.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backstay.health.witness.evidence import OPERATOR, PortState, Seen, Witness
+from backstay.quantities import duration
+
+
+class Verdict(StrEnum):
+    """What is to be thought of a host. ``UNKNOWN`` is never a yes."""
+
+    DEAD = "dead"
+    CUT_OFF_HERE = "cut-off-here"
+    ALIVE = "alive"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What one witness says, as a line of a table; ``sign`` is None where it could not look."""
+
+    witness: str
+    says: str
+    sign: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The verdict on a host: ``reason`` in a sentence, what each says, what to do instead.
+
+    ``remedy`` is empty for a dead host: it may be replaced.
+    """
+
+    suspect: str
+    verdict: Verdict
+    reason: str
+    words: tuple[Word, ...]
+    remedy: str = ""
+
+
+def judge(seen: Seen) -> Judged:
+    """Return the verdict on what was seen."""
+    verdict, reason, remedy = _verdict(seen)
+    words = (
+        Word(witness=OPERATOR, says=_operator(seen), sign=seen.alive_for_operator),
+        *(Word(witness=w.name, says=_said(w), sign=_sign(w)) for w in seen.others),
+        Word(witness="BMC", says=_power(seen), sign=seen.power.on),
+    )
+    return Judged(suspect=seen.suspect, verdict=verdict, reason=reason, words=words, remedy=remedy)
+
+
+_Reasoned = tuple[Verdict, str, str]
+
+
+def _verdict(seen: Seen) -> _Reasoned:
+    if not seen.anybody:
+        return _silent(seen)
+    if seen.power.on is False:
+        return (
+            Verdict.UNKNOWN,
+            f"its BMC says that its power is off, and yet {_names(seen)} {_sees(seen)} its "
+            "address answer",
+            f"find out who has {seen.address}, and whether `bmc` of {seen.suspect} in cloud.yaml "
+            "is that host's",
+        )
+    if not seen.alive_for_operator:
+        return _not_from_here(seen)
+    return _there(seen)
+
+
+def _silent(seen: Seen) -> _Reasoned:
+    """Judge a host of which nobody saw a sign of life."""
+    asked, spoke = len(seen.others), len(seen.spoke)
+    nobody = f"none of {spoke + 1} witnesses sees any sign of it"
+    if seen.power.on is False:
+        return Verdict.DEAD, f"its power is off by its BMC, and {nobody}", ""
+    if spoke == 0 or 2 * spoke < asked:
+        return (
+            Verdict.UNKNOWN,
+            f"{nobody}, but only {spoke} of {asked} others could be asked: this machine may be "
+            "the one that is cut off",
+            "mend the network between this machine and the hosts that could not be asked: "
+            "backstay check; or switch its power off at its BMC, which proves that it is off",
+        )
+    if seen.power.on:
+        return Verdict.DEAD, f"{nobody}; its BMC reports power on: it hangs, or half of it died", ""
+    return Verdict.DEAD, f"{nobody}; its BMC does not say whether it has power", ""
+
+
+def _not_from_here(seen: Seen) -> _Reasoned:
+    """Judge a host that others see and this machine does not."""
+    see, spoke = len(seen.alive_for), len(seen.spoke)
+    mend = f"mend the network between this machine and {seen.address}: ip route get {seen.address}"
+    if 2 * see < spoke:
+        return (
+            Verdict.UNKNOWN,
+            f"the witnesses disagree: {_names(seen)} {_sees(seen)} it, the other {spoke - see} and "
+            "this machine do not: the network is parted",
+            f"{mend}; then backstay check {seen.suspect}",
+        )
+    hung = all(witness.services is False for witness in seen.alive_for)
+    remark = ", though none of its services answers them" if hung else ""
+    return (
+        Verdict.CUT_OFF_HERE,
+        f"only this machine does not reach it: {see} of {spoke} others do{remark}",
+        f"{mend}; then backstay check {seen.suspect}",
+    )
+
+
+def _there(seen: Seen) -> _Reasoned:
+    """Judge a host that this machine sees."""
+    blind = [witness.name for witness in seen.spoke if not witness.signs]
+    remark = f"; {', '.join(blind[:5])} cannot reach it" if blind else ""
+    wrong = _wrong(seen)
+    if not wrong:
+        return Verdict.ALIVE, f"it answers{remark}", f"backstay check {seen.suspect}"
+    return (
+        Verdict.UNHEALTHY,
+        f"it is there, and not well: {'; '.join(wrong[:4])}{remark}",
+        _mend(seen),
+    )
+
+
+def _mend(seen: Seen) -> str:
+    """Return what to do about a host that is there and not well."""
+    if seen.login.boot_id:
+        return (
+            f"backstay check {seen.suspect}; where that does not mend it: backstay reboot "
+            f"{seen.suspect} --now; where its data are damaged: backstay backup restore "
+            f"{seen.suspect}"
+        )
+    return (
+        f"look at its console; where it hangs, power-cycle it by its BMC, then: backstay check "
+        f"{seen.suspect}"
+    )
+
+
+def _wrong(seen: Seen) -> list[str]:
+    """Return what is wrong with a host that is there."""
+    found = []
+    if seen.login.error:
+        found.append(f"SSH: {seen.login.error}")
+    asked = [witness for witness in (seen.operator, *seen.others) if witness.ports]
+    states: dict[int, set[PortState]] = {}
+    for witness in asked:
+        for port in witness.ports:
+            states.setdefault(port.number, set()).add(port.state)
+    hung = [str(n) for n, found_ in sorted(states.items()) if found_ == {PortState.ACCEPTED}]
+    if hung:
+        found.append(f"it takes connections to {', '.join(hung)} and says nothing")
+    if seen.failed is None and not seen.login.error:
+        found.append("its check was not finished in time")
+    return found + list(seen.failed or ())
+
+
+def _names(seen: Seen) -> str:
+    names = [OPERATOR] if seen.alive_for_operator else []
+    names += [witness.name for witness in seen.alive_for]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _sees(seen: Seen) -> str:
+    return "see" if len(seen.alive_for) + seen.alive_for_operator > 1 else "sees"
+
+
+def _sign(witness: Witness) -> bool | None:
+    return bool(witness.signs) if witness.spoke or witness.signs else None
+
+
+def _said(witness: Witness) -> str:
+    """Return what a witness says in one line."""
+    if witness.trouble:
+        return f"could not be asked: {witness.trouble}"
+    if not witness.spoke and not witness.signs:
+        return "could not look: it may neither ping nor ask by ARP"
+    parts = list(witness.signs) or [_nothing(witness)]
+    if witness.established and not (witness.heard is not None and witness.heard < witness.seconds):
+        last = f", silent for {duration(witness.heard)}" if witness.heard is not None else ""
+        parts.append(f"{witness.established} open connections{last}")
+    return "; ".join(parts)
+
+
+def _nothing(witness: Witness) -> str:
+    asked = ["ARP"] if witness.macs is not None else []
+    asked += ["ping"] if witness.pings is not None else []
+    if witness.ports:
+        asked.append(f"{len(witness.ports)} ports")
+    return f"no answer by {', '.join(asked)}"
+
+
+def _operator(seen: Seen) -> str:
+    ssh = f"SSH: {seen.login.error}" if seen.login.error else "SSH answers"
+    return f"{_said(seen.operator)}; {ssh}"
+
+
+def _power(seen: Seen) -> str:
+    if seen.power.on is None:
+        return f"not known: {seen.power.told}"
+    return "power on" if seen.power.on else "power off"

@@ -1,0 +1,202 @@
+"""Look at one host from everywhere: this machine, the other hosts, its BMC, its own check."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from backstay.errors import BackstayError, HostError, HostUnreachable
+from backstay.finding import Finding, Severity
+from backstay.health.witness import onhost
+from backstay.health.witness.evidence import OPERATOR, Login, Power, Seen, Witness, read_witness
+from backstay.inventory.cloud import Cloud, Host
+from backstay.inventory.enums import Role
+from backstay.services.declaration import Service
+from backstay.transports.bmc import STATE_BOUND, power_of
+from backstay.transports.targets import BmcTarget
+from backstay.transports.threads import on_thread
+
+MOST = 60
+"""So many other hosts are asked at most: more would be a load for a host that may only be slow."""
+LOOK_BOUND = 15.0
+LOGIN_BOUND = 4.0
+"""Seconds for a login, its connection included: the others have told by then what they see."""
+CHECK_BOUND = 30.0
+SSH_PORT = 22
+
+Here = Callable[[str, Sequence[int], bool], Awaitable[dict[str, Any]]]
+AskPower = Callable[[BmcTarget], Awaitable[bool | None]]
+
+
+class Asking(Protocol):
+    """What asks the cloud's hosts (``runbooks.site.Site``)."""
+
+    cloud: Cloud
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """Return the services of the cloud."""
+
+    async def ask(
+        self,
+        host: str,
+        function: Any,  # noqa: ANN401 - as Site
+        *arguments: Any,  # noqa: ANN401
+        bound: float = 30.0,
+    ) -> Any:  # noqa: ANN401
+        """Call a function on a host and return what it returns. Raises HostError."""
+
+    async def check(self, hosts: Sequence[str]) -> list[Finding]:
+        """Check some hosts, with what they serve."""
+
+
+async def ask_here(address: str, ports: Sequence[int], quick: bool) -> dict[str, Any]:
+    """Ask this machine what the other hosts are asked. Raises TimeoutError."""
+    return await on_thread(lambda: onhost.witness(address, list(ports), quick), LOOK_BOUND)
+
+
+async def ask_power(target: BmcTarget) -> bool | None:
+    """Return whether a BMC says that its host is on. Raises PowerError."""
+    # The library is read on a thread: it takes its time, and the hosts are asked meanwhile.
+    power = await on_thread(lambda: power_of(target), 60.0)
+    return await power.state(bound=STATE_BOUND)
+
+
+async def look(
+    site: Asking, suspect: str, *, here: Here = ask_here, power: AskPower = ask_power
+) -> Seen:
+    """Look at a host from everywhere at the same time. What cannot be asked is told, not raised.
+
+    Its check is waited for only where somebody saw a sign of life.
+    """
+    host = site.cloud.hosts[suspect]
+    checking = asyncio.ensure_future(_failed(site, suspect))
+    try:
+        mine, login, others, powered = await asyncio.gather(
+            _here(here, host.address, _ports(site, host)),
+            _login(site, suspect),
+            _others(site, host, witnesses(site.cloud, suspect), quick=False),
+            power_seen(site.cloud, host, power),
+        )
+        seen = Seen(
+            suspect=suspect, address=host.address, operator=mine, login=login,
+            others=others, power=powered,
+        )  # fmt: skip
+        if not seen.alive_for_operator:
+            return seen
+        return replace(seen, failed=await _in_time(checking))
+    finally:
+        checking.cancel()
+
+
+async def look_for_address(
+    site: Asking, suspect: str, *, also: Sequence[str] = (), here: Here = ask_here
+) -> tuple[Witness, ...]:
+    """Ask once more who answers with a host's address, by ARP and ping only: under 3 seconds.
+
+    Asked are this machine, the witnesses, and ``also``: a spare on the same network counts here.
+    """
+    host = site.cloud.hosts[suspect]
+    names = list(dict.fromkeys([*witnesses(site.cloud, suspect), *also]))
+    mine, others = await asyncio.gather(
+        _here(here, host.address, [], quick=True), _others(site, host, names, quick=True)
+    )
+    return (mine, *others)
+
+
+def witnesses(cloud: Cloud, suspect: str) -> list[str]:
+    """Return the hosts that are asked about another: all but spares, at most ``MOST``."""
+    names = [
+        host.name
+        for host in cloud.hosts.values()
+        if host.name != suspect and set(host.roles) - {Role.SPARE}
+    ]
+    if len(names) <= MOST:
+        return names
+    return [names[at * len(names) // MOST] for at in range(MOST)]
+
+
+def _ports(site: Asking, host: Host) -> list[int]:
+    """Return the ports of the services that the host's roles have, and of its SSH.
+
+    Left out is the database: nobody but the host's own services asks it, and it counts every
+    greeting that is not finished against whoever asked.
+    https://mariadb.com/docs/server/ha-and-performance/optimization-and-tuning/system-variables/server-system-variables#max_connect_errors
+    """
+    ports = {
+        port
+        for service in site.services
+        if site.cloud.has_service(service.name, host) and not service.keeps_databases
+        for unit in service.units_on(host.roles, site.cloud.flavour)
+        for port in unit.ports
+    }
+    return sorted({site.cloud.ssh_target(host).port or SSH_PORT, *ports})
+
+
+async def _here(here: Here, address: str, ports: Sequence[int], *, quick: bool = False) -> Witness:
+    try:
+        return read_witness(OPERATOR, await here(address, ports, quick))
+    except TimeoutError:
+        return Witness(name=OPERATOR, trouble=f"no answer within {LOOK_BOUND:g} s")
+
+
+async def _others(
+    site: Asking, host: Host, names: Sequence[str], *, quick: bool
+) -> tuple[Witness, ...]:
+    ports = [] if quick else _ports(site, host)
+
+    async def ask(name: str) -> Witness:
+        try:
+            told = await site.ask(
+                name, onhost.witness, host.address, ports, quick, bound=LOOK_BOUND
+            )
+        except HostError as error:
+            return Witness(name=name, trouble=error.came_back)
+        return read_witness(name, told)
+
+    return tuple(await asyncio.gather(*map(ask, names)))
+
+
+async def _login(site: Asking, suspect: str) -> Login:
+    """Log in to the suspect: by way of a jump host it may answer when nothing else does."""
+    try:
+        async with asyncio.timeout(LOGIN_BOUND):
+            told = await site.ask(suspect, onhost.alive, bound=LOGIN_BOUND)
+    except TimeoutError:
+        return Login(error=f"no login within {LOGIN_BOUND:g} s")
+    except HostUnreachable as error:
+        return Login(error=error.came_back)
+    except HostError as error:
+        return Login(error=error.came_back, there=True)
+    return Login(boot_id=told["boot_id"], there=True)
+
+
+async def power_seen(cloud: Cloud, host: Host, power: AskPower) -> Power:
+    """Return what a host's BMC says of its power. What cannot be asked is told, not raised."""
+    try:
+        target = cloud.bmc_target(host)
+        if target is None:
+            return Power(on=None, told="it has no BMC in cloud.yaml")
+        on = await power(target)
+    except (BackstayError, TimeoutError) as error:
+        came_back = error.came_back if isinstance(error, BackstayError) else "not asked in time"
+        return Power(on=None, told=came_back)
+    return Power(on=on, told="" if on is not None else "its BMC says neither on nor off")
+
+
+async def _failed(site: Asking, suspect: str) -> tuple[str, ...]:
+    """Return what ``check`` finds failed of the suspect, in words."""
+    findings = await site.check([suspect])
+    return tuple(
+        f"{finding.subject}: {finding.evidence}"
+        for finding in findings
+        if finding.severity is Severity.FAILED and finding.host == suspect
+    )
+
+
+async def _in_time(checking: "asyncio.Future[tuple[str, ...]]") -> tuple[str, ...] | None:
+    try:
+        async with asyncio.timeout(CHECK_BOUND):  # as transports.threads has it, not wait_for
+            return await checking
+    except TimeoutError:
+        return None

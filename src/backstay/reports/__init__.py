@@ -1,0 +1,1 @@
+"""Reports of runs: timelines, SVG drawings, the style of pages."""

@@ -1,0 +1,162 @@
+"""The step that proves a backup: restored into a scratch server, and looked at."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backstay.backup import proof
+from backstay.backup.catalogue import Backup, State
+from backstay.backup.files import CONTENT, MANIFEST
+from backstay.backup.mariadb.scratch import Scratch
+from backstay.backup.restorable import chosen, from_manifest
+from backstay.backup.selection import invariants, migrations
+from backstay.errors import BackupError
+from backstay.inventory.backup import Engine
+from backstay.journal.action import Result, Running
+from backstay.quantities import duration
+from backstay.runbooks.backup.rebuild import rebuild
+from backstay.runbooks.backup.take import DUMP, SILENCE, TAG, Taking
+
+_SCRATCH = 256 << 20
+"""Bytes that a server needs beside its data."""
+
+
+class Verify(Taking):
+    """Proves a backup, and writes into the catalogue what it found."""
+
+    async def do(self, running: Running) -> Result:
+        """Prove it. Raises BackupError, with the backup's state ``failed``, where that fails."""
+        name = running.step.arguments["backup"]
+        name = name or running.results[f"{running.step.target}.record"]["backup"]
+        backup = self.place.catalogue.named(name)
+        self.place.require_room(_room(backup), f"proving the backup {backup.name}")
+        self.place.begin(backup.name)
+        try:
+            found = await self._proof(backup, running)
+        except BackupError as error:
+            failed = {"at": time.time(), "problems": [str(error)]}
+            self.place.catalogue.write(backup.proved(State.FAILED, failed))
+            raise
+        state = State.FAILED if found["problems"] else State.VERIFIED
+        proved = self._with_dump(backup, found).proved(state, found)
+        self.place.catalogue.write(proved)
+        replaced = set(backup.snapshots.values()) - set(proved.snapshots.values())
+        restic = self.place.restic()
+        await restic.forget(sorted(replaced), prune=False, bound=running.step.bound)
+        self.place.end(backup.name)
+        if found["problems"]:
+            raise BackupError(
+                f"proving the backup {backup.name}",
+                came_back="; ".join(found["problems"][:5]),
+                remedy="see to what is named on the host, then take another backup; older ones are "
+                "as they were",
+            )
+        restored = f"restored in {duration(found['restore_seconds'])}"
+        return {**found, "backup": name, "told": f"{name} is verified: {restored}"}
+
+    async def _proof(self, backup: Backup, running: Running) -> dict[str, Any]:
+        restic = self.place.restic()
+        running.say("reading all data of the repository")
+        await restic.check(read_data=True, bound=running.step.bound)
+        scratch = Scratch(self.place.scratch(backup.name))
+        found: dict[str, Any] = {"at": time.time(), "problems": [], "restore_seconds": 0.0}
+        try:
+            files = scratch.folder / "files"
+            begun = time.monotonic()
+            await restic.restore(backup.snapshots["files"], files, bound=running.step.bound)
+            found["problems"] += missing_files(files)
+            if "database" in backup.snapshots:
+                running.say("restoring the databases into a scratch server")
+                await rebuild(restic, scratch, backup, bound=running.step.bound, silence=SILENCE)
+                found["restore_seconds"] = round(time.monotonic() - begun, 1)
+                running.say("looking at the restored databases")
+                found["problems"] += await self._look(scratch, backup, files, running)
+                if backup.engine is not Engine.DUMP:
+                    found["dump"] = await self._dump(scratch, backup, running)
+            else:
+                found["restore_seconds"] = round(time.monotonic() - begun, 1)
+        finally:
+            await scratch.close()
+        return found
+
+    async def _look(
+        self, scratch: Scratch, backup: Backup, files: Path, running: Running
+    ) -> list[str]:
+        facts = backup.facts
+        there = [name for name in facts["databases"] if _has(facts["rows_before"], name)]
+        problems = await scratch.check_tables(there, bound=running.step.bound)
+        rows = await proof.count_rows(scratch.query, list(facts["rows_before"]))
+        problems += proof.lost_rows(
+            facts["rows_before"], facts["rows_after"], rows, facts["touched"]
+        )
+        problems += await proof.lost_grants(scratch.query, facts.get("grants", ()))
+        heads = await proof.schema_heads(scratch.query, there)
+        problems += proof.other_schemas(facts["schemas"], heads)
+        expected = facts.get("release", {}).get("heads", {})
+        problems += proof.outdated_schemas(expected, heads, migrations(self.site.services))
+        holds = invariants(self.site.cloud, self.site.services)
+        problems += await proof.broken_invariants(scratch.query, holds)
+        for service in self.site.services:
+            if service.stored_files and service.databases[0] in there:
+                lines = await scratch.query(service.stored_files)
+                problems += wrong_files(files / CONTENT, [line.split("\t") for line in lines])
+        return problems
+
+    async def _dump(self, scratch: Scratch, backup: Backup, running: Running) -> dict[str, Any]:
+        """Store the portable form: it costs the controller nothing, and deduplicates."""
+        databases = [n for n in backup.facts["databases"] if _has(backup.facts["rows_before"], n)]
+        restic, tags = self.place.restic(), [TAG, "dump", backup.name]
+        async with restic.receiving(DUMP, host=backup.host, tags=tags) as (send, found):
+            await scratch.dump(databases, send, silence=SILENCE)
+        stored = found[DUMP]
+        return {"snapshot": stored.id, "size": stored.size, "added": stored.added}
+
+    @staticmethod
+    def _with_dump(backup: Backup, found: Mapping[str, Any]) -> Backup:
+        if "dump" not in found:
+            return backup
+        dump = found["dump"]
+        return backup.with_part("dump", dump["snapshot"], dump["size"], dump["added"])
+
+
+def _room(backup: Backup) -> int:
+    """Return how many bytes a restore of it takes, about."""
+    databases = sum(sum(group["databases"].values()) for group in backup.contents.values())
+    stored = backup.sizes.get("database", 0)
+    return backup.sizes["files"] + max(stored, databases) + _SCRATCH * ("database" in backup.sizes)
+
+
+def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[str]:
+    """Return what the manifest names and the restored files lack, or have in another size.
+
+    With ``paths`` only what is these, or lies below them.
+    """
+    files = from_manifest(json.loads((restored / MANIFEST).read_text()))
+    entries = files.entries if paths is None else chosen(files, paths).entries
+    found = []
+    for path, kind, _, _, _, length, *_ in entries:
+        file = restored / CONTENT / path.lstrip("/")
+        if kind == "f" and (not file.is_file() or file.stat().st_size != length):
+            found.append(path)
+    return [f"{len(found)} files are missing or torn: {', '.join(found[:3])}"] if found else []
+
+
+def wrong_files(content: Path, named: list[list[str]]) -> list[str]:
+    """Return the files that records name and that are not there or have another digest."""
+    wrong = []
+    for path, algorithm, digest in named:
+        file = content / path.lstrip("/")
+        if not file.is_file():
+            wrong.append(f"{path} is missing")
+            continue
+        with file.open("rb") as data:
+            if hashlib.file_digest(data, algorithm).hexdigest() != digest:
+                wrong.append(f"{path} has another digest than its record")
+    return wrong
+
+
+def _has(rows: Mapping[str, int], database: str) -> bool:
+    return any(table.startswith(f"{database}.") for table in rows)

@@ -1,0 +1,311 @@
+"""The steps by which a backup is taken."""
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from backstay.access.session import Site
+from backstay.backup import onhost
+from backstay.backup.catalogue import Backup
+from backstay.backup.contents import contents
+from backstay.backup.files import needed
+from backstay.backup.mariadb import onhost_database
+from backstay.backup.mariadb.dumps import HEAD, position_of
+from backstay.backup.migrations import expected_heads
+from backstay.backup.place import Place, on_itself
+from backstay.backup.selection import Selection, migrations, selection
+from backstay.errors import BackupError, RemoteFailure
+from backstay.inventory.backup import Engine
+from backstay.journal.action import Result, Running
+from backstay.quantities import size
+from backstay.transports.restic import Restic
+from backstay.transports.restic_output import Snapshot
+
+TAG = "backstay"
+STREAM = "database.mbstream"
+DUMP = "database.sql"
+SILENCE = 300.0
+"""Seconds for which a stream may be silent."""
+_TRIES = 3
+_ALTERED = "1412"  # the error of a dump in which a table was altered meanwhile
+_CLOCK_SLACK = 2.0  # MariaDB's times have whole seconds
+
+
+class Taking:
+    """What the steps share."""
+
+    def __init__(self, site: Site, place: Place) -> None:
+        self.site = site
+        self.place = place
+
+    def selection(self, host: str) -> Selection:
+        """Return what the backup of a host holds."""
+        return selection(self.site.cloud, self.site.host(host), self.site.services)
+
+    async def probe(self, running: Running) -> Result | None:
+        """Do it again: nothing half-stored is in the catalogue."""
+        return None
+
+
+class Repository(Taking):
+    """Opens the repository, names the backup, and forgets what earlier runs have left."""
+
+    async def do(self, running: Running) -> Result:
+        """Open it. Raises BackupError also where it is on the host itself."""
+        host = self.site.host(running.step.target)
+        self.place.refuse_on(host)
+        if ":" not in self.place.repository and await self._is_here(host.name):
+            raise on_itself(host.name, self.place.repository)
+        restic = self.place.restic()
+        await restic.open()
+        torn = await self._torn(restic)
+        await restic.forget(torn, prune=False, bound=running.step.bound)
+        # By its time, not by its run: another journal counts its runs from 1, and must neither
+        # take an older backup's name nor what is tagged with it.
+        backup = f"{host.name}-{datetime.fromtimestamp(running.begun, UTC):%Y%m%dT%H%M%SZ}"
+        self.place.begin(backup)
+        return {
+            "began": running.begun,
+            "backup": backup,
+            "torn": torn,
+            "told": f"forgot {len(torn)} half-taken" if torn else "",
+        }
+
+    async def _torn(self, restic: Restic) -> list[str]:
+        """Return the snapshots of what was begun and is in no backup of the catalogue.
+
+        What was not begun from this folder is left alone: a repository may be several clouds', and
+        outlive a catalogue.
+        """
+        begun = self.place.begun()
+        named = {
+            snapshot
+            for backup in self.place.catalogue.backups()
+            for snapshot in backup.snapshots.values()
+        }
+        there = await restic.snapshots(TAG)
+        return [one.id for one in there if one.tags & begun and one.id not in named]
+
+    async def _is_here(self, host: str) -> bool:
+        """Say whether the host is this machine: they then have one boot id."""
+        theirs = (await self.site.ask(host, onhost.boot_id))["boot_id"]
+        return bool(theirs == onhost.boot_id()["boot_id"])
+
+
+class Bring(Taking):
+    """Brings the host's files into the mirror, ahead of the database."""
+
+    async def do(self, running: Running) -> Result:
+        """Fetch what is new, and forget what is gone. Raises BackupError."""
+        host, mirror = running.step.target, self.place.mirror(running.step.target)
+        manifest, fetched = await self.fetch(host, running)
+        mirror.forget(needed(manifest["entries"], mirror.known()).remove)
+        mirror.note(manifest)
+        return {"fetched": fetched, "told": f"{fetched} files were new or changed"}
+
+    async def fetch(self, host: str, running: Running) -> tuple[dict[str, Any], int]:
+        """Fetch what the mirror lacks, and again what changed meanwhile; return the manifest."""
+        chosen, mirror = self.selection(host), self.place.mirror(host)
+        fetched = 0
+        for _ in range(_TRIES):
+            manifest: dict[str, Any] = await self.site.ask(
+                host, onhost.manifest, list(chosen.paths), list(chosen.leave_out)
+            )
+            need = needed(manifest["entries"], mirror.known())
+            if not need.fetch:
+                break
+            fetched += len(need.fetch)
+            running.say(f"{len(need.fetch)} files are new or changed")
+            coming = set(need.fetch)
+            length = sum(entry[5] for entry in manifest["entries"] if entry[0] in coming)
+            self.place.require_room(length, f"bringing {len(coming)} files of {host} here")
+            extraction = await mirror.extract()
+            await self.site.stream(
+                host,
+                onhost.send_files,
+                list(need.fetch),
+                receive=extraction.take,
+                silence=SILENCE,
+            )
+            await extraction.end()
+            # A file that went away, or grew, while it was read is seen in the next round.
+            if mirror.has(manifest["entries"]):
+                break
+        return manifest, fetched
+
+
+class Files(Bring):
+    """Brings what is new since the database was read, and stores the mirror.
+
+    Every file that a record of the database names is then there: what was made before it was read
+    has come now, what was deleted since has come before.
+    """
+
+    async def do(self, running: Running) -> Result:
+        """Fetch, keep what is gone meanwhile, and store. Raises BackupError."""
+        host = running.step.target
+        mirror = self.place.mirror(host)
+        before = mirror.known()
+        manifest, _ = await self.fetch(host, running)
+        there = {entry[0] for entry in manifest["entries"]}
+        manifest["entries"] += [one for one in before if one[1] == "f" and one[0] not in there]
+        mirror.note(manifest)
+        chosen = self.selection(host)
+        exports = await self.site.ask(host, onhost.exported, dict(chosen.exports))
+        mirror.export(exports)
+        sizes = {}
+        if chosen.databases:
+            sizes = await self.site.ask(
+                host, onhost_database.database_sizes, list(chosen.databases)
+            )
+        stored = await self.place.restic().backup(
+            mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
+        )
+        count = sum(entry[1] == "f" for entry in manifest["entries"])
+        return {
+            "snapshot": stored.id,
+            "size": stored.size,
+            "added": stored.added,
+            "files": count,
+            "packages": len(manifest["packages"]),
+            "machine": manifest.get("machine", {}),
+            "contents": contents(manifest["entries"], self.site.services, exports, sizes),
+            "told": f"{count} files, {size(stored.size)}, {size(stored.added)} new",
+        }
+
+
+class Database(Taking):
+    """Streams the databases into the repository, by the engine that the site has chosen."""
+
+    async def do(self, running: Running) -> Result:
+        """Stream them, between two looks at the tables. Raises BackupError."""
+        host, engine = running.step.target, self.site.cloud.backup.engine
+        databases = list(self.selection(host).databases)
+        before = await self.site.ask(host, onhost_database.database_facts, databases, 0)
+        versions = {name: one.versions for name, one in migrations(self.site.services).items()}
+        release = await self.site.ask(host, expected_heads, versions)
+        if engine is Engine.DUMP:
+            stored, position = await self._dump(running)
+            whole = stored.size
+        else:
+            stored, _, said = await self._store(running, STREAM, onhost_database.send_database)
+            position, whole = position_in(said), length_in(said)
+        since = before["clock"] - _CLOCK_SLACK
+        after = await self.site.ask(host, onhost_database.database_facts, databases, since)
+        return {
+            "snapshot": stored.id,
+            "size": whole,
+            "added": stored.added,
+            "engine": engine,
+            "facts": {
+                "version": before["version"],
+                "schemas": before["schemas"],
+                "release": release,
+                "position": position,
+                "logs": after["logs"],
+                "rows_before": before["rows"],
+                "rows_after": after["rows"],
+                "touched": after["touched"],
+                "grants": sorted(set(before["grants"]) & set(after["grants"])),
+                "databases": databases,
+            },
+            "told": f"{len(before['rows'])} tables, {size(whole)}, {size(stored.added)} new",
+        }
+
+    async def _store(
+        self, running: Running, name: str, function: Callable[[], None]
+    ) -> tuple[Snapshot, bytes, str]:
+        """Store what a function writes on the host; return also how it begins and what it said."""
+        host, head = running.step.target, bytearray()
+        receiving = self.place.restic().receiving(name, host=host, tags=_tags(running, "database"))
+        async with receiving as (send, found):
+
+            async def receive(data: bytes) -> None:
+                if len(head) < HEAD:
+                    head.extend(data)
+                await send(data)
+
+            said = await self.site.stream(host, function, receive=receive, silence=SILENCE)
+        return found[name], bytes(head), said
+
+    async def _dump(self, running: Running) -> tuple[Snapshot, list[str]]:
+        """Store a dump, again where a table was altered meanwhile; return also its position."""
+        left = _TRIES
+        while True:
+            left -= 1
+            try:
+                stored, head, _ = await self._store(running, DUMP, onhost_database.send_dump)
+            except RemoteFailure as error:
+                if not left or _ALTERED not in error.came_back:
+                    raise
+                running.say("a table was altered meanwhile: dumping again")
+            else:
+                return stored, position_of(head)
+
+
+def position_in(said: str) -> list[str]:
+    """Return file and position in what mariadb-backup said; empty without a binary log. Pure.
+
+    The position is that of the backup itself, at which no change was under way.
+    """
+    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", said)
+    return list(found.groups()) if found else []
+
+
+def length_in(said: str) -> int:
+    """Return how many bytes a hot backup has, uncompressed: what a restore needs room for. Pure."""
+    found = re.search(r"^uncompressed: (\d+)$", said, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+class Record(Taking):
+    """Writes the backup into the catalogue: from here on it is one."""
+
+    async def do(self, running: Running) -> Result:
+        """Write it. Raises BackupError, also where a later run has forgotten parts of it."""
+        backup = recorded(running)
+        there = {one.id for one in await self.place.restic().snapshots(TAG)}
+        if not there.issuperset(backup.snapshots.values()):
+            raise BackupError(
+                f"recording {backup.name}",
+                came_back="parts of it are in the repository no more: a later backup has forgotten "
+                "what this one had left",
+                remedy=f"backstay runs abandon {running.run}; then backstay backup create "
+                f"{backup.host}",
+            )
+        self.place.catalogue.write(backup)
+        self.place.end(backup.name)
+        return {"backup": backup.name, "told": backup.name}
+
+
+def recorded(running: Running) -> Backup:
+    """Return the backup that the steps of this run have taken of the step's host. Pure."""
+    host = running.step.target
+    parts: dict[str, Result] = {
+        name: running.results[f"{host}.{name}"]
+        for name in ("files", "database")
+        if f"{host}.{name}" in running.results
+    }
+    opened = running.results[f"{host}.repository"]
+    return Backup(
+        name=opened["backup"],
+        cloud=running.plan.cloud,
+        host=host,
+        taken_at=opened["began"],
+        seconds=round(time.time() - opened["began"], 1),
+        snapshots={name: part["snapshot"] for name, part in parts.items()},
+        sizes={name: part["size"] for name, part in parts.items()},
+        added={name: part["added"] for name, part in parts.items()},
+        files=parts["files"]["files"],
+        packages=parts["files"]["packages"],
+        machine=parts["files"].get("machine", {}),
+        engine=Engine(parts.get("database", {}).get("engine", Engine.PHYSICAL)),
+        contents=parts["files"]["contents"],
+        facts=parts.get("database", {}).get("facts", {}),
+    )
+
+
+def _tags(running: Running, part: str) -> list[str]:
+    return [TAG, part, running.results[f"{running.step.target}.repository"]["backup"]]

@@ -1,0 +1,236 @@
+"""Look at records and reality: every host once, all at the same time."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, Protocol
+
+from backstay.access.shipping import source_of
+from backstay.errors import HostError
+from backstay.finding import Finding
+from backstay.inventory.cloud import Cloud, Host
+from backstay.inventory.enums import Role
+from backstay.runbooks.reconcile import onhost
+from backstay.runbooks.reconcile.evidence import Looked, Missing, Told, kept_in_both
+from backstay.runbooks.reconcile.rules import guarded, judge
+from backstay.services.declaration import Service
+from backstay.services.kept.registry import all_kept
+from backstay.services.reconciliation import Kept, Question, Row, Seen
+
+RECORDS_BOUND = 30.0
+"""Seconds that the databases may take to be read."""
+AGAIN_AFTER = 1.5
+"""Seconds between the two looks of which a mismatch must be in both."""
+
+
+class Asking(Protocol):
+    """What asks the cloud's hosts (``runbooks.site.Site``)."""
+
+    cloud: Cloud
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """Return the services of the cloud."""
+
+    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:  # noqa: ANN401 - as Site
+        """Call a function on a host and return what it returns. Raises HostError."""
+
+
+async def mismatches(site: Asking) -> Looked:
+    """Return where the cloud's records and reality differ, and what could not be asked.
+
+    Nothing is changed, and nothing is raised for what does not answer: it is in ``missing``. What
+    is only in one of two looks was on its way.
+    """
+    begun = time.monotonic()
+    looked = await _once(site)
+    if looked.mismatches:
+        await asyncio.sleep(AGAIN_AFTER)
+        again = await _once(site)
+        both = kept_in_both(looked.mismatches, again.mismatches)
+        looked = replace(again, mismatches=tuple(both))
+    return replace(looked, seconds=time.monotonic() - begun)
+
+
+async def reaper_findings(site: Asking) -> list[Finding]:
+    """Return a finding for each setting that destroys what a restored record does not know.
+
+    For nova that is the reaper of running deleted instances on every compute host. To be called
+    before an agent works for restored records: only ``ok`` is a yes. Nothing is raised.
+    """
+    kept = [replace(one, records={}, questions=()) for one in _of_this_cloud(site)]
+    told = await _told(site, kept)
+    return guarded(kept, told, site.cloud)
+
+
+async def _once(site: Asking) -> Looked:
+    kept = _of_this_cloud(site)
+    return judge(kept, await _told(site, kept), site.cloud)
+
+
+def _of_this_cloud(site: Asking) -> list[Kept]:
+    names = {service.name for service in site.services}
+    return [one for one in all_kept() if one.service in names]
+
+
+async def _told(site: Asking, kept: Sequence[Kept]) -> Told:
+    """Ask every host what concerns it, in one round trip each."""
+    keepers = _keepers(site)
+    queries = {name: text for one in kept for name, text in one.records.items()}
+    asked = {host.name: _questions(site.cloud, host, kept) for host in site.cloud.hosts.values()}
+    first = keepers[:1] if queries else []
+    chosen = [name for name in asked if asked[name] or name in first]
+    answers = await asyncio.gather(
+        *(_ask(site, name, asked[name], queries if name in first else {}) for name in chosen)
+    )
+    by_host = dict(zip(chosen, answers, strict=True))
+    reading = _Reading()
+    for name, answer in by_host.items():
+        reading.host(name, site.cloud.hosts[name].address, asked[name], answer)
+    for name in asked.keys() - by_host.keys():
+        reading.names(name, [site.cloud.hosts[name].address])
+    for name in first:
+        reading.records(*await _read(site, (name, by_host[name]), keepers[1:], queries))
+    if queries and not keepers:
+        reading.lacking(queries, "", "cloud.yaml has no host that keeps the databases")
+    return reading.told(guards={one.question.name for each in kept for one in each.guards})
+
+
+async def _read(
+    site: Asking,
+    read: tuple[str, Mapping[str, Any] | HostError],
+    others: Iterable[str],
+    queries: Mapping[str, str],
+) -> tuple[str, Mapping[str, Any] | HostError]:
+    """Return the records of the first host that answers, where the very first did not."""
+    for other in others:
+        if not isinstance(read[1], HostError):
+            break
+        read = other, await _ask(site, other, [], queries)
+    return read
+
+
+def _keepers(site: Asking) -> list[str]:
+    """Return the hosts that have the databases; of copies, the first that answers is enough."""
+    services = [service.name for service in site.services if service.keeps_databases]
+    return [
+        host.name
+        for host in site.cloud.with_role(Role.CONTROLLER)
+        if any(site.cloud.has_service(name, host) for name in services)
+    ]
+
+
+def _questions(cloud: Cloud, host: Host, kept: Iterable[Kept]) -> list[Question]:
+    mine = [one for one in kept if cloud.has_service(one.service, host)]
+    every = [
+        question
+        for one in mine
+        for question in (*one.questions, *(guard.question for guard in one.guards))
+    ]
+    return [question for question in every if set(question.roles) & set(host.roles)]
+
+
+async def _ask(
+    site: Asking, host: str, questions: Sequence[Question], queries: Mapping[str, str]
+) -> Mapping[str, Any] | HostError:
+    shipped = [[one.name, one.bound, _shipped(one), one.ask.__name__] for one in questions]
+    bound = max([one.bound for one in questions] + ([RECORDS_BOUND] if queries else []))
+    try:
+        told: Mapping[str, Any] = await site.ask(
+            host, onhost.answer, shipped, dict(queries), RECORDS_BOUND, bound=bound + 5
+        )
+    except HostError as error:
+        return error
+    return told
+
+
+@cache
+def _shipped(question: Question) -> str:
+    return source_of(question.ask)
+
+
+class _Reading:
+    """Turns hosts' answers into what was seen and what is missing."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[Row]] = {}
+        self._told: dict[str, dict[str, Any]] = {}
+        self._silent: dict[str, set[str]] = {}
+        self._names: dict[str, str] = {}
+        self._missing: list[Missing] = []
+
+    def host(
+        self,
+        name: str,
+        address: str,
+        questions: Sequence[Question],
+        answer: Mapping[str, Any] | HostError,
+    ) -> None:
+        """Take the answers of one host."""
+        self.names(name, [address])
+        if isinstance(answer, HostError):
+            for one in questions:
+                self._silent.setdefault(one.name, set()).add(name)
+            self.lacking([one.name for one in questions], name, answer)
+            return
+        self.names(name, answer["names"])
+        for one in questions:
+            given = answer["answers"][one.name]
+            if "value" in given:
+                self._told.setdefault(one.name, {})[name] = given["value"]
+                continue
+            self._silent.setdefault(one.name, set()).add(name)
+            self.lacking([one.name], name, _why(given))
+
+    def records(self, name: str, answer: Mapping[str, Any] | HostError) -> None:
+        """Take the databases' answers."""
+        if isinstance(answer, HostError):
+            self.lacking(["records"], name, answer)
+            return
+        given = answer["answers"]["records"]
+        if "value" not in given:
+            self.lacking(["records"], name, _why(given))
+            return
+        for query, told in given["value"].items():
+            if "value" not in told:
+                self.lacking([query], name, told["error"])
+                continue
+            columns, rows = told["value"]["columns"], told["value"]["rows"]
+            if any(len(row) != len(columns) for row in rows):
+                self.lacking([query], name, "a row has not as many fields as there are columns")
+                continue
+            self._rows[query] = [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def names(self, host: str, others: Iterable[str]) -> None:
+        """Note the names that a host goes by, each also without its domain."""
+        for one in (host, *others):
+            short = one if one.replace(".", "").isdigit() else one.partition(".")[0]
+            self._names |= {one: host, short: host}
+
+    def lacking(self, questions: Iterable[str], host: str, why: str | HostError) -> None:
+        """Note what has no answer."""
+        what, remedy = ", ".join(questions), f"backstay check {host}".strip()
+        if isinstance(why, HostError):
+            remedy, why = why.remedy, f"{why.attempted}: {why.came_back}"
+        self._missing.append(Missing(what=what, host=host, why=why, remedy=remedy))
+
+    def told(self, guards: set[str]) -> Told:
+        """Return everything."""
+        return Told(
+            seen=Seen(
+                rows=self._rows,
+                told={name: one for name, one in self._told.items() if name not in guards},
+                silent={name: frozenset(one) for name, one in self._silent.items()},
+                names=self._names,
+            ),
+            missing=tuple(self._missing),
+            guards={name: one for name, one in self._told.items() if name in guards},
+        )
+
+
+def _why(given: Mapping[str, Any]) -> str:
+    if "late" in given:
+        return f"no answer within {given['late']:g} s"
+    return str(given["error"])

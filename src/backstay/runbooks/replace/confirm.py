@@ -1,0 +1,77 @@
+"""The step that makes sure that a host is dead before anything is done to it."""
+
+import time
+
+from backstay.access.session import Site
+from backstay.health.witness.judge import Judged, Verdict, judge
+from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
+from backstay.journal.action import Refused, Result, Running
+
+BOUND = 90.0
+"""Seconds that the step may take; a dead host takes about 10, for connections that hang."""
+FRESH = 60.0
+"""Seconds for which a verdict holds: what was dead then may have been switched on since."""
+
+
+class Confirm:
+    """Asks everybody whether the host is dead, and refuses unless it is.
+
+    ``here`` asks this machine, ``power`` a BMC.
+    """
+
+    def __init__(self, site: Site, here: Here = ask_here, power: AskPower = ask_power) -> None:
+        self.site = site
+        self.here = here
+        self.power = power
+
+    async def do(self, running: Running) -> Result:
+        """Look and judge. Raises Refused with what every witness says, and what to do instead."""
+        suspect = running.plan.targets[0]
+        running.say(f"asking from several places whether {suspect} is dead")
+        begun = time.time()
+        seen = await look(self.site, suspect, here=self.here, power=self.power)
+        judged = judge(seen)
+        refuse_unless_dead(judged)
+        return {
+            **told_of(judged),
+            "spoke": [witness.name for witness in seen.spoke],
+            "asked_at": begun,
+            "told": judged.reason,
+        }
+
+    async def probe(self, running: Running) -> Result | None:
+        """Ask again: what was seen before an interruption proves nothing now."""
+        return None
+
+
+def refuse_unless_dead(judged: Judged) -> None:
+    """Raise Refused unless the verdict is that the host is dead."""
+    if judged.verdict is Verdict.DEAD:
+        return
+    words = "".join(f"\n  {word.witness}: {word.says}" for word in judged.words)
+    raise Refused(
+        f"making sure that {judged.suspect} is dead",
+        came_back=f"{_IN_WORDS[judged.verdict]}{judged.reason}{words}",
+        remedy=judged.remedy,
+    )
+
+
+def told_of(judged: Judged) -> dict[str, object]:
+    """Return a judgement as JSON data: ``verdict``, ``reason``, ``witnesses``, ``power``.
+
+    ``witnesses`` are pairs of a name and what it says; ``power`` is what the BMC says.
+    """
+    return {
+        "verdict": str(judged.verdict),
+        "reason": judged.reason,
+        "witnesses": [[w.witness, w.says] for w in judged.words if w.witness != "BMC"],
+        "power": next(w.says for w in judged.words if w.witness == "BMC"),
+    }
+
+
+_IN_WORDS = {
+    Verdict.CUT_OFF_HERE: "it is cut off from here only: ",
+    Verdict.ALIVE: "it is alive: ",
+    Verdict.UNHEALTHY: "",
+    Verdict.UNKNOWN: "it is not known: ",
+}

@@ -1,0 +1,145 @@
+"""What keeps a fenced host off while the spare takes its place."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError, InventoryError, PowerError
+from backstay.health.witness.observe import Here, ask_here, look_for_address
+from backstay.journal.action import Action, Refused, Result, Running
+from backstay.runbooks.replace.fence import BY_POWER, BY_WORD, NotFenced, answers_of, in_use
+from backstay.transports.bmc import STATE_BOUND, Power, power_of
+from backstay.transports.targets import BmcTarget
+
+PAUSE = 1.0
+"""Seconds between two looks at its power: no server gets through its firmware in that time."""
+
+
+class Guarded:
+    """An action during which the old host's power is watched, and taken again where it comes on.
+
+    A person who presses its button, or mains that come back to a board that cannot be told to stay
+    off, would give the cloud two hosts with one address. This takes a few seconds, in which the
+    firmware of a server has not started its system; what boots faster (a virtual machine) could
+    answer for a moment. A BMC that does not answer meanwhile stops nothing: nothing could be done.
+    Without a *fence* by power among the results, or before it, nothing is watched.
+    """
+
+    def __init__(
+        self, site: Site, action: Action, power: Callable[[BmcTarget], Power] = power_of
+    ) -> None:
+        self.site = site
+        self.action = action
+        self.power = power
+
+    async def do(self, running: Running) -> Result:
+        """Do what the action does, watching.
+
+        Where that fails its power is looked at once more: that it came on may be why, and until
+        somebody resumes the run nobody watches.
+        """
+        power = self._power(running)
+        if power is None:
+            return await self.action.do(running)
+        came_on = asyncio.Event()
+        watch = asyncio.ensure_future(self._watch(running, power, came_on))
+        try:
+            return await self.action.do(running)
+        except BaseException as error:
+            await _ended(watch)
+            await self._keep_off(running, power, came_on)
+            if came_on.is_set() and isinstance(error, BackstayError):
+                error.remedy = f"{_keep_away(running)}; then: {error.remedy}"
+            raise
+        finally:
+            await _ended(watch)
+
+    async def probe(self, running: Running) -> Result | None:
+        """Ask what the action asks."""
+        return await self.action.probe(running)
+
+    def _power(self, running: Running) -> Power | None:
+        """Return the way to the old host's power, None where there is nothing to be watched."""
+        try:
+            target = old_bmc(self.site, running)
+        except InventoryError:
+            return None
+        return self.power(target) if target else None
+
+    async def _watch(self, running: Running, power: Power, came_on: asyncio.Event) -> None:
+        while True:
+            await self._keep_off(running, power, came_on)
+            await asyncio.sleep(PAUSE)
+
+    async def _keep_off(self, running: Running, power: Power, came_on: asyncio.Event) -> None:
+        """Take its power where it has some, and note that. Raises nothing."""
+        with contextlib.suppress(PowerError):
+            if await power.state(bound=STATE_BOUND):
+                came_on.set()
+                running.say(f"{running.plan.targets[0]} was switched on: taking its power again")
+                await power.off()
+
+
+async def _ended(task: "asyncio.Future[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _keep_away(running: Running) -> str:
+    return (
+        f"{running.plan.targets[0]} was switched on meanwhile, and its power taken again: see to "
+        "it that nobody does, best take its cables out"
+    )
+
+
+async def still_fenced(
+    site: Site,
+    running: Running,
+    *,
+    adopted: Collection[str] = (),
+    power: Callable[[BmcTarget], Power] = power_of,
+    here: Here = ask_here,
+) -> None:
+    """Make sure that the host of this run is still fenced, just before its address is adopted.
+
+    And once more just after, with ``adopted``: the hardware addresses that answer rightly then, the
+    spare's own. Its power is read again where it was fenced so, and everybody is asked by ARP:
+    under 5 seconds. Raises Refused where it never was fenced, NotFenced, PowerError.
+    """
+    suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
+    attempted = f"giving the address of {suspect} to {spare}"
+    fenced = running.results.get(f"{suspect}.fence", {}).get("how")
+    if fenced not in {BY_POWER, BY_WORD}:
+        raise Refused(
+            attempted,
+            came_back=f"{suspect} is not fenced",
+            remedy=f"backstay runs abandon {running.run}, and begin anew",
+        )
+    if fenced == BY_POWER:
+        target = old_bmc(site, running)
+        if target is None or await power(target).state() is not False:
+            raise NotFenced(
+                attempted,
+                came_back=f"the BMC of {suspect} does not say off any more: it was switched on",
+                remedy="switch it off and see to it that it stays off; then: backstay runs resume",
+            )
+    found = await look_for_address(site, suspect, also=[spare], here=here)
+    answers = answers_of(found, {mac.lower() for mac in adopted})
+    if answers:
+        raise in_use(suspect, site.host(suspect).address, answers)
+
+
+def old_bmc(site: Site, running: Running) -> BmcTarget | None:
+    """Return the BMC by which the host was fenced in this run, None where it was not.
+
+    It is known by the URL that *fence* wrote down: once cloud.yaml has been changed the host's name
+    is that of the spare, which must never be powered off. Raises InventoryError.
+    """
+    suspect = running.plan.targets[0]
+    fenced = running.results.get(f"{suspect}.fence", {})
+    if fenced.get("how") != BY_POWER:
+        return None
+    known = [site.host(suspect).bmc, *(old.bmc for old in site.cloud.fenced.values())]
+    return next((bmc.target(suspect) for bmc in known if bmc and bmc.url == fenced["bmc"]), None)

@@ -1,0 +1,219 @@
+"""What users see of a replacement: APIs and instances are asked all the while, as in a reboot.
+
+The watch begins with the first step and ends with the last. It lives in the process that carries
+the run out: what was out while nobody carried it out, and what an interrupted process had seen, is
+not known. The report says so.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError
+from backstay.journal.action import Action, Result, Running
+from backstay.journal.store import Store
+from backstay.runbooks.common.outage_recorder import Recorder, as_data
+
+BEGINS, ENDS = "confirm", "take-over"
+"""The actions with which the watch begins and ends."""
+USUAL = "the usual ports"
+_INTERVAL = 0.5
+"""Seconds between questions to an API: it is out for minutes, and cores are short meanwhile."""
+_LOOK_BOUND = 10.0
+
+
+def watched(actions: Mapping[str, Action], site: Site, store: Store) -> dict[str, Action]:
+    """Return the actions of a replacement, so that APIs and instances are watched meanwhile.
+
+    The result of ``BEGINS`` gets ``watching``: what is watched. That of ``ENDS`` gets ``watched``
+    (as ``recorder.as_data`` has it) and ``watched_since`` (Unix seconds, None if it was not).
+    """
+    watch = Watch(site, store)
+    wrapped = {BEGINS: _Begins, ENDS: _Ends}
+    return {name: wrapped.get(name, _During)(one, watch) for name, one in actions.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """What is watched: APIs by name to URL, and where the URLs are from; instances to address.
+
+    ``silent`` are instances that did not answer a ping from here when the watch began, so that
+    their silence could tell nothing; ``unasked`` hosts could not be asked what runs on them.
+    """
+
+    apis: Mapping[str, str]
+    apis_by: str
+    instances: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {
+            "apis": dict(self.apis),
+            "apis_by": self.apis_by,
+            "instances": dict(self.instances),
+            "silent": list(self.silent),
+            "unasked": list(self.unasked),
+        }
+
+
+class Watch:
+    """Finds what is to be watched of a host that is dead already, and watches it."""
+
+    def __init__(self, site: Site, store: Store, recorder: Recorder | None = None) -> None:
+        self.site = site
+        self.store = store
+        self.recorder = recorder or Recorder()
+
+    async def begin(self, running: Running) -> Watching:
+        """Begin to watch what can be found. Raises nothing: a replacement does not wait for it."""
+        host = running.plan.targets[0]
+        apis, by = self._apis(host)
+        guests, unasked = await self._guests()
+        answers = await asyncio.gather(
+            *(self.site.ping(one) for one in guests.values()), return_exceptions=True
+        )
+        answering = {
+            name for name, answered in zip(guests, answers, strict=True) if answered is True
+        }
+        found = Watching(
+            apis=apis,
+            apis_by=by,
+            instances={name: address for name, address in guests.items() if name in answering},
+            silent=tuple(name for name in guests if name not in answering),
+            unasked=tuple(unasked),
+        )
+        self._start(found.apis, found.instances)
+        return found
+
+    def go_on(self, running: Running) -> None:
+        """See to the watch: where the process is another it is begun anew, of the same things."""
+        begun = running.results.get(f"{running.plan.targets[0]}.{BEGINS}", {})
+        if not self.recorder.on and "watching" in begun:
+            self._start(begun["watching"]["apis"], begun["watching"]["instances"])
+
+    def end(self) -> dict[str, Any]:
+        """End it, and return what was seen."""
+        if not self.recorder.on:
+            return {"watched": [], "watched_since": None}
+        since = self.recorder.began
+        return {"watched": as_data(self.recorder.stop()), "watched_since": since}
+
+    def _start(self, apis: Mapping[str, str], instances: Mapping[str, str]) -> None:
+        self.recorder.start(apis, instances, interval=_INTERVAL)
+
+    def _apis(self, host: str) -> tuple[Mapping[str, str], str]:
+        """Return the APIs of a host and who says so: a dead one cannot be asked for the catalogue.
+
+        An earlier run has noted them, or they are where their service usually has them.
+        """
+        with contextlib.suppress(BackstayError):
+            for run in self.store.runs(cloud=self.site.cloud.name, limit=200):
+                for step in run.steps:
+                    noted = step.result.get("apis") if step.id == f"{host}.note" else None
+                    if noted:
+                        return dict(noted), run.id
+        return self._usual(host), USUAL
+
+    def _usual(self, host: str) -> dict[str, str]:
+        there, cloud = self.site.host(host), self.site.cloud
+        # Reads what the credentials say; asks nobody.
+        scheme = urlsplit(getattr(self.site.api, "auth_url", "")).scheme or "http"
+        found = {}
+        for service in self.site.services:
+            if not service.endpoint_types or not cloud.has_service(service.name, there):
+                continue
+            units = service.units_on(there.roles, cloud.flavour)
+            port = next((unit.ports[0] for unit in units if unit.ports), None)
+            if port is not None:
+                found[service.endpoint_types[0]] = f"{scheme}://{there.address}:{port}/"
+        return found
+
+    async def _guests(self) -> tuple[dict[str, str], list[str]]:
+        """Return what runs of the users' own by name, with an address; and hosts without answer."""
+        asked = [
+            (host.name, service.running)
+            for host in self.site.cloud.hosts.values()
+            for service in self.site.services
+            if service.running is not None
+            and self.site.cloud.has_service(service.name, host)
+            and service.units_on(host.roles, self.site.cloud.flavour)
+        ]
+        told = await asyncio.gather(
+            *(self.site.ask(host, ask, bound=_LOOK_BOUND) for host, ask in asked),
+            return_exceptions=True,
+        )
+        found: dict[str, str] = {}
+        unasked: list[str] = []
+        for (host, _), answer in zip(asked, told, strict=True):
+            if isinstance(answer, BackstayError):
+                unasked.append(host)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found |= _addressed(answer, taken=found)
+        return found, unasked
+
+
+def _addressed(told: Any, taken: Mapping[str, str]) -> dict[str, str]:  # noqa: ANN401 - JSON
+    """Return names with their first addresses; two of one name are told apart by the address."""
+    found: dict[str, str] = {}
+    for name, addresses in told:
+        if addresses:
+            twice = name in taken or name in found
+            found[f"{name} {addresses[0]}" if twice else name] = addresses[0]
+    return found
+
+
+class _During:
+    """Another action, during which the watch goes on."""
+
+    def __init__(self, action: Action, watch: Watch) -> None:
+        self.action = action
+        self.watch = watch
+
+    async def do(self, running: Running) -> Result:
+        """See to the watch, then do it."""
+        self.watch.go_on(running)
+        return await self.action.do(running)
+
+    async def probe(self, running: Running) -> Result | None:
+        """See to the watch, then probe."""
+        self.watch.go_on(running)
+        return await self.action.probe(running)
+
+
+class _Begins(_During):
+    """The action with which the watch begins, beside it: nobody waits for the watch."""
+
+    async def do(self, running: Running) -> Result:
+        """Begin to watch and do it; where it is refused nothing is watched."""
+        beginning = asyncio.ensure_future(self.watch.begin(running))
+        try:
+            result = await self.action.do(running)
+            found = await beginning
+        except BaseException:
+            beginning.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BackstayError):
+                await beginning
+            self.watch.end()
+            raise
+        return {**result, "watching": found.document()}
+
+
+class _Ends(_During):
+    """The action with which the watch ends."""
+
+    async def do(self, running: Running) -> Result:
+        """Do it, then tell what was seen."""
+        return {**await self.action.do(running), **self.watch.end()}
+
+    async def probe(self, running: Running) -> Result | None:
+        """Probe, then tell what was seen: nothing, where the process is another."""
+        found = await self.action.probe(running)
+        return None if found is None else {**found, **self.watch.end()}

@@ -1,0 +1,199 @@
+"""The last step: cloud.yaml says that the spare is the host now, and that the old one is fenced."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError, InventoryError
+from backstay.inventory.cloud import Cloud
+from backstay.inventory.load import load
+from backstay.inventory.takeover import TakenOver, take_over
+from backstay.journal.action import Result, Running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What is to be written; ``mark`` is in the name of the copy of what was there."""
+
+    host: str
+    spare: str
+    since: datetime
+    mark: str
+
+
+class TakeOver:
+    """Writes it into cloud.yaml: the host has the spare's BMC, the old one's is under ``fenced``.
+
+    Result: ``diff`` (without passwords), ``written``, ``fenced`` (the old host's name now),
+    ``kept`` (the copy of what was there) and ``by_hand`` (why it could not be written, else empty).
+    A file that cannot be written, or not be understood, fails no replacement: all the rest is done.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def do(self, running: Running) -> Result:
+        """Write it, or tell what is to be changed by hand."""
+        wish, path = _wanted(running), self.site.cloud.path
+        taken: TakenOver | None = None
+        try:
+            text = _text(path)
+            taken = take_over(text, host=wish.host, spare=wish.spare, since=wish.since)
+            kept = _write(path, taken.text, text, wish)
+        except (BackstayError, OSError) as error:
+            return _by_hand(wish, path, taken, error)
+        return _told(wish, path, taken, str(kept))
+
+    async def probe(self, running: Running) -> Result | None:
+        """Find that it is written: the spare is gone, and the host is fenced since this run."""
+        wish, path = _wanted(running), self.site.cloud.path
+        with contextlib.suppress(BackstayError):
+            now = load(path)
+            fenced = _fenced_as(now, wish)
+            if fenced and wish.spare not in now.hosts:
+                return _found(wish, path, fenced)
+        return None
+
+
+def _wanted(running: Running) -> _Wanted:
+    host = running.plan.targets[0]
+    fenced = running.results.get(f"{host}.fence", {})
+    since = datetime.fromtimestamp(int(fenced.get("fenced_at", running.begun)), UTC)
+    settings = running.plan.settings
+    mark = str(settings.get("mark") or f"{since:%Y%m%d-%H%M%S}")
+    return _Wanted(host=host, spare=str(settings["spare"]), since=since, mark=mark)
+
+
+def _text(path: Path) -> str:
+    """Return the file as it is, its line ends too. Raises InventoryError, OSError."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise InventoryError(
+            f"reading {path}", came_back="it is not UTF-8 text", remedy="save it as UTF-8"
+        ) from error
+
+
+def _write(path: Path, text: str, before: str, wish: _Wanted) -> Path:
+    """Put the new text in the file's place, as its owner's; return the copy of the old one.
+
+    What is written is read as a cloud first. Raises InventoryError, OSError.
+    """
+    path = path.resolve()  # a link stays one
+    if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o222:
+        raise PermissionError(f"{path} is read-only")
+    kept = path.with_name(f"{path.name}.before-{wish.mark}")
+    with _beside(path, text) as new:
+        _require_it_is_so(load(new), wish)
+        if not kept.exists():  # of an earlier try: then that is what was there first
+            with _beside(path, before) as copy:
+                copy.replace(kept)
+        new.replace(path)
+    _to_disk(path.parent)
+    return kept
+
+
+@contextlib.contextmanager
+def _beside(path: Path, text: str) -> Iterator[Path]:
+    """Write a file beside another, with its mode and owner: it holds the same secrets.
+
+    It is removed again unless it was renamed.
+    """
+    there = path.stat()
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            with contextlib.suppress(PermissionError):  # only root gives files away
+                os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(file.fileno(), there.st_mode & 0o7777)
+            os.fsync(file.fileno())
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _to_disk(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _require_it_is_so(written: Cloud, wish: _Wanted) -> None:
+    if wish.spare in written.hosts or not _fenced_as(written, wish):
+        raise InventoryError(
+            "writing cloud.yaml",
+            came_back="the new text does not say what it should",
+            remedy="report this with: backstay runs show",
+        )
+
+
+def _fenced_as(cloud: Cloud, wish: _Wanted) -> str:
+    """Return under which name the host of this run stands under ``fenced``, empty if it does not.
+
+    Known by when it was fenced: the same host may have been replaced before.
+    """
+    found = (
+        name
+        for name, one in cloud.fenced.items()
+        if one.was == wish.host and one.since == wish.since
+    )
+    return next(found, "")
+
+
+def _told(wish: _Wanted, path: Path, taken: TakenOver, kept: str) -> Result:
+    words = [f"{path.name}: {wish.spare} is {wish.host} now, the old one is {taken.fenced}"]
+    if taken.still:
+        words.append(f"{wish.spare} is named there yet: {', '.join(taken.still)}")
+    words.append(f"what was there is kept in {kept}")
+    return {
+        "written": True,
+        "fenced": taken.fenced,
+        "diff": taken.diff,
+        "still": list(taken.still),
+        "kept": kept,
+        "by_hand": "",
+        "told": "; ".join(words),
+    }
+
+
+def _found(wish: _Wanted, path: Path, fenced: str) -> Result:
+    """Return the result of a step whose process died when the file was written already."""
+    kept, diff = path.resolve().with_name(f"{path.name}.before-{wish.mark}"), ""
+    with contextlib.suppress(BackstayError, OSError):
+        before = _text(kept)
+        diff = take_over(before, host=wish.host, spare=wish.spare, since=wish.since).diff
+    return {
+        "written": True, "fenced": fenced, "diff": diff, "still": [], "kept": str(kept),
+        "by_hand": "", "told": f"{path.name} said so already",
+    }  # fmt: skip
+
+
+def _by_hand(
+    wish: _Wanted, path: Path, taken: TakenOver | None, error: BackstayError | OSError
+) -> Result:
+    why = error.came_back if isinstance(error, BackstayError) else str(error)
+    told = f"{path} could not be written ({why}): "
+    if taken is not None:
+        told += "make these changes there"
+    else:
+        told += f"give {wish.host} the `bmc` of {wish.spare}, take {wish.spare} out of `hosts`, "
+        told += f"and write the old `bmc` of {wish.host} under `fenced`, with `was: {wish.host}` "
+        told += f"and `since: '{wish.since:%Y-%m-%dT%H:%M:%SZ}'`"
+    return {
+        "written": False,
+        "fenced": taken.fenced if taken else "",
+        "diff": taken.diff if taken else "",
+        "still": list(taken.still) if taken else [],
+        "kept": "",
+        "by_hand": why,
+        "told": told,
+    }

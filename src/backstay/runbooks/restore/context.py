@@ -1,0 +1,141 @@
+"""What the steps of a restore share: which backup, which services, and where things are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backstay.access.session import Site
+from backstay.backup.catalogue import Backup
+from backstay.backup.choice import Moment
+from backstay.backup.place import Place
+from backstay.backup.restorable import paths_of
+from backstay.backup.selection import IDENTITY
+from backstay.journal.action import Result, Running
+from backstay.runbooks.restore.plan import Chosen, has_databases, services_of, straight
+from backstay.services.declaration import Service
+
+RESUME = "then go on: backstay runs resume"
+SILENCE = 300.0
+"""Seconds for which a stream may stand still."""
+
+
+class Restoring:
+    """A step of a restore. Each is safe to repeat, so none asks the world what is there already."""
+
+    def __init__(self, site: Site, place: Place) -> None:
+        self.site = site
+        self.place = place
+
+    async def probe(self, running: Running) -> Result | None:
+        """Do it again."""
+        return None
+
+    def about(self, running: Running) -> "About":
+        """Return what this run is about. Raises BackupError where its backup is gone."""
+        settings = running.plan.settings
+        wish = Chosen(
+            backup=self.place.catalogue.named(settings["backup"]),
+            to=Moment.from_document(settings["to"]),
+            service=settings["service"],
+        )
+        looked = running.results.get(f"{running.step.target}.look", {})
+        # A runbook that fetches before the host can be looked at has chosen the mark itself, and
+        # has made the databases here.
+        mark = looked.get("mark") or settings.get("mark", "")
+        made = running.results.get(f"{running.step.target}.rebuild", {"there": True})
+        fills = bool(looked.get("fills")) and "there" in made
+        return about(self.site, self.place, wish, mark=mark, fills=fills)
+
+
+def about(site: Site, place: Place, wish: Chosen, *, mark: str, fills: bool = False) -> "About":
+    """Return a restore of what was chosen, whose places are marked so.
+
+    ``fills`` says whether the host has what it takes to make its databases of the backup itself.
+    """
+    return About(
+        mark=mark,
+        proved=straight(wish),
+        fills=fills,
+        backup=wish.backup,
+        to=wish.to,
+        service=wish.service,
+        services=services_of(site.cloud, wish.backup.host, site.services, wish.service),
+        work=place.folder / "restore" / mark,
+        more=site.cloud.backup.paths,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """One restore. ``service`` is empty for a whole host; ``work`` is its folder here.
+
+    ``proved`` says that the databases need no scratch server here, ``fills`` that the host can make
+    them of the backup itself.
+    ``mark`` is in the name of every place that it makes: no other restore has it, not one of a
+    lost journal either, so nothing of theirs is taken for its own.
+    """
+
+    mark: str
+    backup: Backup
+    to: Moment
+    service: str
+    services: Sequence[Service]
+    work: Path
+    proved: bool = False
+    fills: bool = False
+    more: Sequence[str] = ()
+
+    @property
+    def straight(self) -> bool:
+        """Say whether the host makes its databases of the backup itself."""
+        return self.proved and self.fills
+
+    @property
+    def files(self) -> Path:
+        """Return the folder into which the backup's files are brought."""
+        return self.work / "files"
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder of the scratch server."""
+        return self.work / "scratch"
+
+    @property
+    def dumps(self) -> Path:
+        """Return the folder of the dumps of one service's databases."""
+        return self.work / "dumps"
+
+    @property
+    def staging(self) -> str:
+        """Return the folder on the host into which files are sent."""
+        return f"/var/lib/backstay/restore/{self.mark}"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return the files and folders of the host that are put back."""
+        return paths_of(self.services, () if self.service else (*IDENTITY, *self.more))
+
+    @property
+    def has_databases(self) -> bool:
+        """Say whether databases are restored."""
+        return has_databases(self.backup, self.services, self.service)
+
+    @property
+    def all_databases(self) -> list[str]:
+        """Return the databases that the backup has."""
+        rows = self.backup.facts.get("rows_before", {})
+        return sorted({table.partition(".")[0] for table in rows})
+
+    @property
+    def databases(self) -> list[str]:
+        """Return those of them that are the services' own."""
+        there = self.all_databases
+        return [name for one in self.services for name in one.databases if name in there]
+
+    def restored_name(self, database: str) -> str:
+        """Return the name under which a database is loaded before it takes its place."""
+        return f"{database}__restored"
+
+    def kept_name(self, database: str) -> str:
+        """Return the name under which the database that was there is kept."""
+        return f"{database}__before_{self.mark.replace('-', '_')}"

@@ -1,0 +1,208 @@
+"""The steps of a restore that are made on this machine, before the host is touched."""
+
+import contextlib
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from backstay.backup import onhost_restore, proof
+from backstay.backup.files import CONTENT, MANIFEST
+from backstay.backup.loss import losses, stream_of
+from backstay.backup.mariadb import onhost_fill
+from backstay.backup.mariadb.logs import joined
+from backstay.backup.mariadb.scratch import Scratch
+from backstay.backup.restorable import Files, chosen
+from backstay.backup.selection import invariants
+from backstay.errors import BackupError
+from backstay.journal.action import Result, Running
+from backstay.quantities import duration, size
+from backstay.runbooks.backup.prove import missing_files
+from backstay.runbooks.backup.rebuild import rebuild
+from backstay.runbooks.backup.take import STREAM
+from backstay.runbooks.restore.context import SILENCE, About, Restoring
+
+
+class Fetch(Restoring):
+    """Brings the backup's files here."""
+
+    async def do(self, running: Running) -> Result:
+        """Read them from the repository; what cannot be read whole ends it. Raises BackupError."""
+        about, begun = self.about(running), time.monotonic()
+        shutil.rmtree(about.files, ignore_errors=True)
+        about.work.mkdir(parents=True, exist_ok=True)
+        about.work.chmod(0o700)
+        only = ["/manifest.json", "/exports", *(f"/content{path}" for path in about.paths)]
+        snapshot = about.backup.snapshots["files"]
+        await self.place.restic().restore(
+            snapshot, about.files, bound=running.step.bound, only=only
+        )
+        problems = missing_files(about.files, about.paths)
+        if problems:
+            raise BackupError(
+                f"reading the backup {about.backup.name}",
+                came_back="; ".join(problems),
+                remedy="choose another backup: backstay backup list",
+            )
+        newer = self._overlay(about)
+        told = f"and {newer} files that came with the stream since" if newer else ""
+        return {"seconds": round(time.monotonic() - begun, 1), "newer": newer, "told": told}
+
+    def _overlay(self, about: About) -> int:
+        """Put those followed files that are newer than the backup's over them; return how many."""
+        store = self.place.followed(about.backup.host).mirror
+        manifest = json.loads((about.files / MANIFEST).read_text())
+        there = {entry[0]: (entry[5], entry[6]) for entry in manifest["entries"]}
+        come = Files(entries=store.known(), users={}, groups={})
+        begun = about.backup.taken_at * 10**9
+        newer = [
+            entry
+            for entry in chosen(come, about.paths).entries
+            if entry[6] >= begun and there.get(entry[0]) != (entry[5], entry[6])
+        ]
+        for entry in newer:
+            inside = entry[0].lstrip("/")
+            target = about.files / CONTENT / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            shutil.copyfile(store.content / inside, target)
+        names = store.names()
+        kept = [e for e in manifest["entries"] if e[0] not in {one[0] for one in newer}]
+        manifest["entries"] = sorted([*kept, *newer])
+        for key in ("users", "groups"):
+            manifest[key] = {**names.get(key, {}), **manifest.get(key, {})}
+        (about.files / MANIFEST).write_text(json.dumps(manifest))
+        return len(newer)
+
+
+class Rebuild(Restoring):
+    """Makes the databases anew: the host gets only what was seen to be well."""
+
+    async def do(self, running: Running) -> Result:
+        """Make them on the host where that is as safe, else here; tell how long it took."""
+        about, begun = self.about(running), time.monotonic()
+        found = await (self._there if about.straight else self._here)(about, running)
+        seconds = round(time.monotonic() - begun, 1)
+        told = [f"restored in {duration(seconds)}", *found["remarks"]]
+        asked = f"{running.step.target}.look" in running.results
+        lacking = asked and about.proved and not about.fills
+        told += ["here, for the host has no mariadb-backup"] * lacking
+        return {**found, "seconds": seconds, "told": "; ".join(told)}
+
+    async def _there(self, about: About, running: Running) -> dict[str, Any]:
+        """Let the host make a data directory beside the one in use. Raises BackstayError."""
+        host = running.step.target
+        looked = running.results[f"{host}.look"]
+        running.say(f"making the databases on {host}")
+        backup = about.backup
+        content = self.place.restic().content(
+            backup.snapshots["database"], f"/{STREAM}", silence=SILENCE
+        )
+        async with contextlib.aclosing(content) as data:
+            await self.site.send(
+                host,
+                onhost_fill.fill,
+                f"{looked['beside']}/{onhost_restore.NEW}",
+                looked["owner"],
+                data=data,
+                silence=running.step.bound,
+            )
+        stream = stream_of(backup, self.place.logs(host))
+        lost = losses(backup, about.to, stream, now=datetime.now(UTC))
+        return {"remarks": [], "replayed": {"losses": lost}, "there": True}
+
+    async def _here(self, about: About, running: Running) -> dict[str, Any]:
+        """Restore, replay, check; leave a data directory, or dumps of one service's databases."""
+        shutil.rmtree(about.dumps, ignore_errors=True)
+        scratch = Scratch(about.scratch)
+        try:
+            await rebuild(
+                self.place.restic(), scratch, about.backup, bound=running.step.bound,
+                silence=SILENCE,
+            )  # fmt: skip
+            replayed = await self._replayed(scratch, about, running)
+            found = await self._checked(scratch, about, running)
+            if about.service:
+                found["loads"] = await self._dumps(scratch, about)
+            await scratch.stop()
+            scratch.release()
+        except BaseException:
+            await scratch.close()
+            raise
+        remarks = [*replayed.pop("told"), *found["remarks"]]
+        return {**found, "remarks": remarks, "replayed": replayed}
+
+    async def _replayed(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
+        """Replay the log up to the moment asked for; return how far, and what may be lost."""
+        stream = stream_of(about.backup, self.place.logs(about.backup.host))
+        lost = losses(about.backup, about.to, stream, now=datetime.now(UTC))
+        if not about.to.replays:
+            return {"told": [], "losses": lost}
+        file, position, identity = joined(about.backup)
+        pieces = self.place.logs(about.backup.host).after(file, position, identity)
+        size_of_it = sum(piece.stat().st_size for piece in pieces) - position
+        running.say(f"replaying {size(size_of_it)} of the log")
+        played = await scratch.replay(
+            pieces, start=position, until=about.to.at, bound=running.step.bound
+        )
+        at = f" up to {played.at.astimezone():%Y-%m-%d %H:%M:%S}" if played.at else ""
+        torn = [f"{played.torn} bytes at its end were no whole change"] if played.torn else []
+        return {
+            "told": [f"{played.changes} changes replayed{at}", *torn, *lost],
+            "losses": lost,
+            "changes": played.changes,
+            "file": played.file.name,
+            "position": played.position,
+            "at": played.at.timestamp() if played.at else None,
+            "torn": played.torn,
+        }
+
+    async def _checked(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
+        """Check every table; what does not fit together is told, for the cloud may have been so."""
+        running.say("checking the restored tables")
+        problems = await scratch.check_tables(about.all_databases, bound=running.step.bound)
+        if problems:
+            raise BackupError(
+                f"restoring the databases of {about.backup.name}",
+                came_back="; ".join(problems[:3]),
+                remedy="choose another backup: backstay backup list",
+            )
+        holds = invariants(self.site.cloud, self.site.services)
+        remarks = await proof.broken_invariants(scratch.query, holds)
+        return {"remarks": [*remarks, *await self._without_files(scratch, about)]}
+
+    async def _without_files(self, scratch: Scratch, about: About) -> list[str]:
+        """Return what records name and no file is here for: what was written last may be lost."""
+        found = []
+        for service in about.services:
+            if service.stored_files and service.databases[0] in about.all_databases:
+                lines = await scratch.query(service.stored_files)
+                paths = [line.split("\t")[0] for line in lines]
+                missing = [
+                    p for p in paths if not (about.files / CONTENT / p.lstrip("/")).is_file()
+                ]
+                if missing:
+                    found.append(
+                        f"{len(missing)} files are lost that {service.name} has records of: "
+                        f"{', '.join(missing[:5])}"
+                    )
+        return found
+
+    async def _dumps(self, scratch: Scratch, about: About) -> list[list[str]]:
+        """Write a dump of each database of the service; return their names and characters."""
+        about.dumps.mkdir(mode=0o700)
+        found = []
+        for name in about.databases:
+            with (about.dumps / f"{name}.sql").open("wb") as out:
+
+                async def receive(data: bytes, out: Any = out) -> None:  # noqa: ANN401
+                    out.write(data)
+
+                await scratch.dump([name], receive, silence=SILENCE, single=True)
+            characters = await scratch.query(
+                "SELECT default_character_set_name, default_collation_name FROM "  # noqa: S608
+                f"information_schema.schemata WHERE schema_name = '{name}'"
+            )
+            found.append([name, *characters[0].split("\t")])
+        return found

@@ -1,0 +1,201 @@
+"""The steps of a restore before which everything runs on: can the host take it, and sending it."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from backstay.access.session import Site
+from backstay.backup import archive, onhost, onhost_restore
+from backstay.backup.files import MANIFEST
+from backstay.backup.mariadb import onhost_tables
+from backstay.backup.mariadb.logs import joined
+from backstay.backup.mariadb.scratch import server_version
+from backstay.backup.restorable import Files, changed, chosen, from_manifest
+from backstay.backup.selection import selection
+from backstay.errors import BackupError, HostError
+from backstay.inventory.backup import Engine
+from backstay.journal.action import Refused, Result, Running
+from backstay.quantities import size
+from backstay.runbooks.restore.context import SILENCE, About, Restoring
+
+_LOADED = 1.5
+"""How many times as large as its dump a data directory is."""
+_ROOM = 1.2
+"""How much more room than the backup's size is asked for: it grows while it is prepared."""
+
+
+class Look(Restoring):
+    """Asks whether this machine and the host can do it; nothing is changed."""
+
+    async def do(self, running: Running) -> Result:
+        """Ask. Raises Refused with every reason."""
+        about, host = self.about(running), running.step.target
+        try:
+            told: Mapping[str, Any] = await self.site.ask(host, onhost_restore.look)
+            ours = await server_version() if about.has_databases else ""
+        except (HostError, BackupError) as error:
+            raise Refused(
+                error.attempted, came_back=error.came_back, remedy=error.remedy
+            ) from error
+        about = replace(about, fills=told["fills"])
+        here = shutil.disk_usage(self.place.folder).free
+        reasons = against(about, told, ours=ours, free_here=here)
+        if about.has_databases and about.to.replays:
+            reasons += self._no_log(about)
+        if reasons:
+            raise Refused(
+                f"restoring {about.backup.name} on {host}",
+                came_back="; ".join(reasons),
+                remedy="mend that, and begin anew; nothing has been changed",
+            )
+        mark = running.plan.settings.get("mark") or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        return {
+            "mark": mark,
+            "data": told["data"],
+            "owner": told["owner"],
+            "beside": _beside(told, mark),
+            "zstd": told["zstd"],
+            "fills": told["fills"],
+        }
+
+    def _no_log(self, about: About) -> list[str]:
+        """Return why the log cannot be replayed, nothing if it can."""
+        try:
+            self.place.logs(about.backup.host).after(*joined(about.backup))
+        except BackupError as error:
+            return [f"{error.came_back} ({error.remedy})"]
+        return []
+
+
+def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:
+    """Return what stands against it. Pure; ``told`` is what the host said (``onhost_restore``)."""
+    backup, found = about.backup, []
+    lacks = [program for program, there in told["has"].items() if not there]
+    if lacks:
+        found.append(f"the host has no {', '.join(lacks)}")
+    growth = _ROOM * (_LOADED if backup.engine is Engine.DUMP else 1)
+    database = int(backup.sizes.get("database", 0) * growth) if about.has_databases else 0
+    here = int(backup.sizes.get("files", 0) * _ROOM)
+    here += 0 if about.straight else database * (2 if about.service else 1)
+    if free_here < here:
+        found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
+    if about.has_databases:
+        found += _other_versions(backup.facts["version"], told["server"], ours)
+        if told["free_data"] < database:
+            found.append(f"{told['data']} on the host has only {size(told['free_data'])} free for "
+                         f"about {size(database)} beside what is there")  # fmt: skip
+    return found
+
+
+def _other_versions(backed_up: str, there: str, ours: str) -> list[str]:
+    """Compare the releases of servers: one does not run on the data directory of another."""
+    wanted = _release(backed_up)
+    found = []
+    for name, told in (("the host", _release(_number(there))), ("this machine", _release(ours))):
+        if told != wanted:
+            found.append(f"the backup is of MariaDB {wanted}, {name} has {told or 'none'}")
+    return found
+
+
+def _number(told: str) -> str:
+    return told.partition("Ver ")[2].partition(" ")[0]
+
+
+def _release(version: str) -> str:
+    """Return ``10.11`` for ``10.11.6-MariaDB``."""
+    return ".".join(version.split(".")[:2])
+
+
+def _beside(told: Mapping[str, Any], mark: str) -> str:
+    """Return the folder on the data directory's own file system in which the new one is made."""
+    data = told["data"]
+    return f"{data}/.backstay-{mark}" if told["own_mount"] else f"{data}.backstay-{mark}"
+
+
+class Send(Restoring):
+    """Sends what was restored to the host, beside what is there."""
+
+    async def do(self, running: Running) -> Result:
+        """Send databases, and of the files those that are not there. Raises HostError."""
+        about, host = self.about(running), running.step.target
+        sent: dict[str, Any] = await self._files(about, host, running)
+        if about.has_databases and about.service:
+            await self._loads(about, host, running)
+        elif about.has_databases and not about.straight:
+            looked = running.results[f"{host}.look"]
+            running.say("sending the data directory")
+            data = archive.data_directory(about.scratch / "data", looked["owner"])
+            squeezes = looked["zstd"] and archive.can_squeeze()
+            await self.site.send(
+                host,
+                onhost_restore.receive,
+                f"{looked['beside']}/{onhost_restore.NEW}",
+                squeezes,
+                data=archive.squeezed(data) if squeezes else data,
+                silence=SILENCE,
+            )
+        return {**sent, "told": f"{sent['files']} files differ from what is there"}
+
+    async def _files(self, about: About, host: str, running: Running) -> dict[str, Any]:
+        wanted = chosen(fetched(about.files), about.paths)
+        there = await files_there(self.site, about)
+        await self._refuse_strangers(wanted, host)
+        entries = changed(wanted, there)
+        files = [entry for entry in entries if entry[1] != "d"]
+        folders = [
+            [entry[0], entry[2], *wanted.owner(entry)] for entry in entries if entry[1] == "d"
+        ]
+        if files:
+            running.say(f"sending {len(files)} files that differ")
+        await self.site.send(
+            host,
+            onhost_restore.receive,
+            f"{about.staging}/{onhost_restore.NEW}",
+            data=archive.files(about.files, wanted, files),
+            silence=SILENCE,
+        )
+        return {"files": len(files), "folders": folders}
+
+    async def _refuse_strangers(self, wanted: Files, host: str) -> None:
+        """Raise BackupError where the host does not know the owners of files."""
+        users, groups = wanted.owners()
+        missing = await self.site.ask(host, onhost_restore.unknown, sorted(users), sorted(groups))
+        if missing:
+            raise BackupError(
+                f"sending files to {host}",
+                came_back=f"it has no user or group {', '.join(missing)}, to whom files belong",
+                remedy="install the services' packages there first, then: backstay runs resume "
+                "RUN (backstay runs list)",
+            )
+
+    async def _loads(self, about: About, host: str, running: Running) -> None:
+        for name, charset, collation in running.results[f"{host}.rebuild"]["loads"]:
+            running.say(f"loading {name} beside the one in use")
+            await self.site.send(
+                host,
+                onhost_tables.load,
+                about.restored_name(name),
+                charset,
+                collation,
+                data=archive.content_of(about.dumps / f"{name}.sql"),
+                silence=running.step.bound,
+            )
+
+
+async def files_there(site: Site, about: About) -> Files:
+    """Return the files that the host has now, of those that a restore is about."""
+    host = about.backup.host
+    leave_out = selection(site.cloud, site.host(host), site.services).leave_out
+    manifest = await site.ask(
+        host, onhost.listing, list(about.paths), list(leave_out), bound=SILENCE
+    )
+    return from_manifest(manifest)
+
+
+def fetched(folder: Path) -> Files:
+    """Return the files that were brought here."""
+    return from_manifest(json.loads((folder / MANIFEST).read_text()))

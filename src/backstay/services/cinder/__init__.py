@@ -1,0 +1,157 @@
+"""cinder: volumes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backstay.inventory.enums import Role
+from backstay.services.declaration import (
+    Agent,
+    Api,
+    ApiProbe,
+    ApiPulse,
+    Invariant,
+    Migrations,
+    Service,
+    Unfinished,
+    Unit,
+    Verdict,
+)
+from backstay.services.messaging import Wiring
+from backstay.services.records import Listing, all_records, as_time, ask_list
+
+VOLUMES = Listing(
+    service_type="block-storage",
+    path="/volumes/detail?all_tenants=1",
+    key="volumes",
+    noun="volume",
+    nouns="volumes",
+    limit=100,
+)
+# cinder's defaults: [DEFAULT] report_interval and service_down_time
+# https://docs.openstack.org/cinder/latest/configuration/block-storage/config-options.html
+# What ends by itself when the service's work is done.
+# https://docs.openstack.org/api-ref/block-storage/v3/#volumes-volumes
+BUSY = frozenset(
+    ("creating", "attaching", "detaching", "deleting", "backing-up", "restoring-backup",
+     "extending", "downloading", "uploading", "retyping")
+)  # fmt: skip
+REPORT_INTERVAL = 10.0
+DOWN_AFTER = 60.0
+
+
+def ask_volumes(api: Api) -> Sequence[Verdict]:
+    """List the volumes of all projects, as ``openstack volume list --all-projects`` does."""
+    return ask_list(api, VOLUMES, oddities)
+
+
+def oddities(volume: Mapping[str, Any]) -> Sequence[str]:
+    """Return what is odd about one volume's record. Pure."""
+    odd = []
+    if not isinstance(volume.get("status"), str):
+        odd.append(f"status is {volume.get('status')!r}")
+    if not isinstance(volume.get("size"), int):
+        odd.append(f"size is {volume.get('size')!r}")
+    return odd
+
+
+def agents(api: Api) -> Sequence[Agent]:
+    """Return cinder's services as its API reports them."""
+    return read_agents(api.get("block-storage", "/os-services"))
+
+
+def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/os-services`` into agents. Pure."""
+    return [
+        Agent(
+            binary=str(record["binary"]),
+            host=str(record["host"]).partition("@")[0],
+            server=str(record["host"]),
+            up=record.get("state") == "up",
+            enabled=record.get("status") == "enabled",
+            heartbeat=as_time(record.get("updated_at")),
+            interval=REPORT_INTERVAL,
+            down_after=DOWN_AFTER,
+            note=str(record.get("disabled_reason") or ""),
+        )
+        for record in answer["services"]
+    ]
+
+
+def unfinished(api: Api) -> Sequence[Unfinished]:
+    """Return the volumes with which something is being done."""
+    return read_unfinished(all_records(api, VOLUMES))
+
+
+def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+    """Return the volumes that are between two states or migrate. Pure."""
+    found = []
+    for volume in volumes:
+        migrates = volume.get("migration_status") in {"starting", "migrating", "completing"}
+        if volume.get("status") in BUSY or migrates:
+            doing = "migrating" if migrates else str(volume["status"])
+            what = f"volume {volume.get('name') or volume['id']}"
+            found.append(Unfinished(what=what, doing=doing))
+    return found
+
+
+def _wiring(binary: str) -> Wiring:
+    """Say how an agent is reached; cinder leaves the exchange at oslo.messaging's default."""
+    return Wiring(
+        binary=binary,
+        exchange="openstack",
+        topic=binary,
+        config="/etc/cinder/cinder.conf",
+        log=f"/var/log/cinder/{binary}.log",
+    )
+
+
+SERVICE = Service(
+    name="cinder",
+    title="Volumes (cinder)",
+    restore_order=80,
+    units=(
+        Unit(
+            name="cinder-api",
+            role=Role.CONTROLLER,
+            purpose="volumes cannot be listed, made or attached",
+            ports=(8776,),
+        ),
+        Unit(
+            name="cinder-scheduler",
+            role=Role.CONTROLLER,
+            purpose="no new volumes",
+            agent="cinder-scheduler",
+        ),
+        Unit(
+            name="cinder-volume",
+            role=Role.CONTROLLER,
+            purpose="volumes cannot be made, attached or deleted",
+            agent="cinder-volume",
+        ),
+    ),
+    databases=("cinder",),
+    migrations={
+        "cinder": Migrations(
+            versions="cinder/db/migrations/versions", sync="cinder-manage db sync"
+        ),
+    },
+    paths=("/etc/cinder", "/var/lib/cinder"),
+    leave_out=("/var/lib/cinder/volumes/*", "/var/lib/cinder/conversion/*"),
+    invariants=(
+        Invariant(
+            says="volumes attached to instances that are not there",
+            broken="SELECT a.volume_id FROM cinder.volume_attachment a LEFT JOIN nova.instances i "
+            "ON i.uuid = a.instance_uuid AND i.deleted = 0 WHERE a.deleted = 0 "
+            "AND a.instance_uuid IS NOT NULL AND a.attach_status = 'attached' AND i.uuid IS NULL",
+            needs=("cinder", "nova"),
+        ),
+    ),
+    api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
+    api_pulses=(
+        ApiPulse(name="one volume", service_type="block-storage", path="/volumes?limit=1"),
+    ),
+    agents=agents,
+    wiring=tuple(map(_wiring, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
+    unfinished=unfinished,
+    endpoint_types=("block-storage", "volumev3"),
+)

@@ -1,0 +1,150 @@
+"""Attachments against instances, guests' disks and volumes' statuses. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from backstay.services.cinder.records import DISKS, Attachment, Volume, mismatch
+from backstay.services.libvirt import reconcile as libvirt
+from backstay.services.nova import reconcile as nova
+from backstay.services.reconciliation import Heal, Kind, Mismatch, Seen, Words
+
+
+def stale(
+    seen: Seen, volumes: Mapping[str, Volume], attachments: list[Attachment]
+) -> Iterator[Mismatch]:
+    """Find attachments to instances that nova does not have.
+
+    It is safe to end one only where nova remembers the instance as deleted, every compute host was
+    asked, and no guest of that identity and no guest with that volume is on any of them.
+    """
+    known = nova.instances(seen)
+    deleted = {row["uuid"] for row in seen.rows.get(nova.DELETED, ())}
+    guests = list(libvirt.guests(seen))
+    for one in attachments:
+        if one.instance in known or one.volume not in volumes:
+            continue
+        volume = volumes[one.volume]
+        users = [g for g in guests if g.id == one.instance or one.volume in g.volumes]
+        certain = one.instance in deleted and libvirt.nowhere(seen) and not users
+        show = f"openstack --os-volume-api-version 3.27 volume attachment show {one.id}"
+        if users:
+            evidence = f"guest {users[0].name} on {users[0].host} has it or had its place"
+            proposal = "keep it: adopt the guest first, which may write to the volume"
+        elif not libvirt.nowhere(seen):
+            evidence, proposal = "nova has no such instance", libvirt.unasked(seen)
+        elif certain:
+            evidence = "nova has that instance as deleted, and no guest uses the volume"
+            proposal = "end the attachment, so that the volume can be used again"
+        else:
+            evidence = "nova has no such instance, nor remembers that it was deleted"
+            proposal = "look for the instance first, in newer backups too; then end the attachment"
+        yield mismatch(
+            volume.subject,
+            Kind.STALE,
+            (
+                f"attached to instance {one.instance}: {evidence}",
+                proposal,
+                show.replace(" show ", " delete ") if certain else show,
+            ),
+            Heal(
+                name="attachment-delete",
+                arguments={"id": one.id, "instance": one.instance, "volume": one.volume},
+            )
+            if certain
+            else None,
+        )
+
+
+def statuses(
+    seen: Seen, volumes: Mapping[str, Volume], attachments: list[Attachment]
+) -> Iterator[Mismatch]:
+    """Compare a volume's status with whether it has attachments."""
+    attached = {one.volume for one in attachments}
+    used = {one: guest for guest in libvirt.guests(seen) for one in guest.volumes}
+    for volume in volumes.values():
+        guest = used.get(volume.id)
+        if volume.status == "in-use" and volume.id not in attached:
+            yield mismatch(volume.subject, Kind.STATE, _without_attachment(seen, volume, guest))
+        elif volume.status == "available" and (volume.id in attached or guest):
+            use = f"guest {guest.name} on {guest.host} has it" if guest else "it has an attachment"
+            yield mismatch(
+                volume.subject,
+                Kind.DANGER if guest else Kind.STATE,
+                (
+                    f"cinder says available, and {use}"
+                    + (": it could be deleted or attached a second time" if guest else ""),
+                    "set it to in-use at once"
+                    if guest
+                    else "end the attachment if its instance needs it not, else set it to in-use",
+                    f"openstack volume set --state in-use --attached {volume.id}",
+                ),
+            )
+
+
+def _without_attachment(seen: Seen, volume: Volume, guest: libvirt.Guest | None) -> Words:
+    says = "cinder says in-use without an attachment"
+    if guest:
+        return (
+            f"{says}; guest {guest.name} on {guest.host} has it",
+            "keep it so: the guest needs it; take the attachment back from a backup",
+            "backstay backup list",
+        )
+    if not libvirt.nowhere(seen):
+        return says, libvirt.unasked(seen), f"openstack volume show {volume.id}"
+    return (
+        f"{says}; no guest has it",
+        "set it to available, when it is certain that nobody uses it",
+        f"openstack volume set --state available --detached {volume.id}",
+    )
+
+
+def disks(
+    seen: Seen, volumes: Mapping[str, Volume], attachments: list[Attachment]
+) -> Iterator[Mismatch]:
+    """Compare guests' disks with nova's block device mappings, and these with attachments."""
+    known = nova.instances(seen)
+    mapped = {(row["instance"], row["volume"]) for row in seen.rows[DISKS]}
+    attached = {(one.instance, one.volume) for one in attachments}
+    for guest in libvirt.guests(seen):
+        if guest.id not in known or known[guest.id].moves or known[guest.id].task:
+            continue
+        for volume in sorted(guest.volumes):
+            if (guest.id, volume) not in mapped:
+                name = volumes[volume].subject if volume in volumes else f"volume {volume}"
+                yield Mismatch(
+                    service="cinder",
+                    subject=name,
+                    kind=Kind.UNKNOWN_TO_RECORDS,
+                    host=guest.host,
+                    evidence=f"guest {guest.name} {guest.id} has it as a disk, and nova's records "
+                    "of the instance do not: it is gone from there at the next hard reboot",
+                    proposal="let the owner unmount it, detach it from the guest by hand, then "
+                    "attach it by nova; or take nova's records back from a newer backup",
+                    command=f"{{ssh}} virsh domblklist {guest.id}",
+                )
+    for instance, volume in sorted(mapped - attached):
+        if instance not in known or known[instance].moves or known[instance].task:
+            continue
+        if volume not in volumes:
+            yield mismatch(
+                f"volume {volume}",
+                Kind.GONE,
+                (
+                    f"nova says that it is a disk of {known[instance].subject}, cinder has no such "
+                    "volume",
+                    "restore nova's and cinder's databases as of one time; its data may still be "
+                    "in the store",
+                    "backstay backup list",
+                ),
+            )
+        else:
+            yield mismatch(
+                volumes[volume].subject,
+                Kind.LACKING,
+                (
+                    f"nova says that it is a disk of {known[instance].subject}, cinder has no such "
+                    "attachment",
+                    "restore nova's and cinder's databases as of one time; else detach and "
+                    "attach it again when its owner can miss it",
+                    f"{{controller}} nova-manage volume_attachment show {instance} {volume}",
+                ),
+            )

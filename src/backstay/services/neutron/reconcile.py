@@ -1,0 +1,254 @@
+"""neutron: ports against hosts, instances and guests; DHCP of each network."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from backstay.inventory.enums import Role
+from backstay.services.declaration import Api
+from backstay.services.libvirt import reconcile as libvirt
+from backstay.services.nova import reconcile as nova
+from backstay.services.reconciliation import (
+    Heal,
+    Healing,
+    Kept,
+    Kind,
+    Mismatch,
+    Question,
+    Row,
+    Seen,
+    Words,
+)
+
+PORTS = "neutron ports"
+AGENTS = "neutron agents"
+NETWORKS = "neutron networks with DHCP"
+BINDINGS = "neutron DHCP agents of networks"
+SERVING = "DHCP servers"
+
+
+def compare(seen: Seen) -> Iterator[Mismatch]:
+    """Compare ports with hosts, instances and guests, and DHCP with who serves it. Pure."""
+    if seen.has(PORTS, AGENTS):
+        yield from _hosts(seen)
+    if seen.has(PORTS, nova.INSTANCES, nova.CELLS):
+        yield from _instances(seen)
+    if seen.has(PORTS):
+        yield from _cards(seen)
+    if seen.has(PORTS, AGENTS, NETWORKS, BINDINGS):
+        yield from _dhcp(seen)
+
+
+def _hosts(seen: Seen) -> Iterator[Mismatch]:
+    """Find ports that are bound to a host that neither neutron nor cloud.yaml knows."""
+    known = {row["host"] for row in seen.rows[AGENTS]}
+    for row in seen.rows[PORTS]:
+        if not row["host"] or row["host"] in known or seen.host_of(row["host"]):
+            continue
+        yield _mismatch(
+            row,
+            Kind.ELSEWHERE,
+            (
+                f"it is bound to host {row['host']}, where no agent of neutron's is"
+                + (f"; it belongs to {row['owner']} {row['device']}" if row["device"] else ""),
+                "bind it to the host that its instance is on, or to none where nothing uses it",
+                f"openstack port unset --host {row['id']}"
+                if not row["device"]
+                else f"openstack port set --host HOST {row['id']}",
+            ),
+        )
+
+
+def _instances(seen: Seen) -> Iterator[Mismatch]:
+    """Find ports of instances that are not there, or that are on another host."""
+    if int(seen.rows[nova.CELLS][0]["others"]) > 1:
+        return
+    known = nova.instances(seen)
+    running = {guest.id: guest for guest in libvirt.guests(seen)}
+    for row in seen.rows[PORTS]:
+        if not row["owner"].startswith("compute:") or not row["device"]:
+            continue
+        instance = known.get(row["device"])
+        guest = running.get(row["device"])
+        if instance is None:
+            free = guest is None and libvirt.nowhere(seen)
+            yield _mismatch(
+                row,
+                Kind.STALE,
+                (
+                    f"it belongs to instance {row['device']}, which nova does not have"
+                    + (f"; guest {guest.name} on {guest.host} uses it" if guest else ""),
+                    _kept_or_freed(seen, guest),
+                    f"openstack port {'delete' if free else 'show'} {row['id']}",
+                ),
+            )
+        elif row["host"] and instance.host and row["host"] != instance.host:
+            if instance.moves or instance.task or seen.host_of(row["host"]) is None:
+                continue
+            yield _mismatch(
+                row,
+                Kind.ELSEWHERE,
+                (
+                    f"it is bound to {row['host']}, nova says that {instance.subject} is on "
+                    f"{instance.host}",
+                    "see first where the guest is; then bind it there",
+                    f"openstack port set --host {instance.host} {row['id']}",
+                ),
+            )
+
+
+def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
+    if guest:
+        return "keep it: adopt the guest first"
+    if not libvirt.nowhere(seen):
+        return libvirt.unasked(seen)
+    return "when it is certain that no restored record will bring the instance back, free it"
+
+
+def _cards(seen: Seen) -> Iterator[Mismatch]:
+    """Find guests with network cards of which neutron does not know the address."""
+    known = {row["mac"].lower() for row in seen.rows[PORTS]}
+    for guest in libvirt.guests(seen):
+        for mac in sorted(guest.macs - known):
+            yield Mismatch(
+                service="neutron",
+                subject=f"network card {mac} of {guest.name} {guest.id}",
+                kind=Kind.UNKNOWN_TO_RECORDS,
+                host=guest.host,
+                evidence="neutron has no port of this address: it gets no lease any more, and its "
+                "address may be given to another",
+                proposal="take the port's record back from a newer backup or the stream, or make "
+                "it again with this MAC and the guest's address",
+                command="openstack port create --network NETWORK --fixed-ip ip-address=ADDRESS "
+                f"--mac-address {mac} --device {guest.id} NAME",
+            )
+
+
+def _dhcp(seen: Seen) -> Iterator[Mismatch]:
+    """Find networks with instances whose DHCP nobody serves, by record or in reality."""
+    agents = {row["id"]: row for row in seen.rows[AGENTS] if "dhcp" in row["binary"]}
+    used = {row["network"] for row in seen.rows[PORTS] if row["owner"].startswith("compute:")}
+    bound: dict[str, list[Row]] = {}
+    for row in seen.rows[BINDINGS]:
+        if row["agent"] in agents:
+            bound.setdefault(row["network"], []).append(agents[row["agent"]])
+    for network in seen.rows[NETWORKS]:
+        subject = f"network {network['name']} {network['id']}"
+        holders = bound.get(network["id"], [])
+        # Where there is no DHCP agent at all, something else does its work (OVN).
+        if network["id"] in used and agents and not holders:
+            yield _unserved(seen, subject, network["id"])
+        for row in holders:
+            host = seen.host_of(row["host"])
+            told = seen.told.get(SERVING, {}).get(host or "")
+            if told is not None and network["id"] not in told["networks"]:
+                yield Mismatch(
+                    service="neutron",
+                    subject=subject,
+                    kind=Kind.GONE,
+                    host=host or "",
+                    evidence=f"the DHCP agent on {row['host']} is to serve it, and no DHCP server "
+                    "runs there for it",
+                    proposal="start the agent again: it makes what is missing, and leaves those "
+                    "that run",
+                    command="{ssh} systemctl restart neutron-dhcp-agent",
+                )
+
+
+def _unserved(seen: Seen, subject: str, network: str) -> Mismatch:
+    """Tell of a network without an agent; giving it one that is up takes nothing from anybody."""
+    agents = [
+        row
+        for row in seen.rows[AGENTS]
+        if "dhcp" in row["binary"] and row["enabled"] == "1" and float(row["age"]) < 75
+    ]
+    chosen = min(agents, key=lambda row: row["host"], default=None)
+    return Mismatch(
+        service="neutron",
+        subject=subject,
+        kind=Kind.LACKING,
+        host="",
+        evidence="it has DHCP and instances, and no DHCP agent is to serve it: leases run out",
+        proposal="give it to an agent that is up",
+        command=f"openstack network agent add network --dhcp {chosen['id']} {network}"
+        if chosen
+        else "openstack network agent list",
+        heal=Heal(name="dhcp-agent", arguments={"agent": chosen["id"], "network": network})
+        if chosen
+        else None,
+    )
+
+
+def _mismatch(row: Row, kind: Kind, words: Words) -> Mismatch:
+    evidence, proposal, command = words
+    return Mismatch(
+        service="neutron",
+        subject=f"port {row['name']} {row['id']}".replace("  ", " "),
+        kind=kind,
+        host="",
+        evidence=evidence,
+        proposal=proposal,
+        command=command,
+    )
+
+
+def ask_serving() -> dict[str, Any]:
+    """Return the networks for which a DHCP server runs on this host. Runs there.
+
+    The agent keeps a folder for each network, with the number of its server's process; a number may
+    have gone to another process, so its command line is looked at.
+    """
+    found = []
+    for path in glob.glob("/var/lib/neutron/dhcp/*/pid"):  # noqa: PTH207 - as short
+        network = os.path.basename(os.path.dirname(path))  # noqa: PTH119, PTH120 - as short
+        try:
+            with open(path) as file:  # noqa: PTH123 - as short
+                number = re.sub(r"\D", "", file.read())
+            with open("/proc/" + number + "/cmdline", "rb") as file:  # noqa: PTH123
+                if network.encode() in file.read():
+                    found.append(network)
+        except OSError:
+            continue  # it does not run
+    return {"networks": sorted(found)}
+
+
+def add_agent(api: Api, arguments: Mapping[str, str]) -> str:
+    """Give a network to a DHCP agent, if it has none still.
+
+    https://docs.openstack.org/api-ref/network/v2/#schedule-a-network-to-a-dhcp-agent
+    """
+    network = arguments["network"]
+    if api.get("network", f"/v2.0/networks/{network}/dhcp-agents")["agents"]:
+        return ""
+    path = f"/v2.0/agents/{arguments['agent']}/dhcp-networks"
+    api.post("network", path, {"network_id": network})
+    return f"network {network} given to a DHCP agent"
+
+
+KEPT = Kept(
+    service="neutron",
+    records={
+        PORTS: "SELECT p.id, IFNULL(p.name, '') AS name, p.network_id AS network, "
+        "p.mac_address AS mac, p.device_id AS device, p.device_owner AS owner, "
+        "IFNULL(b.host, '') AS host FROM neutron.ports p "
+        "LEFT JOIN neutron.ml2_port_bindings b ON b.port_id = p.id AND b.status = 'ACTIVE'",
+        AGENTS: "SELECT id, host, `binary`, admin_state_up AS enabled, "
+        "TIMESTAMPDIFF(SECOND, heartbeat_timestamp, UTC_TIMESTAMP()) AS age FROM neutron.agents",
+        NETWORKS: "SELECT n.id, IFNULL(n.name, '') AS name FROM neutron.networks n "
+        "WHERE n.admin_state_up = 1 AND EXISTS (SELECT 1 FROM neutron.subnets s "
+        "WHERE s.network_id = n.id AND s.enable_dhcp = 1)",
+        BINDINGS: "SELECT network_id AS network, dhcp_agent_id AS agent "
+        "FROM neutron.networkdhcpagentbindings",
+    },
+    questions=(Question(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
+    compare=compare,
+    heals={
+        "dhcp-agent": Healing(
+            does="give it to a DHCP agent",
+            safe="the network has no agent; one more takes nothing from anybody",
+            api=add_agent,
+        )
+    },
+)

@@ -1,0 +1,202 @@
+"""nova: instances."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backstay.inventory.enums import Role
+from backstay.services.declaration import (
+    Agent,
+    Api,
+    ApiProbe,
+    ApiPulse,
+    Invariant,
+    Migrations,
+    Service,
+    Unfinished,
+    Unit,
+    Verdict,
+    Workload,
+)
+from backstay.services.messaging import Wiring
+from backstay.services.records import Listing, all_records, as_time, ask_list
+
+SERVERS = Listing(
+    service_type="compute",
+    path="/servers/detail?all_tenants=1",
+    key="servers",
+    noun="server",
+    nouns="servers",
+    limit=100,
+)
+# nova's defaults: [DEFAULT] report_interval and service_down_time
+# https://docs.openstack.org/nova/latest/configuration/config.html
+REPORT_INTERVAL = 10.0
+DOWN_AFTER = 60.0
+
+
+def ask_servers(api: Api) -> Sequence[Verdict]:
+    """List the instances of all projects, as ``openstack server list --all-projects`` does."""
+    return ask_list(api, SERVERS, oddities)
+
+
+def oddities(server: Mapping[str, Any]) -> Sequence[str]:
+    """Return what is odd about one instance's record. Pure.
+
+    A cell that does not answer gives records with little more than an id and status UNKNOWN:
+    https://docs.openstack.org/nova/latest/admin/cells.html#handling-cell-failures
+    """
+    status = server.get("status")
+    if status == "UNKNOWN":
+        return ["status is UNKNOWN: its cell's database does not answer"]
+    if not isinstance(status, str):
+        return [f"status is {status!r}"]
+    return []
+
+
+def agents(api: Api) -> Sequence[Agent]:
+    """Return nova's services as its API reports them."""
+    return read_agents(api.get("compute", "/os-services"))
+
+
+def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/os-services`` into agents. Pure."""
+    return [
+        Agent(
+            binary=str(record["binary"]),
+            host=str(record["host"]),
+            up=record.get("state") == "up",
+            enabled=record.get("status") == "enabled",
+            heartbeat=as_time(record.get("updated_at")),
+            interval=REPORT_INTERVAL,
+            down_after=DOWN_AFTER,
+            note=str(record.get("disabled_reason") or ""),
+        )
+        for record in answer["services"]
+    ]
+
+
+def unfinished(api: Api) -> Sequence[Unfinished]:
+    """Return the instances with which something is being done."""
+    return read_unfinished(all_records(api, SERVERS))
+
+
+def read_unfinished(servers: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+    """Return those that have a task or are on their way between two states. Pure.
+
+    A resize that waits for its owner's confirmation is no work of nova's.
+    https://docs.openstack.org/nova/latest/reference/vm-states.html
+    """
+    found = []
+    for server in servers:
+        task = server.get("OS-EXT-STS:task_state")
+        between = server.get("status") in {"BUILD", "MIGRATING", "REBUILD", "RESIZE"}
+        if task or between:
+            doing = str(task or server["status"]).lower().replace("_", " ")
+            found.append(Unfinished(what=f"server {_called(server)}", doing=doing))
+    return found
+
+
+def workloads(api: Api) -> Sequence[Workload]:
+    """Return the instances that run."""
+    return read_workloads(all_records(api, SERVERS))
+
+
+def read_workloads(servers: Sequence[Mapping[str, Any]]) -> Sequence[Workload]:
+    """Return the active instances with their IPv4 addresses. Pure."""
+    return [
+        Workload(
+            name=_called(server),
+            host=str(server.get("OS-EXT-SRV-ATTR:host") or ""),
+            addresses=tuple(
+                str(port["addr"])
+                for ports in (server.get("addresses") or {}).values()
+                for port in ports
+                if port.get("version") == 4
+            ),
+        )
+        for server in servers
+        if server.get("status") == "ACTIVE"
+    ]
+
+
+def _called(server: Mapping[str, Any]) -> str:
+    return str(server.get("name") or server["id"])
+
+
+def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Unit:
+    return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
+
+
+def _wiring(binary: str, topic: str, *, calls: bool = False) -> Wiring:
+    return Wiring(
+        binary=binary,
+        exchange="nova",
+        topic=topic,
+        config="/etc/nova/nova.conf",
+        log=f"/var/log/nova/{binary}.log",
+        calls=calls,
+        through="nova-conductor" if calls else "",
+    )
+
+
+SERVICE = Service(
+    name="nova",
+    title="Compute (nova)",
+    restore_order=60,
+    units=(
+        _on_controller("nova-api", "instances cannot be listed, started or stopped", 8774),
+        _on_controller("nova-api-metadata", "new instances get no SSH keys and no user data", 8775),
+        _on_controller(
+            "nova-conductor",
+            "no instance can be built, moved or deleted",
+            agent="nova-conductor",
+        ),
+        _on_controller(
+            "nova-scheduler", "no new instance finds a compute host", agent="nova-scheduler"
+        ),
+        Unit(
+            name="nova-compute",
+            role=Role.COMPUTE,
+            purpose="instances on this host run on but cannot be started, stopped or deleted",
+            agent="nova-compute",
+        ),
+    ),
+    databases=("nova_api", "nova", "nova_cell0"),
+    migrations={
+        "nova_api": Migrations(
+            versions="nova/db/api/migrations/versions", sync="nova-manage api_db sync"
+        ),
+        "nova": Migrations(versions="nova/db/main/migrations/versions", sync="nova-manage db sync"),
+        "nova_cell0": Migrations(
+            versions="nova/db/main/migrations/versions", sync="nova-manage db sync"
+        ),
+    },
+    paths=("/etc/nova", "/var/lib/nova"),
+    leave_out=("/var/lib/nova/instances/*", "/var/lib/nova/.cache/*"),
+    invariants=(
+        Invariant(
+            says="instances whose project is not in keystone",
+            broken="SELECT i.uuid FROM nova.instances i LEFT JOIN keystone.project p "
+            "ON p.id = i.project_id WHERE i.deleted = 0 AND p.id IS NULL",
+            needs=("nova", "keystone"),
+        ),
+        Invariant(
+            says="instances without their mapping to a cell",
+            broken="SELECT i.uuid FROM nova.instances i LEFT JOIN nova_api.instance_mappings m "
+            "ON m.instance_uuid = i.uuid WHERE i.deleted = 0 AND m.instance_uuid IS NULL",
+            needs=("nova",),
+        ),
+    ),
+    api_probes=(ApiProbe(name="server list", ask=ask_servers),),
+    api_pulses=(ApiPulse(name="key pairs", service_type="compute", path="/os-keypairs"),),
+    agents=agents,
+    wiring=(
+        _wiring("nova-conductor", "conductor"),
+        _wiring("nova-scheduler", "scheduler"),
+        # It writes every report by a call to the conductor.
+        _wiring("nova-compute", "compute", calls=True),
+    ),
+    unfinished=unfinished,
+    workloads=workloads,
+    endpoint_types=("compute",),
+)

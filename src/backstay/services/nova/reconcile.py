@@ -1,0 +1,290 @@
+"""nova: instances and their guests.
+
+Guests outlive their records: one that nova does not know is adopted, never deleted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from backstay.inventory.enums import Role
+from backstay.services.declaration import Api
+from backstay.services.libvirt import reconcile
+from backstay.services.nova.reaper import ask_reaper, judge_reaper
+from backstay.services.nova.records import INSTANCES, Instance, instances
+from backstay.services.reconciliation import (
+    Guard,
+    Heal,
+    Healing,
+    Kept,
+    Kind,
+    Mismatch,
+    Question,
+    Seen,
+    Words,
+)
+
+__all__ = ["CELLS", "DELETED", "INSTANCES", "KEPT", "Instance", "instances"]
+
+DELETED = "nova instances that are deleted"
+EVACUATIONS = "nova evacuations"
+CELLS = "nova cells"
+STUCK_AFTER = 1800.0
+"""Seconds after which a task of an instance is not under way any more, but left behind."""
+_WITH_GUEST = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized"))
+
+
+def compare(seen: Seen) -> Iterator[Mismatch]:
+    """Compare instances with guests. Pure."""
+    if not seen.has(INSTANCES):
+        return
+    known = instances(seen)
+    guests = list(reconcile.guests(seen))
+    places: dict[str, list[reconcile.Guest]] = {}
+    for guest in guests:
+        places.setdefault(guest.id, []).append(guest)
+    if seen.has(DELETED, CELLS):
+        for guest in guests:
+            if guest.id not in known:
+                yield from _unknown(seen, guest)
+    for instance in known.values():
+        yield from _placed(seen, instance, places.get(instance.id, []))
+        yield from _stuck(instance)
+    if seen.has(EVACUATIONS):
+        yield from _evacuated(seen, known, places)
+
+
+def _unknown(seen: Seen, guest: reconcile.Guest) -> Iterator[Mismatch]:
+    """Tell of a guest without a record; other cells' records were not read."""
+    if int(seen.rows[CELLS][0]["others"]) > 1:
+        return
+    deleted = {row["uuid"] for row in seen.rows[DELETED]}
+    subject, save = f"guest {guest.name} {guest.id}", f"virsh dumpxml {guest.id}"
+    if guest.id in deleted:
+        yield Mismatch(
+            service="nova",
+            subject=subject,
+            kind=Kind.DANGER if guest.runs else Kind.UNKNOWN_TO_RECORDS,
+            host=guest.host,
+            evidence=f"it is {guest.state}, and nova's record of it is marked as deleted: with "
+            "running_deleted_instance_action = reap nova-compute destroys it with its disk",
+            proposal="ask its owner whether it was deleted on purpose; if so end it by hand, if "
+            "not take its record back from a backup; keep its description first",
+            command=f"{{ssh}} {save}",
+        )
+        return
+    yield Mismatch(
+        service="nova",
+        subject=subject,
+        kind=Kind.UNKNOWN_TO_RECORDS,
+        host=guest.host,
+        evidence=f"it is {guest.state}, and nova has no record of it",
+        proposal="adopt it, do not delete it: take its record back from a newer backup, the "
+        "stream, or the databases that a restore has put aside (backstay backup list; backstay "
+        "backup restore … --service nova --dry-run); or else make an image of its disk and build "
+        "it again. Keep its description first",
+        command=f"{{ssh}} {save}",
+    )
+
+
+def _placed(
+    seen: Seen, instance: Instance, guests: Sequence[reconcile.Guest]
+) -> Iterator[Mismatch]:
+    """Compare where and how an instance is with where and how its guest is."""
+    if instance.moves:
+        return
+    host = seen.host_of(instance.host)
+    if len(guests) > 1 and sum(one.runs for one in guests) > 1:
+        where = " and ".join(sorted(one.host for one in guests))
+        yield _told(
+            instance,
+            Kind.TWICE,
+            host or "",
+            (
+                f"it runs on {where}, nova says {instance.host or 'no host'}: both write its disk",
+                "find out which one its users reach, and pause the other at once",
+                f"{{ssh}} virsh suspend {instance.id}",
+            ),
+        )
+        return
+    here = next((one for one in guests if one.host == host), None)
+    if here is not None:
+        yield from _powered(instance, here)
+    elif guests:
+        yield _elsewhere(instance, guests[0])
+    elif instance.state in _WITH_GUEST and host in seen.told.get(reconcile.GUESTS, {}):
+        yield _gone(seen, instance, str(host))
+
+
+def _gone(seen: Seen, instance: Instance, host: str) -> Mismatch:
+    """Tell of a record whose guest is nowhere among those that answered."""
+    disk = reconcile.has_disk(seen.told[reconcile.GUESTS][host], instance.id)
+    silent = seen.silent.get(reconcile.GUESTS)
+    elsewhere = f"; {', '.join(sorted(silent))} could not be asked" if silent else ""
+    if disk:
+        what = "its own disk is there: a hard reboot makes the guest again from the record"
+    else:
+        what = (
+            "its own disk is not there either (it may boot from a volume): find the disk, or a "
+            "backup of it, before a hard reboot makes an empty one"
+        )
+    return _told(
+        instance,
+        Kind.GONE,
+        host,
+        (
+            f"nova says {instance.state} on {instance.host}, and libvirt there has no such guest"
+            + elsewhere,
+            what,
+            f"openstack server reboot --hard {instance.id}",
+        ),
+    )
+
+
+def _elsewhere(instance: Instance, guest: reconcile.Guest) -> Mismatch:
+    where = f"'{guest.host}'"
+    return _told(
+        instance,
+        Kind.ELSEWHERE,
+        guest.host,
+        (
+            f"its guest is {guest.state} on {guest.host}, nova says {instance.host or 'no host'}",
+            "put its host right in nova's record, under the name that the host's nova-compute "
+            "reports by; then heal its allocation: nova-manage placement heal_allocations --force "
+            f"--instance {instance.id}",
+            f'echo "UPDATE instances SET host={where}, node={where} '  # noqa: S608 - for a person
+            f"WHERE uuid='{instance.id}'\" | {{controller}} mariadb nova",
+        ),
+    )
+
+
+def _powered(instance: Instance, guest: reconcile.Guest) -> Iterator[Mismatch]:
+    """Compare power; nova itself acts on it every ten minutes (sync_power_state_interval)."""
+    if instance.task:
+        return
+    if instance.state == "stopped" and guest.runs:
+        yield Mismatch(
+            service="nova",
+            subject=instance.subject,
+            kind=Kind.STATE,
+            host=guest.host,
+            evidence=f"its guest is {guest.state}, nova says stopped: nova-compute will stop the "
+            "guest when it next compares",
+            proposal="set its state to active; the guest is not touched",
+            command=f"openstack server set --state active {instance.id}",
+            heal=Heal(name="server-active", arguments={"id": instance.id}),
+        )
+    elif instance.state == "active" and guest.state in {reconcile.OFF, "crashed"}:
+        yield _told(
+            instance,
+            Kind.STATE,
+            guest.host,
+            (
+                f"its guest is {guest.state}, nova says active",
+                "start it, if its owner wants it to run",
+                f"openstack server start {instance.id}; else openstack server stop {instance.id}",
+            ),
+        )
+
+
+def _stuck(instance: Instance) -> Iterator[Mismatch]:
+    task = instance.task or ("building" if instance.state == "building" else "")
+    if task and instance.age > STUCK_AFTER:
+        yield _told(
+            instance,
+            Kind.STUCK,
+            "",
+            (
+                f"it has been {task} for {instance.age / 60:.0f} minutes",
+                "see the log of nova-compute on its host; when nobody works on it, let it go",
+                f"openstack server set --state error {instance.id}",
+            ),
+        )
+
+
+def _evacuated(
+    seen: Seen, known: Mapping[str, Instance], places: Mapping[str, Sequence[reconcile.Guest]]
+) -> Iterator[Mismatch]:
+    """Tell of guests that nova-compute destroys when it next starts, as evacuated from there."""
+    for row in seen.rows[EVACUATIONS]:
+        source = seen.host_of(row["source"])
+        for guest in places.get(row["uuid"], ()):
+            if guest.host == source:
+                name = known[guest.id].name if guest.id in known else guest.name
+                yield Mismatch(
+                    service="nova",
+                    subject=f"instance {name} {guest.id}",
+                    kind=Kind.DANGER,
+                    host=guest.host,
+                    evidence=f"it is {guest.state} here, and nova has a record of its evacuation "
+                    f"to {row['dest']} ({row['status']}): nova-compute destroys it when it starts",
+                    proposal="do not restart nova-compute there before it is known which guest is "
+                    "the right one; if this one is, the record of the evacuation has to end",
+                    command="echo \"UPDATE migrations SET status='error' "  # noqa: S608 - as above
+                    f"WHERE uuid='{row['migration']}'\" | {{controller}} mariadb nova",
+                )
+
+
+def _told(instance: Instance, kind: Kind, host: str, words: Words) -> Mismatch:
+    evidence, proposal, command = words
+    return Mismatch(
+        service="nova",
+        subject=instance.subject,
+        kind=kind,
+        host=host,
+        evidence=evidence,
+        proposal=proposal,
+        command=command,
+    )
+
+
+def notes(seen: Seen) -> list[str]:
+    """Say that other cells' records are not read, where there are any. Pure."""
+    if not seen.has(CELLS) or int(seen.rows[CELLS][0]["others"]) <= 1:
+        return []
+    return ["there are several cells, and only the records of database nova are read: guests, "
+            "allocations and ports without an instance are not told"]  # fmt: skip
+
+
+def set_active(api: Api, arguments: Mapping[str, str]) -> str:
+    """Set a stopped instance's state to active, if it is stopped still and nobody works on it."""
+    path = f"/servers/{arguments['id']}"
+    server = api.get("compute", path)["server"]
+    if server["OS-EXT-STS:vm_state"] != "stopped" or server.get("OS-EXT-STS:task_state"):
+        return ""
+    api.post("compute", f"{path}/action", {"os-resetState": {"state": "active"}})
+    return f"state of {arguments['id']} set to active"
+
+
+KEPT = Kept(
+    service="nova",
+    records={
+        INSTANCES: "SELECT uuid, IFNULL(display_name, '') AS name, IFNULL(host, '') AS host, "
+        "IFNULL(node, '') AS node, IFNULL(vm_state, '') AS vm_state, "
+        "IFNULL(task_state, '') AS task_state, "
+        "TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()) AS age "
+        "FROM nova.instances WHERE deleted = 0",
+        DELETED: "SELECT uuid FROM nova.instances WHERE deleted <> 0 "
+        "ORDER BY deleted_at DESC LIMIT 50000",
+        EVACUATIONS: "SELECT instance_uuid AS uuid, source_compute AS source, "
+        "IFNULL(dest_compute, '') AS dest, status, uuid AS migration FROM nova.migrations "
+        "WHERE migration_type = 'evacuation' AND deleted = 0 "
+        "AND status IN ('accepted', 'pre-migrating', 'done')",
+        # Cell 0 keeps those that never got a host.
+        CELLS: "SELECT COUNT(*) AS others FROM nova_api.cell_mappings "
+        "WHERE uuid <> '00000000-0000-0000-0000-000000000000'",
+    },
+    compare=compare,
+    notes=notes,
+    guards=(
+        Guard(
+            question=Question(name="reaper", roles=(Role.COMPUTE,), ask=ask_reaper, bound=6.0),
+            judge=judge_reaper,
+        ),
+    ),
+    heals={
+        "server-active": Healing(
+            does="set the state to active",
+            safe="only the record's state changes; the guest runs already",
+            api=set_active,
+        )
+    },
+)

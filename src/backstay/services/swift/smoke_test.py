@@ -1,0 +1,46 @@
+"""An object: put, get, compare, delete, in a container of its own."""
+
+import json
+import secrets
+from collections.abc import Sequence
+
+from backstay.errors import ApiFailed
+from backstay.services.declaration import Api
+from backstay.services.resource_name import PREFIX
+from backstay.services.smoke_test import NotMade, Trial, call
+
+SIZE = 64 * 1024
+
+
+async def use(api: Api, name: str) -> str:
+    """Put random bytes and compare what comes back."""
+    content = secrets.token_bytes(SIZE)
+    await call(api.put, "object-store", f"/{name}")
+    await call(api.put, "object-store", f"/{name}/trial", content)
+    back = await call(api.read, "object-store", f"/{name}/trial")
+    if back != content:
+        raise NotMade(
+            f"other bytes come back ({len(back)} of {SIZE})",
+            "look at the journals of swift-proxy and of swift-object on the storage hosts",
+        )
+    return "64 KiB put, read back, deleted"
+
+
+async def find(api: Api) -> Sequence[tuple[str, str]]:
+    """Return the names of all containers of deep checks, twice each: the name is the key."""
+    try:
+        said = await call(api.read, "object-store", f"?format=json&prefix={PREFIX}")
+    except ApiFailed as error:
+        if error.status == 404:  # the project has no account yet
+            return []
+        raise
+    return [(container["name"], container["name"]) for container in json.loads(said or b"[]")]
+
+
+async def remove(api: Api, key: str) -> None:
+    """Delete the object, then its container; what is not there is gone."""
+    await call(api.delete, "object-store", f"/{key}/trial")
+    await call(api.delete, "object-store", f"/{key}")
+
+
+TRIAL = Trial(kind="object", service="swift", bound=60.0, use=use, find=find, remove=remove)

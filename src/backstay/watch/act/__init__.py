@@ -1,0 +1,1 @@
+"""What the watch does by policy: guards, plans, approvals, runs."""

@@ -1,0 +1,152 @@
+"""Acts by the policy in cloud.yaml: one thing at a time, each as a run in the journal.
+
+A run is carried out by a process of its own, so that it goes on when the watch ends; it holds the
+run's own locks and asks its own gates. What is not done, and why, is a line in the incident, once.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError
+from backstay.journal.records import JournalError, RunRecord
+from backstay.journal.store import Store
+from backstay.transports.threads import on_thread
+from backstay.watch.act.approvals import Approvals
+from backstay.watch.act.guards import Act, Situation, held_back, is_ours, of_incident, wanted
+from backstay.watch.act.planning import Made, NotNow, plan_of
+from backstay.watch.act.runs import Begun, Ways
+from backstay.watch.detect.status import Board
+from backstay.watch.incidents.incident import Incident
+from backstay.watch.incidents.log import Ledger
+from backstay.watch.incidents.notification import Word
+
+PAUSE = 2.0
+BOUND = 10.0
+RUNS = 100
+SEEN = 10.0
+"""Seconds after which what was seen is too old to act by."""
+_BREATH = 0.05
+
+Planned = Callable[..., Awaitable[Made]]
+
+
+class Actor:
+    """Does what the policy says.
+
+    ``doubt`` says why this process may not lead. ``planned`` makes plans, as ``planning.plan_of``.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        ledger: Ledger,
+        board: Board,
+        store: Store,
+        approvals: Approvals,
+        *,
+        doubt: Callable[[], str],
+        ways: Ways,
+        planned: Planned = plan_of,
+    ) -> None:
+        self.site = site
+        self.ledger = ledger
+        self.board = board
+        self.store = store
+        self.begun = Begun(site.cloud, ledger, store, approvals, ways)
+        self.policy = site.cloud.watch.policy
+        self._doubt = doubt
+        self._ways = ways
+        self._planned = planned
+        self._woken = asyncio.Event()
+        self._refused: dict[int, float] = {}
+
+    async def considered(self, incident: Incident) -> None:
+        """See to an incident that was opened or changed."""
+        self._refused.pop(incident.id, None)
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Act for ever."""
+        while True:
+            self._woken.clear()
+            await self.look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE):
+                    await self._woken.wait()
+
+    async def look(self) -> None:
+        """See how far runs are, then begin at most one."""
+        now = await self._situation()
+        ours = [run for run in now.runs if is_ours(run)]
+        sure = now.writable and not now.doubt
+        if sure:
+            await self.begun.follow(ours)
+            await self.begun.withdraw(ours, now.incidents)
+        for incident in now.incidents:
+            newest = next((run for run in ours if of_incident(run, incident)), None)
+            under_way = await self.begun.go_on(incident, newest) if newest and sure else None
+            if under_way is None:
+                under_way = await self._consider(incident, now, ours)
+            if under_way:
+                return
+
+    async def _situation(self) -> Situation:
+        begun = time.monotonic()
+        await asyncio.sleep(_BREATH)
+        lag = time.monotonic() - begun - _BREATH
+        name = self.site.cloud.name
+        try:
+            runs = await on_thread(lambda: self.store.runs(cloud=name, limit=RUNS), BOUND)
+            readable = True
+        except (JournalError, TimeoutError):
+            runs, readable = [], False
+        doubt = self._doubt()
+        if not doubt and self._ways.clock() - self.board.bulletin.at > SEEN:
+            doubt = "nothing is known of the cloud just now"
+        return Situation(
+            now=self._ways.clock(),
+            doubt=doubt,
+            writable=readable and self.ledger.writable,
+            lag=lag,
+            incidents=self.ledger.open_incidents(),
+            runs=runs,
+            alive=self._ways.alive,
+        )
+
+    async def _consider(
+        self, incident: Incident, now: Situation, ours: Sequence[RunRecord]
+    ) -> bool:
+        """Do what the policy wants about an incident, if nothing speaks against it."""
+        act = wanted(self.policy, incident.cause, self.site.cloud)
+        if act is None or now.now < self._refused.get(incident.id, 0.0):
+            return False
+        if act is Act.ASK and any(of_incident(run, incident) for run in ours):
+            return False
+        why = held_back(act, incident, self.policy, now)
+        if why:
+            await self.begun.once(incident, "held-back", f"{act}: not now: {why}")
+            return False
+        try:
+            made = await self._planned(act, self.site, incident.cause)
+            if incident.id not in {one.id for one in self.ledger.open_incidents()}:
+                raise NotNow("acting", came_back="it is over by itself", remedy="nothing")
+            run = await self.begun.planned(incident, made.plan, ours)
+        except (BackstayError, TimeoutError) as error:
+            await self._refuse(incident, act, error)
+            return False
+        if act is Act.ASK:
+            await self.begun.ask(incident, run, f"{run} would {made.does}")
+            return False
+        told = Word.ACTED if act is Act.REPLACE else None
+        return await self.begun.begin(incident, run, f"begins {run}: {made.does}", word=told)
+
+    async def _refuse(self, incident: Incident, act: Act, error: Exception) -> None:
+        """Note why nothing is done, and do not ask again for a while."""
+        self._refused[incident.id] = self._ways.clock() + self.site.cloud.watch.check
+        text = "it could not be planned in time"
+        if isinstance(error, BackstayError):
+            text = f"{error.attempted}: {error.came_back}"
+        await self.begun.once(incident, "held-back", f"{act}: not done: {text}")

@@ -1,0 +1,148 @@
+"""What the policy wants done about a cause, and what speaks against doing it now. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from backstay.inventory.cloud import Cloud
+from backstay.inventory.enums import Role
+from backstay.inventory.watch import Policy
+from backstay.journal.records import RunRecord, RunState
+from backstay.runbooks.replace import plan as replace
+from backstay.watch.incidents.incident import Cause, Incident, Kind
+
+DAY = 86400.0
+"""So far back attempts are counted."""
+LAG = 1.0
+"""Seconds by which this process may be late before it counts as in doubt itself."""
+_MARK = "watch: "
+_REPLACED = {Role.CONTROLLER, Role.STORAGE_PROXY}
+
+
+class Act(StrEnum):
+    """What may be done."""
+
+    RESTART = "restart"
+    REATTACH = "reattach"
+    ASK = "ask"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that speaks against an act. Times are Unix seconds.
+
+    ``doubt`` is why this process may not be the one that leads, or does not see enough. ``lag`` is
+    for how many seconds it is late. ``alive`` says whether the process that carries out a run may
+    live.
+    """
+
+    now: float
+    doubt: str
+    writable: bool
+    lag: float
+    incidents: Sequence[Incident]
+    runs: Sequence[RunRecord]
+    alive: Callable[[RunRecord], bool] = field(default=lambda _: True)
+
+
+def reason_for(incident: Incident) -> str:
+    """Return the reason under which the journal keeps a run that the watch begins."""
+    return f"{_MARK}{incident.name}: {incident.cause.key}"
+
+
+def is_ours(run: RunRecord) -> bool:
+    """Say whether the watch has begun a run."""
+    return run.reason.startswith(_MARK)
+
+
+def of_incident(run: RunRecord, incident: Incident) -> bool:
+    """Say whether the watch has begun a run for an incident."""
+    return run.reason.startswith(f"{_MARK}{incident.name}: ")
+
+
+def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
+    """Return what the policy wants done about a cause, None where it is only told."""
+    if cause.kind is Kind.SERVICE_FAILED and policy.service_failed == "restart":
+        return Act.RESTART
+    if cause.kind is Kind.AGENT_DEAF and policy.agent_deaf == "reattach":
+        return Act.REATTACH
+    if policy.controller_dead == "tell":
+        return None
+    host = cloud.hosts.get(cause.host)
+    gone = cause.kind in {Kind.HOST_DEAD, Kind.HOST_OFF, Kind.HOST_UNREACHABLE}
+    if (gone and host and _REPLACED & set(host.roles)) or cause.kind is Kind.CUT_OFF_HERE:
+        return Act(policy.controller_dead)
+    return None
+
+
+def held_back(act: Act, incident: Incident, policy: Policy, now: Situation) -> str:
+    """Return why an act is not to be done now, empty where nothing speaks against it.
+
+    The words are the same as long as the reason is: they are written down but once.
+    """
+    return (
+        _doubt(incident.cause, now)
+        or _busy(incident.cause, now)
+        or _tried(act, incident.cause, policy, now)
+        or (_hot(policy, now) if act is not Act.ASK else "")
+    )
+
+
+def _doubt(cause: Cause, now: Situation) -> str:
+    if now.doubt:
+        return f"in doubt: {now.doubt}"
+    if not now.writable:
+        return "the journal cannot be written: what is done could not be gone on with"
+    if cause.kind is Kind.CUT_OFF_HERE or any(
+        one.cause.kind is Kind.CUT_OFF_HERE for one in now.incidents
+    ):
+        return "in doubt: only this machine is cut off; whoever is reached by others lives"
+    if cause.kind is Kind.HOST_UNREACHABLE:
+        return f"{cause.host} is not known to be dead: {'; '.join(cause.evidence)[:400]}"
+    if now.lag > LAG:
+        return "in doubt: this process is late itself"
+    return ""
+
+
+def _busy(cause: Cause, now: Situation) -> str:
+    for run in now.runs:
+        if run.state is RunState.RUNNING and now.alive(run):
+            return f"{run.id} is under way: never two things at once"
+    for run in now.runs:
+        stopped = run.state in {RunState.RUNNING, RunState.FAILED}
+        half_way = not is_ours(run) or run.plan.runbook == replace.RUNBOOK
+        if stopped and half_way and cause.host in run.plan.targets:
+            return (
+                f"{run.id} has stopped half-way on {cause.host}: backstay runs resume {run.id}, or "
+                "abandon it"
+            )
+    return ""
+
+
+def _tried(act: Act, cause: Cause, policy: Policy, now: Situation) -> str:
+    tried = [
+        run.id
+        for run in now.runs
+        if is_ours(run)
+        and run.reason.endswith(f": {cause.key}")
+        and now.now - run.made < DAY
+        # What nobody approved was not tried; what could not even be begun was.
+        and (run.began is not None or act is not Act.ASK)
+        and run.state is not RunState.PLANNED
+    ]
+    if len(tried) < policy.attempts:
+        return ""
+    return f"tried {len(tried)} times within a day ({', '.join(sorted(tried))}): a person is needed"
+
+
+def _hot(policy: Policy, now: Situation) -> str:
+    ended = [(run.ended, run.id) for run in now.runs if is_ours(run) and run.ended]
+    if not ended:
+        return ""
+    last, run = max(ended)
+    until = last + policy.cool_down
+    if now.now >= until:
+        return ""
+    return f"nothing is done before {datetime.fromtimestamp(until):%H:%M:%S}: {run} has just ended"

@@ -1,0 +1,113 @@
+"""The plan of what the watch wants to do, made from a look at how things are now."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backstay.access.session import Site
+from backstay.backup.place import Place
+from backstay.errors import BackstayError
+from backstay.health.rpc.reattach import see
+from backstay.health.witness.judge import Judged, Verdict, judge
+from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
+from backstay.journal.plan import Plan
+from backstay.runbooks.reattach.plan import plan as reattach_plan
+from backstay.runbooks.replace.defaults import chosen, spare_for
+from backstay.runbooks.replace.plan import Wish
+from backstay.runbooks.replace.plan import plan as replace_plan
+from backstay.runbooks.restart.plan import failed_units
+from backstay.runbooks.restart.plan import plan as restart_plan
+from backstay.services.registry import all_services
+from backstay.transports.threads import on_thread
+from backstay.watch.act.guards import Act
+from backstay.watch.incidents.incident import Cause
+
+BOUND = 120.0
+"""Seconds for reading the backups."""
+
+
+class NotNow(BackstayError):
+    """Nothing is to be done: what was seen does not ask for it, or speaks against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A plan, and in words what it does."""
+
+    plan: Plan
+    does: str
+
+
+async def plan_of(
+    act: Act, site: Site, cause: Cause, *, here: Here = ask_here, power: AskPower = ask_power
+) -> Made:
+    """Return the plan of an act. Raises NotNow, and BackstayError where it cannot be made."""
+    if act is Act.RESTART:
+        return await _restart(site, cause)
+    if act is Act.REATTACH:
+        return await _reattach(site, cause)
+    refuse_unless_dead(judge(await look(site, cause.host, here=here, power=power)))
+    return await _replace(site, cause)
+
+
+async def _restart(site: Site, cause: Cause) -> Made:
+    for host in _hosts_of(site, cause):
+        units = failed_units(await site.check_units(host), host, cause.service)
+        if units:
+            does = f"restart {', '.join(units)} on {host}"
+            return Made(plan=restart_plan(site.cloud, host, cause.service, units), does=does)
+    raise NotNow(
+        f"planning a restart of {cause.service}",
+        came_back="none of its units has failed: a restart would be a guess",
+        remedy=cause.remedy,
+    )
+
+
+def _hosts_of(site: Site, cause: Cause) -> list[str]:
+    """Return the host of a cause, or those on which its service runs."""
+    if cause.host:
+        return [cause.host]
+    return [
+        host.name
+        for host in site.cloud.hosts.values()
+        for service in site.services
+        if service.name == cause.service and service.units_on(host.roles, site.cloud.flavour)
+    ]
+
+
+async def _reattach(site: Site, cause: Cause) -> Made:
+    _, judged = await see(site, [cause.host] if cause.host else None)
+    made = reattach_plan(site.cloud, judged)
+    if made is None:
+        raise NotNow(
+            "planning a reattachment",
+            came_back="no agent there would be helped by a restart",
+            remedy="backstay reattach --dry-run",
+        )
+    return Made(plan=made, does=f"reattach agents on {', '.join(made.targets)}")
+
+
+async def _replace(site: Site, cause: Cause) -> Made:
+    host, spare = cause.host, spare_for(site.cloud, cause.host)
+    if not spare:
+        raise NotNow(
+            f"planning a replacement of {host}",
+            came_back="no spare is meant for it",
+            remedy=f"name {host} in `spare_for` of a spare in {site.cloud.path}",
+        )
+    now = datetime.now(UTC)
+    taken = await on_thread(lambda: chosen(Place(site.cloud), host, now=now), BOUND)
+    made = replace_plan(site.cloud, Wish(spare=spare, chosen=taken), all_services(), now=now)
+    upto = " and the log of its database" if taken.to.replays else ""
+    return Made(plan=made, does=f"build {host} anew on {spare} from {taken.backup.name}{upto}")
+
+
+def refuse_unless_dead(judged: Judged) -> None:
+    """Raise NotNow unless the verdict of all witnesses is that the host is dead."""
+    if judged.verdict is Verdict.DEAD:
+        return
+    words = "; ".join(f"{word.witness}: {word.says}" for word in judged.words)
+    raise NotNow(
+        f"making sure that {judged.suspect} is dead",
+        came_back=f"{judged.verdict}: {judged.reason} ({words})"[:1500],
+        remedy=judged.remedy,
+    )

@@ -1,0 +1,220 @@
+"""The runs that the watch has planned or begun: approved, begun, gone on with, told when they end.
+
+All that has to be known of them is in the journal: a watch that is begun again, or on another
+machine, goes on from there.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from backstay.errors import BackstayError
+from backstay.inventory.cloud import Cloud
+from backstay.journal.engine import lock_names
+from backstay.journal.place import runtime_folder
+from backstay.journal.plan import Plan
+from backstay.journal.records import RunRecord, RunState, StepState
+from backstay.journal.store import Store
+from backstay.quantities import duration
+from backstay.runbooks.replace import plan as replace
+from backstay.transports.threads import on_thread
+from backstay.watch.act import process as child
+from backstay.watch.act.approvals import Approvals
+from backstay.watch.act.guards import of_incident, reason_for
+from backstay.watch.act.process import Child
+from backstay.watch.incidents.incident import Incident
+from backstay.watch.incidents.log import Ledger
+from backstay.watch.incidents.notification import Word
+
+BOUND = 10.0
+FRESH = 900.0
+"""So many seconds after its end it is told of a run that it has ended."""
+_INCIDENT = re.compile(r"incident-(\d+): ")
+
+
+class Begin(Protocol):
+    """Begins a process."""
+
+    def __call__(self, command: Sequence[str], log: Path) -> Awaitable[Child]:
+        """Return the process. Raises BackstayError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a run is carried out. ``command`` gives Backstay's command line with some words."""
+
+    command: Callable[..., list[str]]
+    begin: Begin = child.begin
+    alive: Callable[[RunRecord], bool] = child.alive
+    clock: Callable[[], float] = time.time
+
+
+class Begun:
+    """The watch's own runs of one cloud. Its calls raise JournalError and TimeoutError."""
+
+    def __init__(
+        self, cloud: Cloud, ledger: Ledger, store: Store, approvals: Approvals, ways: Ways
+    ) -> None:
+        self._cloud = cloud
+        self._policy = cloud.watch.policy
+        self._ledger = ledger
+        self._store = store
+        self._approvals = approvals
+        self._ways = ways
+        self._children: dict[str, Child] = {}
+        self._ends_told: set[str] = set()
+
+    async def follow(self, ours: Sequence[RunRecord]) -> None:
+        """Tell of the runs that have ended."""
+        for run in ours:
+            ended = run.ended is not None and run.state is not RunState.ABANDONED
+            if not ended or run.id in self._ends_told:
+                continue
+            self._forget_child(run.id)
+            self._ends_told.add(run.id)
+            told = _INCIDENT.search(run.reason)
+            if told and self._ways.clock() - (run.ended or 0.0) < FRESH:
+                incident = await self._ledger.incident(int(told.group(1)))
+                if incident is not None:
+                    await self.once(incident, "ended", _ended(run), word=Word.ACTED)
+
+    async def withdraw(self, ours: Sequence[RunRecord], open_ones: Sequence[Incident]) -> None:
+        """Give up what was planned for an incident that is over."""
+        for run in ours:
+            over = not any(of_incident(run, incident) for incident in open_ones)
+            process = self._children.get(run.id)
+            begins = process is not None and not process.ended
+            if run.state is RunState.PLANNED and over and not begins:
+                await self._abandon(run, "the incident is over: it was not begun")
+
+    async def go_on(self, incident: Incident, run: RunRecord) -> bool | None:
+        """Begin, or go on with, the newest run for an incident.
+
+        Return None where another may be begun; else whether this one is under way.
+        """
+        if run.state is RunState.PLANNED:
+            return await self._waits(incident, run)
+        if run.state is RunState.RUNNING:
+            return self._ways.alive(run) or await self._again(incident, run, "was interrupted")
+        late = self._ways.clock() >= (run.ended or 0.0) + self._policy.cool_down
+        if run.state is RunState.DONE and not late:
+            return False  # what it mended comes back
+        if run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK:
+            mine = self._policy.controller_dead == "replace"
+            return late and mine and await self._again(incident, run, "has failed")
+        return None
+
+    async def _again(self, incident: Incident, run: RunRecord, why: str) -> bool:
+        """Go on with a run that has stopped half-way; say whether it is under way."""
+        known = self._children.get(run.id)
+        if known is not None and not known.ended:
+            return True
+        events = await on_thread(lambda: self._store.events(run.id), BOUND)
+        taken = sum(one.kind == "taken" for one in events)
+        if taken > self._policy.attempts:
+            text = f"{run.id} was begun {taken} times: backstay runs resume {run.id}"
+            await self.once(incident, "held-back", text)
+            return False
+        return await self.begin(incident, run.id, f"{run.id} {why}: it is gone on with")
+
+    async def _waits(self, incident: Incident, run: RunRecord) -> bool:
+        """See to a run that was planned and not begun; say whether it is under way."""
+        known = self._children.get(run.id)
+        if known is not None:
+            if known.ended:
+                await self._give_up(incident, run, f"could not be begun: {known.complaint()}")
+            return not known.ended
+        approval = await self._approvals.of(incident)
+        if approval is not None and approval.run != run.id:
+            approval = None
+        freely = run.plan.runbook != replace.RUNBOOK or self._policy.controller_dead == "replace"
+        if approval is None and freely:
+            return await self.begin(incident, run.id, f"begins {run.id}")
+        if approval is None:  # ended between planning and asking
+            await self.ask(incident, run.id, f"{run.id} was planned")
+        elif approval.used is not None:
+            await self.once(incident, "approved", f"{run.id} was approved by {approval.by}")
+            return await self.begin(incident, run.id, f"begins {run.id}", word=Word.ACTED)
+        elif not approval.waits(self._ways.clock()):
+            await self._give_up(incident, run, "was not approved in time: it is not begun")
+        elif not self._approvals.knows(incident):
+            # The process that had the code has ended; whether it was sent is not known.
+            await self.ask(incident, run.id, f"{run.id}: a new code", until=approval.until)
+        return False
+
+    async def _give_up(self, incident: Incident, run: RunRecord, why: str) -> None:
+        self._forget_child(run.id)
+        await self._abandon(run, why)
+        await self.once(incident, "held-back", f"{run.id} {why}")
+
+    async def _abandon(self, run: RunRecord, why: str) -> None:
+        await self._approvals.refuse(run.id)
+        await on_thread(lambda: self._store.abandon(run.id, (), why), BOUND)
+
+    async def planned(self, incident: Incident, plan: Plan, ours: Sequence[RunRecord]) -> str:
+        """Write a plan down for an incident; return its run. Earlier ones that failed are over."""
+
+        def write() -> str:
+            for run in ours:
+                if of_incident(run, incident) and run.state.unfinished:
+                    self._store.abandon(run.id, lock_names(run), "another run tries it again")
+            return self._store.create(plan, reason=reason_for(incident))
+
+        return await on_thread(write, BOUND)
+
+    async def ask(
+        self, incident: Incident, run: str, text: str, *, until: float | None = None
+    ) -> None:
+        """Let a run wait for an approval, and ask for it."""
+        now = self._ways.clock()
+        until = now + self._policy.approval if until is None else until
+        await self._approvals.ask(incident, run, lasts=until - now)
+        when = f"{datetime.fromtimestamp(until):%H:%M:%S}"
+        await self._ledger.note(
+            incident, "asked", f"{text}; it begins when somebody approves it before {when}",
+            at=now, run=run, word=Word.ASKED,
+        )  # fmt: skip
+
+    async def begin(
+        self, incident: Incident, run: str, text: str, *, word: Word | None = None
+    ) -> bool:
+        """Let a process of its own carry out a run; say whether it was begun."""
+        log = runtime_folder() / f"{run}.log"
+        try:
+            command = self._ways.command("runs", "resume", run, "--cloud", str(self._cloud.path))
+            self._children[run] = await self._ways.begin(command, log)
+        except BackstayError as error:
+            await self.once(incident, "held-back", str(error))
+            return False
+        now = self._ways.clock()
+        await self._ledger.note(incident, "acted", text, at=now, run=run, word=word)
+        return True
+
+    def _forget_child(self, run: str) -> None:
+        known = self._children.pop(run, None)
+        if known is not None:
+            known.forget()
+
+    async def once(
+        self, incident: Incident, kind: str, text: str, *, word: Word | None = None
+    ) -> None:
+        """Add a line to an incident's timeline, unless it is there."""
+        if any((line.kind, line.text) == (kind, text) for line in incident.happened):
+            return
+        await self._ledger.note(incident, kind, text, at=self._ways.clock(), word=word)
+
+
+def _ended(run: RunRecord) -> str:
+    """Return how a run has ended, in a line."""
+    if run.state is RunState.DONE:
+        return f"{run.id} is done, in {duration(run.seconds or 0.0)}"
+    failed = next((step for step in run.steps if step.state is StepState.FAILED), None)
+    if failed is None:
+        return f"{run.id} is {run.state.value}: backstay runs show {run.id}"
+    error = failed.error
+    told = f"{error.get('attempted', failed.id)}: {error.get('came_back', '')}"
+    return f"{run.id} is {run.state.value}: {told[:600]}"

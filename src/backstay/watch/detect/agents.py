@@ -1,0 +1,184 @@
+"""Whether agents take work: by the broker's word every few seconds, by a call where in doubt."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backstay.access.session import Site
+from backstay.errors import ApiError
+from backstay.health.judge_agents import Wires
+from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.reattach import see
+from backstay.services.declaration import Agent, Broker
+from backstay.services.messaging import REPLIES, Messaging, Wiring
+from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.watch.detect.topology import AGENT
+
+AGAIN = 10.0
+"""Seconds between two calls to an agent that a call has found deaf."""
+CALL_BOUND = 60.0
+CALL_ALL = 600.0
+"""Seconds between two calls to all: an agent that may not be pinged writes each into its log."""
+_DEAF = {Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN}
+
+
+class AgentQuestions:
+    """Keeps the list of agents, and signs of them. ``trouble`` is why there are none.
+
+    ``steady`` says whether a unit on a host has been running for so long that it had the time to
+    connect: what the broker says twice of such an agent needs no call. Nor does it of one that
+    takes from a queue which nothing reaches, which no agent does while it starts.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        take: Callable[[Sign], None],
+        steady: Callable[[str, str], bool] = lambda _host, _unit: False,
+    ) -> None:
+        self.site = site
+        self.take = take
+        self.steady = steady
+        self.trouble = ""
+        self.agents: tuple[Agent, ...] = ()
+        self._called_bad: dict[str, str] = {}
+        self._troubled: dict[str, str] = {}
+        self._doubtful: set[str] = set()
+        self._wake = asyncio.Event()
+        self._called_all = float("-inf")
+        self._replies: Counter[str] = Counter()
+        self._brokers: list[Broker] = [s.broker for s in site.services if s.broker]
+        self._wirings: dict[str, Wiring] = {w.binary: w for s in site.services for w in s.wiring}
+        self._names: Mapping[str, str] = {
+            name: host.name
+            for host in site.cloud.hosts.values()
+            for name in (host.name, host.name.partition(".")[0], host.address)
+        }
+
+    async def keep_list(self) -> None:
+        """Keep the list of agents, and call all of them, for ever."""
+        while True:
+            try:
+                self.agents = tuple(await self.site.agents())
+                self.trouble = ""
+            except ApiError as error:
+                self.trouble = f"{error.attempted}: {error.came_back}"
+            if not self.trouble and time.monotonic() - self._called_all >= CALL_ALL:
+                self._called_all = time.monotonic()
+                await self._call(None)
+            await asyncio.sleep(5.0 if self.trouble else self.site.cloud.watch.check)
+
+    async def call_doubtful(self) -> None:
+        """Call those of whom the broker tells nothing good, and those who were deaf; for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(AGAIN):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._doubtful |= set(self._called_bad.values())
+            self._wake.clear()
+            hosts, self._doubtful = self._doubtful, set()
+            if hosts:
+                await self._call(hosts)
+
+    def glanced(self, answer: Any) -> None:  # noqa: ANN401 - JSON data
+        """Take what the broker's host told: number, how it ended, what came, seconds."""
+        _, ended, told, _ = answer
+        if ended != "ok" or not self._brokers:
+            return
+        messaging = self._brokers[0].read(told)
+        if not self._tells(messaging):
+            return
+        at, reconnect = time.time(), self.site.cloud.maintenance.reconnect
+        wires = Wires(
+            messaging=messaging, wiring=tuple(self._wirings.values()), reconnect=reconnect
+        )
+        for agent in self.agents:
+            host = self._host(agent)
+            if host is not None and agent.enabled and agent.binary in self._wirings:
+                self._glance(agent, host, wires, at)
+        if fewer := self._fewer_replies(messaging):
+            self._doubtful |= fewer
+            self._wake.set()
+
+    def _fewer_replies(self, messaging: Messaging) -> set[str]:
+        """Return the hosts from which fewer queues for answers are taken from than before.
+
+        An agent whose own calls bring no answers any more has lost one; only a call shows whose.
+        """
+        host_of = {
+            peer[0]: host
+            for agent in self.agents
+            if agent.binary in self._wirings and (host := self._host(agent)) is not None
+            for peer in messaging.consumers_of.get(
+                self._wirings[agent.binary].queue(agent.addressed), ()
+            )
+        }
+        before, self._replies = (
+            self._replies,
+            Counter(peer[0] for queue, peer in messaging.consumers if queue.startswith(REPLIES)),
+        )
+        return {
+            host for address, host in host_of.items() if self._replies[address] < before[address]
+        }
+
+    def _tells(self, messaging: Messaging) -> bool:
+        """Say whether the broker's word is worth anything: not just after it came back."""
+        if messaging.trouble or messaging.refused or messaging.up is None:
+            return False
+        return messaging.up >= self.site.cloud.maintenance.reconnect
+
+    def _glance(self, agent: Agent, host: str, wires: Wires, at: float) -> None:
+        subject = subject_of(agent, host)
+        if trouble := wires.trouble(agent):
+            evidence = f"{agent.binary} on {host}: {trouble}"
+            sure = self._troubled.get(subject.key) == trouble and (
+                wires.takes(agent) or self.steady(host, self._wirings[agent.binary].unit)
+            )
+            self._troubled[subject.key] = trouble
+            self.take(Sign(subject=subject, look=Look.LATE, evidence=evidence, at=at, sure=sure))
+            if subject.key not in self._called_bad:
+                self._doubtful.add(host)
+                self._wake.set()
+            return
+        self._troubled.pop(subject.key, None)
+        if subject.key not in self._called_bad:  # what a call has found, a call must clear
+            evidence = "its queue is fed and served"
+            self.take(Sign(subject=subject, look=Look.OK, evidence=evidence, at=at))
+
+    async def _call(self, hosts: set[str] | None) -> None:
+        try:
+            async with asyncio.timeout(CALL_BOUND):
+                _, judged = await see(self.site, hosts)
+        except TimeoutError:
+            self.trouble = f"calling the agents did not end within {CALL_BOUND:g} s"
+            return
+        except ApiError as error:
+            self.trouble = f"{error.attempted}: {error.came_back}"
+            return
+        for one in judged:
+            if one.seen.host is not None and one.seen.agent.enabled:
+                self._judged(one, one.seen.host, time.time())
+
+    def _judged(self, judged: Judged, host: str, at: float) -> None:
+        subject = subject_of(judged.seen.agent, host)
+        evidence = f"{judged.name}: {judged.signature}: {judged.evidence}"
+        if judged.signature is Signature.ATTACHED:
+            self._called_bad.pop(subject.key, None)
+            self.take(Sign(subject=subject, look=Look.OK, evidence=judged.evidence, at=at))
+        elif judged.signature in _DEAF or judged.signature is Signature.DOWN:
+            look = Look.FAILED if judged.signature is Signature.DOWN else Look.LATE
+            self._called_bad[subject.key] = host
+            self.take(Sign(subject=subject, look=look, evidence=evidence, at=at, sure=True))
+        else:
+            self.take(Sign(subject=subject, look=Look.UNKNOWN, evidence=evidence, at=at))
+
+    def _host(self, agent: Agent) -> str | None:
+        return self._names.get(agent.host) or self._names.get(agent.host.partition(".")[0])
+
+
+def subject_of(agent: Agent, host: str) -> Subject:
+    """Return the subject that an agent on a host is."""
+    return Subject(host=host, service=AGENT, name=agent.binary)

@@ -1,0 +1,236 @@
+"""The APIs' quick questions: one cheap authenticated call to each, as a user would make it."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from backstay.errors import ApiError, BackstayError
+from backstay.health.judge_api import served_by
+from backstay.inventory.cloud import Cloud
+from backstay.services.declaration import ApiPulse, Service
+from backstay.transports.exchange import Came, Exchanged, exchange
+from backstay.transports.reply import Endpoint, joined
+from backstay.transports.targets import SshTarget
+from backstay.transports.threads import on_thread
+from backstay.watch.detect.probe import Look, Sign, Subject
+
+TOKEN_BOUND = 10.0
+TOKEN_PAUSE = 3.0
+TOKEN_EVERY = 30.0
+PATIENCE = 10.0
+"""Seconds after which an API hangs, however busy its host is."""
+SUBJECT_TOKEN = "X-Subject-Token"  # noqa: S105 - a header's name
+TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
+
+
+@runtime_checkable
+class Passes(Protocol):
+    """What gives addresses and tokens (``transports.openstack``). Its calls block."""
+
+    @property
+    def auth_url(self) -> str:
+        """Return the address at which tokens are asked for, with its version (``/v3``)."""
+
+    @property
+    def ca(self) -> Path | None:
+        """Return the file of certificates that servers are checked against."""
+
+    def pass_for(
+        self, service_type: str, path: str, *, refused: str = ""
+    ) -> tuple[str, Mapping[str, str]]:
+        """Return the address of a path and the headers to ask with. Raises ApiError."""
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the catalogue's endpoints. Raises ApiError."""
+
+    def authenticate(self) -> Mapping[str, Any]:
+        """Ask for a fresh token. Raises ApiError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A pulse with its subject, address and headers; the headers are in no ``repr``."""
+
+    subject: Subject
+    pulse: ApiPulse
+    url: str
+
+
+class ApiQuestions:
+    """Asks all APIs' pulses. ``trouble`` is why they cannot be asked, empty where they can.
+
+    Before the first token only keystone's address is known; after it the catalogue is kept, so that
+    a dead keystone hides no other service.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        services: Sequence[Service],
+        api: Passes | BackstayError,
+        take: Callable[[Sign], None],
+    ) -> None:
+        self.cloud = cloud
+        self.services = services
+        self.api = api
+        self.take = take
+        self.trouble = ""
+        self.questions: tuple[Question, ...] = ()
+        self._alone: tuple[Question, ...] = ()
+        self._headers: Mapping[str, str] = {}
+        self._refused = ""
+        self._wake = asyncio.Event()
+        self._under_way: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def keep_token(self) -> None:
+        """Keep a token and the catalogue, for ever."""
+        while True:
+            if isinstance(self.api, BackstayError):
+                self.trouble = f"{self.api.attempted}: {self.api.came_back}"
+                await asyncio.sleep(60.0)
+                continue
+            try:
+                if self.trouble:
+                    # One that was not to be had before is remembered as that: ask for a new one.
+                    await on_thread(self.api.authenticate, TOKEN_BOUND)
+                await self._renew(self.api)
+                self.trouble = ""
+            except TimeoutError:
+                self.trouble = f"no token within {TOKEN_BOUND:g} s"
+            except ApiError as error:
+                self.trouble = f"{error.attempted}: {error.came_back}"
+            if not self.questions:
+                self.questions = self._alone = self._keystone_alone(self.api)
+            await asyncio.sleep(TOKEN_PAUSE)
+            if not self.trouble:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TOKEN_EVERY):
+                        await self._wake.wait()
+
+    def _keystone_alone(self, api: Passes) -> tuple[Question, ...]:
+        """Return what validates a token, at the address from which tokens come.
+
+        Without one its answer is 401, which tells nothing; that it hangs or fails tells enough.
+        """
+        served = self._served([Endpoint(service_type="identity", url=api.auth_url)])
+        return tuple(
+            Question(
+                subject=_subject(service, pulse, served),
+                pulse=pulse,
+                url=joined(api.auth_url, pulse.path),
+            )
+            for service in self.services
+            for pulse in service.api_pulses
+            if pulse.own_token
+        )
+
+    def _served(self, endpoints: Sequence[Endpoint]) -> Mapping[str, SshTarget]:
+        hosts = [self.cloud.ssh_target(host) for host in self.cloud.hosts.values()]
+        return served_by(self.services, endpoints, hosts)
+
+    async def _renew(self, api: Passes) -> None:
+        refused = self._refused
+        self._wake.clear()
+        endpoints = await on_thread(api.endpoints, TOKEN_BOUND)
+        pulses = [(s, pulse) for s in self.services for pulse in s.api_pulses]
+        served = self._served(endpoints)
+        questions = []
+        for service, pulse in pulses:
+            try:
+                url, self._headers = await on_thread(
+                    lambda pulse=pulse: api.pass_for(  # type: ignore[misc]
+                        pulse.service_type, "" if pulse.at_root else pulse.path, refused=refused
+                    ),
+                    TOKEN_BOUND,
+                )
+            except ApiError:
+                continue  # no such endpoint: the check tells
+            if pulse.at_root:
+                parts = urlsplit(url)
+                url = f"{parts.scheme}://{parts.netloc}{pulse.path}"
+            subject = _subject(service, pulse, served)
+            questions.append(Question(subject=subject, pulse=pulse, url=url))
+        known = {one.subject.key for one in questions}
+        # Where the catalogue has another address, what was said of the first must be cleared there.
+        beside = [one for one in self._alone if one.subject.key not in known]
+        self.questions, self._refused = (*questions, *beside), ""
+
+    def ask_all(self, bound: float, slow: Callable[[str], bool]) -> None:
+        """Ask every question now, without waiting for it; at most three of one are under way.
+
+        Of what ``slow`` says that it may only be slow (by the subject's key) it is asked once more,
+        with patience: an answer in ten seconds is no failure.
+        """
+        for question in self.questions:
+            key = question.subject.key
+            self._begin(question, key, bound, at_once=3)
+            if slow(key):
+                self._begin(question, f"{key} patiently", PATIENCE, at_once=1)
+
+    def _begin(self, question: Question, name: str, bound: float, *, at_once: int) -> None:
+        if self._under_way[name] < at_once:
+            self._under_way[name] += 1
+            task = asyncio.ensure_future(self._ask(question, name, bound))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, question: Question, name: str, bound: float) -> None:
+        pulse, token = question.pulse, self._headers.get(TOKEN, "")
+        headers = {} if pulse.at_root else dict(self._headers)
+        if pulse.own_token:
+            headers[SUBJECT_TOKEN] = token
+        ca = None if isinstance(self.api, BackstayError) else self.api.ca
+        try:
+            came = await exchange(
+                question.url, method=pulse.method, headers=headers, bound=bound, ca=ca
+            )
+        finally:
+            self._under_way[name] -= 1
+        if came.status == 401:
+            self._refused = token
+            self._wake.set()
+        self.take(sign_of(question, came, time.time()))
+
+
+def _subject(service: Service, pulse: ApiPulse, served: Mapping[str, SshTarget]) -> Subject:
+    host = served[service.name].name if service.name in served else ""
+    return Subject(host=host, service=service.name, name=pulse.name)
+
+
+_LOOKS = {
+    Came.LATE: Look.LATE,
+    Came.BROKEN: Look.FAILED,
+    Came.REFUSED: Look.REFUSED,
+    Came.SILENT: Look.SILENT,
+}
+
+
+def sign_of(question: Question, came: Exchanged, at: float) -> Sign:
+    """Return the sign that an answer is. Pure.
+
+    A token that was refused tells nothing of the service.
+    """
+    look, told = _LOOKS.get(came.came, Look.OK), came.told
+    if came.came is Came.ANSWERED:
+        told = f"{question.pulse.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
+        if came.status == 401:
+            look, told = Look.UNKNOWN, f"{question.pulse.name}: refuses the token"
+        elif came.status >= 500:
+            look, told = Look.FAILED, f"{question.pulse.name}: answers {came.status}"
+    elif look is not Look.OK:
+        told = f"{question.pulse.name}: {told}"
+    return Sign(
+        subject=question.subject,
+        look=look,
+        evidence=told,
+        at=at,
+        seconds=came.seconds if look is Look.OK else None,
+        sure=look is Look.REFUSED,  # an error may come of a time-out somewhere behind it
+    )

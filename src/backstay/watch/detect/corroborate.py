@@ -1,0 +1,140 @@
+"""Before a host is called down: who else sees it? Asked of the other hosts and its BMC.
+
+Quick: ARP and ping from everywhere, one exchange with the BMC, all at the same time. The whole look
+(``health.witness.look``) takes longer and follows where a host answers and yet tells nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from backstay.access.session import Site
+from backstay.errors import HostError
+from backstay.health.witness import onhost
+from backstay.health.witness.evidence import OPERATOR, Login, Power, Seen, Witness, read_witness
+from backstay.health.witness.judge import Verdict, judge
+from backstay.health.witness.observe import (
+    AskPower,
+    Here,
+    ask_here,
+    ask_power,
+    look,
+    power_seen,
+    witnesses,
+)
+from backstay.transports.threads import on_thread
+from backstay.watch.detect.corroboration import HostWord
+from backstay.watch.incidents.incident import Kind
+
+QUICK_BOUND = 4.0
+"""Seconds within which a witness must have spoken."""
+BMC_MORE = 0.7
+"""Seconds for which the BMC is waited for when the witnesses have spoken."""
+WHOLE_BOUND = 45.0
+TRIES = 2
+"""So often each witness asks: that all of them lose as many is no accident."""
+
+Glimpse = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+async def glimpse_here(address: str) -> dict[str, Any]:
+    """Ask this machine what the others are asked quickly. Raises TimeoutError."""
+    return await on_thread(lambda: onhost.witness(address, [], True, TRIES), QUICK_BOUND)
+
+
+class Confirming:
+    """Looks at suspects. ``power`` is asked by way of the BMC's library, which ``warm`` reads."""
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        here: Here = ask_here,
+        glimpse: Glimpse = glimpse_here,
+        power: AskPower = ask_power,
+    ) -> None:
+        self.site = site
+        self.here = here
+        self.glimpse = glimpse
+        self.power = power
+
+    async def warm(self) -> None:
+        """Read what asking a BMC needs: it would take a second out of the first alert."""
+        with contextlib.suppress(TimeoutError, ImportError):
+            await on_thread(_read_libraries, 60.0)
+
+    async def quick(self, host: str, unreached: Collection[str]) -> HostWord:
+        """Look at a host by ARP, ping and BMC. ``unreached`` are the hosts that do not answer.
+
+        Those are not asked as witnesses: they would only be waited for.
+        """
+        cloud, suspect = self.site.cloud, self.site.host(host)
+        address = suspect.address
+        powered = asyncio.ensure_future(power_seen(cloud, suspect, self.power))
+        try:
+            mine, *others = await asyncio.gather(
+                self._mine(address),
+                *(self._other(name, address, unreached) for name in witnesses(cloud, host)),
+            )
+            await asyncio.wait([powered], timeout=BMC_MORE)
+            power = powered.result() if powered.done() else Power(on=None, told="no answer yet")
+        finally:
+            powered.cancel()
+        seen = Seen(
+            suspect=host, address=address, operator=mine, others=tuple(others), power=power,
+            login=Login(error="the channel to it is silent"),
+        )  # fmt: skip
+        return word_of(seen)
+
+    async def whole(self, host: str) -> HostWord:
+        """Look at a host that answers pings and tells nothing, also by its ports and a login."""
+        try:
+            async with asyncio.timeout(WHOLE_BOUND):
+                seen = await look(self.site, host, here=self.here, power=self.power)
+        except TimeoutError:
+            return HostWord(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
+        return word_of(seen)
+
+    async def _mine(self, address: str) -> Witness:
+        try:
+            return read_witness(OPERATOR, await self.glimpse(address))
+        except TimeoutError:
+            return Witness(name=OPERATOR, trouble="no answer in time")
+
+    async def _other(self, name: str, address: str, unreached: Collection[str]) -> Witness:
+        if name in unreached:
+            return Witness(name=name, trouble="it does not answer either")
+        try:
+            async with asyncio.timeout(QUICK_BOUND):
+                told = await self.site.ask(name, onhost.witness, address, [], True, TRIES)
+        except TimeoutError:
+            return Witness(name=name, trouble=f"no answer within {QUICK_BOUND:g} s")
+        except HostError as error:
+            return Witness(name=name, trouble=error.came_back)
+        return read_witness(name, told)
+
+
+def word_of(seen: Seen) -> HostWord:
+    """Return what is to be thought of a host. Pure."""
+    judged = judge(seen)
+    kind = _KINDS.get(judged.verdict)
+    if judged.verdict is Verdict.DEAD and seen.power.on is False:
+        kind = Kind.HOST_OFF
+    elif judged.verdict is Verdict.UNHEALTHY and seen.login.error and not seen.login.there:
+        kind = Kind.HOST_UNREACHABLE
+    words = tuple(f"{word.witness}: {word.says}" for word in judged.words)
+    return HostWord(
+        kind=kind, reason=judged.reason, words=words, power=seen.power.on, spoke=len(seen.spoke)
+    )
+
+
+_KINDS: Mapping[Verdict, Kind] = {
+    Verdict.DEAD: Kind.HOST_DEAD,
+    Verdict.CUT_OFF_HERE: Kind.CUT_OFF_HERE,
+    Verdict.UNKNOWN: Kind.HOST_UNREACHABLE,
+}
+
+
+def _read_libraries() -> None:
+    import backstay.transports.redfish  # noqa: F401, PLC0415 - sushy takes its time

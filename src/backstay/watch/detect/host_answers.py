@@ -1,0 +1,109 @@
+"""What a host tells of itself each second, as signs. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from backstay.services.declaration import HostPulse, Unit
+from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.watch.detect.topology import unit_subject
+
+MOVING = {"activating", "deactivating", "reloading", "refreshing", "maintenance"}
+_LOOKS = {"ok": Look.OK, "late": Look.LATE, "failed": Look.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What one host is asked: units and pulses, each with its service's name."""
+
+    host: str
+    units: tuple[tuple[str, Unit], ...]
+    pulses: tuple[tuple[str, HostPulse], ...]
+
+
+@dataclass(slots=True)
+class Told:
+    """What a host has told so far; lines bring only what is new.
+
+    ``clock`` is the host's monotonic one, in seconds. ``lag`` is how late its own last line was,
+    ``waits`` the share of the last second in which somebody waited for a processor, None unknown.
+    ``numbers`` are those of answers that have become signs.
+    """
+
+    units: dict[str, Sequence[Any]] = field(default_factory=dict)
+    answers: dict[str, Sequence[Any]] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
+    clock: float = 0.0
+    lag: float = 0.0
+    waits: float | None = None
+    boot: str = ""
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take what one line brings."""
+        self.units.update(line.get("units", {}))
+        self.answers.update(line.get("answers", {}))
+        self.lag, self.waits = line.get("lag", 0.0), line.get("waits")
+        self.boot, self.clock = line.get("boot", self.boot), line.get("clock", self.clock)
+
+    def age(self, unit: str) -> float | None:
+        """Return for how many seconds a unit has been active, None where it is not."""
+        _, active, _, _, _, since = self.units.get(unit, ("", "", "", "", "", 0))
+        return self.clock - since if active == "active" else None
+
+
+def signs(watched: Watched, told: Told, at: float) -> list[Sign]:
+    """Return the signs of one line: of every unit, and of each pulse that has been asked anew."""
+    found = [_unit(watched.host, service, unit, told, at) for service, unit in watched.units]
+    for service, pulse in watched.pulses:
+        answer = told.answers.get(pulse.name)
+        if answer is None or told.numbers.get(pulse.name) == answer[0]:
+            continue
+        told.numbers[pulse.name] = answer[0]
+        found.append(_answer(watched.host, service, pulse, answer, at))
+    return found
+
+
+def _unit(host: str, service: str, unit: Unit, told: Told, at: float) -> Sign:
+    look, evidence, sure = _looks(unit, told)
+    subject = unit_subject(host, service, unit)
+    age = told.age(unit.name)
+    return Sign(subject=subject, look=look, evidence=evidence, at=at, sure=sure, age=age)
+
+
+def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:
+    """Return how a unit looks, in words, and whether that is sure."""
+    shown = told.units.get(unit.name)
+    name = f"unit {unit.name}"
+    if shown is None or shown[0] == "not-found":
+        return Look.UNKNOWN, f"systemd tells nothing of {name}", False
+    load, active, sub, result, letter, _ = shown
+    if active == "active":
+        return _running(name, sub, letter)
+    if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":
+        return Look.OK, f"{name} rests, {unit.socket} listens for it", False
+    why = f", {result}" if result not in {"", "success"} else ""
+    why += ", masked" if load == "masked" else ""
+    return Look.FAILED, f"{name} is {active} ({sub}{why})", active not in MOVING
+
+
+def _running(name: str, sub: str, letter: str) -> tuple[Look, str, bool]:
+    """Return how a unit looks that systemd calls active."""
+    if letter == "T":
+        return Look.LATE, f"{name}: all its processes are stopped by a signal", True
+    if letter == "X":
+        # systemd has not told yet whether it starts it again by itself
+        return Look.REFUSED, f"{name}: its process has ended", False
+    return Look.OK, f"{name} is active ({sub})", False
+
+
+def _answer(host: str, service: str, pulse: HostPulse, answer: Sequence[Any], at: float) -> Sign:
+    _, ended, said, seconds = answer
+    look = _LOOKS[ended]
+    return Sign(
+        subject=Subject(host=host, service=service, name=pulse.name),
+        look=look,
+        evidence=f"{pulse.name}: {said}" if look is not Look.OK else str(said),
+        at=at,
+        seconds=seconds if look is Look.OK else None,
+        sure=look is Look.FAILED,
+    )

@@ -1,0 +1,133 @@
+"""The hosts' own word: one SSH channel to each, on which a line comes every second."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from backstay.access.scripts import stream, unit_names
+from backstay.access.session import Shell
+from backstay.access.shipping import source_of
+from backstay.errors import HostError, HostUnreachable
+from backstay.health.judge_host import required
+from backstay.inventory.cloud import Cloud
+from backstay.services.declaration import Broker, Service
+from backstay.watch.detect.host_answers import Told, Watched, signs
+from backstay.watch.detect.onhost import watch_host
+from backstay.watch.detect.probe import Sign
+from backstay.watch.detect.topology import watched_hosts
+
+LASTS = 3600.0
+"""Seconds after which the program on a host ends and is begun anew: nothing piles up there."""
+SILENCE = 10.0
+PAUSE = 1.0
+GLANCE = "glance"
+
+
+class Heard(Protocol):
+    """What is told of each line: the host, its signs, and a broker's glance where it is new."""
+
+    def __call__(self, host: str, found: Sequence[Sign], glance: Any) -> None:  # noqa: ANN401
+        """Take them."""
+
+
+class HostStream:
+    """Keeps one host telling. ``heard`` is when its last line came (monotonic), None never.
+
+    ``trouble`` is why none comes, empty while they do; ``refused`` tells that the host is there and
+    lets nobody in, or cannot run what it was sent.
+    """
+
+    def __init__(
+        self, watched: Watched, broker: Broker | None, cloud: Cloud, shell: Shell, take: Heard
+    ) -> None:
+        self.watched = watched
+        self.broker = broker
+        self.cloud = cloud
+        self.shell = shell
+        self.take = take
+        self.told = Told()
+        self.heard: float | None = None
+        self.trouble = "not asked yet"
+        self.refused = False
+        self._glance: Any = None
+        self._rest = b""
+
+    @property
+    def excuse(self) -> str:
+        """Return why answers of this host may be late, empty where nothing is known."""
+        if self.told.lag > 0.5:
+            return f"the host is {self.told.lag:.1f} s behind with its own work"
+        if self.told.waits is not None and self.told.waits > 0.5:
+            return f"its processors were waited for {self.told.waits:.0%} of the time"
+        return ""
+
+    async def run(self) -> None:
+        """Keep it telling for ever."""
+        host = self.cloud.hosts[self.watched.host]
+        target, script = self.cloud.ssh_target(host), self._script()
+        while True:
+            self._rest, self.told.numbers = b"", {}
+            try:
+                said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
+                self.trouble, self.refused = said.strip()[-200:], False
+            except HostError as error:
+                self.trouble = error.came_back
+                self.refused = not isinstance(error, HostUnreachable)
+            await asyncio.sleep(PAUSE)
+
+    def _script(self) -> str:
+        watch = self.cloud.watch
+        asked = [
+            [one.name, max(one.every, watch.every), one.bound, source_of(one.ask), one.ask.__name__]
+            for _, one in self.watched.pulses
+        ]
+        if self.broker is not None:
+            glance = self.broker.glance
+            asked.append([GLANCE, watch.agents, 10.0, source_of(glance), glance.__name__])
+        spec = {
+            "units": unit_names([unit for _, unit in self.watched.units]),
+            "pulses": asked,
+            "every": watch.every,
+            "lasts": LASTS,
+        }
+        return stream(watch_host, spec)
+
+    async def _receive(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self.told.take(json.loads(line))
+        if lines:
+            self.heard, self.trouble = time.monotonic(), ""
+            glance = self.told.answers.get(GLANCE)
+            new = glance is not None and glance[0] != self._glance
+            self._glance = glance[0] if glance else None
+            self.take(
+                self.watched.host,
+                signs(self.watched, self.told, time.time()),
+                glance if new else None,
+            )
+
+
+def streams(
+    cloud: Cloud, services: Sequence[Service], shell: Shell, take: Heard
+) -> dict[str, HostStream]:
+    """Return a stream for each host that runs anything."""
+    found = {}
+    for host in watched_hosts(cloud):
+        mine = [service for service in services if cloud.has_service(service.name, host)]
+        watched = Watched(
+            host=host.name,
+            units=required(cloud, host, services),
+            pulses=tuple(
+                (service.name, pulse)
+                for service in mine
+                for pulse in service.host_pulses
+                if set(pulse.roles) & set(host.roles)
+            ),
+        )
+        broker = next((s.broker for s in mine if s.broker and s.broker.role in host.roles), None)
+        if watched.units or watched.pulses:
+            found[host.name] = HostStream(watched, broker, cloud, shell, take)
+    return found

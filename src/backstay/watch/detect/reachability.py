@@ -1,0 +1,82 @@
+"""Whether a host itself answers: by its pings and by its channel, and what is odd about them."""
+
+import time
+from collections.abc import Mapping
+
+from backstay.transports.ping_monitor import Echoes
+from backstay.watch.detect.host_stream import HostStream
+from backstay.watch.detect.probe import Look, Sign
+from backstay.watch.detect.topology import host_subject
+
+SILENT = 1.2
+"""Intervals without a sign after which a host counts as silent."""
+UNHEARD = 1.6
+HANGS = 4.0
+"""Seconds without a line after which a host that answers pings is odd."""
+STARTING = 5.0
+
+
+class Reach:
+    """Judges from echoes and streams. ``began`` is when that was begun (monotonic)."""
+
+    def __init__(self, echoes: Echoes, streams: Mapping[str, HostStream], every: float) -> None:
+        self.echoes = echoes
+        self.streams = streams
+        self.silent = SILENT * max(every, 1.0)
+        self.began = time.monotonic()
+
+    def sign(self, host: str) -> Sign:
+        """Return how a host looks just now."""
+        now = time.monotonic()
+        echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
+        pinged = None if echo is None or echo.heard is None else now - echo.heard
+        told = None if stream is None or stream.heard is None else now - stream.heard
+        age = min((one for one in (pinged, told) if one is not None), default=None)
+        seconds = echo.seconds if echo is not None else None
+
+        def looks(look: Look, evidence: str) -> Sign:
+            return Sign(
+                subject=host_subject(host), look=look, evidence=evidence, at=time.time(),
+                seconds=seconds if look is Look.OK else None,
+            )  # fmt: skip
+
+        if stream is not None and stream.refused and (age is None or age > self.silent):
+            return looks(Look.OK, "is there, and refuses to be asked")
+        if age is None:
+            asked = echo is not None or stream is not None
+            if not asked or now - self.began < STARTING:
+                return looks(Look.UNKNOWN, "not asked yet")
+            return looks(Look.SILENT, "never answered")
+        if age > self.silent:
+            return looks(Look.SILENT, f"no sign of it for {age:.1f} s")
+        if stream is not None and self._hangs(stream, told, now):
+            since = f"for {told:.0f} s" if told is not None else "at all"
+            return looks(Look.LATE, f"answers pings, and its channel tells nothing {since}")
+        return looks(Look.OK, "answers")
+
+    def unheard(self) -> list[str]:
+        """Return the hosts whose channel tells nothing just now, but for those that refuse it."""
+        return [
+            name
+            for name, stream in self.streams.items()
+            if not stream.refused and self._unheard(stream)
+        ]
+
+    @staticmethod
+    def _unheard(stream: HostStream) -> bool:
+        return stream.heard is None or time.monotonic() - stream.heard > UNHEARD
+
+    def excuse(self, host: str) -> str:
+        """Return why answers of a host may be late, empty where nothing is known."""
+        echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
+        if echo is not None and echo.loss > 0:
+            return f"{echo.loss:.0%} of pings to it are lost"
+        if stream is None or stream.refused:
+            return ""
+        return "its own word does not come" if self._unheard(stream) else stream.excuse
+
+    def _hangs(self, stream: HostStream, told: float | None, now: float) -> bool:
+        """Say whether its channel is silent; one that is refused is another matter."""
+        if stream.refused:
+            return False
+        return (now - self.began if told is None else told) > max(HANGS, self.silent)

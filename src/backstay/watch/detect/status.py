@@ -1,0 +1,103 @@
+"""How each part of the cloud stands, and the board on which the watch writes it.
+
+The watch loop writes, the status page and the metrics read: in one process and one event loop, so
+that showing never asks the cloud anything and is as quick when all of it is down.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from backstay.finding import Finding
+from backstay.watch.detect.probe import Subject
+
+
+class State(StrEnum):
+    """How a subject stands. ``UNKNOWN`` has not been seen yet, or cannot be asked."""
+
+    UP = "up"
+    SUSPECT = "suspect"
+    DOWN = "down"
+    RECOVERING = "recovering"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one subject stands ``since`` a Unix time, and the evidence for the last change.
+
+    ``seconds`` is the last answer's latency. ``recent`` are the last answers, oldest first: Unix
+    time and latency in seconds, None where no good answer came.
+    """
+
+    subject: Subject
+    state: State
+    since: float
+    evidence: str
+    seconds: float | None = None
+    recent: tuple[tuple[float, float | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A host about which nobody is told, ``why`` (a planned run's name), until that has ended."""
+
+    host: str
+    why: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulletin:
+    """All that the watch knows at one moment (``at``, Unix time).
+
+    ``leading`` tells whether this process is the one that watches; ``leader`` names the one that
+    does (``root@ops1, process 4711``). ``findings`` are the last whole check's, ``checked_at`` its
+    time. ``troubles`` are the watch's own: a journal that cannot be written, a channel that fails.
+    """
+
+    at: float
+    cloud: str
+    leading: bool
+    leader: str
+    standings: Mapping[str, Standing] = field(default_factory=lambda: MappingProxyType({}))
+    silences: tuple[Silence, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    checked_at: float | None = None
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> State:
+        """Return how the cloud stands: as the worst of its parts that are not silenced."""
+        silent = {one.host for one in self.silences}
+        found = {s.state for s in self.standings.values() if s.subject.host not in silent}
+        order = (State.DOWN, State.SUSPECT, State.RECOVERING, State.UNKNOWN)
+        return next((one for one in order if one in found), State.UP if found else State.UNKNOWN)
+
+
+class Board:
+    """The newest bulletin, and a wake-up for those who wait for the next."""
+
+    def __init__(self, cloud: str) -> None:
+        self.bulletin = Bulletin(at=time.time(), cloud=cloud, leading=False, leader="")
+        self._changed = asyncio.Condition()
+
+    async def publish(self, bulletin: Bulletin) -> None:
+        """Put a new bulletin up."""
+        async with self._changed:
+            self.bulletin = bulletin
+            self._changed.notify_all()
+
+    async def changes(self, *, bound: float) -> AsyncIterator[Bulletin]:
+        """Give the bulletin of now and each newer one; the old again after ``bound`` seconds."""
+        yield self.bulletin
+        while True:
+            try:
+                async with asyncio.timeout(bound), self._changed:
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            yield self.bulletin

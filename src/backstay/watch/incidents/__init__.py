@@ -1,0 +1,1 @@
+"""Incidents: one cause for many symptoms, described, stored, resolved."""

@@ -1,0 +1,212 @@
+"""Causes in the operator's words: what is the matter, what users lose, what to type. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from backstay.health.remedy import on
+from backstay.inventory.enums import Role
+from backstay.quantities import duration
+from backstay.watch.detect.corroboration import HostWord
+from backstay.watch.detect.probe import Look
+from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.topology import HOST, Topology, host_subject
+from backstay.watch.incidents.incident import Cause, Kind, Urgency
+
+FEW = 6
+NOTICED = {Role.CONTROLLER, Role.STORAGE_PROXY, Role.COMPUTE, Role.NETWORK}
+"""Roles whose services' users notice at once what is missing."""
+
+
+def host_cause(
+    top: Topology, track: Track, word: HostWord | None, symptoms: Sequence[Track]
+) -> Cause:
+    """Return the cause that a host is which is not there."""
+    name = track.subject.host
+    kind = (word.kind if word else None) or Kind.HOST_UNREACHABLE
+    host = top.host(name)
+    noticed = bool(set(host.roles) & NOTICED) or any(t.subject.host != name for t in symptoms)
+    spare = next((h.name for h in top.cloud.hosts.values() if name in h.spare_for), "")
+    return Cause(
+        key=f"host:{name}",
+        kind=kind,
+        urgency=Urgency.CRITICAL if noticed else Urgency.WARNING,
+        host=name,
+        service=HOST,
+        title=f"{name} {_HOST_TITLES[kind]}",
+        evidence=_evidence([track], word),
+        impact=_host_impact(top, name),
+        remedy=_host_remedy(kind, name, spare),
+        symptoms=_keys(symptoms),
+    )
+
+
+_HOST_TITLES = {
+    Kind.HOST_OFF: "has no power",
+    Kind.HOST_DEAD: "is dead: nobody sees any sign of it",
+    Kind.HOST_UNREACHABLE: "cannot be used: it does not answer as it should",
+}
+
+
+def _host_remedy(kind: Kind, name: str, spare: str) -> str:
+    look = f"backstay check {name}"
+    if kind is Kind.HOST_UNREACHABLE:
+        return f"{look}; then its console or its BMC"
+    if spare:
+        return f"power it on by its BMC; where it is gone: backstay replace {name} --with {spare}"
+    return f"power it on by its BMC; then {look}"
+
+
+def _host_impact(top: Topology, name: str) -> str:
+    """Return what users lose without a host: by what its units are for."""
+    host = top.host(name)
+    if Role.COMPUTE in host.roles:
+        return f"the instances on {name} are down or cannot be managed"
+    units = top.units_of(name)
+    if top.runs(name, top.identity):
+        return (
+            "nobody can log in, and no API of the cloud works: nothing can be built, changed or "
+            "deleted; instances run on"
+        )
+    return _purposes(unit.purpose for unit in units)
+
+
+def cut_off_cause(
+    hosts: Sequence[str],
+    words: Mapping[str, HostWord],
+    symptoms: Sequence[Track],
+    *,
+    everything: bool,
+) -> Cause:
+    """Return the cause that this machine's own network is."""
+    what = "any host" if everything else ", ".join(sorted(hosts)[:FEW])
+    seen = any(word.kind is Kind.CUT_OFF_HERE for word in words.values())
+    others = ": other hosts do" if seen else ""
+    evidence = [f"{host}: {word.reason}" for host, word in sorted(words.items())][:FEW]
+    for word in list(words.values())[:1]:
+        evidence += word.words
+    return Cause(
+        key="cut-off-here",
+        kind=Kind.CUT_OFF_HERE,
+        urgency=Urgency.WARNING,
+        host="" if len(hosts) > 1 else hosts[0],
+        service=HOST,
+        title=f"only we are cut off: this machine does not reach {what}{others}",
+        evidence=tuple(evidence),
+        impact="none that is seen: users have other ways; but nobody watches the cloud meanwhile",
+        remedy="mend the network of the machine that watches: ip route get ADDRESS; nothing is to "
+        "be restarted or replaced",
+        symptoms=(*(host_subject(host).key for host in sorted(hosts)), *_keys(symptoms)),
+    )
+
+
+def service_cause(
+    top: Topology, host: str, service: str, mine: Sequence[Track], symptoms: Sequence[Track]
+) -> Cause:
+    """Return the cause that a service on a host is."""
+    declared = top.services[service]
+    kind = _service_kind(top, mine)
+    down = [top.units[t.subject.key] for t in mine if t.subject.key in top.units]
+    listening = [unit for unit in top.units_of(host, service) if unit.ports][:1] if host else []
+    units = down or listening
+    api = any(t.subject.key not in top.units for t in (*mine, *symptoms))
+    noticed = api or (bool(host) and bool(set(top.host(host).roles) & NOTICED))
+    verb = "hangs" if kind is Kind.SERVICE_HUNG else "has failed"
+    names = ", ".join(unit.name for unit in down)
+    where = f" on {host}" if host else ""
+    return Cause(
+        key=f"service:{host or 'cloud'}/{service}",
+        kind=kind,
+        urgency=Urgency.CRITICAL if noticed else Urgency.WARNING,
+        host=host,
+        service=service,
+        title=f"{declared.title}{where} {verb}" + (f": {names}" if names else ""),
+        evidence=_evidence(mine, None),
+        impact=_purposes(unit.purpose for unit in units),
+        remedy=_restart(top, host, [unit.name for unit in units]),
+        symptoms=_keys(symptoms),
+    )
+
+
+def _service_kind(top: Topology, mine: Sequence[Track]) -> Kind:
+    """Tell a service that ended, or answers with errors, from one that does not answer."""
+    units = [track for track in mine if track.subject.key in top.units] or list(mine)
+    late = {Look.LATE, Look.SILENT}
+    return Kind.SERVICE_HUNG if all(t.look in late for t in units) else Kind.SERVICE_FAILED
+
+
+def _restart(top: Topology, host: str, units: Sequence[str]) -> str:
+    if not host:
+        return "backstay check"
+    if not units:
+        return f"backstay check {host}"
+    target = top.cloud.ssh_target(top.host(host))
+    names = " ".join(units)
+    first = units[0]
+    return f"{on(target, f'systemctl restart {names}')}; why: journalctl -u {first} -n 50 there"
+
+
+def agents_cause(host: str, tracks: Sequence[Track]) -> Cause:
+    """Return the cause that agents are which take no work: of one host, or of many (no name)."""
+    deaf = any(track.look is not Look.FAILED for track in tracks)
+    names = sorted({track.subject.name for track in tracks})
+    hosts = sorted({track.subject.host for track in tracks})
+    if host:
+        title = f"{', '.join(names)} on {host} {_agents_verb(len(names), deaf=deaf)}"
+    else:
+        title = f"{len(tracks)} agents on {len(hosts)} hosts {_agents_verb(2, deaf=deaf)}"
+    return Cause(
+        key=f"agents:{host or 'cloud'}",
+        kind=Kind.AGENT_DEAF if deaf else Kind.AGENT_DOWN,
+        urgency=Urgency.CRITICAL,
+        host=host,
+        service="agent",
+        title=title,
+        evidence=_evidence(tracks, None),
+        impact="what the cloud asks of "
+        + (f"{host} is not done: " if host else "these hosts is not done: ")
+        + "new instances, volumes and networks fail there; what runs goes on",
+        remedy=f"backstay reattach {host}".rstrip(),
+    )
+
+
+def _agents_verb(count: int, *, deaf: bool) -> str:
+    if deaf:
+        return "takes no work" if count == 1 else "take no work"
+    return "is down" if count == 1 else "are down"
+
+
+def findings_cause(host: str, told: Sequence[str]) -> Cause:
+    """Return the cause that the check's findings on a host are."""
+    more = f" and {len(told) - 1} more" if len(told) > 1 else ""
+    return Cause(
+        key=f"finding:{host or 'cloud'}",
+        kind=Kind.FINDING,
+        urgency=Urgency.WARNING,
+        host=host,
+        service="check",
+        title=f"the check finds on {host or 'the cloud'}: {told[0].partition(':')[0]}{more}",
+        evidence=tuple(told[: 2 * FEW]),
+        impact="not known to be noticed by users yet",
+        remedy=f"backstay check {host}".rstrip(),
+    )
+
+
+def gone_by(lasted: float) -> str:
+    """Return the sentence with which an incident ends."""
+    return f"over: it lasted {duration(lasted)}"
+
+
+def _purposes(purposes: Iterable[str]) -> str:
+    found = list(dict.fromkeys(purposes))
+    more = f"; and {len(found) - FEW} more" if len(found) > FEW else ""
+    return "; ".join(found[:FEW]) + more
+
+
+def _evidence(tracks: Sequence[Track], word: HostWord | None) -> tuple[str, ...]:
+    lines = [track.trouble or track.evidence for track in tracks][: 2 * FEW]
+    if word is not None:
+        lines = [word.reason, *word.words]
+    return tuple(dict.fromkeys(line for line in lines if line))
+
+
+def _keys(tracks: Sequence[Track]) -> tuple[str, ...]:
+    return tuple(sorted(track.subject.key for track in tracks))

@@ -1,0 +1,370 @@
+"""The ledger: what is the matter, and what is to be told of it, whatever becomes of the journal.
+
+Every change is written to the journal and, before that, to a spare database on this machine's
+memory disk. While the journal cannot be written (locked, its disk full, out of reach) nothing waits
+for it: incidents are opened, told and closed all the same, and joined to it when it is back.
+
+What cannot be helped: where this machine is switched off while its journal cannot be written, what
+was told meanwhile is forgotten. What is still wrong is then told once more, under another number.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from backstay.errors import BackstayError
+from backstay.watch.incidents import record as of
+from backstay.watch.incidents.incident import Cause, Incident, Urgency
+from backstay.watch.incidents.notification import Delivery, Telling, Word
+from backstay.watch.incidents.record import Dossier
+from backstay.watch.incidents.store import Minute, WatchStore
+from backstay.watch.incidents.unreliable import Unreliable
+
+PAUSE = 2.0
+"""Seconds between two attempts to reach it again."""
+MEET = 60.0
+FORGET = 3600.0
+MINUTES = 50_000
+"""So much of the history is kept in memory while the journal cannot be written."""
+
+
+class NotLeading(BackstayError):
+    """Another process leads the watch: this one must tell nothing more."""
+
+
+class Ledger:
+    """Incidents and their tellings. No call raises JournalError, or waits for long.
+
+    ``store`` is the journal, ``spare`` what stands in for it; both want a ``busy`` of ``BUSY``.
+    ``channels`` are the names of those through which an urgency is told; what is over is forgotten
+    after ``keep`` seconds. ``changed`` is set when there is something to tell, ``fenced`` when
+    another process has taken the watch over in the journal.
+    """
+
+    def __init__(
+        self,
+        store: WatchStore,
+        *,
+        channels: Callable[[Urgency], Sequence[str]],
+        keep: float,
+        spare: WatchStore | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.changed = asyncio.Event()
+        self.fenced = asyncio.Event()
+        self._journal = Unreliable(store, "the journal")
+        self._spare = None if spare is None else Unreliable(spare, "what stands in for the journal")
+        self._channels = channels
+        self._keep = keep
+        self._clock = clock
+        self._book: dict[int, Dossier] = {}
+        self._now_called: dict[int, int] = {}
+        self._stale: set[int] = set()
+        self._unwritten: set[int] = set()
+        self._sending: set[str] = set()
+        self._minutes: deque[Minute] = deque(maxlen=MINUTES)
+        self._leads = False
+        # A change is made and written under it: what is told was written before.
+        self._lock = asyncio.Lock()
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong with the journal, in words; empty while nothing is."""
+        found = []
+        if self._journal.trouble is not None:
+            found.append(
+                f"the journal cannot be written ({self._journal.trouble.came_back}): incidents are "
+                "told all the same, and written when it can be; " + self._journal.trouble.remedy
+            )
+        if self._spare is not None and self._spare.trouble is not None:
+            found.append(str(self._spare.trouble))
+        return tuple(found)
+
+    @property
+    def writable(self) -> bool:
+        """Say whether the journal is written: nothing may be done where it is not."""
+        return self._works and not self._journal.fenced
+
+    @property
+    def _works(self) -> bool:
+        return self._journal.trouble is None
+
+    async def start(self) -> None:
+        """Take the watch over, and read what is open: from the journal if it can be, at once."""
+        async with self._lock:
+            if self._spare is not None:
+                for one in await self._spare.asked(self._spare.store.everything) or ():
+                    self._book[one.incident.id] = one
+        await self._meet()
+        self._wake()
+
+    async def run(self) -> None:
+        """Write to the journal what could not be written, and forget what is old; for ever."""
+        met, forgotten = time.monotonic(), -FORGET
+        while True:
+            await asyncio.sleep(PAUSE)
+            now = time.monotonic()
+            # Also where nothing is wrong: a write that was given up may have come true after all.
+            if not self._works or now - met > MEET:
+                met = now
+                await self._meet()
+            elif now - forgotten > FORGET:
+                forgotten = now
+                async with self._lock:
+                    await self._journal.done(self._forget)
+            self._fence()
+
+    def _forget(self) -> None:
+        self._journal.store.forget(before=self._clock() - self._keep)
+
+    async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
+        """Note an incident, to be told; return the open one where there is one of this cause."""
+        async with self._lock:
+            known = self._open_one(cause.key)
+            if known is not None:
+                return known.incident
+            made = await self._opened(cause, began=began, at=at)
+            await self._enter(made)
+            return made.incident
+
+    async def _opened(self, cause: Cause, *, began: float, at: float) -> Dossier:
+        channels = self._channels(cause.urgency)
+
+        def write() -> Dossier | None:
+            number = self._journal.store.open(cause, began=began, at=at, channels=channels).id
+            return self._journal.store.dossier(number)
+
+        made = await self._journal.asked(write) if self._works else None
+        if made is not None:
+            return made
+        cloud = self._journal.store.cloud
+        number = of.unnumbered(cloud, cause, at)
+        return of.opened(number, cloud, cause, began=began, at=at, channels=channels)
+
+    async def change(
+        self, incident: Incident, cause: Cause, *, at: float, text: str, tell: bool = False
+    ) -> Incident:
+        """Note that more, or something else, is known of its cause; with ``tell``, tell that."""
+        channels = tuple(self._channels(cause.urgency)) if tell else ()
+        return await self._alter(
+            incident, lambda it: of.changed(it, cause, at=at, text=text, channels=channels)
+        )
+
+    async def note(
+        self,
+        incident: Incident,
+        kind: str,
+        text: str,
+        *,
+        at: float,
+        run: str | None = None,
+        word: Word | None = None,
+    ) -> Incident:
+        """Add a line to its timeline; ``run`` was begun for it; with ``word``, tell it."""
+        channels = self._channels(incident.cause.urgency)
+        return await self._alter(
+            incident,
+            lambda it: of.noted(it, kind, text, at=at, run=run, word=word, channels=channels),
+        )
+
+    async def close(self, incident: Incident, *, at: float, text: str) -> None:
+        """Note that it is over, to be told."""
+        channels = self._channels(incident.cause.urgency)
+        await self._alter(incident, lambda it: of.closed(it, at=at, text=text, channels=channels))
+
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """Return what is open, the oldest first."""
+        found = [one.incident for one in self._book.values() if one.incident.closed is None]
+        return tuple(sorted(found, key=lambda it: it.opened))
+
+    async def incident(self, number: int) -> Incident | None:
+        """Return an incident, also one that is over; None where it is not to be had."""
+        number = self._now_called.get(number, number)
+        known = self._book.get(number) or await self._over(number)
+        return None if known is None else known.incident
+
+    async def _over(self, number: int) -> Dossier | None:
+        """Read what is over and all told: it is in the journal only."""
+        if not self._works:
+            return None
+        return await self._journal.asked(lambda: self._journal.store.dossier(number))
+
+    async def keep(self, minutes: Sequence[Minute]) -> None:
+        """Keep how subjects answered in minutes that are over."""
+        async with self._lock:
+            self._minutes.extend(minutes)
+            if self._works:
+                await self._write_minutes()
+
+    async def due(self, now: float) -> list[tuple[Telling, Incident]]:
+        """Return what is to be told now, the oldest first.
+
+        One that is ``SENDING`` was under way when an earlier watch ended: nobody knows whether it
+        was received.
+        """
+        async with self._lock:
+            if self._journal.fenced:
+                return []
+            found = [
+                (telling, one.incident)
+                for one in self._book.values()
+                for telling in one.unsent
+                if telling.next <= now and telling.id not in self._sending
+            ]
+            return sorted(found, key=lambda it: (it[0].made, it[0].id))
+
+    async def sending(self, telling: str) -> None:
+        """Note that a telling is being sent, before it is. Raises NotLeading."""
+        self._sending.add(telling)
+        await self._deliver(
+            telling, lambda it: replace(it, state=Delivery.SENDING, attempts=it.attempts + 1)
+        )
+        if self._journal.fenced:
+            raise NotLeading(
+                "telling what happened",
+                came_back="another process leads the watch now",
+                remedy="backstay watch status",
+            )
+
+    async def sent(self, telling: str, *, at: float) -> None:
+        """Note that a telling was received."""
+        await self._deliver(telling, lambda it: replace(it, state=Delivery.SENT, sent=at, error=""))
+        self._sending.discard(telling)
+
+    async def postpone(self, telling: str, *, until: float, error: str) -> None:
+        """Note that a telling could not be sent, and is to be tried again."""
+        await self._deliver(
+            telling, lambda it: replace(it, state=Delivery.WAITING, next=until, error=error)
+        )
+        self._sending.discard(telling)
+
+    async def give_up(self, telling: str, *, error: str, instead: Iterable[str] = ()) -> None:
+        """Note that a telling cannot be sent, and tell the same through other channels."""
+        async with self._lock:
+            for one in list(self._book.values()):
+                for it in one.tellings:
+                    if it.id == telling:
+                        await self._enter(of.given_up(one, it, error=error, instead=instead))
+        self._sending.discard(telling)
+
+    async def _deliver(self, telling: str, alter: Callable[[Telling], Telling]) -> None:
+        async with self._lock:
+            for one in list(self._book.values()):
+                for it in one.tellings:
+                    if it.id == telling:
+                        await self._enter(of.with_telling(one, alter(it)))
+
+    async def _alter(self, incident: Incident, alter: Callable[[Dossier], Dossier]) -> Incident:
+        async with self._lock:
+            number = self._now_called.get(incident.id, incident.id)
+            known = self._book.get(number) or await self._over(number)
+            if known is None:
+                return incident
+            altered = alter(known)
+            await self._enter(altered)
+            return altered.incident
+
+    async def _enter(self, dossier: Dossier) -> None:
+        """Make a dossier what is known, and write it down."""
+        number = dossier.incident.id
+        self._book[number] = dossier
+        self._unwritten.add(number)
+        if self._spare is not None:
+            spare = self._spare.store
+            await self._spare.done(lambda: spare.put([dossier]))
+        if self._works:
+            await self._write()
+        self._wake()
+
+    def _fence(self) -> None:
+        if self._journal.fenced:
+            self.fenced.set()
+
+    def _wake(self) -> None:
+        if any(one.unsent for one in self._book.values()):
+            self.changed.set()
+
+    def _open_one(self, key: str) -> Dossier | None:
+        return next(
+            (
+                one
+                for one in self._book.values()
+                if one.incident.cause.key == key and one.incident.closed is None
+            ),
+            None,
+        )
+
+    async def _meet(self) -> None:
+        """Read the journal and join it with what is known here; write what it has not."""
+        if not self._works and await self._journal.asked(self._read) is None:
+            # It was asked without the lock: nobody waits for a journal that does not come back.
+            self._fence()
+            return
+        async with self._lock:
+            found = await self._journal.asked(self._read)
+            if found is None:
+                self._fence()
+                return
+            self._leads = True
+            for one in found:
+                self._take_in(one)
+            self._unwritten |= set(self._book)
+            await self._write()
+            await self._write_minutes()
+            self._wake()
+
+    def _read(self) -> list[Dossier]:
+        if not self._leads:
+            self._journal.store.lead()
+        return self._journal.store.live(list(self._book))
+
+    def _take_in(self, known: Dossier) -> None:
+        """Join what the journal has of one incident. One open under another number is the same."""
+        number = known.incident.id
+        mine = self._book.get(number)
+        again = self._the_same(known.incident)
+        if mine is not None:
+            self._book[number] = of.joined(mine, known)
+        elif again is not None:
+            del self._book[again.incident.id]
+            self._book[number] = of.folded(known, again)
+            self._now_called[again.incident.id] = number
+            self._stale |= {number, again.incident.id}
+        else:
+            self._book[number] = known
+
+    def _the_same(self, known: Incident) -> Dossier | None:
+        """Return what is here of the same incident under another number.
+
+        It is the same where it began with the same line: the journal had written it after all.
+        """
+        for one in self._book.values():
+            if one.incident.happened[:1] == known.happened[:1]:
+                return one
+        return None if known.closed else self._open_one(known.cause.key)
+
+    async def _write(self) -> None:
+        """Write what the journal has not; then leave out what is over and told."""
+        stale = list(self._stale)
+        dossiers = [self._book[number] for number in self._unwritten if number in self._book]
+        if not await self._journal.done(
+            lambda: self._journal.store.put(dossiers, instead_of=stale)
+        ):
+            self._fence()
+            return
+        self._unwritten.clear()
+        self._stale.clear()
+        over = [number for number, one in self._book.items() if one.finished]
+        for number in over:
+            del self._book[number]
+        if self._spare is not None and over + stale:
+            spare = self._spare.store
+            again = [self._book[number] for number in stale if number in self._book]
+            await self._spare.done(lambda: spare.put(again, instead_of=over + stale))
+
+    async def _write_minutes(self) -> None:
+        minutes = list(self._minutes)
+        if minutes and await self._journal.done(lambda: self._journal.store.keep(minutes)):
+            self._minutes.clear()

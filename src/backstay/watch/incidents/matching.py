@@ -1,0 +1,94 @@
+"""From causes to incidents: which is new, which has changed, which is over. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backstay.watch.incidents.correlate import Found
+from backstay.watch.incidents.describe import gone_by
+from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """An incident is to be opened."""
+
+    found: Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """More, or something else, is known of an incident; ``tell`` where people must know it."""
+
+    incident: Incident
+    cause: Cause
+    text: str
+    tell: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """An incident is over."""
+
+    incident: Incident
+    text: str
+
+
+def matched(
+    incidents: Sequence[Incident],
+    found: Sequence[Found],
+    over: Callable[[Cause], bool],
+    now: float,
+) -> list[Open | Change | Close]:
+    """Return what is to be done about incidents; ``over`` says whether a cause is no more.
+
+    An incident whose own cause has turned out to be another's symptom becomes that other's, unless
+    that has one already: then it is closed for it.
+    """
+    by_key = {one.cause.key: one for one in found}
+    left = {key: one for key, one in by_key.items() if one.ready}
+    done: list[Open | Change | Close] = []
+    mine = [one for one in incidents if one.cause.kind is not Kind.CHANNEL_FAILED]
+    for incident in mine:
+        if incident.cause.key in by_key:
+            left.pop(incident.cause.key, None)
+            done += _changed(incident, by_key[incident.cause.key].cause)
+    taken = {one.cause.key for one in mine}
+    for incident in mine:
+        if incident.cause.key in by_key:
+            continue
+        behind = next((f for f in found if f.ready and _explains(f.cause, incident.cause)), None)
+        if behind is not None and behind.cause.key not in taken:
+            taken.add(behind.cause.key)
+            left.pop(behind.cause.key, None)
+            text = f"the cause is another: {behind.cause.title}"
+            done.append(Change(incident=incident, cause=behind.cause, text=text, tell=True))
+        elif behind is not None:
+            text = f"explained by another incident: {behind.cause.title}"
+            done.append(Close(incident=incident, text=text))
+        elif over(incident.cause):
+            done.append(Close(incident=incident, text=gone_by(now - incident.began)))
+    return done + [Open(found=one) for one in left.values()]
+
+
+def _changed(incident: Incident, cause: Cause) -> list[Open | Change | Close]:
+    """Return the change of an incident whose cause is known better by now, if there is any."""
+    old = incident.cause
+    worse = cause.urgency is Urgency.CRITICAL and old.urgency is not Urgency.CRITICAL
+    if cause.kind is not old.kind or worse:
+        return [Change(incident=incident, cause=cause, text=cause.title, tell=True)]
+    symptoms = set(cause.symptoms) | set(old.symptoms)
+    if cause.title != old.title or symptoms != set(old.symptoms):
+        new = sorted(set(cause.symptoms) - set(old.symptoms))
+        text = f"also down because of it: {', '.join(new)}" if new else cause.title
+        return [Change(incident=incident, cause=cause, text=text, tell=False)]
+    return []
+
+
+def _explains(cause: Cause, other: Cause) -> bool:
+    """Say whether a cause has another one among its symptoms."""
+    if cause.key == other.key or not cause.symptoms:
+        return False
+    if other.kind is Kind.FINDING:
+        return False
+    prefix = f"{other.host or 'cloud'}/{other.service}/"
+    return any(key.startswith(prefix) for key in cause.symptoms)

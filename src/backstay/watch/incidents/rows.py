@@ -1,0 +1,105 @@
+"""Incidents, tellings and approvals as rows of the watch's tables, and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from backstay.watch.act.approval import Approval
+from backstay.watch.incidents.incident import Cause, Happened, Incident, Kind, Urgency
+from backstay.watch.incidents.notification import Delivery, Telling, Word
+from backstay.watch.incidents.record import Dossier
+from backstay.watch.incidents.tables import HAPPENED, INCIDENTS, TELLINGS
+
+
+def row_of(db: Connection, number: int, cloud: str | None = None) -> Any:  # noqa: ANN401 - a row
+    """Return an incident's row, None where there is none of that number."""
+    query = sa.select(INCIDENTS).where(INCIDENTS.c.id == number)
+    if cloud is not None:
+        query = query.where(INCIDENTS.c.cloud == cloud)
+    return db.execute(query).mappings().first()
+
+
+def dossiers_of(db: Connection, which: sa.ColumnElement[bool]) -> list[Dossier]:
+    """Return some incidents with all that is told of them, the oldest first."""
+    query = sa.select(INCIDENTS).where(which).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
+    return [dossier_of(db, row) for row in db.execute(query).mappings().all()]
+
+
+def dossier_of(db: Connection, row: RowMapping) -> Dossier:
+    """Return an incident with all that is told of it."""
+    query = sa.select(TELLINGS).where(TELLINGS.c.incident == row["id"])
+    tellings = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+    return Dossier(incident=incident_of(db, row), tellings=tuple(map(telling_of, tellings)))
+
+
+def put(db: Connection, dossier: Dossier) -> None:
+    """Write a dossier, which holds all that is written of it already."""
+    incident = dossier.incident
+    values = {
+        "cloud": incident.cloud, "key": incident.cause.key, "cause": asdict(incident.cause),
+        "began": incident.began, "opened": incident.opened, "closed": incident.closed,
+        "run": incident.run,
+    }  # fmt: skip
+    upsert(db, INCIDENTS, INCIDENTS.c.id == incident.id, {"id": incident.id, **values})
+    query = sa.select(HAPPENED).where(HAPPENED.c.incident == incident.id)
+    known = {(row["at"], row["kind"], row["text"]) for row in db.execute(query).mappings()}
+    for one in incident.happened:
+        if (one.at, one.kind, one.text) not in known:
+            db.execute(sa.insert(HAPPENED).values(incident=incident.id, **asdict(one)))
+    for telling in dossier.tellings:
+        upsert(db, TELLINGS, TELLINGS.c.id == telling.id, asdict(telling))
+
+
+def upsert(
+    db: Connection, table: sa.Table, same: sa.ColumnElement[bool], values: Mapping[str, Any]
+) -> None:
+    """Write a row, whether it is there or not: it is what ``same`` finds."""
+    # MariaDB counts only rows that it changes: rowcount does not tell whether one is there.
+    if db.scalar(sa.select(sa.func.count()).select_from(table).where(same)):
+        db.execute(sa.update(table).where(same).values(**values))
+    else:
+        db.execute(sa.insert(table).values(**values))
+
+
+def incident_of(db: Connection, row: RowMapping) -> Incident:
+    """Return an incident with its timeline."""
+    query = sa.select(HAPPENED).where(HAPPENED.c.incident == row["id"])
+    told = row["cause"]
+    return Incident(
+        id=row["id"],
+        cloud=row["cloud"],
+        cause=Cause(
+            **{
+                **told,
+                "kind": Kind(told["kind"]),
+                "urgency": Urgency(told["urgency"]),
+                "evidence": tuple(told["evidence"]),
+                "symptoms": tuple(told["symptoms"]),
+            }
+        ),
+        began=row["began"],
+        opened=row["opened"],
+        closed=row["closed"],
+        run=row["run"],
+        happened=tuple(
+            Happened(at=one["at"], kind=one["kind"], text=one["text"])
+            for one in db.execute(query.order_by(HAPPENED.c.at, HAPPENED.c.number)).mappings()
+        ),
+    )
+
+
+def telling_of(row: RowMapping) -> Telling:
+    """Return a telling."""
+    return Telling(
+        **{name: row[name] for name in Telling.__slots__ if name not in {"word", "state"}},
+        word=Word(row["word"]),
+        state=Delivery(row["state"]),
+    )
+
+
+def approval_of(row: RowMapping) -> Approval:
+    """Return an approval."""
+    return Approval(**{name: row[name] for name in Approval.__slots__})

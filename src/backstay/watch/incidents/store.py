@@ -1,0 +1,269 @@
+"""Incidents, what was told of them, and how quick things were: in the journal's database."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from backstay.journal import epochs
+from backstay.journal.database import BUSY_SECONDS, Database
+from backstay.watch.act.approval import Approval
+from backstay.watch.incidents import rows
+from backstay.watch.incidents.incident import Cause, Incident
+from backstay.watch.incidents.notification import Delivery, Telling
+from backstay.watch.incidents.record import UNNUMBERED, Dossier, joined, opened
+from backstay.watch.incidents.tables import APPROVALS, INCIDENTS, METADATA, SAMPLES, TELLINGS
+
+_UNSENT = (Delivery.WAITING, Delivery.SENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """How a subject (its key) answered in one minute (Unix minutes); latencies in seconds."""
+
+    subject: str
+    minute: int
+    asked: int
+    answered: int
+    median: float | None
+    longest: float | None
+
+
+class WatchStore:
+    """The watch's part of the journal. Its calls block; each is one transaction.
+
+    ``busy`` is for how many seconds a write waits for another process's. Raises JournalError where
+    the database cannot be used. Who has called ``lead`` writes until another process does, and is
+    told Fenced then.
+    """
+
+    def __init__(self, url: str, cloud: str, *, busy: float = BUSY_SECONDS) -> None:
+        self.cloud = cloud
+        self._database = Database(url, METADATA, busy=busy)
+        self._epochs: dict[str, int] = {}
+
+    @property
+    def target(self) -> str:
+        """Return the name under which the leader of this cloud's watch is known."""
+        return f"watch/{self.cloud}"
+
+    def lead(self) -> None:
+        """Take the watch over from whoever led it."""
+        with self._database.write("taking the watch over") as db:
+            self._epochs = {self.target: epochs.raise_epoch(db, self.target, "watch")}
+
+    def leader(self) -> str:
+        """Return who has taken the watch last, empty if nobody has."""
+        with self._read("reading who leads the watch") as db:
+            return epochs.holder(db, self.target).removesuffix(", for run watch")
+
+    def open(self, cause: Cause, *, began: float, at: float, channels: Iterable[str]) -> Incident:
+        """Note an incident, with a telling for each channel; the open one where it is there."""
+        with self._write("noting an incident") as db:
+            known = db.execute(
+                sa.select(INCIDENTS).where(
+                    INCIDENTS.c.cloud == self.cloud,
+                    INCIDENTS.c.key == cause.key,
+                    INCIDENTS.c.closed.is_(None),
+                )
+            ).mappings().first()  # fmt: skip
+            if known is not None:
+                return rows.incident_of(db, known)
+            highest = sa.select(sa.func.max(INCIDENTS.c.id)).where(INCIDENTS.c.id < UNNUMBERED)
+            number = (db.scalar(highest) or 0) + 1
+            made = opened(number, self.cloud, cause, began=began, at=at, channels=channels)
+            rows.put(db, made)
+            return made.incident
+
+    def put(self, dossiers: Iterable[Dossier], *, instead_of: Iterable[int] = ()) -> None:
+        """Write incidents with all that is told of them; what is there already is joined.
+
+        ``instead_of`` are numbers of incidents that are removed before, with all that is told.
+        """
+        with self._write("noting incidents") as db:
+            gone = [INCIDENTS.c.id == number for number in instead_of]
+            if gone:
+                db.execute(sa.delete(INCIDENTS).where(sa.or_(*gone)))
+            for dossier in dossiers:
+                row = rows.row_of(db, dossier.incident.id)
+                rows.put(db, dossier if row is None else joined(rows.dossier_of(db, row), dossier))
+
+    def dossier(self, number: int) -> Dossier | None:
+        """Return one incident of this cloud with its tellings, None where there is none."""
+        with self._read(f"reading incident {number}") as db:
+            row = rows.row_of(db, number, self.cloud)
+            return None if row is None else rows.dossier_of(db, row)
+
+    def live(self, also: Iterable[int] = ()) -> list[Dossier]:
+        """Return what is open, or not all told, the oldest first, and some incidents by number.
+
+        Only where the journal can be written: what is told by what was read is written down.
+        """
+        with self._write("reading the open incidents") as db:
+            untold = sa.select(TELLINGS.c.incident).where(TELLINGS.c.state.in_(_UNSENT))
+            wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(untold)
+            for number in also:
+                wanted |= INCIDENTS.c.id == number
+            return rows.dossiers_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
+
+    def everything(self) -> list[Dossier]:
+        """Return all that is here, the oldest first."""
+        with self._read("reading the incidents") as db:
+            return rows.dossiers_of(db, INCIDENTS.c.cloud == self.cloud)
+
+    def incident(self, number: int) -> Incident | None:
+        """Return one incident of this cloud, None where there is none of that number."""
+        found = self.dossier(number)
+        return None if found is None else found.incident
+
+    def incidents(
+        self, *, only_open: bool = False, limit: int = 50, before: int | None = None
+    ) -> list[Incident]:
+        """Return the newest incidents, the newest first; ``before`` an incident's number."""
+        with self._read("reading the incidents") as db:
+            query = sa.select(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
+            if only_open:
+                query = query.where(INCIDENTS.c.closed.is_(None))
+            if before is not None:
+                known = rows.row_of(db, before, self.cloud)
+                if known is None:
+                    return []
+                older = INCIDENTS.c.opened < known["opened"]
+                at_once = INCIDENTS.c.opened == known["opened"]
+                query = query.where(older | (at_once & (INCIDENTS.c.id < before)))
+            newest = (INCIDENTS.c.opened.desc(), INCIDENTS.c.id.desc())
+            query = query.order_by(*newest).limit(limit)
+            return [rows.incident_of(db, row) for row in db.execute(query).mappings()]
+
+    def tellings(self, *, incident: int | None = None, unsent: bool = False) -> list[Telling]:
+        """Return what is to be told, or was, the oldest first."""
+        with self._read("reading what is to be told") as db:
+            query = sa.select(TELLINGS).join(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
+            if incident is not None:
+                query = query.where(TELLINGS.c.incident == incident)
+            if unsent:
+                query = query.where(TELLINGS.c.state.in_(_UNSENT))
+            found = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+            return [rows.telling_of(row) for row in found]
+
+    def told(self) -> dict[tuple[str, Delivery], int]:
+        """Return how many tellings each channel has in each state."""
+        with self._read("counting what was told") as db:
+            query = (
+                sa.select(TELLINGS.c.channel, TELLINGS.c.state, sa.func.count())
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud)
+                .group_by(TELLINGS.c.channel, TELLINGS.c.state)
+            )
+            return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
+
+    def waiting(self, *, now: float) -> dict[int, tuple[str, float]]:
+        """Return which incidents wait for an approval: the run to approve, until when (Unix)."""
+        with self._read("reading what waits for an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(
+                    INCIDENTS.c.cloud == self.cloud,
+                    APPROVALS.c.used.is_(None),
+                    APPROVALS.c.refused.is_(False),
+                    APPROVALS.c.until > now,
+                )
+            )
+            found = db.execute(query).mappings()
+            return {row["incident"]: (row["run"], row["until"]) for row in found}
+
+    def ask(self, digest: str, incident: int, run: str, *, made: float, until: float) -> None:
+        """Note that a run waits for an approval by a code with this digest."""
+        with self._write(f"noting that {run} waits for an approval") as db:
+            db.execute(
+                sa.insert(APPROVALS).values(
+                    code_digest=digest, incident=incident, run=run, made=made, until=until,
+                    by="", refused=False,
+                )
+            )  # fmt: skip
+
+    def approval(self, digest: str) -> tuple[str, Approval] | None:
+        """Return the digest and the approval that has it, None where there is none."""
+        with self._read("reading an approval") as db:
+            query = (
+                sa.select(APPROVALS)
+                .join(INCIDENTS)
+                .where(INCIDENTS.c.cloud == self.cloud, APPROVALS.c.code_digest == digest)
+            )
+            row = db.execute(query).mappings().first()
+            return None if row is None else (row["code_digest"], rows.approval_of(row))
+
+    def approvals(self, incident: int) -> list[Approval]:
+        """Return what waits, or waited, for an approval for an incident, the oldest first."""
+        with self._read(f"reading the approvals of incident {incident}") as db:
+            query = sa.select(APPROVALS).where(APPROVALS.c.incident == incident)
+            found = db.execute(query.order_by(APPROVALS.c.made)).mappings()
+            return [rows.approval_of(row) for row in found]
+
+    def use_approval(self, digest: str, *, by: str, at: float) -> bool:
+        """Use an approval, once; say whether it was this call that did."""
+        free = (
+            APPROVALS.c.used.is_(None) & APPROVALS.c.refused.is_(False) & (APPROVALS.c.until > at)
+        )
+        with self._write("noting an approval") as db:
+            query = sa.update(APPROVALS).where((APPROVALS.c.code_digest == digest) & free)
+            return bool(db.execute(query.values(used=at, by=by)).rowcount)
+
+    def refuse_approvals(self, run: str) -> None:
+        """Let no code for a run be used any more."""
+        with self._write(f"withdrawing what approves {run}") as db:
+            unused = (APPROVALS.c.run == run) & APPROVALS.c.used.is_(None)
+            db.execute(sa.update(APPROVALS).where(unused).values(refused=True))
+
+    def keep(self, minutes: Sequence[Minute]) -> None:
+        """Keep how subjects answered in minutes that are over; the same minute again is as well."""
+        with self._write("keeping the history") as db:
+            for one in minutes:
+                values = {"cloud": self.cloud, **asdict(one)}
+                same = sa.and_(
+                    SAMPLES.c.cloud == self.cloud,
+                    SAMPLES.c.minute == one.minute,
+                    SAMPLES.c.subject == one.subject,
+                )
+                rows.upsert(db, SAMPLES, same, values)
+
+    def history(self, *, since: float, subject: str | None = None) -> list[Minute]:
+        """Return how subjects answered since a Unix time, by minute, the oldest first."""
+        with self._read("reading the history") as db:
+            query = sa.select(SAMPLES).where(
+                SAMPLES.c.cloud == self.cloud, SAMPLES.c.minute >= int(since // 60)
+            )
+            if subject is not None:
+                query = query.where(SAMPLES.c.subject == subject)
+            found = db.execute(query.order_by(SAMPLES.c.minute, SAMPLES.c.subject)).mappings()
+            return [Minute(**{name: row[name] for name in Minute.__slots__}) for row in found]
+
+    def forget(self, *, before: float) -> None:
+        """Forget history, and incidents that were over, before a Unix time."""
+        with self._write("forgetting old history") as db:
+            db.execute(
+                sa.delete(SAMPLES).where(
+                    SAMPLES.c.cloud == self.cloud, SAMPLES.c.minute < int(before // 60)
+                )
+            )
+            db.execute(
+                sa.delete(INCIDENTS).where(
+                    INCIDENTS.c.cloud == self.cloud, INCIDENTS.c.closed < before
+                )
+            )
+
+    def close_database(self) -> None:
+        """Let go of the database."""
+        self._database.dispose()
+
+    @contextmanager
+    def _write(self, attempted: str) -> Iterator[Connection]:
+        with self._database.write(attempted) as db:
+            epochs.compare(db, self._epochs, attempted)
+            yield db
+
+    def _read(self, attempted: str) -> AbstractContextManager[Connection]:
+        return self._database.read(attempted)

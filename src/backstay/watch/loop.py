@@ -1,0 +1,339 @@
+"""The watch's loop: asks, follows how everything stands, opens and closes incidents.
+
+Every part is a task of its own: nothing waits for the database, a slow host or another part, and a
+part that fails is a trouble that is told, not the end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError
+from backstay.finding import Finding, Severity
+from backstay.inventory.watch import Watch
+from backstay.journal.store import Store
+from backstay.transports.ping_monitor import Echoes
+from backstay.transports.ssh import HostShell
+from backstay.transports.threads import on_thread
+from backstay.watch.act.process import alive
+from backstay.watch.detect.agents import AgentQuestions
+from backstay.watch.detect.apis import ApiQuestions, Passes
+from backstay.watch.detect.corroborate import Confirming
+from backstay.watch.detect.host_stream import streams
+from backstay.watch.detect.probe import Sign
+from backstay.watch.detect.reachability import Reach
+from backstay.watch.detect.silences import silences
+from backstay.watch.detect.status import Board, Bulletin, Silence
+from backstay.watch.detect.suspects import Suspects
+from backstay.watch.detect.topology import topology
+from backstay.watch.detect.tracker import Tracking
+from backstay.watch.incidents.correlate import Scene, causes
+from backstay.watch.incidents.incident import Cause, Incident, Kind
+from backstay.watch.incidents.matching import Change, Close, Open, matched
+from backstay.watch.incidents.recovery import Recovery
+from backstay.watch.incidents.store import Minute
+from backstay.watch.supervisor import Parts, first_of, unexpected
+
+if TYPE_CHECKING:
+    from backstay.journal.records import RunRecord
+
+LAG = 0.3
+"""Seconds by which this process may be late before a late answer is its own fault."""
+LAG_COUNTS = 3.0
+STEADY = 60.0
+TOLD = 60.0
+"""Seconds for which it is told that something done aside has failed."""
+RUNS = 8
+RUNS_EVERY = 3.0
+RUNS_BOUND = 5.0
+CHECK_BOUND = 120.0
+
+
+class Incidents(Protocol):
+    """What keeps incidents (``monitor.ledger``); it raises nothing for a database that is away."""
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong with where they are kept, in words."""
+
+    async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
+        """Note an incident."""
+
+    async def change(
+        self, incident: Incident, cause: Cause, *, at: float, text: str, tell: bool = False
+    ) -> Incident:
+        """Note that more is known of it."""
+
+    async def close(self, incident: Incident, *, at: float, text: str) -> None:
+        """Note that it is over."""
+
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """Return those that are open."""
+
+    async def keep(self, minutes: Sequence[Minute]) -> None:
+        """Keep history."""
+
+
+class Watching:
+    """Watches a cloud: gives ``board`` a bulletin each second, ``ledger`` the incidents.
+
+    ``store`` is where runs are read from. ``leader`` is who watches, ``troubles`` what else is
+    wrong with the watch. ``on_incident`` is called for every incident that is opened or changed.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        watch: Watch,
+        ledger: Incidents,
+        board: Board,
+        store: Store,
+        *,
+        leader: str,
+        troubles: Callable[[], Sequence[str]],
+        on_incident: Callable[[Incident], Awaitable[None]],
+    ) -> None:
+        cloud = site.cloud
+        self.site = site
+        self.watch = watch
+        self.ledger = ledger
+        self.board = board
+        self.store = store
+        self.leader = leader
+        self.troubles = troubles
+        self.on_incident = on_incident
+        self.top = topology(cloud, site.services)
+        self.tracking = Tracking(self.top, watch.recovered, self._excuse)
+        self.parts = Parts(logging.getLogger(__name__).warning)
+        self.confirming = Confirming(site)
+        self.suspects = Suspects(self.tracking, self.confirming, self._aside)
+        self.agents = AgentQuestions(site, self.tracking.take, self._steady)
+        api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
+        self.apis = ApiQuestions(cloud, site.services, api, self.tracking.take)
+        self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
+        self.streams = streams(cloud, site.services, self.shell, self._heard)
+        addresses = [(host.name, host.address) for host in cloud.hosts.values()]
+        self.echoes = Echoes(addresses, every=watch.every / 2)
+        self.reach = Reach(self.echoes, self.streams, watch.every)
+        self.recovery = Recovery(self.tracking.tracks)
+        self.silent: tuple[Silence, ...] = ()
+        self.findings: tuple[Finding, ...] = ()
+        self.checked_at: float | None = None
+        self._due = time.monotonic()
+        self._lagged = 0.0
+        self._wrong: dict[str, str] = {}
+        self._to_act: dict[int, Incident] = {}
+        self._side: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "asking every second": self._tick_forever,
+            "looking for silent hosts": self._look_forever,
+            "deciding": self._decide_forever,
+            "pinging": self.echoes.run,
+            "keeping a token": self.apis.keep_token,
+            "the list of agents": self.agents.keep_list,
+            "calling agents": self.agents.call_doubtful,
+            "the whole check": self._check_forever,
+            "reading the runs": self._read_runs_forever,
+            "keeping history": self._keep_history_forever,
+        }
+        parts |= {f"the channel to {name}": one.run for name, one in self.streams.items()}
+        self._aside("reading what asks BMCs", self.confirming.warm)
+        try:
+            await first_of(*(self.parts.keep(name, run) for name, run in parts.items()))
+        finally:
+            aside = list(self._side.values())
+            for task in aside:
+                task.cancel()
+            await asyncio.gather(*aside, return_exceptions=True)
+            self.shell.close()
+
+    async def _tick_forever(self) -> None:
+        self._due = time.monotonic()
+        while True:
+            if time.monotonic() - self._due > LAG:
+                self._lagged = time.monotonic()
+            self._tick()
+            await self.board.publish(self._bulletin())
+            self._due = max(self._due + self.watch.every, time.monotonic())
+            await asyncio.sleep(max(0.0, self._due - time.monotonic()))
+
+    def _tick(self) -> None:
+        """Ask the APIs, look how the hosts answer, forget what is old."""
+        self.apis.ask_all(self.watch.late, self.tracking.may_be_slow)
+        self.echoes.drain()
+        for host in self.site.cloud.hosts:
+            self.tracking.take(self.reach.sign(host))
+        self.tracking.forget(time.time())
+
+    async def _look_forever(self) -> None:
+        """Look for silent hosts more often than all is asked: others must be asked about them."""
+        while True:
+            await asyncio.sleep(self.watch.every / 3)
+            self.echoes.drain()
+            for host in self.site.cloud.hosts:
+                sign = self.reach.sign(host)
+                if sign.bad:
+                    self.tracking.take(sign)
+            self.suspects.look()
+
+    @property
+    def _is_late(self) -> bool:
+        """Say whether this process itself is late, or was just now."""
+        now = time.monotonic()
+        return now - self._due > LAG or now - self._lagged < LAG_COUNTS
+
+    def _excuse(self, host: str) -> str:
+        """Return why answers may be late, empty where nothing is known."""
+        if self._is_late:
+            return "this machine is busy itself"
+        return self.reach.excuse(host) if host else ""
+
+    def _steady(self, host: str, unit: str) -> bool:
+        """Say whether a unit has been running for so long that it had the time to connect."""
+        stream = self.streams.get(host)
+        return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
+
+    def _heard(self, host: str, found: Sequence[Sign], glance: object) -> None:
+        for sign in found:
+            self.tracking.take(sign)
+        if glance is not None:
+            self.agents.glanced(glance)
+
+    def _aside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something aside, unless it is under way."""
+        if name in self._side:
+            return
+
+        async def guarded() -> None:
+            try:
+                await work()
+            except Exception as error:  # the loop goes on
+                self._wrong[name] = f"{name}: {unexpected(error)}"
+                asyncio.get_running_loop().call_later(TOLD, self._wrong.pop, name, None)
+            finally:
+                self._side.pop(name, None)
+
+        self._side[name] = asyncio.ensure_future(guarded())
+
+    async def _decide_forever(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.watch.every):
+                    await self.tracking.changed.wait()
+            self.tracking.changed.clear()
+            await self._decide()
+
+    async def _decide(self) -> None:
+        now = time.time()
+        incidents = self.ledger.open_incidents()
+        scene = Scene(
+            now=now,
+            tracks=self.tracking.tracks,
+            topology=self.top,
+            words=self.suspects.words,
+            findings=self.recovery.findings,
+            silent=frozenset(one.host for one in self.silent),
+            kept=self.recovery.kept(incidents, now),
+            unheard=frozenset(self.reach.unheard()),
+        )
+        over = self.recovery.over
+        for one in matched(incidents, causes(scene), lambda cause: over(cause, now), now):
+            await self._carry_out(one, now)
+
+    async def _carry_out(self, one: Open | Change | Close, now: float) -> None:
+        if isinstance(one, Open):
+            found = one.found
+            incident = await self.ledger.open(found.cause, began=found.began, at=now)
+        elif isinstance(one, Change):
+            incident = await self.ledger.change(
+                one.incident, one.cause, at=now, text=one.text, tell=one.tell
+            )
+        else:
+            await self.ledger.close(one.incident, at=now, text=one.text)
+            return
+        self._to_act[incident.id] = incident
+        self._aside(f"acting on {incident.name}", lambda: self._acted(incident.id))
+
+    async def _acted(self, number: int) -> None:
+        """Hand an incident on, and the newer one where it has changed meanwhile."""
+        while number in self._to_act:
+            await self.on_incident(self._to_act.pop(number))
+
+    async def _check_forever(self) -> None:
+        await asyncio.sleep(min(5.0, self.watch.check))
+        while True:
+            begun, calm = time.monotonic(), self._is_calm()
+            try:
+                async with asyncio.timeout(CHECK_BOUND):
+                    found = await self.site.check()
+            except TimeoutError:
+                self._wrong["check"] = f"the check did not end within {CHECK_BOUND:g} s"
+            else:
+                self._wrong.pop("check", None)
+                self.findings, self.checked_at = tuple(found), time.time()
+                failed = [f for f in found if f.severity is Severity.FAILED]
+                self.recovery.checked(failed, calm=calm and self._is_calm())
+                self.tracking.changed.set()
+            await asyncio.sleep(max(1.0, begun + self.watch.check - time.monotonic()))
+
+    def _is_calm(self) -> bool:
+        """Say whether nothing is the matter with the cloud but what checks have found."""
+        aside = {Kind.FINDING, Kind.CHANNEL_FAILED}
+        return all(one.cause.kind in aside for one in self.ledger.open_incidents())
+
+    async def _read_runs_forever(self) -> None:
+        name = self.site.cloud.name
+        runs: list[RunRecord] = []
+        while True:
+            try:
+                runs = await on_thread(lambda: self.store.runs(cloud=name, limit=RUNS), RUNS_BOUND)
+            except (TimeoutError, BackstayError) as error:
+                self._wrong["runs"] = f"the runs cannot be read: {error}"
+            else:
+                self._wrong.pop("runs", None)
+            # Of runs that are known: they end.
+            self.silent = silences(runs, time.time(), alive)
+            await asyncio.sleep(RUNS_EVERY)
+
+    async def _keep_history_forever(self) -> None:
+        while True:
+            minutes = self.tracking.history.finished(time.time())
+            if minutes:
+                await self.ledger.keep(minutes)
+            await asyncio.sleep(5.0)
+
+    def _bulletin(self) -> Bulletin:
+        return Bulletin(
+            at=time.time(),
+            cloud=self.site.cloud.name,
+            leading=True,
+            leader=self.leader,
+            standings=self.tracking.standings(),
+            silences=self.silent,
+            findings=self.findings,
+            checked_at=self.checked_at,
+            troubles=tuple(dict.fromkeys(self._troubles())),
+        )
+
+    def _troubles(self) -> list[str]:
+        """Return what is wrong with the watch itself."""
+        found = [one for one in (self.apis.trouble, self.agents.trouble) if one]
+        if not self.echoes.allowed:
+            found.append("this user may not ping: hosts are judged by their channels only")
+        found += [*self.parts.troubles, *self._wrong.values()]
+        return [*found, *self.ledger.troubles, *self.troubles()]
+
+
+def _no_passes() -> BackstayError:
+    return BackstayError(
+        "asking the APIs every second",
+        came_back="these credentials give no tokens to ask with",
+        remedy="backstay check",
+    )

@@ -1,0 +1,1 @@
+"""Notifications: who receives what, by which channel, until it is delivered."""

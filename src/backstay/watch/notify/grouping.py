@@ -1,0 +1,59 @@
+"""What is told together: the tellings of one channel that make one message. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backstay.watch.incidents.incident import Incident
+from backstay.watch.incidents.notification import Telling, Word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What a message says of one incident: one word, in which ``tellings`` (their ids) go out."""
+
+    incident: Incident
+    word: Word
+    tellings: tuple[str, ...]
+
+
+def next_batch(
+    due: Sequence[tuple[Telling, Incident]], *, grouped: bool
+) -> list[tuple[Telling, Incident]]:
+    """Return what goes out next of one channel's due tellings, the oldest first.
+
+    Without ``grouped`` that is one. What was tried before goes out again as it was, without what
+    came later: a message that was received, but not noted as sent, is then known again by its id.
+    A channel has only one message under way, so what was tried and not sent is just that one.
+    """
+    ordered = sorted(due, key=lambda one: one[0].made)
+    if not grouped:
+        return ordered[:1]
+    return [one for one in ordered if one[0].attempts] or ordered
+
+
+def pieces(batch: Sequence[tuple[Telling, Incident]]) -> list[Piece]:
+    """Return what is said of each incident, in the order in which they came up.
+
+    Of several words on one incident the last that matters is said: what is over need not be told
+    as begun. Each word tells all that is known, so that nothing is lost by it.
+    """
+    incidents: dict[int, Incident] = {}
+    words: dict[int, list[Word]] = {}
+    ids: dict[int, list[str]] = {}
+    for telling, incident in batch:
+        incidents[incident.id] = incident
+        words.setdefault(incident.id, []).append(telling.word)
+        ids.setdefault(incident.id, []).append(telling.id)
+    return [
+        Piece(incident=incident, word=_said(words[number]), tellings=tuple(ids[number]))
+        for number, incident in incidents.items()
+    ]
+
+
+def _said(words: Sequence[Word]) -> Word:
+    if Word.CLOSED in words:
+        return Word.CLOSED
+    acts = [word for word in words if word in {Word.ASKED, Word.ACTED}]
+    if acts:
+        return acts[-1]
+    return Word.OPENED if Word.OPENED in words else Word.CHANGED

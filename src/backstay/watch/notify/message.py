@@ -1,0 +1,212 @@
+"""What people are told of an incident, in words for a phone at two in the morning. Pure."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from backstay.quantities import exact
+from backstay.watch.incidents.incident import Happened, Incident, Kind, Urgency
+from backstay.watch.incidents.notification import Telling, Word
+from backstay.watch.notify.grouping import Piece
+
+_STATES = {
+    Kind.SERVICE_FAILED: "DOWN",
+    Kind.SERVICE_HUNG: "HUNG",
+    Kind.AGENT_DEAF: "DEAF",
+    Kind.AGENT_DOWN: "DOWN",
+    Kind.HOST_UNREACHABLE: "UNREACHABLE",
+    Kind.HOST_OFF: "OFF",
+    Kind.HOST_DEAD: "DEAD",
+    Kind.CUT_OFF_HERE: "CUT OFF",
+    Kind.FINDING: "FAILED",
+    Kind.CHANNEL_FAILED: "FAILED",
+}
+_WIDEST = 300  # characters of one line of evidence
+_MOST = 12  # lines of evidence, or of what happened
+_SUBJECT = 160
+_RULE = "\n" + "-" * 40 + "\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message on one incident or several.
+
+    ``id`` is the same in each attempt, ``follows`` the id of the one to which it belongs (empty for
+    the first on an incident). ``text`` is for mail, ``short`` for a chat.
+    """
+
+    id: str
+    follows: str
+    subject: str
+    text: str
+    short: str
+
+
+def message(
+    batch: Sequence[tuple[Telling, Incident]],
+    said: Sequence[Piece],
+    *,
+    approval: Callable[[Incident], str] = lambda _: "",
+    zone: tzinfo | None = None,
+) -> Message:
+    """Return the message in which a batch of one channel's tellings goes out.
+
+    ``said`` is what ``grouping.pieces`` says of the batch. ``approval`` gives the command that
+    approves what is asked for. Times are told in ``zone``, None being this machine's.
+    """
+    first, incident = batch[0]
+    shown = sorted(said, key=_rank)
+    subject = headline(shown[0].incident, shown[0].word)
+    if len(shown) > 1:
+        subject += f" (and {len(shown) - 1} more)"
+    own = {telling.word for telling, _ in batch}
+    follows = "" if len(shown) > 1 or Word.OPENED in own else _opening(first.channel, incident)
+    return Message(
+        id=known_as(first, incident.cloud),
+        follows=follows,
+        subject=f"[{incident.cloud}] {subject}"[:_SUBJECT],
+        text=_RULE.join(text(one.incident, one.word, approval, zone) for one in shown),
+        short="\n\n".join(short(one.incident, one.word, approval, zone) for one in shown),
+    )
+
+
+def known_as(telling: Telling, cloud: str) -> str:
+    """Return the id by which receivers know a telling again, as mail's Message-ID is written.
+
+    It holds the cloud and the time: the numbers of incidents begin anew with a new journal.
+    """
+    return _id(telling.id, telling.made, cloud)
+
+
+def headline(incident: Incident, word: Word) -> str:
+    """Return one line: ``DOWN: MariaDB on controller does not answer``."""
+    return _one_line(f"{_state(incident, word)}: {incident.cause.title}")
+
+
+def text(
+    incident: Incident,
+    word: Word,
+    approval: Callable[[Incident], str] = lambda _: "",
+    zone: tzinfo | None = None,
+) -> str:
+    """Return all that is known, the most needed first."""
+    cause = incident.cause
+    lines = [headline(incident, word), _when(incident, word, zone), *_news(incident, word), ""]
+    if word is not Word.CLOSED:
+        lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
+        lines += [f"To do:      {_one_line(cause.remedy)}"] if cause.remedy else []
+        lines += [f"Approve by: {approval(incident)}"] if _asks(incident, word, approval) else []
+    lines += [f"Run:        backstay runs show {incident.run}"] if incident.run else []
+    lines += ["", "What was seen:", *_some(cause.evidence)] if cause.evidence else []
+    lines += ["", _symptoms(cause.symptoms)] if cause.symptoms else []
+    lines += ["", "What happened:", *_timeline(incident.happened, zone)]
+    lines += ["", f"{incident.name}, cloud {incident.cloud}, {cause.kind}, {cause.urgency}"]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def short(
+    incident: Incident,
+    word: Word,
+    approval: Callable[[Incident], str] = lambda _: "",
+    zone: tzinfo | None = None,
+) -> str:
+    """Return the same in a few lines."""
+    cause = incident.cause
+    lines = [headline(incident, word), _when(incident, word, zone), *_news(incident, word)]
+    if word is not Word.CLOSED:
+        lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
+        lines += [f"Seen: {_one_line(cause.evidence[0])}"] if cause.evidence else []
+        lines += [f"{len(cause.symptoms)} more are down because of it"] if cause.symptoms else []
+        lines += [f"To do: {_one_line(cause.remedy)}"] if cause.remedy else []
+        lines += [f"Approve by: {approval(incident)}"] if _asks(incident, word, approval) else []
+    return "\n".join([*lines, incident.name])
+
+
+def _state(incident: Incident, word: Word) -> str:
+    if word is Word.CLOSED:
+        return f"OVER after {exact(_until(incident) - incident.began)}"
+    if word is Word.ASKED:
+        return "YOUR APPROVAL IS ASKED"
+    if word is Word.ACTED:
+        return "ACTED"
+    urgent = incident.cause.urgency is Urgency.CRITICAL
+    state = _STATES[incident.cause.kind] if urgent else "WARNING"
+    return f"NOW {state}" if word is Word.CHANGED else state
+
+
+def _when(incident: Incident, word: Word, zone: tzinfo | None) -> str:
+    began = datetime.fromtimestamp(incident.began, zone).astimezone(zone)
+    if word is Word.CLOSED:
+        ended = datetime.fromtimestamp(_until(incident), zone).astimezone(zone)
+        day = "" if ended.date() == began.date() else f"{ended:%a %d %b} "
+        return f"From {began:%a %d %b %H:%M:%S} to {day}{ended:%H:%M:%S %Z}"
+    return f"Since {began:%a %d %b %H:%M:%S %Z}"
+
+
+def _news(incident: Incident, word: Word) -> list[str]:
+    """Return the last line of the timeline that the word is about."""
+    if word is Word.OPENED:
+        return []
+    told = [one.text for one in incident.happened if one.kind == word]
+    return [_one_line(told[-1])] if told and told[-1] else []
+
+
+def _asks(incident: Incident, word: Word, approval: Callable[[Incident], str]) -> bool:
+    return word is Word.ASKED and bool(approval(incident))
+
+
+def _until(incident: Incident) -> float:
+    if incident.closed is not None:
+        return incident.closed
+    return incident.happened[-1].at if incident.happened else incident.opened
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    shown = [f"  {_one_line(line)}" for line in lines[:_MOST]]
+    return [*shown, f"  and {len(lines) - _MOST} more"] if len(lines) > _MOST else shown
+
+
+def _symptoms(keys: Sequence[str]) -> str:
+    """Return what is down because of it, host by host: what 40 lines would say."""
+    hosts: dict[str, dict[str, None]] = {}
+    for key in keys:
+        host, service, name = (*key.split("/", 2), "", "")[:3]
+        what = {"agent": name, "host": "the host itself"}.get(service, service)
+        hosts.setdefault(host, {})[what or key] = None
+    told = "; ".join(
+        ", ".join(what) + (" (the cloud's address)" if host == "cloud" else f" on {host}")
+        for host, what in hosts.items()
+    )
+    return f"Down because of it ({len(keys)}): {told}"
+
+
+def _timeline(happened: Sequence[Happened], zone: tzinfo | None) -> list[str]:
+    """Return the last of what happened; the first line stays, whatever came between."""
+    kept = happened if len(happened) <= _MOST else (happened[0], *happened[1 - _MOST :])
+    lines = []
+    for one in kept:
+        at = datetime.fromtimestamp(one.at, zone).astimezone(zone)
+        lines.append(f"  {at:%H:%M:%S} {one.kind}: {_one_line(one.text)}".rstrip(": "))
+    if len(kept) < len(happened):
+        lines.insert(1, f"  … {len(happened) - len(kept)} more")
+    return lines
+
+
+def _rank(piece: Piece) -> tuple[bool, bool]:
+    over = piece.word is Word.CLOSED
+    return over, piece.incident.cause.urgency is not Urgency.CRITICAL
+
+
+def _opening(channel: str, incident: Incident) -> str:
+    """Return the id of the message by which a channel was told that an incident began."""
+    return _id(f"{incident.id}.{Word.OPENED}.0.{channel}", incident.opened, incident.cloud)
+
+
+def _id(telling: str, at: float, cloud: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.@_-]", "-", f"{telling}.{at * 1000:.0f}@{cloud}.backstay")
+
+
+def _one_line(given: str) -> str:
+    line = " ".join(given.split())
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"

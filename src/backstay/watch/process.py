@@ -1,0 +1,256 @@
+"""The whole watch in one process and one event loop: who does what, and what holds it together.
+
+The page is served whether this process leads or stands by. Detection, telling and acting are done
+by the one that leads. Every part is begun again by itself when it fails.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError
+from backstay.inventory.cloud import Cloud
+from backstay.journal.epochs import me
+from backstay.journal.locks import LockLost
+from backstay.journal.place import journal_url, locks_url, runtime_folder
+from backstay.journal.store import Store
+from backstay.services.declaration import Api
+from backstay.transports.sd_notify import notify, sign_of_life_every
+from backstay.transports.ssh import HostShell
+from backstay.transports.threads import on_thread
+from backstay.watch.act.actor import Actor
+from backstay.watch.act.approvals import Approvals
+from backstay.watch.act.runs import Ways
+from backstay.watch.cloudfile import CloudFile
+from backstay.watch.detect.status import Board, Bulletin
+from backstay.watch.election import PAUSE, RETRY, Lead, lead
+from backstay.watch.event_log import Log
+from backstay.watch.incidents.log import Ledger
+from backstay.watch.incidents.store import WatchStore
+from backstay.watch.incidents.unreliable import BUSY
+from backstay.watch.loop import Watching
+from backstay.watch.notify.notifier import Courier
+from backstay.watch.notify.routing import channels_for
+from backstay.watch.supervisor import Parts, first_of
+from backstay.watch.web.app import make_app
+from backstay.watch.web.serve import serve
+
+STALE = 60.0
+"""Seconds without a bulletin after which the watching counts as stuck, and is begun again."""
+END = 4.5
+"""Seconds that the end of everything may take; then the process ends as it is."""
+_PAGE_LONGEST = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the command line gives: how cloud.yaml is read, how its APIs are reached.
+
+    ``command`` gives Backstay's own command line with some words, ``say`` writes a line of the log.
+    """
+
+    load: Callable[[Path], Cloud]
+    api: Callable[[Cloud], Api | BackstayError]
+    command: Callable[..., list[str]]
+    say: Callable[[str], None]
+
+
+class Process:
+    """The watch of the cloud that ``path`` describes. Raises InventoryError where it is wrong."""
+
+    def __init__(self, path: Path, means: Means) -> None:
+        self.means = means
+        self.file = CloudFile(path, means.load)
+        name = self.file.cloud.name
+        self.board = Board(name)
+        self.parts = Parts(means.say)
+        # Each in use has its own: no reader waits for a writer's connection.
+        self.journal = Store(journal_url(), busy=BUSY)
+        self.reading = WatchStore(journal_url(), name, busy=BUSY)
+        self.approvals = Approvals(WatchStore(journal_url(), name, busy=BUSY))
+        self._lead: Lead | None = None
+        self._ledger: Ledger | None = None
+        self._keeper_wrong: str | None = None
+        self._asked_leader = 0.0
+        self._leader = ""
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        work = asyncio.ensure_future(self._run())
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            notify("STOPPING=1")
+            work.cancel()
+            # Everything that matters is written already: nothing is worth waiting for.
+            loop.call_later(END, os._exit, 0)
+
+        for one in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(one, end)
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+    async def _run(self) -> None:
+        notify("READY=1")
+        await first_of(
+            self._live(),
+            self.file.run(),
+            self.parts.keep("page", self._page, longest=_PAGE_LONGEST),
+            self.parts.keep("leading", self._contend),
+        )
+
+    async def _live(self) -> None:
+        """Tell systemd that the event loop turns."""
+        while True:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(sign_of_life_every() or 3600)
+
+    async def _page(self) -> None:
+        """Serve the page, anew with each new cloud.yaml."""
+        while True:
+            cloud = self.file.cloud
+            app = make_app(
+                board=self.board,
+                store=self.reading,
+                journal=self.journal,
+                cloud=cloud,
+                approve=self.approvals.by_page,
+            )
+            await first_of(serve(app, cloud.watch.page), self.file.another(cloud))
+
+    async def _contend(self) -> None:
+        """Stand by until this process leads; lead until that is lost; for ever."""
+        while True:
+            name = f"watch/{self.board.bulletin.cloud}"
+            async with lead(locks_url(), name, waits=self._stands_by) as mine:
+                self._lead, self._keeper_wrong = mine, ""
+                notify("STATUS=leading")
+                self.means.say(f"{me()} leads the watch of {self.file.cloud.name}")
+                try:
+                    await first_of(self._keep_the_lead(mine), self._leads())
+                except LockLost as error:
+                    self.means.say(f"{error}; standing by")
+                finally:
+                    self._lead = self._ledger = None
+            await asyncio.sleep(RETRY)  # whoever has taken it over is to be let have it
+
+    async def _keep_the_lead(self, mine: Lead) -> None:
+        while True:
+            await mine.look()
+            if mine.doubt and self._ledger is not None and not self._ledger.writable:
+                raise LockLost(
+                    "leading the watch",
+                    came_back=f"{mine.doubt}, and the journal does not say who leads",
+                    remedy="see that one of them can be reached",
+                )
+            await asyncio.sleep(PAUSE)
+
+    async def _stands_by(self, why: str) -> None:
+        """Show that another leads, or why nobody can."""
+        if why != self._keeper_wrong:
+            self._keeper_wrong = why
+            self.means.say(f"standing by: {why or 'another process leads'}")
+        notify("STATUS=standing by")
+        now = time.monotonic()
+        if now - self._asked_leader > RETRY:
+            self._asked_leader = now
+            with contextlib.suppress(BackstayError, TimeoutError):
+                self._leader = await on_thread(self.reading.leader, RETRY)
+        await self.board.publish(
+            Bulletin(
+                at=time.time(), cloud=self.file.cloud.name, leading=False, leader=self._leader,
+                troubles=tuple(self._troubles()),
+            )
+        )  # fmt: skip
+
+    def _troubles(self) -> Sequence[str]:
+        """Return what is wrong with the watch itself, but for the ledger's and the courier's."""
+        found = [self.file.trouble, self._keeper_wrong, *self.parts.troubles]
+        if self._lead is not None and self._lead.doubt:
+            found.append(f"{self._lead.doubt}: nothing is done until it is")
+        return [one for one in found if one]
+
+    async def _leads(self) -> None:
+        """Watch, tell and act, anew with each new cloud.yaml, until another takes the watch."""
+        while True:
+            cloud = self.file.cloud
+            store = WatchStore(journal_url(), cloud.name, busy=BUSY)
+            spare = WatchStore(_spare(cloud.name), cloud.name, busy=BUSY)
+            ledger = Ledger(
+                store, channels=partial(channels_for, cloud.watch), keep=cloud.watch.keep,
+                spare=spare,
+            )  # fmt: skip
+            await ledger.start()
+            self._ledger = ledger
+            try:
+                async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
+                    site = Site(cloud=cloud, shell=shell, api=self.means.api(cloud))
+                    await first_of(
+                        self._work(site, ledger), self.file.another(cloud), ledger.fenced.wait()
+                    )
+            finally:
+                store.close_database()
+                spare.close_database()
+            if ledger.fenced.is_set():
+                raise LockLost(
+                    "leading the watch",
+                    came_back="another process has taken it over in the journal",
+                    remedy="backstay watch status",
+                )
+            self.means.say(f"{cloud.path} has changed: it is watched as it is described now")
+
+    async def _work(self, site: Site, ledger: Ledger) -> None:
+        cloud, watch = site.cloud, site.cloud.watch
+        courier = Courier(cloud, ledger, approval=self.approvals.command)
+        actor = Actor(
+            site, ledger, self.board, self.journal, self.approvals,
+            doubt=lambda: self._lead.doubt if self._lead else "another process may lead",
+            ways=Ways(command=self.means.command),
+        )  # fmt: skip
+
+        def troubles() -> Sequence[str]:
+            return [*self._troubles(), *courier.troubles]
+
+        async def watching() -> None:
+            one = Watching(
+                site, watch, ledger, self.board, self.journal,
+                leader=me(), troubles=troubles, on_incident=actor.considered,
+            )  # fmt: skip
+            await first_of(one.run(), self._stuck())
+
+        await first_of(
+            self.parts.keep("ledger", ledger.run),
+            self.parts.keep("courier", courier.run),
+            self.parts.keep("watching", watching),
+            self.parts.keep("actor", actor.run),
+            Log(ledger, self.board, self.means.say).run(),
+        )
+
+    async def _stuck(self) -> None:
+        """Wait until no bulletin has come for long. Raises BackstayError."""
+        changes = self.board.changes(bound=STALE)
+        seen = await anext(changes)
+        while (newer := await anext(changes)) is not seen:
+            seen = newer
+        raise BackstayError(
+            "watching",
+            came_back=f"nothing was seen or said for {STALE:g} s",
+            remedy="it is begun again; report it where that happens again",
+        )
+
+
+def _spare(cloud: str) -> str:
+    """Return the database that stands in for the journal: on this machine's memory disk.
+
+    Each journal has its own: what one has not got yet belongs into no other.
+    """
+    journal = zlib.crc32(journal_url().encode())
+    return f"sqlite:///{runtime_folder() / f'watch-{cloud}-{journal:08x}.db'}"

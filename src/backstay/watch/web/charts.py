@@ -1,0 +1,200 @@
+"""Charts as SVG: latency now, by hour and day, and what happened on a line of time. Pure.
+
+Each has a title and says in words what it shows: it is read aloud, and by text browsers.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from html import escape
+from itertools import groupby
+
+from backstay.quantities import exact
+from backstay.watch.incidents.incident import Happened
+from backstay.watch.incidents.store import Minute
+
+_WIDE, _HIGH = 120, 24
+
+
+def millis(seconds: float | None) -> str:
+    """Return a latency: ``0.4 ms``, ``12 ms``, ``1.4 s``, ``-`` where there is none."""
+    if seconds is None:
+        return "-"
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def sparkline(recent: Sequence[tuple[float, float | None]]) -> str:
+    """Return the last answers as a small line; a bar from top to bottom where none came."""
+    if not recent:
+        return ""
+    begins, ends = recent[0][0], recent[-1][0]
+    whole = max(1.0, ends - begins)
+    top = _top([seconds for _, seconds in recent if seconds is not None])
+    missing = [at for at, seconds in recent if seconds is None]
+    drawn = [
+        f'<rect class="bad" x="{(at - begins) / whole * _WIDE:.0f}" y="0" width="2" '
+        f'height="{_HIGH}"/>'
+        for at in missing
+    ]
+    for line in _lines(recent):
+        points = " ".join(
+            f"{(at - begins) / whole * _WIDE:.0f},{_HIGH - 2 - seconds / top * (_HIGH - 4):.0f}"
+            for at, seconds in line
+        )
+        drawn.append(f'<polyline points="{points}"/>')
+    none = f", {len(missing)} unanswered" if missing else ""
+    says = f"{len(recent)} answers in {exact(whole)}{none}, at most {millis(top)}"
+    return (
+        f'<svg class="spark" viewBox="0 0 {_WIDE + 2} {_HIGH}" preserveAspectRatio="none" '
+        f'role="img" aria-label="{says}">'
+        f"<title>{says}</title>{''.join(drawn)}</svg>"
+    )
+
+
+def _top(latencies: Sequence[float]) -> float:
+    """Return the top of a scale: never so small that noise looks like a fault."""
+    return max(0.05, *latencies) if latencies else 0.05
+
+
+def _lines(
+    recent: Sequence[tuple[float, float | None]],
+) -> Iterator[list[tuple[float, float]]]:
+    """Give the stretches in which answers came."""
+    for came, stretch in groupby(recent, key=lambda one: one[1] is not None):
+        if came:
+            yield [(at, seconds) for at, seconds in stretch if seconds is not None]
+
+
+_LEFT, _PLOT, _TALL, _FOOT = 56, 700, 150, 22
+
+
+def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
+    """Return how a subject answered: the median's line, the longest's shade, what came not in red.
+
+    Each column is a minute, or as many minutes as fit a pixel.
+    """
+    columns = list(_columns(minutes, since, until))
+    if not columns:
+        return ""
+    top = _top([one[2] for one in columns if one[2] is not None])
+    drawn = [*_scale(top), *_clock_marks(since, until)]
+    median = []
+    for x, middle, slowest, missing in columns:
+        if slowest is not None:
+            y = _y(slowest, top)
+            drawn.append(
+                f'<rect class="shade" x="{x:.1f}" y="{y:.1f}" width="1.5" '
+                f'height="{_TALL - y:.1f}"/>'
+            )
+        if missing:
+            high = max(3.0, missing * _TALL)
+            drawn.append(
+                f'<rect class="bad" x="{x:.1f}" y="{_TALL - high:.1f}" width="1.5" '
+                f'height="{high:.1f}"/>'
+            )
+        if middle is not None:
+            median.append((x, _y(middle, top)))
+    drawn += _stretches(
+        median, gap=2.5 * _PLOT * max(60.0, (until - since) / _PLOT) / (until - since)
+    )
+    asked = sum(one.asked for one in minutes)
+    answered = sum(one.answered for one in minutes)
+    highest = max((m.median for m in minutes if m.median is not None), default=None)
+    longest = max((m.longest for m in minutes if m.longest is not None), default=None)
+    says = (
+        f"{asked} questions, {asked - answered} unanswered; median at most {millis(highest)}, "
+        f"longest {millis(longest)}"
+    )
+    return (
+        f'<svg class="history" viewBox="0 0 {_LEFT + _PLOT + 10} {_TALL + _FOOT}" role="img" '
+        f'aria-label="{says}"><title>{says}</title>{"".join(drawn)}</svg>'
+    )
+
+
+def _columns(
+    minutes: Sequence[Minute], since: float, until: float
+) -> Iterator[tuple[float, float | None, float | None, float]]:
+    """Give x, median, longest, and which part of the questions was not answered."""
+    whole = max(1.0, until - since)
+    width = max(60.0, whole / _PLOT)
+    for column, group in groupby(minutes, key=lambda m: int((m.minute * 60 - since) // width)):
+        found = list(group)
+        medians = [m.median for m in found if m.median is not None]
+        longest = [m.longest for m in found if m.longest is not None]
+        asked = sum(m.asked for m in found)
+        yield (
+            _LEFT + max(0.0, min(1.0, column * width / whole)) * _PLOT,
+            sorted(medians)[len(medians) // 2] if medians else None,
+            max(longest, default=None),
+            (asked - sum(m.answered for m in found)) / asked if asked else 0.0,
+        )
+
+
+def _stretches(points: Sequence[tuple[float, float]], *, gap: float) -> Iterator[str]:
+    """Give lines through points that are no further apart; a point alone is a dash."""
+    stretch: list[tuple[float, float]] = []
+    for point in [*points, (math.inf, 0.0)]:
+        if stretch and point[0] - stretch[-1][0] > gap:
+            last = (stretch[-1][0] + 2, stretch[-1][1])
+            drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*stretch, last])
+            yield f'<polyline points="{drawn}"/>'
+            stretch = []
+        stretch.append(point)
+
+
+def _y(seconds: float, top: float) -> float:
+    return _TALL - seconds / top * (_TALL - 10)
+
+
+def _scale(top: float) -> Iterator[str]:
+    for part in (0.0, 0.5, 1.0):
+        y = _y(top * part, top)
+        yield (
+            f'<line class="rule" x1="{_LEFT}" x2="{_LEFT + _PLOT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="soft" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{millis(top * part) if part else 0}</text>"
+        )
+
+
+def _clock_marks(since: float, until: float) -> Iterator[str]:
+    whole = max(1.0, until - since)
+    every = next(
+        (step for step in (60, 300, 600, 1800, 3600, 10800, 21600, 86400) if whole / step <= 8),
+        4 * 86400,
+    )
+    form = "%H:%M" if every < 86400 else "%d %b"
+    at = since - since % every + every
+    while at < until:
+        x = _LEFT + (at - since) / whole * _PLOT
+        told = datetime.fromtimestamp(at).astimezone().strftime(form)
+        yield (
+            f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_TALL}"/>'
+            f'<text class="soft" x="{x:.1f}" y="{_TALL + 16}" text-anchor="middle">{told}</text>'
+        )
+        at += every
+
+
+def course(happened: Sequence[Happened], *, began: float, until: float, closed: bool) -> str:
+    """Return an incident on a line of time, from its first sign to its end or to now."""
+    whole = max(1.0, until - began)
+    left, wide = 10, 740
+
+    def x(at: float) -> float:
+        return left + max(0.0, min(1.0, (at - began) / whole)) * wide
+
+    marks = "".join(
+        f'<circle class="{escape(one.kind)}" cx="{x(one.at):.1f}" cy="22" r="6">'
+        f"<title>{escape(one.kind)} after {exact(one.at - began)}</title></circle>"
+        for one in happened
+    )
+    ends = "over after" if closed else "open for"
+    return (
+        f'<svg class="course" viewBox="0 0 {wide + 2 * left} 56" role="img" '
+        f'aria-label="from the first sign to {"its end" if closed else "now"}: {exact(whole)}">'
+        f'<line class="{"soft" if closed else "on"}" x1="{left}" x2="{left + wide}" y1="22" '
+        f'y2="22"/>{marks}<text class="soft" x="{left}" y="50">first sign</text>'
+        f'<text class="soft" x="{left + wide}" y="50" text-anchor="end">{ends} {exact(whole)}'
+        "</text></svg>"
+    )

@@ -1,0 +1,108 @@
+"""What holds for every request: its host, its size, the headers of every answer."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backstay.watch.web.problem import TooLarge, problem
+
+LARGEST = 16 * 1024
+"""Bytes of a request's body; forms here are small."""
+
+_HERE = {"localhost", "127.0.0.1", "[::1]"}
+
+# https://cheatsheetseries.owasp.org/cheatsheets/HTTP_Headers_Cheat_Sheet.html; the referrer is kept
+# within this site, as a form's Origin is `null` without one, and is then of no use.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_ENCRYPTED = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+Failed = Callable[[Request, Exception], Awaitable[Response]]
+"""Tells an error that nobody expected, as an answer."""
+
+
+class Guard:
+    """Refuses requests for another host's name and long ones; gives answers their headers.
+
+    On loopback the name must be this machine's (``localhost``): a page on the Internet whose name
+    was made to mean 127.0.0.1 is sent away. https://en.wikipedia.org/wiki/DNS_rebinding
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, on_loopback: bool, address: str, encrypted: bool, failed: Failed
+    ) -> None:
+        self._app = app
+        self._failed = failed
+        self._names = {*_HERE, address, f"[{address}]"} if on_loopback else None
+        self._headers: Mapping[str, str] = _HEADERS | (_ENCRYPTED if encrypted else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        begun = False
+
+        async def with_headers(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            if message["type"] == "http.response.start":
+                given = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    given.setdefault(name, value)
+                given.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if self._names is not None and _name(headers.get("host", "")) not in self._names:
+            here = "this page is for this machine only, as localhost or 127.0.0.1"
+            await problem(421, "Misdirected Request", here)(scope, receive, with_headers)
+            return
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > LARGEST:
+            await problem(413, "Content Too Large", f"at most {LARGEST} bytes are read")(
+                scope, receive, with_headers
+            )
+            return
+        try:
+            await self._app(scope, _bounded(receive), with_headers)
+        except Exception as error:
+            if begun:
+                raise
+            answer = await self._failed(Request(scope), error)
+            await answer(scope, receive, with_headers)
+
+
+def _name(host: str) -> str:
+    """Return the name in a Host header, without its port."""
+    name, colon, port = host.rpartition(":")
+    return name.lower() if colon and port.isdigit() else host.lower()
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Count what comes in pieces, whose length nobody tells."""
+    came = 0
+
+    async def bounded() -> Message:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        if came > LARGEST:
+            raise TooLarge
+        return message
+
+    return bounded

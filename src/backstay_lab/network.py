@@ -1,0 +1,152 @@
+"""The lab's networks on the machine: two bridges and one nftables table, all of our own names."""
+
+import ipaddress
+import json
+from pathlib import Path
+
+from backstay.errors import LabError
+from backstay_lab import programs
+from backstay_lab.layout import Lab, Network, home
+
+IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def claims(lab: Lab) -> tuple[str, ...]:
+    """Give the names that the lab takes on the machine, as the state records them."""
+    return (*(lab.bridge(network) for network in Network), f"nft:{lab.nft_table}")
+
+
+def ruleset(lab: Lab, uplink: str) -> str:
+    """Give the lab's nftables rules: hosts reach the outside by the machine's address.
+
+    The uplink may carry smaller packets than the bridges: TCP is told so (clamped to its MTU).
+    """
+    return f"""
+table ip {lab.nft_table}
+delete table ip {lab.nft_table}
+table ip {lab.nft_table} {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat;
+    ip saddr {lab.management_net}.0/24 oifname "{uplink}" masquerade
+  }}
+  chain forward {{
+    type filter hook forward priority mangle;
+    oifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
+    iifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
+  }}
+}}
+"""
+
+
+def uplink(routes: str) -> str | None:
+    """Give the interface of the default route from ``ip -json route show default``."""
+    for route in json.loads(routes or "[]"):
+        if route.get("dst") == "default" and "dev" in route:
+            return str(route["dev"])
+    return None
+
+
+def taken(lab: Lab, ours: tuple[str, ...], links: str, tables: str, addresses: str) -> list[str]:
+    """Give what stands in the lab's way, as phrases: names and addresses that others hold.
+
+    ``ours`` are the claims on record; ``links`` is ``ip -json link``, ``tables`` is
+    ``nft -j list tables``, ``addresses`` is ``ip -json address``.
+    """
+    in_the_way = []
+    names = {str(link["ifname"]) for link in json.loads(links or "[]")}
+    for network in Network:
+        bridge = lab.bridge(network)
+        if bridge in names and bridge not in ours:
+            in_the_way.append(f"an interface {bridge} exists that is not the lab's")
+    for entry in json.loads(tables or "{}").get("nftables", []):
+        table = entry.get("table", {})
+        if table.get("name") == lab.nft_table and f"nft:{lab.nft_table}" not in ours:
+            in_the_way.append(f"an nftables table {lab.nft_table} exists that is not the lab's")
+    bridges = {lab.bridge(network) for network in Network}
+    for link in json.loads(addresses or "[]"):
+        if link.get("ifname") not in bridges:
+            in_the_way.extend(_overlaps(lab, link))
+    return in_the_way
+
+
+def _overlaps(lab: Lab, link: dict[str, object]) -> list[str]:
+    ours = [ipaddress.ip_network(f"{lab.net(network)}.0/24") for network in Network]
+    found = []
+    infos = link.get("addr_info", [])
+    for info in infos if isinstance(infos, list) else []:
+        if info.get("family") == "inet":
+            net = ipaddress.ip_network(f"{info['local']}/{info['prefixlen']}", strict=False)
+            if any(net.overlaps(own) for own in ours):
+                found.append(f"{link['ifname']} has {net}, which the lab's addresses lie in")
+    return found
+
+
+def refuse_if_taken(lab: Lab, ours: tuple[str, ...]) -> None:
+    """Raise LabError where another holds one of the lab's names or addresses."""
+    in_the_way = taken(
+        lab,
+        ours,
+        _ask("ip", "-json", "link"),
+        _ask("nft", "-j", "list", "tables"),
+        _ask("ip", "-json", "address"),
+    )
+    if in_the_way:
+        raise LabError(
+            f"claiming names and addresses for lab {lab.name}",
+            came_back="; ".join(in_the_way),
+            remedy="remove what is named there if nothing needs it, or choose another --slot",
+        )
+
+
+def create(lab: Lab) -> None:
+    """Make the bridges, their addresses and the nftables table; safe to repeat."""
+    out = uplink(_ask("ip", "-json", "route", "show", "default"))
+    for network in Network:
+        bridge = lab.bridge(network)
+        if not Path("/sys/class/net", bridge).exists():
+            _do("ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0")
+        _do("ip", "address", "replace", f"{lab.net(network)}.1/24", "dev", bridge)
+        _do("ip", "link", "set", bridge, "up")
+    if out:
+        programs.run(
+            ["nft", "-f", "-"], attempted="making the lab's nftables table", stdin=ruleset(lab, out)
+        )
+    _remember_forwarding()
+
+
+def remove(lab: Lab, *, last: bool) -> None:
+    """Remove bridges, veth ends and the nftables table; ``last``: forwarding as it was before."""
+    for link in Path("/sys/class/net").iterdir():
+        if link.name.startswith(tuple(f"bs{lab.slot}{network}-" for network in Network)):
+            programs.run(["ip", "link", "delete", link.name], attempted="removing", check=False)
+    for network in Network:
+        if Path("/sys/class/net", lab.bridge(network)).exists():
+            _do("ip", "link", "delete", lab.bridge(network))
+    tables = json.loads(_ask("nft", "-j", "list", "tables")).get("nftables", [])
+    if any(entry.get("table", {}).get("name") == lab.nft_table for entry in tables):
+        _do("nft", "delete", "table", "ip", lab.nft_table)
+    if last:
+        _restore_forwarding()
+
+
+def _remember_forwarding() -> None:
+    """Turn forwarding on, and keep the machine's own setting for the last ``lab down``."""
+    before = home() / "ip_forward.before"
+    if not before.exists():
+        before.write_text(IP_FORWARD.read_text())
+    IP_FORWARD.write_text("1\n")
+
+
+def _restore_forwarding() -> None:
+    before = home() / "ip_forward.before"
+    if before.exists():
+        IP_FORWARD.write_text(before.read_text())
+        before.unlink()
+
+
+def _ask(*argv: str) -> str:
+    return programs.run(argv, attempted="reading the machine's networks").stdout
+
+
+def _do(*argv: str) -> None:
+    programs.run(argv, attempted="changing the lab's networks")

@@ -1,0 +1,29 @@
+"""``lab new-board``: the mechanic was here, and the host is as it was first built."""
+
+from backstay.errors import LabError
+from backstay_lab import state
+from backstay_lab.faults import record as book
+from backstay_lab.hosts import LabHost
+from backstay_lab.progress import Progress
+from backstay_lab.up import Wish, up
+
+
+def new_board(name: str, host: str, progress: Progress) -> None:
+    """Give a host with a dead board a new one, and the disk that it had when the lab was built.
+
+    All that it has stored since is lost, as with real hardware. Raises LabError where its board is
+    not dead.
+    """
+    lab = state.opened(name).lab
+    target = LabHost(lab, host)
+    if not target.dead_board.exists():
+        raise LabError(
+            f"putting a new board into {host}",
+            came_back="its board is not dead",
+            remedy=f"backstay lab break dead-board {host}, if it shall be",
+        )
+    target.dead_board.unlink()
+    for record in book.read(lab):
+        if record.host == host:
+            book.remove(lab, record)
+    up(Wish(name=name, only=(host,)), progress)

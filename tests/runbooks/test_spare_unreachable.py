@@ -1,0 +1,52 @@
+"""What is told where the spare cannot be reached: which machine it is, and that it may be lost."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backstay.errors import HostUnreachable
+from backstay.journal.action import Running
+from backstay.journal.plan import Plan, Step
+from backstay.runbooks.replace.spare_unreachable import OrLost
+
+
+class Unreached:
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    async def do(self, _running: Running) -> dict[str, Any]:
+        raise HostUnreachable(
+            f"connecting to {self.host} (10.0.0.1) by SSH", came_back="no route", remedy="look"
+        )
+
+    async def probe(self, running: Running) -> dict[str, Any]:
+        return await self.do(running)
+
+
+def remedy(host: str, *done: str) -> str:
+    steps = tuple(
+        Step(id=f"proxy.{name}", action=name, target="proxy", does="", bound=9)
+        for name in ("adopt", "send")
+    )
+    plan = Plan(
+        runbook="replace", cloud="lab", targets=("proxy", "spare1"), steps=steps,
+        settings={"spare": "spare1"},
+    )  # fmt: skip
+    running = Running(
+        run="replace-7", plan=plan, step=steps[1], results={f"proxy.{name}": {} for name in done},
+        begun=0.0, say=lambda _text: None,
+    )  # fmt: skip
+    found = set()
+    for way in (OrLost(Unreached(host)).do, OrLost(Unreached(host)).probe):
+        with pytest.raises(HostUnreachable) as caught:
+            asyncio.run(way(running))
+        found.add(caught.value.remedy)
+    return found.pop()
+
+
+def test_the_spare_is_named_by_the_place_it_has_and_another_one_offered():
+    assert "that is spare1, which has the place of proxy by now" in remedy("proxy", "adopt")
+    assert "by now" not in remedy("spare1")
+    assert "backstay runs abandon replace-7, and begin anew" in remedy("spare1")
+    assert remedy("compute1", "adopt") == "look"

@@ -1,0 +1,13 @@
+"""An incident in the journal, after more has happened to it."""
+
+from collections.abc import Callable
+
+from backstay.watch.incidents.record import Dossier
+from backstay.watch.incidents.store import WatchStore
+
+
+def altered(store: WatchStore, incident: int, alter: Callable[[Dossier], Dossier]) -> None:
+    """Write an incident again, as the ledger does."""
+    known = store.dossier(incident)
+    assert known is not None
+    store.put([alter(known)])

@@ -1,0 +1,96 @@
+"""Incidents as the detection makes them, for the tests of what is told."""
+
+from dataclasses import replace
+from typing import Any
+
+from backstay.inventory.cloud import Cloud
+from backstay.watch.incidents.incident import Cause, Happened, Incident, Kind, Urgency
+from backstay.watch.incidents.notification import Delivery, Telling, Word
+
+BEGAN = 1764036603.0  # 2025-11-25 02:10:03 UTC
+
+MARIADB = Cause(
+    key="service-failed:controller/mariadb",
+    kind=Kind.SERVICE_FAILED,
+    urgency=Urgency.CRITICAL,
+    host="controller",
+    service="mariadb",
+    title="MariaDB on controller does not answer",
+    evidence=(
+        "query from ops1: takes the connection and does not answer within 1.5 s",
+        "compute1 and storage1 reach controller",
+    ),
+    impact="every OpenStack API fails; instances run on",
+    remedy="backstay check controller",
+    symptoms=(
+        "cloud/keystone/token",
+        "controller/nova/servers",
+        "controller/glance/images",
+        "compute1/agent/nova-compute",
+    ),
+)
+DISK = Cause(
+    key="finding:storage1/disk",
+    kind=Kind.FINDING,
+    urgency=Urgency.WARNING,
+    host="storage1",
+    service="host",
+    title="disk / on storage1 is 91% full",
+    evidence=("91%",),
+    impact="",
+    remedy="backstay check storage1",
+)
+CAUSE = replace(
+    MARIADB,
+    evidence=("query: takes the connection and does not answer",),
+    impact="every OpenStack API fails",
+    symptoms=(),
+)
+OTHER = replace(CAUSE, key="service-failed:proxy/swift", title="Swift's proxy does not answer")
+
+
+def incident(cause: Cause = MARIADB, **more: Any) -> Incident:
+    return Incident(
+        **{
+            "id": 12,
+            "cloud": "lab",
+            "cause": cause,
+            "began": BEGAN,
+            "opened": BEGAN + 2,
+            "happened": (Happened(at=BEGAN + 2, kind="opened", text=cause.title),),
+            **more,
+        }
+    )
+
+
+def over(one: Incident, after: float = 192.0) -> Incident:
+    line = Happened(at=one.began + after, kind="closed", text="answers again")
+    return replace(one, closed=one.began + after, happened=(*one.happened, line))
+
+
+def telling(one: Incident, word: Word = Word.OPENED, **more: Any) -> Telling:
+    channel = more.get("channel", "mail")
+    return Telling(
+        **{
+            "id": f"{one.id}.{word}.0.{channel}",
+            "incident": one.id,
+            "channel": channel,
+            "word": word,
+            "state": Delivery.WAITING,
+            "attempts": 0,
+            "made": one.opened,
+            "next": one.opened,
+            **more,
+        }
+    )
+
+
+def cloud_with(channels: dict[str, Any]) -> Cloud:
+    return Cloud.model_validate(
+        {
+            "name": "lab",
+            "credentials": {"openrc": "openrc"},
+            "hosts": {"controller": {"address": "192.0.2.1", "roles": ["controller"]}},
+            "watch": {"channels": channels},
+        }
+    )

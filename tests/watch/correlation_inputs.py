@@ -1,0 +1,81 @@
+"""A small cloud, and how its parts stand, for what is decided about them."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from backstay.inventory.load import load
+from backstay.services.registry import all_services
+from backstay.watch.detect.corroboration import HostWord
+from backstay.watch.detect.probe import Look, Subject
+from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.status import State
+from backstay.watch.detect.topology import HOST, REACHABLE, Topology, topology
+from backstay.watch.incidents.correlate import Found, Scene, causes
+from backstay.watch.incidents.incident import Kind
+
+NOW = 1000.0
+CLOUD = """
+name: small
+credentials: {environment: true}
+hosts:
+  controller: {address: 10.0.0.11, roles: [controller]}
+  proxy: {address: 10.0.0.12, roles: [storage-proxy]}
+  storage1: {address: 10.0.0.13, roles: [storage]}
+  compute1: {address: 10.0.0.21, roles: [compute]}
+  compute2: {address: 10.0.0.22, roles: [compute]}
+  spare1: {address: 10.0.0.31, roles: [spare], spare_for: [controller]}
+"""
+
+
+def small(folder: Path, text: str = CLOUD) -> Topology:
+    """The topology of a cloud.yaml."""
+    file = folder / "cloud.yaml"
+    file.write_text(text)
+    return topology(load(file), all_services())
+
+
+def track(
+    key: str, state: State, look: Look = Look.FAILED, *, since: float = NOW - 1, sure: bool = True
+) -> Track:
+    """How a subject stands, by its key."""
+    host, service, name = key.split("/")
+    subject = Subject(host="" if host == "cloud" else host, service=service, name=name)
+    bad = state in {State.SUSPECT, State.DOWN, State.RECOVERING}
+    return Track(
+        subject=subject, state=state, since=since, evidence=f"{name} looks {look}",
+        look=look if bad else Look.OK, began=since - 1 if bad else None, bad=3 if bad else 0,
+        sure=3 if bad and sure else 0, seen=NOW,
+    )  # fmt: skip
+
+
+def host(name: str, state: State = State.UP, look: Look = Look.SILENT) -> Track:
+    """How a host itself stands."""
+    return track(f"{name}/{HOST}/{REACHABLE}", state, look)
+
+
+def word(kind: Kind, power: bool | None = None) -> HostWord:
+    """What was confirmed."""
+    return HostWord(kind=kind, reason=f"they say {kind}", words=("proxy: no answer",), power=power)
+
+
+def scene(top: Topology, *tracks: Track, words: Mapping[str, HostWord] | None = None,
+          silent: frozenset[str] = frozenset(), **more: object) -> Scene:  # fmt: skip
+    """A scene in which all hosts answer, but for what is given."""
+    known = {one.subject.key: one for one in (*map(host, top.cloud.hosts), *tracks)}
+    return Scene(
+        now=NOW, tracks=known, topology=top, words=words or {}, silent=silent,
+        **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def ready(given: Scene) -> list[Found]:
+    """The causes that are to be told."""
+    return [one for one in causes(given) if one.ready]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that tells nobody; at most for five seconds."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -1,0 +1,42 @@
+"""A watch that does nothing but lead, tell one incident and go on telling: for test_leading."""
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+
+from backstay.watch.election import lead
+from backstay.watch.incidents.log import Ledger, NotLeading
+from backstay.watch.incidents.store import WatchStore
+from tests.watch.causes import CAUSE
+
+
+async def main(locks: str, journal: str) -> None:
+    async def waits(why: str) -> None:
+        print(f"waits {why}", flush=True)
+
+    async with lead(locks, "watch/lab", waits=waits) as mine:
+        ledger = Ledger(WatchStore(journal, "lab", busy=1), channels=lambda _: ["mail"], keep=1e9)
+        await ledger.start()
+        print("leads", flush=True)
+        work = asyncio.ensure_future(ledger.run())
+        for number in range(1_000_000):
+            await mine.look()
+            await ledger.open(replace(CAUSE, key=str(number)), began=time.time(), at=time.time())
+            await ledger.open(replace(CAUSE, key="the same"), began=time.time(), at=time.time())
+            for telling, incident in await ledger.due(time.time()):
+                try:
+                    await ledger.sending(telling.id)
+                except NotLeading:
+                    print("fenced", flush=True)
+                    work.cancel()
+                    return
+                print(f"tells {incident.cause.key}", flush=True)
+                await ledger.sent(telling.id, at=time.time())
+            if mine.doubt:
+                print(f"doubts {mine.doubt}", flush=True)
+            await asyncio.sleep(0.2)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""What the broker's word means for agents, and what only a call settles."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.access.session import Site
+from backstay.errors import BackstayError
+from backstay.inventory.load import load
+from backstay.services import nova
+from backstay.watch.detect import agents as module
+from backstay.watch.detect.agents import AgentQuestions
+from backstay.watch.detect.probe import Look, Sign
+from tests.watch.correlation_inputs import CLOUD
+
+QUEUE = "compute.compute1"
+PEER = ["10.0.0.21", 40000]
+TOLD: dict[str, Any] = {
+    "clock": 0.0,
+    "up": 5000.0,
+    "queues": [[QUEUE, "running", 0], ["reply_1", "running", 0]],
+    "consumers": [[QUEUE, *PEER], ["reply_1", "10.0.0.21", 40002]],
+    "bound": [QUEUE],
+    "connections": [PEER],
+}
+RECORD = {"binary": "nova-compute", "host": "compute1", "state": "up", "status": "enabled",
+          "updated_at": "2026-11-25T01:00:00.000000"}  # fmt: skip
+
+
+class NoShell:
+    """Nobody is asked here."""
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> tuple[AgentQuestions, list[Sign]]:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(CLOUD)
+    api = BackstayError("asking", came_back="nothing", remedy="")
+    site = Site(cloud=load(file), shell=NoShell(), api=api)  # type: ignore[arg-type]
+    signs: list[Sign] = []
+    questions = AgentQuestions(site, signs.append)
+    questions.agents = tuple(nova.read_agents({"services": [RECORD]}))
+    return questions, signs
+
+
+def glance(**more: Any) -> list[Any]:
+    return [1, "ok", json.loads(json.dumps(TOLD | more)), 0.01]
+
+
+def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
+    questions, signs = asked
+    questions.glanced(glance())
+    assert [(one.subject.key, one.look) for one in signs] == [
+        ("compute1/agent/nova-compute", Look.OK)
+    ]
+
+
+@pytest.mark.parametrize("told", [{"bound": []}, {"consumers": []}, {"queues": []}])
+def test_a_queue_that_is_not_is_a_bad_sign_that_is_not_sure(asked: Any, told: Any) -> None:
+    questions, signs = asked
+    questions.glanced(glance(**told))
+    assert [(one.look, one.sure) for one in signs] == [(Look.LATE, False)]
+    assert QUEUE in signs[0].evidence
+    assert questions._doubtful == {"compute1"}
+
+
+def test_what_the_broker_says_twice_of_a_steady_agent_is_sure(asked: Any) -> None:
+    questions, signs = asked
+    for steady in (False, True):
+        questions.steady = lambda host, unit, steady=steady: (
+            steady and (host, unit) == ("compute1", "nova-compute")
+        )
+        signs.clear()
+        questions.glanced(glance())
+        for _ in range(2):
+            questions.glanced(glance(consumers=[]))
+        assert [one.sure for one in signs] == [False, False, steady]
+
+
+def test_an_agent_that_takes_from_an_unfed_queue_is_deaf_however_young(asked: Any) -> None:
+    questions, signs = asked
+    for _ in range(2):
+        questions.glanced(glance(bound=[]))
+    assert [one.sure for one in signs] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [glance(up=30.0), glance(trouble="no"), glance(refused="no"), [1, "failed", "no", 0.1]],
+)
+def test_a_broker_that_has_just_come_back_or_tells_nothing_proves_nothing(
+    asked: Any, answer: Any
+) -> None:
+    questions, signs = asked
+    questions.glanced(answer)
+    assert signs == []
+
+
+def test_a_lost_queue_for_answers_is_a_reason_to_call(asked: Any) -> None:
+    questions, _ = asked
+    questions.glanced(glance())
+    assert questions._doubtful == set()
+    questions.glanced(glance(consumers=[[QUEUE, *PEER]]))
+    assert questions._doubtful == {"compute1"}
+
+
+def test_what_a_call_has_found_only_a_call_clears(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions, signs = asked
+    questions._called_bad["compute1/agent/nova-compute"] = "compute1"
+    questions.glanced(glance())
+    assert signs == []
+    called = []
+
+    async def see(_site: Any, hosts: Any) -> Any:
+        called.append(hosts)
+        was_called.set()
+        return None, []
+
+    was_called = asyncio.Event()
+    monkeypatch.setattr(module, "see", see)
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+
+    async def story() -> None:
+        task = asyncio.ensure_future(questions.call_doubtful())
+        async with asyncio.timeout(5):
+            await was_called.wait()
+        task.cancel()
+
+    asyncio.run(story())
+    assert called[0] == {"compute1"}

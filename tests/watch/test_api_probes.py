@@ -1,0 +1,193 @@
+"""The APIs' quick questions: what an answer means, and how many are under way."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.errors import ApiFailed
+from backstay.services.declaration import ApiPulse
+from backstay.transports.exchange import Came, Exchanged
+from backstay.transports.reply import Endpoint
+from backstay.watch.detect import apis as module
+from backstay.watch.detect.apis import PATIENCE, ApiQuestions, Question, sign_of
+from backstay.watch.detect.probe import Look, Sign, Subject
+from tests.watch.correlation_inputs import small, until
+
+SUBJECT = Subject(host="controller", service="keystone", name="token validation")
+QUESTION = Question(
+    subject=SUBJECT, url="http://x/",
+    pulse=ApiPulse(name="token validation", service_type="identity", path="/"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("came", "status", "look", "sure"),
+    [
+        (Came.ANSWERED, 200, Look.OK, False),
+        (Came.ANSWERED, 404, Look.OK, False),
+        (Came.ANSWERED, 401, Look.UNKNOWN, False),
+        (Came.ANSWERED, 500, Look.FAILED, False),
+        (Came.LATE, 0, Look.LATE, False),
+        (Came.SILENT, 0, Look.SILENT, False),
+        (Came.BROKEN, 0, Look.FAILED, False),
+        (Came.REFUSED, 0, Look.REFUSED, True),
+    ],
+)
+def test_what_an_answer_means(came: Came, status: int, look: Look, *, sure: bool) -> None:
+    sign = sign_of(QUESTION, Exchanged(came=came, seconds=0.2, status=status, told="so"), 5.0)
+    assert (sign.look, sign.sure) == (look, sure)
+    assert (sign.seconds is not None) == (look is Look.OK)
+
+
+class Api:
+    """Gives tokens, one after the other."""
+
+    ca = None
+
+    def __init__(self) -> None:
+        self.auth_url = "http://10.0.0.11:5000/v3"
+        self.tokens = 1
+        self.refused: list[str] = []
+        self.dead = False
+
+    def authenticate(self) -> Mapping[str, Any]:
+        if self.dead:
+            raise ApiFailed("asking", came_back="no token", remedy="", status=500)
+        return {}
+
+    def endpoints(self) -> list[Endpoint]:
+        if self.dead:
+            raise ApiFailed("asking", came_back="no token", remedy="", status=500)
+        return [
+            Endpoint(service_type="identity", url="http://10.0.0.11:5000/v3"),
+            Endpoint(service_type="object-store", url="http://10.0.0.12:8080/v1/AUTH_1"),
+        ]
+
+    def pass_for(
+        self, service_type: str, path: str, *, refused: str = ""
+    ) -> tuple[str, Mapping[str, str]]:
+        known = {one.service_type: one.url for one in self.endpoints()}
+        if service_type not in known:
+            raise ApiFailed("asking", came_back="no such endpoint", remedy="", status=None)
+        if refused == f"token{self.tokens}":
+            self.refused.append(refused)
+            self.tokens += 1
+        return known[service_type] + path, {"X-Auth-Token": f"token{self.tokens}"}
+
+
+class Scene:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        top = small(folder)
+        self.signs: list[Sign] = []
+        self.api = Api()
+        self.asked: list[tuple[str, float, Mapping[str, str]]] = []
+        self.answer = asyncio.Event()
+        self.status = 200
+        self.questions = ApiQuestions(
+            top.cloud, list(top.services.values()), self.api, self.signs.append
+        )
+        monkeypatch.setattr(module, "exchange", self.exchange)
+        monkeypatch.setattr(module, "TOKEN_PAUSE", 0.01)
+
+    async def exchange(self, url: str, **options: Any) -> Exchanged:
+        self.asked.append((url, options["bound"], options["headers"]))
+        await self.answer.wait()
+        return Exchanged(came=Came.ANSWERED, seconds=0.1, status=self.status)
+
+    async def known(self) -> asyncio.Task[None]:
+        """Wait until the addresses are known."""
+        keeping = asyncio.ensure_future(self.questions.keep_token())
+        await until(lambda: bool(self.questions.questions))
+        return keeping
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(tmp_path, monkeypatch)
+
+
+def test_each_service_is_asked_where_the_catalogue_has_it(scene: Scene) -> None:
+    async def story() -> None:
+        keeping = await scene.known()
+        scene.answer.set()
+        scene.questions.ask_all(1.5, lambda _: False)
+        await asyncio.sleep(0.05)
+        keeping.cancel()
+
+    asyncio.run(story())
+    asked = {url: headers for url, _, headers in scene.asked}
+    assert asked == {
+        "http://10.0.0.11:5000/v3/v3/auth/tokens": {
+            "X-Auth-Token": "token1",
+            "X-Subject-Token": "token1",
+        },
+        "http://10.0.0.12:8080/healthcheck": {},
+        "http://10.0.0.12:8080/v1/AUTH_1/backstay-watch/pulse": {"X-Auth-Token": "token1"},
+    }
+    assert {one.subject.key for one in scene.signs} == {
+        "controller/keystone/token validation",
+        "proxy/swift/healthcheck",
+        "proxy/swift/object",
+    }
+    assert "token1" not in repr(scene.questions.questions)
+
+
+def test_no_more_than_three_of_one_are_under_way_and_one_with_patience(scene: Scene) -> None:
+    async def story() -> None:
+        keeping = await scene.known()
+        for _ in range(5):
+            scene.questions.ask_all(1.5, lambda key: key == SUBJECT.key)
+            await asyncio.sleep(0)
+        keeping.cancel()
+
+    asyncio.run(story())
+    tokens = [bound for url, bound, _ in scene.asked if url.endswith("/tokens")]
+    assert sorted(tokens) == [1.5, 1.5, 1.5, PATIENCE]
+    others = [bound for url, bound, _ in scene.asked if url.endswith("/healthcheck")]
+    assert others == [1.5, 1.5, 1.5]
+
+
+def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service(
+    scene: Scene,
+) -> None:
+    async def story() -> None:
+        keeping = await scene.known()
+        scene.answer.set()
+        scene.status = 401
+        scene.questions.ask_all(1.5, lambda _: False)
+        await until(lambda: bool(scene.api.refused))
+        keeping.cancel()
+
+    asyncio.run(story())
+    assert scene.api.refused == ["token1"]
+    assert {one.look for one in scene.signs} == {Look.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("address", "asked_then"), [("10.0.0.11", 3), ("keystone.example.org", 4)],
+    ids=["the-catalogue-s", "another"],
+)  # fmt: skip
+def test_a_keystone_that_gave_no_token_from_the_first_is_asked_all_the_same(
+    scene: Scene, address: str, asked_then: int
+) -> None:
+    scene.api.auth_url = f"http://{address}:5000/v3"
+
+    async def story() -> None:
+        scene.api.dead = True
+        keeping = await scene.known()
+        assert scene.questions.trouble == "asking: no token"
+        scene.answer.set()
+        scene.questions.ask_all(1.5, lambda _: False)
+        await until(lambda: bool(scene.signs))
+        first = {one.subject.key for one in scene.signs}
+        assert [url for url, _, _ in scene.asked] == [f"http://{address}:5000/v3/auth/tokens"]
+        scene.api.dead = False
+        await until(lambda: len(scene.questions.questions) == asked_then)
+        assert scene.questions.trouble == ""
+        assert first <= {one.subject.key for one in scene.questions.questions}
+        keeping.cancel()
+
+    asyncio.run(story())

@@ -1,0 +1,391 @@
+"""The ledger: whatever becomes of the journal, no incident is lost and nothing is told twice."""
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backstay.journal.records import JournalError
+from backstay.watch.incidents.log import Ledger, NotLeading
+from backstay.watch.incidents.notification import Delivery, Word
+from backstay.watch.incidents.store import Minute, WatchStore
+from backstay.watch.incidents.unreliable import BUSY
+from tests.watch.causes import CAUSE, OTHER
+
+
+class Breakable(WatchStore):
+    """A store that can be made to fail, before or after the write has come true."""
+
+    broken = ""
+
+    def _do(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        if self.broken == "before":
+            raise JournalError("writing", came_back="disk full", remedy="make room")
+        answer = call(*arguments, **named)
+        if self.broken == "after":
+            raise JournalError("writing", came_back="disk full", remedy="make room")
+        return answer
+
+    def open(self, *arguments: Any, **named: Any) -> Any:
+        return self._do(super().open, *arguments, **named)
+
+    def put(self, *arguments: Any, **named: Any) -> Any:
+        return self._do(super().put, *arguments, **named)
+
+    def live(self, *arguments: Any, **named: Any) -> Any:
+        return self._do(super().live, *arguments, **named)
+
+    def keep(self, *arguments: Any, **named: Any) -> Any:
+        return self._do(super().keep, *arguments, **named)
+
+
+def store_at(folder: Path, name: str = "journal") -> Breakable:
+    return Breakable(f"sqlite:///{folder}/{name}.db", "lab", busy=BUSY)
+
+
+def ledger_of(store: WatchStore, spare: WatchStore | None = None) -> Ledger:
+    return Ledger(store, channels=lambda _: ["mail"], keep=86400.0, spare=spare)
+
+
+async def tell(ledger: Ledger, told: list[tuple[str, Word]]) -> None:
+    """Send all that is due, as the courier does."""
+    for telling, incident in await ledger.due(1e12):
+        await ledger.sending(telling.id)
+        told.append((incident.cause.key, telling.word))
+        await ledger.sent(telling.id, at=5.0)
+
+
+async def met(ledger: Ledger) -> None:
+    """What ``run`` does when the journal may be back."""
+    await ledger._meet()
+
+
+def test_an_incident_is_kept_told_and_closed(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+
+    async def story() -> None:
+        ledger = ledger_of(store)
+        told: list[tuple[str, Word]] = []
+        await ledger.start()
+        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
+        assert await ledger.open(CAUSE, began=1.0, at=3.0) == opened
+        assert ledger.changed.is_set()
+        await tell(ledger, told)
+        await ledger.note(opened, "acted", "began restart-1", at=3.0, run="restart-1")
+        await ledger.close(opened, at=9.0, text="answers again")
+        await tell(ledger, told)
+        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
+        assert ledger.open_incidents() == ()
+        assert ledger.troubles == ()
+
+    asyncio.run(story())
+    [kept] = store.everything()
+    assert (kept.incident.id, kept.incident.closed, kept.incident.run) == (1, 9.0, "restart-1")
+    assert {one.state for one in kept.tellings} == {Delivery.SENT}
+
+
+@pytest.mark.parametrize("broken", ["before", "after"])
+def test_told_though_the_journal_fails_and_joined_later(tmp_path: Path, broken: str) -> None:
+    store, spare = store_at(tmp_path), store_at(tmp_path, "spare")
+
+    async def story() -> None:
+        ledger = ledger_of(store, spare)
+        told: list[tuple[str, Word]] = []
+        await ledger.start()
+        store.broken = broken
+        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
+        assert "disk full" in ledger.troubles[0]
+        assert not ledger.writable
+        await tell(ledger, told)
+        store.broken = ""
+        await met(ledger)
+        assert ledger.troubles == ()
+        await ledger.close(opened, at=9.0, text="answers again")
+        await tell(ledger, told)
+        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
+
+    asyncio.run(story())
+    [kept] = store.everything()
+    assert [it.kind for it in kept.incident.happened] == ["opened", "closed"]
+    assert [(it.word, it.state) for it in kept.tellings] == [
+        (Word.OPENED, Delivery.SENT), (Word.CLOSED, Delivery.SENT),
+    ]  # fmt: skip
+    assert spare.everything() == []
+
+
+def test_a_watch_that_dies_while_the_journal_fails_tells_nothing_again(tmp_path: Path) -> None:
+    store, spare = store_at(tmp_path), store_at(tmp_path, "spare")
+    told: list[tuple[str, Word]] = []
+
+    async def first() -> None:
+        ledger = ledger_of(store, spare)
+        await ledger.start()
+        await ledger.open(CAUSE, began=1.0, at=2.0)
+        await tell(ledger, told)
+        store.broken = "before"
+        await ledger.open(OTHER, began=1.0, at=2.0)
+        await tell(ledger, told)
+
+    async def second() -> None:
+        ledger = ledger_of(store, spare)
+        await ledger.start()
+        assert {it.cause.key for it in ledger.open_incidents()} == {CAUSE.key, OTHER.key}
+        await ledger.open(OTHER, began=1.0, at=7.0)
+        await ledger.open(CAUSE, began=1.0, at=7.0)
+        await tell(ledger, told)
+        store.broken = ""
+        await met(ledger)
+        await tell(ledger, told)
+
+    asyncio.run(first())
+    asyncio.run(second())
+    assert told == [(CAUSE.key, Word.OPENED), (OTHER.key, Word.OPENED)]
+    assert {it.incident.cause.key for it in store.everything()} == {CAUSE.key, OTHER.key}
+
+
+def test_what_was_being_sent_when_the_watch_died_is_told_to_be_in_doubt(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+
+    async def first() -> None:
+        ledger = ledger_of(store)
+        await ledger.start()
+        await ledger.open(CAUSE, began=1.0, at=2.0)
+        [(telling, _)] = await ledger.due(9.0)
+        await ledger.sending(telling.id)
+        assert await ledger.due(9.0) == []
+
+    async def second() -> None:
+        ledger = ledger_of(store)
+        await ledger.start()
+        [(telling, _)] = await ledger.due(9.0)
+        assert (telling.state, telling.attempts) == (Delivery.SENDING, 1)
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+def test_a_fenced_leader_tells_nothing_more(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+
+    async def story() -> None:
+        ledger = ledger_of(store)
+        await ledger.start()
+        await ledger.open(CAUSE, began=1.0, at=2.0)
+        [(telling, _)] = await ledger.due(9.0)
+        store_at(tmp_path).lead()
+        with pytest.raises(NotLeading):
+            await ledger.sending(telling.id)
+        assert ledger.fenced.is_set()
+        assert await ledger.due(9.0) == []
+
+    asyncio.run(story())
+    [telling] = store.tellings()
+    assert telling.state is Delivery.WAITING
+
+
+def test_what_was_read_before_it_ended_does_not_come_back(tmp_path: Path) -> None:
+    read, go_on = threading.Event(), threading.Event()
+
+    class Slow(Breakable):
+        def live(self, *arguments: Any, **named: Any) -> Any:
+            found = super().live(*arguments, **named)
+            read.set()
+            go_on.wait(2)
+            return found
+
+    store = Slow(f"sqlite:///{tmp_path}/journal.db", "lab", busy=BUSY)
+    go_on.set()
+
+    async def story() -> None:
+        ledger = ledger_of(store)
+        told: list[tuple[str, Word]] = []
+        await ledger.start()
+        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
+        read.clear()
+        go_on.clear()
+        meeting = asyncio.ensure_future(met(ledger))
+        await asyncio.to_thread(read.wait, 5)
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        await ledger.close(opened, at=3.0, text="over")
+        await tell(ledger, told)
+        await meeting
+        await tell(ledger, told)
+        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
+        assert ledger.open_incidents() == ()
+
+    asyncio.run(story())
+
+
+def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:
+    store, spare = store_at(tmp_path), store_at(tmp_path, "spare")
+    minute = Minute(subject="a/b/c", minute=1, asked=1, answered=1, median=0.1, longest=0.1)
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[tuple[str, Word]] = []
+        ledger = ledger_of(store, spare)
+        await ledger.start()
+        with locked(tmp_path / "journal.db"):
+            begun = loop.time()
+            await ledger.open(CAUSE, began=1.0, at=2.0)
+            assert loop.time() - begun < 3 * BUSY
+            begun = loop.time()
+            await ledger.open(OTHER, began=1.0, at=2.0)
+            await ledger.keep([minute])
+            await tell(ledger, told)
+            assert loop.time() - begun < 2 * BUSY
+            assert "locked" in ledger.troubles[0]
+        work = asyncio.ensure_future(ledger.run())
+        async with asyncio.timeout(20):
+            while not store.history(since=0.0):  # noqa: ASYNC110 - it has no event for that
+                await asyncio.sleep(0.05)
+        assert ledger.troubles == ()
+        work.cancel()
+        await tell(ledger, told)
+        assert told == [(CAUSE.key, Word.OPENED), (OTHER.key, Word.OPENED)]
+
+    asyncio.run(story())
+    assert len(store.everything()) == 2
+    assert store.history(since=0.0) == [minute]
+
+
+def test_a_watch_that_begins_while_the_journal_is_locked(tmp_path: Path) -> None:
+    store_at(tmp_path).open(CAUSE, began=1.0, at=2.0, channels=["mail"])
+
+    async def story() -> None:
+        ledger = ledger_of(store_at(tmp_path), store_at(tmp_path, "spare"))
+        told: list[tuple[str, Word]] = []
+        with locked(tmp_path / "journal.db"):
+            await ledger.start()
+            await ledger.open(replace(CAUSE, symptoms=("x",)), began=5.0, at=6.0)
+            await tell(ledger, told)
+        await met(ledger)
+        await tell(ledger, told)
+        [one] = ledger.open_incidents()
+        assert (one.id, one.began, one.cause.symptoms) == (1, 1.0, ("x",))
+        assert told == [(CAUSE.key, Word.OPENED)]
+
+    asyncio.run(story())
+    [kept] = store_at(tmp_path).everything()
+    assert kept.incident.id == 1
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Let another process have the database for itself."""
+    script = "import sqlite3,sys; db=sqlite3.connect(sys.argv[1],isolation_level=None); "
+    script += "db.execute('BEGIN EXCLUSIVE'); print('locked',flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        ["python3", "-c", script, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"locked\n"
+    try:
+        yield
+    finally:
+        other.communicate()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        asyncio.run(_full(disk, tmp_path))
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def _full(disk: Path, folder: Path) -> None:
+    store = store_at(disk)
+    told: list[tuple[str, Word]] = []
+    ledger = ledger_of(store, store_at(folder, "spare"))
+    await ledger.start()
+    filling = disk / "filling"
+    with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1000)):
+            pass
+    numbers = range(200)
+    for number in numbers:  # what is in the file already has some room left
+        await ledger.open(replace(CAUSE, key=f"{number}", title="x" * 500), began=1.0, at=2.0)
+    assert any("full" in one for one in ledger.troubles), ledger.troubles
+    await tell(ledger, told)
+    filling.unlink()
+    subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)  # noqa: ASYNC221
+    await met(ledger)
+    assert ledger.troubles == ()
+    await tell(ledger, told)
+    assert sorted(told) == sorted((f"{number}", Word.OPENED) for number in numbers)
+    kept = store.everything()
+    assert {it.incident.cause.key for it in kept} == {f"{number}" for number in numbers}
+    assert all(it.state is Delivery.SENT for one in kept for it in one.tellings)
+    with sqlite3.connect(disk / "journal.db") as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+HAPPENINGS = st.lists(
+    st.sampled_from(
+        ["open a", "open b", "close a", "close b", "tell", "before", "after", "works", "dies"]
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HAPPENINGS)
+def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    store, spare = store_at(folder), store_at(folder, "spare")
+    told: list[tuple[str, Word]] = []
+    begun: dict[str, int] = {"a": 0, "b": 0}
+    ended: dict[str, int] = {"a": 0, "b": 0}
+
+    async def story() -> None:
+        ledger = ledger_of(store, spare)
+        await ledger.start()
+        for at, step in enumerate(steps, 10):
+            known = {it.cause.key: it for it in ledger.open_incidents()}
+            match step.split():
+                case ["open", key]:
+                    begun[key] += key not in known
+                    await ledger.open(replace(CAUSE, key=key), began=at, at=at)
+                case ["close", key] if key in known:
+                    ended[key] += 1
+                    await ledger.close(known[key], at=at, text="over")
+                case ["tell"]:
+                    await tell(ledger, told)
+                case ["works"]:
+                    store.broken = ""
+                    await met(ledger)
+                case ["before" | "after"]:
+                    store.broken = step
+                case ["dies"]:
+                    ledger = ledger_of(store, spare)
+                    await ledger.start()
+        store.broken = ""
+        await met(ledger)
+        await tell(ledger, told)
+
+    asyncio.run(story())
+    kept = store.everything()
+    for key in "ab":
+        mine = [it.incident for it in kept if it.incident.cause.key == key]
+        assert len(mine) == begun[key]
+        assert sum(it.closed is not None for it in mine) == ended[key]
+        assert told.count((key, Word.OPENED)) == begun[key]
+        assert told.count((key, Word.CLOSED)) == ended[key]
+    assert spare.everything() == [it for it in spare.everything() if not it.finished]

@@ -1,0 +1,121 @@
+"""Metrics: their names, and that dashboard and alert rules use no other."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from ruamel.yaml import YAML
+
+from backstay.watch.incidents.notification import Delivery
+from backstay.watch.web.metrics import exposition
+from backstay.watch.web.reading import Records
+from backstay.watch.web.recovery_status import HostKept, Kept, Measured
+from tests.watch.web.fake_cloud import DOWN, MARIADB, Invented, bulletin
+
+PACKAGING = Path(__file__).parents[2] / "packaging"
+NAMES = {
+    "backstay_backup_age_seconds",
+    "backstay_check_age_seconds",
+    "backstay_host_silenced",
+    "backstay_incidents_open",
+    "backstay_rpo_seconds",
+    "backstay_rto_seconds",
+    "backstay_runs_active",
+    "backstay_subject_latency_seconds",
+    "backstay_subject_state",
+    "backstay_subject_up",
+    "backstay_tellings",
+    "backstay_watch_age_seconds",
+    "backstay_watch_journal_readable",
+    "backstay_watch_leading",
+    "backstay_watch_troubles",
+}
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> dict[str, dict[tuple[str, ...], float]]:
+    now = time.time()
+    incident = Invented(tmp_path).store.open(MARIADB, began=now, at=now, channels=[])
+    records = Records(
+        open=(incident,),
+        told={("mail", Delivery.SENT): 3},
+        kept=Kept(
+            hosts=(HostKept(host="controller", verified_at=now - 60, stream=0.5),),
+            measured=(
+                Measured(what="controller replaced", seconds=412.0, run="replace-8", at=now),
+            ),
+        ),
+    )
+    text = exposition(bulletin(now, down=DOWN, silence="proxy"), records, now).decode()
+    return {
+        family.name: {
+            tuple(one.labels[name] for name in sorted(one.labels)): one.value
+            for one in family.samples
+        }
+        for family in text_string_to_metric_families(text)
+    }
+
+
+def test_the_names_are_stable(told: dict[str, Any]) -> None:
+    assert set(told) == NAMES
+
+
+def test_what_is_down_is_told_as_down(told: dict[str, Any]) -> None:
+    up = told["backstay_subject_up"]
+    assert up["controller", "mariadb", "query"] == 0
+    assert up["proxy", "swift", "object"] == 1
+    state = told["backstay_subject_state"]
+    assert state["controller", "mariadb", "down", "query"] == 1
+    assert ("controller", "mariadb", "up", "query") not in state
+    latency = told["backstay_subject_latency_seconds"]
+    assert ("controller", "mariadb", "query") not in latency
+    assert 0 < latency["proxy", "swift", "object"] < 0.2
+
+
+def test_incidents_are_counted_with_the_zeros(told: dict[str, Any]) -> None:
+    incidents = told["backstay_incidents_open"]
+    assert incidents["service-hung", "critical"] == 1
+    assert incidents["host-dead", "critical"] == 0
+    assert sum(incidents.values()) == 1
+
+
+def test_backups_and_messages_are_told(told: dict[str, Any]) -> None:
+    assert told["backstay_backup_age_seconds"]["controller",] == pytest.approx(60, abs=1)
+    assert told["backstay_rpo_seconds"]["controller",] == 0.5
+    assert told["backstay_rto_seconds"]["controller replaced",] == 412
+    assert told["backstay_tellings"]["mail", "sent"] == 3
+    assert told["backstay_host_silenced"]["proxy", "reboot-7"] == 1
+
+
+def test_the_dashboard_shows_metrics_that_there_are() -> None:
+    board = json.loads((PACKAGING / "grafana" / "backstay.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    used = {name for query in queries for name in re.findall(r"backstay_\w+", query)}
+    assert len(queries) > 10
+    assert used <= NAMES
+    assert {"backstay_subject_up", "backstay_incidents_open", "backstay_rpo_seconds"} <= used
+
+
+def test_the_alert_rules_use_metrics_that_there_are() -> None:
+    rules = YAML(typ="safe").load(PACKAGING / "prometheus" / "backstay.rules.yml")
+    found = [rule for group in rules["groups"] for rule in group["rules"]]
+    for rule in found:
+        assert set(re.findall(r"backstay_\w+", rule["expr"])) <= NAMES, rule["alert"]
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["annotations"]["remedy"]
+    assert len(found) >= 6
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (package prometheus)")
+def test_prometheus_reads_the_rules() -> None:
+    rules = PACKAGING / "prometheus" / "backstay.rules.yml"
+    told = subprocess.run(
+        ["promtool", "check", "rules", rules], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr

@@ -1,0 +1,64 @@
+"""Whether a host itself answers, from its pings and its own word."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from backstay.transports.ping_monitor import Echo
+from backstay.watch.detect.probe import Look
+from backstay.watch.detect.reachability import HANGS, STARTING, Reach
+
+
+def reach(*, pinged: float | None, told: float | None = 0.5, refused: bool = False,
+          began: float = 60.0, stream: bool = True, echo: bool = True) -> Reach:  # fmt: skip
+    now = time.monotonic()
+    echoes: Any = SimpleNamespace(allowed=True, hosts={})
+    if echo:
+        heard = None if pinged is None else now - pinged
+        echoes.hosts["c1"] = Echo(address="10.0.0.11", heard=heard, seconds=0.001)
+    one: Any = SimpleNamespace(
+        heard=None if told is None else now - told, refused=refused, excuse="it is busy"
+    )
+    found = Reach(echoes, {"c1": one} if stream else {}, 1.0)
+    found.began = now - began
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "look"),
+    [
+        ({"pinged": 0.3}, Look.OK),
+        ({"pinged": 5.0}, Look.OK),  # pings get lost, its own word comes
+        ({"pinged": 5.0, "told": 5.0}, Look.SILENT),
+        ({"pinged": None, "told": None}, Look.SILENT),
+        ({"pinged": None, "told": None, "began": STARTING - 1}, Look.UNKNOWN),
+        ({"pinged": 0.3, "told": HANGS + 1}, Look.LATE),
+        ({"pinged": 0.3, "told": HANGS + 1, "refused": True}, Look.OK),
+        ({"pinged": None, "told": None, "refused": True}, Look.OK),
+        ({"pinged": 0.3, "told": None, "stream": False}, Look.OK),  # a spare: only its pings
+        ({"pinged": 5.0, "told": None, "stream": False}, Look.SILENT),
+        ({"pinged": None, "told": None, "stream": False, "echo": False}, Look.UNKNOWN),
+    ],
+)
+def test_how_a_host_looks(given: dict[str, Any], look: Look) -> None:
+    sign = reach(**given).sign("c1")
+    assert sign.look is look, sign
+    assert not sign.sure  # only what others say of it is
+
+
+def test_what_excuses_late_answers() -> None:
+    found = reach(pinged=0.1)
+    assert found.excuse("c1") == "it is busy"
+    found.echoes.hosts["c1"].lost.extend([False, True])
+    assert found.excuse("c1") == "50% of pings to it are lost"
+    assert found.excuse("unknown") == ""
+    assert reach(pinged=0.1, told=3.0).excuse("c1") == "its own word does not come"
+
+
+def test_who_tells_nothing_just_now() -> None:
+    assert reach(pinged=0.1, told=0.5).unheard() == []
+    assert reach(pinged=0.1, told=3.0).unheard() == ["c1"]
+    assert reach(pinged=0.1, told=None).unheard() == ["c1"]
+    assert reach(pinged=0.1, told=None, refused=True).unheard() == []

@@ -1,0 +1,75 @@
+"""Charts: what they draw, and what they say to those who do not see them."""
+
+from xml.etree import ElementTree
+
+from backstay.watch.incidents.incident import Happened
+from backstay.watch.incidents.store import Minute
+from backstay.watch.web.charts import course, history, millis, sparkline
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parsed(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)  # well-formed, whatever it holds
+
+
+def test_a_sparkline_breaks_where_no_answer_came() -> None:
+    recent = [(0.0, 0.01), (1.0, 0.02), (2.0, None), (3.0, 0.01), (4.0, 0.2)]
+    drawn = parsed(sparkline(recent))
+    assert len(drawn.findall("polyline")) == 2
+    assert len(drawn.findall("rect")) == 1
+    assert drawn.findtext("title") == "5 answers in 4 s, 1 unanswered, at most 200 ms"
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert sparkline(()) == ""
+    assert history((), since=0.0, until=60.0) == ""
+
+
+def minute(number: int, *, answered: int = 60) -> Minute:
+    return Minute(subject="x", minute=number, asked=60, answered=answered, median=0.02, longest=0.4)
+
+
+def test_history_shows_what_was_not_answered_and_gaps() -> None:
+    minutes = [minute(n, answered=30 if n == 7 else 60) for n in range(5, 20)]
+    drawn = parsed(history(minutes, since=300.0, until=3900.0))
+    bad = [one for one in drawn.findall("rect") if one.get("class") == "bad"]
+    assert len(bad) == 1
+    assert float(bad[0].get("height", 0)) == 75.0
+    assert len(drawn.findall("rect")) == 16
+    assert "900 questions, 30 unanswered" in (drawn.findtext("title") or "")
+    assert "longest 400 ms" in (drawn.findtext("title") or "")
+
+
+def test_a_week_has_as_many_columns_as_pixels_at_the_most() -> None:
+    minutes = [minute(n) for n in range(7 * 1440)]
+    drawn = parsed(history(minutes, since=0.0, until=7 * 86400.0))
+    assert len(drawn.findall("rect")) <= 700
+
+
+def test_an_incidents_course_has_a_mark_for_everything_that_happened() -> None:
+    happened = [
+        Happened(at=105.0, kind="opened", text="<b>"),
+        Happened(at=160.0, kind="closed", text="answers"),
+    ]
+    drawn = parsed(course(happened, began=100.0, until=160.0, closed=True))
+    marks = drawn.findall("circle")
+    assert [one.get("class") for one in marks] == ["opened", "closed"]
+    assert marks[1].findtext("title") == "closed after 1 min"
+    assert "its end: 1 min" in drawn.get("aria-label", "")
+
+
+def test_latencies_are_told_shortly() -> None:
+    assert [millis(one) for one in (None, 0.0004, 0.0123, 0.9, 1.44)] == [
+        "-",
+        "0.4 ms",
+        "12 ms",
+        "900 ms",
+        "1.4 s",
+    ]
+
+
+def test_a_minute_alone_is_seen_and_gaps_are_no_line() -> None:
+    minutes = [minute(5), minute(30), minute(31), minute(32)]
+    lines = parsed(history(minutes, since=0.0, until=3600.0)).findall("polyline")
+    assert [len((one.get("points") or "").split()) for one in lines] == [2, 4]

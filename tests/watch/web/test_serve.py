@@ -1,0 +1,182 @@
+"""Serving: the port, the certificate, the end."""
+
+import asyncio
+import datetime
+import signal
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from backstay.inventory.watch import Page
+from backstay.watch.web import serve as module
+from backstay.watch.web.app import make_app
+from backstay.watch.web.serve import PageError, serve
+from tests.watch.web.conftest import Serving, free_port
+from tests.watch.web.fake_cloud import READER, Invented, with_people
+
+
+def certificate(folder: Path, name: str = "page") -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(who)
+        .issuer_name(who)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, private = folder / f"{name}.pem", folder / f"{name}.key"
+    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return pem, private
+
+
+def app_of(invented: Invented):
+    return make_app(
+        board=invented.board, store=invented.store, journal=invented.journal, cloud=invented.cloud
+    )
+
+
+def test_a_port_that_is_taken_is_told(invented: Invented) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(PageError, match=listen) as told:
+            asyncio.run(serve(app_of(invented), Page(listen=listen)))
+    assert told.value.came_back == "Address already in use"
+    assert "ss -ltnp" in told.value.remedy
+
+
+def test_files_that_are_no_certificate_are_told(invented: Invented, tmp_path: Path) -> None:
+    pem, key = certificate(tmp_path)
+    _, other = certificate(tmp_path, "other")
+    text = tmp_path / "text.pem"
+    text.write_text("hello")
+    for chosen, private, says in (
+        (tmp_path / "none.pem", key, "No such file"),
+        (text, key, "not a certificate"),
+        (pem, text, "not a certificate"),
+        (pem, other, "the key is not the certificate's"),
+    ):
+        page = Page(listen="127.0.0.1:1", certificate=chosen, key=private)
+        with pytest.raises(PageError) as told:
+            asyncio.run(serve(app_of(invented), page))
+        assert says in told.value.came_back
+
+
+def test_it_is_encrypted_with_the_certificate(tmp_path: Path, served: Serving) -> None:
+    pem, key = certificate(tmp_path)
+    listen = f"127.0.0.1:{free_port()}"
+    given = {**with_people(listen), "certificate": str(pem), "key": str(key)}
+    invented = Invented(tmp_path, given)
+
+    async def story() -> httpx.Response:
+        async with served(invented, page=invented.cloud.watch.page) as url:
+            trusts = ssl.create_default_context(cafile=str(pem))
+            secure = url.replace("http://127.0.0.1", "https://localhost")
+            async with httpx.AsyncClient(verify=trusts) as client:
+                return await client.get(f"{secure}/", headers={"Authorization": f"Bearer {READER}"})
+
+    answer = asyncio.run(story())
+    assert answer.status_code == 200
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_it_ends_soon_with_a_live_page_open(invented: Invented) -> None:
+    page = Page(listen=f"127.0.0.1:{free_port()}")
+
+    async def story() -> tuple[float, str]:
+        task = asyncio.create_task(serve(app_of(invented), page))
+        url = f"http://{page.listen}"
+        async with httpx.AsyncClient(base_url=url, timeout=10) as client, asyncio.timeout(20):
+            while True:
+                try:
+                    await client.get("/")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.02)
+            async with client.stream("GET", "/live/") as answer:
+                lines = answer.aiter_lines()
+                first = ""
+                while not first.startswith("data:"):
+                    first = await anext(lines)
+                begun = time.monotonic()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                return time.monotonic() - begun, first
+
+    took, first = asyncio.run(story())
+    assert took < 6
+    assert "All is well since" in first
+
+
+def test_who_connects_and_says_nothing_is_left(
+    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+
+    async def story() -> list[bytes]:
+        async with served(invented) as url, asyncio.timeout(10):
+            host, port = url.removeprefix("http://").split(":")
+            request = b"GET /live.js HTTP/1.1\r\nHost: localhost\r\n"
+            ends = []
+            for said in (b"", request, request + b"\r\n" + request):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(said)
+                ends.append(await reader.read())  # until the other side closes
+                writer.close()
+            return ends
+
+    silent, half, one_and_a_half = asyncio.run(story())
+    assert (silent, half) == (b"", b"")
+    assert one_and_a_half.startswith(b"HTTP/1.1 200")
+
+
+def test_a_live_stream_is_not_left(
+    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+
+    async def story() -> int:
+        count = 0
+        async with (
+            served(invented) as url,
+            httpx.AsyncClient(base_url=url) as client,
+            client.stream("GET", "/live/") as answer,
+            asyncio.timeout(10),
+        ):
+            async for line in answer.aiter_lines():
+                count += line.startswith((":", "data:"))
+                if count == 3:
+                    break
+        return count
+
+    assert asyncio.run(story()) == 3
+
+
+def test_signals_are_left_to_the_process(invented: Invented, served: Serving) -> None:
+    async def story() -> None:
+        before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+        async with served(invented) as url, httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/")).status_code == 200
+            assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before
+
+    asyncio.run(story())
