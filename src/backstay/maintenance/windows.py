@@ -76,4 +76,5 @@ def next_opening(windows: Mapping[str, Window], at: datetime) -> Opening | None:
 
 
 def _instant(day: date, clock: time, zone: str) -> datetime:
-    return datetime.combine(day, clock, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    # A clock that the zone skips counts by the offset before the gap (PEP 495), so it comes later.
+    return datetime.combine(day, clock.replace(fold=0), tzinfo=ZoneInfo(zone)).astimezone(UTC)
