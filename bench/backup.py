@@ -133,8 +133,9 @@ async def measure(host: BenchHost, folder: Path, rounds: int) -> None:
         for what, runs in found.items():
             pieces = ", ".join(f"{name} {taken:.1f}" for name, taken in runs[-1].items())
             print(f"  {what}: {sum(runs[-1].values()):.1f} s ({pieces})", flush=True)
-    whole = {what: statistics.median(sum(one.values()) for one in runs)
-             for what, runs in found.items()}  # fmt: skip
+    whole = {
+        what: statistics.median(sum(one.values()) for one in runs) for what, runs in found.items()
+    }
     guide = (folder / "guide.sql.gz").stat().st_size
     ours = statistics.median(sizes)
     for what in ("backup", "restore"):

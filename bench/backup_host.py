@@ -45,9 +45,15 @@ class BenchHost:
         address = YAML(typ="safe").load(self.cloud_file)["hosts"]["controller"]["address"]
         keys = self.cloud_file.parent / "ssh"
         self.ssh = [
-            "ssh", "-o", f"UserKnownHostsFile={keys}/known_hosts", "-i", f"{keys}/id_ed25519",
-            "-o", "BatchMode=yes", f"root@{address}",
-        ]  # fmt: skip
+            "ssh",
+            "-o",
+            f"UserKnownHostsFile={keys}/known_hosts",
+            "-i",
+            f"{keys}/id_ed25519",
+            "-o",
+            "BatchMode=yes",
+            f"root@{address}",
+        ]
 
     def run(
         self,
@@ -104,8 +110,11 @@ class BenchHost:
 
     def digest(self) -> str:
         """Return what tells whether the data are the same: every table's checksum."""
-        return self.run(f"mariadb --batch -N -e 'CHECKSUM TABLE {', '.join(tables())}'"
-                        .replace("`", "\\`").replace("'", '"'))  # fmt: skip
+        return self.run(
+            f"mariadb --batch -N -e 'CHECKSUM TABLE {', '.join(tables())}'".replace(
+                "`", "\\`"
+            ).replace("'", '"')
+        )
 
     def rows(self) -> int:
         """Return how many rows there are, about."""

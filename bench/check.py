@@ -70,8 +70,15 @@ def timed(command: list[str | Path], *, ok: tuple[int, ...] = (0,)) -> tuple[flo
 def the_guide_s_way(status: dict[str, Any], roles: dict[str, list[str]]) -> float:
     """Ask every question one after another, as the guide does; return the seconds."""
     folder = Path(status["cloud_file"]).parent
-    ssh = ["ssh", "-o", f"UserKnownHostsFile={folder}/ssh/known_hosts", "-i",
-           f"{folder}/ssh/id_ed25519", "-o", "BatchMode=yes"]  # fmt: skip
+    ssh = [
+        "ssh",
+        "-o",
+        f"UserKnownHostsFile={folder}/ssh/known_hosts",
+        "-i",
+        f"{folder}/ssh/id_ed25519",
+        "-o",
+        "BatchMode=yes",
+    ]
     total = 0.0
     for host in status["hosts"]:
         for role in roles[host["name"]]:

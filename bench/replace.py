@@ -86,8 +86,11 @@ def replaced(host: str, cloud: Path, what: str) -> Took:
     phases = ", ".join(
         f"{one['name']} {one['ends'] - one['begins']:.0f}" for one in report["phases"]
     )
-    print(f"  {what}: {took.green:.0f} s to all checks green, {took.whole:.0f} s to the end of "
-          f"the run ({phases}), {later:.0f} s later seen from outside", flush=True)  # fmt: skip
+    print(
+        f"  {what}: {took.green:.0f} s to all checks green, {took.whole:.0f} s to the end of "
+        f"the run ({phases}), {later:.0f} s later seen from outside",
+        flush=True,
+    )
     return took
 
 
@@ -111,8 +114,10 @@ def measure(host: str, folder: Path) -> None:
         described = load(cloud)
         base: Base = base_line(described, host, SPARE, Place(described).mirror(host).folder)
         renew(SPARE)
-        print(f"  base line: packages {base.packages:.0f} s, puppet apply {base.puppet:.0f} s",
-              flush=True)  # fmt: skip
+        print(
+            f"  base line: packages {base.packages:.0f} s, puppet apply {base.puppet:.0f} s",
+            flush=True,
+        )
         bare = replaced(host, cloud, "bare spare")
     renew(SPARE, host)
     wait_green()
@@ -123,10 +128,13 @@ def measure(host: str, folder: Path) -> None:
         prepared = replaced(host, cloud, "prepared spare")
     renew(SPARE, host)
     wait_green()
-    print(f"{host}: all checks green after {bare.green:.0f} s with a bare spare, "
-          f"{prepared.green:.0f} s with a prepared one; packages and puppet apply alone "
-          f"{base.whole:.0f} s: {bare.green / base.whole:.2f} times as long, "
-          f"prepared {prepared.green / base.whole:.2f}", flush=True)  # fmt: skip
+    print(
+        f"{host}: all checks green after {bare.green:.0f} s with a bare spare, "
+        f"{prepared.green:.0f} s with a prepared one; packages and puppet apply alone "
+        f"{base.whole:.0f} s: {bare.green / base.whole:.2f} times as long, "
+        f"prepared {prepared.green / base.whole:.2f}",
+        flush=True,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -63,8 +63,9 @@ def base_line(cloud: Cloud, host: str, spare: str, files: Path) -> Base:
     for folder in cloud.backup.paths:
         archive = subprocess.run(
             ["tar", "-C", files / "content", "-c", folder.lstrip("/")],
-            stdout=subprocess.PIPE, check=True,
-        ).stdout  # fmt: skip
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
         _run(ssh, "tar -C / -x", archive)
     become = _BECOME.format(
         name=host, address=cloud.hosts[host].address, own=cloud.hosts[spare].address
@@ -89,9 +90,13 @@ def _ssh(target: SshTarget) -> list[str]:
 
 def _run(ssh: list[str], script: str, given: bytes, ok: tuple[int, ...] = (0,)) -> None:
     done = subprocess.run(
-        [*ssh, script], input=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        timeout=BOUND, check=False,
-    )  # fmt: skip
+        [*ssh, script],
+        input=given,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=BOUND,
+        check=False,
+    )
     if done.returncode not in ok:
         said = done.stderr.decode(errors="replace")[-800:]
         sys.exit(f"{script[:120]}: ended with {done.returncode}: {said}")

@@ -53,8 +53,10 @@ def watch(cloud: Path, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     }
     process = subprocess.Popen(
         [BACKSTAY, "watch", "--cloud", cloud],
-        stdout=subprocess.DEVNULL, env=os.environ | own, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        env=os.environ | own,
+        stdin=subprocess.DEVNULL,
+    )
     try:
         yield process
     finally:

@@ -65,7 +65,10 @@ def apply_puppet(host: LabHost) -> None:
     log.unlink(missing_ok=True)
     host.run(
         [
-            "puppet", "apply", "--detailed-exitcodes", "--color=false",
+            "puppet",
+            "apply",
+            "--detailed-exitcodes",
+            "--color=false",
             f"--hiera_config={INSIDE}/hiera.yaml",
             f"--modulepath={INSIDE}/modules:/usr/share/puppet/modules",
             f"{INSIDE}/manifests/{host.place.manifest}.pp",
@@ -74,7 +77,7 @@ def apply_puppet(host: LabHost) -> None:
         bound=PUPPET_BOUND,
         log=log,
         accept=(0, 2),
-    )  # fmt: skip
+    )
 
 
 def content_key(lab: Lab, recipe: layers.Recipe) -> str:

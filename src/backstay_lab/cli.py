@@ -48,14 +48,14 @@ def up(
 
     With --only, further HOSTs may follow: --only spare1 compute1.
     """
-    from backstay_lab.progress import Progress  # noqa: PLC0415
-    from backstay_lab.up import Wish  # noqa: PLC0415
-    from backstay_lab.up import up as bring_up  # noqa: PLC0415
+    from backstay_lab.progress import Progress
+    from backstay_lab.up import LabRequest
+    from backstay_lab.up import up as bring_up
 
     if hosts and not only:
         raise click.UsageError("name hosts after --only")
     progress = Progress()
-    wish = Wish(name=name, computes=computes, only=(*only, *hosts), slot=slot)
+    wish = LabRequest(name=name, computes=computes, only=(*only, *hosts), slot=slot)
     _stop_at_once(name, progress)
     with progress.shown():
         known = bring_up(wish, progress)
@@ -67,7 +67,7 @@ def _stop_at_once(name: str, progress: "Progress") -> None:
 
     Nothing of theirs is worth waiting for: the next ``up`` or ``down`` clears what this leaves.
     """
-    from backstay_lab import programs  # noqa: PLC0415
+    from backstay_lab import programs
 
     def stop(number: int, _frame: object) -> None:
         programs.kill_all()
@@ -90,8 +90,8 @@ def typed(command: str, name: str) -> str:
 @click.argument("host")
 def new_board(name: str, host: str) -> None:
     """Put a new board and a disk as first built into a HOST whose board is dead."""
-    from backstay_lab import repair  # noqa: PLC0415
-    from backstay_lab.progress import Progress  # noqa: PLC0415
+    from backstay_lab import repair
+    from backstay_lab.progress import Progress
 
     progress = Progress()
     _stop_at_once(name, progress)
@@ -105,7 +105,7 @@ def new_board(name: str, host: str) -> None:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def status(name: str, output: str) -> None:
     """Say where the lab's files are, and each host's address, power and BMC."""
-    from backstay_lab.status import read  # noqa: PLC0415
+    from backstay_lab.status import read
 
     found = read(name)
     if output == "json":
@@ -138,8 +138,8 @@ def shell(name: str, host: str, command: tuple[str, ...]) -> None:
 
     COMMAND's words are joined and given to a shell there, as ssh does.
     """
-    from backstay_lab import state  # noqa: PLC0415
-    from backstay_lab.hosts import LabHost  # noqa: PLC0415
+    from backstay_lab import state
+    from backstay_lab.hosts import LabHost
 
     inside = ["bash", "-c", " ".join(command)] if command else ["bash", "--login"]
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
@@ -152,7 +152,7 @@ def shell(name: str, host: str, command: tuple[str, ...]) -> None:
 @click.option("--purge", is_flag=True, help="Forget the built hosts and package layers too.")
 def down(name: str, *, purge: bool) -> None:
     """Take the lab down and remove everything that it made on this machine."""
-    from backstay_lab.down import down as take_down  # noqa: PLC0415
+    from backstay_lab.down import down as take_down
 
     found = take_down(name, purge=purge)
     click.echo(f"Lab {name} is down." if found else f"There is no lab {name}.")
@@ -162,10 +162,10 @@ def down(name: str, *, purge: bool) -> None:
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get.")
 def requirements(*, install: bool) -> None:
     """Say what this machine lacks for a lab; exit status 3 where it lacks something."""
-    from backstay_lab import machine  # noqa: PLC0415
-    from backstay_lab.up import Wish, require  # noqa: PLC0415
+    from backstay_lab import machine
+    from backstay_lab.up import LabRequest, require
 
     if install and (names := machine.install_missing(machine.read())):
         click.echo(f"installed: {' '.join(names)}")
-    require(Wish(name=name_from_environment()))
+    require(LabRequest(name=name_from_environment()))
     click.echo("This machine can host the lab.")

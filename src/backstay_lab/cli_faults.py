@@ -147,8 +147,8 @@ def heal(name: str, fault: str | None, target: str | None) -> None:
     Safe to repeat. What cannot be undone (a dead board) is named and left; asked for by its name
     it is an error.
     """
-    from backstay_lab import faults  # noqa: PLC0415
-    from backstay_lab.faults.fault import NoUndo  # noqa: PLC0415
+    from backstay_lab import faults
+    from backstay_lab.faults.fault import NoUndo
 
     kind = None if fault in (None, "all") else fault
     _refuse_unknown(kind)
@@ -169,7 +169,7 @@ def heal(name: str, fault: str | None, target: str | None) -> None:
 
 
 def _break(name: str, fault: str, target: str, options: Mapping[str, str] | None = None) -> None:
-    from backstay_lab import faults  # noqa: PLC0415
+    from backstay_lab import faults
 
     record, seen = faults.break_(_lab(name), fault, target, options or {})
     click.echo(f"{fault} {record.target}: {seen}. {_way_back(name, record)}")
@@ -182,13 +182,13 @@ def _way_back(name: str, record: "Record") -> str:
 
 
 def _lab(name: str) -> "Lab":
-    from backstay_lab import state  # noqa: PLC0415
+    from backstay_lab import state
 
     return state.opened(name).lab
 
 
 def _refuse_unknown(fault: str | None) -> None:
-    from backstay_lab.faults.breaking import FAULTS  # noqa: PLC0415
+    from backstay_lab.faults.breaking import FAULTS
 
     if fault is not None and fault not in FAULTS:
         raise click.BadParameter(f"{fault} is none of: all, {', '.join(FAULTS)}")

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from backstay.errors import LabError
+from backstay.jsondata import Json
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -89,13 +90,13 @@ class CloudApi:
             )
         return answer
 
-    def get(self, service_type: str, path: str, *, microversion: str | None = None) -> Any:  # noqa: ANN401 - JSON
+    def get(self, service_type: str, path: str, *, microversion: str | None = None) -> Json:
         """Return the decoded answer of ``GET path``. Raises LabError."""
         return self.call("GET", service_type, path, microversion=microversion).json()
 
     def post(
         self, service_type: str, path: str, body: object, *, microversion: str | None = None
-    ) -> Any:  # noqa: ANN401 - JSON
+    ) -> Json:
         """Return the decoded answer of ``POST path``. Raises LabError."""
         return self.call("POST", service_type, path, json=body, microversion=microversion).json()
 

@@ -48,6 +48,14 @@ def entered(leader: int) -> list[str]:
     ``leader`` is that PID 1 as the machine numbers it. No network of the host is needed.
     """
     return [
-        "nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-        "--root",  "--",
-    ]  # fmt: skip
+        "nsenter",
+        f"--target={leader}",
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--cgroup",
+        "--root",
+        "--",
+    ]

@@ -32,10 +32,20 @@ def create(folder: Path, lowers: list[Path], built: Path | None = None) -> None:
     with part.open("wb") as file:
         os.truncate(file.fileno(), DISK_SIZE)
     programs.run(
-        ["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal",
-         "-E", "lazy_itable_init=1,nodiscard", str(part)],
+        [
+            "mkfs.ext4",
+            "-q",
+            "-F",
+            "-m",
+            "0",
+            "-O",
+            "^has_journal",
+            "-E",
+            "lazy_itable_init=1,nodiscard",
+            str(part),
+        ],
         attempted=f"making the disk {image}",
-    )  # fmt: skip
+    )
     below = {"built": str(built) if built else None, "lowers": [str(path) for path in lowers]}
     (folder / "layers.json").write_text(json.dumps(below, indent=1))
     part.rename(image)

@@ -158,16 +158,26 @@ def _make_base(recipe: Recipe, lab: Lab, part: Path) -> None:
         **apt.download_environment(recipe.configuration),
     }
     programs.run(
-        ["unshare", "--mount", "--propagation=private",
-         "debootstrap", "--variant=minbase", f"--arch={recipe.architecture}",
-         f"--cache-dir={archives_folder()}", "--components=main", *keyring,
-         recipe.configuration.codename, str(part), main.uri],
+        [
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "debootstrap",
+            "--variant=minbase",
+            f"--arch={recipe.architecture}",
+            f"--cache-dir={archives_folder()}",
+            "--components=main",
+            *keyring,
+            recipe.configuration.codename,
+            str(part),
+            main.uri,
+        ],
         attempted="making the base system",
         bound=DOWNLOAD_BOUND,
         env=environment,
         cgroup=lab.cgroup("build-base"),
         log=_log(lab, BASE),
-    )  # fmt: skip
+    )
     _configure_apt(recipe.configuration, part)
     names = " ".join(packages(BASE))
     script = UPDATE + INSTALL.replace("--no-download", "").format(packages=names)
@@ -213,14 +223,24 @@ def _in_container(
     group = lab.cgroup(f"build-{layer}")
     overlay = layer != BASE
     container = [
-        "systemd-nspawn", "--quiet", f"--directory={part / 'root' if overlay else part}",
-        f"--machine={machine_name(group)}", "--register=no", "--keep-unit", "--as-pid2",
-        "--pipe", "--resolv-conf=copy-host", "--timezone=off",
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={part / 'root' if overlay else part}",
+        f"--machine={machine_name(group)}",
+        "--register=no",
+        "--keep-unit",
+        "--as-pid2",
+        "--pipe",
+        "--resolv-conf=copy-host",
+        "--timezone=off",
         f"--bind={archives_folder()}:/var/cache/apt/archives",
-        *(f"--setenv={key}={value}"
-          for key, value in apt.download_environment(recipe.configuration).items()),
-        "sh", "-s",
-    ]  # fmt: skip
+        *(
+            f"--setenv={key}={value}"
+            for key, value in apt.download_environment(recipe.configuration).items()
+        ),
+        "sh",
+        "-s",
+    ]
     mounted = ["sh", "-euc", IN_LAYER, "sh"] if overlay else []
     programs.run(
         ["unshare", "--mount", "--propagation=private", *mounted, *container],

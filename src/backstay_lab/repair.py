@@ -5,7 +5,7 @@ from backstay_lab import state
 from backstay_lab.faults import record as book
 from backstay_lab.hosts import LabHost
 from backstay_lab.progress import Progress
-from backstay_lab.up import Wish, up
+from backstay_lab.up import LabRequest, up
 
 
 def new_board(name: str, host: str, progress: Progress) -> None:
@@ -26,4 +26,4 @@ def new_board(name: str, host: str, progress: Progress) -> None:
     for record in book.read(lab):
         if record.host == host:
             book.remove(lab, record)
-    up(Wish(name=name, only=(host,)), progress)
+    up(LabRequest(name=name, only=(host,)), progress)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from backstay.jsondata import Json
 from backstay.transports import ping
 from backstay_lab import seed_identity, seed_instances, seed_storage
 from backstay_lab.cloud_api import CloudApi, await_answer
@@ -160,7 +161,7 @@ def healthy(
 class Asks(Protocol):
     """What is needed of the APIs to judge whether the seeded cloud is usable."""
 
-    def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON
+    def get(self, service_type: str, path: str) -> Json:
         """Return the decoded answer of ``GET path``. Raises LabError."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backstay.jsondata import Json
 from backstay_lab.cloud_api import CloudApi
 
 PROJECTS = ("demo", "shop")
@@ -32,7 +33,7 @@ def ensure_projects(admin: CloudApi, passwords: dict[str, str]) -> dict[str, dic
     return made
 
 
-def _named(admin: CloudApi, plural: str, name: str) -> Any:  # noqa: ANN401 - JSON
+def _named(admin: CloudApi, plural: str, name: str) -> Json:
     found = admin.get("identity", f"/v3/{plural}?name={name}")[plural]
     return found[0] if found else None
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from backstay.errors import LabError
+from backstay.jsondata import Json
 from backstay_lab.cloud_api import REMEDY, CloudApi, await_answer
 from backstay_lab.guest import GuestImage
 
@@ -49,8 +50,8 @@ def upload(
     usable = [image for image in known if image["status"] == "active"]
     if usable:
         return str(usable[0]["id"])
-    for unfinished in known:
-        admin.call("DELETE", "image", f"/v2/images/{unfinished['id']}")
+    for in_flight in known:
+        admin.call("DELETE", "image", f"/v2/images/{in_flight['id']}")
     image = {
         "name": name,
         "visibility": "public",
@@ -151,7 +152,7 @@ def start_instance(
 def await_instance(project: CloudApi, server_id: str) -> dict[str, str]:
     """Wait until an instance is ACTIVE; return ``{id, name, host, address}``. Raises LabError."""
 
-    def built() -> Any:  # noqa: ANN401 - JSON
+    def built() -> Json:
         server = project.get("compute", f"/servers/{server_id}")["server"]
         return server if server["status"] in ("ACTIVE", "ERROR") else None
 

@@ -39,7 +39,7 @@ SHUTDOWN_BOUND = 150
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LabRequest:
     """What the operator asked for. ``only``: names of hosts, or empty for all."""
 
     name: str
@@ -48,14 +48,14 @@ class Wish:
     slot: int | None = None
 
 
-def up(wish: Wish, progress: Progress) -> State:
+def up(wish: LabRequest, progress: Progress) -> State:
     """Bring a lab up; safe to repeat after an interruption at any point. Raises LabError."""
     require(wish)
     with state.locked(wish.name):
         return Bringing(_opened(wish), wish.only, progress).run()
 
 
-def require(wish: Wish) -> None:
+def require(wish: LabRequest) -> None:
     """Raise LabError where the machine lacks something for the lab that is wished for."""
     bare = bool(wish.only) and all(name.startswith("spare") for name in wish.only)
     known = state.load(wish.name)
@@ -65,7 +65,7 @@ def require(wish: Wish) -> None:
     machine.require(machine.missing(facts, built=has_built, bare=bare or running))
 
 
-def _opened(wish: Wish) -> State:
+def _opened(wish: LabRequest) -> State:
     """Give the state to go on from; a lab that is down may change its number of hosts."""
     known = state.load(wish.name)
     if known is None:

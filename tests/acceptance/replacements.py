@@ -147,8 +147,10 @@ def standing_still(lab: Lab, step: str, *arguments: str) -> Iterator["subprocess
     """A command that stands still as a step of its run begins, until it gets SIGCONT."""
     running = subprocess.Popen(
         [sys.executable, "-m", "tests.acceptance.stopped_run", step, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
     def stopped() -> bool:
         assert running.poll() is None, running.communicate()[0]

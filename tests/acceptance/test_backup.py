@@ -176,13 +176,25 @@ def test_killed_at_random_instants_nothing_torn_is_listed(lab: Lab, cloud: Path)
 
 def snapshots(cloud: Path) -> list[dict[str, Any]]:
     """What restic itself has in the repository."""
-    folder = Path(next(line for line in cloud.read_text().splitlines() if "folder:" in line)
-                  .partition("folder: ")[2].rstrip("}"))  # fmt: skip
+    folder = Path(
+        next(line for line in cloud.read_text().splitlines() if "folder:" in line)
+        .partition("folder: ")[2]
+        .rstrip("}")
+    )
     done = subprocess.run(
-        ["restic", "-r", str(folder / "repository"), "-p", str(folder / "password"), "snapshots",
-         "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            "restic",
+            "-r",
+            str(folder / "repository"),
+            "-p",
+            str(folder / "password"),
+            "snapshots",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 

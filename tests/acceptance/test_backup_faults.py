@@ -111,8 +111,11 @@ def test_the_machine_has_no_room_for_the_files(lab: Lab, tmp_path: Path, disk: P
 def start(cloud: Path, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [BACKSTAY, "backup", "create", *arguments, "--cloud", cloud],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path) -> None:

@@ -78,7 +78,9 @@ def test_systemd_finds_nothing_wrong_with_the_files(lab: Lab, tmp_path: Path) ->
         (tmp_path / file).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", *map(str, sorted(tmp_path.iterdir()))],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "story" not in done.stderr
     assert done.returncode == 0, done.stderr

@@ -58,8 +58,16 @@ def objects_have_their_digests(lab: Lab) -> None:
     for entry in lab.seed["objects"]:
         rc = lab.cloud_file.parent / f"openrc-{entry['project']}"
         done = subprocess.run(
-            ["sh", "-c", '. "$0"; swift download --output - "$1" "$2"', rc,
-             entry["container"], entry["name"]],
-            capture_output=True, timeout=60, check=True,
-        )  # fmt: skip
+            [
+                "sh",
+                "-c",
+                '. "$0"; swift download --output - "$1" "$2"',
+                rc,
+                entry["container"],
+                entry["name"],
+            ],
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
         assert hashlib.sha256(done.stdout).hexdigest() == entry["sha256"]

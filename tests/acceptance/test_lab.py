@@ -65,11 +65,23 @@ def redfish(url: str, folder: Path, *arguments: str) -> str:
     """One Redfish call by curl, with the CA checked and the password kept off the command line."""
     password = (folder / "spare1.password").read_text().strip()
     done = subprocess.run(
-        ["curl", "-sS", "--fail", "--max-time", "20", "--cacert", folder / "ca.pem", "--config",
-         "-", *arguments],
+        [
+            "curl",
+            "-sS",
+            "--fail",
+            "--max-time",
+            "20",
+            "--cacert",
+            folder / "ca.pem",
+            "--config",
+            "-",
+            *arguments,
+        ],
         input=f'user = "admin:{password}"\nurl = "{url}"\n',
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout
 
 
@@ -86,9 +98,13 @@ def redfish_power(url: str, folder: Path) -> str:
 
 def redfish_reset(url: str, folder: Path, kind: str) -> None:
     redfish(
-        f"{url}{system_path(url, folder)}/Actions/ComputerSystem.Reset", folder,
-        "-H", "Content-Type: application/json", "-d", json.dumps({"ResetType": kind}),
-    )  # fmt: skip
+        f"{url}{system_path(url, folder)}/Actions/ComputerSystem.Reset",
+        folder,
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps({"ResetType": kind}),
+    )
 
 
 def test_instances_keep_network_and_lease_with_the_controller_off(lab: Lab) -> None:

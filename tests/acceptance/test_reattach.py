@@ -199,8 +199,10 @@ def test_a_controller_that_was_away_for_long(settled: Lab) -> None:
         lab.backstay("lab", "break", "power-off", "controller")
         time.sleep(OUTAGE)  # what is awaited is the outage itself
         lab.backstay("lab", "heal")
-        lab.wait_until(lambda: lab.backstay("reattach", "--dry-run", ok=False).returncode != 3,
-                       what="the APIs tell their agents")  # fmt: skip
+        lab.wait_until(
+            lambda: lab.backstay("reattach", "--dry-run", ok=False).returncode != 3,
+            what="the APIs tell their agents",
+        )
         done = lab.backstay("reattach", "--yes", "-o", "json", bound=900)
         run = json.loads(done.stdout)
     restarted = {name for name in restarted_in(run) if not name.endswith("on controller")}
@@ -220,10 +222,15 @@ def test_a_controller_replaced_under_its_address_leaves_an_idle_agent_half_open(
     with nobody_misses_a_ping(lab):
         lab.backstay("lab", "break", "dead-board", "controller")
         lab.backstay("lab", "new-board", "controller", bound=600)
-        lab.wait_until(lambda: lab.backstay("reattach", "--dry-run", ok=False).returncode != 3,
-                       what="the APIs tell their agents")  # fmt: skip
-        lab.wait_until(lambda: not_attached(lab) == {faulty: "half-open"},
-                       what="the others have come back", bound=300)  # fmt: skip
+        lab.wait_until(
+            lambda: lab.backstay("reattach", "--dry-run", ok=False).returncode != 3,
+            what="the APIs tell their agents",
+        )
+        lab.wait_until(
+            lambda: not_attached(lab) == {faulty: "half-open"},
+            what="the others have come back",
+            bound=300,
+        )
         run = json.loads(lab.backstay("reattach", "--yes", "-o", "json", bound=600).stdout)
         assert restarted_in(run) == {"nova-compute on compute2"}
     assert changed(before, starts(lab), but="controller") == {"nova-compute on compute2"}

@@ -250,10 +250,22 @@ def test_the_journal_in_mariadb_and_the_run_resumed_from_it(
     try:
         with cloud_with(lab, "maintenance: {settle: 1s}\n") as cloud:
             killed = subprocess.run(
-                [sys.executable, "-m", "tests.acceptance.killed_reboot", "9", "reboot", "spare1",
-                 "--now", "--yes", "--cloud", str(cloud)],
-                capture_output=True, check=False, timeout=300,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.acceptance.killed_reboot",
+                    "9",
+                    "reboot",
+                    "spare1",
+                    "--now",
+                    "--yes",
+                    "--cloud",
+                    str(cloud),
+                ],
+                capture_output=True,
+                check=False,
+                timeout=300,
+            )
             assert killed.returncode == -signal.SIGKILL
             assert last_run(lab)["state"] == "running"
             lab.backstay("runs", "resume", "reboot-1", "--cloud", str(cloud))

@@ -424,10 +424,20 @@ def test_killed_at_every_boundary_a_heal_goes_on(story: Story) -> None:
     for point in itertools.count(1):
         story.api.call("DELETE", "placement", f"/allocations/{story.server}")
         killed = subprocess.run(
-            [sys.executable, "-m", "tests.acceptance.killed_reboot", str(point),
-             "reconcile", "--apply", "--yes"],
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "tests.acceptance.killed_reboot",
+                str(point),
+                "reconcile",
+                "--apply",
+                "--yes",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         if killed.returncode == 0:
             break
         assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr

@@ -79,8 +79,11 @@ def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
         point = ("done", "begins")[count % 2]
         run = subprocess.run(
             [sys.executable, "-m", "tests.acceptance.killed_reboot", point, *arguments],
-            capture_output=True, text=True, check=False, timeout=600,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
         if run.returncode == 0:
             break
         assert run.returncode == -signal.SIGKILL, run.stdout + run.stderr
@@ -137,8 +140,10 @@ def test_a_controller(lab: Lab, cloud: Path, record_property: Any) -> None:
         print([(one["subject"], one["evidence"]) for one in deep.bad()])
     lost = [one for one in writer.acknowledged if not writer.is_there(*one[1:])]
     late = [one for one in lost if one[0] > known]
-    print(f"{len(writer.acknowledged)} writes acknowledged, {len(lost)} lost: {lost}; "
-          f"{pings.sent} pings, {len(pings.lost)} lost")  # fmt: skip
+    print(
+        f"{len(writer.acknowledged)} writes acknowledged, {len(lost)} lost: {lost}; "
+        f"{pings.sent} pings, {len(pings.lost)} lost"
+    )
     record_property("acknowledged writes", len(writer.acknowledged))
     record_property("lost", len(lost))
     assert lost == late, "what the stream had is there"

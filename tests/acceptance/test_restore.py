@@ -160,13 +160,24 @@ def test_a_proxy_gets_its_rings_and_its_hash_suffix_back(lab: Lab, cloud: Path) 
 @pytest.mark.slow
 def test_killed_at_step_boundaries_and_at_random_instants(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "controller", "--verify")
-    command = ["backup", "restore", "controller", "--service", "glance", "--yes",
-               "--cloud", str(cloud)]  # fmt: skip
+    command = [
+        "backup",
+        "restore",
+        "controller",
+        "--service",
+        "glance",
+        "--yes",
+        "--cloud",
+        str(cloud),
+    ]
     for point in itertools.count(1, EVERY):
         killed = subprocess.run(
             [sys.executable, "-m", "tests.acceptance.killed_reboot", str(point), *command],
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         if killed.returncode == 0:
             break
         assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr

@@ -81,8 +81,9 @@ def test_killed_while_packages_are_installed_it_goes_on_with_the_same_installati
 ) -> None:
     process = subprocess.Popen(
         [BACKSTAY, "spare", "prepare", "spare1", "--for", "proxy", "--cloud", cloud],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     lab.wait_until(
         lambda: "Unpacking" in told(lab, "spare1", "cat /var/lib/backstay/runs/*/log"),
         what="packages are being installed",

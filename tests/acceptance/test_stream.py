@@ -58,8 +58,10 @@ class Writer:
         command = f"mariadb --batch --skip-column-names --unbuffered {DATABASE}"
         self._process = subprocess.Popen(
             [BACKSTAY, "lab", "shell", "controller", command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self._thread.start()
         return self
 
@@ -88,8 +90,10 @@ def streaming(cloud: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with (cloud.parent / "story-stream.log").open("ab") as log:
         process = subprocess.Popen(
             [BACKSTAY, "backup", "stream", "--cloud", str(cloud)],
-            stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
@@ -130,8 +134,9 @@ def lag(cloud: Path) -> Finding:
 def rows(files: Sequence[Path]) -> set[int]:
     shown = subprocess.run(
         ["mariadb-binlog", "--no-defaults", "-v", f"--database={DATABASE}", *map(str, files)],
-        capture_output=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        check=True,
+    )
     # Bytes: the log has columns of other tables that are no text.
     return {int(found) for found in re.findall(rb"^###   @1=(\d+)", shown.stdout, re.MULTILINE)}
 

@@ -110,8 +110,9 @@ def test_a_keystone_that_hangs_before_the_watch_begins(lab: Lab, watch: Watch) -
 def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
     lab.wait_until(  # the time that agents are left to connect again; an earlier story began it
         lambda: int(lab.shell("controller", BROKER_UP)) > Maintenance().reconnect,
-        what="the broker has been up for long enough that agents are judged", bound=180,
-    )  # fmt: skip
+        what="the broker has been up for long enough that agents are judged",
+        bound=180,
+    )
     begun = broken("wedge-agent", "compute1", {"how": "deaf"})
     took, told = watch.until_told(begun)
     print(f"TOLD of a deaf agent after {took:.1f} s: {told['title']}")

@@ -32,8 +32,10 @@ def unpacked(inside: str, folder: Path, *names: str) -> None:
     with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
         subprocess.run(
             [BACKSTAY, "lab", "shell", HOST, unpack],
-            stdin=packing.stdout, check=True, timeout=300,
-        )  # fmt: skip
+            stdin=packing.stdout,
+            check=True,
+            timeout=300,
+        )
     assert packing.returncode == 0
 
 

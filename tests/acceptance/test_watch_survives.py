@@ -45,8 +45,9 @@ def locked(disk: Path) -> Iterator[None]:
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
     filling = disk / "filling"
-    subprocess.run(["dd", "if=/dev/zero", f"of={filling}", "bs=4k"], check=False,
-                   capture_output=True)  # fmt: skip
+    subprocess.run(
+        ["dd", "if=/dev/zero", f"of={filling}", "bs=4k"], check=False, capture_output=True
+    )
     yield
     filling.unlink()
 

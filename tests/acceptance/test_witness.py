@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 from ruamel.yaml import YAML
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.cli.check import open_api
 from backstay.errors import PowerError
-from backstay.health.witness.judge import Judged, Verdict, judge
+from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import look, look_for_address
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
@@ -33,7 +33,7 @@ SILENT_BMC = "https://{net}.199:8443"  # nobody has that address in the lab
 
 
 def on_site(
-    lab: Lab, story: Callable[[Site], Awaitable[T]], bmcs: Mapping[str, str] | None = None
+    lab: Lab, story: Callable[[CloudSession], Awaitable[T]], bmcs: Mapping[str, str] | None = None
 ) -> T:
     """Tell a story on the lab's site; hosts in `bmcs` have a BMC of that URL."""
     cloud = load(lab.cloud_file)
@@ -42,7 +42,7 @@ def on_site(
 
     async def told() -> T:
         async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-            return await story(Site(cloud=cloud, shell=shell, api=open_api(cloud)))
+            return await story(CloudSession(cloud=cloud, shell=shell, api=open_api(cloud)))
 
     return asyncio.run(told())
 
@@ -59,23 +59,27 @@ def silent_bmc(lab: Lab, host: str) -> str:
     return SILENT_BMC.format(net=lab.hosts[host]["address"].rpartition(".")[0])
 
 
-def judged(lab: Lab, host: str) -> Judged:
-    async def story(site: Site) -> Judged:
+def judged(lab: Lab, host: str) -> HostVerdict:
+    async def story(site: CloudSession) -> HostVerdict:
         return judge(await look(site, host))
 
     return on_site(lab, story)
 
 
 def running(
-    host: str, action: str, *, vouched: bool = False, results: dict[str, Any] | None = None
+    host: str, action: str, *, confirmed_fenced: bool = False, results: dict[str, Any] | None = None
 ) -> Running:
     step = Step(id=f"{host}.{action}", action=action, target=host, does=action, bound=240)
-    settings = {"spare": "spare1", "vouched": vouched}
+    settings = {"spare": "spare1", "vouched": confirmed_fenced}
     plan = Plan(runbook="replace", cloud="lab", targets=(host,), steps=(step,), settings=settings)
     return Running(
-        run="replace-1", plan=plan, step=step, results=results or {}, begun=time.time(),
+        run="replace-1",
+        plan=plan,
+        step=step,
+        results=results or {},
+        begun=time.time(),
         say=lambda _: None,
-    )  # fmt: skip
+    )
 
 
 def confirmed(lab: Lab, host: str) -> dict[str, Any]:
@@ -89,11 +93,11 @@ def fenced(
     host: str,
     results: dict[str, Any],
     *,
-    vouched: bool = False,
+    confirmed_fenced: bool = False,
     bmcs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Fence a host; give the results of the run so far."""
-    step = running(host, "fence", vouched=vouched, results=results)
+    step = running(host, "fence", confirmed_fenced=confirmed_fenced, results=results)
     result = on_site(lab, lambda site: Fence(site).do(step), bmcs)
     return results | {f"{host}.fence": dict(result)}
 
@@ -127,8 +131,10 @@ def test_a_host_that_is_well_is_alive(lab: Lab, host: str) -> None:
     assert (found.verdict, found.remedy) == (Verdict.ALIVE, f"backstay check {host}")
     assert all(word.sign for word in found.words)
     assert {word.witness for word in found.words} == {
-        "this machine", "BMC", *set(lab.hosts) - {host, "spare1"},
-    }  # fmt: skip
+        "this machine",
+        "BMC",
+        *set(lab.hosts) - {host, "spare1"},
+    }
     assert time.monotonic() - begun < 15
 
 
@@ -266,13 +272,13 @@ def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) 
         with pytest.raises(Refused) as caught:
             fenced(lab, "proxy", results, bmcs=silent)
         assert "nobody has vouched for it" in caught.value.came_back
-        by_word = fenced(lab, "proxy", results, vouched=True, bmcs=silent)["proxy.fence"]
+        by_word = fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)["proxy.fence"]
         assert by_word["how"] == "word"
         assert "take its cables out" in by_word["told"]
         lab.backstay("lab", "heal")  # it is back, and whoever vouched was wrong
         lab.wait_until(lambda: address_answers(lab, "proxy"), what="its address answers", bound=30)
         with pytest.raises(Refused) as caught:
-            fenced(lab, "proxy", results, vouched=True, bmcs=silent)
+            fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)
         assert "\n  this machine: ARP: " in caught.value.came_back
         step = running("proxy", "adopt", results=results | {"proxy.fence": by_word})
         with pytest.raises(NotFenced, match="something answers with its address"):
@@ -280,7 +286,7 @@ def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) 
 
 
 def address_answers(lab: Lab, host: str) -> bool:
-    async def story(site: Site) -> bool:
+    async def story(site: CloudSession) -> bool:
         return any(witness.macs for witness in await look_for_address(site, host))
 
     return on_site(lab, story)

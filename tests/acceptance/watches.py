@@ -112,8 +112,10 @@ class Watch:
         with (self.folder / "watch.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [BACKSTAY, "watch", "--cloud", self.cloud],
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
 
     def kill(self) -> None:
         """End it at once, as the kernel would."""

@@ -46,8 +46,16 @@ def backup(name: str, at: float, state: State = State.TAKEN, host: str = "contro
 
 def test_a_controller_s_backup_holds_all_that_its_services_name() -> None:
     chosen = selection(cloud(), cloud().hosts["controller"], all_services())
-    assert {"keystone", "glance", "nova", "nova_api", "nova_cell0", "neutron", "cinder",
-            "placement"} == set(chosen.databases)  # fmt: skip
+    assert {
+        "keystone",
+        "glance",
+        "nova",
+        "nova_api",
+        "nova_cell0",
+        "neutron",
+        "cinder",
+        "placement",
+    } == set(chosen.databases)
     assert {"/etc/keystone", "/var/lib/glance/images", "/etc/ssh", "/etc/hostname"} <= set(
         chosen.paths
     )
@@ -150,8 +158,11 @@ def test_what_is_kept(times: list[tuple[float, State]], keep: Keep) -> None:
 
 
 def test_one_of_each_day_is_kept() -> None:
-    hours = [backup(f"{d}-{h}", datetime(2026, 11, d, h, tzinfo=UTC).timestamp())
-             for d in range(1, 6) for h in (1, 13)]  # fmt: skip
+    hours = [
+        backup(f"{d}-{h}", datetime(2026, 11, d, h, tzinfo=UTC).timestamp())
+        for d in range(1, 6)
+        for h in (1, 13)
+    ]
     gone = {one.name for one in to_forget(hours, Keep(last=1, daily=3, weekly=0, monthly=0), UTC)}
     assert {one.name for one in hours} - gone == {"5-13", "4-13", "3-13"}
     failed = [replace(one, state=State.FAILED) if "13" in one.name else one for one in hours]
@@ -342,9 +353,12 @@ def test_what_a_backup_holds_is_sorted_by_what_it_belongs_to() -> None:
     assert contents(entries, all_services(), exports, sizes) == {
         "keystone": {"files": 1, "bytes": 100, "databases": {"keystone": 1000}},
         "glance": {"files": 2, "bytes": 5010, "databases": {}},
-        "nova": {"files": 0, "bytes": 0,
-                 "databases": {"nova": 10, "nova_api": 20, "nova_cell0": 30}},
+        "nova": {
+            "files": 0,
+            "bytes": 0,
+            "databases": {"nova": 10, "nova_api": 20, "nova_cell0": 30},
+        },
         "rabbitmq": {"files": 1, "bytes": 2, "databases": {}},
         HOST: {"files": 1, "bytes": 7, "databases": {}},
         OTHER: {"files": 1, "bytes": 1, "databases": {}},
-    }  # fmt: skip
+    }

@@ -92,8 +92,9 @@ def test_a_torn_dump_is_told_by_its_exit_status(tmp_path: Path, script: str, sai
     assert said in done.stderr
 
 
-CHUNKS = [b"XBSTCK01" + bytes([number]) * size for number, size in
-          enumerate((10, 3_000_000, 20, 1 << 20))]  # fmt: skip
+CHUNKS = [
+    b"XBSTCK01" + bytes([number]) * size for number, size in enumerate((10, 3_000_000, 20, 1 << 20))
+]
 
 
 def test_a_hot_backup_is_compressed_chunk_by_chunk(tmp_path: Path) -> None:

@@ -53,8 +53,9 @@ class Host:
 
 
 def follow(host: Host, folder: Path, known: list[Entry] | None = None) -> Follow:
-    return Follow(host, CONTROLLER, Store(folder), paths=["/images"], leave_out=[],
-                  known=lambda: known or [])  # fmt: skip
+    return Follow(
+        host, CONTROLLER, Store(folder), paths=["/images"], leave_out=[], known=lambda: known or []
+    )
 
 
 def test_only_what_no_backup_has_travels_and_only_once(tmp_path: Path) -> None:

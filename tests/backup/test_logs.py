@@ -31,9 +31,15 @@ def test_a_recorded_file_is_walked_change_by_change() -> None:
         starts = [(group.start, group.end) for group in groups(data, 0) if group.at]
     # As mariadb-binlog prints them: a row, two rows, four statements on users, a row, a table.
     assert starts == [
-        (385, 624), (624, 1041), (1041, 1185), (1185, 1308), (1308, 1456), (1456, 1617),
-        (1617, 1856), (1856, 1998),
-    ]  # fmt: skip
+        (385, 624),
+        (624, 1041),
+        (1041, 1185),
+        (1185, 1308),
+        (1308, 1456),
+        (1456, 1617),
+        (1617, 1856),
+        (1856, 1998),
+    ]
     assert reach(RECORDED, 1041).changes == 6
 
 
@@ -190,9 +196,16 @@ def test_how_far_behind() -> None:
 
 def state(**more: Any) -> StreamState:
     usual: dict[str, Any] = {
-        "host": "controller", "doing": Doing.STREAMING, "begun_at": 0.0, "written_at": 1000.0,
-        "asked_at": 1000.0, "caught_up_at": 1000.0, "behind": 0, "file": "b.000001", "received": 9,
-    }  # fmt: skip
+        "host": "controller",
+        "doing": Doing.STREAMING,
+        "begun_at": 0.0,
+        "written_at": 1000.0,
+        "asked_at": 1000.0,
+        "caught_up_at": 1000.0,
+        "behind": 0,
+        "file": "b.000001",
+        "received": 9,
+    }
     return StreamState(**(usual | more))
 
 
@@ -210,13 +223,21 @@ def test_the_recovery_point_is_what_was_seen() -> None:
     [
         ({}, False, "no stream runs here; everything is here up to 2 min ago", "--install"),
         ({}, True, "has not said anything for 2 min", "stop that process"),
-        ({"written_at": 1119.0, "error": "refused", "remedy": "look"}, True, "ago only: refused",
-         "look"),
-        ({"written_at": 1119.0, "asked_at": 1119.0, "behind": 2048}, True, "2.0 KiB behind",
-         "network"),
+        (
+            {"written_at": 1119.0, "error": "refused", "remedy": "look"},
+            True,
+            "ago only: refused",
+            "look",
+        ),
+        (
+            {"written_at": 1119.0, "asked_at": 1119.0, "behind": 2048},
+            True,
+            "2.0 KiB behind",
+            "network",
+        ),
         ({"caught_up_at": None, "behind": 1}, True, "never had everything", "stop"),
     ],
-)  # fmt: skip
+)
 def test_lag_is_a_warning(more: dict[str, Any], runs: bool, evidence: str, remedy: str) -> None:
     found = judge(state(**more), runs=runs, limit=60, now=1120)
     assert found.severity is Severity.WARNING

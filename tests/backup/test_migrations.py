@@ -33,13 +33,15 @@ def test_every_database_says_where_its_versions_are() -> None:
         ("revision = 'b'\ndown_revision = 'a'\n", ("b", ["a"])),
         ("revision = 'a'\ndown_revision = None\ndepends_on = None", ("a", [])),
         ("revision = 'c'\ndown_revision = ('a', 'b')\ndepends_on = ['x']", ("c", ["a", "b", "x"])),
-        ("from typing import Union\nrevision: str = 'b'\ndown_revision: Union[str] = 'a'",
-         ("b", ["a"])),
+        (
+            "from typing import Union\nrevision: str = 'b'\ndown_revision: Union[str] = 'a'",
+            ("b", ["a"]),
+        ),
         ("revision: str\nrevision = 'a'\ndown_revision = None", ("a", [])),
         ("revision = 'b'\ndown_revision = 'a'\ndepends_on = (cli.EXPAND_BRANCH,)", ("b", ["a"])),
         ("import os\nhelper = 1\n", (None, [])),
     ],
-)  # fmt: skip
+)
 def test_a_version_is_read_without_running_it(source: str, told: Any) -> None:
     assert revision(source) == told
 

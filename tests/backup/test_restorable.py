@@ -14,7 +14,7 @@ import pytest
 
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.catalogue import Backup, State
-from backstay.backup.choice import Moment, choose
+from backstay.backup.choice import RestorePoint, choose
 from backstay.backup.restorable import Files, changed, chosen, from_manifest, paths_of
 from backstay.backup.selection import IDENTITY
 from backstay.errors import BackupError
@@ -35,39 +35,47 @@ def test_the_newest_verified_backup_is_chosen() -> None:
         backup("c", 1, State.TAKEN),
         backup("d", 1, State.FAILED),
     ]
-    assert choose(there, "controller", Moment(), now=NOON).name == "b"
-    assert choose(there, "controller", Moment(latest=True), now=NOON).name == "b"
+    assert choose(there, "controller", RestorePoint(), now=NOON).name == "b"
+    assert choose(there, "controller", RestorePoint(latest=True), now=NOON).name == "b"
 
 
 def test_for_a_time_one_that_was_whole_by_then_is_chosen() -> None:
     there = [backup("a", 5), backup("b", 3)]
-    just_begun = Moment(at=NOON - timedelta(hours=3) + timedelta(seconds=30))
+    just_begun = RestorePoint(at=NOON - timedelta(hours=3) + timedelta(seconds=30))
     assert choose(there, "controller", just_begun, now=NOON).name == "a"
-    whole = Moment(at=NOON - timedelta(hours=3) + timedelta(seconds=60))
+    whole = RestorePoint(at=NOON - timedelta(hours=3) + timedelta(seconds=60))
     assert choose(there, "controller", whole, now=NOON).name == "b"
 
 
 @pytest.mark.parametrize(
     ("there", "to", "told"),
     [
-        ([], Moment(), "there is no backup of it"),
-        ([backup("a", 1, State.TAKEN)], Moment(), "none is verified; the newest, a, is `taken`"),
-        ([backup("a", 1)], Moment(at=NOON - timedelta(hours=2)), "the oldest backup was taken"),
-        ([backup("a", 1)], Moment(at=NOON + timedelta(hours=1)), "is still to come"),
+        ([], RestorePoint(), "there is no backup of it"),
+        (
+            [backup("a", 1, State.TAKEN)],
+            RestorePoint(),
+            "none is verified; the newest, a, is `taken`",
+        ),
+        (
+            [backup("a", 1)],
+            RestorePoint(at=NOON - timedelta(hours=2)),
+            "the oldest backup was taken",
+        ),
+        ([backup("a", 1)], RestorePoint(at=NOON + timedelta(hours=1)), "is still to come"),
     ],
 )
 def test_what_stands_against_every_backup_is_told(
-    there: list[Backup], to: Moment, told: str
+    there: list[Backup], to: RestorePoint, told: str
 ) -> None:
     with pytest.raises(BackupError, match=told):
         choose(there, "controller", to, now=NOON)
 
 
 def test_a_moment_comes_back_from_its_text() -> None:
-    for moment in (Moment(), Moment(latest=True), Moment(at=NOON)):
-        assert Moment.from_document(moment.document()) == moment
+    for moment in (RestorePoint(), RestorePoint(latest=True), RestorePoint(at=NOON)):
+        assert RestorePoint.from_document(moment.document()) == moment
     with pytest.raises(ValueError, match="yesterday"):
-        Moment.from_document("yesterday")
+        RestorePoint.from_document("yesterday")
 
 
 def test_what_describes_the_machine_itself_is_never_put_back() -> None:
@@ -83,8 +91,16 @@ def test_what_describes_the_machine_itself_is_never_put_back() -> None:
     )
 
 
-def entry(path: str, kind: str = "f", *, mode: int = 0o640, user: int = 0, size: int = 3,
-          when: int = 1, target: str = "") -> list[Any]:  # fmt: skip
+def entry(
+    path: str,
+    kind: str = "f",
+    *,
+    mode: int = 0o640,
+    user: int = 0,
+    size: int = 3,
+    when: int = 1,
+    target: str = "",
+) -> list[Any]:
     return [path, kind, mode, user, 0, size, when, target]
 
 
@@ -100,8 +116,13 @@ def test_only_what_lies_below_is_chosen() -> None:
 def test_a_file_differs_by_size_time_rights_and_the_owner_s_name() -> None:
     wanted = files(entry("/a"))
     assert changed(wanted, files(entry("/a"))) == []
-    for other in (entry("/a", size=4), entry("/a", when=2), entry("/a", mode=0o600),
-                  entry("/a", "l"), entry("/b")):  # fmt: skip
+    for other in (
+        entry("/a", size=4),
+        entry("/a", when=2),
+        entry("/a", mode=0o600),
+        entry("/a", "l"),
+        entry("/b"),
+    ):
         assert changed(wanted, files(other)) == [entry("/a")]
     nova = files(entry("/a", user=101), users={"101": "nova"})
     assert changed(nova, files(entry("/a", user=998), users={"998": "nova"})) == []

@@ -43,21 +43,38 @@ class Server:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder}", "--user=root",
-             "--auth-root-authentication-method=socket"],
-            check=True, capture_output=True, env={"PATH": PATH},
-        )  # fmt: skip
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={self.folder}",
+                "--user=root",
+                "--auth-root-authentication-method=socket",
+            ],
+            check=True,
+            capture_output=True,
+            env={"PATH": PATH},
+        )
         self.start()
         self.ask("CREATE DATABASE story; CREATE TABLE story.t (n INT PRIMARY KEY)")
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            ["mariadbd", "--no-defaults", f"--datadir={self.folder}", f"--socket={self.socket}",
-             f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log", "--user=root",
-             "--skip-networking", "--log-bin=mysql-bin", "--binlog-format=ROW", "--server-id=1",
-             "--innodb-buffer-pool-size=32M"],
+            [
+                "mariadbd",
+                "--no-defaults",
+                f"--datadir={self.folder}",
+                f"--socket={self.socket}",
+                f"--pid-file={self.folder}/pid",
+                f"--log-error={self.folder}/log",
+                "--user=root",
+                "--skip-networking",
+                "--log-bin=mysql-bin",
+                "--binlog-format=ROW",
+                "--server-id=1",
+                "--innodb-buffer-pool-size=32M",
+            ],
             env={"PATH": PATH},
-        )  # fmt: skip
+        )
         end = time.monotonic() + BOUND
         while True:
             with contextlib.suppress(subprocess.CalledProcessError):
@@ -75,8 +92,11 @@ class Server:
     def ask(self, text: str) -> list[str]:
         done = subprocess.run(
             ["mariadb", "--no-defaults", f"--socket={self.socket}", "-BN"],
-            input=text, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.splitlines()
 
 
@@ -211,10 +231,19 @@ class Writer:
     def __init__(self, server: Server) -> None:
         self.acknowledged: list[tuple[float, int]] = []
         self._process = subprocess.Popen(
-            ["mariadb", "--no-defaults", f"--socket={server.socket}", "-BN", "--unbuffered",
-             "story"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+            [
+                "mariadb",
+                "--no-defaults",
+                f"--socket={server.socket}",
+                "-BN",
+                "--unbuffered",
+                "story",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         self._thread = threading.Thread(target=self._write)
         self._thread.start()
 
@@ -238,8 +267,10 @@ class Writer:
 def rows(files: Sequence[Path]) -> set[int]:
     shown = subprocess.run(
         ["mariadb-binlog", "--no-defaults", "-v", *map(str, files)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return {int(found) for found in re.findall(r"^###   @1=(\d+)", shown.stdout, re.MULTILINE)}
 
 

@@ -98,10 +98,18 @@ def test_what_a_backup_holds_is_shown_with_sizes(call: Any, tmp_path: Path) -> N
     group = {"files": 12, "bytes": 34_000, "databases": {"nova": 3 << 20, "nova_api": 1 << 20}}
     host = {"files": 1, "bytes": 10, "databases": {}}
     made = Backup(
-        name="controller-1", cloud="my cloud", host="controller", taken_at=1.0, seconds=9.0,
-        snapshots={"files": "1234"}, sizes={"files": 40_000}, added={"files": 30},
-        files=13, packages=735, contents={"nova": group, "the host itself": host},
-    )  # fmt: skip
+        name="controller-1",
+        cloud="my cloud",
+        host="controller",
+        taken_at=1.0,
+        seconds=9.0,
+        snapshots={"files": "1234"},
+        sizes={"files": 40_000},
+        added={"files": 30},
+        files=13,
+        packages=735,
+        contents={"nova": group, "the host itself": host},
+    )
     Catalogue(tmp_path / "backups" / "catalogue").write(made)
     lines = call("show", "controller").output.splitlines()
     assert lines[0].startswith("TAKEN: controller-1, of controller")

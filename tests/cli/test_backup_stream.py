@@ -51,9 +51,17 @@ def tell(logs: Logs, *, ago: float, behind: int = 0, error: str = "") -> None:
     at = time.time() - ago
     doing = Doing.FAILED if error else Doing.STREAMING
     state = StreamState(
-        host="controller", doing=doing, begun_at=at, written_at=time.time(), behind=behind,
-        caught_up_at=at, asked_at=at, file="mysql-bin.000007", received=1234, error=error,
-    )  # fmt: skip
+        host="controller",
+        doing=doing,
+        begun_at=at,
+        written_at=time.time(),
+        behind=behind,
+        caught_up_at=at,
+        asked_at=at,
+        file="mysql-bin.000007",
+        received=1234,
+        error=error,
+    )
     logs.tell(state)
 
 
@@ -66,9 +74,18 @@ def test_status_says_how_much_would_be_lost(call: Any, logs: Logs) -> None:
         shown = call("stream", "--status")
         assert shown.exit_code == 0
         assert shown.stdout.splitlines()[1].split() == [
-            "controller", "streaming", "mysql-bin.000007", "up", "to", "1234", "0", "B", "0", "s",
+            "controller",
+            "streaming",
+            "mysql-bin.000007",
+            "up",
+            "to",
+            "1234",
+            "0",
+            "B",
+            "0",
+            "s",
             "-",
-        ]  # fmt: skip
+        ]
         tell(logs, ago=90, behind=2048, error="asking: no answer")
         shown = call("stream", "controller", "--status")
         assert shown.exit_code == 1

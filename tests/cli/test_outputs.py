@@ -76,8 +76,11 @@ def test_printed_form(name, text):
 
 def test_the_worst_comes_first():
     assert [group[0] for group in report(BAD).by_host()] == [
-        "controller", "cloud", "compute2", "compute1"
-    ]  # fmt: skip
+        "controller",
+        "cloud",
+        "compute2",
+        "compute1",
+    ]
     assert report(BAD).status is Severity.FAILED
     assert report([]).status is Severity.UNKNOWN
     assert table(report(GOOD), quiet=True) == ""

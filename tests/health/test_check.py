@@ -33,22 +33,32 @@ HEALTHY = {
     ("image", "/v2/images"): {"images": [{"id": "i", "status": "active", "size": 1}]},
     ("placement", "/resource_providers"): {"resource_providers": []},
     ("compute", "/servers/detail"): {"servers": [{"id": "s", "status": "ACTIVE"}]},
-    ("compute", "/os-services"): lambda: {"services": [report("nova-conductor"),
-                                                       report("nova-scheduler")]},
+    ("compute", "/os-services"): lambda: {
+        "services": [report("nova-conductor"), report("nova-scheduler")]
+    },
     ("network", "/v2.0/networks"): {"networks": []},
     ("network", "/v2.0/agents"): {"agents": []},
     ("block-storage", "/volumes/detail"): {"volumes": []},
-    ("block-storage", "/os-services"): lambda: {"services": [report("cinder-scheduler"),
-                                                             report("cinder-volume")]},
-    ("object-store", ""): {"x-account-container-count": "1", "x-account-object-count": "2",
-                           "x-account-bytes-used": "3"},
-}  # fmt: skip
+    ("block-storage", "/os-services"): lambda: {
+        "services": [report("cinder-scheduler"), report("cinder-volume")]
+    },
+    ("object-store", ""): {
+        "x-account-container-count": "1",
+        "x-account-object-count": "2",
+        "x-account-bytes-used": "3",
+    },
+}
 
 
 def report(binary: str, **changes: Any) -> dict[str, Any]:
     at = time.strftime("%Y-%m-%dT%H:%M:%S.000000", time.gmtime())
-    steady = {"binary": binary, "host": "controller", "state": "up", "status": "enabled",
-              "updated_at": at}  # fmt: skip
+    steady = {
+        "binary": binary,
+        "host": "controller",
+        "state": "up",
+        "status": "enabled",
+        "updated_at": at,
+    }
     return steady | changes
 
 

@@ -1,11 +1,12 @@
 """What a plain check sees of agents that no message reaches, from the broker alone."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from backstay.finding import Finding, Severity
-from backstay.health.judge_agents import Member, Wires, judge_agents
+from backstay.health.judge_agents import Member, RpcTopology, judge_agents
 from backstay.health.read_apis import Reported
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import Agent
@@ -26,9 +27,14 @@ WELL = Messaging(
 def judged(messaging: Messaging | None, *, up: bool = True, enabled: bool = True) -> Finding:
     now = datetime.now(UTC)
     agent = Agent(
-        binary="nova-compute", host="compute1", up=up, enabled=enabled, heartbeat=now,
-        interval=10.0, down_after=60.0,
-    )  # fmt: skip
+        binary="nova-compute",
+        host="compute1",
+        up=up,
+        enabled=enabled,
+        heartbeat=now,
+        interval=10.0,
+        down_after=60.0,
+    )
     member = Member(
         target=SshTarget(name="compute1", address="10.0.0.21", user="root"),
         names=frozenset(("compute1",)),
@@ -37,7 +43,7 @@ def judged(messaging: Messaging | None, *, up: bool = True, enabled: bool = True
     [finding] = judge_agents(
         Reported(service="nova", agents=(agent,), at=now.timestamp()),
         [member],
-        Wires(messaging=messaging, wiring=NOVA.wiring, reconnect=90.0),
+        RpcTopology(messaging=messaging, rpc_endpoint=NOVA.rpc_endpoint, reconnect=90.0),
         offset=0.0,
         limits=Limits(),
     )
@@ -45,8 +51,13 @@ def judged(messaging: Messaging | None, *, up: bool = True, enabled: bool = True
 
 
 def changed(**changes: object) -> Messaging:
-    return Messaging(**({"up": WELL.up, "queues": WELL.queues, "consumers": WELL.consumers,
-                         "bound": WELL.bound} | changes))  # type: ignore[arg-type]  # fmt: skip
+    seen: dict[str, Any] = {
+        "up": WELL.up,
+        "queues": WELL.queues,
+        "consumers": WELL.consumers,
+        "bound": WELL.bound,
+    }
+    return Messaging(**(seen | changes))
 
 
 @pytest.mark.parametrize(

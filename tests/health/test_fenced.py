@@ -39,10 +39,14 @@ def test_cloud_yaml_remembers_it(tmp_path: Path, since: str) -> None:
         ("c: {was: c, since: '2026-11-24T22:00:00Z'}", "", "`c` stands under `hosts` too"),
         (f"old: {{was: c, since: '2026-11-24T22:00:00Z', {BMC}}}", HOST, "its BMC is that of `c`"),
         ("old: {since: '2026-11-24T22:00:00Z'}", "", "`was` is missing"),
-        ("old: {was: c, since: 1, bmc: {url: 'ipmi://h', protocol: redfish, username: a, "
-         "password: b}}", "", "`url` is one of ipmi, `protocol` says redfish"),
+        (
+            "old: {was: c, since: 1, bmc: {url: 'ipmi://h', protocol: redfish, username: a, "
+            "password: b}}",
+            "",
+            "`url` is one of ipmi, `protocol` says redfish",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_it_are_told(tmp_path: Path, entry: str, hosts: str, said: str) -> None:
     with pytest.raises(CloudFileWrong) as caught:
         fenced(tmp_path, entry, hosts=hosts)

@@ -2,27 +2,35 @@
 
 from pathlib import Path
 
-from backstay.health.impact.judge import Connection, Effect, Kind, Seen, judge
+from backstay.health.impact.judge import Connection, Effect, ImpactInput, Kind, judge
 from backstay.health.impact.onhost import connections
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Unit, Workload
 
 SS = (Path(__file__).parent / "data" / "ss-compute1.txt").read_text()
 DHCP = Unit(
-    name="neutron-dhcp-agent", role=Role.COMPUTE, purpose="", agent="neutron-dhcp-agent",
+    name="neutron-dhcp-agent",
+    role=Role.COMPUTE,
+    purpose="",
+    agent="neutron-dhcp-agent",
     serves="their addresses (DHCP)",
-)  # fmt: skip
+)
 API = Unit(name="nova-api", role=Role.CONTROLLER, purpose="instances cannot be listed")
 
 
 def agent(host: str) -> Agent:
     return Agent(
-        binary="neutron-dhcp-agent", host=host, up=True, enabled=True, heartbeat=None, interval=30,
+        binary="neutron-dhcp-agent",
+        host=host,
+        up=True,
+        enabled=True,
+        heartbeat=None,
+        interval=30,
         down_after=75,
-    )  # fmt: skip
+    )
 
 
-def seen(host: str, address: str, **other: object) -> Seen:
+def seen(host: str, address: str, **other: object) -> ImpactInput:
     found = [Connection(address=a, port=p, program=name) for a, p, name in connections(SS)]
     values: dict[str, object] = {
         "endpoints": (),
@@ -35,7 +43,7 @@ def seen(host: str, address: str, **other: object) -> Seen:
         "resumes": None,
     }
     whole = {"host": host, "address": address, "hostname": host} | values | other
-    return Seen(**whole)  # type: ignore[arg-type]
+    return ImpactInput(**whole)  # type: ignore[arg-type]
 
 
 def of(effects: list[Effect], kind: Kind) -> str:

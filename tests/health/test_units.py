@@ -16,19 +16,38 @@ ROOT = SshTarget(name="controller", address="10.0.0.11", user="root")
 
 def state(name="nova-api", **changes) -> UnitState:
     steady = {
-        "load": "loaded", "active": "active", "sub": "running", "boot": "enabled",
-        "result": "success", "restarts": 0, "main_pid": 7, "exit_status": 0, "since": 9000.0,
+        "load": "loaded",
+        "active": "active",
+        "sub": "running",
+        "boot": "enabled",
+        "result": "success",
+        "restarts": 0,
+        "main_pid": 7,
+        "exit_status": 0,
+        "since": 9000.0,
         "processes": "SSS",
-    }  # fmt: skip
+    }
     return UnitState(name=name, **{**steady, **changes})
 
 
 def judged(*states: UnitState, unit: Unit = NOVA, listening=(8774,), target=ROOT):
     observed = HostObservation(
-        hostname="controller", boot_id="b", uptime=1e5, load=0.1, processors=2, offset=0.0,
-        uncertainty=0.1, seconds=0.2, units={s.name: s for s in states}, failed_units=(),
-        listening=frozenset(listening), memory=(4, 4), file_systems=(), probes={}, troubles={},
-    )  # fmt: skip
+        hostname="controller",
+        boot_id="b",
+        uptime=1e5,
+        load=0.1,
+        processors=2,
+        offset=0.0,
+        uncertainty=0.1,
+        seconds=0.2,
+        units={s.name: s for s in states},
+        failed_units=(),
+        listening=frozenset(listening),
+        memory=(4, 4),
+        file_systems=(),
+        probes={},
+        troubles={},
+    )
     return judge_unit("nova", unit, observed, target)
 
 
@@ -36,37 +55,91 @@ DEAD = {"active": "inactive", "sub": "dead", "main_pid": 0, "processes": ""}
 STORIES = [
     ("steady", {}, "ok", "running for 2 h, port 8774", ""),
     ("steady after restarts long ago", {"restarts": 9}, "ok", "restarted 9 times before", ""),
-    ("stopped", DEAD | {"since": 200.0}, "failed", "not running, stopped 3 min ago",
-     "systemctl start nova-api"),
-    ("never enabled", DEAD | {"boot": "disabled", "since": None}, "failed", "not running",
-     "systemctl enable --now nova-api"),
-    ("died", DEAD | {"active": "failed", "sub": "failed", "result": "exit-code",
-                     "exit_status": 1}, "failed", "failed (exit-code 1)", "systemctl restart"),
-    ("killed and masked until the boot",
-     DEAD | {"active": "failed", "load": "masked", "boot": "masked-runtime", "result": "signal"},
-     "failed", "and masked", "systemctl unmask --runtime nova-api && systemctl start nova-api"),
+    (
+        "stopped",
+        DEAD | {"since": 200.0},
+        "failed",
+        "not running, stopped 3 min ago",
+        "systemctl start nova-api",
+    ),
+    (
+        "never enabled",
+        DEAD | {"boot": "disabled", "since": None},
+        "failed",
+        "not running",
+        "systemctl enable --now nova-api",
+    ),
+    (
+        "died",
+        DEAD | {"active": "failed", "sub": "failed", "result": "exit-code", "exit_status": 1},
+        "failed",
+        "failed (exit-code 1)",
+        "systemctl restart",
+    ),
+    (
+        "killed and masked until the boot",
+        DEAD | {"active": "failed", "load": "masked", "boot": "masked-runtime", "result": "signal"},
+        "failed",
+        "and masked",
+        "systemctl unmask --runtime nova-api && systemctl start nova-api",
+    ),
     ("runs but masked", {"load": "masked", "boot": "masked"}, "warning", "masked", "unmask"),
     ("not installed", DEAD | {"load": "not-found", "boot": ""}, "failed", "not installed", ""),
-    ("waits for its next restart",
-     {"active": "activating", "sub": "auto-restart", "restarts": 40, "main_pid": 0,
-      "processes": ""}, "failed", "restart loop: restarted 40 times", "journalctl -u nova-api"),
-    ("loop seen in its running moment", {"restarts": 12, "since": 4.0}, "failed",
-     "restart loop: restarted 12 times, the last time 4 s ago", "journalctl"),
+    (
+        "waits for its next restart",
+        {
+            "active": "activating",
+            "sub": "auto-restart",
+            "restarts": 40,
+            "main_pid": 0,
+            "processes": "",
+        },
+        "failed",
+        "restart loop: restarted 40 times",
+        "journalctl -u nova-api",
+    ),
+    (
+        "loop seen in its running moment",
+        {"restarts": 12, "since": 4.0},
+        "failed",
+        "restart loop: restarted 12 times, the last time 4 s ago",
+        "journalctl",
+    ),
     ("restarted some minutes ago", {"restarts": 4, "since": 300.0}, "warning", "look again", ""),
     ("one restart is no loop", {"restarts": 1, "since": 40.0}, "ok", "", ""),
-    ("starting", {"active": "activating", "sub": "start", "since": 5.0}, "warning",
-     "still starting for 5 s", ""),
-    ("stopped by a signal", {"processes": "TTT"}, "failed", "hung: 3 of 3 processes",
-     "systemctl kill -s CONT nova-api"),
+    (
+        "starting",
+        {"active": "activating", "sub": "start", "since": 5.0},
+        "warning",
+        "still starting for 5 s",
+        "",
+    ),
+    (
+        "stopped by a signal",
+        {"processes": "TTT"},
+        "failed",
+        "hung: 3 of 3 processes",
+        "systemctl kill -s CONT nova-api",
+    ),
     ("all workers stopped", {"processes": "STT"}, "failed", "hung: 2 of 3", "CONT"),
     ("one worker stopped", {"processes": "SST"}, "warning", "hung: 1 of 3", "CONT"),
     ("waits for a disk", {"processes": "D"}, "warning", "waits for a disk", "dmesg"),
     ("main process gone", {"processes": ""}, "failed", "main process 7 is gone", "restart"),
-    ("active without process", {"sub": "exited", "main_pid": 0, "processes": ""}, "failed",
-     "its process has ended", "restart"),
-    ("not at boot", {"boot": "disabled"}, "warning", "will not start at the next boot",
-     "systemctl enable nova-api"),
-]  # fmt: skip
+    (
+        "active without process",
+        {"sub": "exited", "main_pid": 0, "processes": ""},
+        "failed",
+        "its process has ended",
+        "restart",
+    ),
+    (
+        "not at boot",
+        {"boot": "disabled"},
+        "warning",
+        "will not start at the next boot",
+        "systemctl enable nova-api",
+    ),
+]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from backstay.journal.action import Action, Refused, Running
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.locks import LockHeld
 from backstay.journal.plan import Plan, Step
-from backstay.journal.records import Fenced, RunState, StepState
+from backstay.journal.records import LeaseLost, RunState, StepState
 from backstay.journal.store import Store
 
 
@@ -84,7 +84,7 @@ def test_a_refusal_of_the_second_host_leaves_the_run_half_way(store: Store, tmp_
 
     state, _ = carry(store, tmp_path, {"look": Does(second), "work": Does()})
     assert state is RunState.FAILED
-    assert store.run("1").state.unfinished
+    assert store.run("1").state.in_flight
 
 
 def test_a_failure_is_probed_before_it_is_tried_again(store: Store, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_mistake_of_our_own_leaves_a_run_that_can_be_resumed(
     state, seen = carry(store, tmp_path, {"look": Does(), "work": Does(KeyError("x"))})
     assert state is RunState.FAILED
     assert "an error in Backstay itself: KeyError: 'x' (test_engine.py:" in seen[-1].text
-    assert store.run("1").state.unfinished
+    assert store.run("1").state.in_flight
 
 
 def test_who_is_taken_over_stops_before_the_next_change(store: Store, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_who_is_taken_over_stops_before_the_next_change(store: Store, tmp_path: 
         store.take(store.create(store.run("1").plan), ["lab"])
 
     work = Does()
-    with pytest.raises(Fenced):
+    with pytest.raises(LeaseLost):
         carry(store, tmp_path, {"look": Does(take_over), "work": work})
     assert work.asked == []
 

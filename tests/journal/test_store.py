@@ -8,7 +8,7 @@ import pytest
 
 from backstay.errors import BackstayError
 from backstay.journal.plan import Plan, Step
-from backstay.journal.records import Fenced, JournalError, NoSuchRun, RunState, StepState
+from backstay.journal.records import JournalError, LeaseLost, NoSuchRun, RunState, StepState
 from backstay.journal.store import Store
 
 STEP = Step(id="look", action="look", target="controller", does="look", bound=5, arguments={"a": 1})
@@ -61,7 +61,7 @@ def test_who_was_taken_over_writes_nothing_more(store: Store) -> None:
     old = store.take(first, ["lab", "lab/controller"])
     store.begin(old, "look")
     store.take(second, ["lab"])
-    with pytest.raises(Fenced, match=r"lab was taken over by .* for run reboot-2"):
+    with pytest.raises(LeaseLost, match=r"lab was taken over by .* for run reboot-2"):
         store.finish(old, "look", {})
     assert store.run(first).steps[0].state is StepState.RUNNING
 
@@ -78,7 +78,7 @@ def test_an_abandoned_run_cannot_go_on(store: Store) -> None:
     name = store.create(PLAN)
     claim = store.take(name, ["lab"])
     store.abandon(name, ["lab"], "the host is gone")
-    with pytest.raises(Fenced):
+    with pytest.raises(LeaseLost):
         store.begin(claim, "look")
     assert store.run(name).state is RunState.ABANDONED
 

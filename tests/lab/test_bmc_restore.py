@@ -46,9 +46,13 @@ def served(tmp_path: Path) -> Iterator[Served]:
     digest = bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)).decode()
     (tmp_path / "proxy.htpasswd").write_text(f"admin:{digest}\n")
     endpoint = Endpoint(
-        host="proxy", address=ADDRESS, port=0, certificate=certificate, key=key,
+        host="proxy",
+        address=ADDRESS,
+        port=0,
+        certificate=certificate,
+        key=key,
         htpasswd=tmp_path / "proxy.htpasswd",
-    )  # fmt: skip
+    )
     boards = {"proxy": Board(Host("proxy"), lambda: False)}
     (server,) = serve("test", [endpoint], boards, tmp_path)
     yield Served(tmp_path, f"https://{ADDRESS}:{server.port}")
@@ -72,8 +76,9 @@ def test_the_rest_of_a_change_goes_on_to_the_emulator(served: Served) -> None:
     assert served.ask("PATCH", both).status_code == 204
     shown = served.ask("GET").json()
     assert (shown["PowerRestorePolicy"], shown["Boot"]["BootSourceOverrideTarget"]) == (
-        "AlwaysOn", "Pxe",
-    )  # fmt: skip
+        "AlwaysOn",
+        "Pxe",
+    )
 
 
 def test_an_unknown_policy_is_refused(served: Served) -> None:

@@ -57,9 +57,13 @@ def test_a_process_that_ends_while_it_is_listed_is_no_failure(tmp_path: Path) ->
     grep.write_text("#!/bin/sh\necho seen\nexit 2\n")  # as with a file that is gone
     grep.chmod(0o755)
     done = subprocess.run(
-        ["sh", "-eus"], input=LISTING, env={"PATH": f"{tmp_path}:{os.defpath}"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["sh", "-eus"],
+        input=LISTING,
+        env={"PATH": f"{tmp_path}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "seen\nseen\n")
 
 

@@ -14,11 +14,11 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
 from backstay.maintenance.gates import onhost
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.gates.standard import GATES, ask_all
-from backstay.maintenance.refusal import MayNot
+from backstay.maintenance.refusal import GatesRefused
 from backstay.services import cinder, glance, nova
-from backstay.services.declaration import Unfinished
+from backstay.services.declaration import InFlightTask
 
 WELL = {"packaging": "", "half_done": "", "kernel": []}
 NOW = 1_800_000_000.0
@@ -55,15 +55,24 @@ def run(
     step = Step(id="a", action="a", target="controller1", does="a", bound=1)
     plan = Plan(runbook=runbook, cloud="cloud", targets=("controller1",), steps=(step,))
     return RunRecord(
-        id="r-1", state=state, plan=plan, who="ann", holder="ann@ops, process 7", reason="",
-        ticket="", made=0, began=0, ended=ended, steps=(),
-    )  # fmt: skip
+        id="r-1",
+        state=state,
+        plan=plan,
+        who="ann",
+        holder="ann@ops, process 7",
+        reason="",
+        ticket="",
+        made=0,
+        began=0,
+        ended=ended,
+        steps=(),
+    )
 
 
 def refusals(
-    despite: Sequence[str] = (), work: Sequence[Unfinished] = (), **other: Any
+    skip_gates: Sequence[str] = (), work: Sequence[InFlightTask] = (), **other: Any
 ) -> list[str]:
-    async def unfinished() -> Sequence[Unfinished]:
+    async def in_flight() -> Sequence[InFlightTask]:
         return work
 
     values: dict[str, Any] = {
@@ -74,12 +83,12 @@ def refusals(
         "findings": (),
         "known": None,
         "on_host": WELL,
-        "unfinished": unfinished,
+        "in_flight": in_flight,
         "idle": 0.0,
         "runs": (),
         "say": lambda text: None,
     }
-    found = asyncio.run(ask_all(Asked(**(values | other)), despite))
+    found = asyncio.run(ask_all(GateInput(**(values | other)), skip_gates))
     assert all(refusal.remedy for refusal in found)
     return [f"{refusal.gate}: {refusal.reason}" for refusal in found]
 
@@ -90,7 +99,7 @@ def test_nothing_against_it() -> None:
 
 def test_all_reasons_at_once() -> None:
     found = refusals(
-        work=[Unfinished(what="server web1", doing="building")],
+        work=[InFlightTask(what="server web1", doing="building")],
         findings=[finding("controller1", "disk /")],
         on_host=WELL | {"half_done": "nova-api"},
         runs=[run("reboot", RunState.RUNNING)],
@@ -102,7 +111,7 @@ def test_all_reasons_at_once() -> None:
         "host",
         "host",
     ]
-    told = str(MayNot("rebooting controller1", []))
+    told = str(GatesRefused("rebooting controller1", []))
     assert "rebooting controller1" in told
 
 
@@ -112,7 +121,7 @@ def test_all_reasons_at_once() -> None:
 )
 def test_only_what_is_near_must_be_well(host: str | None, counts: bool) -> None:
     assert bool(refusals(findings=[finding(host)])) is counts
-    assert refusals(findings=[finding(host)], despite=["healthy"]) == []
+    assert refusals(findings=[finding(host)], skip_gates=["healthy"]) == []
     assert refusals(findings=[finding(host, severity="warning")]) == []
     assert bool(refusals(findings=[finding(host, severity="unknown")])) is counts
 
@@ -124,7 +133,7 @@ def test_before_the_next_host_only_what_is_new_counts_wherever_it_is() -> None:
 
 
 def test_work_under_way_matters_to_controllers_and_compute_hosts() -> None:
-    work = [Unfinished(what=f"server web{n}", doing="building") for n in range(10)]
+    work = [InFlightTask(what=f"server web{n}", doing="building") for n in range(10)]
     [told] = refusals(work=work)
     assert told.startswith("in-flight: work is under way: server web0 is building")
     assert "and 2 more" in told
@@ -133,21 +142,21 @@ def test_work_under_way_matters_to_controllers_and_compute_hosts() -> None:
 
 
 def test_it_waits_until_idle() -> None:
-    answers = [[Unfinished(what="server web1", doing="building")], []]
+    answers = [[InFlightTask(what="server web1", doing="building")], []]
     said: list[str] = []
 
-    async def unfinished() -> Sequence[Unfinished]:
+    async def in_flight() -> Sequence[InFlightTask]:
         return answers.pop(0)
 
-    assert refusals(unfinished=unfinished, idle=60.0, say=said.append) == []
+    assert refusals(in_flight=in_flight, idle=60.0, say=said.append) == []
     assert said == ["waiting until idle: server web1 is building"]
 
 
 def test_what_cannot_be_told_is_no_yes() -> None:
-    async def unfinished() -> Sequence[Unfinished]:
+    async def in_flight() -> Sequence[InFlightTask]:
         raise ApiUnreachable("asking nova", came_back="no answer", remedy="look")
 
-    [told] = refusals(unfinished=unfinished)
+    [told] = refusals(in_flight=in_flight)
     assert "is not known: asking nova: no answer" in told
     [told] = refusals(on_host={})
     assert "could not be asked" in told
@@ -167,8 +176,8 @@ def test_a_verified_backup_of_the_wanted_age() -> None:
 def test_the_majority_that_is_left() -> None:
     three = cloud(3)
     assert refusals(cloud=three) == []
-    assert refusals(cloud=three, findings=[finding("controller1")], despite=["healthy"]) == []
-    [told] = refusals(cloud=three, findings=[finding("controller2")], despite=["healthy"])
+    assert refusals(cloud=three, findings=[finding("controller1")], skip_gates=["healthy"]) == []
+    [told] = refusals(cloud=three, findings=[finding("controller2")], skip_gates=["healthy"])
     assert "only 1 of 3 controllers would be well" in told
     assert refusals(cloud=cloud(2)), "one of two is no majority"
 

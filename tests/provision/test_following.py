@@ -26,9 +26,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def command(folder: Path) -> LongCommand:
     return LongCommand(
-        "backstay-t-1", ask_here, host="spare1", folder=str(folder / "there"),
+        "backstay-t-1",
+        ask_here,
+        host="spare1",
+        folder=str(folder / "there"),
         log=folder / "here" / "t.log",
-    )  # fmt: skip
+    )
 
 
 def work(script: str, good: frozenset[int] = frozenset({0})) -> Work:

@@ -6,10 +6,16 @@ from backstay.provision import onhost_packages, packages
 
 def test_what_belongs_to_the_machine_is_left_out_and_what_was_asked_for_is_known():
     manifest = {
-        "packages": ["nova-api 2:26.2.2-1~deb12u5", "linux-image-6.1.0-18-amd64 6.1.76-1",
-                     "grub-pc 2.06-13", "intel-microcode 3.2", "broken", "keystone 2:22.0.2-0"],
+        "packages": [
+            "nova-api 2:26.2.2-1~deb12u5",
+            "linux-image-6.1.0-18-amd64 6.1.76-1",
+            "grub-pc 2.06-13",
+            "intel-microcode 3.2",
+            "broken",
+            "keystone 2:22.0.2-0",
+        ],
         "manual": ["nova-api", "grub-pc"],
-    }  # fmt: skip
+    }
     found = packages.wanted(manifest)
     assert [name for name, _ in found.wanted] == ["nova-api", "keystone"]
     assert found.manual == ["nova-api"]
@@ -31,10 +37,10 @@ def test_the_difference_is_read_from_the_log_and_told():
     result = '{"missing": ["d"], "differ": [["c", "3", "9"]]}'
     log = f"Setting up c (9) ...\n{onhost_packages.RESULT}{result}\n"
     found = packages.result(log)
-    assert packages.told(found, 5) == (
+    assert packages.describe_packages(found, 5) == (
         "5 packages; nowhere to be had: d; 1 in other versions: c 9 (was 3)"
     )
-    assert packages.told({"missing": [], "differ": []}, 5) == "5 packages"
+    assert packages.describe_packages({"missing": [], "differ": []}, 5) == "5 packages"
 
 
 def test_the_installation_is_shipped_whole_and_its_policy_goes_whatever_happens(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 from backstay.errors import HostUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
-from backstay.services.messaging import Wiring
+from backstay.services.messaging import RpcEndpoint
 from backstay.services.registry import all_services, named
 
 CONTROLLERS = ("nova-conductor", "nova-scheduler")
@@ -23,15 +23,17 @@ class CloudOfAgents:
 
     def __init__(self, count: int) -> None:
         names = [f"c{number}" for number in range(count)]
-        self.cloud = Cloud.model_validate({
-            "name": "memory",
-            "credentials": {"openrc": "openrc"},
-            "hosts": {"controller": {"address": "10.0.0.1", "roles": ["controller"]}}
-            | {
-                name: {"address": f"10.0.1.{at}", "roles": ["compute"]}
-                for at, name in enumerate(names)
-            },
-        })  # fmt: skip
+        self.cloud = Cloud.model_validate(
+            {
+                "name": "memory",
+                "credentials": {"openrc": "openrc"},
+                "hosts": {"controller": {"address": "10.0.0.1", "roles": ["controller"]}}
+                | {
+                    name: {"address": f"10.0.1.{at}", "roles": ["compute"]}
+                    for at, name in enumerate(names)
+                },
+            }
+        )
         self.services: list[Service] = list(all_services())
         self.members = [("nova-conductor", "controller"), ("nova-scheduler", "controller")]
         self.members += [("nova-compute", name) for name in names]
@@ -45,15 +47,22 @@ class CloudOfAgents:
         self._restarting = 0
 
     @staticmethod
-    def wiring(binary: str) -> Wiring:
-        return next(one for one in named("nova").wiring if one.binary == binary)
+    def rpc_endpoint(binary: str) -> RpcEndpoint:
+        return next(one for one in named("nova").rpc_endpoint if one.binary == binary)
 
     async def agents(self) -> list[Agent]:
         return [
-            Agent(binary=binary, host=host, up=True, enabled=True, heartbeat=datetime.now(UTC),
-                  interval=10.0, down_after=60.0)
+            Agent(
+                binary=binary,
+                host=host,
+                up=True,
+                enabled=True,
+                heartbeat=datetime.now(UTC),
+                interval=10.0,
+                down_after=60.0,
+            )
             for binary, host in self.members
-        ]  # fmt: skip
+        ]
 
     async def ask(self, host: str, function: Any, *arguments: Any) -> Any:
         if host in self.silent:
@@ -66,7 +75,7 @@ class CloudOfAgents:
         ]
 
     async def _ask_messaging(self, _host: str) -> Any:
-        queues = [self.wiring(binary).queue(host) for binary, host in self.members]
+        queues = [self.rpc_endpoint(binary).queue(host) for binary, host in self.members]
         replies = [f"reply_{host}" for _, host in self.members]
         peers = [self._peer(at) for at in range(len(self.members))]
         return {
@@ -90,14 +99,20 @@ class CloudOfAgents:
 
     async def _look_at_agents(self, host: str, _wirings: Any, _ports: list[int]) -> Any:
         units = {
-            self.wiring(binary).unit: {
-                "load": "loaded", "boot": "enabled", "active": "active", "sub": "running",
-                "result": "success", "since": self.since[binary, host], "states": "S", "log": [],
+            self.rpc_endpoint(binary).unit: {
+                "load": "loaded",
+                "boot": "enabled",
+                "active": "active",
+                "sub": "running",
+                "result": "success",
+                "since": self.since[binary, host],
+                "states": "S",
+                "log": [],
                 "sockets": [[*self._peer(at), "10.0.0.1", 5672, 0, 0]],
             }
             for at, (binary, on) in enumerate(self.members)
             if on == host
-        }  # fmt: skip
+        }
         return {"hostname": host, "units": units}
 
     async def _restart_unit(self, host: str, unit: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.runbooks.reconcile import observe
-from backstay.runbooks.reconcile.evidence import Looked
+from backstay.runbooks.reconcile.evidence import ReconcileObservation
 from backstay.services.declaration import Service
 from backstay.services.reconciliation import Mismatch
 from backstay.services.registry import all_services
@@ -58,19 +58,21 @@ class Recorded:
         }
 
 
-def looked(name: str, change: Change = lambda _: None, silent: Sequence[str] = ()) -> Looked:
+def looked(
+    name: str, change: Change = lambda _: None, silent: Sequence[str] = ()
+) -> ReconcileObservation:
     """What a look at a recorded cloud finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "AGAIN_AFTER", 0.0)
         return asyncio.run(observe.mismatches(Recorded(name, change, silent)))
 
 
-def kinds(found: Looked) -> set[tuple[str, str]]:
+def kinds(found: ReconcileObservation) -> set[tuple[str, str]]:
     """The service and kind of each mismatch."""
     return {(one.service, one.kind.value) for one in found.mismatches}
 
 
-def only(found: Looked, service: str, kind: str) -> Mismatch:
+def only(found: ReconcileObservation, service: str, kind: str) -> Mismatch:
     """The one mismatch of that service and kind."""
     [one] = [m for m in found.mismatches if (m.service, m.kind.value) == (service, kind)]
     return one

@@ -29,28 +29,52 @@ DIFF = """\
 
 def watched(kind: str, what: str, asked: int, unanswered: int, *outages: Any) -> dict[str, Any]:
     return {
-        "kind": kind, "what": what, "since": BEGAN + 1, "until": BEGAN + 345, "asked": asked,
-        "unanswered": unanswered, "down": sum(ends - begins for begins, ends in outages),
+        "kind": kind,
+        "what": what,
+        "since": BEGAN + 1,
+        "until": BEGAN + 345,
+        "asked": asked,
+        "unanswered": unanswered,
+        "down": sum(ends - begins for begins, ends in outages),
         "outages": [{"begins": BEGAN + b, "ends": BEGAN + e} for b, e in outages],
-    }  # fmt: skip
+    }
 
 
 # Name of the step, seconds that it takes, its result.
 STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
-    ("confirm", 9, {
-        "verdict": "dead", "reason": "nobody reaches it", "power": "no answer",
-        "witnesses": [["this machine", "silent"], ["compute1", "no ARP answer"],
-                      ["proxy", "no ARP answer"]],
-        "watching": {"apis": {"identity": "http://10.77.0.11:5000/"}, "apis_by": "reboot-3",
-                     "instances": {"demo-1": "10.78.0.68"}, "silent": ["demo-9"],
-                     "unasked": ["compute2"]},
-    }),
+    (
+        "confirm",
+        9,
+        {
+            "verdict": "dead",
+            "reason": "nobody reaches it",
+            "power": "no answer",
+            "witnesses": [
+                ["this machine", "silent"],
+                ["compute1", "no ARP answer"],
+                ["proxy", "no ARP answer"],
+            ],
+            "watching": {
+                "apis": {"identity": "http://10.77.0.11:5000/"},
+                "apis_by": "reboot-3",
+                "instances": {"demo-1": "10.78.0.68"},
+                "silent": ["demo-9"],
+                "unasked": ["compute2"],
+            },
+        },
+    ),
     ("prepare", 1, {"boot_id": "b", "told": "0 of 640 packages are there"}),
     ("fence", 4, {"how": "power", "fenced_at": BEGAN + 14}),
     ("begin-packages", 1, {"unit": "backstay-replace-1-packages-1"}),
     ("fetch", 12, {"newer": 3}),
-    ("rebuild", 20, {"remarks": ["1 files are lost that glance has records of: /a", LOST],
-                     "replayed": {"losses": [LOST], "changes": 71}}),
+    (
+        "rebuild",
+        20,
+        {
+            "remarks": ["1 files are lost that glance has records of: /a", LOST],
+            "replayed": {"losses": [LOST], "changes": 71},
+        },
+    ),
     ("packages", 70, {"missing": [], "differ": [], "told": "640 packages"}),
     ("adopt", 4, {"kept": "/var/lib/backstay/restore/20261124-220000-identity/before"}),
     ("look", 1, {}),
@@ -63,20 +87,40 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
     ("build", 90, {"told": "Applied catalog in 82 seconds"}),
     ("works", 20, {"seconds": 19.0}),
     ("agents", 25, {"seconds": 24.5, "restarted": ["nova-compute on compute1"], "left": []}),
-    ("reconcile", 4, {"mismatches": [
-        {"subject": "instance x 1", "evidence": "a guest runs without a record",
-         "proposal": "adopt it"}], "missing": [
-            {"what": "guests", "host": "compute2", "why": "no route to host"}]}),
+    (
+        "reconcile",
+        4,
+        {
+            "mismatches": [
+                {
+                    "subject": "instance x 1",
+                    "evidence": "a guest runs without a record",
+                    "proposal": "adopt it",
+                }
+            ],
+            "missing": [{"what": "guests", "host": "compute2", "why": "no route to host"}],
+        },
+    ),
     ("record", 20, {"backup": "controller-20261124T220600Z"}),
     ("verify", 25, {"backup": "controller-20261124T220600Z"}),
-    ("take-over", 0.1, {
-        "written": True, "fenced": "controller-old", "diff": DIFF, "by_hand": "",
-        "kept": "/etc/backstay/cloud.yaml.before-20261124-220000",
-        "watched_since": BEGAN + 1,
-        "watched": [watched("api", "identity", 600, 420, (1, 250)),
-                    watched("api", "compute", 600, 500, (1, 262)),
-                    watched("instance", "demo-1", 1720, 0)]}),
-]  # fmt: skip
+    (
+        "take-over",
+        0.1,
+        {
+            "written": True,
+            "fenced": "controller-old",
+            "diff": DIFF,
+            "by_hand": "",
+            "kept": "/etc/backstay/cloud.yaml.before-20261124-220000",
+            "watched_since": BEGAN + 1,
+            "watched": [
+                watched("api", "identity", 600, 420, (1, 250)),
+                watched("api", "compute", 600, 500, (1, 262)),
+                watched("instance", "demo-1", 1720, 0),
+            ],
+        },
+    ),
+]
 
 
 class Tells:
@@ -111,10 +155,21 @@ def plan(without: tuple[str, ...] = ()) -> Plan:
         for name, _, _ in STEPS
         if name not in without
     )
-    settings = {"spare": "spare1", "backup": "controller-20261124T200000Z", "to": {},
-                "service": "", "mark": "20261124-220000", "vouched": False}  # fmt: skip
-    return Plan(runbook="replace", cloud="lab", targets=("controller", "spare1"), steps=steps,
-                settings=settings)  # fmt: skip
+    settings = {
+        "spare": "spare1",
+        "backup": "controller-20261124T200000Z",
+        "to": {},
+        "service": "",
+        "mark": "20261124-220000",
+        "vouched": False,
+    }
+    return Plan(
+        runbook="replace",
+        cloud="lab",
+        targets=("controller", "spare1"),
+        steps=steps,
+        settings=settings,
+    )
 
 
 def carried_out(
@@ -135,8 +190,13 @@ def carried_out(
             [step.action for step in store.run(name).plan.steps], Tells(clock, failing)
         )
         asyncio.run(
-            carry_out(store, store.run(name), actions, locks=f"file://{folder}/locks",
-                      watch=lambda _progress: None)
-        )  # fmt: skip
+            carry_out(
+                store,
+                store.run(name),
+                actions,
+                locks=f"file://{folder}/locks",
+                watch=lambda _progress: None,
+            )
+        )
         clock[0] += again_after or 0
     return store, store.run(name)

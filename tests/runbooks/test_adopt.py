@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup
 from backstay.backup.place import Place
 from backstay.errors import BackstayError, BackupError, HostKeyRefused
@@ -74,11 +74,17 @@ def adopting(folder: Path, hosts: Hosts, results: Mapping[str, Result]) -> tuple
     )
     step = Step(id="controller.adopt", action="adopt", target="controller", does="", bound=60)
     settings = {"spare": "spare1", "backup": "controller-1", "to": "", "service": "", "mark": "m"}
-    plan = Plan(runbook="replace", cloud="cloud", targets=("controller", "spare1"), steps=(step,),
-                settings=settings)  # fmt: skip
-    running = Running(run="replace-1", plan=plan, step=step, results=results, begun=1.0,
-                      say=lambda _: None)  # fmt: skip
-    site = Site(cloud=cloud, shell=hosts, api=BackupError("x", came_back="x", remedy="x"))
+    plan = Plan(
+        runbook="replace",
+        cloud="cloud",
+        targets=("controller", "spare1"),
+        steps=(step,),
+        settings=settings,
+    )
+    running = Running(
+        run="replace-1", plan=plan, step=step, results=results, begun=1.0, say=lambda _: None
+    )
+    site = CloudSession(cloud=cloud, shell=hosts, api=BackupError("x", came_back="x", remedy="x"))
     return Adopt(site, place), running
 
 
@@ -111,8 +117,13 @@ def test_the_spare_is_proved_to_answer_as_the_host_and_then_asked_by_that_name_a
     hosts = Hosts(spare())
     action, running = adopting(tmp_path, hosts, FENCED)
     result = asyncio.run(action.do(running))
-    assert hosts.asked == ["spare1.boot_id", "spare1.listing", "spare1.send", "spare1.adopt",
-                           "controller.boot_id"]  # fmt: skip
+    assert hosts.asked == [
+        "spare1.boot_id",
+        "spare1.listing",
+        "spare1.send",
+        "spare1.adopt",
+        "controller.boot_id",
+    ]
     assert hosts.sent
     assert hosts.dropped == ["controller", "spare1"]
     assert "NOT at boots" in result["told"]
@@ -162,7 +173,14 @@ def test_what_answers_with_the_address_is_found_before_anything_is_changed(monke
     monkeypatch.setattr(onhost_identity, "who_has", lambda *_: ["52:54:00:00:00:01"])
     for name in ("place_files", "put_aside", "configure", "note", "announce", "reload_sshd"):
         monkeypatch.setattr(onhost_identity, name, lambda *_, name=name: done.append(name))
-    given = {"mark": "m", "name": "c", "old": "192.0.2.11", "own": "192.0.2.31",
-             "staging": "/none", "folders": [], "keys": []}  # fmt: skip
+    given = {
+        "mark": "m",
+        "name": "c",
+        "old": "192.0.2.11",
+        "own": "192.0.2.31",
+        "staging": "/none",
+        "folders": [],
+        "keys": [],
+    }
     assert onhost_identity.adopt(given) == {"others": ["52:54:00:00:00:01"]}
     assert done == []

@@ -20,7 +20,7 @@ from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
 from tests.health.witness.recorded import HOSTS, Recorded
 
 if TYPE_CHECKING:
-    from backstay.access.session import Site
+    from backstay.access.session import CloudSession
 
 MINE, SPARES = "da:3e:a3:86:25:36", "02:00:00:00:00:31"
 
@@ -73,10 +73,15 @@ class World:
     def told(self, host: str) -> dict[str, Any]:
         may = host not in self.blind
         return {
-            "arp": {"asked": may, "told": "" if may else "not on its network",
-                    "macs": self.macs if may else []},
-            "pings": bool(self.macs), "way": {"own": False}, "ports": [],
-        }  # fmt: skip
+            "arp": {
+                "asked": may,
+                "told": "" if may else "not on its network",
+                "macs": self.macs if may else [],
+            },
+            "pings": bool(self.macs),
+            "way": {"own": False},
+            "ports": [],
+        }
 
     def power(self, target: Any) -> "Board":
         return Board(self, target.name)
@@ -116,15 +121,28 @@ class Board:
 
 
 def run(
-    world: World, action: str, results: Mapping[str, Any] | None = None, *, vouched: bool = False
+    world: World,
+    action: str,
+    results: Mapping[str, Any] | None = None,
+    *,
+    confirmed_fenced: bool = False,
 ) -> Running:
     step = Step(id=f"controller.{action}", action=action, target="controller", does="", bound=9)
     plan = Plan(
-        runbook="replace", cloud="lab", targets=("controller",), steps=(step,),
-        settings={"spare": "spare1", "vouched": vouched},
-    )  # fmt: skip
-    return Running(run="replace-1", plan=plan, step=step, results=results or confirmed(),
-                   begun=0.0, say=world.done.append)  # fmt: skip
+        runbook="replace",
+        cloud="lab",
+        targets=("controller",),
+        steps=(step,),
+        settings={"spare": "spare1", "vouched": confirmed_fenced},
+    )
+    return Running(
+        run="replace-1",
+        plan=plan,
+        step=step,
+        results=results or confirmed(),
+        begun=0.0,
+        say=world.done.append,
+    )
 
 
 def confirmed(age: float = 0.0) -> dict[str, Any]:
@@ -134,7 +152,7 @@ def confirmed(age: float = 0.0) -> dict[str, Any]:
 
 
 def fence(world: World) -> Fence:
-    return Fence(cast("Site", world), cast("Any", world.power), world.here)
+    return Fence(cast("CloudSession", world), cast("Any", world.power), world.here)
 
 
 def fenced(world: World, results: Mapping[str, Any] | None = None, **chosen: Any) -> Any:
@@ -147,7 +165,7 @@ def orders(world: World) -> list[str]:
 
 def test_confirm_refuses_with_everybody_s_words_and_gives_them_where_it_is_dead():
     alive = Recorded("cut-off-here")
-    confirm = Confirm(cast("Site", alive), alive.here, alive.power)
+    confirm = Confirm(cast("CloudSession", alive), alive.here, alive.power)
     with pytest.raises(Refused) as caught:
         asyncio.run(confirm.do(run(World(), "confirm", {"x": 1})))
     assert "cut off from here only" in caught.value.came_back
@@ -155,7 +173,7 @@ def test_confirm_refuses_with_everybody_s_words_and_gives_them_where_it_is_dead(
     assert "mend the network" in caught.value.remedy
 
     dead = World(gone={"storage1"})
-    confirm = Confirm(cast("Site", dead), dead.here, lambda t: dead.power(t).state())
+    confirm = Confirm(cast("CloudSession", dead), dead.here, lambda t: dead.power(t).state())
     result = asyncio.run(confirm.do(run(dead, "confirm", {"x": 1})))
     assert result["verdict"] == "dead"
     assert result["power"] == "power on"
@@ -224,7 +242,7 @@ def test_a_bmc_of_another_host_is_noticed_by_who_is_gone():
 
 
 @pytest.mark.parametrize(
-    ("world", "vouched", "missing"),
+    ("world", "confirmed_fenced", "missing"),
     [
         (World(dead_bmcs={"controller"}), False, ["nobody has vouched"]),
         (
@@ -236,10 +254,10 @@ def test_a_bmc_of_another_host_is_noticed_by_who_is_gone():
     ],
 )
 def test_without_its_bmc_a_word_and_silence_are_both_needed(
-    world: World, vouched: bool, missing: list[str]
+    world: World, confirmed_fenced: bool, missing: list[str]
 ):
     with pytest.raises(Refused) as caught:
-        fenced(world, vouched=vouched)
+        fenced(world, confirmed_fenced=confirmed_fenced)
     for words in missing:
         assert words in caught.value.came_back
     assert "vouch" in caught.value.remedy
@@ -247,7 +265,7 @@ def test_without_its_bmc_a_word_and_silence_are_both_needed(
 
 def test_silence_for_the_spare_alone_and_a_word_are_enough():
     world = World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"} - {"spare1"})
-    result = fenced(world, vouched=True)
+    result = fenced(world, confirmed_fenced=True)
     assert result["how"] == "word"
     assert "take its cables out" in result["told"]
     assert asyncio.run(fence(world).probe(run(world, "fence"))) is None, "it has to be asked again"
@@ -256,10 +274,13 @@ def test_silence_for_the_spare_alone_and_a_word_are_enough():
 def still(world: World, results: Mapping[str, Any], **adopted: Any) -> None:
     asyncio.run(
         still_fenced(
-            cast("Site", world), run(world, "adopt", results), power=cast("Any", world.power),
-            here=world.here, **adopted,
+            cast("CloudSession", world),
+            run(world, "adopt", results),
+            power=cast("Any", world.power),
+            here=world.here,
+            **adopted,
         )
-    )  # fmt: skip
+    )
 
 
 def test_it_is_looked_at_again_before_and_after_its_address_is_adopted():
@@ -295,7 +316,9 @@ class Waits:
 
 
 def guarded(world: World, results: Mapping[str, Any]) -> None:
-    action = Guarded(cast("Site", world), cast("Action", Waits(world)), cast("Any", world.power))
+    action = Guarded(
+        cast("CloudSession", world), cast("Action", Waits(world)), cast("Any", world.power)
+    )
     assert asyncio.run(action.do(run(world, "build", results)))["told"] == "done"
 
 
@@ -320,7 +343,9 @@ class Fails(Waits):
 def test_where_it_comes_on_and_a_step_fails_it_is_off_before_the_run_ends():
     world = World()
     results = confirmed() | {"controller.fence": fenced(world)}
-    action = Guarded(cast("Site", world), cast("Action", Fails(world)), cast("Any", world.power))
+    action = Guarded(
+        cast("CloudSession", world), cast("Action", Fails(world)), cast("Any", world.power)
+    )
     with pytest.raises(HostUnreachable) as caught:
         asyncio.run(action.do(run(world, "send", results)))
     assert not world.on["controller"]

@@ -8,8 +8,8 @@ import pytest
 
 from backstay.errors import BackstayError
 from backstay.health.rpc import reattach as mending
-from backstay.health.rpc.diagnosis import Judged, Signature
-from backstay.health.rpc.reattach import Mending, see
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.reattach import AgentReattacher, see
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
@@ -25,7 +25,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backstay.runbooks.reattach.actions.VERIFY", 0.05)
 
 
-def seen(site: Any) -> list[Judged]:
+def seen(site: Any) -> list[AgentDiagnosis]:
     return asyncio.run(see(site))[1]
 
 
@@ -132,7 +132,7 @@ def test_within_another_runbook_nobody_is_restarted_twice() -> None:
     site: Any = CloudOfAgents(3)
     site.deaf, site.cursed = {"c0", "c1"}, {"c1"}
     said: list[str] = []
-    work = Mending(site, None, say=said.append)
+    work = AgentReattacher(site, None, say=said.append)
     left = asyncio.run(work.until_attached(lambda _: True, bound=0.3))
     assert [one.name for one in left] == ["nova-compute on c1"]
     assert site.restarted == ["c0", "c1"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.evidence import Looked
+from backstay.runbooks.reconcile.evidence import ReconcileObservation
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 from backstay.runbooks.reconcile.plan import plan, targets_of
 from backstay.services.nova import reconcile as nova
@@ -39,14 +39,17 @@ def test_a_green_cloud_differs_in_nothing() -> None:
     [
         (
             "no-record",
-            {("nova", "no record"), ("placement", "stale"), ("cinder", "stale"),
-             ("neutron", "stale")},
+            {
+                ("nova", "no record"),
+                ("placement", "stale"),
+                ("cinder", "stale"),
+                ("neutron", "stale"),
+            },
             [],
         ),
         (
             "marked-deleted",
-            {("nova", "danger"), ("placement", "stale"), ("cinder", "stale"),
-             ("neutron", "stale")},
+            {("nova", "danger"), ("placement", "stale"), ("cinder", "stale"), ("neutron", "stale")},
             [],
         ),
         ("guest-gone", {("nova", "gone")}, []),
@@ -59,7 +62,7 @@ def test_a_green_cloud_differs_in_nothing() -> None:
         ("no-dhcp", {("neutron", "lacking")}, ["dhcp-agent"]),
         ("reap", {("nova", "danger")}, []),
     ],
-)  # fmt: skip
+)
 def test_each_recorded_mismatch(name: str, expected: set[tuple[str, str]], safe: list[str]) -> None:
     found = looked(name)
     assert kinds(found) == expected
@@ -198,8 +201,13 @@ def test_a_gone_guest_whose_disk_is_gone_too_is_not_simply_made_anew() -> None:
 def test_an_evacuated_guest_is_in_danger_where_it_came_from() -> None:
     def evacuated(answers: Answers) -> None:
         guest = story_guest(answers)["id"]
-        row = {"uuid": guest, "source": "compute1", "dest": "compute2", "status": "done",
-               "migration": "11111111-0000-0000-0000-000000000000"}  # fmt: skip
+        row = {
+            "uuid": guest,
+            "source": "compute1",
+            "dest": "compute2",
+            "status": "done",
+            "migration": "11111111-0000-0000-0000-000000000000",
+        }
         put(answers, nova.EVACUATIONS, [row])
 
     one = only(looked("green", evacuated), "nova", "danger")
@@ -264,9 +272,11 @@ def test_volumes_whose_status_and_use_differ() -> None:
 
     def no_attachment(answers: Answers) -> None:
         attached = rows(answers, "cinder attachments")
-        put(answers, "cinder attachments", [
-            row for row in attached if row["instance"] != story_guest(answers)["id"]
-        ])  # fmt: skip
+        put(
+            answers,
+            "cinder attachments",
+            [row for row in attached if row["instance"] != story_guest(answers)["id"]],
+        )
 
     found = looked("green", no_attachment)
     assert "the guest needs it" in only(found, "cinder", "state").proposal
@@ -388,4 +398,4 @@ def test_the_exit_status_of_a_look() -> None:
     assert status_of(looked("green")) == 0
     assert status_of(looked("images")) == 1
     assert status_of(looked("images", silent=["compute1"])) == 2
-    assert status_of(replace(Looked(mismatches=()), seconds=1.0)) == 0
+    assert status_of(replace(ReconcileObservation(mismatches=()), seconds=1.0)) == 0

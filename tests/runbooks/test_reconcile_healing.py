@@ -54,9 +54,13 @@ def running(
 ) -> Running:
     step = made.steps[at]
     if bound is not None:
-        step = type(step)(**{
-            name: getattr(step, name) for name in ("id", "action", "target", "does", "arguments")
-        }, bound=bound)  # fmt: skip
+        step = type(step)(
+            **{
+                name: getattr(step, name)
+                for name in ("id", "action", "target", "does", "arguments")
+            },
+            bound=bound,
+        )
     return Running(run="r", plan=made, step=step, results={}, begun=0.0, say=say)
 
 

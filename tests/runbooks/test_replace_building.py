@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import ApiUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Running
@@ -20,7 +20,7 @@ PUPPET = {"puppet": {"manifest": "/etc/p/c.pp"}}
 COMMAND = {"command": {"argv": ["/usr/local/sbin/build"], "on": "host"}}
 
 
-class Noting(Site):
+class Noting(CloudSession):
     """A site whose host tells that all is well, and which notes what it is asked."""
 
     def __init__(self, cloud: Cloud) -> None:
@@ -40,13 +40,20 @@ def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], di
     document = CLOUD.model_dump(exclude_unset=True) | {"provision": {"controller": means}}
     site = Noting(Cloud.model_validate(document))
     actions: dict[str, type[BeginBuild | LetBuild]] = {
-        "begin-build": BeginBuild, "let-build": LetBuild,
-    }  # fmt: skip
+        "begin-build": BeginBuild,
+        "let-build": LetBuild,
+    }
     action: Action = actions[step](site)
     plan = replace(made(), settings={**made().settings, "spare": "spare1"})
     [this] = [one for one in plan.steps if one.action == step]
-    running = Running(run="replace-1", plan=plan, step=this, begun=1.0, say=lambda _: None,
-                      results={"controller.adopt": {}, **results})  # fmt: skip
+    running = Running(
+        run="replace-1",
+        plan=plan,
+        step=this,
+        begun=1.0,
+        say=lambda _: None,
+        results={"controller.adopt": {}, **results},
+    )
     return site.asked, dict(asyncio.run(action.do(running)))
 
 
@@ -69,8 +76,13 @@ def test_without_means_nothing_is_begun() -> None:
     site = Noting(Cloud.model_validate(document))
     plan = made()
     [this] = [one for one in plan.steps if one.action == "let-build"]
-    running = Running(run="replace-1", plan=plan, step=this, begun=1.0, say=lambda _: None,
-                      results={"controller.adopt": {},
-                               "controller.begin-build": {"unit": ""}})  # fmt: skip
+    running = Running(
+        run="replace-1",
+        plan=plan,
+        step=this,
+        begun=1.0,
+        say=lambda _: None,
+        results={"controller.adopt": {}, "controller.begin-build": {"unit": ""}},
+    )
     asyncio.run(LetBuild(site).do(running))
     assert site.asked == ["allow"]

@@ -32,14 +32,17 @@ class Site:
     services = all_services()
 
     def __init__(self) -> None:
-        self.cloud = Cloud.model_validate({
-            "name": "lab", "credentials": {"openrc": "o"},
-            "hosts": {
-                "controller": {"address": NOBODY, "roles": ["controller"]},
-                "c1": {"address": "192.0.2.21", "roles": ["compute"]},
-                "c2": {"address": "192.0.2.22", "roles": ["compute"]},
-            },
-        })  # fmt: skip
+        self.cloud = Cloud.model_validate(
+            {
+                "name": "lab",
+                "credentials": {"openrc": "o"},
+                "hosts": {
+                    "controller": {"address": NOBODY, "roles": ["controller"]},
+                    "c1": {"address": "192.0.2.21", "roles": ["compute"]},
+                    "c2": {"address": "192.0.2.22", "roles": ["compute"]},
+                },
+            }
+        )
 
     def host(self, name: str) -> Any:
         return self.cloud.hosts[name]
@@ -107,9 +110,14 @@ def carry(
     folder: Path, store: Store, actions: Mapping[str, Action], run: str
 ) -> tuple[RunState, dict[str, Any]]:
     state = asyncio.run(
-        carry_out(store, store.run(run), actions, locks=f"file://{folder}/locks",
-                  watch=lambda _progress: None)
-    )  # fmt: skip
+        carry_out(
+            store,
+            store.run(run),
+            actions,
+            locks=f"file://{folder}/locks",
+            watch=lambda _progress: None,
+        )
+    )
     return state, {step.id.partition(".")[2]: step.result for step in store.run(run).steps}
 
 
@@ -138,9 +146,12 @@ def test_from_the_first_step_to_the_last(tmp_path: Path, api: Any) -> None:
     state, results = carry(tmp_path, store, actions, run)
     assert state is RunState.DONE
     assert results["confirm"]["watching"] == {
-        "apis": {"identity": api.url}, "apis_by": "reboot-1", "instances": {"web": "127.0.0.1"},
-        "silent": ["gone"], "unasked": ["c2"],
-    }  # fmt: skip
+        "apis": {"identity": api.url},
+        "apis_by": "reboot-1",
+        "instances": {"web": "127.0.0.1"},
+        "silent": ["gone"],
+        "unasked": ["c2"],
+    }
     seen = {one["what"]: one for one in results["take-over"]["watched"]}
     [outage] = seen["identity"]["outages"]
     assert 1.0 < outage["ends"] - outage["begins"] < 2.4

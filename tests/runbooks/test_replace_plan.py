@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.choice import Moment
+from backstay.backup.choice import RestorePoint
 from backstay.cli.main import backstay
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan
-from backstay.runbooks.replace.plan import Wish, plan
-from backstay.runbooks.restore.plan import Chosen
+from backstay.runbooks.replace.plan import ReplaceRequest, plan
+from backstay.runbooks.restore.plan import RestoreOptions
 from backstay.services.registry import all_services
 
 Call = Callable[..., Result]
@@ -28,14 +28,23 @@ HOSTS = {
 CLOUD = Cloud.model_validate({"credentials": {"openrc": "openrc"}, "hosts": HOSTS})
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BACKUP = Backup(
-    name="controller-1", cloud="cloud", host="controller", taken_at=NOW.timestamp() - 3600,
-    seconds=60, state=State.VERIFIED, snapshots={"files": "a", "database": "b"},
+    name="controller-1",
+    cloud="cloud",
+    host="controller",
+    taken_at=NOW.timestamp() - 3600,
+    seconds=60,
+    state=State.VERIFIED,
+    snapshots={"files": "a", "database": "b"},
     facts={"version": "10.11.6-MariaDB", "rows_before": {"nova.instances": 1}},
-)  # fmt: skip
+)
 
 
-def made(backup: Backup = BACKUP, *, vouched: bool = False) -> Plan:
-    wish = Wish(spare="spare1", chosen=Chosen(backup=backup, to=Moment()), vouched=vouched)
+def made(backup: Backup = BACKUP, *, confirmed_fenced: bool = False) -> Plan:
+    wish = ReplaceRequest(
+        spare="spare1",
+        chosen=RestoreOptions(backup=backup, to=RestorePoint()),
+        confirmed_fenced=confirmed_fenced,
+    )
     return plan(CLOUD, wish, all_services(), now=NOW)
 
 
@@ -53,7 +62,7 @@ def test_nothing_is_changed_before_the_fence_and_no_address_taken_before_it() ->
 
 
 def test_both_hosts_are_locked_and_a_refusal_after_the_fence_is_told_as_a_failure() -> None:
-    it = made(vouched=True)
+    it = made(confirmed_fenced=True)
     assert it.targets == ("controller", "spare1")
     assert it.settings["vouched"]
     assert {step.target for step in it.steps[:3]} == {""}

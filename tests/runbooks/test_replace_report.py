@@ -25,9 +25,19 @@ def test_the_clock_of_each_phase(run):
     [report] = reports(run)
     parts = {part.name: part for part in report.phases}
     assert list(parts) == [
-        "confirm", "fence", "packages", "backup read back", "identity", "restore", "start",
-        "build", "proof", "reconcile", "new backup", "cloud.yaml",
-    ]  # fmt: skip
+        "confirm",
+        "fence",
+        "packages",
+        "backup read back",
+        "identity",
+        "restore",
+        "start",
+        "build",
+        "proof",
+        "reconcile",
+        "new backup",
+        "cloud.yaml",
+    ]
     packages, read = parts["packages"], parts["backup read back"]
     assert packages.begins < read.begins < read.ends < packages.ends
     assert round(packages.ends - packages.begins) == 103

@@ -13,26 +13,50 @@ from backstay.runbooks.replace.prepare import off_by
 from backstay.runbooks.replace.spare_checks import Wanted, against, remarks
 
 GIB = 1024**3
-MACHINE = {"id": "debian", "release": "12", "codename": "bookworm", "architecture": "x86_64",
-           "memory": 16 * GIB}  # fmt: skip
+MACHINE = {
+    "id": "debian",
+    "release": "12",
+    "codename": "bookworm",
+    "architecture": "x86_64",
+    "memory": 16 * GIB,
+}
 BACKUP = Backup(
-    name="controller-1", cloud="lab", host="controller", taken_at=0, seconds=1,
-    sizes={"files": GIB, "database": 2 * GIB}, machine=MACHINE,
-)  # fmt: skip
+    name="controller-1",
+    cloud="lab",
+    host="controller",
+    taken_at=0,
+    seconds=1,
+    sizes={"files": GIB, "database": 2 * GIB},
+    machine=MACHINE,
+)
 WANTED = Wanted(
-    backup=BACKUP, packages=["a", "b"], versions={"base-files": "12.4+deb12u5"},
-    old_address="10.77.0.11", own_address="10.77.0.31", clock=Limit(warning=0.5, failed=5),
-)  # fmt: skip
-FREE = {"/": [1, 9 * GIB], "/usr": [1, 9 * GIB], "/var": [1, 9 * GIB], "/var/lib": [1, 9 * GIB],
-        "/var/lib/mysql": [1, 9 * GIB]}  # fmt: skip
+    backup=BACKUP,
+    packages=["a", "b"],
+    versions={"base-files": "12.4+deb12u5"},
+    old_address="10.77.0.11",
+    own_address="10.77.0.31",
+    clock=Limit(warning=0.5, failed=5),
+)
+FREE = {
+    "/": [1, 9 * GIB],
+    "/usr": [1, 9 * GIB],
+    "/var": [1, 9 * GIB],
+    "/var/lib": [1, 9 * GIB],
+    "/var/lib/mysql": [1, 9 * GIB],
+}
 
 
 def told(**more: Any) -> dict[str, Any]:
     return {
-        "machine": MACHINE, "free": FREE, "active": [], "databases": [], "apt": True,
-        "addresses": [["host0", "10.77.0.31/24"]], "packages": ["base-files 12.4+deb12u9"],
+        "machine": MACHINE,
+        "free": FREE,
+        "active": [],
+        "databases": [],
+        "apt": True,
+        "addresses": [["host0", "10.77.0.31/24"]],
+        "packages": ["base-files 12.4+deb12u9"],
         **more,
-    }  # fmt: skip
+    }
 
 
 def test_a_spare_like_the_host_is_taken():
@@ -112,6 +136,5 @@ def test_an_arp_question_is_as_rfc_826_has_it():
     mine = bytes.fromhex("c2aa67c7f23c")
     packet = onhost_identity.frame(1, mine, "0.0.0.0", b"\0" * 6, "10.77.0.11")
     assert packet.hex() == (
-        "ffffffffffff" "c2aa67c7f23c" "0806" "0001" "0800" "06" "04" "0001"
-        "c2aa67c7f23c" "00000000" "000000000000" "0a4d000b"
-    )  # fmt: skip
+        "ffffffffffffc2aa67c7f23c08060001080006040001c2aa67c7f23c000000000000000000000a4d000b"
+    )

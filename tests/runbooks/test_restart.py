@@ -44,9 +44,13 @@ def test_only_what_a_restart_can_bring_back() -> None:
 def test_the_plan_names_each_unit() -> None:
     made = plan(CLOUD, "controller", "nova", ["nova-api", "nova-scheduler"])
     assert [step.id for step in made.steps] == [
-        "look-nova-api", "restart-nova-api", "prove-nova-api",
-        "look-nova-scheduler", "restart-nova-scheduler", "prove-nova-scheduler",
-    ]  # fmt: skip
+        "look-nova-api",
+        "restart-nova-api",
+        "prove-nova-api",
+        "look-nova-scheduler",
+        "restart-nova-scheduler",
+        "prove-nova-scheduler",
+    ]
     assert made.targets == ("controller",)
 
 
@@ -80,9 +84,13 @@ def carry_out(site: Site, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0) 
         does = restart.actions(site)  # type: ignore[arg-type]
         for step in (replace(one, bound=bound) for one in made.steps):
             running = Running(
-                run="restart-1", plan=made, step=step, results=results, begun=0.0,
+                run="restart-1",
+                plan=made,
+                step=step,
+                results=results,
+                begun=0.0,
                 say=lambda _: None,
-            )  # fmt: skip
+            )
             results[step.id] = await does[step.action].do(running)
 
     asyncio.run(work())

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.choice import Moment
+from backstay.backup.choice import RestorePoint
 from backstay.backup.loss import losses
 from backstay.backup.mariadb.stream_state import Doing, StreamState
 from backstay.backup.place import Place
@@ -21,7 +21,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.restore.context import About, Restoring
-from backstay.runbooks.restore.plan import Chosen, plan
+from backstay.runbooks.restore.plan import RestoreOptions, plan
 from backstay.runbooks.restore.upload import against
 from backstay.services.registry import all_services, named
 
@@ -32,19 +32,24 @@ HOSTS = {
 CLOUD = Cloud.model_validate({"credentials": {"openrc": "openrc"}, "hosts": HOSTS})
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BACKUP = Backup(
-    name="controller-1", cloud="cloud", host="controller", taken_at=NOW.timestamp() - 3600,
-    seconds=60, state=State.VERIFIED, sizes={"files": 1000, "database": 10_000},
+    name="controller-1",
+    cloud="cloud",
+    host="controller",
+    taken_at=NOW.timestamp() - 3600,
+    seconds=60,
+    state=State.VERIFIED,
+    sizes={"files": 1000, "database": 10_000},
     snapshots={"files": "a", "database": "b"},
     facts={"version": "10.11.6-MariaDB", "rows_before": {"nova.instances": 1, "glance.images": 1}},
-)  # fmt: skip
+)
 
 
-def actions(chosen: Chosen) -> list[str]:
+def actions(chosen: RestoreOptions) -> list[str]:
     return [step.action for step in plan(CLOUD, chosen, all_services()).steps]
 
 
 def test_nothing_that_runs_is_touched_before_all_is_there() -> None:
-    made = plan(CLOUD, Chosen(backup=BACKUP, to=Moment(latest=True)), all_services())
+    made = plan(CLOUD, RestoreOptions(backup=BACKUP, to=RestorePoint(latest=True)), all_services())
     found = [step.action for step in made.steps]
     assert found[:6] == ["look", "fetch", "rebuild", "send", "stop", "swap"]
     assert found[-3:] == ["works", "agents", "tidy"]
@@ -56,21 +61,21 @@ def test_nothing_that_runs_is_touched_before_all_is_there() -> None:
 
 
 def test_one_service_starts_alone_and_one_without_databases_needs_no_server() -> None:
-    one = Chosen(backup=BACKUP, to=Moment(), service="nova")
+    one = RestoreOptions(backup=BACKUP, to=RestorePoint(), service="nova")
     assert actions(one).count("start") == 1
     assert "rebuild" in actions(one)
     assert "rebuild" not in actions(replace(one, service="memcached"))
     proxy = replace(BACKUP, host="proxy", facts={}, snapshots={"files": "a"})
-    assert "rebuild" not in actions(Chosen(backup=proxy, to=Moment()))
+    assert "rebuild" not in actions(RestoreOptions(backup=proxy, to=RestorePoint()))
 
 
 def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
     for chosen, there in (
-        (Chosen(backup=BACKUP, to=Moment()), True),
-        (Chosen(backup=replace(BACKUP, state=State.TAKEN), to=Moment()), False),
-        (Chosen(backup=replace(BACKUP, engine=Engine.DUMP), to=Moment()), False),
-        (Chosen(backup=BACKUP, to=Moment(latest=True)), False),
-        (Chosen(backup=BACKUP, to=Moment(), service="nova"), False),
+        (RestoreOptions(backup=BACKUP, to=RestorePoint()), True),
+        (RestoreOptions(backup=replace(BACKUP, state=State.TAKEN), to=RestorePoint()), False),
+        (RestoreOptions(backup=replace(BACKUP, engine=Engine.DUMP), to=RestorePoint()), False),
+        (RestoreOptions(backup=BACKUP, to=RestorePoint(latest=True)), False),
+        (RestoreOptions(backup=BACKUP, to=RestorePoint(), service="nova"), False),
     ):
         step = plan(CLOUD, chosen, all_services()).steps[2]
         assert ("on the host, beside" in step.does) is there
@@ -82,8 +87,14 @@ def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
 
 def about(backup: Backup = BACKUP, service: str = "") -> About:
     services = [named(service)] if service else all_services()
-    return About(mark="m", backup=backup, to=Moment(), service=service, services=services,
-                 work=Path("/work"))  # fmt: skip
+    return About(
+        mark="m",
+        backup=backup,
+        to=RestorePoint(),
+        service=service,
+        services=services,
+        work=Path("/work"),
+    )
 
 
 def told(**more: Any) -> dict[str, Any]:
@@ -91,8 +102,9 @@ def told(**more: Any) -> dict[str, Any]:
         "has": {"tar": True, "systemctl": True},
         "zstd": True,
         "server": "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu",
-        "data": "/var/lib/mysql", "free_data": 1 << 30,
-    } | more  # fmt: skip
+        "data": "/var/lib/mysql",
+        "free_data": 1 << 30,
+    } | more
 
 
 OURS = "10.11.3-MariaDB"
@@ -120,26 +132,37 @@ def test_a_dump_needs_more_room_than_it_has_bytes_and_files_need_no_server() -> 
 def stream(**more: Any) -> StreamState:
     now = NOW.timestamp()
     given: dict[str, Any] = {
-        "host": "controller", "doing": Doing.STREAMING, "begun_at": now - 9, "behind": 0,
-        "written_at": now, "caught_up_at": now - 1, "asked_at": now - 1,
-    }  # fmt: skip
+        "host": "controller",
+        "doing": Doing.STREAMING,
+        "begun_at": now - 9,
+        "behind": 0,
+        "written_at": now,
+        "caught_up_at": now - 1,
+        "asked_at": now - 1,
+    }
     return StreamState(**(given | more))
 
 
 @pytest.mark.parametrize(
     ("to", "state", "said"),
     [
-        (Moment(), None, "lost: what was written to the databases after"),
-        (Moment(), stream(), "--to latest replays the log"),
-        (Moment(at=NOW), stream(), "lost: what was written to the databases after"),
-        (Moment(latest=True), stream(), "lost: nothing"),
-        (Moment(latest=True), stream(doing=Doing.FAILED, error="cut", asked_at=0), "may be lost"),
-        (Moment(latest=True), stream(behind=77), "77 bytes were missing"),
-        (Moment(latest=True), stream(caught_up_at=None), "not known up to when"),
-        (Moment(latest=True), None, "not known up to when"),
+        (RestorePoint(), None, "lost: what was written to the databases after"),
+        (RestorePoint(), stream(), "--to latest replays the log"),
+        (RestorePoint(at=NOW), stream(), "lost: what was written to the databases after"),
+        (RestorePoint(latest=True), stream(), "lost: nothing"),
+        (
+            RestorePoint(latest=True),
+            stream(doing=Doing.FAILED, error="cut", asked_at=0),
+            "may be lost",
+        ),
+        (RestorePoint(latest=True), stream(behind=77), "77 bytes were missing"),
+        (RestorePoint(latest=True), stream(caught_up_at=None), "not known up to when"),
+        (RestorePoint(latest=True), None, "not known up to when"),
     ],
 )
-def test_what_is_lost_is_never_silent(to: Moment, state: StreamState | None, said: str) -> None:
+def test_what_is_lost_is_never_silent(
+    to: RestorePoint, state: StreamState | None, said: str
+) -> None:
     [sentence] = losses(BACKUP, to, state, now=NOW)
     assert said in sentence
 
@@ -209,7 +232,7 @@ def test_databases_made_here_before_the_host_was_asked_are_sent(tmp_path: Path) 
     made = Plan(
         runbook="replace", cloud="cloud", targets=("controller",), steps=(step,), settings=settings
     )
-    site = Site(cloud=cloud, shell=None, api=BackupError("x", came_back="x", remedy="x"))  # type: ignore[arg-type]
+    site = CloudSession(cloud=cloud, shell=None, api=BackupError("x", came_back="x", remedy="x"))  # type: ignore[arg-type]
 
     def about(results: dict[str, Any]) -> About:
         running = Running(

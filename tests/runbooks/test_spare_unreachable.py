@@ -8,7 +8,7 @@ import pytest
 from backstay.errors import HostUnreachable
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace.spare_unreachable import OrLost
+from backstay.runbooks.replace.spare_unreachable import SpareUnreachableHint
 
 
 class Unreached:
@@ -30,15 +30,25 @@ def remedy(host: str, *done: str) -> str:
         for name in ("adopt", "send")
     )
     plan = Plan(
-        runbook="replace", cloud="lab", targets=("proxy", "spare1"), steps=steps,
+        runbook="replace",
+        cloud="lab",
+        targets=("proxy", "spare1"),
+        steps=steps,
         settings={"spare": "spare1"},
-    )  # fmt: skip
+    )
     running = Running(
-        run="replace-7", plan=plan, step=steps[1], results={f"proxy.{name}": {} for name in done},
-        begun=0.0, say=lambda _text: None,
-    )  # fmt: skip
+        run="replace-7",
+        plan=plan,
+        step=steps[1],
+        results={f"proxy.{name}": {} for name in done},
+        begun=0.0,
+        say=lambda _text: None,
+    )
     found = set()
-    for way in (OrLost(Unreached(host)).do, OrLost(Unreached(host)).probe):
+    for way in (
+        SpareUnreachableHint(Unreached(host)).do,
+        SpareUnreachableHint(Unreached(host)).probe,
+    ):
         with pytest.raises(HostUnreachable) as caught:
             asyncio.run(way(running))
         found.add(caught.value.remedy)

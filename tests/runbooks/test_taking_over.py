@@ -28,10 +28,21 @@ def file(tmp_path: Path) -> Path:
 
 def running(host: str = "controller", spare: str = "spare1", mark: str = "m") -> Running:
     step = Step(id=f"{host}.take-over", action="take-over", target=host, does="", bound=9)
-    plan = Plan(runbook="replace", cloud="lab", targets=(host, spare), steps=(step,),
-                settings={"spare": spare, "mark": mark})  # fmt: skip
-    return Running(run="replace-1", plan=plan, step=step, begun=1.0, say=print,
-                   results={f"{host}.fence": {"how": "power", "fenced_at": FENCED_AT}})  # fmt: skip
+    plan = Plan(
+        runbook="replace",
+        cloud="lab",
+        targets=(host, spare),
+        steps=(step,),
+        settings={"spare": spare, "mark": mark},
+    )
+    return Running(
+        run="replace-1",
+        plan=plan,
+        step=step,
+        begun=1.0,
+        say=print,
+        results={f"{host}.fence": {"how": "power", "fenced_at": FENCED_AT}},
+    )
 
 
 def take_over(path: Path) -> TakeOver:

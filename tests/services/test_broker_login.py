@@ -30,8 +30,14 @@ def broker(serve: Callable[[socket.socket], Any]) -> Iterator[dict[str, Any]]:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         port = server.getsockname()[1]
-        yield {"host": "127.0.0.1", "port": port, "user": "nova", "password": "pass-word",
-               "vhost": "/", "tls": False}  # fmt: skip
+        yield {
+            "host": "127.0.0.1",
+            "port": port,
+            "user": "nova",
+            "password": "pass-word",
+            "vhost": "/",
+            "tls": False,
+        }
         thread.join(10)
 
 

@@ -19,11 +19,21 @@ from backstay.services import (
 )
 
 ROWS = {
-    "answer": "1", "version": "10.11", "read_only": "0", "max_connections": "400",
-    "Threads_connected": "28", "wsrep_cluster_status": "Disconnected", "wsrep_cluster_size": "0",
-}  # fmt: skip
-NODE = {"name": "rabbit@c", "running": True, "partitions": [], "mem_alarm": False,
-        "disk_free_alarm": False}  # fmt: skip
+    "answer": "1",
+    "version": "10.11",
+    "read_only": "0",
+    "max_connections": "400",
+    "Threads_connected": "28",
+    "wsrep_cluster_status": "Disconnected",
+    "wsrep_cluster_size": "0",
+}
+NODE = {
+    "name": "rabbit@c",
+    "running": True,
+    "partitions": [],
+    "mem_alarm": False,
+    "disk_free_alarm": False,
+}
 OTHER = NODE | {"name": "rabbit@d"}
 
 
@@ -49,8 +59,12 @@ def test_mariadb(answer, severity, evidence):
 
 
 def test_a_galera_member_out_of_its_cluster():
-    rows = ROWS | {"wsrep_cluster_status": "non-Primary", "wsrep_cluster_size": "1",
-                   "wsrep_local_state_comment": "Initialized", "wsrep_ready": "OFF"}  # fmt: skip
+    rows = ROWS | {
+        "wsrep_cluster_status": "non-Primary",
+        "wsrep_cluster_size": "1",
+        "wsrep_local_state_comment": "Initialized",
+        "wsrep_ready": "OFF",
+    }
     assert told(mariadb.judge_query({"rows": rows}))[1] == ("Galera cluster", "failed")
 
 
@@ -59,21 +73,43 @@ def test_a_galera_member_out_of_its_cluster():
     [
         ({"login": "done", "nodes": [NODE]}, ["ok", "ok", "ok"]),
         ({"login": "done", "nodes": [NODE | {"mem_alarm": True}]}, ["ok", "failed", "ok"]),
-        ({"login": "done", "nodes": [NODE | {"partitions": ["rabbit@d"]}, OTHER]},
-         ["ok", "ok", "failed"]),
-        ({"login": "done", "nodes": [NODE, OTHER | {"running": False}]},
-         ["ok", "ok", "ok", "failed"]),
+        (
+            {"login": "done", "nodes": [NODE | {"partitions": ["rabbit@d"]}, OTHER]},
+            ["ok", "ok", "failed"],
+        ),
+        (
+            {"login": "done", "nodes": [NODE, OTHER | {"running": False}]},
+            ["ok", "ok", "ok", "failed"],
+        ),
         ({"refused": "the broker refuses"}, ["failed", "unknown"]),
         ({"failed": "timed out"}, ["failed"]),
-        ({"login": "done", "status": {"alarms": [], "partitions": {}, "disk_nodes": ["rabbit@c"],
-                                      "ram_nodes": [], "running_nodes": ["rabbit@c"]}},
-         ["ok", "ok", "ok"]),
-        ({"login": "done", "status": {"alarms": [{"resource": "disk", "node": "rabbit@c"}],
-                                      "partitions": {"rabbit@c": ["rabbit@d"]},
-                                      "disk_nodes": ["rabbit@c"], "running_nodes": ["rabbit@c"]}},
-         ["ok", "failed", "failed"]),
+        (
+            {
+                "login": "done",
+                "status": {
+                    "alarms": [],
+                    "partitions": {},
+                    "disk_nodes": ["rabbit@c"],
+                    "ram_nodes": [],
+                    "running_nodes": ["rabbit@c"],
+                },
+            },
+            ["ok", "ok", "ok"],
+        ),
+        (
+            {
+                "login": "done",
+                "status": {
+                    "alarms": [{"resource": "disk", "node": "rabbit@c"}],
+                    "partitions": {"rabbit@c": ["rabbit@d"]},
+                    "disk_nodes": ["rabbit@c"],
+                    "running_nodes": ["rabbit@c"],
+                },
+            },
+            ["ok", "failed", "failed"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_rabbitmq(answer, expected):
     verdicts = rabbitmq.judge_broker(answer)
     assert [verdict.severity.value for verdict in verdicts] == expected
@@ -100,8 +136,10 @@ def test_swift_servers_rings_and_the_unset_suffix():
     assert told(swift.judge_servers(answer)) == [("proxy server", "ok"), ("rings", "ok")]
     bad = {"servers": {"object": {"failed": "refused"}}, "rings": rings[1:], "unset": True}
     assert told(swift.judge_servers(bad)) == [
-        ("object server", "failed"), ("rings", "failed"), ("hash suffix", "warning"),
-    ]  # fmt: skip
+        ("object server", "failed"),
+        ("rings", "failed"),
+        ("hash suffix", "warning"),
+    ]
     assert swift.judge_account({}).severity.value == "failed"
 
 
@@ -113,23 +151,55 @@ def test_a_fresh_token_that_is_expired_tells_of_the_clocks():
 
 
 def test_agents_of_the_three_apis():
-    nova_agent = nova.read_agents({"services": [{
-        "id": 1, "binary": "nova-compute", "host": "compute1", "zone": "nova", "status": "enabled",
-        "state": "up", "updated_at": "2026-11-22T23:59:35.000000", "disabled_reason": None,
-        "forced_down": False,
-    }]})[0]  # fmt: skip
+    nova_agent = nova.read_agents(
+        {
+            "services": [
+                {
+                    "id": 1,
+                    "binary": "nova-compute",
+                    "host": "compute1",
+                    "zone": "nova",
+                    "status": "enabled",
+                    "state": "up",
+                    "updated_at": "2026-11-22T23:59:35.000000",
+                    "disabled_reason": None,
+                    "forced_down": False,
+                }
+            ]
+        }
+    )[0]
     assert nova_agent.heartbeat == datetime(2026, 11, 22, 23, 59, 35, tzinfo=UTC)
     assert (nova_agent.up, nova_agent.enabled, nova_agent.note) == (True, True, "")
-    cinder_agent = cinder.read_agents({"services": [{
-        "binary": "cinder-volume", "host": "controller@ceph", "status": "disabled", "state": "down",
-        "updated_at": None, "disabled_reason": "new disks",
-    }]})[0]  # fmt: skip
+    cinder_agent = cinder.read_agents(
+        {
+            "services": [
+                {
+                    "binary": "cinder-volume",
+                    "host": "controller@ceph",
+                    "status": "disabled",
+                    "state": "down",
+                    "updated_at": None,
+                    "disabled_reason": "new disks",
+                }
+            ]
+        }
+    )[0]
     assert (cinder_agent.host, cinder_agent.heartbeat) == ("controller", None)
     assert (cinder_agent.up, cinder_agent.enabled, cinder_agent.note) == (False, False, "new disks")
-    neutron_agent = neutron.read_agents({"agents": [{
-        "binary": "neutron-dhcp-agent", "host": "compute1", "admin_state_up": True, "alive": False,
-        "heartbeat_timestamp": "2026-11-22 23:59:35", "description": None,
-    }]})[0]  # fmt: skip
+    neutron_agent = neutron.read_agents(
+        {
+            "agents": [
+                {
+                    "binary": "neutron-dhcp-agent",
+                    "host": "compute1",
+                    "admin_state_up": True,
+                    "alive": False,
+                    "heartbeat_timestamp": "2026-11-22 23:59:35",
+                    "description": None,
+                }
+            ]
+        }
+    )[0]
     assert neutron_agent.heartbeat == nova_agent.heartbeat
     assert (neutron_agent.up, neutron_agent.down_after) == (False, 75.0)
 
@@ -147,12 +217,12 @@ def test_agents_of_the_three_apis():
     ],
 )
 def test_odd_images(changes, odd):
-    assert glance.oddities({"id": "i", "status": "active", "size": 1} | changes) == odd
+    assert glance.anomalies({"id": "i", "status": "active", "size": 1} | changes) == odd
 
 
 def test_odd_servers_and_volumes_and_providers():
-    assert nova.oddities({"status": "UNKNOWN"})
-    assert not nova.oddities({"status": "ERROR"})
-    assert cinder.oddities({"status": "available", "size": "big"})
+    assert nova.anomalies({"status": "UNKNOWN"})
+    assert not nova.anomalies({"status": "ERROR"})
+    assert cinder.anomalies({"status": "available", "size": "big"})
     assert placement.judge_providers({"resource_providers": [{}]}).evidence == "1 resource provider"
     assert placement.judge_providers([]).severity.value == "failed"

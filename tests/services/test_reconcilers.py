@@ -18,7 +18,7 @@ from backstay.finding import Severity
 from backstay.runbooks.reconcile import onhost
 from backstay.services import oslo
 from backstay.services.cinder import reconcile as cinder
-from backstay.services.kept.registry import all_kept
+from backstay.services.kept.registry import all_reconcilers
 from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.neutron import reconcile as neutron
 from backstay.services.nova import reconcile as nova
@@ -27,8 +27,8 @@ from backstay.services.placement import reconcile as placement
 from backstay.services.swift import reconcile as swift
 
 DATA = Path(__file__).parents[1] / "runbooks" / "data" / "reconcile"
-QUESTIONS = [one for kept in all_kept() for one in kept.questions] + [
-    guard.question for kept in all_kept() for guard in kept.guards
+QUESTIONS = [one for kept in all_reconcilers() for one in kept.questions] + [
+    guard.question for kept in all_reconcilers() for guard in kept.guards
 ]
 
 
@@ -53,10 +53,10 @@ def test_a_question_can_be_shipped_and_brings_all_that_it_needs(question: Any) -
 
 
 def test_names_of_questions_and_queries_are_one_each() -> None:
-    queries = [name for kept in all_kept() for name in kept.records]
+    queries = [name for kept in all_reconcilers() for name in kept.records]
     assert len(set(queries)) == len(queries)
     assert len({one.name for one in QUESTIONS}) == len(QUESTIONS)
-    for kept in all_kept():
+    for kept in all_reconcilers():
         for text in kept.records.values():
             assert "\n" not in text, "the client tells errors by the line"
 
@@ -236,23 +236,26 @@ class Api:
 def test_changes_look_first() -> None:
     """Between look and change an owner may have done something."""
     server = {"OS-EXT-STS:vm_state": "active", "OS-EXT-STS:task_state": None}
-    api: Any = Api({
-        "/servers/1": {"server": server},
-        "/servers/2": {"server": server | {"OS-EXT-STS:vm_state": "stopped"}},
-        "/servers/3": {"server": {"OS-EXT-STS:vm_state": "stopped",
-                                  "OS-EXT-STS:task_state": "deleting"}},
-        "/volumes/1": {"volume": {"status": "available"}},
-        "/volumes/2": {"volume": {"status": "creating"}},
-        "/v2.0/networks/1/dhcp-agents": {"agents": [{"id": "a"}]},
-        "/v2.0/networks/2/dhcp-agents": {"agents": []},
-    })  # fmt: skip
-    change = nova.KEPT.heals["server-active"].api
+    api: Any = Api(
+        {
+            "/servers/1": {"server": server},
+            "/servers/2": {"server": server | {"OS-EXT-STS:vm_state": "stopped"}},
+            "/servers/3": {
+                "server": {"OS-EXT-STS:vm_state": "stopped", "OS-EXT-STS:task_state": "deleting"}
+            },
+            "/volumes/1": {"volume": {"status": "available"}},
+            "/volumes/2": {"volume": {"status": "creating"}},
+            "/v2.0/networks/1/dhcp-agents": {"agents": [{"id": "a"}]},
+            "/v2.0/networks/2/dhcp-agents": {"agents": []},
+        }
+    )
+    change = nova.RECONCILER.heals["server-active"].api
     assert change
     assert [change(api, {"id": one}) for one in "13"] == ["", ""]
-    volume = cinder.KEPT.heals["volume-error"].api
+    volume = cinder.RECONCILER.heals["volume-error"].api
     assert volume
     assert volume(api, {"id": "1"}) == ""
-    dhcp = neutron.KEPT.heals["dhcp-agent"].api
+    dhcp = neutron.RECONCILER.heals["dhcp-agent"].api
     assert dhcp
     assert dhcp(api, {"network": "1", "agent": "a"}) == ""
     assert api.sent == []
@@ -268,7 +271,7 @@ def test_changes_look_first() -> None:
 
 def test_an_attachment_is_ended_by_a_version_that_asks_nova() -> None:
     api: Any = Api({})
-    change = cinder.KEPT.heals["attachment-delete"].api
+    change = cinder.RECONCILER.heals["attachment-delete"].api
     assert change
     change(api, {"id": "1", "volume": "2", "instance": "3"})
     assert api.sent == [("DELETE", "/attachments/1", {"OpenStack-API-Version": "volume 3.27"})]
@@ -277,7 +280,7 @@ def test_an_attachment_is_ended_by_a_version_that_asks_nova() -> None:
 
 
 def test_one_instance_s_allocation_is_healed_and_no_other_s() -> None:
-    healing = placement.KEPT.heals["heal-allocation"]
+    healing = placement.RECONCILER.heals["heal-allocation"]
     assert healing.program
     words = list(healing.program({"instance": "abc"}))
     assert words[-2:] == ["--instance", "abc"]

@@ -13,9 +13,18 @@ def test_every_service_is_found_in_the_order_of_a_restore():
     names = [service.name for service in all_services()]
     assert names[:3] == ["mariadb", "rabbitmq", "memcached"]
     assert set(names) == {
-        "mariadb", "rabbitmq", "memcached", "keystone", "glance", "placement", "nova", "neutron",
-        "cinder", "libvirt", "swift",
-    }  # fmt: skip
+        "mariadb",
+        "rabbitmq",
+        "memcached",
+        "keystone",
+        "glance",
+        "placement",
+        "nova",
+        "neutron",
+        "cinder",
+        "libvirt",
+        "swift",
+    }
     assert named("nova").databases == ("nova_api", "nova", "nova_cell0")
 
 

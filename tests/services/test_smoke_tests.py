@@ -13,7 +13,7 @@ from backstay.services import resource_name
 from backstay.services.cinder import smoke_test as volume
 from backstay.services.glance import smoke_test as image
 from backstay.services.nova import smoke_test as instance
-from backstay.services.smoke_test import NothingToTry, carry_out
+from backstay.services.smoke_test import NothingToTest, carry_out
 from tests.services.memory_api import MemoryApi, failed
 
 ALL = {"glance", "nova", "cinder", "swift"}
@@ -57,8 +57,8 @@ def test_every_kind_is_made_and_nothing_stays(api):
 @pytest.mark.parametrize(
     ("trial", "change", "said"),
     [
-        (volume.TRIAL, {"volume_status": "error"}, "ended in status error"),
-        (instance.TRIAL, {"server_status": "ERROR"}, "No valid host"),
+        (volume.SMOKE_TEST, {"volume_status": "error"}, "ended in status error"),
+        (instance.SMOKE_TEST, {"server_status": "ERROR"}, "No valid host"),
     ],
 )
 def test_what_fails_is_deleted_and_said(api, trial, change, said):
@@ -73,7 +73,7 @@ def test_what_fails_is_deleted_and_said(api, trial, change, said):
 def test_interrupted_while_the_request_is_under_way_nothing_stays(api):
     async def interrupted() -> None:
         api.volume_status = "creating"
-        running = asyncio.create_task(carry_out(volume.TRIAL, api))
+        running = asyncio.create_task(carry_out(volume.SMOKE_TEST, api))
         await asyncio.to_thread(api.made.wait, 10)
         api.volume_status = "available"
         running.cancel()
@@ -90,7 +90,7 @@ def test_what_a_dead_process_left_is_removed_by_the_next_run(api):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     dead = done.stdout.strip()
     api.things["block-storage"] = {"old": dead, "users": "backstay-deep-but-a-user's", "x": "data"}
-    finding = asyncio.run(carry_out(volume.TRIAL, api))
+    finding = asyncio.run(carry_out(volume.SMOKE_TEST, api))
     assert "1 left over" in finding.evidence
     assert api.things["block-storage"] == {"users": "backstay-deep-but-a-user's", "x": "data"}
 
@@ -109,7 +109,7 @@ def test_an_error_of_the_api_is_a_finding(api):
         raise failed(503)
 
     api.before_post = refuse
-    finding = asyncio.run(carry_out(image.TRIAL, api))
+    finding = asyncio.run(carry_out(image.SMOKE_TEST, api))
     assert (finding.severity, finding.remedy) == (Severity.FAILED, "look")
     assert "503" in finding.evidence
 
@@ -117,7 +117,7 @@ def test_an_error_of_the_api_is_a_finding(api):
 def test_choosing_what_boots():
     kernel = {"id": "k", "name": "k", "container_format": "aki", "disk_format": "aki"}
     assert instance.choose_image([kernel, BOOTS]) is BOOTS
-    with pytest.raises(NothingToTry):
+    with pytest.raises(NothingToTest):
         instance.choose_image([kernel])
     small, big = {"ram": 128, "vcpus": 1, "disk": 1}, {"ram": 128, "vcpus": 2, "disk": 0}
     assert instance.choose_flavour([big, small]) is small

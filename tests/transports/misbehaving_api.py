@@ -116,8 +116,16 @@ def gives_a_token(request: Request) -> None:
     identity = json.loads(request.body)["auth"]["identity"]
     given = identity.get("password", {}).get("user", {}).get("password")
     if given != PASSWORD:
-        says(401, {"error": {"code": 401, "message": "The request you have made requires "
-                             "authentication.", "title": "Unauthorized"}})(request)  # fmt: skip
+        says(
+            401,
+            {
+                "error": {
+                    "code": 401,
+                    "message": "The request you have made requires authentication.",
+                    "title": "Unauthorized",
+                }
+            },
+        )(request)
         return
     document = token(catalogue(request.server.url))
     says(201, document, X_Subject_Token=f"token-{len(request.server.seen)}")(request)

@@ -78,9 +78,11 @@ def mail_server(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
         secure = {
-            "tls_context": context, "require_starttls": True, "auth_required": True,
+            "tls_context": context,
+            "require_starttls": True,
+            "auth_required": True,
             "authenticator": login,
-        }  # fmt: skip
+        }
     server = Controller(mailbox, hostname="127.0.0.1", port=port or _free_port(), **secure)
     server.start()
     try:
@@ -146,10 +148,14 @@ def certificates(folder: Path, *, name: str = "127.0.0.1") -> tuple[Path, Path]:
     def built(subject: x509.Name, of: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(authority_name)
-            .public_key(of.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        )  # fmt: skip
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(authority_name)
+            .public_key(of.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
 
     ca = built(authority_name, authority_key).add_extension(
         x509.BasicConstraints(ca=True, path_length=None), critical=True

@@ -28,8 +28,12 @@ class RedfishBoard:
 
     def get(self, path: str) -> dict[str, Any] | None:
         if path.rstrip("/") == ROOT.rstrip("/"):
-            return {"Id": "Root", "Name": "Root", "RedfishVersion": "1.6.0",
-                    "Systems": {"@odata.id": SYSTEMS}}  # fmt: skip
+            return {
+                "Id": "Root",
+                "Name": "Root",
+                "RedfishVersion": "1.6.0",
+                "Systems": {"@odata.id": SYSTEMS},
+            }
         if path == SYSTEMS:
             return {"Name": "Systems", "Members": [{"@odata.id": SYSTEM}]}
         if path != SYSTEM:
@@ -38,12 +42,18 @@ class RedfishBoard:
             self.stays -= 1
             self.power = "Off" if self.stays < 0 else self.power
         system = {
-            "@odata.id": SYSTEM, "Id": "1", "Name": "1", "PowerState": self.power,
+            "@odata.id": SYSTEM,
+            "Id": "1",
+            "Name": "1",
+            "PowerState": self.power,
             "Boot": {"BootSourceOverrideEnabled": self.override, "BootSourceOverrideTarget": "Pxe"},
-            "Actions": {"#ComputerSystem.Reset": {
-                "target": RESET, "ResetType@Redfish.AllowableValues": ["On", "ForceOff"],
-            }},
-        }  # fmt: skip
+            "Actions": {
+                "#ComputerSystem.Reset": {
+                    "target": RESET,
+                    "ResetType@Redfish.AllowableValues": ["On", "ForceOff"],
+                }
+            },
+        }
         return system | ({"PowerRestorePolicy": self.policy} if self.policy else {})
 
     def patch(self, given: dict[str, Any]) -> None:

@@ -4,12 +4,12 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from backstay.transports.exchange import Came, Exchanged, exchange
+from backstay.transports.exchange import HttpExchange, HttpOutcome, exchange
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def asked(serve: Serve, *, method: str = "GET", bound: float = 5.0) -> tuple[Exchanged, int]:
+def asked(serve: Serve, *, method: str = "GET", bound: float = 5.0) -> tuple[HttpExchange, int]:
     """What came of one request to a server, and how many connections that took."""
     count = 0
 
@@ -21,7 +21,7 @@ def asked(serve: Serve, *, method: str = "GET", bound: float = 5.0) -> tuple[Exc
         finally:
             writer.close()
 
-    async def story() -> Exchanged:
+    async def story() -> HttpExchange:
         server = await asyncio.start_server(served, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server:
@@ -49,7 +49,7 @@ def answering(status: int, head: list[bytes] | None = None) -> Serve:
 def test_the_head_of_an_answer_is_enough() -> None:
     head: list[bytes] = []
     came, connections = asked(answering(503, head), method="HEAD")
-    assert (came.came, came.status, connections) == (Came.ANSWERED, 503, 1)
+    assert (came.came, came.status, connections) == (HttpOutcome.ANSWERED, 503, 1)
     assert head[0].startswith(b"HEAD /v3/auth/tokens?limit=1 HTTP/1.1\r\n")
     assert b"X-Auth-Token: secret" in head[0]
 
@@ -59,7 +59,7 @@ def test_a_server_that_takes_the_connection_and_is_silent_is_late() -> None:
         await reader.read()
 
     came, _ = asked(serve, bound=0.3)
-    assert came.came is Came.LATE
+    assert came.came is HttpOutcome.LATE
     assert 0.3 <= came.seconds < 3
     assert "secret" not in came.told
 
@@ -70,7 +70,7 @@ def test_a_server_that_sends_an_answer_byte_by_byte_is_late() -> None:
             writer.write(b"H")
             await asyncio.sleep(0.05)
 
-    assert asked(serve, bound=0.4)[0].came in {Came.LATE, Came.BROKEN}
+    assert asked(serve, bound=0.4)[0].came in {HttpOutcome.LATE, HttpOutcome.BROKEN}
 
 
 def test_a_server_that_hangs_up_is_broken() -> None:
@@ -78,7 +78,7 @@ def test_a_server_that_hangs_up_is_broken() -> None:
         await reader.readuntil(b"\r\n\r\n")
 
     came, _ = asked(serve)
-    assert came.came is Came.BROKEN
+    assert came.came is HttpOutcome.BROKEN
     assert came.told == "closes the connection without an answer"
 
 
@@ -87,14 +87,14 @@ def test_something_else_than_http_is_broken() -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
         await writer.drain()
 
-    assert asked(serve)[0].came is Came.BROKEN
+    assert asked(serve)[0].came is HttpOutcome.BROKEN
 
 
 def test_a_port_on_which_nothing_listens_refuses() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        assert asyncio.run(exchange(url, bound=2.0)).came is Came.REFUSED
+        assert asyncio.run(exchange(url, bound=2.0)).came is HttpOutcome.REFUSED
 
 
 def test_a_port_whose_queue_is_full_is_silent() -> None:
@@ -109,4 +109,4 @@ def test_a_port_whose_queue_is_full_is_silent() -> None:
         came = asyncio.run(exchange(f"http://127.0.0.1:{address[1]}/", bound=0.5))
         for one in waiting:
             one.close()
-    assert came.came is Came.SILENT
+    assert came.came is HttpOutcome.SILENT

@@ -168,8 +168,10 @@ def test_what_a_killed_restic_left_is_in_nobody_s_way(restic: Restic) -> None:
     before = set(packs(restic))
     killed = subprocess.Popen(
         ["restic", "backup", "--stdin"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=restic._environment,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=restic._environment,
+    )
     assert killed.stdin is not None
     end = time.monotonic() + 60
     while set(packs(restic)) == before:

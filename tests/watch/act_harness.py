@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
@@ -12,11 +12,11 @@ from backstay.journal.store import Store
 from backstay.watch.act.actor import Actor
 from backstay.watch.act.approvals import Approvals
 from backstay.watch.act.guards import Act
-from backstay.watch.act.planning import Made
-from backstay.watch.act.runs import Ways
-from backstay.watch.detect.status import Board, Bulletin
+from backstay.watch.act.planning import PlannedAction
+from backstay.watch.act.runs import RunLauncher
+from backstay.watch.detect.status import Snapshot, SnapshotFeed
 from backstay.watch.incidents.incident import Cause, Incident
-from backstay.watch.incidents.log import Ledger
+from backstay.watch.incidents.log import IncidentLog
 from backstay.watch.incidents.store import WatchStore
 
 
@@ -65,27 +65,37 @@ class Acted:
         self.killed: set[str] = set()
         self.planned: list[Act] = []
         self.processes: list[Process] = []
-        self.site = Site(cloud=cloud_of(policy), shell=None, api=None)  # type: ignore[arg-type]
+        self.site = CloudSession(cloud=cloud_of(policy), shell=None, api=None)  # type: ignore[arg-type]
         self.store = Store(self.url)
         self.watch_store = WatchStore(self.url, "lab")
         self.approvals = Approvals(WatchStore(self.url, "lab"), clock=lambda: self.now)
-        self.board = Board("lab")
+        self.board = SnapshotFeed("lab")
         self.anew()
 
     def anew(self) -> None:
         """As after a restart of the watch."""
-        self.ledger = Ledger(
-            WatchStore(self.url, "lab"), channels=lambda _: ["mail"], keep=1e9,
+        self.incident_log = IncidentLog(
+            WatchStore(self.url, "lab"),
+            channels=lambda _: ["mail"],
+            keep=1e9,
             clock=lambda: self.now,
-        )  # fmt: skip
-        ways = Ways(
-            command=lambda *words: list(words), begin=self._begin, alive=self._alive,  # type: ignore[arg-type]
+        )
+        ways = RunLauncher(
+            command=lambda *words: list(words),
+            begin=self._begin,  # type: ignore[arg-type]
+            alive=self._alive,
             clock=lambda: self.now,
-        )  # fmt: skip
+        )
         self.actor = Actor(
-            self.site, self.ledger, self.board, self.store, self.approvals,
-            doubt=lambda: self.doubt, ways=ways, planned=self._plan,
-        )  # fmt: skip
+            self.site,
+            self.incident_log,
+            self.board,
+            self.store,
+            self.approvals,
+            doubt=lambda: self.doubt,
+            ways=ways,
+            planned=self._plan,
+        )
 
     def _alive(self, run: RunRecord) -> bool:
         return run.id not in self.killed
@@ -95,24 +105,24 @@ class Acted:
         self.processes.append(Process())
         return self.processes[-1]
 
-    async def _plan(self, act: Act, _site: Site, cause: Cause) -> Made:
+    async def _plan(self, act: Act, _site: CloudSession, cause: Cause) -> PlannedAction:
         self.planned.append(act)
         if self.wrong is not None:
             raise self.wrong
         runbook = {Act.RESTART: "restart", Act.REATTACH: "reattach"}.get(act, "replace")
         step = Step(id="x", action="x", target=cause.host, does="x", bound=1.0)
         plan = Plan(runbook=runbook, cloud="lab", targets=(cause.host,), steps=(step,))
-        return Made(plan=plan, does="do it")
+        return PlannedAction(plan=plan, does="do it")
 
     async def look(self, seconds: float = 1.0) -> None:
         """Look once, so much later."""
         self.now += seconds
-        await self.board.publish(Bulletin(at=self.now, cloud="lab", leading=True, leader="me"))
+        await self.board.publish(Snapshot(at=self.now, cloud="lab", leading=True, leader="me"))
         await self.actor.look()
 
     async def open(self, cause: Cause) -> Incident:
-        await self.ledger.start()
-        return await self.ledger.open(cause, began=self.now, at=self.now)
+        await self.incident_log.start()
+        return await self.incident_log.open(cause, began=self.now, at=self.now)
 
     def carry_out(self, run: str, state: RunState) -> None:
         """Let a run be taken and end."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
-from backstay.watch.incidents.record import Dossier
+from backstay.watch.incidents.record import IncidentRecord
 from backstay.watch.incidents.store import WatchStore
 
 
-def altered(store: WatchStore, incident: int, alter: Callable[[Dossier], Dossier]) -> None:
+def altered(
+    store: WatchStore, incident: int, alter: Callable[[IncidentRecord], IncidentRecord]
+) -> None:
     """Write an incident again, as the ledger does."""
-    known = store.dossier(incident)
+    known = store.record(incident)
     assert known is not None
     store.put([alter(known)])

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from backstay.inventory.cloud import Cloud
-from backstay.watch.incidents.incident import Cause, Happened, Incident, Kind, Urgency
-from backstay.watch.incidents.notification import Delivery, Telling, Word
+from backstay.watch.incidents.incident import Cause, Incident, Kind, TimelineEntry, Urgency
+from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
 
 BEGAN = 1764036603.0  # 2025-11-25 02:10:03 UTC
 
@@ -57,20 +57,22 @@ def incident(cause: Cause = MARIADB, **more: Any) -> Incident:
             "cause": cause,
             "began": BEGAN,
             "opened": BEGAN + 2,
-            "happened": (Happened(at=BEGAN + 2, kind="opened", text=cause.title),),
+            "happened": (TimelineEntry(at=BEGAN + 2, kind="opened", text=cause.title),),
             **more,
         }
     )
 
 
 def over(one: Incident, after: float = 192.0) -> Incident:
-    line = Happened(at=one.began + after, kind="closed", text="answers again")
+    line = TimelineEntry(at=one.began + after, kind="closed", text="answers again")
     return replace(one, closed=one.began + after, happened=(*one.happened, line))
 
 
-def telling(one: Incident, word: Word = Word.OPENED, **more: Any) -> Telling:
+def notification(
+    one: Incident, word: NotificationEvent = NotificationEvent.OPENED, **more: Any
+) -> Notification:
     channel = more.get("channel", "mail")
-    return Telling(
+    return Notification(
         **{
             "id": f"{one.id}.{word}.0.{channel}",
             "incident": one.id,

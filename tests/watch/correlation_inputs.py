@@ -6,12 +6,12 @@ from pathlib import Path
 
 from backstay.inventory.load import load
 from backstay.services.registry import all_services
-from backstay.watch.detect.corroboration import HostWord
-from backstay.watch.detect.probe import Look, Subject
-from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.probe import Outcome, Subject
+from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import HOST, REACHABLE, Topology, topology
-from backstay.watch.incidents.correlate import Found, Scene, causes
+from backstay.watch.incidents.correlate import CandidateCause, CorrelationInput, causes
 from backstay.watch.incidents.incident import Kind
 
 NOW = 1000.0
@@ -36,40 +36,62 @@ def small(folder: Path, text: str = CLOUD) -> Topology:
 
 
 def track(
-    key: str, state: State, look: Look = Look.FAILED, *, since: float = NOW - 1, sure: bool = True
-) -> Track:
+    key: str,
+    state: State,
+    look: Outcome = Outcome.FAILED,
+    *,
+    since: float = NOW - 1,
+    sure: bool = True,
+) -> TargetState:
     """How a subject stands, by its key."""
     host, service, name = key.split("/")
     subject = Subject(host="" if host == "cloud" else host, service=service, name=name)
     bad = state in {State.SUSPECT, State.DOWN, State.RECOVERING}
-    return Track(
-        subject=subject, state=state, since=since, evidence=f"{name} looks {look}",
-        look=look if bad else Look.OK, began=since - 1 if bad else None, bad=3 if bad else 0,
-        sure=3 if bad and sure else 0, seen=NOW,
-    )  # fmt: skip
+    return TargetState(
+        subject=subject,
+        state=state,
+        since=since,
+        evidence=f"{name} looks {look}",
+        look=look if bad else Outcome.OK,
+        began=since - 1 if bad else None,
+        bad=3 if bad else 0,
+        sure=3 if bad and sure else 0,
+        seen=NOW,
+    )
 
 
-def host(name: str, state: State = State.UP, look: Look = Look.SILENT) -> Track:
+def host(name: str, state: State = State.UP, look: Outcome = Outcome.SILENT) -> TargetState:
     """How a host itself stands."""
     return track(f"{name}/{HOST}/{REACHABLE}", state, look)
 
 
-def word(kind: Kind, power: bool | None = None) -> HostWord:
+def word(kind: Kind, power: bool | None = None) -> Corroboration:
     """What was confirmed."""
-    return HostWord(kind=kind, reason=f"they say {kind}", words=("proxy: no answer",), power=power)
+    return Corroboration(
+        kind=kind, reason=f"they say {kind}", words=("proxy: no answer",), power=power
+    )
 
 
-def scene(top: Topology, *tracks: Track, words: Mapping[str, HostWord] | None = None,
-          silent: frozenset[str] = frozenset(), **more: object) -> Scene:  # fmt: skip
+def scene(
+    top: Topology,
+    *tracks: TargetState,
+    words: Mapping[str, Corroboration] | None = None,
+    silent: frozenset[str] = frozenset(),
+    **more: object,
+) -> CorrelationInput:
     """A scene in which all hosts answer, but for what is given."""
     known = {one.subject.key: one for one in (*map(host, top.cloud.hosts), *tracks)}
-    return Scene(
-        now=NOW, tracks=known, topology=top, words=words or {}, silent=silent,
+    return CorrelationInput(
+        now=NOW,
+        tracks=known,
+        topology=top,
+        words=words or {},
+        silent=silent,
         **more,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
-def ready(given: Scene) -> list[Found]:
+def ready(given: CorrelationInput) -> list[CandidateCause]:
     """The causes that are to be told."""
     return [one for one in causes(given) if one.ready]
 

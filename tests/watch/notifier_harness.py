@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from backstay.watch.incidents.incident import Cause, Incident
-from backstay.watch.incidents.log import Ledger
+from backstay.watch.incidents.log import IncidentLog
 from backstay.watch.incidents.store import WatchStore
-from backstay.watch.notify.notifier import Courier
+from backstay.watch.notify.notifier import Notifier
 from backstay.watch.notify.routing import channels_for
 from tests.watch.causes import MARIADB, cloud_with
 
@@ -23,24 +23,24 @@ def cause(name: str, of: Cause = MARIADB) -> Cause:
     return replace(of, key=f"{of.kind}:{name}", title=f"{name} does not answer")
 
 
-async def opened(ledger: Ledger, *causes: Cause) -> list[Incident]:
+async def opened(incident_log: IncidentLog, *causes: Cause) -> list[Incident]:
     now = time.time()
-    return [await ledger.open(one, began=now - 1, at=now) for one in causes]
+    return [await incident_log.open(one, began=now - 1, at=now) for one in causes]
 
 
 @asynccontextmanager
 async def courier_of(
     journal: Path, channels: dict[str, Any]
-) -> AsyncIterator[tuple[Ledger, Courier]]:
+) -> AsyncIterator[tuple[IncidentLog, Notifier]]:
     """Run a courier until the end of the block, as the watch does."""
     cloud = cloud_with(channels)
     store = WatchStore(f"sqlite:///{journal}", "lab", busy=1.0)
-    ledger = Ledger(store, channels=partial(channels_for, cloud.watch), keep=1e6)
-    await ledger.start()
-    courier = Courier(cloud, ledger)
-    running = asyncio.create_task(courier.run())
+    incident_log = IncidentLog(store, channels=partial(channels_for, cloud.watch), keep=1e6)
+    await incident_log.start()
+    notifier = Notifier(cloud, incident_log)
+    running = asyncio.create_task(notifier.run())
     try:
-        yield ledger, courier
+        yield incident_log, notifier
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -59,14 +59,14 @@ def unsent(journal: Path) -> list[str]:
     """Return the ids of what is still to be told, as the journal has it."""
     store = WatchStore(f"sqlite:///{journal}", "lab")
     try:
-        return [one.id for one in store.tellings(unsent=True)]
+        return [one.id for one in store.notifications(unsent=True)]
     finally:
         store.close_database()
 
 
 async def _forever(journal: Path, channels: dict[str, Any], names: list[str]) -> None:
-    async with courier_of(journal, channels) as (ledger, _):
-        await opened(ledger, *(cause(name) for name in names))
+    async with courier_of(journal, channels) as (incident_log, _):
+        await opened(incident_log, *(cause(name) for name in names))
         await asyncio.Event().wait()
 
 

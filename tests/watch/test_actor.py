@@ -14,7 +14,7 @@ from backstay.journal.records import RunState
 from backstay.watch.act.approvals import NotApproved, approve
 from backstay.watch.act.guards import Act, reason_for
 from backstay.watch.incidents.incident import Kind
-from backstay.watch.incidents.notification import Word
+from backstay.watch.incidents.notification import NotificationEvent
 from tests.watch.act_harness import Acted
 from tests.watch.causes import CAUSE, OTHER
 
@@ -46,19 +46,19 @@ def test_a_failed_service_is_restarted_once_and_told(play: Play) -> None:
         await acted.look()
         await acted.look()
         assert acted.begun == ["restart-1"]
-        [now] = acted.ledger.open_incidents()
+        [now] = acted.incident_log.open_incidents()
         assert now.run == "restart-1"
         acted.carry_out("restart-1", RunState.DONE)
         await acted.look()
         await acted.look()
-        await acted.ledger.close(incident, at=acted.now, text="answers again")
+        await acted.incident_log.close(incident, at=acted.now, text="answers again")
 
     acted = play(RESTART, story)
     assert acted.store.run("1").reason == f"watch: incident-1: {CAUSE.key}"
     assert acted.lines("acted") == ["begins restart-1: do it"]
     assert len(acted.lines("ended")) == 1
-    words = [it.word for it in acted.watch_store.tellings()]
-    assert words == [Word.OPENED, Word.ACTED, Word.CLOSED]
+    words = [it.word for it in acted.watch_store.notifications()]
+    assert words == [NotificationEvent.OPENED, NotificationEvent.ACTED, NotificationEvent.CLOSED]
 
 
 def test_it_is_tried_so_often_with_a_pause_and_then_left_to_people(play: Play) -> None:
@@ -158,8 +158,8 @@ def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> Non
 
     acted = play(ASK, story)
     assert acted.lines("approved") == ["replace-1 was approved by ann"]
-    words = [it.word for it in acted.watch_store.tellings()]
-    assert words == [Word.OPENED, Word.ASKED, Word.ACTED]
+    words = [it.word for it in acted.watch_store.notifications()]
+    assert words == [NotificationEvent.OPENED, NotificationEvent.ASKED, NotificationEvent.ACTED]
 
 
 def test_an_approval_that_comes_too_late(play: Play) -> None:
@@ -185,7 +185,7 @@ def test_what_is_over_by_itself_is_not_begun(play: Play) -> None:
         incident = await acted.open(DEAD)
         await acted.look()
         code = acted.approvals.command(incident).split()[-1]
-        await acted.ledger.close(incident, at=acted.now, text="it is back")
+        await acted.incident_log.close(incident, at=acted.now, text="it is back")
         await acted.look()
         with pytest.raises(NotApproved):
             await acted.approvals.by_page(incident.id, code, "ann")
@@ -201,7 +201,7 @@ def test_after_a_restart_of_the_watch_a_new_code_is_sent(play: Play) -> None:
         old = acted.approvals.command(incident).split()[-1]
         acted.approvals._codes.clear()  # as in a new process
         acted.anew()
-        await acted.ledger.start()
+        await acted.incident_log.start()
         await acted.look()
         await acted.look()
         new = acted.approvals.command(incident).split()[-1]
@@ -223,7 +223,7 @@ def test_a_run_whose_process_was_killed_is_gone_on_with_but_not_for_ever(play: P
             acted.carry_out("replace-1", RunState.RUNNING)
             acted.killed.add("replace-1")
             acted.anew()
-            await acted.ledger.start()
+            await acted.incident_log.start()
             await acted.look(700.0)
 
     acted = play(REPLACE, story)
@@ -263,16 +263,18 @@ def test_the_end_of_a_run_is_told_though_its_incident_is_over(play: Play) -> Non
     async def story(acted: Acted) -> None:
         incident = await acted.open(CAUSE)
         await acted.look()
-        await acted.ledger.close(incident, at=acted.now, text="answers again")
-        for telling, _ in await acted.ledger.due(acted.now):
-            await acted.ledger.sent(telling.id, at=acted.now)
+        await acted.incident_log.close(incident, at=acted.now, text="answers again")
+        for notification, _ in await acted.incident_log.due(acted.now):
+            await acted.incident_log.sent(notification.id, at=acted.now)
         acted.carry_out("restart-1", RunState.DONE)
         await acted.look()
         await acted.look()
 
     acted = play(RESTART, story)
     assert len(acted.lines("ended")) == 1
-    assert [it.word for it in acted.watch_store.tellings(unsent=True)] == [Word.ACTED]
+    assert [it.word for it in acted.watch_store.notifications(unsent=True)] == [
+        NotificationEvent.ACTED
+    ]
 
 
 def test_who_approved_decides_also_whether_it_is_gone_on_with(play: Play) -> None:

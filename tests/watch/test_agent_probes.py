@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.inventory.load import load
 from backstay.services import nova
 from backstay.watch.detect import agents as module
 from backstay.watch.detect.agents import AgentQuestions
-from backstay.watch.detect.probe import Look, Sign
+from backstay.watch.detect.probe import Outcome, ProbeResult
 from tests.watch.correlation_inputs import CLOUD
 
 QUEUE = "compute.compute1"
@@ -26,8 +26,13 @@ TOLD: dict[str, Any] = {
     "bound": [QUEUE],
     "connections": [PEER],
 }
-RECORD = {"binary": "nova-compute", "host": "compute1", "state": "up", "status": "enabled",
-          "updated_at": "2026-11-25T01:00:00.000000"}  # fmt: skip
+RECORD = {
+    "binary": "nova-compute",
+    "host": "compute1",
+    "state": "up",
+    "status": "enabled",
+    "updated_at": "2026-11-25T01:00:00.000000",
+}
 
 
 class NoShell:
@@ -35,12 +40,12 @@ class NoShell:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> tuple[AgentQuestions, list[Sign]]:
+def asked(tmp_path: Path) -> tuple[AgentQuestions, list[ProbeResult]]:
     file = tmp_path / "cloud.yaml"
     file.write_text(CLOUD)
     api = BackstayError("asking", came_back="nothing", remedy="")
-    site = Site(cloud=load(file), shell=NoShell(), api=api)  # type: ignore[arg-type]
-    signs: list[Sign] = []
+    site = CloudSession(cloud=load(file), shell=NoShell(), api=api)  # type: ignore[arg-type]
+    signs: list[ProbeResult] = []
     questions = AgentQuestions(site, signs.append)
     questions.agents = tuple(nova.read_agents({"services": [RECORD]}))
     return questions, signs
@@ -54,7 +59,7 @@ def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
     questions, signs = asked
     questions.glanced(glance())
     assert [(one.subject.key, one.look) for one in signs] == [
-        ("compute1/agent/nova-compute", Look.OK)
+        ("compute1/agent/nova-compute", Outcome.OK)
     ]
 
 
@@ -62,7 +67,7 @@ def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
 def test_a_queue_that_is_not_is_a_bad_sign_that_is_not_sure(asked: Any, told: Any) -> None:
     questions, signs = asked
     questions.glanced(glance(**told))
-    assert [(one.look, one.sure) for one in signs] == [(Look.LATE, False)]
+    assert [(one.look, one.sure) for one in signs] == [(Outcome.LATE, False)]
     assert QUEUE in signs[0].evidence
     assert questions._doubtful == {"compute1"}
 

@@ -44,18 +44,18 @@ def test_what_is_open_is_posted_again_and_what_is_over_is_not(
 
     async def story(url: str) -> None:
         channels = {"alerts": {"alertmanager": {"url": f"{url}/am/"}, "least": "critical"}}
-        async with courier_of(tmp_path / "journal.db", channels) as (ledger, courier):
+        async with courier_of(tmp_path / "journal.db", channels) as (incident_log, notifier):
             now = time.time()
-            await ledger.open(DISK, began=now, at=now)
-            down = await ledger.open(MARIADB, began=now, at=now)
+            await incident_log.open(DISK, began=now, at=now)
+            down = await incident_log.open(MARIADB, began=now, at=now)
             await until(lambda: len(inbox.got) > 3)
             assert set(told(inbox)) == {("service-failed", True)}
             inbox.status = 503
-            await until(lambda: courier.troubles)
-            assert "status 503" in courier.troubles[0]
+            await until(lambda: notifier.troubles)
+            assert "status 503" in notifier.troubles[0]
             inbox.status = 200
-            await until(lambda: not courier.troubles)
-            await ledger.close(down, at=time.time(), text="answers again")
+            await until(lambda: not notifier.troubles)
+            await incident_log.close(down, at=time.time(), text="answers again")
             await until(lambda: ("service-failed", False) in told(inbox))
             inbox.arrived.clear()
             await asyncio.sleep(0.5)  # more than two times of repeating
@@ -77,11 +77,15 @@ def alertmanager(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                PROGRAM, f"--config.file={file}", f"--storage.path={tmp_path}/data",
-                f"--web.listen-address={address}", "--cluster.listen-address=",
+                PROGRAM,
+                f"--config.file={file}",
+                f"--storage.path={tmp_path}/data",
+                f"--web.listen-address={address}",
+                "--cluster.listen-address=",
             ],
-            stdout=log, stderr=log,
-        )  # fmt: skip
+            stdout=log,
+            stderr=log,
+        )
     try:
         yield f"http://{address}"
     finally:
@@ -108,20 +112,20 @@ def test_a_real_alertmanager_has_what_is_open_and_only_that(
     async def story() -> None:
         channels = {"alerts": {"alertmanager": {"url": alertmanager}}}
         await until(lambda: alerts(alertmanager) == [])
-        async with courier_of(tmp_path / "journal.db", channels) as (ledger, courier):
+        async with courier_of(tmp_path / "journal.db", channels) as (incident_log, notifier):
             now = time.time()
-            down = await ledger.open(MARIADB, began=now - 2, at=now)
+            down = await incident_log.open(MARIADB, began=now - 2, at=now)
             expected = [("service-failed", MARIADB.title, "active")]
             await until(lambda: alerts(alertmanager) == expected)
             # The cause is known better: one alert, under its new name.
             off = replace(MARIADB, kind=Kind.HOST_OFF, title="controller is off")
-            down = await ledger.change(down, off, at=time.time(), text="BMC: off", tell=True)
+            down = await incident_log.change(down, off, at=time.time(), text="BMC: off", tell=True)
             expected = [("host-off", "controller is off", "active")]
             await until(lambda: alerts(alertmanager) == expected)
-            await ledger.close(down, at=time.time(), text="answers again")
+            await incident_log.close(down, at=time.time(), text="answers again")
             await until(lambda: alerts(alertmanager) == [])
-            assert courier.troubles == ()
-            await courier.test("alerts")
+            assert notifier.troubles == ()
+            await notifier.test("alerts")
             assert [name for name, _, _ in alerts(alertmanager)] == ["backstay-test"]
 
     asyncio.run(story())

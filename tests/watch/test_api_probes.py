@@ -8,38 +8,39 @@ from typing import Any
 import pytest
 
 from backstay.errors import ApiFailed
-from backstay.services.declaration import ApiPulse
-from backstay.transports.exchange import Came, Exchanged
+from backstay.services.declaration import ApiLivenessProbe
+from backstay.transports.exchange import HttpExchange, HttpOutcome
 from backstay.transports.reply import Endpoint
 from backstay.watch.detect import apis as module
 from backstay.watch.detect.apis import PATIENCE, ApiQuestions, Question, sign_of
-from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from tests.watch.correlation_inputs import small, until
 
 SUBJECT = Subject(host="controller", service="keystone", name="token validation")
 QUESTION = Question(
-    subject=SUBJECT, url="http://x/",
-    pulse=ApiPulse(name="token validation", service_type="identity", path="/"),
-)  # fmt: skip
+    subject=SUBJECT,
+    url="http://x/",
+    pulse=ApiLivenessProbe(name="token validation", service_type="identity", path="/"),
+)
 
 
 @pytest.mark.parametrize(
     ("came", "status", "look", "sure"),
     [
-        (Came.ANSWERED, 200, Look.OK, False),
-        (Came.ANSWERED, 404, Look.OK, False),
-        (Came.ANSWERED, 401, Look.UNKNOWN, False),
-        (Came.ANSWERED, 500, Look.FAILED, False),
-        (Came.LATE, 0, Look.LATE, False),
-        (Came.SILENT, 0, Look.SILENT, False),
-        (Came.BROKEN, 0, Look.FAILED, False),
-        (Came.REFUSED, 0, Look.REFUSED, True),
+        (HttpOutcome.ANSWERED, 200, Outcome.OK, False),
+        (HttpOutcome.ANSWERED, 404, Outcome.OK, False),
+        (HttpOutcome.ANSWERED, 401, Outcome.UNKNOWN, False),
+        (HttpOutcome.ANSWERED, 500, Outcome.FAILED, False),
+        (HttpOutcome.LATE, 0, Outcome.LATE, False),
+        (HttpOutcome.SILENT, 0, Outcome.SILENT, False),
+        (HttpOutcome.BROKEN, 0, Outcome.FAILED, False),
+        (HttpOutcome.REFUSED, 0, Outcome.REFUSED, True),
     ],
 )
-def test_what_an_answer_means(came: Came, status: int, look: Look, *, sure: bool) -> None:
-    sign = sign_of(QUESTION, Exchanged(came=came, seconds=0.2, status=status, told="so"), 5.0)
+def test_what_an_answer_means(came: HttpOutcome, status: int, look: Outcome, *, sure: bool) -> None:
+    sign = sign_of(QUESTION, HttpExchange(came=came, seconds=0.2, status=status, told="so"), 5.0)
     assert (sign.look, sign.sure) == (look, sure)
-    assert (sign.seconds is not None) == (look is Look.OK)
+    assert (sign.seconds is not None) == (look is Outcome.OK)
 
 
 class Api:
@@ -81,7 +82,7 @@ class Api:
 class Scene:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         top = small(folder)
-        self.signs: list[Sign] = []
+        self.signs: list[ProbeResult] = []
         self.api = Api()
         self.asked: list[tuple[str, float, Mapping[str, str]]] = []
         self.answer = asyncio.Event()
@@ -92,10 +93,10 @@ class Scene:
         monkeypatch.setattr(module, "exchange", self.exchange)
         monkeypatch.setattr(module, "TOKEN_PAUSE", 0.01)
 
-    async def exchange(self, url: str, **options: Any) -> Exchanged:
+    async def exchange(self, url: str, **options: Any) -> HttpExchange:
         self.asked.append((url, options["bound"], options["headers"]))
         await self.answer.wait()
-        return Exchanged(came=Came.ANSWERED, seconds=0.1, status=self.status)
+        return HttpExchange(came=HttpOutcome.ANSWERED, seconds=0.1, status=self.status)
 
     async def known(self) -> asyncio.Task[None]:
         """Wait until the addresses are known."""
@@ -163,13 +164,14 @@ def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service
 
     asyncio.run(story())
     assert scene.api.refused == ["token1"]
-    assert {one.look for one in scene.signs} == {Look.UNKNOWN}
+    assert {one.look for one in scene.signs} == {Outcome.UNKNOWN}
 
 
 @pytest.mark.parametrize(
-    ("address", "asked_then"), [("10.0.0.11", 3), ("keystone.example.org", 4)],
+    ("address", "asked_then"),
+    [("10.0.0.11", 3), ("keystone.example.org", 4)],
     ids=["the-catalogue-s", "another"],
-)  # fmt: skip
+)
 def test_a_keystone_that_gave_no_token_from_the_first_is_asked_all_the_same(
     scene: Scene, address: str, asked_then: int
 ) -> None:

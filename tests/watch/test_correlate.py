@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.watch.detect.probe import Look
+from backstay.watch.detect.probe import Outcome
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import Topology
 from backstay.watch.incidents.correlate import HOLD
@@ -30,10 +30,10 @@ def test_nothing_down_is_no_cause(top: Topology) -> None:
 
 
 def test_a_dead_controller_is_one_cause_with_all_that_follows(top: Topology) -> None:
-    tracks = [track(key, State.DOWN, Look.SILENT) for key in APIS]
+    tracks = [track(key, State.DOWN, Outcome.SILENT) for key in APIS]
     tracks += [
         track("controller/mariadb/mariadb", State.DOWN),
-        track("compute1/agent/nova-compute", State.DOWN, Look.LATE),
+        track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
     ]
     words = {"controller": word(Kind.HOST_OFF, power=False)}
     [one] = ready(scene(top, host("controller", State.DOWN), *tracks, words=words))
@@ -45,7 +45,7 @@ def test_a_dead_controller_is_one_cause_with_all_that_follows(top: Topology) -> 
 
 def test_a_host_that_is_cut_off_from_here_is_no_dead_host(top: Topology) -> None:
     cut = {"controller": word(Kind.CUT_OFF_HERE)}
-    down = [track(key, State.DOWN, Look.SILENT) for key in APIS]
+    down = [track(key, State.DOWN, Outcome.SILENT) for key in APIS]
     [one] = ready(scene(top, host("controller", State.DOWN), *down, words=cut))
     assert one.cause.kind is Kind.CUT_OFF_HERE
     assert one.cause.title.startswith("only we are cut off")
@@ -81,7 +81,7 @@ def test_the_database_explains_the_apis_and_the_agents(top: Topology) -> None:
     tracks += [
         track("controller/mariadb/mariadb", State.DOWN),
         track("controller/mariadb/query", State.DOWN),
-        track("compute1/agent/nova-compute", State.DOWN, Look.LATE),
+        track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
     ]
     [one] = ready(scene(top, *tracks))
     assert (one.cause.key, one.cause.kind) == ("service:controller/mariadb", Kind.SERVICE_FAILED)
@@ -93,10 +93,10 @@ def test_the_broker_explains_the_agents_and_not_glance(top: Topology) -> None:
     found = ready(
         scene(
             top,
-            track("controller/rabbitmq/rabbitmq-server", State.DOWN, Look.LATE),
-            track("controller/rabbitmq/message", State.DOWN, Look.LATE),
-            track("compute1/agent/nova-compute", State.DOWN, Look.LATE),
-            track("controller/glance/one image", State.DOWN, Look.LATE),
+            track("controller/rabbitmq/rabbitmq-server", State.DOWN, Outcome.LATE),
+            track("controller/rabbitmq/message", State.DOWN, Outcome.LATE),
+            track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
+            track("controller/glance/one image", State.DOWN, Outcome.LATE),
         )
     )
     assert [(one.cause.service, one.cause.kind) for one in found] == [
@@ -107,7 +107,7 @@ def test_the_broker_explains_the_agents_and_not_glance(top: Topology) -> None:
 
 def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) -> None:
     api = track("controller/nova/key pairs", State.DOWN)
-    suspect = track("controller/mariadb/query", State.SUSPECT, Look.LATE)
+    suspect = track("controller/mariadb/query", State.SUSPECT, Outcome.LATE)
     assert ready(scene(top, api, suspect)) == []
     assert ready(scene(top, api, host("controller", State.SUSPECT))) == []
     waited = replace(api, since=NOW - HOLD - 1)
@@ -115,7 +115,7 @@ def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) 
     assert ready(scene(top, api, unheard=frozenset({"controller"}))) == []
     unit = track("controller/nova/nova-api", State.DOWN)
     assert [one.cause.service for one in ready(scene(top, unit, suspect))] == ["nova"]
-    other = track("controller/glance/one image", State.SUSPECT, Look.LATE)
+    other = track("controller/glance/one image", State.SUSPECT, Outcome.LATE)
     assert [one.cause.service for one in ready(scene(top, api, other))] == ["nova"]
 
 
@@ -124,27 +124,27 @@ def test_the_unit_of_an_agent_explains_the_agent(top: Topology) -> None:
         scene(
             top,
             track("compute1/nova/nova-compute", State.DOWN),
-            track("compute1/agent/nova-compute", State.DOWN, Look.LATE),
+            track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
         )
     )
     assert (one.cause.key, one.cause.kind) == ("service:compute1/nova", Kind.SERVICE_FAILED)
 
 
 def test_a_hung_process_is_told_from_one_that_ended(top: Topology) -> None:
-    stopped = track("controller/nova/nova-api", State.DOWN, Look.LATE)
-    [one] = ready(scene(top, stopped, track("controller/nova/key pairs", State.DOWN, Look.LATE)))
+    stopped = track("controller/nova/nova-api", State.DOWN, Outcome.LATE)
+    [one] = ready(scene(top, stopped, track("controller/nova/key pairs", State.DOWN, Outcome.LATE)))
     assert one.cause.kind is Kind.SERVICE_HUNG
     assert one.cause.title == "Compute (nova) on controller hangs: nova-api"
 
 
 def test_agents_of_one_host_are_one_cause_and_of_many_hosts_too(top: Topology) -> None:
-    two = [track(f"compute{n}/agent/nova-compute", State.DOWN, Look.LATE) for n in (1, 2)]
+    two = [track(f"compute{n}/agent/nova-compute", State.DOWN, Outcome.LATE) for n in (1, 2)]
     assert [one.cause.remedy for one in ready(scene(top, *two))] == [
         "backstay reattach compute1",
         "backstay reattach compute2",
     ]
     hosts = ("controller", "proxy", "compute1", "compute2")
-    many = [track(f"{name}/agent/nova-compute", State.DOWN, Look.LATE) for name in hosts]
+    many = [track(f"{name}/agent/nova-compute", State.DOWN, Outcome.LATE) for name in hosts]
     [one] = ready(scene(top, *many))
     assert (one.cause.key, one.cause.kind) == ("agents:cloud", Kind.AGENT_DEAF)
 
@@ -153,7 +153,7 @@ def test_a_host_in_a_planned_run_is_silent_and_what_it_carries(top: Topology) ->
     tracks = [
         host("controller", State.DOWN),
         track("proxy/swift/object", State.DOWN),
-        track("compute1/agent/nova-compute", State.DOWN, Look.LATE),
+        track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
         track("controller/mariadb/mariadb", State.DOWN),
     ]
     silent = frozenset({"controller"})
@@ -195,7 +195,7 @@ def test_an_incident_is_not_over_while_what_follows_it_is_suspect_or_silent(
 ) -> None:
     words = {"controller": word(Kind.HOST_OFF)}
     [one] = ready(scene(top, host("controller", State.DOWN), words=words))
-    starting = track("controller/neutron/one agent", State.SUSPECT, Look.REFUSED)
+    starting = track("controller/neutron/one agent", State.SUSPECT, Outcome.REFUSED)
     kept = (one.cause,)
     assert [found.cause for found in ready(scene(top, starting, kept=kept))] == [one.cause]
     silent = frozenset({"controller"})

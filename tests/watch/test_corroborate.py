@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backstay.watch.detect.corroborate import Confirming, word_of
+from backstay.watch.detect.corroborate import Corroborator, word_of
 from backstay.watch.incidents.incident import Kind
 from tests.health.witness.recorded import Recorded, seen
 
 if TYPE_CHECKING:
-    from backstay.access.session import Site
+    from backstay.access.session import CloudSession
 
 
 class Sited(Recorded):
@@ -43,7 +43,7 @@ def quick(name: str, unreached: set[str]) -> tuple[Any, Sited]:
     async def glimpse(address: str) -> dict[str, Any]:
         return await site.here(address, [], True)
 
-    confirming = Confirming(cast("Site", site), glimpse=glimpse, power=site.power)
+    confirming = Corroborator(cast("CloudSession", site), glimpse=glimpse, power=site.power)
     return asyncio.run(confirming.quick(site.suspect, unreached)), site
 
 

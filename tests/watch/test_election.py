@@ -24,8 +24,9 @@ class Watch:
     def __init__(self, locks: str, journal: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.watch.leader", locks, journal],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.said: list[str] = []
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -92,10 +93,20 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subpro
     pytest.importorskip("etcd3gw")
     url, peers = free_url(), free_url()
     server = subprocess.Popen(
-        [program, "--data-dir", tmp_path_factory.mktemp("etcd"), "--listen-client-urls", url,
-         "--advertise-client-urls", url, "--listen-peer-urls", peers,
-         "--log-level", "error"],
-    )  # fmt: skip
+        [
+            program,
+            "--data-dir",
+            tmp_path_factory.mktemp("etcd"),
+            "--listen-client-urls",
+            url,
+            "--advertise-client-urls",
+            url,
+            "--listen-peer-urls",
+            peers,
+            "--log-level",
+            "error",
+        ],
+    )
     end = time.monotonic() + 30
     while not answers(f"{url}/health"):
         assert server.poll() is None, "etcd ended"
@@ -167,6 +178,6 @@ def test_a_telling_is_made_but_once(journal: str, watches: list[Watch], tmp_path
         watches.append(one := Watch(locks, journal))
         one.until("tells", 15)
         one.end()
-    tellings = WatchStore(journal, "lab").tellings()
-    assert len({(it.incident, it.word) for it in tellings}) == len(tellings)
-    assert sum(it.state is not Delivery.SENT for it in tellings) <= 4
+    notifications = WatchStore(journal, "lab").notifications()
+    assert len({(it.incident, it.word) for it in notifications}) == len(notifications)
+    assert sum(it.state is not Delivery.SENT for it in notifications) <= 4

@@ -8,7 +8,7 @@ import pytest
 from backstay.inventory.watch import Policy
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
-from backstay.watch.act.guards import Act, Situation, held_back, reason_for, wanted
+from backstay.watch.act.guards import Act, Situation, blocked_by, reason_for, wanted
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 from tests.watch.act_harness import CLOUD
 from tests.watch.causes import CAUSE
@@ -25,16 +25,29 @@ def incident_of(cause: Cause) -> Incident:
 
 
 def run_of(
-    cause: Cause, state: RunState, *, runbook: str = "restart", ended: float | None = 9_000.0,
-    made: float = 8_000.0, reason: str | None = None, began: float | None = 8_001.0,
-) -> RunRecord:  # fmt: skip
+    cause: Cause,
+    state: RunState,
+    *,
+    runbook: str = "restart",
+    ended: float | None = 9_000.0,
+    made: float = 8_000.0,
+    reason: str | None = None,
+    began: float | None = 8_001.0,
+) -> RunRecord:
     step = Step(id="x", action="x", target=cause.host, does="x", bound=1.0)
     return RunRecord(
-        id=f"{runbook}-1", state=state,
+        id=f"{runbook}-1",
+        state=state,
         plan=Plan(runbook=runbook, cloud="lab", targets=(cause.host,), steps=(step,)),
-        who="root", holder="root@ops, process 1", ticket="", made=made, began=began, ended=ended,
-        steps=(), reason=reason_for(incident_of(cause)) if reason is None else reason,
-    )  # fmt: skip
+        who="root",
+        holder="root@ops, process 1",
+        ticket="",
+        made=made,
+        began=began,
+        ended=ended,
+        steps=(),
+        reason=reason_for(incident_of(cause)) if reason is None else reason,
+    )
 
 
 def test_the_policy_says_what_is_wanted() -> None:
@@ -50,7 +63,7 @@ def test_the_policy_says_what_is_wanted() -> None:
 
 
 def test_nothing_speaks_against_it() -> None:
-    assert held_back(Act.RESTART, incident_of(CAUSE), POLICY, GOOD) == ""
+    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, GOOD) == ""
 
 
 CUT = incident_of(replace(CAUSE, kind=Kind.CUT_OFF_HERE, key="cut-off", host=""))
@@ -66,33 +79,33 @@ CUT = incident_of(replace(CAUSE, kind=Kind.CUT_OFF_HERE, key="cut-off", host="")
     ],
 )
 def test_never_while_in_doubt(situation: Situation, why: str) -> None:
-    assert why in held_back(Act.RESTART, incident_of(CAUSE), POLICY, situation)
+    assert why in blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, situation)
 
 
 def test_a_host_of_which_witnesses_disagree_is_not_replaced() -> None:
     unsure = replace(DEAD, kind=Kind.HOST_UNREACHABLE, evidence=("compute1 sees it",))
     assert wanted(POLICY, unsure, CLOUD) is Act.REPLACE
-    why = held_back(Act.REPLACE, incident_of(unsure), POLICY, GOOD)
+    why = blocked_by(Act.REPLACE, incident_of(unsure), POLICY, GOOD)
     assert "not known to be dead" in why
     assert "compute1 sees it" in why
     assert wanted(POLICY, CUT.cause, CLOUD) is Act.REPLACE
-    assert "only this machine" in held_back(Act.REPLACE, CUT, POLICY, GOOD)
+    assert "only this machine" in blocked_by(Act.REPLACE, CUT, POLICY, GOOD)
 
 
 def test_never_two_things_at_once() -> None:
     other = run_of(replace(CAUSE, host="proxy"), RunState.RUNNING, reason="kernel", ended=None)
     for act in Act:
-        why = held_back(act, incident_of(CAUSE), POLICY, replace(GOOD, runs=(other,)))
+        why = blocked_by(act, incident_of(CAUSE), POLICY, replace(GOOD, runs=(other,)))
         assert "under way" in why
     gone = replace(GOOD, runs=(other,), alive=lambda _: False)
-    assert held_back(Act.RESTART, incident_of(CAUSE), POLICY, gone) == ""
+    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, gone) == ""
 
 
 @pytest.mark.parametrize("runbook", ["reboot", "replace"])
 def test_what_has_stopped_half_way_on_the_host_comes_first(runbook: str) -> None:
     reason = None if runbook == "replace" else "kernel"
     half = run_of(DEAD, RunState.FAILED, runbook=runbook, reason=reason)
-    why = held_back(Act.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=(half,)))
+    why = blocked_by(Act.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=(half,)))
     assert f"backstay runs resume {runbook}-1" in why
 
 
@@ -104,25 +117,27 @@ def test_only_so_often() -> None:
     once = replace(GOOD, runs=tried[:1])
     twice = replace(GOOD, runs=tried)
     old = replace(GOOD, runs=[replace(one, made=-90_000.0) for one in tried])
-    assert held_back(Act.RESTART, incident_of(CAUSE), POLICY, once) == ""
-    assert "tried 2 times" in held_back(Act.RESTART, incident_of(CAUSE), POLICY, twice)
-    assert held_back(Act.RESTART, incident_of(CAUSE), POLICY, old) == ""
+    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, once) == ""
+    assert "tried 2 times" in blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, twice)
+    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, old) == ""
     other = incident_of(replace(CAUSE, key="another"))
-    assert held_back(Act.RESTART, other, POLICY, twice) == ""
+    assert blocked_by(Act.RESTART, other, POLICY, twice) == ""
 
 
 def test_what_nobody_approved_may_be_asked_again() -> None:
     expired = [run_of(DEAD, RunState.ABANDONED, runbook="replace", began=None)] * 2
-    assert held_back(Act.ASK, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)) == ""
+    assert blocked_by(Act.ASK, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)) == ""
     # but what could not even be begun, twice, was tried
-    assert "tried" in held_back(Act.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=expired))
+    assert "tried" in blocked_by(
+        Act.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)
+    )
 
 
 def test_nothing_is_done_just_after_something_was() -> None:
     ended = run_of(replace(CAUSE, key="another"), RunState.DONE, ended=9_990.0)
     situation = replace(GOOD, runs=(ended,))
-    why = held_back(Act.RESTART, incident_of(CAUSE), POLICY, situation)
+    why = blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, situation)
     assert f"{datetime.fromtimestamp(10_590.0):%H:%M:%S}" in why
     later = replace(situation, now=10_591.0)
-    assert held_back(Act.RESTART, incident_of(CAUSE), POLICY, later) == ""
-    assert held_back(Act.ASK, incident_of(DEAD), POLICY, situation) == ""
+    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, later) == ""
+    assert blocked_by(Act.ASK, incident_of(DEAD), POLICY, situation) == ""

@@ -8,46 +8,47 @@ from typing import Any
 from backstay.access.scripts import stream
 from backstay.access.shipping import source_of
 from backstay.inventory.enums import Role
-from backstay.services.declaration import HostPulse, Unit
-from backstay.watch.detect.host_answers import Told, Watched, signs
+from backstay.services.declaration import HostLivenessProbe, Unit
+from backstay.watch.detect.host_answers import HostAnswer, Watched, signs
 from backstay.watch.detect.onhost import family, watch_host
-from backstay.watch.detect.probe import Look
+from backstay.watch.detect.probe import Outcome
 
 NOVA = Unit(name="nova-api", role=Role.CONTROLLER, purpose="servers cannot be listed")
 LIBVIRT = Unit(name="libvirtd", role=Role.COMPUTE, purpose="x", socket="libvirtd.socket")
-PULSE = HostPulse(name="query", roles=(Role.CONTROLLER,), ask=lambda _: "")
-WATCHED = Watched(host="c1", units=(("nova", NOVA), ("libvirt", LIBVIRT)),
-                  pulses=(("mariadb", PULSE),))  # fmt: skip
+PULSE = HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=lambda _: "")
+WATCHED = Watched(
+    host="c1", units=(("nova", NOVA), ("libvirt", LIBVIRT)), pulses=(("mariadb", PULSE),)
+)
 RUNS = ["loaded", "active", "running", "success", "", 400]
 
 
-def looks(**units: list[Any]) -> dict[str, tuple[Look, bool]]:
-    told = Told()
+def looks(**units: list[Any]) -> dict[str, tuple[Outcome, bool]]:
+    told = HostAnswer()
     told.take({"n": 0, "units": {"libvirtd": RUNS, **units}})
     return {one.subject.name: (one.look, one.sure) for one in signs(WATCHED, told, 5.0)}
 
 
 def test_a_unit_looks_as_systemd_and_the_kernel_have_it() -> None:
-    def nova(*shown: str) -> tuple[Look, bool]:
+    def nova(*shown: str) -> tuple[Outcome, bool]:
         return looks(**{"nova-api": [*shown, 400]})["nova-api"]
 
-    assert nova("loaded", "active", "running", "success", "") == (Look.OK, False)
-    assert nova("loaded", "active", "running", "success", "T") == (Look.LATE, True)
-    assert nova("loaded", "active", "running", "success", "X") == (Look.REFUSED, False)
-    assert nova("loaded", "failed", "failed", "signal", "") == (Look.FAILED, True)
-    assert nova("loaded", "inactive", "dead", "success", "") == (Look.FAILED, True)
-    assert nova("loaded", "activating", "auto-restart", "exit-code", "") == (Look.FAILED, False)
-    assert nova("not-found", "inactive", "dead", "success", "") == (Look.UNKNOWN, False)
+    assert nova("loaded", "active", "running", "success", "") == (Outcome.OK, False)
+    assert nova("loaded", "active", "running", "success", "T") == (Outcome.LATE, True)
+    assert nova("loaded", "active", "running", "success", "X") == (Outcome.REFUSED, False)
+    assert nova("loaded", "failed", "failed", "signal", "") == (Outcome.FAILED, True)
+    assert nova("loaded", "inactive", "dead", "success", "") == (Outcome.FAILED, True)
+    assert nova("loaded", "activating", "auto-restart", "exit-code", "") == (Outcome.FAILED, False)
+    assert nova("not-found", "inactive", "dead", "success", "") == (Outcome.UNKNOWN, False)
 
 
 def test_a_unit_may_rest_while_its_socket_listens() -> None:
     rests = ["loaded", "inactive", "dead", "success", "", 0]
-    assert looks(**{"libvirtd": rests, "libvirtd.socket": RUNS})["libvirtd"] == (Look.OK, False)
-    assert looks(**{"libvirtd": rests, "libvirtd.socket": rests})["libvirtd"][0] is Look.FAILED
+    assert looks(**{"libvirtd": rests, "libvirtd.socket": RUNS})["libvirtd"] == (Outcome.OK, False)
+    assert looks(**{"libvirtd": rests, "libvirtd.socket": rests})["libvirtd"][0] is Outcome.FAILED
 
 
 def test_lines_bring_only_what_is_new_and_an_answer_is_one_sign() -> None:
-    told = Told()
+    told = HostAnswer()
     told.take(
         {
             "units": {"nova-api": RUNS, "libvirtd": RUNS},
@@ -60,13 +61,13 @@ def test_lines_bring_only_what_is_new_and_an_answer_is_one_sign() -> None:
     assert [one.subject.name for one in signs(WATCHED, told, 6.0)] == ["nova-api", "libvirtd"]
     told.take({"answers": {"query": [2, "late", "no answer yet", 1.6]}})
     late = signs(WATCHED, told, 7.0)[-1]
-    assert (late.look, late.sure, late.seconds) == (Look.LATE, False, None)
+    assert (late.look, late.sure, late.seconds) == (Outcome.LATE, False, None)
     told.take({"answers": {"query": [3, "failed", "refused", 0.1]}})
     assert signs(WATCHED, told, 8.0)[-1].sure
 
 
 def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
-    told = Told()
+    told = HostAnswer()
     told.take(
         {"clock": 460, "units": {"nova-api": RUNS, "libvirtd": ["loaded", "failed", *RUNS[2:]]}}
     )
@@ -95,9 +96,13 @@ def test_the_shipped_program_tells_until_its_time_is_over() -> None:
         "lasts": 1.0,
     }
     done = subprocess.run(
-        [sys.executable, "-I", "-"], input=stream(watch_host, spec), capture_output=True,
-        text=True, timeout=30, check=True,
-    )  # fmt: skip
+        [sys.executable, "-I", "-"],
+        input=stream(watch_host, spec),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["n"] for line in lines] == list(range(len(lines)))
     assert len(lines) >= 5

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backstay.journal.records import JournalError
-from backstay.watch.incidents.log import Ledger, NotLeading
-from backstay.watch.incidents.notification import Delivery, Word
+from backstay.watch.incidents.log import IncidentLog, NotLeading
+from backstay.watch.incidents.notification import Delivery, NotificationEvent
 from backstay.watch.incidents.store import Minute, WatchStore
 from backstay.watch.incidents.unreliable import BUSY
 from tests.watch.causes import CAUSE, OTHER
@@ -53,45 +53,48 @@ def store_at(folder: Path, name: str = "journal") -> Breakable:
     return Breakable(f"sqlite:///{folder}/{name}.db", "lab", busy=BUSY)
 
 
-def ledger_of(store: WatchStore, spare: WatchStore | None = None) -> Ledger:
-    return Ledger(store, channels=lambda _: ["mail"], keep=86400.0, spare=spare)
+def ledger_of(store: WatchStore, spare: WatchStore | None = None) -> IncidentLog:
+    return IncidentLog(store, channels=lambda _: ["mail"], keep=86400.0, spare=spare)
 
 
-async def tell(ledger: Ledger, told: list[tuple[str, Word]]) -> None:
+async def tell(incident_log: IncidentLog, told: list[tuple[str, NotificationEvent]]) -> None:
     """Send all that is due, as the courier does."""
-    for telling, incident in await ledger.due(1e12):
-        await ledger.sending(telling.id)
-        told.append((incident.cause.key, telling.word))
-        await ledger.sent(telling.id, at=5.0)
+    for notification, incident in await incident_log.due(1e12):
+        await incident_log.sending(notification.id)
+        told.append((incident.cause.key, notification.word))
+        await incident_log.sent(notification.id, at=5.0)
 
 
-async def met(ledger: Ledger) -> None:
+async def met(incident_log: IncidentLog) -> None:
     """What ``run`` does when the journal may be back."""
-    await ledger._meet()
+    await incident_log._meet()
 
 
 def test_an_incident_is_kept_told_and_closed(tmp_path: Path) -> None:
     store = store_at(tmp_path)
 
     async def story() -> None:
-        ledger = ledger_of(store)
-        told: list[tuple[str, Word]] = []
-        await ledger.start()
-        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
-        assert await ledger.open(CAUSE, began=1.0, at=3.0) == opened
-        assert ledger.changed.is_set()
-        await tell(ledger, told)
-        await ledger.note(opened, "acted", "began restart-1", at=3.0, run="restart-1")
-        await ledger.close(opened, at=9.0, text="answers again")
-        await tell(ledger, told)
-        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
-        assert ledger.open_incidents() == ()
-        assert ledger.troubles == ()
+        incident_log = ledger_of(store)
+        told: list[tuple[str, NotificationEvent]] = []
+        await incident_log.start()
+        opened = await incident_log.open(CAUSE, began=1.0, at=2.0)
+        assert await incident_log.open(CAUSE, began=1.0, at=3.0) == opened
+        assert incident_log.changed.is_set()
+        await tell(incident_log, told)
+        await incident_log.note(opened, "acted", "began restart-1", at=3.0, run="restart-1")
+        await incident_log.close(opened, at=9.0, text="answers again")
+        await tell(incident_log, told)
+        assert told == [
+            (CAUSE.key, NotificationEvent.OPENED),
+            (CAUSE.key, NotificationEvent.CLOSED),
+        ]
+        assert incident_log.open_incidents() == ()
+        assert incident_log.troubles == ()
 
     asyncio.run(story())
     [kept] = store.everything()
     assert (kept.incident.id, kept.incident.closed, kept.incident.run) == (1, 9.0, "restart-1")
-    assert {one.state for one in kept.tellings} == {Delivery.SENT}
+    assert {one.state for one in kept.notifications} == {Delivery.SENT}
 
 
 @pytest.mark.parametrize("broken", ["before", "after"])
@@ -99,57 +102,61 @@ def test_told_though_the_journal_fails_and_joined_later(tmp_path: Path, broken: 
     store, spare = store_at(tmp_path), store_at(tmp_path, "spare")
 
     async def story() -> None:
-        ledger = ledger_of(store, spare)
-        told: list[tuple[str, Word]] = []
-        await ledger.start()
+        incident_log = ledger_of(store, spare)
+        told: list[tuple[str, NotificationEvent]] = []
+        await incident_log.start()
         store.broken = broken
-        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
-        assert "disk full" in ledger.troubles[0]
-        assert not ledger.writable
-        await tell(ledger, told)
+        opened = await incident_log.open(CAUSE, began=1.0, at=2.0)
+        assert "disk full" in incident_log.troubles[0]
+        assert not incident_log.writable
+        await tell(incident_log, told)
         store.broken = ""
-        await met(ledger)
-        assert ledger.troubles == ()
-        await ledger.close(opened, at=9.0, text="answers again")
-        await tell(ledger, told)
-        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
+        await met(incident_log)
+        assert incident_log.troubles == ()
+        await incident_log.close(opened, at=9.0, text="answers again")
+        await tell(incident_log, told)
+        assert told == [
+            (CAUSE.key, NotificationEvent.OPENED),
+            (CAUSE.key, NotificationEvent.CLOSED),
+        ]
 
     asyncio.run(story())
     [kept] = store.everything()
     assert [it.kind for it in kept.incident.happened] == ["opened", "closed"]
-    assert [(it.word, it.state) for it in kept.tellings] == [
-        (Word.OPENED, Delivery.SENT), (Word.CLOSED, Delivery.SENT),
-    ]  # fmt: skip
+    assert [(it.word, it.state) for it in kept.notifications] == [
+        (NotificationEvent.OPENED, Delivery.SENT),
+        (NotificationEvent.CLOSED, Delivery.SENT),
+    ]
     assert spare.everything() == []
 
 
 def test_a_watch_that_dies_while_the_journal_fails_tells_nothing_again(tmp_path: Path) -> None:
     store, spare = store_at(tmp_path), store_at(tmp_path, "spare")
-    told: list[tuple[str, Word]] = []
+    told: list[tuple[str, NotificationEvent]] = []
 
     async def first() -> None:
-        ledger = ledger_of(store, spare)
-        await ledger.start()
-        await ledger.open(CAUSE, began=1.0, at=2.0)
-        await tell(ledger, told)
+        incident_log = ledger_of(store, spare)
+        await incident_log.start()
+        await incident_log.open(CAUSE, began=1.0, at=2.0)
+        await tell(incident_log, told)
         store.broken = "before"
-        await ledger.open(OTHER, began=1.0, at=2.0)
-        await tell(ledger, told)
+        await incident_log.open(OTHER, began=1.0, at=2.0)
+        await tell(incident_log, told)
 
     async def second() -> None:
-        ledger = ledger_of(store, spare)
-        await ledger.start()
-        assert {it.cause.key for it in ledger.open_incidents()} == {CAUSE.key, OTHER.key}
-        await ledger.open(OTHER, began=1.0, at=7.0)
-        await ledger.open(CAUSE, began=1.0, at=7.0)
-        await tell(ledger, told)
+        incident_log = ledger_of(store, spare)
+        await incident_log.start()
+        assert {it.cause.key for it in incident_log.open_incidents()} == {CAUSE.key, OTHER.key}
+        await incident_log.open(OTHER, began=1.0, at=7.0)
+        await incident_log.open(CAUSE, began=1.0, at=7.0)
+        await tell(incident_log, told)
         store.broken = ""
-        await met(ledger)
-        await tell(ledger, told)
+        await met(incident_log)
+        await tell(incident_log, told)
 
     asyncio.run(first())
     asyncio.run(second())
-    assert told == [(CAUSE.key, Word.OPENED), (OTHER.key, Word.OPENED)]
+    assert told == [(CAUSE.key, NotificationEvent.OPENED), (OTHER.key, NotificationEvent.OPENED)]
     assert {it.incident.cause.key for it in store.everything()} == {CAUSE.key, OTHER.key}
 
 
@@ -157,18 +164,18 @@ def test_what_was_being_sent_when_the_watch_died_is_told_to_be_in_doubt(tmp_path
     store = store_at(tmp_path)
 
     async def first() -> None:
-        ledger = ledger_of(store)
-        await ledger.start()
-        await ledger.open(CAUSE, began=1.0, at=2.0)
-        [(telling, _)] = await ledger.due(9.0)
-        await ledger.sending(telling.id)
-        assert await ledger.due(9.0) == []
+        incident_log = ledger_of(store)
+        await incident_log.start()
+        await incident_log.open(CAUSE, began=1.0, at=2.0)
+        [(notification, _)] = await incident_log.due(9.0)
+        await incident_log.sending(notification.id)
+        assert await incident_log.due(9.0) == []
 
     async def second() -> None:
-        ledger = ledger_of(store)
-        await ledger.start()
-        [(telling, _)] = await ledger.due(9.0)
-        assert (telling.state, telling.attempts) == (Delivery.SENDING, 1)
+        incident_log = ledger_of(store)
+        await incident_log.start()
+        [(notification, _)] = await incident_log.due(9.0)
+        assert (notification.state, notification.attempts) == (Delivery.SENDING, 1)
 
     asyncio.run(first())
     asyncio.run(second())
@@ -178,19 +185,19 @@ def test_a_fenced_leader_tells_nothing_more(tmp_path: Path) -> None:
     store = store_at(tmp_path)
 
     async def story() -> None:
-        ledger = ledger_of(store)
-        await ledger.start()
-        await ledger.open(CAUSE, began=1.0, at=2.0)
-        [(telling, _)] = await ledger.due(9.0)
+        incident_log = ledger_of(store)
+        await incident_log.start()
+        await incident_log.open(CAUSE, began=1.0, at=2.0)
+        [(notification, _)] = await incident_log.due(9.0)
         store_at(tmp_path).lead()
         with pytest.raises(NotLeading):
-            await ledger.sending(telling.id)
-        assert ledger.fenced.is_set()
-        assert await ledger.due(9.0) == []
+            await incident_log.sending(notification.id)
+        assert incident_log.fenced.is_set()
+        assert await incident_log.due(9.0) == []
 
     asyncio.run(story())
-    [telling] = store.tellings()
-    assert telling.state is Delivery.WAITING
+    [notification] = store.notifications()
+    assert notification.state is Delivery.WAITING
 
 
 def test_what_was_read_before_it_ended_does_not_come_back(tmp_path: Path) -> None:
@@ -207,21 +214,24 @@ def test_what_was_read_before_it_ended_does_not_come_back(tmp_path: Path) -> Non
     go_on.set()
 
     async def story() -> None:
-        ledger = ledger_of(store)
-        told: list[tuple[str, Word]] = []
-        await ledger.start()
-        opened = await ledger.open(CAUSE, began=1.0, at=2.0)
+        incident_log = ledger_of(store)
+        told: list[tuple[str, NotificationEvent]] = []
+        await incident_log.start()
+        opened = await incident_log.open(CAUSE, began=1.0, at=2.0)
         read.clear()
         go_on.clear()
-        meeting = asyncio.ensure_future(met(ledger))
+        meeting = asyncio.ensure_future(met(incident_log))
         await asyncio.to_thread(read.wait, 5)
         asyncio.get_running_loop().call_later(0.2, go_on.set)
-        await ledger.close(opened, at=3.0, text="over")
-        await tell(ledger, told)
+        await incident_log.close(opened, at=3.0, text="over")
+        await tell(incident_log, told)
         await meeting
-        await tell(ledger, told)
-        assert told == [(CAUSE.key, Word.OPENED), (CAUSE.key, Word.CLOSED)]
-        assert ledger.open_incidents() == ()
+        await tell(incident_log, told)
+        assert told == [
+            (CAUSE.key, NotificationEvent.OPENED),
+            (CAUSE.key, NotificationEvent.CLOSED),
+        ]
+        assert incident_log.open_incidents() == ()
 
     asyncio.run(story())
 
@@ -232,27 +242,30 @@ def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:
 
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        told: list[tuple[str, Word]] = []
-        ledger = ledger_of(store, spare)
-        await ledger.start()
+        told: list[tuple[str, NotificationEvent]] = []
+        incident_log = ledger_of(store, spare)
+        await incident_log.start()
         with locked(tmp_path / "journal.db"):
             begun = loop.time()
-            await ledger.open(CAUSE, began=1.0, at=2.0)
+            await incident_log.open(CAUSE, began=1.0, at=2.0)
             assert loop.time() - begun < 3 * BUSY
             begun = loop.time()
-            await ledger.open(OTHER, began=1.0, at=2.0)
-            await ledger.keep([minute])
-            await tell(ledger, told)
+            await incident_log.open(OTHER, began=1.0, at=2.0)
+            await incident_log.keep([minute])
+            await tell(incident_log, told)
             assert loop.time() - begun < 2 * BUSY
-            assert "locked" in ledger.troubles[0]
-        work = asyncio.ensure_future(ledger.run())
+            assert "locked" in incident_log.troubles[0]
+        work = asyncio.ensure_future(incident_log.run())
         async with asyncio.timeout(20):
             while not store.history(since=0.0):  # noqa: ASYNC110 - it has no event for that
                 await asyncio.sleep(0.05)
-        assert ledger.troubles == ()
+        assert incident_log.troubles == ()
         work.cancel()
-        await tell(ledger, told)
-        assert told == [(CAUSE.key, Word.OPENED), (OTHER.key, Word.OPENED)]
+        await tell(incident_log, told)
+        assert told == [
+            (CAUSE.key, NotificationEvent.OPENED),
+            (OTHER.key, NotificationEvent.OPENED),
+        ]
 
     asyncio.run(story())
     assert len(store.everything()) == 2
@@ -263,17 +276,17 @@ def test_a_watch_that_begins_while_the_journal_is_locked(tmp_path: Path) -> None
     store_at(tmp_path).open(CAUSE, began=1.0, at=2.0, channels=["mail"])
 
     async def story() -> None:
-        ledger = ledger_of(store_at(tmp_path), store_at(tmp_path, "spare"))
-        told: list[tuple[str, Word]] = []
+        incident_log = ledger_of(store_at(tmp_path), store_at(tmp_path, "spare"))
+        told: list[tuple[str, NotificationEvent]] = []
         with locked(tmp_path / "journal.db"):
-            await ledger.start()
-            await ledger.open(replace(CAUSE, symptoms=("x",)), began=5.0, at=6.0)
-            await tell(ledger, told)
-        await met(ledger)
-        await tell(ledger, told)
-        [one] = ledger.open_incidents()
+            await incident_log.start()
+            await incident_log.open(replace(CAUSE, symptoms=("x",)), began=5.0, at=6.0)
+            await tell(incident_log, told)
+        await met(incident_log)
+        await tell(incident_log, told)
+        [one] = incident_log.open_incidents()
         assert (one.id, one.began, one.cause.symptoms) == (1, 1.0, ("x",))
-        assert told == [(CAUSE.key, Word.OPENED)]
+        assert told == [(CAUSE.key, NotificationEvent.OPENED)]
 
     asyncio.run(story())
     [kept] = store_at(tmp_path).everything()
@@ -312,27 +325,27 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 async def _full(disk: Path, folder: Path) -> None:
     store = store_at(disk)
-    told: list[tuple[str, Word]] = []
-    ledger = ledger_of(store, store_at(folder, "spare"))
-    await ledger.start()
+    told: list[tuple[str, NotificationEvent]] = []
+    incident_log = ledger_of(store, store_at(folder, "spare"))
+    await incident_log.start()
     filling = disk / "filling"
     with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(1000)):
             pass
     numbers = range(200)
     for number in numbers:  # what is in the file already has some room left
-        await ledger.open(replace(CAUSE, key=f"{number}", title="x" * 500), began=1.0, at=2.0)
-    assert any("full" in one for one in ledger.troubles), ledger.troubles
-    await tell(ledger, told)
+        await incident_log.open(replace(CAUSE, key=f"{number}", title="x" * 500), began=1.0, at=2.0)
+    assert any("full" in one for one in incident_log.troubles), incident_log.troubles
+    await tell(incident_log, told)
     filling.unlink()
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)  # noqa: ASYNC221
-    await met(ledger)
-    assert ledger.troubles == ()
-    await tell(ledger, told)
-    assert sorted(told) == sorted((f"{number}", Word.OPENED) for number in numbers)
+    await met(incident_log)
+    assert incident_log.troubles == ()
+    await tell(incident_log, told)
+    assert sorted(told) == sorted((f"{number}", NotificationEvent.OPENED) for number in numbers)
     kept = store.everything()
     assert {it.incident.cause.key for it in kept} == {f"{number}" for number in numbers}
-    assert all(it.state is Delivery.SENT for one in kept for it in one.tellings)
+    assert all(it.state is Delivery.SENT for one in kept for it in one.notifications)
     with sqlite3.connect(disk / "journal.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -350,35 +363,35 @@ HAPPENINGS = st.lists(
 def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
     folder = tmp_path_factory.mktemp("any")
     store, spare = store_at(folder), store_at(folder, "spare")
-    told: list[tuple[str, Word]] = []
+    told: list[tuple[str, NotificationEvent]] = []
     begun: dict[str, int] = {"a": 0, "b": 0}
     ended: dict[str, int] = {"a": 0, "b": 0}
 
     async def story() -> None:
-        ledger = ledger_of(store, spare)
-        await ledger.start()
+        incident_log = ledger_of(store, spare)
+        await incident_log.start()
         for at, step in enumerate(steps, 10):
-            known = {it.cause.key: it for it in ledger.open_incidents()}
+            known = {it.cause.key: it for it in incident_log.open_incidents()}
             match step.split():
                 case ["open", key]:
                     begun[key] += key not in known
-                    await ledger.open(replace(CAUSE, key=key), began=at, at=at)
+                    await incident_log.open(replace(CAUSE, key=key), began=at, at=at)
                 case ["close", key] if key in known:
                     ended[key] += 1
-                    await ledger.close(known[key], at=at, text="over")
+                    await incident_log.close(known[key], at=at, text="over")
                 case ["tell"]:
-                    await tell(ledger, told)
+                    await tell(incident_log, told)
                 case ["works"]:
                     store.broken = ""
-                    await met(ledger)
+                    await met(incident_log)
                 case ["before" | "after"]:
                     store.broken = step
                 case ["dies"]:
-                    ledger = ledger_of(store, spare)
-                    await ledger.start()
+                    incident_log = ledger_of(store, spare)
+                    await incident_log.start()
         store.broken = ""
-        await met(ledger)
-        await tell(ledger, told)
+        await met(incident_log)
+        await tell(incident_log, told)
 
     asyncio.run(story())
     kept = store.everything()
@@ -386,6 +399,6 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
         mine = [it.incident for it in kept if it.incident.cause.key == key]
         assert len(mine) == begun[key]
         assert sum(it.closed is not None for it in mine) == ended[key]
-        assert told.count((key, Word.OPENED)) == begun[key]
-        assert told.count((key, Word.CLOSED)) == ended[key]
+        assert told.count((key, NotificationEvent.OPENED)) == begun[key]
+        assert told.count((key, NotificationEvent.CLOSED)) == ended[key]
     assert spare.everything() == [it for it in spare.everything() if not it.finished]

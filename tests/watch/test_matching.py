@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from backstay.watch.detect.probe import Look
+from backstay.watch.detect.probe import Outcome
 from backstay.watch.detect.status import State
-from backstay.watch.incidents.correlate import Found
+from backstay.watch.incidents.correlate import CandidateCause
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 from backstay.watch.incidents.matching import Change, Close, Open, matched
 from tests.watch.correlation_inputs import NOW, host, ready, scene, small, track, word
@@ -19,10 +19,10 @@ def never(_cause: Cause) -> bool:
     return False
 
 
-def of(tmp_path: Path) -> tuple[Found, Found]:
+def of(tmp_path: Path) -> tuple[CandidateCause, CandidateCause]:
     """A hung keystone, and the dead controller that explains it."""
     top = small(tmp_path)
-    down = track("controller/keystone/token validation", State.DOWN, Look.LATE)
+    down = track("controller/keystone/token validation", State.DOWN, Outcome.LATE)
     [hung] = ready(scene(top, down))
     words = {"controller": word(Kind.HOST_OFF)}
     [dead] = ready(scene(top, down, host("controller", State.DOWN), words=words))

@@ -5,13 +5,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backstay.watch.incidents.incident import Happened, Incident, Kind, Urgency
-from backstay.watch.incidents.notification import Telling, Word
+from backstay.watch.incidents.incident import Incident, Kind, TimelineEntry, Urgency
+from backstay.watch.incidents.notification import Notification, NotificationEvent
 from backstay.watch.notify import alertmanager
 from backstay.watch.notify.grouping import pieces
 from backstay.watch.notify.message import Message, headline, known_as, message, short, text
 from backstay.watch.notify.webhook import document
-from tests.watch.causes import BEGAN, DISK, MARIADB, incident, over, telling
+from tests.watch.causes import BEGAN, DISK, MARIADB, incident, notification, over
 
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "watch.schema.json").read_text(encoding="utf-8")
@@ -19,12 +19,12 @@ SCHEMA = json.loads(
 DOWN = incident()
 
 
-def said(*batch: tuple[Telling, Incident]) -> Message:
+def said(*batch: tuple[Notification, Incident]) -> Message:
     return message(batch, pieces(batch), zone=UTC)
 
 
 def test_a_mail_on_what_is_down() -> None:
-    assert said((telling(DOWN), DOWN)) == Message(
+    assert said((notification(DOWN), DOWN)) == Message(
         id="12.opened.0.mail.1764036605000@lab.backstay",
         follows="",
         subject="[lab] DOWN: MariaDB on controller does not answer",
@@ -60,9 +60,9 @@ incident-12""",
 
 def test_when_it_is_over_the_duration_comes_first_and_the_mails_are_a_thread() -> None:
     ended = over(DOWN)
-    told = said((telling(ended, Word.CLOSED, made=ended.closed), ended))
+    told = said((notification(ended, NotificationEvent.CLOSED, made=ended.closed), ended))
     assert told.subject == "[lab] OVER after 3 min 12 s: MariaDB on controller does not answer"
-    assert told.follows == said((telling(DOWN), DOWN)).id
+    assert told.follows == said((notification(DOWN), DOWN)).id
     first, when, news, *_ = told.text.splitlines()
     assert first == "OVER after 3 min 12 s: MariaDB on controller does not answer"
     assert when == "From Tue 25 Nov 02:10:03 to 02:13:15 UTC"
@@ -71,11 +71,11 @@ def test_when_it_is_over_the_duration_comes_first_and_the_mails_are_a_thread() -
 
 
 def test_an_approval_is_asked_for_with_its_command() -> None:
-    line = Happened(at=BEGAN + 9, kind="asked", text="controller can be replaced by spare1")
+    line = TimelineEntry(at=BEGAN + 9, kind="asked", text="controller can be replaced by spare1")
     asked = replace(DOWN, happened=(*DOWN.happened, line))
     told = message(
-        [(telling(asked, Word.ASKED), asked)],
-        pieces([(telling(asked, Word.ASKED), asked)]),
+        [(notification(asked, NotificationEvent.ASKED), asked)],
+        pieces([(notification(asked, NotificationEvent.ASKED), asked)]),
         approval=lambda one: f"backstay watch approve {one.name} 7XK2",
     )
     assert told.subject.startswith("[lab] YOUR APPROVAL IS ASKED: MariaDB")
@@ -88,8 +88,10 @@ def test_several_are_one_message_and_the_worst_is_its_subject() -> None:
     full = incident(DISK, id=13)
     ended = over(incident(id=14))
     told = said(
-        (telling(full), full), (telling(ended, Word.CLOSED), ended), (telling(DOWN), DOWN)
-    )  # fmt: skip
+        (notification(full), full),
+        (notification(ended, NotificationEvent.CLOSED), ended),
+        (notification(DOWN), DOWN),
+    )
     assert told.subject == "[lab] DOWN: MariaDB on controller does not answer (and 2 more)"
     assert told.id.startswith("13.opened")
     places = [told.text.index(one) for one in ("DOWN: Maria", "WARNING: disk", "OVER after")]
@@ -98,12 +100,12 @@ def test_several_are_one_message_and_the_worst_is_its_subject() -> None:
 
 def test_only_being_cut_off_here_is_not_called_down() -> None:
     cut = replace(MARIADB, kind=Kind.CUT_OFF_HERE, title="only we are cut off")
-    assert headline(incident(cut), Word.OPENED) == "CUT OFF: only we are cut off"
+    assert headline(incident(cut), NotificationEvent.OPENED) == "CUT OFF: only we are cut off"
 
 
 def test_every_kind_has_a_word_for_it() -> None:
     for kind in Kind:
-        assert headline(incident(replace(MARIADB, kind=kind)), Word.OPENED)
+        assert headline(incident(replace(MARIADB, kind=kind)), NotificationEvent.OPENED)
 
 
 def test_what_a_host_said_cannot_break_a_subject_or_fill_a_mailbox() -> None:
@@ -113,9 +115,9 @@ def test_what_a_host_said_cannot_break_a_subject_or_fill_a_mailbox() -> None:
         evidence=tuple(f"line {n} " + "x" * 5000 for n in range(100)),
         symptoms=tuple(f"compute{n}/agent/nova-compute" for n in range(40)),
     )
-    many = tuple(Happened(at=BEGAN + n, kind="changed", text="y" * 2000) for n in range(50))
+    many = tuple(TimelineEntry(at=BEGAN + n, kind="changed", text="y" * 2000) for n in range(50))
     one = incident(cause, happened=many)
-    told = said((telling(one), one))
+    told = said((notification(one), one))
     assert "\n" not in told.subject
     assert len(told.text) < 12_000
     assert "and 88 more" in told.text
@@ -123,15 +125,17 @@ def test_what_a_host_said_cannot_break_a_subject_or_fill_a_mailbox() -> None:
 
 
 def test_a_telling_is_known_again_and_another_journals_is_not_taken_for_it() -> None:
-    assert known_as(telling(DOWN), "lab") == known_as(telling(DOWN, attempts=3), "lab")
-    assert known_as(telling(DOWN), "lab") != known_as(telling(DOWN, made=BEGAN + 3), "lab")
-    assert known_as(telling(DOWN), "lab") != known_as(telling(DOWN), "shop")
-    assert " " not in known_as(telling(DOWN, channel="a b>"), "lab <x>")
+    assert known_as(notification(DOWN), "lab") == known_as(notification(DOWN, attempts=3), "lab")
+    assert known_as(notification(DOWN), "lab") != known_as(
+        notification(DOWN, made=BEGAN + 3), "lab"
+    )
+    assert known_as(notification(DOWN), "lab") != known_as(notification(DOWN), "shop")
+    assert " " not in known_as(notification(DOWN, channel="a b>"), "lab <x>")
 
 
 def test_the_webhooks_document_is_as_the_schema_says() -> None:
-    for one, word in ((DOWN, Word.OPENED), (over(DOWN), Word.CLOSED)):
-        told = json.loads(json.dumps(document(telling(one, word), one)))
+    for one, word in ((DOWN, NotificationEvent.OPENED), (over(DOWN), NotificationEvent.CLOSED)):
+        told = json.loads(json.dumps(document(notification(one, word), one)))
         assert list(told) == SCHEMA["required"] == list(SCHEMA["properties"])
         schema = SCHEMA["properties"]["incident"]
         assert list(told["incident"]) == schema["required"] == list(schema["properties"])
@@ -142,20 +146,23 @@ def test_the_webhooks_document_is_as_the_schema_says() -> None:
     values = SCHEMA["properties"]["incident"]["properties"]
     assert values["kind"]["enum"] == [kind.value for kind in Kind]
     assert set(values["urgency"]["enum"]) == {urgency.value for urgency in Urgency}
-    assert SCHEMA["properties"]["word"]["enum"] == [word.value for word in Word]
+    assert SCHEMA["properties"]["word"]["enum"] == [word.value for word in NotificationEvent]
 
 
 def test_an_alert_lasts_while_it_is_posted_and_ends_with_the_incident() -> None:
     alert = alertmanager.alert(DOWN, at=1000.0)
     assert alert.labels == {
-        "alertname": "service-failed", "cloud": "lab", "host": "controller",
-        "service": "mariadb", "severity": "critical",
+        "alertname": "service-failed",
+        "cloud": "lab",
+        "host": "controller",
+        "service": "mariadb",
+        "severity": "critical",
         "cause": "service-failed:controller/mariadb",
-    }  # fmt: skip
+    }
     assert (alert.starts, alert.ends) == (BEGAN, 1000.0 + 4 * alertmanager.REPEAT)
     assert alertmanager.alert(over(DOWN), at=1000.0).ends == BEGAN + 192
 
 
 def test_a_short_text_says_what_a_long_one_does() -> None:
-    for line in short(DOWN, Word.OPENED, zone=UTC).splitlines()[:3]:
-        assert line in text(DOWN, Word.OPENED, zone=UTC)
+    for line in short(DOWN, NotificationEvent.OPENED, zone=UTC).splitlines()[:3]:
+        assert line in text(DOWN, NotificationEvent.OPENED, zone=UTC)

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from backstay.watch.incidents.notification import Delivery
 from backstay.watch.web.metrics import exposition
 from backstay.watch.web.reading import Records
-from backstay.watch.web.recovery_status import HostKept, Kept, Measured
-from tests.watch.web.fake_cloud import DOWN, MARIADB, Invented, bulletin
+from backstay.watch.web.recovery_status import HostRecoveryStatus, Measured, RecoveryStatus
+from tests.watch.web.fake_cloud import DOWN, MARIADB, Invented, snapshot
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 NAMES = {
@@ -45,14 +45,14 @@ def told(tmp_path: Path) -> dict[str, dict[tuple[str, ...], float]]:
     records = Records(
         open=(incident,),
         told={("mail", Delivery.SENT): 3},
-        kept=Kept(
-            hosts=(HostKept(host="controller", verified_at=now - 60, stream=0.5),),
+        kept=RecoveryStatus(
+            hosts=(HostRecoveryStatus(host="controller", verified_at=now - 60, stream=0.5),),
             measured=(
                 Measured(what="controller replaced", seconds=412.0, run="replace-8", at=now),
             ),
         ),
     )
-    text = exposition(bulletin(now, down=DOWN, silence="proxy"), records, now).decode()
+    text = exposition(snapshot(now, down=DOWN, silence="proxy"), records, now).decode()
     return {
         family.name: {
             tuple(one.labels[name] for name in sorted(one.labels)): one.value

@@ -18,7 +18,7 @@ import pytest
 
 from backstay.errors import BackstayError
 from backstay.watch.incidents.incident import Kind
-from backstay.watch.incidents.notification import Word
+from backstay.watch.incidents.notification import NotificationEvent
 from backstay.watch.notify import channels as channels_module
 from backstay.watch.notify import notifier as courier_module
 from tests.transports.receivers import Inbox, Mailbox, mail_server, web_server
@@ -39,9 +39,12 @@ class Site:
 
     def mail(self, port: int = 0, **more: Any) -> dict[str, Any]:
         email = {
-            "server": "127.0.0.1", "port": port or self.mail_port, "tls": "none",
-            "from": "backstay@example.org", "to": ["ops@example.org"],
-        }  # fmt: skip
+            "server": "127.0.0.1",
+            "port": port or self.mail_port,
+            "tls": "none",
+            "from": "backstay@example.org",
+            "to": ["ops@example.org"],
+        }
         return {"email": email, **more}
 
     def webhook(self, **more: Any) -> dict[str, Any]:
@@ -70,15 +73,15 @@ def words(inbox: Inbox) -> list[tuple[str, str]]:
 def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
     async def story() -> None:
         channels = {"mail": site.mail(), "hook": site.webhook()}
-        async with courier_of(site.journal, channels) as (ledger, courier):
+        async with courier_of(site.journal, channels) as (incident_log, notifier):
             began = time.monotonic()
             now = time.time()
-            down = await ledger.open(MARIADB, began=now - 100, at=now)
+            down = await incident_log.open(MARIADB, began=now - 100, at=now)
             await until(lambda: site.mailbox.got and site.hook.got)
             assert time.monotonic() - began < 1.5
-            await ledger.close(down, at=now + 1, text="answers again")
+            await incident_log.close(down, at=now + 1, text="answers again")
             await until(lambda: len(site.mailbox.got) == 2 and len(site.hook.got) == 2)
-            assert courier.troubles == ()
+            assert notifier.troubles == ()
             await until(lambda: not unsent(site.journal))
 
     asyncio.run(story())
@@ -97,9 +100,9 @@ def test_what_happens_at_once_is_one_mail_and_a_document_each(site: Site) -> Non
 
     async def story() -> None:
         channels = {"mail": site.mail(), "hook": site.webhook()}
-        async with courier_of(site.journal, channels) as (ledger, _):
+        async with courier_of(site.journal, channels) as (incident_log, _):
             for name in names:
-                await opened(ledger, cause(name))
+                await opened(incident_log, cause(name))
                 await until(lambda: site.hook.got)  # the first has been told there by now
             await until(lambda: len(site.hook.got) == 3 and site.mailbox.got)
             await until(lambda: not unsent(site.journal))
@@ -116,28 +119,28 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
 
     async def story() -> None:
         channels = {"mail": site.mail(port), "hook": site.webhook(), "sms": site.fallback()}
-        async with courier_of(site.journal, channels) as (ledger, courier):
-            await opened(ledger, MARIADB)
+        async with courier_of(site.journal, channels) as (incident_log, notifier):
+            await opened(incident_log, MARIADB)
             await until(lambda: site.sms.got)  # the third attempt has failed
             assert MARIADB.title in site.sms.got[0].document["title"]
             await until(lambda: len(site.hook.got) == 2)
             assert words(site.hook)[1] == ("opened", "channel mail takes no messages")
             assert "Connection refused" in str(site.hook.got[1].document["incident"]["evidence"])
-            [trouble] = courier.troubles
+            [trouble] = notifier.troubles
             assert trouble.startswith("channel mail: sending mail by 127.0.0.1")
 
             began = time.monotonic()  # nobody waits for a channel that is known to fail
-            await opened(ledger, cause("nova"))
+            await opened(incident_log, cause("nova"))
             await until(lambda: len(site.sms.got) == 2)
             assert time.monotonic() - began < 2
 
             with mail_server(site.mailbox, port=port):
                 await until(lambda: site.mailbox.got, bound=30)
                 assert "channel mail takes no messages" in site.mailbox.subjects[0]
-                await until(lambda: courier.troubles == ())
+                await until(lambda: notifier.troubles == ())
                 await until(lambda: len(site.hook.got) == 4)
                 await until(lambda: not unsent(site.journal))
-            kinds = {one.cause.kind for one in ledger.open_incidents()}
+            kinds = {one.cause.kind for one in incident_log.open_incidents()}
             assert Kind.CHANNEL_FAILED not in kinds
 
     asyncio.run(story())
@@ -154,12 +157,12 @@ def test_a_channel_that_hangs_is_not_waited_for_three_times(
 
     async def story() -> None:
         channels = {"mail": site.mail(), "sms": site.fallback()}
-        async with courier_of(site.journal, channels) as (ledger, courier):
+        async with courier_of(site.journal, channels) as (incident_log, notifier):
             began = time.monotonic()
-            await opened(ledger, MARIADB)
+            await opened(incident_log, MARIADB)
             await until(lambda: site.sms.got)
             assert time.monotonic() - began < 3
-            assert "in time" in courier.troubles[0] or "within 1 s" in courier.troubles[0]
+            assert "in time" in notifier.troubles[0] or "within 1 s" in notifier.troubles[0]
 
     asyncio.run(story())
 
@@ -167,25 +170,26 @@ def test_a_channel_that_hangs_is_not_waited_for_three_times(
 def test_without_a_fallback_who_has_it_is_not_told_again(site: Site) -> None:
     async def story() -> None:
         channels = {"mail": site.mail(free_port()), "hook": site.webhook()}
-        async with courier_of(site.journal, channels) as (ledger, courier):
-            await opened(ledger, MARIADB)
-            await until(lambda: courier.troubles and len(site.hook.got) == 2)
+        async with courier_of(site.journal, channels) as (incident_log, notifier):
+            await opened(incident_log, MARIADB)
+            await until(lambda: notifier.troubles and len(site.hook.got) == 2)
             await until(lambda: len(unsent(site.journal)) == 1)  # mail's own failure, for mail
 
     asyncio.run(story())
     assert [title for _, title in words(site.hook)] == [
-        MARIADB.title, "channel mail takes no messages",
-    ]  # fmt: skip
+        MARIADB.title,
+        "channel mail takes no messages",
+    ]
 
 
 def test_the_only_channel_is_tried_until_it_works(site: Site) -> None:
     port = free_port()
 
     async def story() -> None:
-        async with courier_of(site.journal, {"mail": site.mail(port)}) as (ledger, courier):
-            [down] = await opened(ledger, MARIADB)
-            await until(lambda: courier.troubles)
-            await ledger.close(down, at=time.time(), text="answers again")
+        async with courier_of(site.journal, {"mail": site.mail(port)}) as (incident_log, notifier):
+            [down] = await opened(incident_log, MARIADB)
+            await until(lambda: notifier.troubles)
+            await incident_log.close(down, at=time.time(), text="answers again")
             with mail_server(site.mailbox, port=port):
                 await until(lambda: not unsent(site.journal), bound=30)
 
@@ -199,22 +203,25 @@ def test_a_channel_that_cannot_even_be_tried_holds_up_no_other(site: Site) -> No
     channels = {"hook": site.webhook(), "chat": {"apprise": {"url": {"file": "/nowhere/url"}}}}
 
     async def story() -> None:
-        async with courier_of(site.journal, channels) as (ledger, courier):
-            await opened(ledger, MARIADB)
+        async with courier_of(site.journal, channels) as (incident_log, notifier):
+            await opened(incident_log, MARIADB)
             await until(lambda: len(site.hook.got) == 2)
-            assert "/nowhere/url" in courier.troubles[0]
+            assert "/nowhere/url" in notifier.troubles[0]
 
     asyncio.run(story())
 
 
 def test_what_was_to_a_channel_that_is_gone_is_told_by_another(site: Site) -> None:
     async def story() -> None:
-        async with courier_of(site.journal, {"old": site.mail(free_port())}) as (ledger, courier):
-            await opened(ledger, MARIADB)
-            await until(lambda: courier.troubles)
-        async with courier_of(site.journal, {"hook": site.webhook()}) as (ledger, _):
+        async with courier_of(site.journal, {"old": site.mail(free_port())}) as (
+            incident_log,
+            notifier,
+        ):
+            await opened(incident_log, MARIADB)
+            await until(lambda: notifier.troubles)
+        async with courier_of(site.journal, {"hook": site.webhook()}) as (incident_log, _):
             await until(lambda: not unsent(site.journal))
-            assert [one.cause for one in ledger.open_incidents()] == [MARIADB]
+            assert [one.cause for one in incident_log.open_incidents()] == [MARIADB]
 
     asyncio.run(story())
     assert ("opened", MARIADB.title) in words(site.hook)
@@ -223,8 +230,8 @@ def test_what_was_to_a_channel_that_is_gone_is_told_by_another(site: Site) -> No
 def test_a_warning_does_not_use_the_channel_for_what_is_urgent(site: Site) -> None:
     async def story() -> None:
         channels = {"mail": site.mail(least="critical"), "hook": site.webhook()}
-        async with courier_of(site.journal, channels) as (ledger, _):
-            await opened(ledger, DISK)
+        async with courier_of(site.journal, channels) as (incident_log, _):
+            await opened(incident_log, DISK)
             await until(lambda: site.hook.got)
             await until(lambda: not unsent(site.journal))
 
@@ -238,10 +245,10 @@ def test_refused_recipients_are_a_trouble_and_not_a_second_mail(site: Site) -> N
     mail["email"]["to"] = ["gone@example.org", "ops@example.org"]
 
     async def story() -> None:
-        async with courier_of(site.journal, {"mail": mail}) as (ledger, courier):
-            await opened(ledger, MARIADB)
-            await until(lambda: courier.troubles)
-            assert "gone@example.org was refused: 550" in courier.troubles[0]
+        async with courier_of(site.journal, {"mail": mail}) as (incident_log, notifier):
+            await opened(incident_log, MARIADB)
+            await until(lambda: notifier.troubles)
+            assert "gone@example.org was refused: 550" in notifier.troubles[0]
             await until(lambda: not unsent(site.journal))
 
     asyncio.run(story())
@@ -252,8 +259,8 @@ def test_what_is_under_way_at_the_end_is_not_sent_again(site: Site) -> None:
     site.hook.delay = 0.7
 
     async def story() -> None:
-        async with courier_of(site.journal, {"hook": site.webhook()}) as (ledger, _):
-            await opened(ledger, MARIADB)
+        async with courier_of(site.journal, {"hook": site.webhook()}) as (incident_log, _):
+            await opened(incident_log, MARIADB)
             await until(lambda: site.hook.got)
         assert unsent(site.journal) == []
 
@@ -292,9 +299,9 @@ def test_killed_between_sending_and_knowing_it_sends_once_more_with_the_same_id(
     assert len(unsent(site.journal)) == 2
 
     async def story() -> None:
-        async with courier_of(site.journal, channels) as (ledger, _):
+        async with courier_of(site.journal, channels) as (incident_log, _):
             await until(lambda: not unsent(site.journal))
-            assert len(ledger.open_incidents()) == 2
+            assert len(incident_log.open_incidents()) == 2
 
     asyncio.run(story())
     ids = Counter(one.headers["Idempotency-Key"] for one in site.hook.got)
@@ -306,8 +313,8 @@ def test_a_mail_that_was_taken_before_the_kill_is_known_again_by_its_id(site: Si
     killed_on_the_way(site, channels, ["nova", "glance"])
 
     async def story() -> None:
-        async with courier_of(site.journal, channels) as (ledger, _):
-            await opened(ledger, cause("cinder"))  # must not go out under an id that was seen
+        async with courier_of(site.journal, channels) as (incident_log, _):
+            await opened(incident_log, cause("cinder"))  # must not go out under an id that was seen
             await until(lambda: not unsent(site.journal))
 
     asyncio.run(story())
@@ -321,12 +328,12 @@ def test_the_test_message(site: Site) -> None:
     channels = {"mail": site.mail(), "hook": site.webhook(), "bad": site.mail(free_port())}
 
     async def story() -> None:
-        async with courier_of(site.journal, channels) as (_, courier):
-            assert f"127.0.0.1:{site.mail_port} took it" in await courier.test("mail")
-            await courier.test("hook")
+        async with courier_of(site.journal, channels) as (_, notifier):
+            assert f"127.0.0.1:{site.mail_port} took it" in await notifier.test("mail")
+            await notifier.test("hook")
             for channel, problem in (("bad", "refused"), ("none", "mail, hook, bad")):
                 with pytest.raises(BackstayError) as raised:
-                    await courier.test(channel)
+                    await notifier.test(channel)
                 assert problem in f"{raised.value} {raised.value.remedy}"
 
     asyncio.run(story())
@@ -336,18 +343,21 @@ def test_the_test_message(site: Site) -> None:
 
 def test_a_change_is_told_in_the_thread(site: Site) -> None:
     async def story() -> None:
-        async with courier_of(site.journal, {"mail": site.mail()}) as (ledger, _):
-            [down] = await opened(ledger, MARIADB)
+        async with courier_of(site.journal, {"mail": site.mail()}) as (incident_log, _):
+            [down] = await opened(incident_log, MARIADB)
             await until(lambda: len(site.mailbox.got) == 1)
             off = replace(MARIADB, kind=Kind.HOST_OFF, title="controller is off")
-            down = await ledger.change(down, off, at=time.time(), text="BMC: off", tell=True)
+            down = await incident_log.change(down, off, at=time.time(), text="BMC: off", tell=True)
             await until(lambda: len(site.mailbox.got) == 2)
-            await ledger.note(down, "acted", "began replace-7", at=time.time(), word=Word.ACTED)
+            await incident_log.note(
+                down, "acted", "began replace-7", at=time.time(), word=NotificationEvent.ACTED
+            )
             await until(lambda: len(site.mailbox.got) == 3)
 
     asyncio.run(story())
     assert site.mailbox.subjects[1:] == [
-        "[lab] NOW OFF: controller is off", "[lab] ACTED: controller is off",
-    ]  # fmt: skip
+        "[lab] NOW OFF: controller is off",
+        "[lab] ACTED: controller is off",
+    ]
     assert "began replace-7" in site.mailbox.got[2].get_content()
     assert len({mail["References"] for mail in site.mailbox.got[1:]}) == 1

@@ -20,7 +20,7 @@ import pytest
 from backstay.errors import BackstayError, InventoryError
 from backstay.inventory.load import load
 from backstay.watch.cloudfile import CloudFile
-from backstay.watch.supervisor import Parts, first_of
+from backstay.watch.supervisor import TaskSupervisor, first_of
 
 BACKSTAY = Path(sys.executable).with_name("backstay")
 CLOUD = """\
@@ -82,8 +82,10 @@ class Watch:
     def status(self) -> Any:
         done = subprocess.run(
             [BACKSTAY, "watch", "status", "--cloud", self.cloud, "-o", "json"],
-            capture_output=True, check=False, env=self.environment,
-        )  # fmt: skip
+            capture_output=True,
+            check=False,
+            env=self.environment,
+        )
         return json.loads(done.stdout) | {"exit": done.returncode}
 
     def page(self) -> bool:
@@ -202,7 +204,7 @@ def test_a_part_that_fails_is_begun_again_and_told() -> None:
         await asyncio.Event().wait()
 
     async def story() -> None:
-        parts = Parts(said.append)
+        parts = TaskSupervisor(said.append)
         keeping = asyncio.ensure_future(parts.keep("page", fails, longest=1.0))
         async with asyncio.timeout(20):
             while len(begun) < 3:  # noqa: ASYNC110 - as an operator looks

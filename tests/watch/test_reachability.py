@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 
 from backstay.transports.ping_monitor import Echo
-from backstay.watch.detect.probe import Look
-from backstay.watch.detect.reachability import HANGS, STARTING, Reach
+from backstay.watch.detect.probe import Outcome
+from backstay.watch.detect.reachability import HANGS, STARTING, HostReachability
 
 
-def reach(*, pinged: float | None, told: float | None = 0.5, refused: bool = False,
-          began: float = 60.0, stream: bool = True, echo: bool = True) -> Reach:  # fmt: skip
+def reach(
+    *,
+    pinged: float | None,
+    told: float | None = 0.5,
+    refused: bool = False,
+    began: float = 60.0,
+    stream: bool = True,
+    echo: bool = True,
+) -> HostReachability:
     now = time.monotonic()
     echoes: Any = SimpleNamespace(allowed=True, hosts={})
     if echo:
@@ -21,7 +28,7 @@ def reach(*, pinged: float | None, told: float | None = 0.5, refused: bool = Fal
     one: Any = SimpleNamespace(
         heard=None if told is None else now - told, refused=refused, excuse="it is busy"
     )
-    found = Reach(echoes, {"c1": one} if stream else {}, 1.0)
+    found = HostReachability(echoes, {"c1": one} if stream else {}, 1.0)
     found.began = now - began
     return found
 
@@ -29,20 +36,20 @@ def reach(*, pinged: float | None, told: float | None = 0.5, refused: bool = Fal
 @pytest.mark.parametrize(
     ("given", "look"),
     [
-        ({"pinged": 0.3}, Look.OK),
-        ({"pinged": 5.0}, Look.OK),  # pings get lost, its own word comes
-        ({"pinged": 5.0, "told": 5.0}, Look.SILENT),
-        ({"pinged": None, "told": None}, Look.SILENT),
-        ({"pinged": None, "told": None, "began": STARTING - 1}, Look.UNKNOWN),
-        ({"pinged": 0.3, "told": HANGS + 1}, Look.LATE),
-        ({"pinged": 0.3, "told": HANGS + 1, "refused": True}, Look.OK),
-        ({"pinged": None, "told": None, "refused": True}, Look.OK),
-        ({"pinged": 0.3, "told": None, "stream": False}, Look.OK),  # a spare: only its pings
-        ({"pinged": 5.0, "told": None, "stream": False}, Look.SILENT),
-        ({"pinged": None, "told": None, "stream": False, "echo": False}, Look.UNKNOWN),
+        ({"pinged": 0.3}, Outcome.OK),
+        ({"pinged": 5.0}, Outcome.OK),  # pings get lost, its own word comes
+        ({"pinged": 5.0, "told": 5.0}, Outcome.SILENT),
+        ({"pinged": None, "told": None}, Outcome.SILENT),
+        ({"pinged": None, "told": None, "began": STARTING - 1}, Outcome.UNKNOWN),
+        ({"pinged": 0.3, "told": HANGS + 1}, Outcome.LATE),
+        ({"pinged": 0.3, "told": HANGS + 1, "refused": True}, Outcome.OK),
+        ({"pinged": None, "told": None, "refused": True}, Outcome.OK),
+        ({"pinged": 0.3, "told": None, "stream": False}, Outcome.OK),  # a spare: only its pings
+        ({"pinged": 5.0, "told": None, "stream": False}, Outcome.SILENT),
+        ({"pinged": None, "told": None, "stream": False, "echo": False}, Outcome.UNKNOWN),
     ],
 )
-def test_how_a_host_looks(given: dict[str, Any], look: Look) -> None:
+def test_how_a_host_looks(given: dict[str, Any], look: Outcome) -> None:
     sign = reach(**given).sign("c1")
     assert sign.look is look, sign
     assert not sign.sure  # only what others say of it is

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from backstay.finding import Finding, Severity
-from backstay.watch.detect.probe import Look
-from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.probe import Outcome
+from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.incidents.incident import Incident, Kind
 from backstay.watch.incidents.recovery import AFTERMATH, FORGOTTEN, HOST_AFTERMATH, Recovery
@@ -23,7 +23,7 @@ def dead(tmp_path: Path) -> Incident:
     return Incident(id=1, cloud="small", cause=one.cause, began=NOW, opened=NOW)
 
 
-def keyed(*tracks: Track) -> dict[str, Track]:
+def keyed(*tracks: TargetState) -> dict[str, TargetState]:
     return {one.subject.key: one for one in tracks}
 
 
@@ -52,7 +52,7 @@ def test_a_service_is_over_when_all_of_it_is_up(tmp_path: Path) -> None:
     top = small(tmp_path)
     [one] = ready(scene(top, track(MARIADB, State.DOWN)))
     query = "controller/mariadb/query"
-    up, down = track(MARIADB, State.UP), track(query, State.DOWN, Look.LATE)
+    up, down = track(MARIADB, State.UP), track(query, State.DOWN, Outcome.LATE)
     assert not Recovery(keyed(up, down)).over(one.cause, NOW)
     assert Recovery(keyed(up, track(query, State.UP))).over(one.cause, NOW)
 
@@ -65,9 +65,13 @@ def test_what_is_not_in_the_cloud_any_more_is_over_after_a_while(dead: Incident)
 
 def test_a_finding_counts_when_it_stood_twice_and_is_over_when_it_is_gone() -> None:
     full = Finding(
-        host="controller", service="host", subject="disk /", severity=Severity.FAILED,
-        evidence="99 % used", remedy="free some",
-    )  # fmt: skip
+        host="controller",
+        service="host",
+        subject="disk /",
+        severity=Severity.FAILED,
+        evidence="99 % used",
+        remedy="free some",
+    )
     recovery = Recovery({})
     recovery.checked([full], calm=True)
     assert recovery.findings == {}

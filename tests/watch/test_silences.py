@@ -8,11 +8,18 @@ from backstay.watch.detect.silences import AFTER, silences
 
 STEPS = (Step(id="c1.down", action="down", target="c1", does="see it go down", bound=600),)
 RUN = RunRecord(
-    id="reboot-7", state=RunState.RUNNING,
+    id="reboot-7",
+    state=RunState.RUNNING,
     plan=Plan(runbook="reboot", cloud="lab", targets=("c1",), steps=STEPS),
-    who="root", holder="root@ops, process 4711", reason="", ticket="", made=90.0, began=100.0,
-    ended=None, steps=(),
-)  # fmt: skip
+    who="root",
+    holder="root@ops, process 4711",
+    reason="",
+    ticket="",
+    made=90.0,
+    began=100.0,
+    ended=None,
+    steps=(),
+)
 
 
 def silent(run: RunRecord, now: float, *, alive: bool = True) -> list[str]:

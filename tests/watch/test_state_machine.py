@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.watch.detect.probe import Look, Sign, Subject
-from backstay.watch.detect.state_machine import Rule, Track, forgotten, step
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
+from backstay.watch.detect.state_machine import Rule, TargetState, forgotten, step
 from backstay.watch.detect.status import State
 
 SUBJECT = Subject(host="controller", service="keystone", name="token validation")
@@ -14,12 +14,12 @@ RULE = Rule(sure=2, soft=3, patience=30.0, recovered=10.0)
 HOST_RULE = Rule(sure=1, soft=None)
 
 
-def sign(at: float, look: Look = Look.OK, *, sure: bool = False) -> Sign:
-    return Sign(subject=SUBJECT, look=look, evidence=f"{look} at {at}", at=at, sure=sure)
+def sign(at: float, look: Outcome = Outcome.OK, *, sure: bool = False) -> ProbeResult:
+    return ProbeResult(subject=SUBJECT, look=look, evidence=f"{look} at {at}", at=at, sure=sure)
 
 
-def after(signs: Sequence[Sign], *, rule: Rule = RULE, excuse: str = "") -> Track:
-    track = Track(subject=SUBJECT)
+def after(signs: Sequence[ProbeResult], *, rule: Rule = RULE, excuse: str = "") -> TargetState:
+    track = TargetState(subject=SUBJECT)
     for one in signs:
         track = step(track, one, rule, excuse if one.bad else "")
     return track
@@ -29,7 +29,7 @@ UP = sign(0.0)
 
 
 def test_one_bad_sign_makes_suspect_and_a_good_one_clears_it() -> None:
-    suspect = after([UP, sign(1, Look.FAILED, sure=True)])
+    suspect = after([UP, sign(1, Outcome.FAILED, sure=True)])
     assert suspect.state is State.SUSPECT
     assert suspect.began == 1
     well = step(suspect, sign(2), RULE)
@@ -38,12 +38,12 @@ def test_one_bad_sign_makes_suspect_and_a_good_one_clears_it() -> None:
 
 
 def test_two_sure_signs_make_down_whatever_the_excuse() -> None:
-    bad = [UP, sign(1, Look.FAILED, sure=True), sign(2, Look.FAILED, sure=True)]
+    bad = [UP, sign(1, Outcome.FAILED, sure=True), sign(2, Outcome.FAILED, sure=True)]
     assert after(bad, excuse="the host is busy").state is State.DOWN
 
 
 def test_late_answers_make_down_when_nothing_excuses_them() -> None:
-    late = [UP, *(sign(at, Look.LATE) for at in (1, 2, 3))]
+    late = [UP, *(sign(at, Outcome.LATE) for at in (1, 2, 3))]
     assert after(late[:3]).state is State.SUSPECT
     down = after(late)
     assert down.state is State.DOWN
@@ -52,34 +52,36 @@ def test_late_answers_make_down_when_nothing_excuses_them() -> None:
 
 def test_no_row_of_signs_that_is_too_short_is_enough() -> None:
     rule = Rule(sure=2, soft=3, lasting=2.0)
-    bad = [UP, *(sign(at, Look.FAILED, sure=True) for at in (1, 1.5, 2.5, 2.9))]
+    bad = [UP, *(sign(at, Outcome.FAILED, sure=True) for at in (1, 1.5, 2.5, 2.9))]
     assert after(bad, rule=rule).state is State.SUSPECT
-    assert after([*bad, sign(3, Look.LATE)], rule=rule).state is State.DOWN
+    assert after([*bad, sign(3, Outcome.LATE)], rule=rule).state is State.DOWN
 
 
 def test_late_answers_with_an_excuse_must_last() -> None:
-    late = [UP, *(sign(at, Look.LATE) for at in range(1, 31))]
+    late = [UP, *(sign(at, Outcome.LATE) for at in range(1, 31))]
     assert after(late, excuse="packets are lost").state is State.SUSPECT
-    assert after([*late, sign(31, Look.LATE)], excuse="packets are lost").state is State.DOWN
+    assert after([*late, sign(31, Outcome.LATE)], excuse="packets are lost").state is State.DOWN
 
 
 def test_a_good_answer_between_late_ones_begins_their_count_anew() -> None:
-    late = [sign(at, Look.LATE) for at in (1, 2, 4, 5)]
+    late = [sign(at, Outcome.LATE) for at in (1, 2, 4, 5)]
     assert after([UP, *late[:2], sign(3), *late[2:]]).state is State.SUSPECT
 
 
 def test_a_host_is_down_by_what_was_confirmed_only() -> None:
-    silent = [UP, *(sign(at, Look.SILENT) for at in range(1, 200))]
+    silent = [UP, *(sign(at, Outcome.SILENT) for at in range(1, 200))]
     assert after(silent, rule=HOST_RULE).state is State.SUSPECT
-    assert after([*silent, sign(200, Look.SILENT, sure=True)], rule=HOST_RULE).state is State.DOWN
+    assert (
+        after([*silent, sign(200, Outcome.SILENT, sure=True)], rule=HOST_RULE).state is State.DOWN
+    )
 
 
 def test_down_is_up_again_only_after_good_signs_for_long_enough() -> None:
-    down = after([UP, *(sign(at, Look.FAILED, sure=True) for at in (1, 2))])
+    down = after([UP, *(sign(at, Outcome.FAILED, sure=True) for at in (1, 2))])
     back = step(down, sign(5), RULE)
     assert back.state is State.RECOVERING
     assert back.is_down
-    again = step(back, sign(6, Look.LATE), RULE)
+    again = step(back, sign(6, Outcome.LATE), RULE)
     assert again.state is State.DOWN
     track = again
     for at in range(7, 17):
@@ -89,25 +91,27 @@ def test_down_is_up_again_only_after_good_signs_for_long_enough() -> None:
 
 
 def test_what_could_not_be_asked_changes_nothing() -> None:
-    suspect = after([UP, sign(1, Look.LATE)])
-    assert step(suspect, sign(2, Look.UNKNOWN), RULE) == suspect
+    suspect = after([UP, sign(1, Outcome.LATE)])
+    assert step(suspect, sign(2, Outcome.UNKNOWN), RULE) == suspect
 
 
 def test_what_is_not_heard_of_is_unknown_but_what_was_down_stays_down() -> None:
     assert forgotten(after([UP]), 31, 30).state is State.UNKNOWN
     assert forgotten(after([UP]), 30, 30).state is State.UP
-    down = after([UP, *(sign(at, Look.FAILED, sure=True) for at in (1, 2))])
+    down = after([UP, *(sign(at, Outcome.FAILED, sure=True) for at in (1, 2))])
     assert forgotten(down, 100, 30) == down
 
 
-LOOKS = st.lists(st.tuples(st.sampled_from(list(Look)), st.booleans(), st.booleans()), max_size=60)
+LOOKS = st.lists(
+    st.tuples(st.sampled_from(list(Outcome)), st.booleans(), st.booleans()), max_size=60
+)
 
 
 @given(LOOKS)
-def test_down_always_has_its_evidence(looks: list[tuple[Look, bool, bool]]) -> None:
-    track, row = Track(subject=SUBJECT), list[tuple[Sign, bool]]()
+def test_down_always_has_its_evidence(looks: list[tuple[Outcome, bool, bool]]) -> None:
+    track, row = TargetState(subject=SUBJECT), list[tuple[ProbeResult, bool]]()
     for at, (look, sure, excused) in enumerate(looks):
-        one = sign(at, look, sure=sure and look not in {Look.OK, Look.UNKNOWN})
+        one = sign(at, look, sure=sure and look not in {Outcome.OK, Outcome.UNKNOWN})
         before, track = track, step(track, one, RULE, "busy" if excused else "")
         if one.good:
             row = []

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backstay.journal.records import Fenced
-from backstay.watch.incidents.notification import Delivery, Word
+from backstay.journal.records import LeaseLost
+from backstay.watch.incidents.notification import Delivery, NotificationEvent
 from backstay.watch.incidents.record import changed, closed, noted, opened, unnumbered, with_telling
 from backstay.watch.incidents.store import Minute, WatchStore
 from tests.watch.altered import altered
@@ -24,14 +24,17 @@ def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
     first = store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
     again = store.open(CAUSE, began=95.0, at=96.0, channels=["mail"])
     assert again == first
-    assert [telling.channel for telling in store.tellings()] == ["mail"]
+    assert [notification.channel for notification in store.notifications()] == ["mail"]
     altered(
         store, first.id, lambda it: closed(it, at=100.0, text="answers again", channels=["mail"])
     )
     altered(
         store, first.id, lambda it: closed(it, at=101.0, text="answers again", channels=["mail"])
     )
-    assert [one.word for one in store.tellings()] == [Word.OPENED, Word.CLOSED]
+    assert [one.word for one in store.notifications()] == [
+        NotificationEvent.OPENED,
+        NotificationEvent.CLOSED,
+    ]
     assert store.open(CAUSE, began=200.0, at=201.0, channels=[]).id != first.id
 
 
@@ -46,26 +49,28 @@ def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
     assert read is not None
     assert (read.cause, read.run, read.closed) == (more, "replace-7", None)
     assert [(one.at, one.kind) for one in read.happened] == [
-        (92.0, "opened"), (93.0, "changed"), (94.0, "acted"),
-    ]  # fmt: skip
+        (92.0, "opened"),
+        (93.0, "changed"),
+        (94.0, "acted"),
+    ]
     assert store.incidents(only_open=True) == [read]
 
 
 def test_two_copies_of_an_incident_are_joined(store: WatchStore) -> None:
     opened = store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
-    here = store.dossier(opened.id)
+    here = store.record(opened.id)
     assert here is not None
-    [mail] = here.tellings
+    [mail] = here.notifications
     altered(store, opened.id, lambda it: noted(it, "said", "one thing", at=93.0))
     sent = with_telling(here, replace(mail, state=Delivery.SENT, sent=94.0, attempts=1))
     for _ in range(2):
         store.put([noted(sent, "said", "another", at=92.5)])
-    read = store.dossier(opened.id)
+    read = store.record(opened.id)
     assert read is not None
     assert [it.text for it in read.incident.happened] == [CAUSE.title, "another", "one thing"]
-    assert [it.state for it in read.tellings] == [Delivery.SENT]
-    assert [it.id for it in store.tellings()] == [mail.id]
-    assert store.tellings(unsent=True) == []
+    assert [it.state for it in read.notifications] == [Delivery.SENT]
+    assert [it.id for it in store.notifications()] == [mail.id]
+    assert store.notifications(unsent=True) == []
 
 
 def test_incidents_that_turn_out_to_be_one(store: WatchStore) -> None:
@@ -83,7 +88,7 @@ def test_who_does_not_lead_any_more_writes_nothing(store: WatchStore, tmp_path: 
     assert [it.incident.cause for it in store.live()] == [CAUSE]
     other = WatchStore(f"sqlite:///{tmp_path}/journal.db", "lab")
     other.lead()
-    with pytest.raises(Fenced, match="taken over"):
+    with pytest.raises(LeaseLost, match="taken over"):
         altered(store, 1, lambda it: closed(it, at=2.0, text="over", channels=[]))
     altered(other, 1, lambda it: closed(it, at=2.0, text="over", channels=[]))
     assert "process" in store.leader()
@@ -100,7 +105,7 @@ def test_history_is_kept_by_minute_and_forgotten(store: WatchStore) -> None:
     store.forget(before=6060.0)
     assert store.history(since=0.0) == []
     assert store.incidents() == []
-    assert store.tellings() == []
+    assert store.notifications() == []
 
 
 def test_another_clouds_incidents_are_not_mixed_in(store: WatchStore, tmp_path: Path) -> None:
@@ -108,4 +113,4 @@ def test_another_clouds_incidents_are_not_mixed_in(store: WatchStore, tmp_path: 
     opened = other.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
     assert store.incidents() == []
     assert store.incident(opened.id) is None
-    assert store.tellings() == []
+    assert store.notifications() == []

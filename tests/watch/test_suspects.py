@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from backstay.watch.detect.corroboration import HostWord
-from backstay.watch.detect.probe import Look, Sign
+from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.probe import Outcome, ProbeResult
 from backstay.watch.detect.status import State
 from backstay.watch.detect.suspects import SAID, Suspects
 from backstay.watch.detect.topology import host_subject
-from backstay.watch.detect.tracker import Tracking
+from backstay.watch.detect.tracker import StateTracker
 from backstay.watch.incidents.incident import Kind
 from tests.watch.correlation_inputs import small, word
 
@@ -21,22 +21,22 @@ class Others:
     """What others say, and of whom they were asked."""
 
     def __init__(self) -> None:
-        self.says: HostWord = word(Kind.HOST_OFF)
+        self.says: Corroboration = word(Kind.HOST_OFF)
         self.quickly: list[tuple[str, set[str]]] = []
         self.wholly: list[str] = []
 
-    async def quick(self, host: str, unreached: Collection[str]) -> HostWord:
+    async def quick(self, host: str, unreached: Collection[str]) -> Corroboration:
         self.quickly.append((host, set(unreached)))
         return self.says
 
-    async def whole(self, host: str) -> HostWord:
+    async def whole(self, host: str) -> Corroboration:
         self.wholly.append(host)
         return self.says
 
 
 class Scene:
     def __init__(self, folder: Path) -> None:
-        self.tracking = Tracking(small(folder), 10.0, lambda _: "")
+        self.tracking = StateTracker(small(folder), 10.0, lambda _: "")
         self.others = Others()
         self.suspects = Suspects(self.tracking, self.others, self.aside)  # type: ignore[arg-type]
         self.at = 0.0
@@ -45,9 +45,9 @@ class Scene:
     def aside(_name: str, work: Any) -> None:
         asyncio.run(work())
 
-    def looks(self, host: str, look: Look) -> State:
+    def looks(self, host: str, look: Outcome) -> State:
         self.at += 1
-        sign = Sign(subject=host_subject(host), look=look, evidence="", at=self.at)
+        sign = ProbeResult(subject=host_subject(host), look=look, evidence="", at=self.at)
         self.tracking.take(sign)
         self.suspects._looked.clear()
         self.suspects.look()
@@ -63,30 +63,30 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def test_a_silent_host_is_down_when_others_say_so(scene: Scene) -> None:
-    assert scene.looks("controller", Look.OK) is State.UP
+    assert scene.looks("controller", Outcome.OK) is State.UP
     assert scene.others.quickly == []
-    assert scene.looks("controller", Look.SILENT) is State.DOWN
+    assert scene.looks("controller", Outcome.SILENT) is State.DOWN
     assert scene.others.quickly == [("controller", set())]
     assert scene.said() is Kind.HOST_OFF
 
 
 def test_a_host_that_others_see_is_suspect_and_no_more(scene: Scene) -> None:
-    scene.others.says = HostWord(kind=None, reason="it answers")
+    scene.others.says = Corroboration(kind=None, reason="it answers")
     for _ in range(5):
-        assert scene.looks("controller", Look.SILENT) is State.SUSPECT
+        assert scene.looks("controller", Outcome.SILENT) is State.SUSPECT
     assert scene.suspects.words == {}
 
 
 def test_who_does_not_answer_either_is_known(scene: Scene) -> None:
-    scene.others.says = HostWord(kind=None, reason="")
-    scene.looks("proxy", Look.SILENT)
-    scene.looks("controller", Look.SILENT)
+    scene.others.says = Corroboration(kind=None, reason="")
+    scene.looks("proxy", Outcome.SILENT)
+    scene.looks("controller", Outcome.SILENT)
     assert ("controller", {"proxy"}) in scene.others.quickly
 
 
 def test_a_host_that_answers_pings_only_is_looked_at_wholly(scene: Scene) -> None:
     scene.others.says = word(Kind.HOST_UNREACHABLE)
-    assert scene.looks("controller", Look.LATE) is State.DOWN
+    assert scene.looks("controller", Outcome.LATE) is State.DOWN
     assert scene.others.wholly == ["controller"]
 
 
@@ -94,20 +94,20 @@ def test_a_worse_word_counts_at_once_and_a_better_one_when_it_is_said_for_long(
     scene: Scene,
 ) -> None:
     scene.others.says = word(Kind.HOST_DEAD)
-    scene.looks("controller", Look.SILENT)
+    scene.looks("controller", Outcome.SILENT)
     scene.others.says = word(Kind.HOST_OFF)
-    scene.looks("controller", Look.SILENT)
+    scene.looks("controller", Outcome.SILENT)
     assert scene.said() is Kind.HOST_OFF
     scene.others.says = word(Kind.HOST_DEAD)  # it has power again, and boots
     for _ in range(SAID - 1):
-        scene.looks("controller", Look.SILENT)
+        scene.looks("controller", Outcome.SILENT)
         assert scene.said() is Kind.HOST_OFF
-    scene.looks("controller", Look.SILENT)
+    scene.looks("controller", Outcome.SILENT)
     assert scene.said() is Kind.HOST_DEAD
 
 
 def test_a_host_that_is_up_again_has_no_word(scene: Scene) -> None:
-    scene.looks("controller", Look.SILENT)
+    scene.looks("controller", Outcome.SILENT)
     for _ in range(12):
-        scene.looks("controller", Look.OK)
+        scene.looks("controller", Outcome.OK)
     assert scene.suspects.words == {}

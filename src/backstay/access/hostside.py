@@ -32,9 +32,28 @@ UNIT_PROPERTIES = (
 )
 # Not storage, or somebody else's: df --local leaves out much the same.
 REAL_FILE_SYSTEMS = frozenset(
-    ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "vfat", "nfs",
-     "nfs4", "cifs", "ceph", "glusterfs", "fuse.glusterfs", "ocfs2", "gfs2", "bcachefs")
-)  # fmt: skip
+    (
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "zfs",
+        "f2fs",
+        "jfs",
+        "reiserfs",
+        "vfat",
+        "nfs",
+        "nfs4",
+        "cifs",
+        "ceph",
+        "glusterfs",
+        "fuse.glusterfs",
+        "ocfs2",
+        "gfs2",
+        "bcachefs",
+    )
+)
 UNIT_BOUND = 8.0
 DISK_BOUND = 5.0
 QUICK_BOUND = 5.0

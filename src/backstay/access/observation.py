@@ -10,7 +10,7 @@ from backstay.transports.targets import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ProbeAnswer:
     """The answer to one question on a host: ``value``, or ``trouble`` where there is none.
 
     ``late`` tells that nothing came within the bound. ``seconds`` is how long it took.
@@ -79,7 +79,7 @@ class HostObservation:
     listening: frozenset[int] | None
     memory: tuple[int, int] | None
     file_systems: tuple[FileSystem, ...]
-    probes: Mapping[str, Asked]
+    probes: Mapping[str, ProbeAnswer]
     troubles: Mapping[str, str]
 
 
@@ -112,9 +112,9 @@ def _not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
     )
 
 
-def parse_show(text: str, names: Sequence[str], states: Mapping[str, str], monotonic: float) -> (
-    dict[str, UnitState]
-):  # fmt: skip
+def parse_show(
+    text: str, names: Sequence[str], states: Mapping[str, str], monotonic: float
+) -> dict[str, UnitState]:
     """Turn the output of ``systemctl show UNIT…`` into states, by the names that were asked for.
 
     One block of ``Property=value`` lines comes for each unit, in the order of the command line;
@@ -191,12 +191,12 @@ def _observation(read: Mapping[str, Any], names: Sequence[str], answer: Answer) 
     )
 
 
-def _asked(answer: Mapping[str, Any]) -> Asked:
+def _asked(answer: Mapping[str, Any]) -> ProbeAnswer:
     if "late" in answer:
         trouble = f"no answer within {answer['late']:g} s"
-        return Asked(trouble=trouble, late=True, seconds=answer["seconds"])
+        return ProbeAnswer(trouble=trouble, late=True, seconds=answer["seconds"])
     trouble = str(answer.get("error", ""))
-    return Asked(value=answer.get("value"), trouble=trouble, seconds=answer["seconds"])
+    return ProbeAnswer(value=answer.get("value"), trouble=trouble, seconds=answer["seconds"])
 
 
 def _failed(text: str) -> tuple[str, ...]:

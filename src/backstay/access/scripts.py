@@ -7,6 +7,7 @@ from typing import Any
 
 from backstay.access import hostside
 from backstay.access.shipping import source_of
+from backstay.jsondata import Json
 from backstay.services.declaration import HostProbe, Unit
 
 
@@ -29,7 +30,7 @@ def assemble(units: Sequence[Unit], probes: Iterable[HostProbe]) -> str:
 HANDED_ON = "main(json.loads(SPEC), '')\n"
 
 
-def program(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
+def program(function: Callable[..., Json], *arguments: Json) -> str:
     """Return a Python program for ``python3 -I -`` that calls one function as root.
 
     It prints what the function returns as JSON. ``function`` is shipped as a probe's ``ask`` is;
@@ -38,7 +39,7 @@ def program(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN4
     return _calling(hostside.print_as_root, function, arguments)
 
 
-def stream(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
+def stream(function: Callable[..., Json], *arguments: Json) -> str:
     """Return a Python program that calls one function as root, whose output is what it writes.
 
     Otherwise as ``program``; an exception ends it with exit status 1 and the error as last line.
@@ -46,7 +47,7 @@ def stream(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN40
     return _calling(hostside.as_root, function, arguments)
 
 
-def reading(function: Callable[..., Any], *arguments: Any) -> str:  # noqa: ANN401 - JSON data
+def reading(function: Callable[..., Json], *arguments: Json) -> str:
     """Return a Python program for ``python3 -I -c`` that calls one function as root.
 
     The function reads standard input. Otherwise as ``stream``.

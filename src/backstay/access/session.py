@@ -12,7 +12,8 @@ from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding
 from backstay.health import check
 from backstay.inventory.cloud import Cloud, Host
-from backstay.services.declaration import Agent, Api, Service, Unfinished, Workload
+from backstay.jsondata import Json
+from backstay.services.declaration import Agent, Api, InFlightTask, Service, Workload
 from backstay.services.registry import all_services
 from backstay.transports.ping import answers
 from backstay.transports.reply import Endpoint
@@ -27,7 +28,7 @@ Name = tuple[str | None, str, str]
 """What a finding is about: host, service, subject."""
 
 
-class Shell(check.Shell, Protocol):
+class RemoteShell(check.Shell, Protocol):
     """What runs scripts on hosts, also those whose output is long (``transports.ssh``)."""
 
     async def stream(
@@ -50,11 +51,11 @@ class Shell(check.Shell, Protocol):
 
 
 @dataclass(kw_only=True)
-class Site:
+class CloudSession:
     """A cloud as runbooks see it. ``api`` is its APIs, or why they cannot be asked at all."""
 
     cloud: Cloud
-    shell: Shell
+    shell: RemoteShell
     api: Api | BackstayError
 
     def host(self, name: str) -> Host:
@@ -70,9 +71,9 @@ class Site:
         self,
         host: str,
         function: Callable[..., Any],
-        *arguments: Any,  # noqa: ANN401 - JSON data
+        *arguments: Json,
         bound: float = QUESTION_BOUND,
-    ) -> Any:  # noqa: ANN401 - JSON data
+    ) -> Json:
         """Call a function on a host, as root, and return what it returns. Raises HostError."""
         target = self.cloud.ssh_target(self.host(host))
         answer = await self.shell.answer(target, program(function, *arguments), bound=bound)
@@ -82,7 +83,7 @@ class Site:
         self,
         host: str,
         function: Callable[..., Any],
-        *arguments: Any,  # noqa: ANN401 - JSON data
+        *arguments: Json,
         receive: Callable[[bytes], Awaitable[None]],
         silence: float,
     ) -> str:
@@ -99,7 +100,7 @@ class Site:
         self,
         host: str,
         function: Callable[..., Any],
-        *arguments: Any,  # noqa: ANN401 - JSON data without secrets
+        *arguments: Json,
         data: AsyncIterator[bytes],
         silence: float,
     ) -> None:
@@ -134,9 +135,9 @@ class Site:
         asked = [service.agents for service in self.services if service.agents]
         return [agent for agents in await self._ask_apis(asked) for agent in agents]
 
-    async def unfinished(self) -> list[Unfinished]:
+    async def in_flight(self) -> list[InFlightTask]:
         """Return the work that is under way. Raises as ``agents``."""
-        asked = [service.unfinished for service in self.services if service.unfinished]
+        asked = [service.in_flight for service in self.services if service.in_flight]
         return [one for found in await self._ask_apis(asked) for one in found]
 
     async def workloads(self) -> list[Workload]:
@@ -180,14 +181,14 @@ def name_of(finding: Finding) -> Name:
     return (finding.host, finding.service, finding.subject)
 
 
-def told(findings: Sequence[Finding], limit: int = 4) -> str:
+def describe_findings(findings: Sequence[Finding], limit: int = 4) -> str:
     """Return findings in a few words, for an error's text."""
     words = [f"{f.host or 'cloud'}: {f.subject}: {f.evidence}" for f in findings[:limit]]
     more = [f"and {len(findings) - limit} more"] if len(findings) > limit else []
     return "; ".join(words + more)
 
 
-def named(findings: Sequence[Finding], limit: int = 4) -> str:
+def name_findings(findings: Sequence[Finding], limit: int = 4) -> str:
     """Return what findings are about, without evidence, for a line of progress."""
     words = [f"{f.subject} on {f.host}" if f.host else f.subject for f in findings[:limit]]
     more = [f"{len(findings) - limit} more"] if len(findings) > limit else []

@@ -67,13 +67,27 @@ def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
 
     What only the scratch server and the backup tool have left in it stays here.
     """
-    leave = ["ib_buffer_pool", "ibtmp1", "*.pid", "backup-my.cnf", "xtrabackup_*",
-             "mariadb_backup_*", "server.log"]  # fmt: skip
+    leave = [
+        "ib_buffer_pool",
+        "ibtmp1",
+        "*.pid",
+        "backup-my.cnf",
+        "xtrabackup_*",
+        "mariadb_backup_*",
+        "server.log",
+    ]
     return output_of(
-        "tar", "--create", "--file=-", "--sparse", f"--owner={owner}:0", f"--group={owner}:0",
-        *(f"--exclude=./{name}" for name in leave), ".",
-        folder=folder, doing="reading the restored data directory",
-    )  # fmt: skip
+        "tar",
+        "--create",
+        "--file=-",
+        "--sparse",
+        f"--owner={owner}:0",
+        f"--group={owner}:0",
+        *(f"--exclude=./{name}" for name in leave),
+        ".",
+        folder=folder,
+        doing="reading the restored data directory",
+    )
 
 
 def can_squeeze() -> bool:

@@ -9,7 +9,7 @@ from backstay.errors import BackupError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class RestorePoint:
     """Up to when databases are restored: the backup's own, a time (UTC), or the latest known."""
 
     at: datetime | None = None
@@ -25,7 +25,7 @@ class Moment:
         return "latest" if self.latest else self.at.isoformat() if self.at else ""
 
     @classmethod
-    def from_document(cls, text: str) -> "Moment":
+    def from_document(cls, text: str) -> "RestorePoint":
         """Return what ``document`` gave, or what an operator typed; a time without zone is local.
 
         Raises ValueError.
@@ -35,7 +35,7 @@ class Moment:
         return cls(at=datetime.fromisoformat(text).astimezone(UTC))
 
 
-def choose(backups: Sequence[Backup], host: str, to: Moment, *, now: datetime) -> Backup:
+def choose(backups: Sequence[Backup], host: str, to: RestorePoint, *, now: datetime) -> Backup:
     """Return the newest verified backup of ``host`` that was whole at the moment asked for.
 
     Raises BackupError, naming what there is.

@@ -104,12 +104,16 @@ class Mirror:
         self.content.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         process = await asyncio.create_subprocess_exec(
-            "tar", "--extract", "--file=-", "--no-same-owner", "--no-same-permissions",
+            "tar",
+            "--extract",
+            "--file=-",
+            "--no-same-owner",
+            "--no-same-permissions",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.content,
-        )  # fmt: skip
+        )
         return Extraction(process)
 
     def _file(self, path: str) -> Path:

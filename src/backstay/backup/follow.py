@@ -86,11 +86,13 @@ class Store:
         """Note files that have come; ``told`` has the names of owners. Raises BackupError."""
         by_path = {entry[0]: entry for entry in [*self.mirror.known(), *entries]}
         names = self.mirror.names()
-        self.mirror.note({
-            "entries": sorted(by_path.values()),
-            "users": {**names.get("users", {}), **told["users"]},
-            "groups": {**names.get("groups", {}), **told["groups"]},
-        })  # fmt: skip
+        self.mirror.note(
+            {
+                "entries": sorted(by_path.values()),
+                "users": {**names.get("users", {}), **told["users"]},
+                "groups": {**names.get("groups", {}), **told["groups"]},
+            }
+        )
 
     def drop_before(self, at: float) -> list[str]:
         """Remove what had not changed since ``at`` (Unix seconds): a verified backup has it."""

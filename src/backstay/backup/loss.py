@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 
 from backstay.backup.catalogue import Backup
-from backstay.backup.choice import Moment, ends
+from backstay.backup.choice import RestorePoint, ends
 from backstay.backup.mariadb.logs import Logs, joined
 from backstay.backup.mariadb.stream_state import Doing, StreamState
 from backstay.quantities import duration
 
 
-def losses(backup: Backup, to: Moment, stream: StreamState | None, *, now: datetime) -> list[str]:
+def losses(
+    backup: Backup, to: RestorePoint, stream: StreamState | None, *, now: datetime
+) -> list[str]:
     """Return sentences on what is lost from the databases; there is always one.
 
     ``stream`` is what the stream told last of the log that the backup is joined by.

@@ -9,8 +9,10 @@ import importlib.util
 import os
 from typing import Any
 
+from backstay.jsondata import Json
 
-def expected_heads(folders: Any) -> Any:  # noqa: ANN401 - JSON data
+
+def expected_heads(folders: Json) -> Json:
     """Return the ``heads`` by database, and why those of other databases are ``unknown``.
 
     ``folders`` holds each database's folder of alembic's versions, relative to where this host's

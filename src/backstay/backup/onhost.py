@@ -10,23 +10,26 @@ import subprocess
 import sys
 import tarfile
 import time
-from typing import Any
+
+from backstay.jsondata import Json
 
 
-def manifest(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
+def manifest(paths: Json, leave_out: Json) -> Json:
     """Return what ``listing`` does, and what this host is: packages, release, units at boot."""
     return dict(
         listing(paths, leave_out),
         packages=packages(),
         manual=printed(["apt-mark", "showmanual"]),
-        enabled=[line.split()[0] for line in printed(
-            ["systemctl", "list-unit-files", "--no-legend", "--state=enabled"]
-        ) if line.strip()],
+        enabled=[
+            line.split()[0]
+            for line in printed(["systemctl", "list-unit-files", "--no-legend", "--state=enabled"])
+            if line.strip()
+        ],
         machine=machine(),
-    )  # fmt: skip
+    )
 
 
-def machine() -> Any:  # noqa: ANN401 - JSON data
+def machine() -> Json:
     """Return what another host must have alike: release and architecture, and memory (bytes)."""
     release = dict(line.split("=", 1) for line in lines("/etc/os-release") if "=" in line)
     memory = [line.split()[1] for line in lines("/proc/meminfo") if line.startswith("MemTotal:")]
@@ -39,7 +42,7 @@ def machine() -> Any:  # noqa: ANN401 - JSON data
     }
 
 
-def lines(path: Any) -> Any:  # noqa: ANN401 - JSON data
+def lines(path: Json) -> Json:
     """Return a small file's lines, none where it cannot be read."""
     try:
         with open(path) as file:  # noqa: PTH123 - as short
@@ -48,7 +51,7 @@ def lines(path: Any) -> Any:  # noqa: ANN401 - JSON data
         return []
 
 
-def listing(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
+def listing(paths: Json, leave_out: Json) -> Json:
     """Return every file, folder and link under ``paths``, and the time of this host's clock.
 
     An entry is path, kind (f, d, l), mode, owner, group, size, time of change (ns) and the link's
@@ -74,9 +77,17 @@ def listing(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
         if kind is None:
             continue
         found.append(
-            [path, kind, stat.S_IMODE(told.st_mode), told.st_uid, told.st_gid, told.st_size,
-             told.st_mtime_ns, target]
-        )  # fmt: skip
+            [
+                path,
+                kind,
+                stat.S_IMODE(told.st_mode),
+                told.st_uid,
+                told.st_gid,
+                told.st_size,
+                told.st_mtime_ns,
+                target,
+            ]
+        )
         waiting.extend(os.path.join(path, name) for name in inside)  # noqa: PTH118
     users, groups = {entry[3] for entry in found}, {entry[4] for entry in found}
     return {
@@ -87,7 +98,7 @@ def listing(paths: Any, leave_out: Any) -> Any:  # noqa: ANN401 - JSON data
     }
 
 
-def watch(paths: Any, leave_out: Any, pause: Any) -> None:  # noqa: ANN401 - JSON data
+def watch(paths: Json, leave_out: Json, pause: Json) -> None:
     """Write a line of JSON again and again: what ``listing`` returns, or the clock alone.
 
     The latter where nothing has changed since. Looking takes a tenth of the time at most.
@@ -103,20 +114,24 @@ def watch(paths: Any, leave_out: Any, pause: Any) -> None:  # noqa: ANN401 - JSO
         time.sleep(max(pause, 9 * (time.monotonic() - begun)))
 
 
-def boot_id() -> Any:  # noqa: ANN401 - JSON data
+def boot_id() -> Json:
     """Return the boot id of this host."""
     with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123 - as short
         return {"boot_id": file.read().strip()}
 
 
-def exported(commands: Any) -> Any:  # noqa: ANN401 - JSON data
+def exported(commands: Json) -> Json:
     """Return what commands print, by the name of the file that it is to be kept in."""
     found = {}
     for name, command in commands.items():
         done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=60, check=False,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()[-200:]
             raise OSError(" ".join(command) + ": " + said)
@@ -124,7 +139,7 @@ def exported(commands: Any) -> Any:  # noqa: ANN401 - JSON data
     return found
 
 
-def packages() -> Any:  # noqa: ANN401 - JSON data
+def packages() -> Json:
     """Return name and version of every package that dpkg has installed."""
     shown = printed(
         ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package} ${Version}\\n"]
@@ -132,19 +147,23 @@ def packages() -> Any:  # noqa: ANN401 - JSON data
     return [line.split(" ", 1)[1].strip() for line in shown if line[1:2] == "i"]
 
 
-def printed(command: Any) -> Any:  # noqa: ANN401 - JSON data
+def printed(command: Json) -> Json:
     """Return the lines that a program prints, none where it is not there."""
     try:
         shown = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            timeout=30, check=False,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=30,
+            check=False,
+        )
     except OSError:
         return []
     return shown.stdout.decode(errors="replace").splitlines()
 
 
-def send_files(paths: Any) -> None:  # noqa: ANN401 - JSON data
+def send_files(paths: Json) -> None:
     """Write a tar archive of the files to standard output; those gone meanwhile are left out."""
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", bufsize=1 << 18) as archive:
         for path in paths:

@@ -68,9 +68,13 @@ def said(command: list[str]) -> str:
     """Return what a program prints, nothing where it is not there or fails."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            timeout=20, check=False,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace").strip()
@@ -92,9 +96,11 @@ def receive(folder: str, squeezed: bool = False) -> None:
     os.makedirs(folder, mode=0o700)
     tar = subprocess.Popen(
         ["tar", "--extract", "--file=-", "--preserve-permissions", "--same-owner"],
-        stdin=subprocess.PIPE if squeezed else 0, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, cwd=folder,
-    )  # fmt: skip
+        stdin=subprocess.PIPE if squeezed else 0,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+    )
     if squeezed and tar.stdin is not None:
         with contextlib.suppress(BrokenPipeError):  # its own last words say more
             unsqueeze(sys.stdin.buffer, tar.stdin)

@@ -34,9 +34,11 @@ def start(units: list[str], triggers: list[str]) -> dict[str, Any]:
     subprocess.run(["systemctl", "unmask", "--runtime", "--quiet", *mine], check=False)
     subprocess.run(["systemctl", "reset-failed", *mine], stderr=subprocess.DEVNULL, check=False)
     done = subprocess.run(
-        ["systemctl", "start", *mine], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        ["systemctl", "start", *mine],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         check=False,
-    )  # fmt: skip
+    )
     error = done.stderr.decode(errors="replace").strip() if done.returncode else ""
     return {"error": error[-300:]}
 

@@ -73,8 +73,10 @@ async def schema_heads(ask: Ask, databases: Sequence[str]) -> dict[str, list[str
         "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "  # noqa: S608 - declared
         f"AND table_schema IN ({listed})"
     )
-    return {name: sorted(await ask(f"SELECT version_num FROM `{name}`.alembic_version"))  # noqa: S608
-            for name in there}  # fmt: skip
+    return {
+        name: sorted(await ask(f"SELECT version_num FROM `{name}`.alembic_version"))  # noqa: S608
+        for name in there
+    }
 
 
 def other_schemas(noted: Mapping[str, Any], restored: Mapping[str, Any]) -> list[str]:

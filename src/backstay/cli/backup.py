@@ -62,9 +62,9 @@ def create(
 
     Nothing half-taken is ever listed: a backup is in the catalogue when all of it is stored.
     """
-    from backstay.backup.selection import usual_hosts  # noqa: PLC0415 - heavy
-    from backstay.runbooks.backup.plan import plan  # noqa: PLC0415
-    from backstay.services.registry import all_services  # noqa: PLC0415
+    from backstay.backup.selection import usual_hosts
+    from backstay.runbooks.backup.plan import plan
+    from backstay.services.registry import all_services
 
     described = load_cloud(cloud)
     known_hosts(hosts, described)
@@ -81,7 +81,7 @@ def create(
 @output_option
 def verify(name: str, cloud: Path | None, output: str) -> None:
     """Prove a BACKUP, or the newest one of a HOST: restore it into a scratch server and look."""
-    from backstay.runbooks.backup.plan import verify_plan  # noqa: PLC0415 - heavy
+    from backstay.runbooks.backup.plan import verify_plan
 
     described = load_cloud(cloud)
     found = _place(described).catalogue.named(name)
@@ -130,8 +130,8 @@ def prune(dry_run: bool, cloud: Path | None) -> None:
 
 
 def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bool = False) -> None:
-    from backstay.backup.mariadb.logs import not_needed  # noqa: PLC0415 - heavy
-    from backstay.backup.retention import to_forget  # noqa: PLC0415
+    from backstay.backup.mariadb.logs import not_needed
+    from backstay.backup.retention import to_forget
 
     hosts = {one.host for one in place.catalogue.backups()}
     going = [
@@ -177,22 +177,28 @@ def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> int:
 
 
 def _place(cloud: "Cloud") -> "Place":
-    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+    from backstay.backup.place import Place
 
     return Place(cloud)
 
 
 def _table(backups: "Sequence[Backup]") -> str:
-    from backstay.quantities import duration, size  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration, size
 
     rows = [("backup", "host", "taken", "state", "size", "new", "restores in")]
     for one in backups:
         restores = one.proof.get("restore_seconds")
-        rows.append((
-            one.name, one.host, _clock(one.taken_at), one.state.value,
-            size(sum(one.sizes.values())), size(sum(one.added.values())),
-            duration(restores) if restores else "-",
-        ))  # fmt: skip
+        rows.append(
+            (
+                one.name,
+                one.host,
+                _clock(one.taken_at),
+                one.state.value,
+                size(sum(one.sizes.values())),
+                size(sum(one.added.values())),
+                duration(restores) if restores else "-",
+            )
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for number, row in enumerate(rows):
@@ -204,8 +210,8 @@ def _table(backups: "Sequence[Backup]") -> str:
 
 
 def _details(one: "Backup") -> str:
-    from backstay.cli.output.backup_text import contents_lines  # noqa: PLC0415 - heavy
-    from backstay.quantities import duration, size  # noqa: PLC0415
+    from backstay.cli.output.backup_text import contents_lines
+    from backstay.quantities import duration, size
 
     state = click.style(one.state.value.upper(), fg=_COLOURS[one.state.value], bold=True)
     lines = [

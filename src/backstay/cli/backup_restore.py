@@ -13,20 +13,23 @@ from backstay.cli.options import cloud_option, load_cloud, moment_named
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
-    from backstay.backup.choice import Moment
+    from backstay.backup.choice import RestorePoint
     from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
-    from backstay.runbooks.restore.plan import Chosen
+    from backstay.runbooks.restore.plan import RestoreOptions
 
 
 @click.command()
 @click.argument("name", metavar="HOST|BACKUP")
 @click.option("--service", default="", metavar="SERVICE", help="Only this one, as `nova`.")
 @click.option(
-    "--to", "moment", default="backup", metavar="TIME|latest|backup",
+    "--to",
+    "moment",
+    default="backup",
+    metavar="TIME|latest|backup",
     help="Replay the stream of the log up to then; a time is local without a zone.",
-)  # fmt: skip
+)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
 @click.option("--reason", default="", help="Why, for the journal.")
@@ -50,8 +53,8 @@ def restore(
 
     Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
     """
-    from backstay.runbooks.restore.plan import plan as make  # noqa: PLC0415 - heavy
-    from backstay.services.registry import all_services  # noqa: PLC0415
+    from backstay.runbooks.restore.plan import plan as make
+    from backstay.services.registry import all_services
 
     described = load_cloud(cloud)
     chosen = _chosen(described, name, service, moment_named(moment))
@@ -65,8 +68,11 @@ def restore(
     if not yes:
         if not _asks():
             raise click.ClickException("without a terminal this needs --yes")
-        typed = click.prompt(f"What {host} has now is replaced. Type its name to go on", default="",
-                             show_default=False)  # fmt: skip
+        typed = click.prompt(
+            f"What {host} has now is replaced. Type its name to go on",
+            default="",
+            show_default=False,
+        )
         if typed.strip() != host:
             click.echo(f"that is not {host}: nothing has been changed", err=True)
             raise SystemExit(4)
@@ -80,10 +86,10 @@ def _asks() -> bool:
     return sys.stdin.isatty()
 
 
-def _show(cloud: "Cloud", chosen: "Chosen", plan: "Plan") -> None:
+def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan") -> None:
     """Print what is put back, what that loses, and the plan."""
-    from backstay.backup.loss import losses, stream_of  # noqa: PLC0415 - heavy
-    from backstay.cli.output.restore import before  # noqa: PLC0415
+    from backstay.backup.loss import losses, stream_of
+    from backstay.cli.output.restore import before
 
     now, backup = datetime.now(UTC), chosen.backup
     lost = []
@@ -94,11 +100,11 @@ def _show(cloud: "Cloud", chosen: "Chosen", plan: "Plan") -> None:
     click.echo(before(plan, chosen, lost, now=now), nl=False)
 
 
-def _chosen(cloud: "Cloud", name: str, service: str, to: "Moment") -> "Chosen":
+def _chosen(cloud: "Cloud", name: str, service: str, to: "RestorePoint") -> "RestoreOptions":
     """Return what is to be restored. Raises BackupError and what click tells."""
-    from backstay.backup.choice import choose  # noqa: PLC0415 - heavy
-    from backstay.runbooks.restore.plan import Chosen, services_of  # noqa: PLC0415
-    from backstay.services.registry import all_services  # noqa: PLC0415
+    from backstay.backup.choice import choose
+    from backstay.runbooks.restore.plan import RestoreOptions, services_of
+    from backstay.services.registry import all_services
 
     place = _place(cloud)
     if name in cloud.hosts:
@@ -118,24 +124,24 @@ def _chosen(cloud: "Cloud", name: str, service: str, to: "Moment") -> "Chosen":
                 f"{service} keeps the databases of all services: restore the whole host",
                 param_hint="--service",
             )
-    return Chosen(backup=backup, to=to, service=service)
+    return RestoreOptions(backup=backup, to=to, service=service)
 
 
 def _place(cloud: "Cloud") -> "Place":
-    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+    from backstay.backup.place import Place
 
     return Place(cloud)
 
 
-async def _differences(cloud: "Cloud", chosen: "Chosen", *, as_json: bool) -> None:
+async def _differences(cloud: "Cloud", chosen: "RestoreOptions", *, as_json: bool) -> None:
     """Print what would change on the host, which is only asked."""
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.cli.check import open_api  # noqa: PLC0415 - heavy
-    from backstay.cli.output.restore import differences_text  # noqa: PLC0415
-    from backstay.runbooks.restore.difference import difference  # noqa: PLC0415
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+    from backstay.access.session import CloudSession
+    from backstay.cli.check import open_api
+    from backstay.cli.output.restore import differences_text
+    from backstay.runbooks.restore.difference import difference
+    from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
         found: Any = await difference(site, _place(cloud), chosen)
     click.echo(differences_text(found, as_json=as_json), nl=False)

@@ -18,16 +18,27 @@ if TYPE_CHECKING:
 USUAL = "*-*-* 00:30"
 """Before most maintenance windows, and in no hour that a change of the clock leaves out."""
 _VARIABLES = {
-    "s3": ("AWS_",), "swift": ("OS_", "ST_"), "b2": ("B2_",), "azure": ("AZURE_",),
-    "gs": ("GOOGLE_",), "rest": ("RESTIC_REST_",), "rclone": ("RCLONE_",),
-}  # fmt: skip
+    "s3": ("AWS_",),
+    "swift": ("OS_", "ST_"),
+    "b2": ("B2_",),
+    "azure": ("AZURE_",),
+    "gs": ("GOOGLE_",),
+    "rest": ("RESTIC_REST_",),
+    "rclone": ("RCLONE_",),
+}
 """What restic reads from the environment for each kind of repository."""
 
 
 @click.command()
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
-@click.option("--at", "calendar", metavar="CALENDAR", default=USUAL, show_default=True,
-              help="When, as systemd.time(7) has it.")  # fmt: skip
+@click.option(
+    "--at",
+    "calendar",
+    metavar="CALENDAR",
+    default=USUAL,
+    show_default=True,
+    help="When, as systemd.time(7) has it.",
+)
 @click.option("--show", is_flag=True, help="Only say what is scheduled, and how it went.")
 @click.option("--remove", is_flag=True, help="Take the timer away; backups stay.")
 @cloud_option
@@ -51,7 +62,7 @@ def schedule(
 
 
 def _install(name: str, cloud: "Cloud", hosts: Sequence[str], calendar: str) -> None:
-    from backstay.transports import systemd as timer  # noqa: PLC0415 - seldom needed
+    from backstay.transports import systemd as timer
 
     coming = timer.next_time(calendar)
     unattended.refuse_environment(cloud)
@@ -85,7 +96,7 @@ def only_here(repository: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _shown(name: str) -> str:
-    from backstay.transports.systemd import state  # noqa: PLC0415 - seldom needed
+    from backstay.transports.systemd import state
 
     found = state(name)
     if not found:
@@ -102,7 +113,7 @@ def _shown(name: str) -> str:
 
 
 def _removed(name: str) -> str:
-    from backstay.transports.systemd import remove  # noqa: PLC0415 - seldom needed
+    from backstay.transports.systemd import remove
 
     return (
         f"removed {name}" if remove(f"{name}.timer", f"{name}.service") else "nothing is scheduled"

@@ -58,8 +58,8 @@ def stream(host: str | None, cloud: Path | None, output: str, **asked: bool) -> 
 
 
 def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
-    from backstay.backup.selection import keeps_databases  # noqa: PLC0415 - heavy
-    from backstay.services.registry import all_services  # noqa: PLC0415
+    from backstay.backup.selection import keeps_databases
+    from backstay.services.registry import all_services
 
     if host is not None:
         known_hosts([host], cloud)
@@ -72,12 +72,12 @@ def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
 
 async def _stream(cloud: "Cloud", hosts: "Sequence[str]") -> None:
     """Receive from the hosts until interrupted or asked to end."""
-    from backstay.backup.follow import Follow  # noqa: PLC0415 - heavy
-    from backstay.backup.mariadb.source import SshSource  # noqa: PLC0415
-    from backstay.backup.mariadb.stream import Stream  # noqa: PLC0415
-    from backstay.backup.selection import selection  # noqa: PLC0415
-    from backstay.services.registry import all_services  # noqa: PLC0415
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+    from backstay.backup.follow import Follow
+    from backstay.backup.mariadb.source import SshSource
+    from backstay.backup.mariadb.stream import Stream
+    from backstay.backup.selection import selection
+    from backstay.services.registry import all_services
+    from backstay.transports.ssh import HostShell
 
     place, said = _place(cloud), _Said()
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
@@ -135,7 +135,7 @@ def _line(state: "StreamState") -> str:
 
 
 def _figures(state: "StreamState", now: float) -> tuple[str, str, str]:
-    from backstay.quantities import duration, size  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration, size
 
     rpo = state.rpo(now)
     received = f"{state.file} up to {state.received}" if state.file else "nothing yet"
@@ -163,8 +163,8 @@ def _looked(
     cloud: "Cloud", place: "Place", host: str, now: float
 ) -> "tuple[int, tuple[str, ...], dict[str, object]]":
     """Return how one stream is: its exit status, its row, its document."""
-    from backstay.backup.mariadb.stream import running  # noqa: PLC0415 - heavy
-    from backstay.quantities import ago  # noqa: PLC0415
+    from backstay.backup.mariadb.stream import running
+    from backstay.quantities import ago
 
     logs, followed = place.logs(host), place.followed(host).state()
     state, runs, limit = logs.state(), running(logs.folder), cloud.backup.stream_lag
@@ -185,13 +185,13 @@ def _looked(
 
 
 def _place(cloud: "Cloud") -> "Place":
-    from backstay.backup.place import Place  # noqa: PLC0415 - heavy
+    from backstay.backup.place import Place
 
     return Place(cloud)
 
 
 def _install(cloud: "Cloud", host: str) -> None:
-    from backstay.transports.systemd import install, service_file  # noqa: PLC0415 - heavy
+    from backstay.transports.systemd import install, service_file
 
     name = _service(cloud, host)
     command = [str(Path(sys.argv[0]).resolve()), "backup", "stream", host]
@@ -209,7 +209,7 @@ def _install(cloud: "Cloud", host: str) -> None:
 
 
 def _uninstall(cloud: "Cloud", host: str) -> None:
-    from backstay.transports.systemd import remove  # noqa: PLC0415 - heavy
+    from backstay.transports.systemd import remove
 
     name = _service(cloud, host)
     there = remove(f"{name}.service")

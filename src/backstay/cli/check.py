@@ -91,7 +91,7 @@ def known_hosts(hosts: Sequence[str], cloud: "Cloud") -> None:
 
 
 def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
-    from backstay.cli.output.report import Report  # noqa: PLC0415 - late, as all that check needs
+    from backstay.cli.output.report import Report
 
     at, begun = datetime.now(UTC), time.monotonic()
     findings = asyncio.run(_with_patience(_findings(cloud, hosts, deep=deep), cloud))
@@ -100,7 +100,7 @@ def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
 
 
 async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list[Finding]:
-    from backstay.health.check import run  # noqa: PLC0415 - heavy
+    from backstay.health.check import run
 
     async with _LateShell(cloud.bounds.connect_seconds) as shell:
         running, kept, fenced, called = await asyncio.gather(
@@ -120,7 +120,7 @@ async def _of_fenced(cloud: "Cloud") -> list[Finding]:
     """Read the power of hosts that were replaced and must stay off."""
     if not cloud.fenced:
         return []
-    from backstay.health import fenced  # noqa: PLC0415 - seldom needed
+    from backstay.health import fenced
 
     bound = min(cloud.bounds.host_seconds, fenced.BOUND)
     return await fenced.findings(cloud.fenced, bound=bound)
@@ -128,13 +128,13 @@ async def _of_fenced(cloud: "Cloud") -> list[Finding]:
 
 async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
     """Call every agent by a message through the broker: the only proof that it takes work."""
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.health.rpc.findings import findings, not_called  # noqa: PLC0415 - heavy
-    from backstay.health.rpc.reattach import see  # noqa: PLC0415
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+    from backstay.access.session import CloudSession
+    from backstay.health.rpc.findings import findings, not_called
+    from backstay.health.rpc.reattach import see
+    from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
         try:
             _, judged = await see(site, hosts or None)
         except ApiError as error:
@@ -146,7 +146,7 @@ async def _of_backups(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
     """Read what this machine keeps while the hosts answer: its disk may be another's, and hang."""
 
     def read() -> list[Finding]:
-        from backstay.backup.findings import findings  # noqa: PLC0415 - heavy
+        from backstay.backup.findings import findings
 
         return findings(cloud, hosts, now=time.time())
 
@@ -190,15 +190,15 @@ class _LateShell:
         return await shell.answer(target, script, bound=bound)
 
     def _imported(self) -> "HostShell":
-        from backstay.transports.ssh import HostShell  # noqa: PLC0415 - heavy
+        from backstay.transports.ssh import HostShell
 
         return HostShell(connect_bound=self.connect_bound)
 
 
 def open_api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
     """Return the APIs, or the error that becomes a finding: hosts are checked all the same."""
-    from backstay.inventory.credentials import variables  # noqa: PLC0415 - heavy
-    from backstay.transports.openstack import OpenStackApi  # noqa: PLC0415 - heavy
+    from backstay.inventory.credentials import variables
+    from backstay.transports.openstack import OpenStackApi
 
     try:
         return OpenStackApi(
@@ -220,7 +220,7 @@ async def _with_patience(
         await asyncio.wait([asked], timeout=_PATIENCE)
         if asked.done() or not sys.stderr.isatty():
             return await asked
-        from rich.console import Console  # noqa: PLC0415 - only where something is drawn
+        from rich.console import Console
 
         with Console(stderr=True).status(f"asking {len(cloud.hosts)} hosts and the APIs…"):
             return await asked
@@ -231,9 +231,9 @@ async def _with_patience(
 
 
 def _shown(report: "Report", output: str, *, quiet: bool, verbose: bool) -> str:
-    from backstay.cli.output.document import document  # noqa: PLC0415 - as above
-    from backstay.cli.output.plugin import plugin_line  # noqa: PLC0415
-    from backstay.cli.output.table import table  # noqa: PLC0415
+    from backstay.cli.output.document import document
+    from backstay.cli.output.plugin import plugin_line
+    from backstay.cli.output.table import table
 
     if output == "json":
         return document(report)

@@ -22,15 +22,15 @@ DONE, FAILED, REFUSED = 0, 2, 4
 
 def open_store() -> "Store":
     """Return the journal. Raises JournalError."""
-    from backstay.journal.place import journal_url  # noqa: PLC0415 - heavy
-    from backstay.journal.store import Store  # noqa: PLC0415
+    from backstay.journal.place import journal_url
+    from backstay.journal.store import Store
 
     return Store(journal_url())
 
 
 def shown(store: "Store", run: "RunRecord") -> str:
     """Return a run's reports as text for this terminal."""
-    from backstay.cli.output.reports import reports_of  # noqa: PLC0415 - heavy
+    from backstay.cli.output.reports import reports_of
 
     width = max(60, min(100, shutil.get_terminal_size().columns))
     return reports_of(store, run).text(width)
@@ -38,14 +38,14 @@ def shown(store: "Store", run: "RunRecord") -> str:
 
 def page_of(store: "Store", run: "RunRecord") -> str:
     """Return a run's reports as an HTML page."""
-    from backstay.cli.output.reports import reports_of  # noqa: PLC0415 - heavy
+    from backstay.cli.output.reports import reports_of
 
     return reports_of(store, run).page()
 
 
 def whole_run(store: "Store", run: "RunRecord") -> str:
     """Return all that is known of a run as a JSON text."""
-    from backstay.cli.output.reports import reports_of  # noqa: PLC0415 - heavy
+    from backstay.cli.output.reports import reports_of
 
     whole = asdict(run) | {
         "events": [asdict(event) for event in store.events(run.id)],
@@ -59,9 +59,9 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool
 
     With ``as_json`` standard output gets the whole run when it is over, and nothing else.
     """
-    from backstay.cli.output.run import Live, ending  # noqa: PLC0415 - heavy
-    from backstay.journal.locks import LockHeld  # noqa: PLC0415
-    from backstay.journal.records import RunState  # noqa: PLC0415
+    from backstay.cli.output.run import Live, ending
+    from backstay.journal.locks import LockHeld
+    from backstay.journal.records import RunState
 
     live = Live(run.plan, to_stderr=as_json)
     try:
@@ -86,14 +86,14 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool
 async def _carried_out(
     cloud: "Cloud", store: "Store", run: "RunRecord", live: "Live"
 ) -> "RunState":
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.journal.engine import carry_out as work  # noqa: PLC0415 - heavy
-    from backstay.journal.place import locks_url  # noqa: PLC0415
-    from backstay.runbooks.registry import actions  # noqa: PLC0415
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+    from backstay.access.session import CloudSession
+    from backstay.journal.engine import carry_out as work
+    from backstay.journal.place import locks_url
+    from backstay.runbooks.registry import actions
+    from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
         return await work(
             store, run, actions(run.plan.runbook, site, store), locks=locks_url(), watch=live
         )

@@ -43,10 +43,10 @@ def impact(host: str, cloud: Path | None, output: str) -> None:
 
 
 async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.health.impact.judge import judge  # noqa: PLC0415 - heavy
-    from backstay.health.impact.observe import look  # noqa: PLC0415
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+    from backstay.access.session import CloudSession
+    from backstay.health.impact.judge import judge
+    from backstay.health.impact.observe import look
+    from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        return judge(await look(Site(cloud=cloud, shell=shell, api=open_api(cloud)), host))
+        return judge(await look(CloudSession(cloud=cloud, shell=shell, api=open_api(cloud)), host))

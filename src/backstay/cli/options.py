@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from backstay.backup.choice import Moment
+    from backstay.backup.choice import RestorePoint
     from backstay.inventory.cloud import Cloud
 
 
@@ -23,10 +23,10 @@ def load_cloud(given: Path | None) -> "Cloud":
 
     Raises InventoryError where there is none, or where its file holds mistakes.
     """
-    from backstay.inventory.find import find  # noqa: PLC0415 - heavy, with what follows
-    from backstay.inventory.load import load  # noqa: PLC0415
-    from backstay.services.registry import all_services  # noqa: PLC0415
-    from backstay_lab.layout import current_cloud_file  # noqa: PLC0415
+    from backstay.inventory.find import find
+    from backstay.inventory.load import load
+    from backstay.services.registry import all_services
+    from backstay_lab.layout import current_cloud_file
 
     found = find(given, current_cloud_file)
     if found.of_lab:
@@ -36,15 +36,15 @@ def load_cloud(given: Path | None) -> "Cloud":
     return load(found.path, services=[service.name for service in all_services()])
 
 
-def moment_named(text: str) -> "Moment":
+def moment_named(text: str) -> "RestorePoint":
     """Return the moment: `latest`, `backup` or a time, which is local without a zone.
 
     Raises click.BadParameter.
     """
-    from backstay.backup.choice import Moment  # noqa: PLC0415 - heavy
+    from backstay.backup.choice import RestorePoint
 
     try:
-        return Moment.from_document("" if text == "backup" else text)
+        return RestorePoint.from_document("" if text == "backup" else text)
     except ValueError:
         raise click.BadParameter(
             f"`{text}` is neither `latest`, `backup`, nor a time such as '2026-11-24 02:00'",

@@ -16,8 +16,8 @@ from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
-    from backstay.health.rpc.diagnosis import Judged
-    from backstay.health.rpc.evidence import Looked
+    from backstay.health.rpc.diagnosis import AgentDiagnosis
+    from backstay.health.rpc.evidence import AgentsObservation
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
 
@@ -55,7 +55,7 @@ def reattach(  # options come by name
     Exit status: 0 all are attached, 2 some could not be helped (backstay runs resume), 4 nothing
     has been changed and no restart would help.
     """
-    from backstay.runbooks.reattach.plan import plan as make  # noqa: PLC0415 - heavy
+    from backstay.runbooks.reattach.plan import plan as make
 
     described = load_cloud(cloud)
     known_hosts(hosts, described)
@@ -79,21 +79,23 @@ def reattach(  # options come by name
     sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
 
 
-async def _seen(cloud: "Cloud", hosts: Sequence[str]) -> "tuple[Looked, list[Judged]]":
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.health.rpc.reattach import see  # noqa: PLC0415 - heavy
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+async def _seen(
+    cloud: "Cloud", hosts: Sequence[str]
+) -> "tuple[AgentsObservation, list[AgentDiagnosis]]":
+    from backstay.access.session import CloudSession
+    from backstay.health.rpc.reattach import see
+    from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
         return await see(site, hosts or None)
 
 
-def _actions(judged: "Sequence[Judged]", plan: "Plan | None") -> dict[int, str]:
+def _actions(judged: "Sequence[AgentDiagnosis]", plan: "Plan | None") -> dict[int, str]:
     """Return what will be done about each agent, by its place."""
-    from backstay.health.rpc.diagnosis import Signature  # noqa: PLC0415 - heavy
-    from backstay.runbooks.reattach.actions import among  # noqa: PLC0415
-    from backstay.runbooks.reattach.plan import targets_of  # noqa: PLC0415
+    from backstay.health.rpc.diagnosis import Signature
+    from backstay.runbooks.reattach.actions import among
+    from backstay.runbooks.reattach.plan import targets_of
 
     batches = [step for step in plan.steps if step.action == "restart"] if plan else []
     found = {}
@@ -104,17 +106,22 @@ def _actions(judged: "Sequence[Judged]", plan: "Plan | None") -> dict[int, str]:
         if one.signature is Signature.SETTLING:
             found[at] = "wait; restart it only if it does not come by itself"
         elif step is not None:
-            found[at] = f"restart {one.seen.wiring.unit} ({step.id.replace('restart-', 'batch ')})"
+            found[at] = (
+                f"restart {one.seen.rpc_endpoint.unit} ({step.id.replace('restart-', 'batch ')})"
+            )
         else:
             found[at] = f"not restarted: {one.remedy}"
     return found
 
 
 def _show(
-    looked: "Looked", judged: "Sequence[Judged]", actions: Mapping[int, str], plan: "Plan | None"
+    looked: "AgentsObservation",
+    judged: "Sequence[AgentDiagnosis]",
+    actions: Mapping[int, str],
+    plan: "Plan | None",
 ) -> None:
-    from backstay.cli.output.agents import agents_table  # noqa: PLC0415 - heavy
-    from backstay.cli.output.run import plan_table  # noqa: PLC0415
+    from backstay.cli.output.agents import agents_table
+    from backstay.cli.output.run import plan_table
 
     width = max(60, min(120, shutil.get_terminal_size().columns))
     click.echo(agents_table(judged, actions, width=width, broker_up=looked.broker.up), nl=False)
@@ -122,15 +129,17 @@ def _show(
         click.echo("\n" + plan_table(plan), nl=False)
 
 
-def _document(judged: "Sequence[Judged]", actions: Mapping[int, str], plan: "Plan | None") -> str:
-    from backstay.cli.output.agents import agents_document  # noqa: PLC0415 - heavy
+def _document(
+    judged: "Sequence[AgentDiagnosis]", actions: Mapping[int, str], plan: "Plan | None"
+) -> str:
+    from backstay.cli.output.agents import agents_document
 
     document = plan.document() if plan else None
     return json.dumps({"agents": agents_document(judged, actions), "plan": document}, indent=2)
 
 
-def _without_a_plan(judged: "Sequence[Judged]") -> int:
-    from backstay.health.rpc.diagnosis import Signature  # noqa: PLC0415 - heavy
+def _without_a_plan(judged: "Sequence[AgentDiagnosis]") -> int:
+    from backstay.health.rpc.diagnosis import Signature
 
     well = all(one.signature is Signature.ATTACHED for one in judged)
     return DONE if well else REFUSED

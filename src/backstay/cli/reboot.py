@@ -34,7 +34,7 @@ class _DurationType(click.ParamType):  # type: ignore[type-arg]
         ctx: click.Context | None,
     ) -> float:
         """Return seconds."""
-        from backstay.inventory.duration import seconds  # noqa: PLC0415 - with pydantic
+        from backstay.inventory.duration import seconds
 
         try:
             return seconds(value)
@@ -52,11 +52,17 @@ def _when_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--window", metavar="NAME", help="Begin in that window, when it opens next."),
         click.option("--emergency", is_flag=True, help="Whatever the windows; needs --reason."),
         click.option("--despite", multiple=True, metavar="GATE", help="Do not ask this gate."),
-        click.option("--wait-for-idle", "idle", type=_DurationType(), default=0.0, metavar="10m",
-                     help="Wait that long for work under way to end."),
+        click.option(
+            "--wait-for-idle",
+            "idle",
+            type=_DurationType(),
+            default=0.0,
+            metavar="10m",
+            help="Wait that long for work under way to end.",
+        ),
         click.option("--reason", default="", help="Why, for the journal."),
         click.option("--ticket", default="", help="The change ticket, for the journal."),
-    )[::-1]:  # fmt: skip
+    )[::-1]:
         command = option(command)
     return command
 
@@ -119,9 +125,9 @@ def plan_reboot(output: str, **chosen: Any) -> None:  # noqa: ANN401 - as above
 
 def _planned(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> "tuple[Plan, Go]":
     """Return the plan and when it begins; ends with REFUSED where there is no time for it."""
-    from backstay.maintenance.refusal import Refusal  # noqa: PLC0415 - heavy
-    from backstay.runbooks.reboot.plan import Chosen  # noqa: PLC0415
-    from backstay.runbooks.reboot.plan import plan as make  # noqa: PLC0415
+    from backstay.maintenance.refusal import Refusal
+    from backstay.runbooks.reboot.plan import RebootOptions
+    from backstay.runbooks.reboot.plan import plan as make
 
     _known(chosen["hosts"], cloud)
     _checked(chosen, cloud)
@@ -134,12 +140,12 @@ def _planned(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> "tuple[P
     made = make(
         cloud,
         chosen["hosts"],
-        Chosen(
+        RebootOptions(
             closes=opening.closes.timestamp() if opening else None,
             window=opening.window if opening else "",
             expected=seconds,
             source=decided.expected.source,
-            despite=tuple(chosen["despite"]),
+            skip_gates=tuple(chosen["despite"]),
             idle=chosen["idle"],
             emergency=chosen["emergency"],
         ),
@@ -155,27 +161,29 @@ def _known(hosts: Sequence[str], cloud: "Cloud") -> None:
 
 def _checked(chosen: dict[str, Any], cloud: "Cloud") -> None:
     """Refuse options that do not go together."""
-    from backstay.maintenance.gates.standard import MAY_BE_PASSED  # noqa: PLC0415 - heavy
+    from backstay.maintenance.gates.standard import MAY_BE_PASSED
 
     when = [name for name in ("now", "at", "window") if chosen[name]]
     if len(when) != 1:
         raise click.UsageError("say when: exactly one of --now, --at HH:MM and --window NAME")
     if chosen["window"] and chosen["window"] not in cloud.windows:
         names = ", ".join(cloud.windows) or "none"
-        raise click.BadParameter(f"{cloud.path} has no such window: it has {names}",
-                                 param_hint="--window")  # fmt: skip
+        raise click.BadParameter(
+            f"{cloud.path} has no such window: it has {names}", param_hint="--window"
+        )
     if chosen["emergency"] and not chosen["reason"]:
         raise click.UsageError("--emergency needs a --reason")
     for gate in chosen["despite"]:
         if gate not in MAY_BE_PASSED:
-            raise click.BadParameter(f"`{gate}` is none of {', '.join(MAY_BE_PASSED)}",
-                                     param_hint="--despite")  # fmt: skip
+            raise click.BadParameter(
+                f"`{gate}` is none of {', '.join(MAY_BE_PASSED)}", param_hint="--despite"
+            )
 
 
 def _decided(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return Go or Refusal, and the seconds that one host is expected to take."""
-    from backstay.maintenance import timing  # noqa: PLC0415 - heavy
-    from backstay.runbooks.reboot.history import durations  # noqa: PLC0415
+    from backstay.maintenance import timing
+    from backstay.runbooks.reboot.history import durations
 
     past = store.runs(cloud=cloud.name, limit=100)
     each = [
@@ -196,7 +204,7 @@ def _decided(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> Any:  # 
 
 
 def _instant(text: str, now: datetime) -> datetime:
-    from backstay.maintenance.timing import clock_instant  # noqa: PLC0415 - heavy
+    from backstay.maintenance.timing import clock_instant
 
     try:
         clock = datetime.strptime(text, "%H:%M").time()
@@ -210,25 +218,26 @@ def _instant(text: str, now: datetime) -> datetime:
 
 
 def _show(plan: "Plan", go: "Go") -> None:
-    from backstay.cli.output.run import plan_table  # noqa: PLC0415 - heavy
-    from backstay.maintenance.timing import told  # noqa: PLC0415
-    from backstay.quantities import duration  # noqa: PLC0415
+    from backstay.cli.output.run import plan_table
+    from backstay.maintenance.timing import describe_time
+    from backstay.quantities import duration
 
     click.echo(plan_table(plan), nl=False)
     expected = f"expected to take {duration(go.expected.seconds)} ({go.expected.source})"
-    click.echo(f"  begins {told(go.at)}; {expected}; at most {duration(plan.bound)}")
+    click.echo(f"  begins {describe_time(go.at)}; {expected}; at most {duration(plan.bound)}")
     if go.opening and go.latest_start:
         click.echo(
-            f"  window {go.opening.window} closes {told(go.opening.closes)}; latest safe start "
-            f"{told(go.latest_start)}"
+            f"  window {go.opening.window} closes {describe_time(go.opening.closes)}; "
+            "latest safe start "
+            f"{describe_time(go.latest_start)}"
         )
 
 
 def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) -> None:
     """Install a timer that begins it; what it then needs must not depend on this terminal."""
-    from backstay.cli import unattended  # noqa: PLC0415 - seldom needed
-    from backstay.maintenance.timing import told  # noqa: PLC0415 - heavy
-    from backstay.transports.systemd import install, unit_files  # noqa: PLC0415
+    from backstay.cli import unattended
+    from backstay.maintenance.timing import describe_time
+    from backstay.transports.systemd import install, unit_files
 
     if chosen["now"]:
         raise click.UsageError("--schedule goes with --at or --window")
@@ -249,7 +258,7 @@ def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) ->
     )
     install(f"{name}.timer", files, instead="leave out --schedule and leave the terminal open")
     click.echo(
-        f"scheduled for {told(go.at)}; see it: systemctl list-timers {name}.timer\n"
+        f"scheduled for {describe_time(go.at)}; see it: systemctl list-timers {name}.timer\n"
         f"  call it off: systemctl disable --now {name}.timer\n"
         f"  what it did: backstay runs list; journalctl -u {name}"
     )
@@ -257,7 +266,7 @@ def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) ->
 
 def _wait(go: "Go") -> None:
     """Wait in the foreground until it begins."""
-    from backstay.quantities import duration  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration
 
     left = go.at.timestamp() - time.time()
     if left > 0:

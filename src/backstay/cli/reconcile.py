@@ -15,7 +15,7 @@ from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
-    from backstay.runbooks.reconcile.evidence import Looked
+    from backstay.runbooks.reconcile.evidence import ReconcileObservation
 
 NOTHING, DIFFERS, UNKNOWN = 0, 1, 2
 """Exit statuses of a look; unknown outranks: what was not seen may differ, too."""
@@ -47,7 +47,7 @@ def reconcile(  # options come by name
     """
     if healing and dry_run:
         raise click.UsageError("--apply changes something, --dry-run does not: choose one")
-    from backstay.runbooks.reconcile.plan import plan as make  # noqa: PLC0415 - heavy
+    from backstay.runbooks.reconcile.plan import plan as make
 
     described = load_cloud(cloud)
     looked = asyncio.run(_looked(described))
@@ -62,7 +62,7 @@ def reconcile(  # options come by name
     if not yes:
         if not sys.stdin.isatty():
             raise click.ClickException("without a terminal this needs --yes")
-        from backstay.cli.output.run import plan_table  # noqa: PLC0415 - heavy
+        from backstay.cli.output.run import plan_table
 
         click.echo("\n" + plan_table(plan), nl=False, err=as_json)
         click.confirm("Do it?", abort=True, err=as_json)
@@ -77,30 +77,30 @@ def reconcile(  # options come by name
     sys.exit(status_of(after))
 
 
-def status_of(looked: "Looked") -> int:
+def status_of(looked: "ReconcileObservation") -> int:
     """Return the exit status of a look."""
     if looked.missing:
         return UNKNOWN
     return DIFFERS if looked.mismatches else NOTHING
 
 
-async def _looked(cloud: "Cloud") -> "Looked":
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.runbooks.reconcile.observe import mismatches  # noqa: PLC0415 - heavy
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+async def _looked(cloud: "Cloud") -> "ReconcileObservation":
+    from backstay.access.session import CloudSession
+    from backstay.runbooks.reconcile.observe import mismatches
+    from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        return await mismatches(Site(cloud=cloud, shell=shell, api=open_api(cloud)))
+        return await mismatches(CloudSession(cloud=cloud, shell=shell, api=open_api(cloud)))
 
 
-def _show(looked: "Looked") -> None:
-    from backstay.cli.output.reconcile import reconcile_table  # noqa: PLC0415 - heavy
+def _show(looked: "ReconcileObservation") -> None:
+    from backstay.cli.output.reconcile import reconcile_table
 
     width = max(60, min(110, shutil.get_terminal_size().columns))
     click.echo(reconcile_table(looked, width=width), nl=False)
 
 
-def _document(looked: "Looked") -> None:
-    from backstay.cli.output.reconcile import reconcile_document  # noqa: PLC0415 - heavy
+def _document(looked: "ReconcileObservation") -> None:
+    from backstay.cli.output.reconcile import reconcile_document
 
     click.echo(reconcile_document(looked))

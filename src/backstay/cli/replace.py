@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
-    from backstay.runbooks.restore.plan import Chosen
+    from backstay.runbooks.restore.plan import RestoreOptions
 
 
 def _who_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,15 +25,29 @@ def _who_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.argument("host", metavar="HOST"),
         click.option("--with", "spare", required=True, metavar="SPARE", help="Its new machine."),
-        click.option("--to", "moment", default=None, metavar="TIME|latest|backup",
-                     help="Restore as of then; the latest known where a stream was kept."),
-        click.option("--backup", "backup", default="", metavar="BACKUP",
-                     help="Begin with this backup, not with the newest verified one."),
-        click.option("--vouch", default="", metavar="HOST",
-                     help="Its name again: somebody has taken its power and its cables out. Only "
-                     "where its BMC cannot be asked."),
+        click.option(
+            "--to",
+            "moment",
+            default=None,
+            metavar="TIME|latest|backup",
+            help="Restore as of then; the latest known where a stream was kept.",
+        ),
+        click.option(
+            "--backup",
+            "backup",
+            default="",
+            metavar="BACKUP",
+            help="Begin with this backup, not with the newest verified one.",
+        ),
+        click.option(
+            "--vouch",
+            default="",
+            metavar="HOST",
+            help="Its name again: somebody has taken its power and its cables out. Only "
+            "where its BMC cannot be asked.",
+        ),
         cloud_option,
-    )[::-1]:  # fmt: skip
+    )[::-1]:
         command = option(command)
     return command
 
@@ -58,8 +72,11 @@ def replace(yes: bool, reason: str, output: str, **chosen: Any) -> None:  # noqa
     if not yes:
         if not sys.stdin.isatty():
             raise click.ClickException("without a terminal this needs --yes")
-        typed = click.prompt(f"{host} is powered off for good. Type its name to go on",
-                             default="", show_default=False)  # fmt: skip
+        typed = click.prompt(
+            f"{host} is powered off for good. Type its name to go on",
+            default="",
+            show_default=False,
+        )
         if typed.strip() != host:
             click.echo(f"that is not {host}: nothing has been changed", err=True)
             raise SystemExit(REFUSED)
@@ -87,24 +104,24 @@ class _Made:
 
     cloud: "Cloud"
     plan: "Plan"
-    chosen: "Chosen"
+    chosen: "RestoreOptions"
     lost: list[str]
     now: datetime
 
 
 def _made(given: dict[str, Any]) -> _Made:
-    from backstay.backup.loss import losses, stream_of  # noqa: PLC0415 - heavy
-    from backstay.backup.place import Place  # noqa: PLC0415
-    from backstay.runbooks.replace.plan import Wish  # noqa: PLC0415
-    from backstay.runbooks.replace.plan import plan as make  # noqa: PLC0415
-    from backstay.services.registry import all_services  # noqa: PLC0415
+    from backstay.backup.loss import losses, stream_of
+    from backstay.backup.place import Place
+    from backstay.runbooks.replace.plan import ReplaceRequest
+    from backstay.runbooks.replace.plan import plan as make
+    from backstay.services.registry import all_services
 
     cloud, now = load_cloud(given["cloud"]), datetime.now(UTC)
     host, spare = given["host"], given["spare"]
     _require(cloud, host, spare, given["vouch"])
     place = Place(cloud)
     chosen = _chosen(place, host, given["backup"], given["moment"], now)
-    wish = Wish(spare=spare, chosen=chosen, vouched=bool(given["vouch"]))
+    wish = ReplaceRequest(spare=spare, chosen=chosen, confirmed_fenced=bool(given["vouch"]))
     made = make(cloud, wish, all_services(), now=now)
     backup, lost = chosen.backup, []
     if any(step.action == "rebuild" for step in made.steps):
@@ -112,10 +129,10 @@ def _made(given: dict[str, Any]) -> _Made:
     return _Made(cloud=cloud, plan=made, chosen=chosen, lost=lost, now=now)
 
 
-def _require(cloud: "Cloud", host: str, spare: str, vouch: str) -> None:
+def _require(cloud: "Cloud", host: str, spare: str, confirm_fenced: str) -> None:
     """End with what is wrong about the names that were given."""
-    from backstay.cli.check import known_hosts  # noqa: PLC0415 - heavy
-    from backstay.inventory.enums import Role  # noqa: PLC0415
+    from backstay.cli.check import known_hosts
+    from backstay.inventory.enums import Role
 
     known_hosts([host, spare], cloud)
     there = cloud.hosts[host]
@@ -135,13 +152,15 @@ def _require(cloud: "Cloud", host: str, spare: str, vouch: str) -> None:
             f"{spare} is meant for {', '.join(meant)}: `spare_for` in {cloud.path}",
             param_hint="--with",
         )
-    if vouch and vouch != host:
+    if confirm_fenced and confirm_fenced != host:
         raise click.BadParameter(f"that is not {host}", param_hint="--vouch")
 
 
-def _chosen(place: "Place", host: str, name: str, moment: str | None, now: datetime) -> "Chosen":
+def _chosen(
+    place: "Place", host: str, name: str, moment: str | None, now: datetime
+) -> "RestoreOptions":
     """Return what is restored: up to the last moment where there is a log to do so."""
-    from backstay.runbooks.replace.defaults import chosen  # noqa: PLC0415 - heavy
+    from backstay.runbooks.replace.defaults import chosen
 
     to = moment_named(moment) if moment is not None else None
     return chosen(place, host, now=now, backup=name, to=to)
@@ -149,7 +168,7 @@ def _chosen(place: "Place", host: str, name: str, moment: str | None, now: datet
 
 def _show(made: _Made) -> None:
     """Print what is restored, what that loses, and the plan."""
-    from backstay.cli.output.restore import before  # noqa: PLC0415 - heavy
+    from backstay.cli.output.restore import before
 
     text = before(made.plan, made.chosen, made.lost, now=made.now, until="fence")
     click.echo(text, nl=False)

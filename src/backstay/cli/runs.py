@@ -11,9 +11,13 @@ from backstay.cli.execution import carry_out, open_store, page_of, shown, whole_
 from backstay.cli.options import cloud_option, load_cloud
 
 output_option = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
     help="For people or for programs.",
-)  # fmt: skip
+)
 
 
 @click.group()
@@ -30,7 +34,7 @@ def list_runs(limit: int, output: str) -> None:
     if output == "json":
         click.echo(json.dumps([asdict(run) for run in found], indent=2))
         return
-    from backstay.cli.output.run import runs_table  # noqa: PLC0415 - heavy
+    from backstay.cli.output.run import runs_table
 
     click.echo(runs_table(found), nl=False)
 
@@ -38,9 +42,13 @@ def list_runs(limit: int, output: str) -> None:
 @runs.command()
 @click.argument("run")
 @click.option(
-    "-o", "--output", type=click.Choice(["table", "json", "html"]), default="table",
-    show_default=True, help="For people, for programs, or a page with the timeline drawn.",
-)  # fmt: skip
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "html"]),
+    default="table",
+    show_default=True,
+    help="For people, for programs, or a page with the timeline drawn.",
+)
 def show(run: str, output: str) -> None:
     """Show a RUN step by step: when what was done, what came of it, and what was out meanwhile."""
     store = open_store()
@@ -51,7 +59,7 @@ def show(run: str, output: str) -> None:
     if output == "html":
         click.echo(page_of(store, found), nl=False)
         return
-    from backstay.cli.output.run import run_text  # noqa: PLC0415 - heavy
+    from backstay.cli.output.run import run_text
 
     click.echo(run_text(found, store.events(found.id)) + shown(store, found), nl=False)
 
@@ -67,7 +75,7 @@ def resume(run: str, cloud: Path | None, output: str) -> None:
     """
     store = open_store()
     found = store.run(run)
-    if not found.state.unfinished:
+    if not found.state.in_flight:
         raise click.ClickException(f"{found.id} is {found.state.value}: there is nothing to resume")
     described = load_cloud(cloud)
     if described.name != found.plan.cloud:
@@ -93,11 +101,11 @@ def resume(run: str, cloud: Path | None, output: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def abandon(run: str, reason: str, yes: bool) -> None:
     """Give up a RUN that will not be resumed. What it has done stays as it is."""
-    from backstay.journal.engine import lock_names  # noqa: PLC0415 - heavy
+    from backstay.journal.engine import lock_names
 
     store = open_store()
     found = store.run(run)
-    if not found.state.unfinished:
+    if not found.state.in_flight:
         raise click.ClickException(
             f"{found.id} is {found.state.value}: there is nothing to abandon"
         )

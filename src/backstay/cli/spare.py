@@ -36,16 +36,16 @@ def prepare(*, name: str, host: str, reason: str, cloud: Path | None, output: st
 
     Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
     """
-    from backstay.backup.choice import Moment, choose  # noqa: PLC0415 - heavy
-    from backstay.backup.place import Place  # noqa: PLC0415
-    from backstay.runbooks.spare.plan import plan  # noqa: PLC0415
+    from backstay.backup.choice import RestorePoint, choose
+    from backstay.backup.place import Place
+    from backstay.runbooks.spare.plan import plan
 
     described = load_cloud(cloud)
     _require_spare(described, name)
     if host not in described.hosts:
         raise click.BadParameter(f"{described.path} has no host {host}", param_hint="--for")
     now = datetime.now(UTC)
-    backup = choose(Place(described).catalogue.backups(), host, Moment(), now=now)
+    backup = choose(Place(described).catalogue.backups(), host, RestorePoint(), now=now)
     store = open_store()
     run = store.create(plan(described, name, backup, now=now), reason=reason)
     sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
@@ -73,7 +73,7 @@ def status(names: tuple[str, ...], cloud: Path | None, output: str) -> None:
 
 
 def _require_spare(cloud: "Cloud", name: str) -> None:
-    from backstay.inventory.enums import Role  # noqa: PLC0415 - heavy
+    from backstay.inventory.enums import Role
 
     spares = [host.name for host in cloud.with_role(Role.SPARE)]
     if name not in spares:
@@ -81,20 +81,20 @@ def _require_spare(cloud: "Cloud", name: str) -> None:
 
 
 async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, Any]]:
-    from backstay.access.session import Site  # noqa: PLC0415
-    from backstay.cli.check import open_api  # noqa: PLC0415 - heavy
-    from backstay.inventory.enums import Role  # noqa: PLC0415
-    from backstay.runbooks.spare.readiness import readiness  # noqa: PLC0415
-    from backstay.transports.ssh import HostShell  # noqa: PLC0415
+    from backstay.access.session import CloudSession
+    from backstay.cli.check import open_api
+    from backstay.inventory.enums import Role
+    from backstay.runbooks.spare.readiness import readiness
+    from backstay.transports.ssh import HostShell
 
     wanted = names or tuple(host.name for host in cloud.with_role(Role.SPARE))
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = Site(cloud=cloud, shell=shell, api=open_api(cloud))
+        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
         return list(await asyncio.gather(*(readiness(site, name) for name in wanted)))
 
 
 def _words(one: dict[str, Any]) -> str:
-    from backstay.quantities import duration  # noqa: PLC0415 - heavy
+    from backstay.quantities import duration
 
     if one["state"] == "unknown":
         return f"UNKNOWN: {one['error']}"

@@ -79,8 +79,8 @@ def test(outer: Path | None, channel: str | None, cloud: Path | None) -> None:
 
 async def _tested(cloud: "Cloud", names: Sequence[str]) -> int:
     """Send a test message by each; return the exit status."""
-    from backstay.errors import BackstayError  # noqa: PLC0415 - heavy, with what follows
-    from backstay.watch.notify.channels import send_test  # noqa: PLC0415
+    from backstay.errors import BackstayError
+    from backstay.watch.notify.channels import send_test
 
     told = await asyncio.gather(*(send_test(cloud, name) for name in names), return_exceptions=True)
     status = 0
@@ -114,27 +114,30 @@ def status(outer: Path | None, cloud: Path | None, output: str) -> None:
     result = UNKNOWN if not leads else CRITICAL if critical else WARNING if found else OK
     if output == "json":
         document = {
-            "cloud": described.name, "watched": leads, "leader": leader if leads else "",
+            "cloud": described.name,
+            "watched": leads,
+            "leader": leader if leads else "",
             "incidents": [asdict(one) for one in found],
-        }  # fmt: skip
+        }
         click.echo(json.dumps(document, indent=2))
         sys.exit(result)
-    from backstay.cli.output.incidents import incidents_table  # noqa: PLC0415 - heavy
+    from backstay.cli.output.incidents import incidents_table
 
     if leads:
         click.echo(f"{described.name} is watched by {leader}")
     else:
         last = f"; the last was {leader}" if leader else ""
         click.echo(f"nobody watches {described.name}{last}: backstay watch --install")
-    click.echo(incidents_table(found, time.time()) if found else "nothing is the matter\n",
-               nl=False)  # fmt: skip
+    click.echo(
+        incidents_table(found, time.time()) if found else "nothing is the matter\n", nl=False
+    )
     sys.exit(result)
 
 
 async def _leads(cloud: "Cloud") -> bool:
     """Say whether a watch leads: whether its lock is held."""
-    from backstay.journal.locks import keeper  # noqa: PLC0415 - heavy
-    from backstay.journal.place import locks_url  # noqa: PLC0415
+    from backstay.journal.locks import keeper
+    from backstay.journal.place import locks_url
 
     async with keeper(locks_url()) as mine:
         return not await mine.take(f"watch/{cloud.name}")
@@ -156,7 +159,7 @@ def incidents(
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
         return
-    from backstay.cli.output.incidents import incident_text, incidents_table  # noqa: PLC0415
+    from backstay.cli.output.incidents import incident_text, incidents_table
 
     if incident is not None:
         click.echo(incident_text(found[0]), nl=False)
@@ -185,10 +188,10 @@ def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
 
     Exit status: 0 it has begun, 2 it has not begun in time, 3 the code approves nothing.
     """
-    from backstay.cli.execution import open_store  # noqa: PLC0415 - heavy, with what follows
-    from backstay.journal.epochs import who  # noqa: PLC0415
-    from backstay.journal.records import RunState  # noqa: PLC0415
-    from backstay.watch.act.approvals import approve as use  # noqa: PLC0415
+    from backstay.cli.execution import open_store
+    from backstay.journal.epochs import who
+    from backstay.journal.records import RunState
+    from backstay.watch.act.approvals import approve as use
 
     described = load_cloud(cloud or outer)
     run = use(_store(described), code, by=f"{who()}@{socket.gethostname()}", now=time.time())
@@ -206,22 +209,22 @@ def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
 
 
 def _store(cloud: "Cloud") -> "WatchStore":
-    from backstay.journal.place import journal_url  # noqa: PLC0415 - heavy
-    from backstay.watch.incidents.store import WatchStore  # noqa: PLC0415
+    from backstay.journal.place import journal_url
+    from backstay.watch.incidents.store import WatchStore
 
     return WatchStore(journal_url(), cloud.name)
 
 
 def _watch(cloud: "Cloud") -> None:
     """Watch until asked to end."""
-    from backstay.cli.check import open_api  # noqa: PLC0415 - heavy, with what follows
-    from backstay.cli.unattended import command  # noqa: PLC0415
-    from backstay.inventory.load import load  # noqa: PLC0415
-    from backstay.services.registry import all_services  # noqa: PLC0415
-    from backstay.watch.process import Means, Process  # noqa: PLC0415
+    from backstay.cli.check import open_api
+    from backstay.cli.unattended import command
+    from backstay.inventory.load import load
+    from backstay.services.registry import all_services
+    from backstay.watch.process import Environment, Process
 
     names = [service.name for service in all_services()]
-    means = Means(
+    means = Environment(
         load=lambda path: load(path, services=names), api=open_api, command=command, say=_say
     )
     page = cloud.watch.page
@@ -244,12 +247,12 @@ def _say(line: str) -> None:
 
 
 def _install(cloud: "Cloud") -> None:
-    from backstay.cli.unattended import (  # noqa: PLC0415 - heavy, with what follows
+    from backstay.cli.unattended import (
         command,
         environment,
         refuse_environment,
     )
-    from backstay.transports.systemd import install, service_file  # noqa: PLC0415
+    from backstay.transports.systemd import install, service_file
 
     refuse_environment(cloud)
     name = _service(cloud)
@@ -291,7 +294,7 @@ Nice=-10
 
 
 def _uninstall(cloud: "Cloud") -> None:
-    from backstay.transports.systemd import remove  # noqa: PLC0415 - heavy
+    from backstay.transports.systemd import remove
 
     name = _service(cloud)
     there = remove(f"{name}.service")

@@ -10,7 +10,7 @@ from backstay.access.scripts import assemble, unit_names
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
 from backstay.health import certificates
-from backstay.health.judge_agents import Member, Wires, judge_agents
+from backstay.health.judge_agents import Member, RpcTopology, judge_agents
 from backstay.health.judge_api import judge_answers, served_by
 from backstay.health.judge_host import Probes, Required, judge_host, required, unreachable
 from backstay.health.read_apis import ApiObservation, observe
@@ -169,12 +169,12 @@ def _judge_apis(
         keeper = looked.hosts.get(served[report.service].name) if report.service in served else None
         offset = keeper.offset if isinstance(keeper, HostObservation) else 0.0
         members = _members(looked, cloud, by_name[report.service])
-        wires = Wires(
+        rpc_topology = RpcTopology(
             messaging=messaging,
-            wiring=by_name[report.service].wiring,
+            rpc_endpoint=by_name[report.service].rpc_endpoint,
             reconnect=cloud.maintenance.reconnect,
         )
-        findings += judge_agents(report, members, wires, offset=offset, limits=cloud.limits)
+        findings += judge_agents(report, members, rpc_topology, offset=offset, limits=cloud.limits)
     if only is None:
         return findings
     return [finding for finding in findings if _concerns(finding, only, served)]

@@ -50,9 +50,13 @@ def judge(name: str, host: Fenced, on: bool | None, trouble: str, *, now: dateti
         severity, seen = Severity.UNKNOWN, f"only fenced, and its power is not known: {trouble}"
         remedy = f"look whether it is off ({host.bmc.url}); {away}"
     return Finding(
-        host=name, service="host", subject=SUBJECT, severity=severity,
-        evidence=f"{seen}; {since}", remedy=remedy,
-    )  # fmt: skip
+        host=name,
+        service="host",
+        subject=SUBJECT,
+        severity=severity,
+        evidence=f"{seen}; {since}",
+        remedy=remedy,
+    )
 
 
 async def _state(name: str, host: Fenced, power: AskPower, bound: float) -> tuple[bool | None, str]:

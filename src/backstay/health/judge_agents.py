@@ -13,7 +13,7 @@ from backstay.health.remedy import on
 from backstay.inventory.limits import Limits
 from backstay.quantities import duration
 from backstay.services.declaration import Agent, Unit
-from backstay.services.messaging import Messaging, Wiring
+from backstay.services.messaging import Messaging, RpcEndpoint
 from backstay.transports.targets import SshTarget
 
 
@@ -27,29 +27,32 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wires:
+class RpcTopology:
     """How agents are reached, and what the broker tells of that: None where it told nothing.
 
     A broker that has come back less than ``reconnect`` seconds ago is not held against anybody.
     """
 
     messaging: Messaging | None = None
-    wiring: tuple[Wiring, ...] = ()
+    rpc_endpoint: tuple[RpcEndpoint, ...] = ()
     reconnect: float = 0.0
 
-    def of(self, binary: str) -> Wiring | None:
+    def of(self, binary: str) -> RpcEndpoint | None:
         """Return how one kind of agent is reached, None where that is not known."""
-        return next((wiring for wiring in self.wiring if wiring.binary == binary), None)
+        return next(
+            (rpc_endpoint for rpc_endpoint in self.rpc_endpoint if rpc_endpoint.binary == binary),
+            None,
+        )
 
     def trouble(self, agent: Agent) -> str:
         """Return why no message reaches an agent, empty where that is not to be seen.
 
         What only a call shows is left to ``backstay reattach``.
         """
-        told, wiring = self.messaging, self.of(agent.binary)
-        if told is None or wiring is None or told.trouble or told.refused:
+        told, rpc_endpoint = self.messaging, self.of(agent.binary)
+        if told is None or rpc_endpoint is None or told.trouble or told.refused:
             return ""
-        queue = wiring.queue(agent.addressed)
+        queue = rpc_endpoint.queue(agent.rpc_target)
         if not queue or told.up is None or told.up < self.reconnect:
             return ""
         if queue not in told.queues_by_name:
@@ -68,14 +71,19 @@ class Wires:
         ``Queue.declare``, which https://github.com/openstack/oslo.messaging calls before
         ``consume``.
         """
-        wiring = self.of(agent.binary)
-        if self.messaging is None or wiring is None:
+        rpc_endpoint = self.of(agent.binary)
+        if self.messaging is None or rpc_endpoint is None:
             return False
-        return bool(self.messaging.consumers_of.get(wiring.queue(agent.addressed)))
+        return bool(self.messaging.consumers_of.get(rpc_endpoint.queue(agent.rpc_target)))
 
 
 def judge_agents(
-    report: Reported, members: Sequence[Member], wires: Wires, *, offset: float, limits: Limits
+    report: Reported,
+    members: Sequence[Member],
+    rpc_topology: RpcTopology,
+    *,
+    offset: float,
+    limits: Limits,
 ) -> list[Finding]:
     """Judge every agent that one service's API reports, and miss those that it does not.
 
@@ -93,7 +101,7 @@ def judge_agents(
         if member is not None:
             seen.add((member.target.name, agent.binary))
         finding = _judge(report.service, agent, member, now, limits)
-        findings.append(_with_wires(finding, agent, member, wires))
+        findings.append(_with_wires(finding, agent, member, rpc_topology))
     return findings + [
         _missing(report.service, unit, member)
         for member in members
@@ -119,17 +127,19 @@ def _judge(
     )
 
 
-def _with_wires(finding: Finding, agent: Agent, member: Member | None, wires: Wires) -> Finding:
+def _with_wires(
+    finding: Finding, agent: Agent, member: Member | None, rpc_topology: RpcTopology
+) -> Finding:
     """Add what the broker tells; who is to be restarted is what ``reattach`` finds out."""
     if not agent.enabled:
         return finding
-    trouble = wires.trouble(agent)
+    trouble = rpc_topology.trouble(agent)
     if trouble:
         deaf = f"deaf: {trouble}; {finding.evidence}"
         finding = replace(finding, severity=Severity.FAILED, evidence=deaf)
     elif finding.severity is not Severity.FAILED:
         return finding
-    if member is None or wires.of(agent.binary) is None:
+    if member is None or rpc_topology.of(agent.binary) is None:
         return finding
     return replace(finding, remedy=f"backstay reattach {member.target.name}")
 

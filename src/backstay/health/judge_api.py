@@ -47,8 +47,12 @@ def judge_answers(
     for report in observed.reports:
         if report.error is not None:
             service, target = by_name[report.service], served.get(report.service)
-            failed = Answered(service=report.service, name="agent list", error=report.error,
-                              seconds=report.seconds)  # fmt: skip
+            failed = Answered(
+                service=report.service,
+                name="agent list",
+                error=report.error,
+                seconds=report.seconds,
+            )
             findings.extend(_judge(failed, service, target, limits))
     if observed.not_asked:
         findings.append(

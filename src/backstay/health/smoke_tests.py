@@ -11,7 +11,7 @@ from backstay.services.nova import smoke_test as instance
 from backstay.services.smoke_test import carry_out
 from backstay.services.swift import smoke_test as object  # noqa: A004 - a kind of thing
 
-TRIALS = (image.TRIAL, instance.TRIAL, volume.TRIAL, object.TRIAL)
+TRIALS = (image.SMOKE_TEST, instance.SMOKE_TEST, volume.SMOKE_TEST, object.SMOKE_TEST)
 
 
 async def run(api: Api, services: Collection[str]) -> list[Finding]:

@@ -32,13 +32,13 @@ class Database:
         self._tables = tables
         self._made = False
         self._making = threading.Lock()
-        with self._told("opening the journal"):
+        with self._describe("opening the journal"):
             self._engine = _engine(url, busy)
 
     @contextmanager
     def write(self, attempted: str) -> Iterator[Connection]:
         """Give a transaction that is committed at its end. Raises JournalError."""
-        with self._told(attempted):
+        with self._describe(attempted):
             self._make()
             with self._engine.begin() as db:
                 yield db
@@ -46,7 +46,7 @@ class Database:
     @contextmanager
     def read(self, attempted: str) -> Iterator[Connection]:
         """Give a connection to read by. Raises JournalError."""
-        with self._told(attempted):
+        with self._describe(attempted):
             self._make()
             with self._engine.connect().execution_options(only_reads=True) as db:
                 yield db
@@ -67,7 +67,7 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _told(self, attempted: str) -> Iterator[None]:
+    def _describe(self, attempted: str) -> Iterator[None]:
         try:
             yield
         except (SQLAlchemyError, ImportError, OSError) as error:

@@ -13,8 +13,8 @@ from backstay.journal.action import Action, Refused, Running
 from backstay.journal.locks import LockLost, held
 from backstay.journal.plan import Step
 from backstay.journal.records import (
-    Fenced,
     JournalError,
+    LeaseLost,
     RunRecord,
     RunState,
     StepRecord,
@@ -62,7 +62,7 @@ async def carry_out(
             try:
                 await mine.still()
                 results[step.id] = await taking.step(step, record, actions[step.action])
-            except (Fenced, LockLost):
+            except (LeaseLost, LockLost):
                 raise
             except BackstayError as error:
                 watch(Progress(step=step, kind="failed", text=str(error), error=error))

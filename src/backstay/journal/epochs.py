@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from backstay.journal.records import Fenced
+from backstay.journal.records import LeaseLost
 from backstay.journal.tables import EPOCHS
 
 
@@ -45,7 +45,7 @@ def compare(db: Connection, epochs: Mapping[str, int], attempted: str) -> None:
     query = sa.select(EPOCHS).where(EPOCHS.c.target.in_(list(epochs)))
     for row in db.execute(query).mappings():
         if row["epoch"] != epochs[row["target"]]:
-            raise Fenced(
+            raise LeaseLost(
                 attempted,
                 came_back=f"{row['target']} was taken over by {row['holder']}, "
                 f"for run {row['run']}",

@@ -20,7 +20,7 @@ class RunState(StrEnum):
     ABANDONED = "abandoned"
 
     @property
-    def unfinished(self) -> bool:
+    def in_flight(self) -> bool:
         """Say whether the run may have left a cloud half-way, and can be resumed."""
         return self in {RunState.PLANNED, RunState.RUNNING, RunState.FAILED}
 
@@ -87,5 +87,5 @@ class NoSuchRun(JournalError):
     """There is no run of that name."""
 
 
-class Fenced(JournalError):
+class LeaseLost(JournalError):
     """Another process has taken the run or its hosts over: this one must change nothing more."""

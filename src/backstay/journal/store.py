@@ -53,19 +53,34 @@ class Store:
             run = f"{plan.runbook}-{number}"
             db.execute(
                 sa.insert(RUNS).values(
-                    id=run, number=number, state=RunState.PLANNED, cloud=plan.cloud,
-                    runbook=plan.runbook, plan=plan.document(), who=who(), holder=me(),
-                    reason=reason, ticket=ticket, made=time.time(),
+                    id=run,
+                    number=number,
+                    state=RunState.PLANNED,
+                    cloud=plan.cloud,
+                    runbook=plan.runbook,
+                    plan=plan.document(),
+                    who=who(),
+                    holder=me(),
+                    reason=reason,
+                    ticket=ticket,
+                    made=time.time(),
                 )
-            )  # fmt: skip
+            )
             db.execute(
                 sa.insert(STEPS),
                 [
-                    {"run": run, "position": position, "id": step.id, "state": StepState.WAITING,
-                     "attempts": 0, "result": {}, "error": {}}
+                    {
+                        "run": run,
+                        "position": position,
+                        "id": step.id,
+                        "state": StepState.WAITING,
+                        "attempts": 0,
+                        "result": {},
+                        "error": {},
+                    }
                     for position, step in enumerate(plan.steps)
                 ],
-            )  # fmt: skip
+            )
         return run
 
     def take(self, run: str, targets: Sequence[str]) -> Claim:

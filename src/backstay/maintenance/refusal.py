@@ -15,7 +15,7 @@ class Refusal:
     remedy: str
 
 
-class MayNot(BackstayError):
+class GatesRefused(BackstayError):
     """The maintenance may not begin; all reasons are in ``refusals``."""
 
     def __init__(self, attempted: str, refusals: Sequence[Refusal]) -> None:

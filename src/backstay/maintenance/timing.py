@@ -104,7 +104,7 @@ def clock_instant(clock: time, now: datetime, zone: tzinfo) -> datetime:
     raise AssertionError("a clock shows every time within two days")
 
 
-def told(instant: datetime, zone: tzinfo | None = None) -> str:
+def describe_time(instant: datetime, zone: tzinfo | None = None) -> str:
     """Return an instant as operators read it: ``Tue 2026-11-24 01:00 CET``."""
     return instant.astimezone(zone).strftime("%a %Y-%m-%d %H:%M %Z")
 
@@ -118,15 +118,15 @@ def _none_open(
 ) -> Refusal:
     following = next_opening(windows, at)
     opens = (
-        f"the next is {following.window}, {told(following.opens, zone)} to "
-        f"{told(following.closes, zone)}, latest safe start "
-        f"{told(latest_start(following, needed), zone)}"
+        f"the next is {following.window}, {describe_time(following.opens, zone)} to "
+        f"{describe_time(following.closes, zone)}, latest safe start "
+        f"{describe_time(latest_start(following, needed), zone)}"
         if following
         else "none opens again"
     )
     return Refusal(
         gate=GATE,
-        reason=f"no window is open at {told(at, zone)}; {opens}; {_takes(needed)}",
+        reason=f"no window is open at {describe_time(at, zone)}; {opens}; {_takes(needed)}",
         remedy=f"--window {following.window}, or --emergency with --reason"
         if following
         else "correct `windows` in cloud.yaml, or --emergency with --reason",
@@ -144,10 +144,12 @@ def _too_late(
     left = (best.closes - at).total_seconds()
     return Refusal(
         gate=GATE,
-        reason=f"window {best.window} closes at {told(best.closes, zone)}, {duration(left)} after "
-        f"{told(at, zone)}; {_takes(needed)}; the latest safe start is "
-        f"{told(latest_start(best, needed), zone)}",
-        remedy=f"--window {following.window} ({told(following.opens, zone)}), or --emergency with "
+        reason=f"window {best.window} closes at {describe_time(best.closes, zone)}, "
+        f"{duration(left)} after "
+        f"{describe_time(at, zone)}; {_takes(needed)}; the latest safe start is "
+        f"{describe_time(latest_start(best, needed), zone)}",
+        remedy=f"--window {following.window} ({describe_time(following.opens, zone)}), "
+        "or --emergency with "
         "--reason"
         if following
         else "--emergency with --reason",

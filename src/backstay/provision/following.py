@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.errors import BackstayError, HostUnreachable
+from backstay.jsondata import Json
 from backstay.provision import onhost
 from backstay.provision.work import Work, last_errors, last_line
 
@@ -25,17 +26,17 @@ class Ask(Protocol):
     async def __call__(
         self,
         function: Callable[..., Any],
-        *arguments: Any,  # noqa: ANN401 - JSON data
+        *arguments: Json,
         bound: float,
-    ) -> Any:  # noqa: ANN401 - JSON data
+    ) -> Json:
         """Call it. Raises HostError."""
 
 
 async def ask_here(
     function: Callable[..., Any],
-    *arguments: Any,  # noqa: ANN401 - JSON data
+    *arguments: Json,
     bound: float,
-) -> Any:  # noqa: ANN401 - JSON data
+) -> Json:
     """Call it on this machine: an ``Ask`` for what runs here."""
     async with asyncio.timeout(bound):
         return await asyncio.to_thread(function, *arguments)

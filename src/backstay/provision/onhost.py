@@ -37,9 +37,13 @@ def begin(unit: str, script: str, after: str, bound: float, folder: str) -> dict
 def start_unit(unit: str, mine: str, after: str, bound: float) -> None:
     """Start it as a transient unit; one of this name that runs already is left alone."""
     command = [
-        "systemd-run", "--quiet", "--unit=" + unit, "--property=RuntimeMaxSec=%d" % bound,
-        "--property=TimeoutStopSec=30", "--property=WorkingDirectory=" + mine,
-    ]  # fmt: skip
+        "systemd-run",
+        "--quiet",
+        "--unit=" + unit,
+        "--property=RuntimeMaxSec=%d" % bound,
+        "--property=TimeoutStopSec=30",
+        "--property=WorkingDirectory=" + mine,
+    ]
     if after:
         write(os.path.join(mine, "after"), after + "\n")
         command.append("--property=ExecStopPost=/bin/sh " + os.path.join(mine, "after"))
@@ -55,9 +59,13 @@ def start_process(mine: str, after: str) -> None:
     """Start it as a process of its own, where there is no systemd."""
     script = "/bin/sh " + os.path.join(mine, "run") + "\n" + after + "\n"
     process = subprocess.Popen(
-        ["/bin/sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True, cwd=mine,
-    )  # fmt: skip
+        ["/bin/sh", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=mine,
+    )
     write(os.path.join(mine, "pid"), str(process.pid) + " " + str(since(process.pid)))
 
 
@@ -94,8 +102,9 @@ def active(unit: str, mine: str) -> bool:
     if os.path.isdir("/run/systemd/system"):
         shown = subprocess.run(
             ["systemctl", "show", "--value", "--property=ActiveState", unit + ".service"],
-            stdout=subprocess.PIPE, check=False,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            check=False,
+        )
         state = shown.stdout.decode(errors="replace").strip()
         return state in ("active", "activating", "deactivating", "reloading")
     pid, _, begun = read(os.path.join(mine, "pid")).partition(" ")
@@ -148,9 +157,10 @@ def again(unit: str, folder: str) -> dict[str, Any]:
         mine = os.path.join(folder, unit)
         os.replace(os.path.join(mine, "status"), os.path.join(mine, "status.before"))
         subprocess.run(
-            ["systemctl", "reset-failed", unit + ".service"], stderr=subprocess.DEVNULL,
+            ["systemctl", "reset-failed", unit + ".service"],
+            stderr=subprocess.DEVNULL,
             check=False,
-        )  # fmt: skip
+        )
     return told(unit, folder)
 
 

@@ -37,18 +37,24 @@ def begin_compiling(program: str) -> str:
     with open(os.path.join(folder, "py3compile"), "w") as file:
         file.write(NOTED.format(folder))
     os.chmod(os.path.join(folder, "py3compile"), 0o755)
-    command = [
-        "/usr/bin/python3", "-I", os.path.join(folder, "program"), folder, str(os.getpid())
-    ]  # fmt: skip
+    command = ["/usr/bin/python3", "-I", os.path.join(folder, "program"), folder, str(os.getpid())]
     if os.path.isdir("/run/systemd/system"):
-        unit = ["systemd-run", "--quiet", "--collect", "--unit=" + os.path.basename(folder),
-                "--property=RuntimeMaxSec=%d" % BOUND]  # fmt: skip
+        unit = [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            "--unit=" + os.path.basename(folder),
+            "--property=RuntimeMaxSec=%d" % BOUND,
+        ]
         subprocess.run([*unit, *command], check=True)
     else:
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     return folder
 
 

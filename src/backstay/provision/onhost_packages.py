@@ -128,14 +128,29 @@ def apt(specs: list[str], compiler: str) -> bool:
     with open(os.path.join(folder, "systemctl"), "w") as file:
         file.write(RELOAD)
     os.chmod(os.path.join(folder, "systemctl"), 0o755)
-    done = run([
-        "apt-get", "-q", "-y", "--no-install-recommends",
-        "-o", "DPkg::Lock::Timeout=300", "-o", "DPkg::Path=" + folder + ":" + PATH,
-        "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-        # It is a spare: after a crash it is installed again.
-        "-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0",
-        "install", *specs,
-    ])  # fmt: skip
+    done = run(
+        [
+            "apt-get",
+            "-q",
+            "-y",
+            "--no-install-recommends",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "-o",
+            "DPkg::Path=" + folder + ":" + PATH,
+            "-o",
+            "Dpkg::Options::=--force-confdef",
+            "-o",
+            "Dpkg::Options::=--force-confold",
+            # It is a spare: after a crash it is installed again.
+            "-o",
+            "Dpkg::Options::=--force-unsafe-io",
+            "-o",
+            "Dpkg::Use-Pty=0",
+            "install",
+            *specs,
+        ]
+    )
     run(["systemctl", "daemon-reload"], quiet=True)
     os.sync()
     return done == 0
@@ -236,9 +251,12 @@ def run(command: list[str], bound: float | None = None, quiet: bool = False) -> 
 def said(command: list[str]) -> str:
     """Return what a program prints."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         check=False,
-    )  # fmt: skip
+    )
     return done.stdout.decode(errors="replace")
 
 

@@ -12,9 +12,19 @@ from backstay.provision.work import Work
 
 # They belong to the machine and its disks, not to what runs on it.
 OF_THE_MACHINE = (
-    "linux-image-*", "linux-headers-*", "linux-modules-*", "grub*", "shim-*", "os-prober",
-    "firmware-*", "*-microcode", "*-firmware", "efibootmgr", "mdadm", "cloud-init",
-)  # fmt: skip
+    "linux-image-*",
+    "linux-headers-*",
+    "linux-modules-*",
+    "grub*",
+    "shim-*",
+    "os-prober",
+    "firmware-*",
+    "*-microcode",
+    "*-firmware",
+    "efibootmgr",
+    "mdadm",
+    "cloud-init",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +75,11 @@ def result(log: str) -> dict[str, Any]:
     lines = [line for line in log.splitlines() if line.startswith(onhost_packages.RESULT)]
     if not lines:
         return {"missing": [], "differ": []}
-    told: dict[str, Any] = json.loads(lines[-1].removeprefix(onhost_packages.RESULT))
-    return told
+    describe_packages: dict[str, Any] = json.loads(lines[-1].removeprefix(onhost_packages.RESULT))
+    return describe_packages
 
 
-def told(found: Mapping[str, Any], count: int) -> str:
+def describe_packages(found: Mapping[str, Any], count: int) -> str:
     """Return it in a few words. Pure."""
     words = [f"{count} packages"]
     if found["missing"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.journal.action import Action
 from backstay.journal.store import Store
@@ -23,7 +23,7 @@ from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.spare import actions as spare
 from backstay.runbooks.spare import plan as spare_plan
 
-_RUNBOOKS: Mapping[str, Callable[[Site, Store], Mapping[str, Action]]] = {
+_RUNBOOKS: Mapping[str, Callable[[CloudSession, Store], Mapping[str, Action]]] = {
     backup_plan.RUNBOOK: lambda site, _: backup.actions(site),
     reattach_plan.RUNBOOK: lambda site, _: reattach.actions(site),
     reboot_plan.RUNBOOK: reboot.actions,
@@ -35,7 +35,7 @@ _RUNBOOKS: Mapping[str, Callable[[Site, Store], Mapping[str, Action]]] = {
 }
 
 
-def actions(runbook: str, site: Site, store: Store) -> Mapping[str, Action]:
+def actions(runbook: str, site: CloudSession, store: Store) -> Mapping[str, Action]:
     """Return the actions of a runbook. Raises BackstayError where there is none of that name."""
     if runbook in _RUNBOOKS:
         return _RUNBOOKS[runbook](site, store)

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from backstay.finding import Severity
 from backstay.inventory.enums import Flavour, Role
-from backstay.services.messaging import Messaging, Wiring
+from backstay.jsondata import Json
+from backstay.services.messaging import Messaging, RpcEndpoint
 from backstay.transports.reply import Endpoint
 
 
@@ -31,7 +32,7 @@ class Api(Protocol):
     def ca(self) -> Path | None:
         """Return the file of certificates that servers are checked against, None the system's."""
 
-    def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON is whatever the API sends
+    def get(self, service_type: str, path: str) -> Json:
         """Return the decoded JSON of ``GET path`` at the catalogue's endpoint.
 
         ``path`` is appended to the endpoint as the catalogue gives it (``/v2/images``).
@@ -134,7 +135,7 @@ class ApiProbe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiPulse:
+class ApiLivenessProbe:
     """A cheap question to the service's API that the watch asks every second.
 
     ``path`` is asked as ``Api.get`` has it, with a token; where ``at_root``, below the endpoint's
@@ -151,7 +152,7 @@ class ApiPulse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostPulse:
+class HostLivenessProbe:
     """A cheap question that a host answers about itself, again and again.
 
     ``ask`` is shipped as a HostProbe's, and called with a dictionary that it may keep things in (a
@@ -189,13 +190,13 @@ class Agent:
     server: str = ""
 
     @property
-    def addressed(self) -> str:
+    def rpc_target(self) -> str:
         """Return the name by which messages reach it."""
         return self.server or self.host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class InFlightTask:
     """Work that a service has under way, and that would be torn by taking it down.
 
     ``what`` names the object (``server web1``), ``doing`` is what happens to it (``building``).
@@ -269,10 +270,10 @@ class Service:
     which the service runs again after a restore, and called with these outputs by name.
     ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it
     is started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of
-    its API, the one in use first. ``unfinished`` asks for work under way, ``workloads`` for
+    its API, the one in use first. ``in_flight`` asks for work under way, ``workloads`` for
     what runs of the users' own; both raise as ``Api``. ``running`` is shipped to the hosts that
     run the service, and tells the same where no API can: pairs of a name and its addresses.
-    ``wiring`` says how its agents are reached, for every kind that there may be; ``broker`` is
+    ``rpc_endpoint`` says how its agents are reached, for every kind there may be; ``broker`` is
     set by the service through which they are.
     """
 
@@ -292,13 +293,13 @@ class Service:
     keeps_databases: bool = False
     host_probes: tuple[HostProbe, ...] = ()
     api_probes: tuple[ApiProbe, ...] = ()
-    api_pulses: tuple[ApiPulse, ...] = ()
-    host_pulses: tuple[HostPulse, ...] = ()
+    api_pulses: tuple[ApiLivenessProbe, ...] = ()
+    host_pulses: tuple[HostLivenessProbe, ...] = ()
     agents: Callable[[Api], Sequence[Agent]] | None = None
-    unfinished: Callable[[Api], Sequence[Unfinished]] | None = None
+    in_flight: Callable[[Api], Sequence[InFlightTask]] | None = None
     workloads: Callable[[Api], Sequence[Workload]] | None = None
     running: Callable[[], Any] | None = None
-    wiring: tuple[Wiring, ...] = ()
+    rpc_endpoint: tuple[RpcEndpoint, ...] = ()
     broker: Broker | None = None
     endpoint_types: tuple[str, ...] = field(default=())
 

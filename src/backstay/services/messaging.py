@@ -1,6 +1,7 @@
 """How agents are reached through the message broker, and what the broker tells of them.
 
-Services declare the first (``Wiring``), the broker's own service reads the second (``Messaging``).
+Services declare the first (``RpcEndpoint``); the broker's own service reads the second
+(``Messaging``).
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ REPLIES = "reply_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
+class RpcEndpoint:
     """How one kind of agent is reached: the queue ``TOPIC.HOST``, fed by ``exchange``.
 
     ``topic`` is empty where nothing is sent to it. ``config`` is the file with the broker's

@@ -6,8 +6,10 @@ import os
 import time
 from typing import Any
 
+from backstay.jsondata import Json
 
-def setting(project: str, program: str, files: list[str], section: str, option: str) -> Any:  # noqa: ANN401 - JSON data
+
+def setting(project: str, program: str, files: list[str], section: str, option: str) -> Json:
     """Return an option's value with its file, as oslo.config reads it, None where nobody sets it.
 
     ``files`` are read where the program does not run. Whoever is read last wins: first the folders

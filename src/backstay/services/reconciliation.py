@@ -34,8 +34,8 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heal:
-    """A change that is safe: ``name`` is a key of ``Kept.heals``; ``arguments`` are JSON data."""
+class Repair:
+    """A safe change: ``name`` is a key of ``Reconciler.heals``; ``arguments`` are JSON data."""
 
     name: str
     arguments: Mapping[str, str]
@@ -59,7 +59,7 @@ class Mismatch:
     evidence: str
     proposal: str
     command: str
-    heal: Heal | None = None
+    heal: Repair | None = None
 
     @property
     def safe(self) -> bool:
@@ -97,7 +97,7 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Evidence:
     """Everything that was read, before anybody judges it.
 
     ``rows`` are records by the name of their query; a query that could not be answered is not there
@@ -125,7 +125,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Healing:
+class RepairCommand:
     """How a safe change is made, and why it is safe.
 
     Either by the API: ``api`` returns what it did in a few words, empty where nothing was to be
@@ -142,7 +142,7 @@ class Healing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Reconciler:
     """What a service has records of.
 
     ``records`` are queries by name: each one SELECT on one line, whose columns have plain names.
@@ -154,7 +154,7 @@ class Kept:
     service: str
     records: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
-    compare: Callable[[Seen], Iterator[Mismatch]] = lambda _seen: iter(())
-    notes: Callable[[Seen], Sequence[str]] = lambda _seen: ()
+    compare: Callable[[Evidence], Iterator[Mismatch]] = lambda _seen: iter(())
+    notes: Callable[[Evidence], Sequence[str]] = lambda _seen: ()
     guards: tuple[Guard, ...] = ()
-    heals: Mapping[str, Healing] = field(default_factory=dict)
+    heals: Mapping[str, RepairCommand] = field(default_factory=dict)

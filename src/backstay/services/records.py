@@ -42,7 +42,7 @@ def nothing_odd(_record: Mapping[str, Any]) -> Sequence[str]:
     return ()
 
 
-def ask_list(api: Api, listing: Listing, oddities: Oddities = nothing_odd) -> list[Verdict]:
+def ask_list(api: Api, listing: Listing, anomalies: Oddities = nothing_odd) -> list[Verdict]:
     """Ask for one page and judge it: one verdict for the list, one for each odd record.
 
     Raises what ``api`` raises, unless a page of one record can be had: then the list is what is
@@ -54,13 +54,13 @@ def ask_list(api: Api, listing: Listing, oddities: Oddities = nothing_odd) -> li
         if error.status is None or error.status < 500 or not _one_answers(api, listing):
             raise
         return [_list_breaks(listing, error)]
-    return judge_list(answer, listing, oddities)
+    return judge_list(answer, listing, anomalies)
 
 
 def judge_list(
     answer: Any,  # noqa: ANN401 - whatever the API sent
     listing: Listing,
-    oddities: Oddities = nothing_odd,
+    anomalies: Oddities = nothing_odd,
 ) -> list[Verdict]:
     """Judge the decoded answer of one page. Pure."""
     subject = f"{listing.noun} list"
@@ -71,7 +71,7 @@ def judge_list(
         return [
             Verdict(subject=subject, severity=Severity.FAILED, evidence=evidence, remedy=remedy)
         ]
-    odd = [verdict for record in records for verdict in _judge_record(record, listing, oddities)]
+    odd = [verdict for record in records for verdict in _judge_record(record, listing, anomalies)]
     whole = Verdict(subject=subject, severity=Severity.OK, evidence=_counted(records, listing))
     return [whole, *odd]
 
@@ -106,12 +106,12 @@ def as_time(given: object) -> datetime | None:
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
-def _judge_record(record: object, listing: Listing, oddities: Oddities) -> list[Verdict]:
+def _judge_record(record: object, listing: Listing, anomalies: Oddities) -> list[Verdict]:
     if not isinstance(record, Mapping) or not isinstance(record.get("id", record.get("uuid")), str):
         what = ["is not a record with an id"]
         name = f"{listing.noun} without id"
     else:
-        what = list(oddities(record))
+        what = list(anomalies(record))
         name = f"{listing.noun} {record.get('id', record.get('uuid'))}"
     if not what:
         return []

@@ -18,7 +18,7 @@ CALL_BOUND = 60.0
 SWEEP_BOUND = 120.0
 
 
-class NotMade(Exception):
+class SmokeTestFailed(Exception):
     """The thing could not be made or used; the text says what was seen. ``remedy`` goes with it."""
 
     def __init__(self, seen: str, remedy: str) -> None:
@@ -26,12 +26,12 @@ class NotMade(Exception):
         self.remedy = remedy
 
 
-class NothingToTry(Exception):
+class NothingToTest(Exception):
     """The cloud has not what the trial needs (no image that boots, say): no judgement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class SmokeTest:
     """One kind of thing.
 
     ``use`` makes a thing of the given name and uses it, and returns what to tell. ``find``
@@ -70,7 +70,9 @@ async def until(
         if said is not None:
             return said
         if time.monotonic() - begun > bound:
-            raise NotMade(f"{what} not within {bound:g} s", "see the journals of its agents")
+            raise SmokeTestFailed(
+                f"{what} not within {bound:g} s", "see the journals of its agents"
+            )
         await asyncio.sleep(every)
 
 
@@ -89,7 +91,7 @@ async def gone(api: Api, service_type: str, path: str, *, bound: float) -> None:
     await until(look, bound=bound, what="deleted")
 
 
-async def carry_out(trial: Trial, api: Api) -> Finding:
+async def carry_out(trial: SmokeTest, api: Api) -> Finding:
     """Sweep, make, use, delete; return the one finding. Nothing of it stays, also if cancelled."""
     begun = time.monotonic()
     name = resource_name.new()
@@ -98,13 +100,13 @@ async def carry_out(trial: Trial, api: Api) -> Finding:
         swept = await _sweep(trial, api, partial(resource_name.is_left_over, now=datetime.now(UTC)))
         async with asyncio.timeout(trial.bound):
             seen = await trial.use(api, name)
-    except NothingToTry as error:
+    except NothingToTest as error:
         severity, seen, remedy = (
             Severity.UNKNOWN,
             str(error),
             "nothing to do if that is as it should be",
         )
-    except NotMade as error:
+    except SmokeTestFailed as error:
         severity, seen, remedy = Severity.FAILED, str(error), error.remedy
     except TimeoutError:
         severity, seen = Severity.FAILED, f"not done within {trial.bound:g} s"
@@ -129,16 +131,16 @@ async def carry_out(trial: Trial, api: Api) -> Finding:
     )
 
 
-async def _remove_own(trial: Trial, api: Api, name: str) -> str:
+async def _remove_own(trial: SmokeTest, api: Api, name: str) -> str:
     """Delete what this run made, found by its name; return why that failed, or nothing."""
     try:
         await _sweep(trial, api, lambda found: found == name)
-    except (BackstayError, NotMade, TimeoutError) as error:
+    except (BackstayError, SmokeTestFailed, TimeoutError) as error:
         return str(error) or f"not within {SWEEP_BOUND:g} s"
     return ""
 
 
-async def _sweep(trial: Trial, api: Api, ours: Callable[[str], bool]) -> int:
+async def _sweep(trial: SmokeTest, api: Api, ours: Callable[[str], bool]) -> int:
     """Delete all things whose name ``ours`` accepts and return how many there were."""
     async with asyncio.timeout(SWEEP_BOUND):
         keys = [key for key, name in await trial.find(api) if ours(name)]

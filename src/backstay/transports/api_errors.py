@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.errors import ApiError, ApiFailed, ApiRefused, ApiUnreachable
+from backstay.jsondata import Json
 
 _LONGEST_EXTRACT = 200
 
@@ -187,7 +187,7 @@ def one_line(text: str) -> str:
     return line if len(line) <= _LONGEST_EXTRACT else line[: _LONGEST_EXTRACT - 1] + "…"
 
 
-def _message(answer: Any) -> str:  # noqa: ANN401 - JSON is whatever the API sends
+def _message(answer: Json) -> str:
     """Return the message in OpenStack's error documents: ``{"error": {"message": …}}`` and kin."""
     while isinstance(answer, dict):
         for key in ("message", "detail", "faultstring", "description", "title"):

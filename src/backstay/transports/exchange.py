@@ -19,7 +19,7 @@ import h11
 _PIECE = 1 << 16
 
 
-class Came(StrEnum):
+class HttpOutcome(StrEnum):
     """How far it came. ``SILENT`` is no connection in time, ``LATE`` no answer on a connection."""
 
     ANSWERED = "answered"
@@ -30,10 +30,10 @@ class Came(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchanged:
+class HttpExchange:
     """What came of a request; ``status`` is 0 where no answer came, ``told`` says why not."""
 
-    came: Came
+    came: HttpOutcome
     seconds: float
     status: int = 0
     told: str = ""
@@ -46,7 +46,7 @@ async def exchange(
     headers: Mapping[str, str] | None = None,
     bound: float,
     ca: Path | None = None,
-) -> Exchanged:
+) -> HttpExchange:
     """Make one request; ``bound`` is in seconds, from the connection to the answer's head.
 
     ``ca`` is the file of certificates that the server is checked against, None the system's.
@@ -54,9 +54,9 @@ async def exchange(
     begun = time.monotonic()
     connected = False
 
-    def ended(came: Came, told: str = "", status: int = 0) -> Exchanged:
+    def ended(came: HttpOutcome, told: str = "", status: int = 0) -> HttpExchange:
         seconds = time.monotonic() - begun
-        return Exchanged(came=came, seconds=seconds, status=status, told=told)
+        return HttpExchange(came=came, seconds=seconds, status=status, told=told)
 
     parts = urlsplit(url)
     writer: asyncio.StreamWriter | None = None
@@ -69,18 +69,22 @@ async def exchange(
             status = await _asked(reader, writer, method, url, headers or {})
     except TimeoutError:
         if connected:
-            return ended(Came.LATE, f"takes the connection, and no answer within {bound:g} s")
-        return ended(Came.SILENT, f"no connection within {bound:g} s")
+            return ended(
+                HttpOutcome.LATE, f"takes the connection, and no answer within {bound:g} s"
+            )
+        return ended(HttpOutcome.SILENT, f"no connection within {bound:g} s")
     except ConnectionRefusedError:
-        return ended(Came.REFUSED, "refuses the connection")
+        return ended(HttpOutcome.REFUSED, "refuses the connection")
     except (OSError, h11.ProtocolError) as error:
         told = str(error) or type(error).__name__
-        return ended(Came.BROKEN if connected or parts.scheme == "https" else Came.SILENT, told)
+        return ended(
+            HttpOutcome.BROKEN if connected or parts.scheme == "https" else HttpOutcome.SILENT, told
+        )
     finally:
         if writer is not None:
             with contextlib.suppress(OSError):
                 writer.transport.abort()
-    return ended(Came.ANSWERED, f"status {status}", status)
+    return ended(HttpOutcome.ANSWERED, f"status {status}", status)
 
 
 async def _asked(

@@ -59,14 +59,20 @@ class Ipmi:
         """Have one exchange made by another process. Raises PowerError."""
         where = urlsplit(self.target.url)
         given = {
-            "what": what, "host": where.hostname, "port": where.port or PORT,
-            "username": self.target.username, "password": self.target.password,
-        }  # fmt: skip
+            "what": what,
+            "host": where.hostname,
+            "port": where.port or PORT,
+            "username": self.target.username,
+            "password": self.target.password,
+        }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            sys.executable,
+            "-m",
+            __name__,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
         try:
             async with asyncio.timeout(bound):
                 out, errors = await process.communicate(json.dumps(given).encode())
@@ -108,9 +114,11 @@ def exchange(given: dict[str, Any]) -> dict[str, Any]:
         return {"error": "pyghmi is not installed here: pip install 'backstay[ipmi]'"}
     try:
         command = Command(
-            bmc=given["host"], userid=given["username"], password=given["password"],
+            bmc=given["host"],
+            userid=given["username"],
+            password=given["password"],
             port=given["port"],
-        )  # fmt: skip
+        )
         return _DOES[given["what"]](command)
     except (IpmiException, _Refused, OSError) as error:
         return {"error": " ".join(str(error).split())[:200] or type(error).__name__}

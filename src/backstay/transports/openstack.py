@@ -18,6 +18,7 @@ from keystoneauth1.session import Session
 
 from backstay import __version__
 from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
+from backstay.jsondata import Json
 from backstay.transports import api_errors
 from backstay.transports import credentials as identity
 from backstay.transports.deadline import DeadlineAdapter, deadline
@@ -57,7 +58,7 @@ class OpenStackApi:
         self._lock = threading.Lock()
         self._access: AccessInfoV3 | None = None
         self._refusal: BackstayError | None = None
-        self._told = False
+        self._describe = False
 
     @property
     def auth_url(self) -> str:
@@ -81,9 +82,9 @@ class OpenStackApi:
         The first call may tell of the token that another call has just got. Raises as ``get``.
         """
         with self._lock:
-            if self._told or (self._access is None and self._refusal is None):
+            if self._describe or (self._access is None and self._refusal is None):
                 self._fetch()
-            self._told = True
+            self._describe = True
             access = self._current()
         return {
             "user": access.username,
@@ -106,7 +107,7 @@ class OpenStackApi:
         url = joined(self._endpoint(access, service_type, f"asking {service_type}"), path)
         return url, {TOKEN: str(access.auth_token), "Accept": "application/json"}
 
-    def get(self, service_type: str, path: str) -> Any:  # noqa: ANN401 - JSON is whatever comes
+    def get(self, service_type: str, path: str) -> Json:
         """Return the decoded JSON of ``GET path``. Raises ApiUnreachable, ApiRefused, ApiFailed."""
         return self._decoded("GET", service_type, path)
 

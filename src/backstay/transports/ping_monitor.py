@@ -34,7 +34,7 @@ class Echo:
         return sum(self.lost) / len(self.lost) if self.lost else 0.0
 
 
-class Echoes:
+class PingMonitor:
     """Pings hosts by name every ``every`` seconds, while ``run`` runs.
 
     ``allowed`` is false where this user may not ping. Hosts without an IPv4 address are left out.

@@ -4,7 +4,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from backstay.jsondata import Json
 
 _VERSION = re.compile(r"v\d+(\.\d+)?")
 
@@ -17,7 +18,7 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 - JSON is whatever the API sends
+    def json(self) -> Json:
         """Return the decoded body. Raises ValueError where it is not JSON."""
         return json.loads(self.body)
 

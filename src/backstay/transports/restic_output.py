@@ -39,12 +39,18 @@ def _remedy(errors: str) -> str:
         ("wrong password", "the password file is another repository's: find the right one"),
         ("resolving password failed", "see to the file: `password_file` under `backup`"),
         ("empty password", "the password file is empty: find the copy of it"),
-        ("no space left", "make space there, then: backstay backup prune, which also takes out "
-         "what the failed run has left; older backups are as they were"),
+        (
+            "no space left",
+            "make space there, then: backstay backup prune, which also takes out "
+            "what the failed run has left; older backups are as they were",
+        ),
         ("already locked", "another restic is at work on it: wait for it to end"),
-        (r"pack id does not|pack \w+ contains|ciphertext|hash (mis|does not)|invalid data|damaged",
-         "data in the repository are damaged: take a new backup into a new one"),
-    ):  # fmt: skip
+        (
+            r"pack id does not|pack \w+ contains|ciphertext|hash (mis|does not)|invalid data|"
+            r"damaged",
+            "data in the repository are damaged: take a new backup into a new one",
+        ),
+    ):
         if re.search(sign, errors, re.IGNORECASE):
             return remedy
     return "see that it can be reached and written; older backups are as they were"

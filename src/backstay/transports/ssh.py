@@ -265,9 +265,12 @@ class HostShell:
         try:
             async with asyncio.timeout(self.connect_bound):
                 return await asyncssh.connect(
-                    target.address, client_factory=lambda: witness, login_timeout=0,
-                    keepalive_interval=KEEPALIVE, **options,
-                )  # fmt: skip
+                    target.address,
+                    client_factory=lambda: witness,
+                    login_timeout=0,
+                    keepalive_interval=KEEPALIVE,
+                    **options,
+                )
         except TimeoutError:
             raise ssh_errors.silent(
                 target,

@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Callable
 
-from backstay.watch.detect.status import Board
-from backstay.watch.incidents.log import Ledger
+from backstay.watch.detect.status import SnapshotFeed
+from backstay.watch.incidents.log import IncidentLog
 
 PAUSE = 0.5
 
 
-class Log:
+class EventLog:
     """Follows a ledger and a board, and says what is new in them."""
 
-    def __init__(self, ledger: Ledger, board: Board, say: Callable[[str], None]) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, incident_log: IncidentLog, board: SnapshotFeed, say: Callable[[str], None]
+    ) -> None:
+        self._ledger = incident_log
         self._board = board
         self._say = say
-        self._known = {it.id: it for it in ledger.open_incidents()}
+        self._known = {it.id: it for it in incident_log.open_incidents()}
         self._troubles: tuple[str, ...] = ()
 
     async def run(self) -> None:
@@ -36,7 +38,7 @@ class Log:
         for number, one in self._known.items():
             if number not in now:
                 self._say(f"{one.name} is over: {one.cause.title}")
-        troubles = self._board.bulletin.troubles
+        troubles = self._board.snapshot.troubles
         for trouble in troubles:
             if trouble not in self._troubles:
                 self._say(f"trouble: {trouble}")

@@ -11,32 +11,32 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
-from backstay.transports.ping_monitor import Echoes
+from backstay.transports.ping_monitor import PingMonitor
 from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
 from backstay.watch.act.process import alive
 from backstay.watch.detect.agents import AgentQuestions
 from backstay.watch.detect.apis import ApiQuestions, Passes
-from backstay.watch.detect.corroborate import Confirming
+from backstay.watch.detect.corroborate import Corroborator
 from backstay.watch.detect.host_stream import streams
-from backstay.watch.detect.probe import Sign
-from backstay.watch.detect.reachability import Reach
+from backstay.watch.detect.probe import ProbeResult
+from backstay.watch.detect.reachability import HostReachability
 from backstay.watch.detect.silences import silences
-from backstay.watch.detect.status import Board, Bulletin, Silence
+from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed
 from backstay.watch.detect.suspects import Suspects
 from backstay.watch.detect.topology import topology
-from backstay.watch.detect.tracker import Tracking
-from backstay.watch.incidents.correlate import Scene, causes
+from backstay.watch.detect.tracker import StateTracker
+from backstay.watch.incidents.correlate import CorrelationInput, causes
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 from backstay.watch.incidents.matching import Change, Close, Open, matched
 from backstay.watch.incidents.recovery import Recovery
 from backstay.watch.incidents.store import Minute
-from backstay.watch.supervisor import Parts, first_of, unexpected
+from backstay.watch.supervisor import TaskSupervisor, first_of, unexpected
 
 if TYPE_CHECKING:
     from backstay.journal.records import RunRecord
@@ -78,8 +78,8 @@ class Incidents(Protocol):
         """Keep history."""
 
 
-class Watching:
-    """Watches a cloud: gives ``board`` a bulletin each second, ``ledger`` the incidents.
+class WatchLoop:
+    """Watches a cloud: gives ``board`` a bulletin each second, ``incident_log`` the incidents.
 
     ``store`` is where runs are read from. ``leader`` is who watches, ``troubles`` what else is
     wrong with the watch. ``on_incident`` is called for every incident that is opened or changed.
@@ -87,10 +87,10 @@ class Watching:
 
     def __init__(
         self,
-        site: Site,
+        site: CloudSession,
         watch: Watch,
-        ledger: Incidents,
-        board: Board,
+        incident_log: Incidents,
+        board: SnapshotFeed,
         store: Store,
         *,
         leader: str,
@@ -100,16 +100,16 @@ class Watching:
         cloud = site.cloud
         self.site = site
         self.watch = watch
-        self.ledger = ledger
+        self.incident_log = incident_log
         self.board = board
         self.store = store
         self.leader = leader
         self.troubles = troubles
         self.on_incident = on_incident
         self.top = topology(cloud, site.services)
-        self.tracking = Tracking(self.top, watch.recovered, self._excuse)
-        self.parts = Parts(logging.getLogger(__name__).warning)
-        self.confirming = Confirming(site)
+        self.tracking = StateTracker(self.top, watch.recovered, self._excuse)
+        self.parts = TaskSupervisor(logging.getLogger(__name__).warning)
+        self.confirming = Corroborator(site)
         self.suspects = Suspects(self.tracking, self.confirming, self._aside)
         self.agents = AgentQuestions(site, self.tracking.take, self._steady)
         api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
@@ -117,8 +117,8 @@ class Watching:
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
         self.streams = streams(cloud, site.services, self.shell, self._heard)
         addresses = [(host.name, host.address) for host in cloud.hosts.values()]
-        self.echoes = Echoes(addresses, every=watch.every / 2)
-        self.reach = Reach(self.echoes, self.streams, watch.every)
+        self.echoes = PingMonitor(addresses, every=watch.every / 2)
+        self.reach = HostReachability(self.echoes, self.streams, watch.every)
         self.recovery = Recovery(self.tracking.tracks)
         self.silent: tuple[Silence, ...] = ()
         self.findings: tuple[Finding, ...] = ()
@@ -200,7 +200,7 @@ class Watching:
         stream = self.streams.get(host)
         return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
 
-    def _heard(self, host: str, found: Sequence[Sign], glance: object) -> None:
+    def _heard(self, host: str, found: Sequence[ProbeResult], glance: object) -> None:
         for sign in found:
             self.tracking.take(sign)
         if glance is not None:
@@ -232,8 +232,8 @@ class Watching:
 
     async def _decide(self) -> None:
         now = time.time()
-        incidents = self.ledger.open_incidents()
-        scene = Scene(
+        incidents = self.incident_log.open_incidents()
+        scene = CorrelationInput(
             now=now,
             tracks=self.tracking.tracks,
             topology=self.top,
@@ -250,13 +250,13 @@ class Watching:
     async def _carry_out(self, one: Open | Change | Close, now: float) -> None:
         if isinstance(one, Open):
             found = one.found
-            incident = await self.ledger.open(found.cause, began=found.began, at=now)
+            incident = await self.incident_log.open(found.cause, began=found.began, at=now)
         elif isinstance(one, Change):
-            incident = await self.ledger.change(
+            incident = await self.incident_log.change(
                 one.incident, one.cause, at=now, text=one.text, tell=one.tell
             )
         else:
-            await self.ledger.close(one.incident, at=now, text=one.text)
+            await self.incident_log.close(one.incident, at=now, text=one.text)
             return
         self._to_act[incident.id] = incident
         self._aside(f"acting on {incident.name}", lambda: self._acted(incident.id))
@@ -286,7 +286,7 @@ class Watching:
     def _is_calm(self) -> bool:
         """Say whether nothing is the matter with the cloud but what checks have found."""
         aside = {Kind.FINDING, Kind.CHANNEL_FAILED}
-        return all(one.cause.kind in aside for one in self.ledger.open_incidents())
+        return all(one.cause.kind in aside for one in self.incident_log.open_incidents())
 
     async def _read_runs_forever(self) -> None:
         name = self.site.cloud.name
@@ -306,11 +306,11 @@ class Watching:
         while True:
             minutes = self.tracking.history.finished(time.time())
             if minutes:
-                await self.ledger.keep(minutes)
+                await self.incident_log.keep(minutes)
             await asyncio.sleep(5.0)
 
-    def _bulletin(self) -> Bulletin:
-        return Bulletin(
+    def _bulletin(self) -> Snapshot:
+        return Snapshot(
             at=time.time(),
             cloud=self.site.cloud.name,
             leading=True,
@@ -328,7 +328,7 @@ class Watching:
         if not self.echoes.allowed:
             found.append("this user may not ping: hosts are judged by their channels only")
         found += [*self.parts.troubles, *self._wrong.values()]
-        return [*found, *self.ledger.troubles, *self.troubles()]
+        return [*found, *self.incident_log.troubles, *self.troubles()]
 
 
 def _no_passes() -> BackstayError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.epochs import me
@@ -28,18 +28,18 @@ from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
 from backstay.watch.act.actor import Actor
 from backstay.watch.act.approvals import Approvals
-from backstay.watch.act.runs import Ways
+from backstay.watch.act.runs import RunLauncher
 from backstay.watch.cloudfile import CloudFile
-from backstay.watch.detect.status import Board, Bulletin
+from backstay.watch.detect.status import Snapshot, SnapshotFeed
 from backstay.watch.election import PAUSE, RETRY, Lead, lead
-from backstay.watch.event_log import Log
-from backstay.watch.incidents.log import Ledger
+from backstay.watch.event_log import EventLog
+from backstay.watch.incidents.log import IncidentLog
 from backstay.watch.incidents.store import WatchStore
 from backstay.watch.incidents.unreliable import BUSY
-from backstay.watch.loop import Watching
-from backstay.watch.notify.notifier import Courier
+from backstay.watch.loop import WatchLoop
+from backstay.watch.notify.notifier import Notifier
 from backstay.watch.notify.routing import channels_for
-from backstay.watch.supervisor import Parts, first_of
+from backstay.watch.supervisor import TaskSupervisor, first_of
 from backstay.watch.web.app import make_app
 from backstay.watch.web.serve import serve
 
@@ -51,7 +51,7 @@ _PAGE_LONGEST = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class Environment:
     """What the command line gives: how cloud.yaml is read, how its APIs are reached.
 
     ``command`` gives Backstay's own command line with some words, ``say`` writes a line of the log.
@@ -66,18 +66,18 @@ class Means:
 class Process:
     """The watch of the cloud that ``path`` describes. Raises InventoryError where it is wrong."""
 
-    def __init__(self, path: Path, means: Means) -> None:
+    def __init__(self, path: Path, means: Environment) -> None:
         self.means = means
         self.file = CloudFile(path, means.load)
         name = self.file.cloud.name
-        self.board = Board(name)
-        self.parts = Parts(means.say)
+        self.board = SnapshotFeed(name)
+        self.parts = TaskSupervisor(means.say)
         # Each in use has its own: no reader waits for a writer's connection.
         self.journal = Store(journal_url(), busy=BUSY)
         self.reading = WatchStore(journal_url(), name, busy=BUSY)
         self.approvals = Approvals(WatchStore(journal_url(), name, busy=BUSY))
         self._lead: Lead | None = None
-        self._ledger: Ledger | None = None
+        self._ledger: IncidentLog | None = None
         self._keeper_wrong: str | None = None
         self._asked_leader = 0.0
         self._leader = ""
@@ -129,7 +129,7 @@ class Process:
     async def _contend(self) -> None:
         """Stand by until this process leads; lead until that is lost; for ever."""
         while True:
-            name = f"watch/{self.board.bulletin.cloud}"
+            name = f"watch/{self.board.snapshot.cloud}"
             async with lead(locks_url(), name, waits=self._stands_by) as mine:
                 self._lead, self._keeper_wrong = mine, ""
                 notify("STATUS=leading")
@@ -165,11 +165,14 @@ class Process:
             with contextlib.suppress(BackstayError, TimeoutError):
                 self._leader = await on_thread(self.reading.leader, RETRY)
         await self.board.publish(
-            Bulletin(
-                at=time.time(), cloud=self.file.cloud.name, leading=False, leader=self._leader,
+            Snapshot(
+                at=time.time(),
+                cloud=self.file.cloud.name,
+                leading=False,
+                leader=self._leader,
                 troubles=tuple(self._troubles()),
             )
-        )  # fmt: skip
+        )
 
     def _troubles(self) -> Sequence[str]:
         """Return what is wrong with the watch itself, but for the ledger's and the courier's."""
@@ -184,22 +187,26 @@ class Process:
             cloud = self.file.cloud
             store = WatchStore(journal_url(), cloud.name, busy=BUSY)
             spare = WatchStore(_spare(cloud.name), cloud.name, busy=BUSY)
-            ledger = Ledger(
-                store, channels=partial(channels_for, cloud.watch), keep=cloud.watch.keep,
+            incident_log = IncidentLog(
+                store,
+                channels=partial(channels_for, cloud.watch),
+                keep=cloud.watch.keep,
                 spare=spare,
-            )  # fmt: skip
-            await ledger.start()
-            self._ledger = ledger
+            )
+            await incident_log.start()
+            self._ledger = incident_log
             try:
                 async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-                    site = Site(cloud=cloud, shell=shell, api=self.means.api(cloud))
+                    site = CloudSession(cloud=cloud, shell=shell, api=self.means.api(cloud))
                     await first_of(
-                        self._work(site, ledger), self.file.another(cloud), ledger.fenced.wait()
+                        self._work(site, incident_log),
+                        self.file.another(cloud),
+                        incident_log.fenced.wait(),
                     )
             finally:
                 store.close_database()
                 spare.close_database()
-            if ledger.fenced.is_set():
+            if incident_log.fenced.is_set():
                 raise LockLost(
                     "leading the watch",
                     came_back="another process has taken it over in the journal",
@@ -207,31 +214,41 @@ class Process:
                 )
             self.means.say(f"{cloud.path} has changed: it is watched as it is described now")
 
-    async def _work(self, site: Site, ledger: Ledger) -> None:
+    async def _work(self, site: CloudSession, incident_log: IncidentLog) -> None:
         cloud, watch = site.cloud, site.cloud.watch
-        courier = Courier(cloud, ledger, approval=self.approvals.command)
+        notifier = Notifier(cloud, incident_log, approval=self.approvals.command)
         actor = Actor(
-            site, ledger, self.board, self.journal, self.approvals,
+            site,
+            incident_log,
+            self.board,
+            self.journal,
+            self.approvals,
             doubt=lambda: self._lead.doubt if self._lead else "another process may lead",
-            ways=Ways(command=self.means.command),
-        )  # fmt: skip
+            ways=RunLauncher(command=self.means.command),
+        )
 
         def troubles() -> Sequence[str]:
-            return [*self._troubles(), *courier.troubles]
+            return [*self._troubles(), *notifier.troubles]
 
         async def watching() -> None:
-            one = Watching(
-                site, watch, ledger, self.board, self.journal,
-                leader=me(), troubles=troubles, on_incident=actor.considered,
-            )  # fmt: skip
+            one = WatchLoop(
+                site,
+                watch,
+                incident_log,
+                self.board,
+                self.journal,
+                leader=me(),
+                troubles=troubles,
+                on_incident=actor.considered,
+            )
             await first_of(one.run(), self._stuck())
 
         await first_of(
-            self.parts.keep("ledger", ledger.run),
-            self.parts.keep("courier", courier.run),
+            self.parts.keep("ledger", incident_log.run),
+            self.parts.keep("courier", notifier.run),
             self.parts.keep("watching", watching),
             self.parts.keep("actor", actor.run),
-            Log(ledger, self.board, self.means.say).run(),
+            EventLog(incident_log, self.board, self.means.say).run(),
         )
 
     async def _stuck(self) -> None:

@@ -16,7 +16,7 @@ STEADY = 60.0
 """A part that has run for so many seconds is no longer one that fails again and again."""
 
 
-class Parts:
+class TaskSupervisor:
     """Keeps parts running. ``say`` tells of each that failed."""
 
     def __init__(self, say: Callable[[str], None]) -> None:

@@ -19,8 +19,15 @@ AMQP_PORT = "5672"
 DEAF, HALF_OPEN, NO_REPLY = "deaf", "half-open", "no-reply-queue"
 BOUND = 90.0  # seconds until a restarted agent must be bound again
 
-BINDINGS = ["rabbitmqctl", "--quiet", "list_bindings", "--no-table-headers",
-            "source_name", "destination_name", "routing_key"]  # fmt: skip
+BINDINGS = [
+    "rabbitmqctl",
+    "--quiet",
+    "list_bindings",
+    "--no-table-headers",
+    "source_name",
+    "destination_name",
+    "routing_key",
+]
 # What the management API's DELETE does, without needing a password: rabbit_binding:remove/2 with
 # the record #binding{source, key, destination, args} of RabbitMQ 3.
 UNBIND = """
@@ -33,8 +40,14 @@ rabbit_binding:remove({{binding, {{resource, <<"/">>, exchange, <<"nova">>}}, <<
 FORGET_QUEUE = """
 rabbit_amqqueue:internal_delete({{resource, <<"/">>, queue, <<"{queue}">>}}, <<"backstay-lab">>).
 """
-CONSUMERS = ["rabbitmqctl", "--quiet", "list_consumers", "--no-table-headers",
-             "queue_name", "channel_pid"]  # fmt: skip
+CONSUMERS = [
+    "rabbitmqctl",
+    "--quiet",
+    "list_consumers",
+    "--no-table-headers",
+    "queue_name",
+    "channel_pid",
+]
 CHANNELS = ["rabbitmqctl", "--quiet", "list_channels", "--no-table-headers", "pid", "name"]
 
 

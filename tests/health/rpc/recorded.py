@@ -10,24 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from backstay.errors import HostError, HostUnreachable
-from backstay.health.rpc.evidence import Looked
+from backstay.health.rpc.evidence import AgentsObservation
 from backstay.health.rpc.observe import Asking, look
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
 from backstay.services.registry import all_services
 
 DATA = Path(__file__).parent / "data"
-CLOUD = Cloud.model_validate({
-    "name": "lab",
-    "credentials": {"openrc": "openrc"},
-    "hosts": {
-        "controller": {"address": "10.77.0.11", "roles": ["controller"]},
-        "proxy": {"address": "10.77.0.12", "roles": ["storage-proxy"]},
-        "storage1": {"address": "10.77.0.13", "roles": ["storage"]},
-        "compute1": {"address": "10.77.0.21", "roles": ["compute"]},
-        "compute2": {"address": "10.77.0.22", "roles": ["compute"]},
-    },
-})  # fmt: skip
+CLOUD = Cloud.model_validate(
+    {
+        "name": "lab",
+        "credentials": {"openrc": "openrc"},
+        "hosts": {
+            "controller": {"address": "10.77.0.11", "roles": ["controller"]},
+            "proxy": {"address": "10.77.0.12", "roles": ["storage-proxy"]},
+            "storage1": {"address": "10.77.0.13", "roles": ["storage"]},
+            "compute1": {"address": "10.77.0.21", "roles": ["compute"]},
+            "compute2": {"address": "10.77.0.22", "roles": ["compute"]},
+        },
+    }
+)
 
 
 def _key(host: str, function: Any, arguments: tuple[Any, ...]) -> str:
@@ -78,9 +80,9 @@ class Many(Recording):
             for number in range(count)
         }
         controller = {"controller": {"address": "10.77.0.11", "roles": ["controller"]}}
-        self.cloud = Cloud.model_validate({
-            "name": "many", "credentials": {"openrc": "openrc"}, "hosts": controller | hosts
-        })  # fmt: skip
+        self.cloud = Cloud.model_validate(
+            {"name": "many", "credentials": {"openrc": "openrc"}, "hosts": controller | hosts}
+        )
         [one] = [a for a in self.reported if (a.binary, a.host) == ("nova-compute", "compute1")]
         self.reported = [replace(one, host=host) for host in hosts]
         self.text = json.dumps(self._broker({host: one["address"] for host, one in hosts.items()}))
@@ -143,7 +145,7 @@ class Recorder:
         ]
         return found
 
-    async def record(self, name: str) -> Looked:
+    async def record(self, name: str) -> AgentsObservation:
         looked = await look(self)
         (DATA / f"{name}.json").write_text(as_text(self.kept))
         return looked

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 from backstay.errors import ApiUnreachable
 from backstay.finding import Severity
-from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.findings import findings, not_called
 from tests.health.rpc.test_signatures import seen
 
 
 def test_each_signature_has_its_severity_and_what_to_do() -> None:
-    judged = [Judged(seen=seen(), signature=one, evidence="what was seen") for one in Signature]
+    judged = [
+        AgentDiagnosis(seen=seen(), signature=one, evidence="what was seen") for one in Signature
+    ]
     found = {f.evidence.partition(":")[0]: f for f in findings(judged)}
     attached = found.pop("what was seen")
     assert (attached.severity, attached.remedy) == (Severity.OK, "")
@@ -22,7 +24,9 @@ def test_each_signature_has_its_severity_and_what_to_do() -> None:
 
 
 def test_a_restart_that_does_not_help_is_not_named() -> None:
-    judged = Judged(seen=seen(), signature=Signature.REFUSED, evidence="x", remedy="make the user")
+    judged = AgentDiagnosis(
+        seen=seen(), signature=Signature.REFUSED, evidence="x", remedy="make the user"
+    )
     [found] = findings([judged])
     assert found.remedy == "make the user"
     [stranger] = findings([replace(judged, seen=replace(seen(), host=None), remedy="")])

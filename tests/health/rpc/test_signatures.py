@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.health.rpc.diagnosis import Judged, Signature
-from backstay.health.rpc.evidence import AgentSeen, Looked, Ping, Socket, UnitSeen
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.evidence import AgentSeen, AgentsObservation, Ping, Socket, UnitSeen
 from backstay.health.rpc.observe import look
 from backstay.health.rpc.signatures import after_restart, faulty, judge, judge_all
 from backstay.services.declaration import Agent
@@ -22,7 +22,9 @@ from tests.health.rpc.recorded import DATA, Many, Recording
 
 RECONNECT = 90.0
 WIRING = {
-    wiring.binary: wiring for s in ("nova", "neutron", "cinder") for wiring in named(s).wiring
+    rpc_endpoint.binary: rpc_endpoint
+    for s in ("nova", "neutron", "cinder")
+    for rpc_endpoint in named(s).rpc_endpoint
 }
 MINE = ("10.0.0.21", 40001)
 REPLY = ("10.0.0.21", 40002)
@@ -41,24 +43,38 @@ def test_recorded(name: str) -> None:
 
 def agent(binary: str = "nova-compute", host: str = "compute1") -> Agent:
     return Agent(
-        binary=binary, host=host, up=True, enabled=True, heartbeat=datetime.now(UTC),
-        interval=10.0, down_after=60.0,
-    )  # fmt: skip
+        binary=binary,
+        host=host,
+        up=True,
+        enabled=True,
+        heartbeat=datetime.now(UTC),
+        interval=10.0,
+        down_after=60.0,
+    )
 
 
 def unit(**changed: Any) -> UnitSeen:
     well = UnitSeen(
-        load="loaded", active="active", sub="running", states="S", since=5000.0,
+        load="loaded",
+        active="active",
+        sub="running",
+        states="S",
+        since=5000.0,
         sockets=(Socket(local=MINE, address="10.0.0.11"), Socket(local=REPLY, address="10.0.0.11")),
-    )  # fmt: skip
+    )
     return replace(well, **changed)
 
 
 def seen(binary: str = "nova-compute", host: str = "compute1", **changed: Any) -> AgentSeen:
     well = AgentSeen(
-        service="nova", agent=agent(binary, host), wiring=WIRING[binary], host=host, age=5.0,
-        unit=unit(), ping=Ping(answered=True, seconds=0.02),
-    )  # fmt: skip
+        service="nova",
+        agent=agent(binary, host),
+        rpc_endpoint=WIRING[binary],
+        host=host,
+        age=5.0,
+        unit=unit(),
+        ping=Ping(answered=True, seconds=0.02),
+    )
     return replace(well, **changed)
 
 
@@ -103,8 +119,13 @@ NOWHERE = broker(consumers=(), connections=frozenset())
         (seen(ping=NO_ANSWER, unit=unit(sockets=DEAD)), broker(), "half-open", True, "in vain"),
         (seen(ping=NO_ANSWER, stalled=frozenset((MINE,))), broker(), "half-open", True, "in vain"),
         (seen(ping=NO_ANSWER, unit=unit(sockets=STRANGE)), NOWHERE, "half-open", True, "none of 1"),
-        (seen(ping=NO_ANSWER, unit=unit(sockets=(*STRANGE, *unit().sockets[1:]))),
-         broker(consumers=(), queues=()), "half-open", True, "none of 1 of its 2"),
+        (
+            seen(ping=NO_ANSWER, unit=unit(sockets=(*STRANGE, *unit().sockets[1:]))),
+            broker(consumers=(), queues=()),
+            "half-open",
+            True,
+            "none of 1 of its 2",
+        ),
         (seen(ping=NO_ANSWER, unit=unit(sockets=())), broker(), "deaf", True, "without any"),
         (seen(ping=NO_ANSWER), broker(bound=frozenset()), "deaf", True, "no exchange"),
         (seen(ping=NO_ANSWER), broker(consumers=()), "deaf", True, "nobody takes"),
@@ -131,7 +152,7 @@ NOWHERE = broker(consumers=(), connections=frozenset())
         (seen(), NOWHERE, "attached", False, "answered"),
         (seen("neutron-metadata-agent", ping=None), broker(), "attached", False, "nothing is ever"),
     ],
-)  # fmt: skip
+)
 def test_each_signature(
     seen: AgentSeen, broker: Messaging, signature: str, restart: bool, word: str
 ) -> None:
@@ -144,8 +165,8 @@ def test_each_signature(
 
 def together(
     *agents: AgentSeen, up: float = 5000.0, conductor: UnitSeen | None = None
-) -> list[Judged]:
-    looked = Looked(
+) -> list[AgentDiagnosis]:
+    looked = AgentsObservation(
         broker=broker(up=up), agents=agents, writers={"nova-conductor": (conductor or unit(),)}
     )
     return judge_all(looked, reconnect=RECONNECT)
@@ -198,7 +219,7 @@ def test_what_is_restarted_with_force_and_without() -> None:
 
 def test_what_a_restart_did_not_mend_has_another_remedy() -> None:
     [deaf] = judge_all(
-        Looked(broker=broker(bound=frozenset()), agents=(seen(ping=NO_ANSWER),)),
+        AgentsObservation(broker=broker(bound=frozenset()), agents=(seen(ping=NO_ANSWER),)),
         reconnect=RECONNECT,
     )
     assert f"rabbitmqctl delete_queue {QUEUE}" in after_restart(deaf)
@@ -225,7 +246,7 @@ def test_nothing_that_settles_is_ever_restarted(**drawn: Any) -> None:
         missing=("something",),
     )
     told = broker(up=drawn["up"], bound=frozenset((QUEUE,)) if drawn["bound"] else frozenset())
-    [found] = judge_all(Looked(broker=told, agents=(one,)), reconnect=RECONNECT)
+    [found] = judge_all(AgentsObservation(broker=told, agents=(one,)), reconnect=RECONNECT)
     if found.signature in {Signature.ATTACHED, Signature.SETTLING, Signature.UNKNOWN}:
         assert not found.restart
     if found.signature is Signature.ATTACHED:

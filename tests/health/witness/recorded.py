@@ -8,7 +8,7 @@ from typing import Any
 from backstay.errors import HostUnreachable, PowerError
 from backstay.finding import Finding, Severity
 from backstay.health.witness import onhost
-from backstay.health.witness.evidence import Seen
+from backstay.health.witness.evidence import HostEvidence
 from backstay.health.witness.observe import look
 from backstay.inventory.cloud import Cloud
 from backstay.services.registry import all_services
@@ -51,10 +51,16 @@ class Recorded:
     async def check(self, hosts: Any) -> list[Finding]:
         await asyncio.sleep(0)
         return [
-            Finding(host=self.suspect, service="x", severity=Severity.FAILED, remedy="mend",
-                    subject=failed.partition(": ")[0], evidence=failed.partition(": ")[2])
+            Finding(
+                host=self.suspect,
+                service="x",
+                severity=Severity.FAILED,
+                remedy="mend",
+                subject=failed.partition(": ")[0],
+                evidence=failed.partition(": ")[2],
+            )
             for failed in self.told["failed"] or ()
-        ]  # fmt: skip
+        ]
 
     async def here(self, address: str, ports: Any, quick: bool) -> dict[str, Any]:
         self.asked["here"] = list(ports)
@@ -67,9 +73,9 @@ class Recorded:
             raise PowerError("asking", came_back=found["error"], remedy="look")
         return found
 
-    def look(self) -> Seen:
+    def look(self) -> HostEvidence:
         return asyncio.run(look(self, self.suspect, here=self.here, power=self.power))
 
 
-def seen(name: str) -> Seen:
+def seen(name: str) -> HostEvidence:
     return Recorded(name).look()

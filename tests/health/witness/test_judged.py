@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backstay.health.witness.evidence import Login, Port, PortState, Power, Seen, Witness
+from backstay.health.witness.evidence import HostEvidence, Login, Port, PortState, Power, Witness
 from backstay.health.witness.judge import Verdict, judge
 from tests.health.witness.recorded import Recorded, seen
 
@@ -61,14 +61,17 @@ def test_the_ports_are_those_of_the_suspect_s_roles_but_for_the_database() -> No
     assert proxy.asked["here"] == [22, 8080, 11211]
 
 
-def dead(*others: Witness, **changed: Any) -> Seen:
+def dead(*others: Witness, **changed: Any) -> HostEvidence:
     """A silent host, as this machine and others see it."""
     named = tuple(replace(witness, name=f"w{at}") for at, witness in enumerate(others))
-    base = Seen(
-        suspect="controller", address="10.77.0.11", operator=replace(SILENT, name="this machine"),
-        login=Login(error="no route to host"), others=named,
+    base = HostEvidence(
+        suspect="controller",
+        address="10.77.0.11",
+        operator=replace(SILENT, name="this machine"),
+        login=Login(error="no route to host"),
+        others=named,
         power=Power(on=None, told="no answer"),
-    )  # fmt: skip
+    )
     return replace(base, **changed)
 
 
@@ -102,7 +105,7 @@ OFF, ON = Power(on=False), Power(on=True)
         (dead(SEES, operator=SEES, login=Login(boot_id="b", there=True)), Verdict.UNHEALTHY),
     ],
 )
-def test_unknown_is_not_yes(found: Seen, verdict: Verdict) -> None:
+def test_unknown_is_not_yes(found: HostEvidence, verdict: Verdict) -> None:
     judged = judge(found)
     assert judged.verdict is verdict, judged.reason
     assert bool(judged.remedy) == (verdict is not Verdict.DEAD)

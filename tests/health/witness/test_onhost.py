@@ -18,9 +18,8 @@ from backstay.health.witness.evidence import PortState, read_witness
 
 DATA = Path(__file__).parent / "data"
 ARP_REPLY = bytes.fromhex(
-    "16922a4f7b3b" "da3ea3862536" "0806" "0001" "0800" "06" "04" "0002"
-    "da3ea3862536" "0a4d000b" "16922a4f7b3b" "0a4d0015" "00000000"
-)  # fmt: skip
+    "16922a4f7b3bda3ea386253608060001080006040002da3ea38625360a4d000b16922a4f7b3b0a4d001500000000"
+)
 
 
 @contextmanager
@@ -61,9 +60,11 @@ def closes(connection: socket.socket) -> None:
     ],
 )
 def test_only_bytes_are_an_answer(
-    serve: Callable[[socket.socket], None] | None, state: str, told: str,
+    serve: Callable[[socket.socket], None] | None,
+    state: str,
+    told: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(onhost, "ANSWER", 0.5)
     with listening(serve) as port:
         assert onhost.ask_port("127.0.0.1", port) == [state, told]

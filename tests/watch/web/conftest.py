@@ -37,9 +37,12 @@ def served() -> Serving:
     ) -> AsyncIterator[str]:
         page = page or Page(listen=f"127.0.0.1:{free_port()}")
         app = make_app(
-            board=invented.board, store=invented.store, journal=invented.journal,
-            cloud=invented.cloud, approve=approve,
-        )  # fmt: skip
+            board=invented.board,
+            store=invented.store,
+            journal=invented.journal,
+            cloud=invented.cloud,
+            approve=approve,
+        )
         task = asyncio.create_task(serve(app, page))
         host, port = page.address
         async with asyncio.timeout(10):

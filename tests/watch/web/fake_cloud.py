@@ -16,7 +16,7 @@ from backstay.journal.database import Database
 from backstay.journal.plan import Plan, Step
 from backstay.journal.store import Claim, Store
 from backstay.watch.detect.probe import Subject
-from backstay.watch.detect.status import Board, Bulletin, Silence, Standing, State
+from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed, State, TargetStatus
 from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
 from backstay.watch.incidents.record import closed, noted
 from backstay.watch.incidents.store import Minute, WatchStore
@@ -49,18 +49,30 @@ SUBJECTS = [
     *(
         Subject(host="controller", service=service, name=name)
         for service, name in (
-            ("host", "reachable"), ("keystone", "token validation"), ("nova", "servers"),
-            ("neutron", "networks"), ("glance", "images"), ("cinder", "volumes"),
-            ("placement", "resource classes"), ("mariadb", "query"), ("rabbitmq", "message"),
+            ("host", "reachable"),
+            ("keystone", "token validation"),
+            ("nova", "servers"),
+            ("neutron", "networks"),
+            ("glance", "images"),
+            ("cinder", "volumes"),
+            ("placement", "resource classes"),
+            ("mariadb", "query"),
+            ("rabbitmq", "message"),
             ("memcached", "version"),
         )
     ),
     *(
         Subject(host="controller", service=service, name=name)
         for service, name in (
-            ("keystone", "keystone"), ("glance", "glance-api"), ("nova", "nova-api"),
-            ("nova", "nova-scheduler"), ("nova", "nova-conductor"), ("neutron", "neutron-api"),
-            ("cinder", "cinder-api"), ("cinder", "cinder-volume"), ("mariadb", "mariadb"),
+            ("keystone", "keystone"),
+            ("glance", "glance-api"),
+            ("nova", "nova-api"),
+            ("nova", "nova-scheduler"),
+            ("nova", "nova-conductor"),
+            ("neutron", "neutron-api"),
+            ("cinder", "cinder-api"),
+            ("cinder", "cinder-volume"),
+            ("mariadb", "mariadb"),
             ("rabbitmq", "rabbitmq-server"),
         )
     ),
@@ -72,11 +84,12 @@ SUBJECTS = [
         Subject(host=host, service=service, name=name)
         for host in ("compute1", "compute2")
         for service, name in (
-            ("host", "reachable"), ("agent", "nova-compute"),
+            ("host", "reachable"),
+            ("agent", "nova-compute"),
             ("agent", "neutron-linuxbridge-agent"),
         )
     ),
-]  # fmt: skip
+]
 
 
 def cloud(folder: Path, page: dict[str, Any] | None = None) -> Cloud:
@@ -112,7 +125,7 @@ def page_of(listen: str) -> Page:
     return Page(listen=listen)
 
 
-def standing(subject: Subject, now: float, *, state: State = State.UP) -> Standing:
+def standing(subject: Subject, now: float, *, state: State = State.UP) -> TargetStatus:
     random.seed(subject.key)
     usual = random.uniform(0.004, 0.06)
     recent: tuple[tuple[float, float | None], ...] = tuple(
@@ -123,7 +136,7 @@ def standing(subject: Subject, now: float, *, state: State = State.UP) -> Standi
         recent = (*recent[:52], *((at, None) for at, _ in recent[52:]))
     if subject.name.startswith(subject.service) or subject.service == "agent":
         recent = ()  # a unit, or an agent: nobody asks it anything that takes time
-    return Standing(
+    return TargetStatus(
         subject=subject,
         state=state,
         since=now - (8 if state is State.DOWN else 7 * 3600),
@@ -133,12 +146,12 @@ def standing(subject: Subject, now: float, *, state: State = State.UP) -> Standi
     )
 
 
-def bulletin(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Bulletin:
+def snapshot(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Snapshot:
     standings = {
         one.key: standing(one, now, state=State.DOWN if one.key in down else State.UP)
         for one in SUBJECTS
     }
-    return Bulletin(
+    return Snapshot(
         at=now,
         cloud="amber",
         leading=True,
@@ -155,12 +168,15 @@ def bulletin(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Bu
                 remedy="make room: journalctl --vacuum-size=500M",
             ),
             Finding(
-                host="controller", service="nova", subject="nova-api", severity=Severity.OK,
+                host="controller",
+                service="nova",
+                subject="nova-api",
+                severity=Severity.OK,
                 evidence="active",
             ),
         ),
         checked_at=now - 31,
-    )  # fmt: skip
+    )
 
 
 DOWN = ("controller/mariadb/query", *MARIADB.symptoms)
@@ -174,13 +190,13 @@ class Invented:
         self.url = f"sqlite:///{folder}/journal.db"
         self.journal = Store(self.url)
         self.store = WatchStore(self.url, "amber")
-        self.board = Board("amber")
-        self.board.bulletin = bulletin(time.time())
+        self.board = SnapshotFeed("amber")
+        self.board.snapshot = snapshot(time.time())
 
     async def break_(self) -> Incident:
         now = time.time()
         incident = self.store.open(MARIADB, began=now - 8, at=now - 5, channels=["mail", "chat"])
-        await self.board.publish(bulletin(now, down=DOWN))
+        await self.board.publish(snapshot(now, down=DOWN))
         return incident
 
     async def heal(self, incident: Incident) -> None:
@@ -190,25 +206,35 @@ class Invented:
             incident.id,
             lambda it: closed(it, at=now, text="answers again", channels=["mail", "chat"]),
         )
-        await self.board.publish(bulletin(now))
+        await self.board.publish(snapshot(now))
 
     def ask(self, incident: Incident, run: str = "replace-8") -> None:
         """Let a run wait for an approval."""
         now = time.time()
         row = {
-            "code_digest": run, "incident": incident.id, "run": run, "made": now,
-            "until": now + 3600, "by": "", "refused": False,
-        }  # fmt: skip
+            "code_digest": run,
+            "incident": incident.id,
+            "run": run,
+            "made": now,
+            "until": now + 3600,
+            "by": "",
+            "refused": False,
+        }
         with Database(self.url, METADATA).write("asking") as db:
             db.execute(sa.insert(APPROVALS).values(**row))
 
     def closed_incident(self) -> Incident:
         now = time.time()
         cause = replace(
-            MARIADB, key="agent-deaf:compute1/nova-compute", kind=Kind.AGENT_DEAF,
-            urgency=Urgency.WARNING, host="compute1", service="nova",
-            title="nova-compute on compute1 takes no work", symptoms=(),
-        )  # fmt: skip
+            MARIADB,
+            key="agent-deaf:compute1/nova-compute",
+            kind=Kind.AGENT_DEAF,
+            urgency=Urgency.WARNING,
+            host="compute1",
+            service="nova",
+            title="nova-compute on compute1 takes no work",
+            symptoms=(),
+        )
         found = self.store.open(cause, began=now - 86000, at=now - 85990, channels=["chat"])
         altered(
             self.store,
@@ -228,19 +254,27 @@ class Invented:
         self.store.keep(
             [
                 Minute(
-                    subject=key, minute=minute, asked=60,
+                    subject=key,
+                    minute=minute,
+                    asked=60,
                     answered=20 if last - minute in range(200, 206) else 60,
                     median=0.02 + 0.008 * math.sin(minute / 90) + (minute % 7) / 2000,
                     longest=0.05 + (minute % 13) / 150,
                 )
                 for minute in range(last - 60 * hours, last)
             ]
-        )  # fmt: skip
+        )
 
     def run(self) -> tuple[str, Claim]:
-        does = ("nobody else acts on it", "back up the databases", "ask it to reboot",
-                "wait until its boot id is another", "every unit runs", "every function works",
-                "every agent takes work")  # fmt: skip
+        does = (
+            "nobody else acts on it",
+            "back up the databases",
+            "ask it to reboot",
+            "wait until its boot id is another",
+            "every unit runs",
+            "every function works",
+            "every agent takes work",
+        )
         plan = Plan(
             runbook="reboot",
             cloud="amber",

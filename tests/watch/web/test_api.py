@@ -45,9 +45,12 @@ def invented(tmp_path: Path) -> Invented:
 @pytest.fixture
 def api(invented: Invented) -> Iterator[TestClient]:
     app = make_app(
-        board=invented.board, store=invented.store, journal=invented.journal,
-        cloud=invented.cloud, approve=_approve,
-    )  # fmt: skip
+        board=invented.board,
+        store=invented.store,
+        journal=invented.journal,
+        cloud=invented.cloud,
+        approve=_approve,
+    )
     with TestClient(app, "http://localhost/api/v1") as client:
         yield client
 
@@ -57,7 +60,9 @@ def test_incidents_are_told_with_their_timeline(api: TestClient) -> None:
     assert told["title"] == MARIADB.title
     assert told["symptoms"] == list(MARIADB.symptoms)
     assert [one["kind"] for one in told["happened"]] == ["opened"]
-    assert [(one["channel"], one["state"]) for one in told["tellings"]] == [("mail", "waiting")]
+    assert [(one["channel"], one["state"]) for one in told["notifications"]] == [
+        ("mail", "waiting")
+    ]
     assert told["waiting"] is None
 
 
@@ -75,13 +80,15 @@ def test_incidents_come_page_by_page(api: TestClient) -> None:
 def test_standings_can_be_chosen(api: TestClient) -> None:
     told = api.get("/standings", params={"host": "proxy", "service": "swift"}).json()
     assert [one["key"] for one in told["standings"]] == [
-        "proxy/swift/healthcheck", "proxy/swift/object",
-    ]  # fmt: skip
+        "proxy/swift/healthcheck",
+        "proxy/swift/object",
+    ]
     part = api.get("/standings", params={"limit": 2, "offset": 1}).json()
     assert part["total"] == 30
     assert [one["key"] for one in part["standings"]] == [
-        "compute1/agent/nova-compute", "compute1/host/reachable",
-    ]  # fmt: skip
+        "compute1/agent/nova-compute",
+        "compute1/host/reachable",
+    ]
 
 
 def test_a_run_is_told_with_what_it_said(api: TestClient) -> None:
@@ -153,9 +160,12 @@ def test_what_the_description_allows_is_answered_as_it_says(
     monkeypatch.setattr(attempts, "TRIES", 1_000_000)  # it tries wrong tokens as well
     page = with_people(listen) | {"certificate": "page.pem", "key": "page.key"}
     app = make_app(
-        board=invented.board, store=invented.store, journal=invented.journal,
-        cloud=cloud(Path("/nowhere"), page), approve=_approve,
-    )  # fmt: skip
+        board=invented.board,
+        store=invented.store,
+        journal=invented.journal,
+        cloud=cloud(Path("/nowhere"), page),
+        approve=_approve,
+    )
     schema = schemathesis.openapi.from_asgi(
         "/api/v1/openapi.json", app, headers=ACTS | {"Host": "localhost"}
     )
@@ -168,9 +178,12 @@ def test_what_the_description_allows_is_answered_as_it_says(
 
 def _ask(strategy: SearchStrategy[schemathesis.Case[Any]], asked: set[str]) -> None:
     @settings(
-        max_examples=25, deadline=None, derandomize=True, database=None,
+        max_examples=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(case=strategy)
     def ask(case: schemathesis.Case[Any]) -> None:
         asked.add(case.operation.label)

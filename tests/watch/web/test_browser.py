@@ -75,7 +75,7 @@ def browse(
     async def publish() -> None:
         while True:
             await asyncio.sleep(0.5)
-            await invented.board.publish(replace(invented.board.bulletin, at=time.time()))
+            await invented.board.publish(replace(invented.board.snapshot, at=time.time()))
 
     async def approve(incident: int, code: str, who: str) -> str:
         return f"replace-8 is begun, approved by {who} with {code}"
@@ -179,8 +179,15 @@ def test_everything_is_legible_named_and_within_the_screen(
     async def story(tab: Tab, url: str) -> None:
         incident = await invented.break_()
         subject = "/subjects/controller/keystone/token validation?span=day"
-        for path in ("/", "/incidents", f"/incidents/{incident.id}", f"/runs/{name}", "/login",
-                     subject, "/hosts/controller"):  # fmt: skip
+        for path in (
+            "/",
+            "/incidents",
+            f"/incidents/{incident.id}",
+            f"/runs/{name}",
+            "/login",
+            subject,
+            "/hosts/controller",
+        ):
             await tab.goto(url + path)
             contrasts = await tab.evaluate(CONTRASTS)
             assert len(contrasts) > 5
@@ -235,9 +242,12 @@ def test_every_link_and_button_is_reached_by_tab(invented: Invented, served: Ser
         seen = set()
         for _ in range(wanted + 20):
             await tab.keyboard.press("Tab")
-            seen.add(await tab.evaluate(
-                "[...document.querySelectorAll('a[href], button')].indexOf(document.activeElement)"
-            ))  # fmt: skip
+            seen.add(
+                await tab.evaluate(
+                    "[...document.querySelectorAll('a[href], button')]"
+                    ".indexOf(document.activeElement)"
+                )
+            )
         assert seen - {-1} == set(range(wanted))
 
     browse(invented, served, story)
@@ -262,9 +272,13 @@ def test_a_text_browser_tells_the_same(invented: Invented, served: Serving) -> N
             async with asyncio.timeout(10):
                 while True:
                     told = await asyncio.to_thread(
-                        subprocess.run, [str(W3M), "-dump", "-cols", "80", url],
-                        capture_output=True, text=True, check=True, timeout=10,
-                    )  # fmt: skip
+                        subprocess.run,
+                        [str(W3M), "-dump", "-cols", "80", url],
+                        capture_output=True,
+                        text=True,
+                        check=True,
+                        timeout=10,
+                    )
                     if "1 incident" in told.stdout:
                         return told.stdout
                     await asyncio.sleep(0.2)

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from backstay.watch.incidents.incident import Happened
+from backstay.watch.incidents.incident import TimelineEntry
 from backstay.watch.incidents.store import Minute
 from backstay.watch.web.charts import course, history, millis, sparkline
 
@@ -49,8 +49,8 @@ def test_a_week_has_as_many_columns_as_pixels_at_the_most() -> None:
 
 def test_an_incidents_course_has_a_mark_for_everything_that_happened() -> None:
     happened = [
-        Happened(at=105.0, kind="opened", text="<b>"),
-        Happened(at=160.0, kind="closed", text="answers"),
+        TimelineEntry(at=105.0, kind="opened", text="<b>"),
+        TimelineEntry(at=160.0, kind="closed", text="answers"),
     ]
     drawn = parsed(course(happened, began=100.0, until=160.0, closed=True))
     marks = drawn.findall("circle")

@@ -13,7 +13,7 @@ from backstay.journal.records import JournalError
 from backstay.watch.web import reading as module
 from backstay.watch.web.reading import Reading
 from tests.watch.web.conftest import Serving
-from tests.watch.web.fake_cloud import DOWN, Invented, bulletin
+from tests.watch.web.fake_cloud import DOWN, Invented, snapshot
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -63,8 +63,8 @@ def test_the_board_is_shown_while_the_database_is_held(
 
             monkeypatch.setattr(invented.store, "incidents", hangs)
             monkeypatch.setattr(invented.store, "history", hangs)
-            monkeypatch.setattr(invented.store, "tellings", hangs)
-            await invented.board.publish(bulletin(time.time(), down=DOWN))
+            monkeypatch.setattr(invented.store, "notifications", hangs)
+            await invented.board.publish(snapshot(time.time(), down=DOWN))
             await until_shown(client, "/", "The journal cannot be read")
             home, took = await _timed(client, "/")
             assert "took the connection, no answer" in home.text
@@ -124,7 +124,7 @@ def test_records_are_read_more_often_while_somebody_looks(
 
 
 def test_a_page_is_quick_with_everything_down(invented: Invented, served: Serving) -> None:
-    down = bulletin(time.time(), down=tuple(invented.board.bulletin.standings))
+    down = snapshot(time.time(), down=tuple(invented.board.snapshot.standings))
 
     async def story() -> list[float]:
         await invented.board.publish(down)

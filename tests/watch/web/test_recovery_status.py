@@ -23,12 +23,17 @@ def write_backup(folder: Path, *, name: str, taken_at: float, state: str = "veri
     (catalogue / f"{name}.json").write_text(
         json.dumps(
             {
-                "name": name, "cloud": "amber", "host": "controller", "taken_at": taken_at,
-                "seconds": 8.3, "state": state, "engine": "physical",
+                "name": name,
+                "cloud": "amber",
+                "host": "controller",
+                "taken_at": taken_at,
+                "seconds": 8.3,
+                "state": state,
+                "engine": "physical",
                 "proof": {"at": taken_at, "problems": [], "restore_seconds": 2.2},
             }
         )
-    )  # fmt: skip
+    )
 
 
 def test_the_newest_proved_backup_counts(tmp_path: Path) -> None:
@@ -44,9 +49,15 @@ def test_the_newest_proved_backup_counts(tmp_path: Path) -> None:
 def test_a_stream_leaves_less_to_lose(tmp_path: Path) -> None:
     write_backup(tmp_path, name="a", taken_at=NOW - 7200)
     state = StreamState(
-        host="controller", doing=Doing.STREAMING, begun_at=NOW - 7000, written_at=NOW,
-        incarnation=1, behind=0, caught_up_at=NOW - 1, asked_at=NOW - 1,
-    )  # fmt: skip
+        host="controller",
+        doing=Doing.STREAMING,
+        begun_at=NOW - 7000,
+        written_at=NOW,
+        incarnation=1,
+        behind=0,
+        caught_up_at=NOW - 1,
+        asked_at=NOW - 1,
+    )
     for folder in (tmp_path / "backups/logs/controller", tmp_path / "backups/logs/controller/1"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "state.json").write_text(state.text())
@@ -81,26 +92,39 @@ def test_windows_come_in_order(tmp_path: Path) -> None:
 def restored(number: int, *, seconds: float, state: RunState = RunState.DONE) -> RunRecord:
     step = Step(id="controller.swap", action="swap", target="controller", does="swap", bound=1.0)
     record = StepRecord(
-        id=step.id, state=StepState.DONE, began=NOW, ended=NOW, attempts=1,
-        result=MappingProxyType({}), error=MappingProxyType({}),
-    )  # fmt: skip
+        id=step.id,
+        state=StepState.DONE,
+        began=NOW,
+        ended=NOW,
+        attempts=1,
+        result=MappingProxyType({}),
+        error=MappingProxyType({}),
+    )
     return RunRecord(
         id=f"restore-{number}",
         state=state,
         plan=Plan(runbook="restore", cloud="amber", targets=("controller",), steps=(step,)),
-        who="root", holder="", reason="", ticket="", made=NOW, began=NOW, ended=NOW + seconds,
+        who="root",
+        holder="",
+        reason="",
+        ticket="",
+        made=NOW,
+        began=NOW,
+        ended=NOW + seconds,
         steps=(record,),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("runs", "took"),
     [
         ([restored(9, seconds=41), restored(8, seconds=99)], [("restore-9", 41.0)]),
-        ([restored(9, seconds=1, state=RunState.FAILED), restored(8, seconds=99)],
-         [("restore-8", 99.0)]),
+        (
+            [restored(9, seconds=1, state=RunState.FAILED), restored(8, seconds=99)],
+            [("restore-8", 99.0)],
+        ),
         ([], []),
     ],
-)  # fmt: skip
+)
 def test_the_newest_run_that_was_done_counts(runs: list[Any], took: list[Any]) -> None:
     assert [(one.run, one.seconds) for one in measured(runs)] == took

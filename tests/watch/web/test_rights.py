@@ -35,9 +35,12 @@ async def _approve(incident: int, code: str, who: str) -> str:
 def client(tmp_path: Path, page: dict[str, Any]) -> TestClient:
     invented = Invented(tmp_path, page)
     app = make_app(
-        board=invented.board, store=invented.store, journal=invented.journal,
-        cloud=invented.cloud, approve=_approve,
-    )  # fmt: skip
+        board=invented.board,
+        store=invented.store,
+        journal=invented.journal,
+        cloud=invented.cloud,
+        approve=_approve,
+    )
     invented.closed_incident()
     base = "https://ops.example:8484" if page is ELSEWHERE else "http://localhost:8484"
     return TestClient(app, base_url=base, follow_redirects=False)
@@ -195,8 +198,12 @@ def test_a_login_makes_a_new_session_and_logging_out_ends_it(tmp_path: Path) -> 
 )
 def test_the_login_leads_to_this_site_only(tmp_path: Path, to: str, goes: str) -> None:
     asked = client(tmp_path, LOCAL_PEOPLE)
-    given = {"name": "anna", "token": ACTOR, "next": to,
-             "form_token": form_token(asked.get("/login").text)}  # fmt: skip
+    given = {
+        "name": "anna",
+        "token": ACTOR,
+        "next": to,
+        "form_token": form_token(asked.get("/login").text),
+    }
     assert asked.post("/login", data=given).headers["location"] == goes
 
 

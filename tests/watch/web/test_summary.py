@@ -5,10 +5,10 @@ from pathlib import Path
 
 from backstay.finding import Finding, Severity
 from backstay.watch.detect.probe import Subject
-from backstay.watch.detect.status import Bulletin, State
+from backstay.watch.detect.status import Snapshot, State
 from backstay.watch.incidents.incident import Incident, Urgency
-from backstay.watch.web.summary import STALE, Mood, headline, hosts
-from tests.watch.web.fake_cloud import DOWN, MARIADB, bulletin, cloud
+from backstay.watch.web.summary import STALE, Level, headline, hosts
+from tests.watch.web.fake_cloud import DOWN, MARIADB, cloud, snapshot
 
 NOW = 1_800_000_000.0
 INCIDENT = Incident(id=3, cloud="amber", cause=MARIADB, began=NOW - 60, opened=NOW - 57)
@@ -17,76 +17,81 @@ WARNING = replace(
 )
 
 
-def changed(key: str, state: State, base: Bulletin | None = None) -> Bulletin:
-    base = base or bulletin(NOW)
+def changed(key: str, state: State, base: Snapshot | None = None) -> Snapshot:
+    base = base or snapshot(NOW)
     standing = replace(base.standings[key], state=state, since=NOW - 2)
     return replace(base, standings={**base.standings, key: standing})
 
 
 def test_all_is_well_since_the_last_that_was_not() -> None:
-    told = headline(bulletin(NOW), (), now=NOW)
-    assert (told.mood, told.text, told.since) == (Mood.WELL, "All is well since", NOW - 7 * 3600)
-    later = headline(bulletin(NOW), (), now=NOW, over_at=NOW - 30)
+    told = headline(snapshot(NOW), (), now=NOW)
+    assert (told.mood, told.text, told.since) == (Level.WELL, "All is well since", NOW - 7 * 3600)
+    later = headline(snapshot(NOW), (), now=NOW, over_at=NOW - 30)
     assert later.since == NOW - 30
 
 
 def test_the_most_urgent_incident_is_named_first() -> None:
-    told = headline(bulletin(NOW, down=DOWN), (WARNING, INCIDENT), now=NOW)
-    assert told.mood is Mood.BAD
+    told = headline(snapshot(NOW, down=DOWN), (WARNING, INCIDENT), now=NOW)
+    assert told.mood is Level.BAD
     assert told.text == f"2 incidents, 1 critical: {MARIADB.title}, since"
     assert told.since == NOW - 60
-    only = headline(bulletin(NOW), (WARNING,), now=NOW)
-    assert (only.mood, only.text) == (Mood.DOUBT, "1 incident: a disk, since")
+    only = headline(snapshot(NOW), (WARNING,), now=NOW)
+    assert (only.mood, only.text) == (Level.DOUBT, "1 incident: a disk, since")
 
 
 def test_what_is_not_sure_is_not_well() -> None:
     told = headline(changed("proxy/swift/object", State.SUSPECT), (), now=NOW)
-    assert (told.mood, told.text) == (Mood.DOUBT, "In doubt: proxy swift object, since")
+    assert (told.mood, told.text) == (Level.DOUBT, "In doubt: proxy swift object, since")
     back = headline(changed("proxy/swift/object", State.RECOVERING), (), now=NOW)
-    assert (back.mood, back.text) == (Mood.DOUBT, "1 recovering, nothing is down")
+    assert (back.mood, back.text) == (Level.DOUBT, "1 recovering, nothing is down")
 
 
 def test_silence_covers_its_host_only() -> None:
-    silenced = bulletin(NOW, silence="proxy")
+    silenced = snapshot(NOW, silence="proxy")
     assert (
-        headline(changed("proxy/swift/object", State.DOWN, silenced), (), now=NOW).mood is Mood.WELL
+        headline(changed("proxy/swift/object", State.DOWN, silenced), (), now=NOW).mood
+        is Level.WELL
     )
     other = changed("controller/nova/servers", State.DOWN, silenced)
-    assert headline(other, (), now=NOW).mood is Mood.DOUBT
+    assert headline(other, (), now=NOW).mood is Level.DOUBT
 
 
 def test_a_board_that_is_old_is_never_well() -> None:
-    told = headline(bulletin(NOW), (), now=NOW + STALE + 1)
-    assert told.mood is Mood.BAD
+    told = headline(snapshot(NOW), (), now=NOW + STALE + 1)
+    assert told.mood is Level.BAD
     assert told.text.startswith("The watch has not looked for 16 s")
-    with_one = headline(bulletin(NOW), (INCIDENT,), now=NOW + STALE + 1)
+    with_one = headline(snapshot(NOW), (INCIDENT,), now=NOW + STALE + 1)
     assert "has not looked" in with_one.text
     assert MARIADB.title in with_one.text
 
 
 def test_who_stands_by_says_who_watches() -> None:
-    told = headline(replace(bulletin(NOW), leading=False), (), now=NOW)
-    assert told.mood is Mood.DOUBT
+    told = headline(replace(snapshot(NOW), leading=False), (), now=NOW)
+    assert told.mood is Level.DOUBT
     assert "root@ops1, process 4711 watches" in told.text
 
 
 def test_nothing_seen_is_not_well() -> None:
-    empty = replace(bulletin(NOW), standings={})
-    assert headline(empty, (), now=NOW).mood is Mood.DOUBT
-    unknown = bulletin(NOW)
+    empty = replace(snapshot(NOW), standings={})
+    assert headline(empty, (), now=NOW).mood is Level.DOUBT
+    unknown = snapshot(NOW)
     for key in unknown.standings:
         unknown = changed(key, State.UNKNOWN, unknown)
-    assert headline(unknown, (), now=NOW).mood is Mood.DOUBT
+    assert headline(unknown, (), now=NOW).mood is Level.DOUBT
 
 
 def test_hosts_with_troubles_come_first_and_silenced_ones_last(tmp_path: Path) -> None:
-    down = bulletin(
+    down = snapshot(
         NOW, down=("compute2/agent/nova-compute", "proxy/swift/object"), silence="proxy"
     )
     views = hosts(down, cloud(tmp_path))
     assert [one.name for one in views] == [
-        "compute2", "controller", "storage1", "compute1", "proxy",
-    ]  # fmt: skip
+        "compute2",
+        "controller",
+        "storage1",
+        "compute1",
+        "proxy",
+    ]
     assert views[0].says == "1 of 3 down"
     assert views[0].standings[0].subject == Subject(
         host="compute2", service="agent", name="nova-compute"
@@ -96,7 +101,7 @@ def test_hosts_with_troubles_come_first_and_silenced_ones_last(tmp_path: Path) -
 
 
 def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
-    down = bulletin(NOW, down=("controller/nova/nova-api",))
+    down = snapshot(NOW, down=("controller/nova/nova-api",))
     controller = next(one for one in hosts(down, cloud(tmp_path)) if one.name == "controller")
     assert controller.drawn[0].subject.name == "nova-api"
     assert "nova-scheduler" in [one.subject.name for one in controller.plain]
@@ -104,18 +109,22 @@ def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
 
 
 def test_nobody_claims_what_was_not_seen() -> None:
-    blind = replace(bulletin(NOW), troubles=("no token within 10 s",))
+    blind = replace(snapshot(NOW), troubles=("no token within 10 s",))
     told = headline(blind, (), now=NOW)
-    assert (told.mood, "the watch itself has a trouble" in told.text) == (Mood.DOUBT, True)
+    assert (told.mood, "the watch itself has a trouble" in told.text) == (Level.DOUBT, True)
     failed = Finding(
-        host="controller", service="keystone", subject="token", severity=Severity.FAILED,
-        evidence="no route", remedy="is it up?",
-    )  # fmt: skip
-    checked = replace(bulletin(NOW), findings=(failed,))
+        host="controller",
+        service="keystone",
+        subject="token",
+        severity=Severity.FAILED,
+        evidence="no route",
+        remedy="is it up?",
+    )
+    checked = replace(snapshot(NOW), findings=(failed,))
     told = headline(checked, (), now=NOW)
-    assert (told.mood, told.since) == (Mood.DOUBT, checked.checked_at)
+    assert (told.mood, told.since) == (Level.DOUBT, checked.checked_at)
     assert told.text.endswith("but the last check had 1 finding that is not good, at")
-    silenced = replace(bulletin(NOW, silence="controller"), findings=(failed,))
-    assert headline(silenced, (), now=NOW).mood is Mood.WELL
+    silenced = replace(snapshot(NOW, silence="controller"), findings=(failed,))
+    assert headline(silenced, (), now=NOW).mood is Level.WELL
     some = changed("proxy/swift/object", State.UNKNOWN)
-    assert headline(some, (), now=NOW).mood is Mood.DOUBT
+    assert headline(some, (), now=NOW).mood is Level.DOUBT

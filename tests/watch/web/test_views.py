@@ -13,12 +13,14 @@ from backstay.watch.web.context import remedy
             "power it on; where it is gone: backstay replace controller --with spare1",
             "power it on; where it is gone: <code>backstay replace controller --with spare1</code>",
         ),
-        ("make room: journalctl --vacuum-size=500M, or more",
-         "make room: <code>journalctl --vacuum-size=500M</code>, or more"),
+        (
+            "make room: journalctl --vacuum-size=500M, or more",
+            "make room: <code>journalctl --vacuum-size=500M</code>, or more",
+        ),
         ("is it <up>?", "is it &lt;up&gt;?"),
         ("backstay check <x>", "<code>backstay check &lt;x&gt;</code>"),
         ("", ""),
     ],
-)  # fmt: skip
+)
 def test_commands_in_a_remedy_are_marked(text: str, told: str) -> None:
     assert str(remedy(text)) == told

@@ -48,11 +48,20 @@ async def receiving(
     what an earlier one of the same number still receives. Raises BackupError.
     """
     process = await start(
-        "mariadb-binlog", "--no-defaults", "--protocol=socket", f"--socket={socket}",
-        "--user=root", "--read-from-remote-server", "--raw", "--stop-never",
-        f"--stop-never-slave-server-id={number}", f"--result-file={folder}/", first,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        "mariadb-binlog",
+        "--no-defaults",
+        "--protocol=socket",
+        f"--socket={socket}",
+        "--user=root",
+        "--read-from-remote-server",
+        "--raw",
+        "--stop-never",
+        f"--stop-never-slave-server-id={number}",
+        f"--result-file={folder}/",
+        first,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
     try:
         yield Receiver(process)
     finally:
@@ -100,10 +109,17 @@ class Asker:
 async def asking(socket: Path) -> AsyncIterator[Asker]:
     """Open a session as the server's root. Raises BackupError."""
     process = await start(
-        "mariadb", "--no-defaults", "--protocol=socket", f"--socket={socket}", "--user=root",
-        "--batch", "--skip-column-names", "--unbuffered", "--skip-reconnect",
+        "mariadb",
+        "--no-defaults",
+        "--protocol=socket",
+        f"--socket={socket}",
+        "--user=root",
+        "--batch",
+        "--skip-column-names",
+        "--unbuffered",
+        "--skip-reconnect",
         stdin=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         yield Asker(process)
     finally:

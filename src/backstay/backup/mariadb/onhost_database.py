@@ -11,6 +11,8 @@ import tempfile
 import time
 from typing import Any
 
+from backstay.jsondata import Json
+
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
 TAKEN_WITHIN = 60.0
 ENDED_WITHIN = 60.0
@@ -105,14 +107,23 @@ def send_dump() -> None:
     names = [name for name in query("SHOW DATABASES") if name not in own]
     logs = query("SELECT @@log_bin") == ["1"]  # without a binary log there is no position to tell
     send_dumped(
-        ["--single-transaction", "--quick", *(["--master-data=2", "--gtid"] if logs else []),
-         "--routines", "--events", "--triggers", "--hex-blob", "--max-allowed-packet=1G",
-         "--databases", *names]
-    )  # fmt: skip
+        [
+            "--single-transaction",
+            "--quick",
+            *(["--master-data=2", "--gtid"] if logs else []),
+            "--routines",
+            "--events",
+            "--triggers",
+            "--hex-blob",
+            "--max-allowed-packet=1G",
+            "--databases",
+            *names,
+        ]
+    )
     send_dumped(["--system=users", "--insert-ignore"])
 
 
-def send_dumped(arguments: Any) -> None:  # noqa: ANN401 - JSON data
+def send_dumped(arguments: Json) -> None:
     """Write one dump to standard output, and end with its error where it is not whole."""
     program = next((name for name in DUMP_PROGRAMS if shutil.which(name)), None)
     if program is None:
@@ -172,7 +183,7 @@ def send(data: Any) -> None:  # noqa: ANN401 - bytes
             continue
 
 
-def why_not(said: Any) -> Any:  # noqa: ANN401 - JSON data
+def why_not(said: Json) -> Json:
     """Return why mariadb-backup failed, from its lines: the first that tells of an error.
 
     Of a page that is damaged it prints the content too, which may be a secret: never that.
@@ -188,7 +199,7 @@ def why_not(said: Any) -> Any:  # noqa: ANN401 - JSON data
     return "mariadb-backup failed, and did not say why"
 
 
-def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON data
+def database_facts(databases: Json, since: Json) -> Json:
     """Return the server's version, its binary log files, and every table's number of rows.
 
     ``logs`` are the files' identities, as ``transports.binlogfile`` has them; ``touched`` are the
@@ -227,7 +238,7 @@ def database_facts(databases: Any, since: Any) -> Any:  # noqa: ANN401 - JSON da
     }
 
 
-def binary_logs() -> Any:  # noqa: ANN401 - JSON data
+def binary_logs() -> Json:
     """Return where the server's socket is, and name, size and identity of each binary log file.
 
     An identity is as ``transports.binlogfile`` has it; empty where the file went away meanwhile.
@@ -245,7 +256,7 @@ def binary_logs() -> Any:  # noqa: ANN401 - JSON data
     return {"socket": socket, "files": files}
 
 
-def database_sizes(databases: Any) -> Any:  # noqa: ANN401 - JSON data
+def database_sizes(databases: Json) -> Json:
     """Return about how many bytes of data and indexes each database has."""
     listed = ",".join("'" + name + "'" for name in databases)
     lines = query(
@@ -258,9 +269,13 @@ def database_sizes(databases: Any) -> Any:  # noqa: ANN401 - JSON data
 def query(text: str) -> list[str]:
     """Return the lines of an answer of MariaDB's, asked as its root by the socket."""
     done = subprocess.run(
-        ["mariadb", "--batch", "--skip-column-names"], input=text.encode(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False,
-    )  # fmt: skip
+        ["mariadb", "--batch", "--skip-column-names"],
+        input=text.encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=300,
+        check=False,
+    )
     if done.returncode != 0:
         raise OSError(done.stderr.decode(errors="replace").strip()[-300:])
     return done.stdout.decode(errors="replace").splitlines()

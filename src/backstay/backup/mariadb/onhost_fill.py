@@ -28,9 +28,11 @@ def fill(folder: str, owner: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder, mode=0o700)
     unpack = subprocess.Popen(
-        ["mbstream", "-x", "-C", folder], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        ["mbstream", "-x", "-C", folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     if unpack.stdin is not None:
         with contextlib.suppress(BrokenPipeError):  # its own last words say more
             unpacked(sys.stdin.buffer, unpack.stdin)
@@ -38,8 +40,10 @@ def fill(folder: str, owner: str) -> None:
     program = preparer()
     prepare = subprocess.Popen(
         [program, "--prepare", "--target-dir=" + folder, "--use-memory=256M"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     said = end(prepare, program)
     if not said or not said[-1].endswith("completed OK!"):
         sys.exit(program + " --prepare did not say that it completed")

@@ -15,9 +15,12 @@ def load(database: str, charset: str, collation: str) -> None:
         )
     )
     done = subprocess.run(
-        ["mariadb", database], stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        ["mariadb", database],
+        stdin=0,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         check=False,
-    )  # fmt: skip
+    )
     if done.returncode != 0:
         sys.exit(done.stderr.decode(errors="replace").strip()[-300:])
 
@@ -61,8 +64,9 @@ def triggers(database: str) -> list[str]:
     """Return the names of a database's triggers."""
     return query(
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = '"
-        + database + "'"
-    )  # fmt: skip
+        + database
+        + "'"
+    )
 
 
 def answers(queries: list[str]) -> list[list[str]]:

@@ -79,9 +79,15 @@ async def _statements(socket: Path) -> AsyncIterator[int]:
     read, write = os.pipe()
     try:
         client = await start(
-            "mariadb", "--no-defaults", f"--socket={socket}", "--binary-mode", "--batch",
-            "--max-allowed-packet=1G", stdin=read, stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+            "mariadb",
+            "--no-defaults",
+            f"--socket={socket}",
+            "--binary-mode",
+            "--batch",
+            "--max-allowed-packet=1G",
+            stdin=read,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
     except BackupError:
         os.close(write)
         raise
@@ -115,10 +121,16 @@ async def _end(client: asyncio.subprocess.Process) -> None:
 async def _decode(file: Path, begin: int, end: int, pipe: int) -> None:
     """Write a part of a file as statements into the pipe. Raises BackupError."""
     process = await start(
-        "mariadb-binlog", "--no-defaults", "--disable-log-bin", "--verify-binlog-checksum",
-        f"--start-position={max(begin, 4)}", f"--stop-position={end}", str(file),
-        stdin=asyncio.subprocess.DEVNULL, stdout=pipe,
-    )  # fmt: skip
+        "mariadb-binlog",
+        "--no-defaults",
+        "--disable-log-bin",
+        "--verify-binlog-checksum",
+        f"--start-position={max(begin, 4)}",
+        f"--stop-position={end}",
+        str(file),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+    )
     try:
         _, errors = await process.communicate()
     finally:

@@ -21,9 +21,16 @@ from backstay.transports.programs import end_well, failed, found, kill, run, sta
 START_BOUND = 120.0
 STOP_BOUND = 300.0
 _PROGRAMS = (
-    "mariadbd", "mbstream", "zstd", "mariadb", "mariadb-check", "mariadb-dump",
-    "mariadb-install-db", "mariadb-binlog", "setpriv",
-)  # fmt: skip
+    "mariadbd",
+    "mbstream",
+    "zstd",
+    "mariadb",
+    "mariadb-check",
+    "mariadb-dump",
+    "mariadb-install-db",
+    "mariadb-binlog",
+    "setpriv",
+)
 # -f passes on what is not compressed.
 _UNPACK = 'zstd -q -d -c -f | "$0" -x -C "$1"'
 _PREPARE = ("mariadb-backup", "mariabackup")
@@ -58,9 +65,15 @@ class Scratch:
         """
         self.data.mkdir(parents=True, mode=0o700)
         process = await start(
-            "bash", "-o", "pipefail", "-c", _UNPACK, found("mbstream") or "mbstream",
-            str(self.data), stdin=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            "bash",
+            "-o",
+            "pipefail",
+            "-c",
+            _UNPACK,
+            found("mbstream") or "mbstream",
+            str(self.data),
+            stdin=asyncio.subprocess.PIPE,
+        )
         async with _fed(process, "unpacking the backup of the database") as writer:
             yield writer
 
@@ -75,16 +88,26 @@ class Scratch:
         self.data.mkdir(parents=True, mode=0o700)
         user = getpass.getuser()
         await run(
-            "mariadb-install-db", "--no-defaults", f"--datadir={self.data}", f"--user={user}",
-            "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}",
-            "--skip-name-resolve", "--skip-test-db",
-            doing="making an empty data directory", bound=START_BOUND,
-        )  # fmt: skip
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={self.data}",
+            f"--user={user}",
+            "--auth-root-authentication-method=socket",
+            f"--auth-root-socket-user={user}",
+            "--skip-name-resolve",
+            "--skip-test-db",
+            doing="making an empty data directory",
+            bound=START_BOUND,
+        )
         await self._serve("--max-allowed-packet=1G", "--innodb-buffer-pool-size=512M")
         process = await start(
-            "mariadb", "--no-defaults", f"--socket={self.socket}", f"--user={user}",
-            "--max-allowed-packet=1G", stdin=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            "mariadb",
+            "--no-defaults",
+            f"--socket={self.socket}",
+            f"--user={user}",
+            "--max-allowed-packet=1G",
+            stdin=asyncio.subprocess.PIPE,
+        )
         async with _fed(process, "loading the dump of the databases") as writer:
             yield writer
         await self.stop()
@@ -93,9 +116,13 @@ class Scratch:
         """Make the copied files consistent, as of the end of the backup. Raises BackupError."""
         program = next(name for name in _PREPARE if found(name))
         await run(
-            program, "--prepare", f"--target-dir={self.data}", "--use-memory=256M",
-            doing="preparing the backup of the database", bound=bound,
-        )  # fmt: skip
+            program,
+            "--prepare",
+            f"--target-dir={self.data}",
+            "--use-memory=256M",
+            doing="preparing the backup of the database",
+            bound=bound,
+        )
 
     async def serve(self) -> None:
         """Start the server and wait until it answers. Raises BackupError."""
@@ -105,12 +132,22 @@ class Scratch:
         log = self.folder / "server.log"
         # It ends with this process: nothing is left behind where that is killed. setpriv(1)
         self._server = await start(
-            "setpriv", "--pdeathsig=KILL", str(found("mariadbd")), "--no-defaults",
-            f"--datadir={self.data}", f"--socket={self.socket}",
-            f"--pid-file={self._short / 'pid'}", f"--log-error={log}", "--skip-networking",
-            "--skip-log-bin", "--max-allowed-packet=1G", "--innodb-flush-log-at-trx-commit=0",
-            f"--user={getpass.getuser()}", *options, stdin=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+            "setpriv",
+            "--pdeathsig=KILL",
+            str(found("mariadbd")),
+            "--no-defaults",
+            f"--datadir={self.data}",
+            f"--socket={self.socket}",
+            f"--pid-file={self._short / 'pid'}",
+            f"--log-error={log}",
+            "--skip-networking",
+            "--skip-log-bin",
+            "--max-allowed-packet=1G",
+            "--innodb-flush-log-at-trx-commit=0",
+            f"--user={getpass.getuser()}",
+            *options,
+            stdin=asyncio.subprocess.DEVNULL,
+        )
         try:
             async with asyncio.timeout(START_BOUND):
                 while not await self._answers():
@@ -141,18 +178,28 @@ class Scratch:
         """Return the lines of the answer. Raises BackupError."""
         return (
             await run(
-                "mariadb", "--no-defaults", f"--socket={self.socket}", "--batch",
-                "--skip-column-names", doing="asking the restored database", bound=bound,
+                "mariadb",
+                "--no-defaults",
+                f"--socket={self.socket}",
+                "--batch",
+                "--skip-column-names",
+                doing="asking the restored database",
+                bound=bound,
                 given=text,
             )
-        ).splitlines()  # fmt: skip
+        ).splitlines()
 
     async def check_tables(self, databases: Sequence[str], *, bound: float) -> list[str]:
         """Return what CHECK TABLE says of tables that are not well."""
         output = await run(
-            "mariadb-check", f"--socket={self.socket}", "--check", "--databases", *databases,
-            doing="checking the restored tables", bound=bound,
-        )  # fmt: skip
+            "mariadb-check",
+            f"--socket={self.socket}",
+            "--check",
+            "--databases",
+            *databases,
+            doing="checking the restored tables",
+            bound=bound,
+        )
         return [line for line in output.splitlines() if not line.endswith("OK")]
 
     async def dump(
@@ -169,11 +216,18 @@ class Scratch:
         """
         doing = "dumping the restored databases"
         process = await start(
-            "mariadb-dump", f"--socket={self.socket}", "--single-transaction", "--quick",
-            "--routines", "--events", "--triggers", "--hex-blob",
-            *([] if single else ["--databases"]), *databases,
+            "mariadb-dump",
+            f"--socket={self.socket}",
+            "--single-transaction",
+            "--quick",
+            "--routines",
+            "--events",
+            "--triggers",
+            "--hex-blob",
+            *([] if single else ["--databases"]),
+            *databases,
             stdin=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
         assert process.stdout is not None  # noqa: S101 - it was asked for
         last = b""
         try:

@@ -114,9 +114,13 @@ class Stream:
             # What was known of another says nothing about this one.
             self._since = []
             self._tell(
-                incarnation=incarnation.number, begun_at=time.time(), caught_up_at=None,
-                behind=None, file="", received=0,
-            )  # fmt: skip
+                incarnation=incarnation.number,
+                begun_at=time.time(),
+                caught_up_at=None,
+                behind=None,
+                file="",
+                received=0,
+            )
         return incarnation, first
 
     async def _follow(
@@ -156,10 +160,17 @@ class Stream:
         received = here.get(newest, 0)
         file, size = server[-1]
         self._tell(
-            doing=Doing.STREAMING, error="", remedy="",
-            file=newest, received=received, source_file=file, source_position=size,
-            behind=left, caught_up_at=caught_up_at, asked_at=asked_at,
-        )  # fmt: skip
+            doing=Doing.STREAMING,
+            error="",
+            remedy="",
+            file=newest,
+            received=received,
+            source_file=file,
+            source_position=size,
+            behind=left,
+            caught_up_at=caught_up_at,
+            asked_at=asked_at,
+        )
 
     def _refuse_other(self, server: dict[str, int]) -> None:
         """Raise BackupError where the server has less than was here before it was asked."""

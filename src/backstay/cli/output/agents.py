@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backstay.cli.output.report import clean
-from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.quantities import duration
 
 _COLOURS = {
@@ -29,7 +29,11 @@ _WORST = (
 
 
 def agents_table(
-    judged: Sequence[Judged], actions: Mapping[int, str], *, width: int, broker_up: float | None
+    judged: Sequence[AgentDiagnosis],
+    actions: Mapping[int, str],
+    *,
+    width: int,
+    broker_up: float | None,
 ) -> str:
     """Return a line for each agent, the worst first, and under it what will be done and why.
 
@@ -48,7 +52,7 @@ def agents_table(
     return "\n".join(lines) + "\n"
 
 
-def _agent(one: Judged, action: str, wide: int, width: int) -> Iterator[str]:
+def _agent(one: AgentDiagnosis, action: str, wide: int, width: int) -> Iterator[str]:
     word = one.signature.value.ljust(9)
     coloured = click.style(word, fg=_COLOURS.get(one.signature, "red"), bold=not _quiet(one))
     indent = " " * (wide + 13)
@@ -59,11 +63,13 @@ def _agent(one: Judged, action: str, wide: int, width: int) -> Iterator[str]:
         yield f"{indent}-> {action}"
 
 
-def _quiet(one: Judged) -> bool:
+def _quiet(one: AgentDiagnosis) -> bool:
     return one.signature in {Signature.ATTACHED, Signature.SETTLING}
 
 
-def agents_document(judged: Sequence[Judged], actions: Mapping[int, str]) -> list[dict[str, Any]]:
+def agents_document(
+    judged: Sequence[AgentDiagnosis], actions: Mapping[int, str]
+) -> list[dict[str, Any]]:
     """Return the same as JSON data."""
     return [
         {

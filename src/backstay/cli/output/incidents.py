@@ -16,10 +16,13 @@ def incidents_table(incidents: Sequence[Incident], now: float) -> str:
         over = "" if one.closed is None else " (over)"
         rows.append(
             (
-                one.name, f"{datetime.fromtimestamp(one.began):%Y-%m-%d %H:%M:%S}",
-                f"{duration(lasted)}{over}", one.cause.urgency.value, clean(one.cause.title),
+                one.name,
+                f"{datetime.fromtimestamp(one.began):%Y-%m-%d %H:%M:%S}",
+                f"{duration(lasted)}{over}",
+                one.cause.urgency.value,
+                clean(one.cause.title),
             )
-        )  # fmt: skip
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

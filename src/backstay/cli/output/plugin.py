@@ -22,7 +22,7 @@ _LONGEST = 160
 def plugin_line(report: Report) -> str:
     """Return the line, ending in a newline: status, the worst findings, durations in seconds."""
     bad = [finding for finding in report.worst_first() if finding.severity is not Severity.OK]
-    text = "; ".join(_told(finding) for finding in bad[:_SHOWN])
+    text = "; ".join(_describe(finding) for finding in bad[:_SHOWN])
     if len(bad) > _SHOWN:
         text += f"; and {len(bad) - _SHOWN} more"
     if not bad:
@@ -31,7 +31,7 @@ def plugin_line(report: Report) -> str:
     return f"BACKSTAY {_WORDS[report.status]} - {text} | {performance}\n"
 
 
-def _told(finding: Finding) -> str:
+def _describe(finding: Finding) -> str:
     where = f"{finding.host}: " if finding.host else ""
     told = clean(f"{where}{finding.subject}: {finding.evidence}").replace("|", "/")
     return told if len(told) <= _LONGEST else told[: _LONGEST - 1] + "…"

@@ -11,7 +11,7 @@ import click
 
 from backstay.cli.output.report import clean
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.evidence import Looked, Missing
+from backstay.runbooks.reconcile.evidence import Missing, ReconcileObservation
 from backstay.services.reconciliation import Kind, Mismatch
 
 SCHEMA = 1
@@ -22,7 +22,7 @@ _SHOWN = 20
 _COLOURS = {Kind.DANGER: "red", Kind.TWICE: "red", Kind.GONE: "red"}
 
 
-def reconcile_table(looked: Looked, *, width: int) -> str:
+def reconcile_table(looked: ReconcileObservation, *, width: int) -> str:
     """Return a headline, then each mismatch with its evidence, what to do and what to type.
 
     A command stays on one line, so that it can be copied.
@@ -48,7 +48,7 @@ def reconcile_table(looked: Looked, *, width: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _headline(looked: Looked) -> str:
+def _headline(looked: ReconcileObservation) -> str:
     records = f"{sum(looked.compared.values())} records compared in {looked.seconds:.1f} s"
     words = []
     if looked.mismatches:
@@ -87,7 +87,7 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
         yield _INDENT + line
 
 
-def reconcile_document(looked: Looked) -> str:
+def reconcile_document(looked: ReconcileObservation) -> str:
     """Return the same as JSON text. What is ``safe`` is what ``--apply`` heals."""
     document: dict[str, Any] = {
         "schema": SCHEMA,

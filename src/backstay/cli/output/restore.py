@@ -13,14 +13,14 @@ from backstay.cli.output.run import plan_table
 from backstay.journal.plan import Plan
 from backstay.quantities import duration
 from backstay.runbooks.restore.difference import Difference
-from backstay.runbooks.restore.plan import Chosen
+from backstay.runbooks.restore.plan import RestoreOptions
 
 _COLOURS = {State.VERIFIED: "green", State.TAKEN: "yellow", State.FAILED: "red"}
 _SHOWN = 8
 
 
 def before(
-    plan: Plan, chosen: Chosen, losses: Sequence[str], *, now: datetime, until: str = "stop"
+    plan: Plan, chosen: RestoreOptions, losses: Sequence[str], *, now: datetime, until: str = "stop"
 ) -> str:
     """Return which backup is put back, what that loses, and the plan.
 

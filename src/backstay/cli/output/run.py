@@ -90,7 +90,7 @@ class Live:
         if self._bar is None:
             click.echo(line, err=self._err)
             return
-        from rich.text import Text  # noqa: PLC0415 - only where something is drawn
+        from rich.text import Text
 
         self._bar.console.print(Text.from_ansi(line))  # above the line that is being drawn
 
@@ -101,13 +101,16 @@ class Live:
         self._stop()
         if self._err or not sys.stdout.isatty():
             return
-        from rich.progress import Progress as Bar  # noqa: PLC0415 - only where something is drawn
-        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
         bar = Bar(
-            TextColumn("        "), SpinnerColumn(), TextColumn("{task.description}"),
-            TimeElapsedColumn(), transient=True,
-        )  # fmt: skip
+            TextColumn("        "),
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            transient=True,
+        )
         bar.add_task(text, total=None)
         bar.start()
         self._bar = bar

@@ -35,7 +35,7 @@ def table(report: Report, *, width: int = 80, verbose: bool = False, quiet: bool
             continue
         lines += ["", click.style(host, bold=True)]
         for finding in bad:
-            lines += _told(finding, width)
+            lines += _describe(finding, width)
         if good and verbose:
             lines += [_line(finding) for finding in good]
         elif good and not quiet:
@@ -74,7 +74,7 @@ def _where(report: Report) -> Iterator[str]:
             yield f"{report.count(severity)} {severity.value} on {where}{more}"
 
 
-def _told(finding: Finding, width: int) -> Iterator[str]:
+def _describe(finding: Finding, width: int) -> Iterator[str]:
     """Give the lines of a finding that is not ok."""
     word = click.style(f"{finding.severity.value.upper():<8}", fg=_COLOURS[finding.severity])
     yield f"  {word}{finding.service}: {clean(finding.subject)}"

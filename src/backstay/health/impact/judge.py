@@ -40,7 +40,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ImpactInput:
     """What was seen of a cloud with ``host`` in mind.
 
     ``endpoints`` are the catalogue's types whose endpoint has the host's address, ``elsewhere`` the
@@ -63,7 +63,7 @@ class Seen:
     resumes: bool | None
 
 
-def judge(seen: Seen) -> list[Effect]:
+def judge(seen: ImpactInput) -> list[Effect]:
     """Return what is lost, then what is kept, then what is not known."""
     effects = [
         *_apis(seen),
@@ -76,7 +76,7 @@ def judge(seen: Seen) -> list[Effect]:
     return sorted(effects, key=lambda effect: list(Kind).index(effect.kind))
 
 
-def _apis(seen: Seen) -> Iterator[Effect]:
+def _apis(seen: ImpactInput) -> Iterator[Effect]:
     lost = [kind for kind in seen.endpoints if kind not in seen.elsewhere]
     others = [kind for kind in lost if kind != OBJECTS]
     if OBJECTS in lost:
@@ -97,7 +97,7 @@ def _apis(seen: Seen) -> Iterator[Effect]:
         yield Effect(kind=Kind.KEPT, what=f"the APIs {', '.join(kept)}", why=why)
 
 
-def _units(seen: Seen) -> Iterator[Effect]:
+def _units(seen: ImpactInput) -> Iterator[Effect]:
     """Judge units by their purpose; what a compute host's are for goes with its instances."""
     by_purpose: dict[str, list[str]] = {}
     for unit in seen.units:
@@ -108,7 +108,7 @@ def _units(seen: Seen) -> Iterator[Effect]:
         yield Effect(kind=Kind.LOST, what=purpose, why=f"{', '.join(names)} {verb} on this host")
 
 
-def _instances(seen: Seen) -> Iterator[Effect]:
+def _instances(seen: ImpactInput) -> Iterator[Effect]:
     if seen.workloads is None:
         why = "nova did not answer"
         yield Effect(kind=Kind.UNKNOWN, what="which instances run where", why=why)
@@ -129,7 +129,7 @@ def _instances(seen: Seen) -> Iterator[Effect]:
         yield Effect(kind=Kind.KEPT, what=what, why=f"on {', '.join(hosts)}")
 
 
-def _served(seen: Seen) -> Iterator[Effect]:
+def _served(seen: ImpactInput) -> Iterator[Effect]:
     """Judge what instances get from agents while they run, each kind of it by itself."""
     if seen.workloads is None or seen.agents is None:
         return
@@ -152,7 +152,7 @@ def _served(seen: Seen) -> Iterator[Effect]:
             yield Effect(kind=Kind.UNKNOWN, what=f"whether instances keep {unit.serves}", why=why)
 
 
-def _storage(seen: Seen) -> Iterator[Effect]:
+def _storage(seen: ImpactInput) -> Iterator[Effect]:
     """Judge disks by the connections over which they come."""
     using, total, silent = [], 0, []
     for host, connections in seen.connections.items():
@@ -185,7 +185,7 @@ def _storage(seen: Seen) -> Iterator[Effect]:
         )
 
 
-def _clients(seen: Seen) -> Iterator[Effect]:
+def _clients(seen: ImpactInput) -> Iterator[Effect]:
     """Say which programs of other hosts have to reconnect by themselves."""
     found: dict[str, set[str]] = {}
     for host, connections in seen.connections.items():

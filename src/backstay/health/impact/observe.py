@@ -4,17 +4,17 @@ import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import ApiError, HostError
 from backstay.finding import Severity
 from backstay.health.impact import onhost
-from backstay.health.impact.judge import Connection, Seen
+from backstay.health.impact.judge import Connection, ImpactInput
 from backstay.inventory.cloud import Host
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Unit, Workload
 
 
-async def look(site: Site, name: str) -> Seen:
+async def look(site: CloudSession, name: str) -> ImpactInput:
     """Return what is seen. What does not answer is unknown, and nothing is raised for it."""
     host = site.host(name)
     away = Role.SPARE, Role.STORAGE
@@ -24,13 +24,13 @@ async def look(site: Site, name: str) -> Seen:
         _workloads(site),
         _agents(site),
         site.check([name], with_apis=False),
-        asyncio.gather(*(_told(site, one) for one in others)),
+        asyncio.gather(*(_describe(site, one) for one in others)),
     )
     at = [(one.service_type, urlsplit(one.url).hostname) for one in endpoints]
     by_host = dict(zip((one.name for one in others), told, strict=True))
     runs = {f.subject for f in findings if f.severity is not Severity.FAILED}
     own = by_host.get(name)
-    return Seen(
+    return ImpactInput(
         host=name,
         address=host.address,
         hostname=name,
@@ -49,7 +49,7 @@ async def look(site: Site, name: str) -> Seen:
     )
 
 
-def _units(site: Site, host: Host) -> list[Unit]:
+def _units(site: CloudSession, host: Host) -> list[Unit]:
     return [
         unit
         for service in site.services
@@ -58,7 +58,7 @@ def _units(site: Site, host: Host) -> list[Unit]:
     ]
 
 
-async def _told(site: Site, host: Host) -> dict[str, Any] | None:
+async def _describe(site: CloudSession, host: Host) -> dict[str, Any] | None:
     try:
         told: dict[str, Any] = await site.ask(host.name, onhost.look)
     except HostError:
@@ -75,14 +75,14 @@ def _connections(told: dict[str, Any] | None) -> list[Connection] | None:
     ]
 
 
-async def _workloads(site: Site) -> tuple[Workload, ...] | None:
+async def _workloads(site: CloudSession) -> tuple[Workload, ...] | None:
     try:
         return tuple(await site.workloads())
     except ApiError:
         return None
 
 
-async def _agents(site: Site) -> tuple[Agent, ...] | None:
+async def _agents(site: CloudSession) -> tuple[Agent, ...] | None:
     try:
         return tuple(agent for agent in await site.agents() if agent.up)
     except ApiError:

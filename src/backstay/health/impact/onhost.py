@@ -3,10 +3,11 @@
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+
+from backstay.jsondata import Json
 
 
-def look() -> Any:  # noqa: ANN401 - JSON data
+def look() -> Json:
     """Return who on this host is connected to whom, and whether its instances start by themselves.
 
     https://man7.org/linux/man-pages/man8/ss.8.html; connections of the kernel's own (iSCSI, NFS)
@@ -21,7 +22,7 @@ def look() -> Any:  # noqa: ANN401 - JSON data
     return {"connections": shown, "resumes": resumes()}
 
 
-def connections(text: str) -> Any:  # noqa: ANN401 - JSON data
+def connections(text: str) -> Json:
     """Return the other end's address and port, and the program here, of each line of ``ss``."""
     found = set()
     for line in text.splitlines():
@@ -34,7 +35,7 @@ def connections(text: str) -> Any:  # noqa: ANN401 - JSON data
     return sorted(found)
 
 
-def resumes() -> Any:  # noqa: ANN401 - JSON data
+def resumes() -> Json:
     """Return nova's resume_guests_state_on_host_boot, None where it is not said."""
     for place in [Path("/etc/nova/nova-compute.conf"), Path("/etc/nova/nova.conf")]:
         try:

@@ -20,7 +20,7 @@ class Signature(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class AgentDiagnosis:
     """A judgement on one agent.
 
     ``restart`` tells that restarting its unit is what mends it. Where it is not, ``remedy`` says

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backstay.services.declaration import Agent
-from backstay.services.messaging import Messaging, Peer, Wiring
+from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
 REPEATS = 3
 """The third repetition comes a second and a half after the first sending: no packet just lost."""
@@ -71,7 +71,7 @@ class AgentSeen:
 
     service: str
     agent: Agent
-    wiring: Wiring
+    rpc_endpoint: RpcEndpoint
     host: str | None
     age: float | None
     unit: UnitSeen | None = None
@@ -82,11 +82,11 @@ class AgentSeen:
     @property
     def queue(self) -> str:
         """Return the name of its queue, empty where nothing is sent to it."""
-        return self.wiring.queue(self.agent.addressed)
+        return self.rpc_endpoint.queue(self.agent.rpc_target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class AgentsObservation:
     """All agents that were asked for, and what the broker tells.
 
     ``writers`` are the units on controllers that write down others' reports, by name.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from backstay.errors import ApiError
 from backstay.finding import Finding, Severity
-from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 
 _SEVERITY = {
     Signature.ATTACHED: Severity.OK,
@@ -13,12 +13,12 @@ _SEVERITY = {
 }
 
 
-def findings(judged: Iterable[Judged]) -> list[Finding]:
+def findings(judged: Iterable[AgentDiagnosis]) -> list[Finding]:
     """Return a finding for each agent; all but the attached, settling and unknown have failed."""
     return [_finding(one) for one in judged]
 
 
-def _finding(judged: Judged) -> Finding:
+def _finding(judged: AgentDiagnosis) -> Finding:
     seen, attached = judged.seen, judged.signature is Signature.ATTACHED
     name = seen.host or seen.agent.host
     remedy = judged.remedy or f"backstay reattach {name}"

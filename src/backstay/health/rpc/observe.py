@@ -7,11 +7,18 @@ from typing import Any, Protocol
 
 from backstay.errors import HostError
 from backstay.health.rpc import onhost
-from backstay.health.rpc.evidence import REPEATS, AgentSeen, Looked, Ping, UnitSeen, read_unit
+from backstay.health.rpc.evidence import (
+    REPEATS,
+    AgentSeen,
+    AgentsObservation,
+    Ping,
+    UnitSeen,
+    read_unit,
+)
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Broker, Service
-from backstay.services.messaging import Messaging, Peer, Wiring
+from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
 PING_BOUND = 6.0
 """Seconds that an agent may take to answer a call; one that is well takes some hundredths."""
@@ -47,14 +54,14 @@ class _Hosts:
     silent: Mapping[str, str]
 
 
-async def look(site: Asking, hosts: Collection[str] | None = None) -> Looked:
+async def look(site: Asking, hosts: Collection[str] | None = None) -> AgentsObservation:
     """Look at every agent that the APIs report, or at those on ``hosts``.
 
     First each is called; what the kernels know of the connections is read after that. Raises
     ApiError where an API does not tell its agents.
     """
     brokers = [service.broker for service in site.services if service.broker]
-    wirings = {w.binary: (s.name, w) for s in site.services for w in s.wiring}
+    wirings = {w.binary: (s.name, w) for s in site.services for w in s.rpc_endpoint}
     agents = [agent for agent in await site.agents() if agent.binary in wirings]
     if hosts is not None:
         # One that goes by another name than its host's is found after its host was asked.
@@ -66,7 +73,7 @@ async def look(site: Asking, hosts: Collection[str] | None = None) -> Looked:
     messaging, stalled, asked = await asyncio.gather(
         _ask_broker(site, brokers),
         _stalled(site, brokers),
-        _ask_hosts(site, [wiring for _, wiring in wirings.values()], ports, hosts),
+        _ask_hosts(site, [rpc_endpoint for _, rpc_endpoint in wirings.values()], ports, hosts),
     )
     seen = [
         _seen(*wirings[agent.binary], agent, pings[_key(agent)], (messaging.clock, asked))
@@ -75,20 +82,20 @@ async def look(site: Asking, hosts: Collection[str] | None = None) -> Looked:
     if hosts is not None:
         seen = [one for one in seen if one.host in hosts]
     controllers = [host.name for host in site.cloud.with_role(Role.CONTROLLER)]
-    return Looked(
+    return AgentsObservation(
         broker=messaging,
         writers={
             unit: tuple(
                 asked.units[host][unit] for host in controllers if unit in asked.units.get(host, {})
             )
-            for unit in {wiring.through for _, wiring in wirings.values()} - {""}
+            for unit in {rpc_endpoint.through for _, rpc_endpoint in wirings.values()} - {""}
         },
         agents=tuple(replace(one, stalled=_of(one.unit, stalled)) for one in seen),
     )
 
 
 def _key(agent: Agent) -> tuple[str, str]:
-    return (agent.binary, agent.addressed)
+    return (agent.binary, agent.rpc_target)
 
 
 def _of(unit: UnitSeen | None, stalled: frozenset[Peer]) -> frozenset[Peer]:
@@ -97,28 +104,28 @@ def _of(unit: UnitSeen | None, stalled: frozenset[Peer]) -> frozenset[Peer]:
 
 def _seen(
     service: str,
-    wiring: Wiring,
+    rpc_endpoint: RpcEndpoint,
     agent: Agent,
     ping: Ping | str,
     told: tuple[float, _Hosts],
 ) -> AgentSeen:
     now, asked = told
     host = asked.names.get(agent.host) or asked.names.get(agent.host.partition(".")[0])
-    unit = asked.units.get(host, {}).get(wiring.unit) if host else None
+    unit = asked.units.get(host, {}).get(rpc_endpoint.unit) if host else None
     missing = []
-    if isinstance(ping, str) and wiring.topic:
+    if isinstance(ping, str) and rpc_endpoint.topic:
         missing.append(ping)
     if host is None:
         missing.append(f"cloud.yaml has no host {agent.host}")
     elif host in asked.silent:
         missing.append(asked.silent[host])
     elif unit is None:
-        missing.append(f"{host} has no unit {wiring.unit}")
+        missing.append(f"{host} has no unit {rpc_endpoint.unit}")
     age = now - agent.heartbeat.timestamp() if agent.heartbeat and now else None
     return AgentSeen(
         service=service,
         agent=agent,
-        wiring=wiring,
+        rpc_endpoint=rpc_endpoint,
         host=host,
         age=age,
         unit=unit,
@@ -153,14 +160,14 @@ async def _stalled(site: Asking, brokers: Sequence[Broker]) -> frozenset[Peer]:
 
 
 async def _ping(
-    site: Asking, agents: Iterable[tuple[Agent, Wiring]]
+    site: Asking, agents: Iterable[tuple[Agent, RpcEndpoint]]
 ) -> dict[tuple[str, str], Ping | str]:
     """Call every agent from a controller; for those that cannot be called say why."""
-    by_config: dict[str, list[tuple[Agent, Wiring]]] = {}
+    by_config: dict[str, list[tuple[Agent, RpcEndpoint]]] = {}
     found: dict[tuple[str, str], Ping | str] = {}
-    for agent, wiring in agents:
-        if wiring.topic:
-            by_config.setdefault(wiring.config, []).append((agent, wiring))
+    for agent, rpc_endpoint in agents:
+        if rpc_endpoint.topic:
+            by_config.setdefault(rpc_endpoint.config, []).append((agent, rpc_endpoint))
         else:
             found[_key(agent)] = "nothing is ever sent to it"
     parts = [
@@ -171,7 +178,7 @@ async def _ping(
     free = asyncio.Semaphore(PARTS)
 
     async def call(
-        config: str, part: Sequence[tuple[Agent, Wiring]]
+        config: str, part: Sequence[tuple[Agent, RpcEndpoint]]
     ) -> dict[tuple[str, str], Ping | str]:
         async with free:
             return await _ping_with(site, config, part)
@@ -181,9 +188,9 @@ async def _ping(
 
 
 async def _ping_with(
-    site: Asking, config: str, agents: Sequence[tuple[Agent, Wiring]]
+    site: Asking, config: str, agents: Sequence[tuple[Agent, RpcEndpoint]]
 ) -> dict[tuple[str, str], Ping | str]:
-    targets = [[w.exchange, w.topic, agent.addressed] for agent, w in agents]
+    targets = [[w.exchange, w.topic, agent.rpc_target] for agent, w in agents]
     trouble = "no call could be made: cloud.yaml has no controller"
     for host in site.cloud.with_role(Role.CONTROLLER):
         try:
@@ -200,7 +207,7 @@ async def _ping_with(
 
 async def _ask_hosts(
     site: Asking,
-    wirings: Sequence[Wiring],
+    wirings: Sequence[RpcEndpoint],
     ports: frozenset[int],
     hosts: Collection[str] | None,
 ) -> _Hosts:
@@ -210,8 +217,12 @@ async def _ask_hosts(
         for host in site.cloud.hosts.values()
         if set(host.roles) - {Role.SPARE} and (hosts is None or host.name in hosts)
     ]
-    question = [(wiring.unit, wiring.log) for wiring in wirings]
-    others = {wiring.through for wiring in wirings} - {""} - {wiring.unit for wiring in wirings}
+    question = [(rpc_endpoint.unit, rpc_endpoint.log) for rpc_endpoint in wirings]
+    others = (
+        {rpc_endpoint.through for rpc_endpoint in wirings}
+        - {""}
+        - {rpc_endpoint.unit for rpc_endpoint in wirings}
+    )
     question += [(unit, "") for unit in sorted(others)]
 
     async def ask(host: str) -> Mapping[str, Any] | HostError:

@@ -28,7 +28,7 @@ MESSAGES = (
     ("its calls time out", r"MessagingTimeout|Timed out waiting for a reply"),
     ("lost the broker", r"AMQP server .*(?:unreachable|closed)|Too many heartbeats missed"),
     ("reconnected", r"Reconnected to AMQP server"),
-)  # fmt: skip
+)
 
 
 def look_at_agents(wirings: list[tuple[str, str]], ports: list[int]) -> dict[str, Any]:
@@ -37,8 +37,16 @@ def look_at_agents(wirings: list[tuple[str, str]], ports: list[int]) -> dict[str
     ``wirings`` are pairs of a unit and its log file, ``ports`` the broker's. Ages are in seconds.
     """
     found = {}
-    shown = run(["systemctl", "show", "--no-pager", "--property=" + PROPERTIES,
-                 *(unit + ".service" for unit, _ in wirings)], 10)  # fmt: skip
+    shown = run(
+        [
+            "systemctl",
+            "show",
+            "--no-pager",
+            "--property=" + PROPERTIES,
+            *(unit + ".service" for unit, _ in wirings),
+        ],
+        10,
+    )
     told = [
         dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         for block in shown.split("\n\n")

@@ -6,15 +6,15 @@ import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
-from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import ApiError, HostError
-from backstay.health.rpc.diagnosis import Judged, Signature
-from backstay.health.rpc.evidence import Looked
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.evidence import AgentsObservation
 from backstay.health.rpc.observe import look
 from backstay.health.rpc.signatures import after_restart, faulty, judge_all
 from backstay.inventory.enums import Role
+from backstay.jsondata import Json
 
 SHARE = 0.05
 """The part of all agents that is restarted at a time, where the operator says nothing else."""
@@ -23,7 +23,9 @@ JITTER = 2.0
 PAUSE = 2.0
 
 
-async def see(site: Site, hosts: Collection[str] | None = None) -> tuple[Looked, list[Judged]]:
+async def see(
+    site: CloudSession, hosts: Collection[str] | None = None
+) -> tuple[AgentsObservation, list[AgentDiagnosis]]:
     """Look at all agents, or those on ``hosts``, and judge them.
 
     An API that does not tell its agents is asked once more; raises ApiError then. Those on
@@ -40,10 +42,10 @@ async def see(site: Site, hosts: Collection[str] | None = None) -> tuple[Looked,
     return looked, [one for one in judged if hosts is None or one.seen.host in hosts]
 
 
-async def restart(site: Site, judged: Judged) -> str:
+async def restart(site: CloudSession, judged: AgentDiagnosis) -> str:
     """Begin a restart of an agent's unit; return why it could not, empty where it did."""
     await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311 - to spread them out
-    host, unit = judged.seen.host, judged.seen.wiring.unit
+    host, unit = judged.seen.host, judged.seen.rpc_endpoint.unit
     try:
         told = await site.ask(str(host), restart_unit, unit)
     except HostError as error:
@@ -51,27 +53,31 @@ async def restart(site: Site, judged: Judged) -> str:
     return str(told)
 
 
-def restart_unit(unit: str) -> Any:  # noqa: ANN401 - JSON data
+def restart_unit(unit: str) -> Json:
     """Ask systemd for a restart without waiting for its end; return what it says against it.
 
     Runs on the host. A unit that failed too often is let try again.
     """
-    subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL, timeout=10,
-                   check=False)  # fmt: skip
+    subprocess.run(
+        ["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL, timeout=10, check=False
+    )
     done = subprocess.run(
-        ["systemctl", "restart", "--no-block", unit], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, timeout=20, check=False,
-    )  # fmt: skip
+        ["systemctl", "restart", "--no-block", unit],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=20,
+        check=False,
+    )
     return done.stdout.decode(errors="replace").strip() if done.returncode else ""
 
 
 async def looks(
-    site: Site,
+    site: CloudSession,
     hosts: Collection[str] | None,
     *,
     bound: float,
     silent: Callable[[ApiError], None] = lambda _error: None,
-) -> AsyncGenerator[tuple[Looked, list[Judged], bool], None]:
+) -> AsyncGenerator[tuple[AgentsObservation, list[AgentDiagnosis], bool], None]:
     """Look again and again for ``bound`` seconds; give what is seen, and whether it is the last.
 
     ``silent`` is told where an API does not tell its agents; raises ApiError where so at the end.
@@ -91,13 +97,15 @@ async def looks(
 
 
 async def until_attached(
-    site: Site,
-    chosen: Callable[[Judged], bool],
+    site: CloudSession,
+    chosen: Callable[[AgentDiagnosis], bool],
     hosts: Collection[str] | None,
     *,
     bound: float,
-    give_up: Callable[[Looked, Sequence[Judged]], bool] = lambda _looked, _left: False,
-) -> tuple[list[Judged], float | None]:
+    give_up: Callable[
+        [AgentsObservation, Sequence[AgentDiagnosis]], bool
+    ] = lambda _looked, _left: False,
+) -> tuple[list[AgentDiagnosis], float | None]:
     """Wait until the chosen agents are attached; return who is not, and how long the broker is up.
 
     Ends early where ``give_up`` says so of those that are left.
@@ -110,12 +118,14 @@ async def until_attached(
     raise AssertionError("the last look is told to be the last")
 
 
-def not_attached(judged: Sequence[Judged], chosen: Callable[[Judged], bool]) -> list[Judged]:
+def not_attached(
+    judged: Sequence[AgentDiagnosis], chosen: Callable[[AgentDiagnosis], bool]
+) -> list[AgentDiagnosis]:
     """Return those of the chosen that are not attached."""
     return [one for one in judged if chosen(one) and one.signature is not Signature.ATTACHED]
 
 
-class Mending:
+class AgentReattacher:
     """Brings agents back as part of another runbook: a few at a time, none of them twice.
 
     ``hosts`` are whose agents are looked at, None all. ``restarted`` are the names of those that
@@ -123,7 +133,7 @@ class Mending:
     """
 
     def __init__(
-        self, site: Site, hosts: Collection[str] | None, *, say: Callable[[str], None]
+        self, site: CloudSession, hosts: Collection[str] | None, *, say: Callable[[str], None]
     ) -> None:
         self.site = site
         self.hosts = hosts
@@ -133,8 +143,8 @@ class Mending:
         self._waits = ""
 
     async def until_attached(
-        self, chosen: Callable[[Judged], bool], *, bound: float
-    ) -> list[Judged]:
+        self, chosen: Callable[[AgentDiagnosis], bool], *, bound: float
+    ) -> list[AgentDiagnosis]:
         """Wait until the chosen are attached; return who is not after ``bound`` seconds.
 
         Raises ApiError where an API did not tell its agents up to the end.
@@ -161,7 +171,7 @@ class Mending:
             self.say(f"waiting {what}")
             self._waits = what
 
-    async def _restart(self, left: Sequence[Judged], *, at_a_time: int) -> None:
+    async def _restart(self, left: Sequence[AgentDiagnosis], *, at_a_time: int) -> None:
         """Restart some of the faulty; whoever was restarted before is settling for a while."""
         under_way = [one for one in left if one.name in self.restarted]
         if any(one.signature is Signature.SETTLING for one in under_way):
@@ -175,7 +185,7 @@ class Mending:
                 self.say(f"{one.name} could not be restarted: {why}")
         self.restarted += [one.name for one in batch]
 
-    def next(self, judged: Judged) -> str:
+    def next(self, judged: AgentDiagnosis) -> str:
         """Return what is to be done about an agent that is not attached."""
         if judged.name in self.restarted or not judged.remedy:
             return after_restart(judged)
@@ -187,7 +197,7 @@ def at_a_time(count: int) -> int:
     return max(1, int(count * SHARE))
 
 
-def named_agents(judged: Sequence[Judged], limit: int = 4) -> str:
+def named_agents(judged: Sequence[AgentDiagnosis], limit: int = 4) -> str:
     """Return agents with their signatures, for a line of progress or an error."""
     words = [f"{one.name} ({one.signature.value})" for one in judged[:limit]]
     more = [f"{len(judged) - limit} more"] if len(judged) > limit else []

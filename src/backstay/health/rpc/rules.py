@@ -8,7 +8,7 @@ each other signature rests on what was seen of it. The rules are asked in order.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.evidence import REPEATS, AgentSeen, UnitSeen
 from backstay.quantities import ago, duration
 from backstay.services.messaging import REPLIES, Messaging
@@ -64,7 +64,7 @@ class Case:
         )
 
 
-_Found = tuple[Signature, str] | Judged | None
+_Found = tuple[Signature, str] | AgentDiagnosis | None
 _Rule = Callable[[Case], _Found]
 
 
@@ -84,8 +84,8 @@ def _does_not_run(case: Case) -> _Found:
         return Signature.SETTLING, "is being started or restarted"
     if unit.load == "masked":
         runtime = " --runtime" if unit.boot == "masked-runtime" else ""
-        name = case.seen.wiring.unit
-        return Judged(
+        name = case.seen.rpc_endpoint.unit
+        return AgentDiagnosis(
             seen=case.seen,
             signature=Signature.DOWN,
             evidence=f"{unit.active} and masked: somebody decided that it is not to run",
@@ -114,7 +114,7 @@ def _answers_but_hears_none(case: Case) -> _Found:
     https://bugs.launchpad.net/oslo.messaging/+bug/1905965
     """
     unit = case.unit
-    if not case.seen.wiring.calls or unit is None or case.has_reply_queue is not False:
+    if not case.seen.rpc_endpoint.calls or unit is None or case.has_reply_queue is not False:
         return None
     if not case.proved:
         return None
@@ -167,7 +167,7 @@ def _is_settling(case: Case) -> _Found:
 
 def _is_unseen(case: Case) -> _Found:
     """Without its host, or a call, there is no telling what is the matter."""
-    wanted = case.unit is None or (case.seen.ping is None and case.seen.wiring.topic)
+    wanted = case.unit is None or (case.seen.ping is None and case.seen.rpc_endpoint.topic)
     return (Signature.UNKNOWN, "; ".join(case.seen.missing)) if wanted else None
 
 
@@ -208,7 +208,7 @@ def _has_lost_its_queue(case: Case) -> _Found:
     queue = case.broker.queues_by_name.get(case.seen.queue)
     if queue is None or not queue.lost:
         return None
-    return Judged(
+    return AgentDiagnosis(
         seen=case.seen,
         signature=Signature.DEAF,
         evidence=f"the broker has lost its queue {queue.name}",

@@ -2,32 +2,35 @@
 
 from collections.abc import Iterable
 
-from backstay.health.rpc.diagnosis import Judged, Signature
-from backstay.health.rpc.evidence import AgentSeen, Looked
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.evidence import AgentSeen, AgentsObservation
 from backstay.health.rpc.rules import RULES, STARTING, Case, lost_queue
 from backstay.quantities import ago
 from backstay.services.messaging import Messaging
 
 
-def judge_all(looked: Looked, *, reconnect: float) -> list[Judged]:
+def judge_all(looked: AgentsObservation, *, reconnect: float) -> list[AgentDiagnosis]:
     """Judge every agent, those of one service together."""
     judged = [judge(seen, looked.broker, reconnect=reconnect) for seen in looked.agents]
     return [_with_age(one, looked) for one in judged]
 
 
-def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> Judged:
+def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> AgentDiagnosis:
     """Judge one agent by what is seen of itself, but for the age of its last report."""
     case = Case(seen=seen, broker=broker, reconnect=reconnect)
     for rule in RULES:
         found = rule(case)
-        if isinstance(found, Judged):
+        if isinstance(found, AgentDiagnosis):
             return found
         if found is not None:
             signature, evidence = found
-            return Judged(
-                seen=seen, signature=signature, evidence=evidence,
-                restart=signature in _RESTARTED, remedy=_REMEDY.get(signature, ""),
-            )  # fmt: skip
+            return AgentDiagnosis(
+                seen=seen,
+                signature=signature,
+                evidence=evidence,
+                restart=signature in _RESTARTED,
+                remedy=_REMEDY.get(signature, ""),
+            )
     raise AssertionError("the last rule always finds something")
 
 
@@ -39,7 +42,7 @@ _REMEDY = {
 }
 
 
-def _with_age(judged: Judged, looked: Looked) -> Judged:
+def _with_age(judged: AgentDiagnosis, looked: AgentsObservation) -> AgentDiagnosis:
     """Take the age of the last report into account: an agent can answer and yet report no more.
 
     https://github.com/bigstack-oss/cubecos/issues/1301 (heartbeat frozen for 18 minutes). It is
@@ -57,12 +60,14 @@ def _with_age(judged: Judged, looked: Looked) -> Judged:
     return _who_is_late(judged, said, looked, enough)
 
 
-def _who_is_late(judged: Judged, said: str, looked: Looked, enough: float) -> Judged:
+def _who_is_late(
+    judged: AgentDiagnosis, said: str, looked: AgentsObservation, enough: float
+) -> AgentDiagnosis:
     """Say whether late reports are the agent's own fault."""
-    seen, through = judged.seen, judged.seen.wiring.through
+    seen, through = judged.seen, judged.seen.rpc_endpoint.through
     writers = [one for one in looked.writers.get(through, ()) if one.runs]
     if through and not writers:
-        return Judged(
+        return AgentDiagnosis(
             seen=seen,
             signature=Signature.UNKNOWN,
             evidence=f"{said}; {through}, which writes that down, does not run",
@@ -70,20 +75,20 @@ def _who_is_late(judged: Judged, said: str, looked: Looked, enough: float) -> Ju
         )
     if through and not any(_lasts(writer.since, enough) for writer in writers):
         evidence = f"{said}; {through}, which writes that down, is back for a short while only"
-        return Judged(seen=seen, signature=Signature.SETTLING, evidence=evidence)
+        return AgentDiagnosis(seen=seen, signature=Signature.SETTLING, evidence=evidence)
     if not any(
         other.service == seen.service
-        and other.wiring.through == through
+        and other.rpc_endpoint.through == through
         and not _reports_late(other)
         for other in looked.agents
     ):
-        return Judged(
+        return AgentDiagnosis(
             seen=seen,
             signature=Signature.UNKNOWN,
             evidence=f"{said}; no other agent's reports come through either",
             remedy="see why they do not: backstay check; or restart it all the same: --force",
         )
-    return Judged(seen=seen, signature=Signature.FROZEN, evidence=said, restart=True)
+    return AgentDiagnosis(seen=seen, signature=Signature.FROZEN, evidence=said, restart=True)
 
 
 def _reports_late(seen: AgentSeen) -> bool:
@@ -94,19 +99,22 @@ def _lasts(seconds: float | None, enough: float) -> bool:
     return seconds is not None and seconds > enough
 
 
-def after_restart(judged: Judged) -> str:
+def after_restart(judged: AgentDiagnosis) -> str:
     """Return what to do about an agent that was restarted and is not attached: not that again."""
     queue = judged.seen.queue
     if judged.signature is Signature.DEAF and queue:
         return f"its queue or its binding is broken in the broker: {lost_queue(queue)}"
     if judged.signature is Signature.DOWN:
-        return f"journalctl -u {judged.seen.wiring.unit} -n 50 --no-pager: why it does not start"
+        return (
+            f"journalctl -u {judged.seen.rpc_endpoint.unit} -n 50 --no-pager: why it does not start"
+        )
     if judged.signature is Signature.HALF_OPEN:
         return "look for what drops packets between its host and the broker: firewall, conntrack"
-    return f"look into {judged.seen.wiring.log}; backstay check {judged.seen.host or ''}".rstrip()
+    seen = judged.seen
+    return f"look into {seen.rpc_endpoint.log}; backstay check {seen.host or ''}".rstrip()
 
 
-def faulty(judged: Iterable[Judged], *, force: bool = False) -> list[Judged]:
+def faulty(judged: Iterable[AgentDiagnosis], *, force: bool = False) -> list[AgentDiagnosis]:
     """Return those that are to be restarted: never one that is settling.
 
     With ``force`` also those of which nothing is known, where they have a host.

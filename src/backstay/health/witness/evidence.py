@@ -117,7 +117,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class HostEvidence:
     """All that was seen of the suspect.
 
     ``operator`` is what this machine sees, ``others`` what the other hosts see. ``failed`` is what

@@ -8,7 +8,7 @@ may be in the smaller half of a parted network, together with some of the witnes
 from dataclasses import dataclass
 from enum import StrEnum
 
-from backstay.health.witness.evidence import OPERATOR, PortState, Seen, Witness
+from backstay.health.witness.evidence import OPERATOR, HostEvidence, PortState, Witness
 from backstay.quantities import duration
 
 
@@ -32,7 +32,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class HostVerdict:
     """The verdict on a host: ``reason`` in a sentence, what each says, what to do instead.
 
     ``remedy`` is empty for a dead host: it may be replaced.
@@ -45,7 +45,7 @@ class Judged:
     remedy: str = ""
 
 
-def judge(seen: Seen) -> Judged:
+def judge(seen: HostEvidence) -> HostVerdict:
     """Return the verdict on what was seen."""
     verdict, reason, remedy = _verdict(seen)
     words = (
@@ -53,13 +53,15 @@ def judge(seen: Seen) -> Judged:
         *(Word(witness=w.name, says=_said(w), sign=_sign(w)) for w in seen.others),
         Word(witness="BMC", says=_power(seen), sign=seen.power.on),
     )
-    return Judged(suspect=seen.suspect, verdict=verdict, reason=reason, words=words, remedy=remedy)
+    return HostVerdict(
+        suspect=seen.suspect, verdict=verdict, reason=reason, words=words, remedy=remedy
+    )
 
 
 _Reasoned = tuple[Verdict, str, str]
 
 
-def _verdict(seen: Seen) -> _Reasoned:
+def _verdict(seen: HostEvidence) -> _Reasoned:
     if not seen.anybody:
         return _silent(seen)
     if seen.power.on is False:
@@ -75,7 +77,7 @@ def _verdict(seen: Seen) -> _Reasoned:
     return _there(seen)
 
 
-def _silent(seen: Seen) -> _Reasoned:
+def _silent(seen: HostEvidence) -> _Reasoned:
     """Judge a host of which nobody saw a sign of life."""
     asked, spoke = len(seen.others), len(seen.spoke)
     nobody = f"none of {spoke + 1} witnesses sees any sign of it"
@@ -94,7 +96,7 @@ def _silent(seen: Seen) -> _Reasoned:
     return Verdict.DEAD, f"{nobody}; its BMC does not say whether it has power", ""
 
 
-def _not_from_here(seen: Seen) -> _Reasoned:
+def _not_from_here(seen: HostEvidence) -> _Reasoned:
     """Judge a host that others see and this machine does not."""
     see, spoke = len(seen.alive_for), len(seen.spoke)
     mend = f"mend the network between this machine and {seen.address}: ip route get {seen.address}"
@@ -114,7 +116,7 @@ def _not_from_here(seen: Seen) -> _Reasoned:
     )
 
 
-def _there(seen: Seen) -> _Reasoned:
+def _there(seen: HostEvidence) -> _Reasoned:
     """Judge a host that this machine sees."""
     blind = [witness.name for witness in seen.spoke if not witness.signs]
     remark = f"; {', '.join(blind[:5])} cannot reach it" if blind else ""
@@ -128,7 +130,7 @@ def _there(seen: Seen) -> _Reasoned:
     )
 
 
-def _mend(seen: Seen) -> str:
+def _mend(seen: HostEvidence) -> str:
     """Return what to do about a host that is there and not well."""
     if seen.login.boot_id:
         return (
@@ -142,7 +144,7 @@ def _mend(seen: Seen) -> str:
     )
 
 
-def _wrong(seen: Seen) -> list[str]:
+def _wrong(seen: HostEvidence) -> list[str]:
     """Return what is wrong with a host that is there."""
     found = []
     if seen.login.error:
@@ -160,14 +162,14 @@ def _wrong(seen: Seen) -> list[str]:
     return found + list(seen.failed or ())
 
 
-def _names(seen: Seen) -> str:
+def _names(seen: HostEvidence) -> str:
     names = [OPERATOR] if seen.alive_for_operator else []
     names += [witness.name for witness in seen.alive_for]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
 
 
-def _sees(seen: Seen) -> str:
+def _sees(seen: HostEvidence) -> str:
     return "see" if len(seen.alive_for) + seen.alive_for_operator > 1 else "sees"
 
 
@@ -196,12 +198,12 @@ def _nothing(witness: Witness) -> str:
     return f"no answer by {', '.join(asked)}"
 
 
-def _operator(seen: Seen) -> str:
+def _operator(seen: HostEvidence) -> str:
     ssh = f"SSH: {seen.login.error}" if seen.login.error else "SSH answers"
     return f"{_said(seen.operator)}; {ssh}"
 
 
-def _power(seen: Seen) -> str:
+def _power(seen: HostEvidence) -> str:
     if seen.power.on is None:
         return f"not known: {seen.power.told}"
     return "power on" if seen.power.on else "power off"

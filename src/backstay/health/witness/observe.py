@@ -8,7 +8,14 @@ from typing import Any, Protocol
 from backstay.errors import BackstayError, HostError, HostUnreachable
 from backstay.finding import Finding, Severity
 from backstay.health.witness import onhost
-from backstay.health.witness.evidence import OPERATOR, Login, Power, Seen, Witness, read_witness
+from backstay.health.witness.evidence import (
+    OPERATOR,
+    HostEvidence,
+    Login,
+    Power,
+    Witness,
+    read_witness,
+)
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Service
@@ -64,7 +71,7 @@ async def ask_power(target: BmcTarget) -> bool | None:
 
 async def look(
     site: Asking, suspect: str, *, here: Here = ask_here, power: AskPower = ask_power
-) -> Seen:
+) -> HostEvidence:
     """Look at a host from everywhere at the same time. What cannot be asked is told, not raised.
 
     Its check is waited for only where somebody saw a sign of life.
@@ -78,10 +85,14 @@ async def look(
             _others(site, host, witnesses(site.cloud, suspect), quick=False),
             power_seen(site.cloud, host, power),
         )
-        seen = Seen(
-            suspect=suspect, address=host.address, operator=mine, login=login,
-            others=others, power=powered,
-        )  # fmt: skip
+        seen = HostEvidence(
+            suspect=suspect,
+            address=host.address,
+            operator=mine,
+            login=login,
+            others=others,
+            power=powered,
+        )
         if not seen.alive_for_operator:
             return seen
         return replace(seen, failed=await _in_time(checking))

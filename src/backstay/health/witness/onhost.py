@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from backstay.jsondata import Json
 from backstay.transports.ping import answers
 
 ARP = 0x0806
@@ -35,8 +36,11 @@ def witness(address: str, ports: list[int], quick: bool, tries: int = TRIES) -> 
     """
     begun = time.monotonic()
     found: dict[str, Any] = {
-        "hostname": socket.gethostname(), "boot_id": boot_id(), "way": {}, "ports": [],
-    }  # fmt: skip
+        "hostname": socket.gethostname(),
+        "boot_id": boot_id(),
+        "way": {},
+        "ports": [],
+    }
     try:
         known = socket.getaddrinfo(address, None, 0, socket.SOCK_STREAM)
     except OSError as error:
@@ -44,8 +48,10 @@ def witness(address: str, ports: list[int], quick: bool, tries: int = TRIES) -> 
         return found
     plain = str(min((family != socket.AF_INET, where[0]) for family, _, _, _, where in known)[1])
     found["way"] = way = way_to(plain)
-    asked = [lambda: found.update(arp=ask_arp(plain, way, tries)),
-             lambda: found.update(pings=ask_ping(plain, tries))]  # fmt: skip
+    asked = [
+        lambda: found.update(arp=ask_arp(plain, way, tries)),
+        lambda: found.update(pings=ask_ping(plain, tries)),
+    ]
     if not quick:
         asked += [port_question(plain, port, found["ports"]) for port in ports]
     at_once(asked)
@@ -80,9 +86,14 @@ def output(command: list[str]) -> str:
     """Return what a program prints, nothing where it is not there or fails."""
     try:
         done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=5, check=False, env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=5,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace")
@@ -162,11 +173,18 @@ def exchange_arp(
 
 def arp_request(mine: bytes, source: str, address: str) -> bytes:
     """Return the frame that asks everybody who has ``address``."""
-    return b"".join([
-        b"\xff" * 6, mine, struct.pack("!H", ARP),
-        struct.pack("!HHBBH", ETHERNET, 0x0800, 6, 4, 1),
-        mine, socket.inet_aton(source), b"\0" * 6, socket.inet_aton(address),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\xff" * 6,
+            mine,
+            struct.pack("!H", ARP),
+            struct.pack("!HHBBH", ETHERNET, 0x0800, 6, 4, 1),
+            mine,
+            socket.inet_aton(source),
+            b"\0" * 6,
+            socket.inet_aton(address),
+        ]
+    )
 
 
 def speaks_for(frame: bytes, address: str) -> str:
@@ -244,7 +262,7 @@ def neighbour(address: str) -> str:
     return words[-1] if words and words[-1].isupper() else ""
 
 
-def connections(address: str) -> Any:  # noqa: ANN401 - JSON data
+def connections(address: str) -> Json:
     """Return how many connections to it are established, and how long ago one brought something.
 
     None where ``ss`` is not there. https://man7.org/linux/man-pages/man8/ss.8.html

@@ -8,17 +8,17 @@ from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud
 from backstay.journal.records import RunRecord
 from backstay.maintenance.refusal import Refusal
-from backstay.services.declaration import Unfinished
+from backstay.services.declaration import InFlightTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class GateInput:
     """What is about to be done: ``host`` goes down, in ``run``, at ``now`` (Unix seconds).
 
     ``findings`` are a check's of just now; ``known`` are names of findings that were bad before
     an earlier host of the same run went down, None for the first. ``closes`` is when the window
     closes and ``expected`` how long it takes from here on, in seconds. ``on_host`` is what the host
-    itself told (``onhost.look``), empty where it told nothing. ``unfinished`` asks for work under
+    itself told (``onhost.look``), empty where it told nothing. ``in_flight`` asks for work under
     way; ``idle`` is for how many seconds its end is awaited. ``runs`` are this cloud's.
     ``backed_up`` is when the newest verified backup of the host was taken (Unix seconds).
     """
@@ -30,7 +30,7 @@ class Asked:
     findings: Sequence[Finding]
     known: frozenset[tuple[str | None, str, str]] | None
     on_host: Mapping[str, Any]
-    unfinished: Callable[[], Awaitable[Sequence[Unfinished]]]
+    in_flight: Callable[[], Awaitable[Sequence[InFlightTask]]]
     idle: float
     runs: Sequence[RunRecord]
     say: Callable[[str], None]
@@ -42,5 +42,5 @@ class Asked:
 class Gate(Protocol):
     """One question."""
 
-    async def __call__(self, asked: Asked) -> Sequence[Refusal]:
+    async def __call__(self, asked: GateInput) -> Sequence[Refusal]:
         """Return the reasons against it, none if it may be done."""

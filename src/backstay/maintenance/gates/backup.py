@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.refusal import Refusal
 from backstay.quantities import duration
 
 NAME = "backup"
 
 
-async def gate(asked: Asked) -> Sequence[Refusal]:
+async def gate(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where the site wants a verified backup of a certain age, and there is none.
 
     A backup that is taken as a step of the reboot, or by a hook, stands for it.

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from backstay.finding import Finding, bad
 from backstay.inventory.enums import Role
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.refusal import Refusal
 
 NAME = "healthy"
 _SHOWN = 5
 
 
-async def gate(asked: Asked) -> Sequence[Refusal]:
+async def gate(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where the host itself, a controller or an API is not well.
 
     Of other hosts only what went wrong since the run's first host went down counts: a compute host
@@ -25,7 +25,7 @@ async def gate(asked: Asked) -> Sequence[Refusal]:
         counts = [f for f in unwell if f.host in near]
     if not counts:
         return []
-    shown = "; ".join(_told(finding) for finding in counts[:_SHOWN])
+    shown = "; ".join(_describe(finding) for finding in counts[:_SHOWN])
     more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return [
         Refusal(
@@ -36,5 +36,5 @@ async def gate(asked: Asked) -> Sequence[Refusal]:
     ]
 
 
-def _told(finding: Finding) -> str:
+def _describe(finding: Finding) -> str:
     return f"{finding.host or 'cloud'}: {finding.subject} ({finding.evidence})"

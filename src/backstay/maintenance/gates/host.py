@@ -4,22 +4,26 @@ from collections.abc import Sequence
 
 from backstay.finding import Finding, Severity
 from backstay.health.remedy import on
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.refusal import Refusal
 
 NAME = "host"
 
 
-async def gate(asked: Asked) -> Sequence[Refusal]:
+async def gate(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where packages are half-done, a disk is full or the kernel to boot is missing."""
     target = asked.cloud.ssh_target(asked.cloud.hosts[asked.host])
     told = asked.on_host
     if not told:
         reason = "the host could not be asked about its packages and its kernel"
         return [
-            Refusal(gate=NAME, reason=reason, remedy=f"backstay check {asked.host}; or, if it "
-                    f"hangs and that is why you reboot it: --despite {NAME}")
-        ]  # fmt: skip
+            Refusal(
+                gate=NAME,
+                reason=reason,
+                remedy=f"backstay check {asked.host}; or, if it "
+                f"hangs and that is why you reboot it: --despite {NAME}",
+            )
+        ]
     found = []
     if told["packaging"]:
         reason = f"a package manager is at work: {told['packaging']}"

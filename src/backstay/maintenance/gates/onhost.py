@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+
+from backstay.jsondata import Json
 
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 RPM_PROGRAMS = frozenset(("rpm", "yum", "dnf", "zypper"))
 
 
-def look() -> Any:  # noqa: ANN401 - JSON data
+def look() -> Json:
     """Return what would keep the host from coming back: half-done packages, a missing kernel."""
     return {
         "packaging": packaging(),
@@ -67,7 +68,7 @@ def is_real() -> bool:
     return done.returncode != 0
 
 
-def missing_boot_files(config: Path) -> Any:  # noqa: ANN401 - JSON data
+def missing_boot_files(config: Path) -> Json:
     """Return the kernel and initramfs of GRUB's first entry that are not there.
 
     A default that names another entry is not followed: the first one is a lower bound.

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from backstay.journal.records import RunState
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.refusal import Refusal
 
 NAME = "runs"
 
 
-async def gate(asked: Asked) -> Sequence[Refusal]:
+async def gate(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where another run was interrupted: the locks are ours, so nobody carries it out."""
     return [
         Refusal(

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from backstay.finding import bad
 from backstay.inventory.enums import Role
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.refusal import Refusal
 
 NAME = "quorum"
 
 
-async def gate(asked: Asked) -> Sequence[Refusal]:
+async def gate(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where the other controllers that are well are not more than half of all.
 
     What must hold is the state after: one of three may be down already if it is this one. A cloud

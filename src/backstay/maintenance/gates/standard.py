@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from backstay.maintenance.gates import backup, healthy, host, in_flight, others, quorum, window
-from backstay.maintenance.gates.asked import Asked, Gate
+from backstay.maintenance.gates.asked import Gate, GateInput
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.timing import GATE
 
@@ -21,8 +21,8 @@ GATES: dict[str, Gate] = {
 MAY_BE_PASSED = tuple(name for name in GATES if name not in {others.NAME, GATE})
 
 
-async def ask_all(asked: Asked, despite: Collection[str]) -> list[Refusal]:
-    """Return every reason against it, in the gates' order; gates in ``despite`` are not asked."""
-    wanted = [gate for name, gate in GATES.items() if name not in despite]
+async def ask_all(asked: GateInput, skip_gates: Collection[str]) -> list[Refusal]:
+    """Return every refusal, in the gates' order; gates in ``skip_gates`` are not asked."""
+    wanted = [gate for name, gate in GATES.items() if name not in skip_gates]
     found: Sequence[Sequence[Refusal]] = await asyncio.gather(*(gate(asked) for gate in wanted))
     return [refusal for refusals in found for refusal in refusals]

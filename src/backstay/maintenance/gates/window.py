@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.refusal import Refusal
-from backstay.maintenance.timing import GATE, told
+from backstay.maintenance.timing import GATE, describe_time
 from backstay.quantities import duration
 
 
-async def gate(asked: Asked) -> Sequence[Refusal]:
+async def gate(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where the hosts that are left would not be done when the window closes."""
     if asked.closes is None or asked.now + asked.expected <= asked.closes:
         return []
@@ -17,7 +17,7 @@ async def gate(asked: Asked) -> Sequence[Refusal]:
     left = asked.closes - asked.now
     closing = f"closes in {duration(left)}" if left > 0 else f"closed {duration(-left)} ago"
     reason = (
-        f"the window {closing}, at {told(closes)}; {asked.host} is expected to take "
+        f"the window {closing}, at {describe_time(closes)}; {asked.host} is expected to take "
         f"{duration(asked.expected)}"
     )
     return [Refusal(gate=GATE, reason=reason, remedy="go on in the next window")]

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.journal.action import Action
 from backstay.runbooks.backup.prove import Verify
 from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action]:
     """Return the actions by their names."""
     place = Place(site.cloud)
     return {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
 from backstay.backup.contents import contents
@@ -36,7 +36,7 @@ _CLOCK_SLACK = 2.0  # MariaDB's times have whole seconds
 class Taking:
     """What the steps share."""
 
-    def __init__(self, site: Site, place: Place) -> None:
+    def __init__(self, site: CloudSession, place: Place) -> None:
         self.site = site
         self.place = place
 

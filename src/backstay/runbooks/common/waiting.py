@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from backstay.access.session import named, told
+from backstay.access.session import describe_findings, name_findings
 from backstay.errors import BackstayError
 from backstay.finding import Finding
 from backstay.journal.action import Running
@@ -17,9 +17,9 @@ _MARGIN = 3.0
 """An action ends this long before its bound, so that it can still say what was missing."""
 
 
-async def until(ask: Callable[[], Awaitable[T | None]], *, bound: float, pause: float = PAUSE) -> (
-    T | None
-):  # fmt: skip
+async def until(
+    ask: Callable[[], Awaitable[T | None]], *, bound: float, pause: float = PAUSE
+) -> T | None:
     """Return the first answer that is not None, or None after ``bound`` seconds."""
     ends = time.monotonic() + bound
     while True:
@@ -60,7 +60,7 @@ async def until_well(
         now = time.monotonic()
         if left:
             well_since = None
-            said = _say(running, f"waiting for {named(left)}", said)
+            said = _say(running, f"waiting for {name_findings(left)}", said)
             return None
         well_since = now if well_since is None else well_since
         return now - begun if now - well_since >= lasting else None
@@ -68,7 +68,11 @@ async def until_well(
     took = await until(ask, bound=running.step.bound - _MARGIN, pause=pause)
     if took is not None:
         return took
-    for_ = f"well only since {time.monotonic() - well_since:.0f} s" if well_since else told(left)
+    for_ = (
+        f"well only since {time.monotonic() - well_since:.0f} s"
+        if well_since
+        else describe_findings(left)
+    )
     raise BackstayError(
         attempted,
         came_back=f"not within {running.step.bound:g} s: {for_}",

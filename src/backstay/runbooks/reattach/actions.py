@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
-from backstay.health.rpc.diagnosis import Judged, Signature
-from backstay.health.rpc.evidence import Looked
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.evidence import AgentsObservation
 from backstay.health.rpc.reattach import restart, see, until_attached
 from backstay.health.rpc.signatures import after_restart, faulty
 from backstay.journal.action import Action, Result, Running
@@ -17,7 +17,7 @@ _MARGIN = 10.0
 """A wait ends this long before its step's bound: the last look takes its time, too."""
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action]:
     """Return the actions by their names."""
     return {"settle": Settle(site), "restart": Restart(site), "prove": Prove(site)}
 
@@ -25,14 +25,14 @@ def actions(site: Site) -> Mapping[str, Action]:
 class Settle:
     """Waits until nobody is settling any more: attached by then, or found out to be faulty."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
         """Wait as long as the broker, or an agent that was started, is young."""
         targets = targets_of(running.step)
 
-        def none_settles(_looked: Looked, left: Sequence[Judged]) -> bool:
+        def none_settles(_looked: AgentsObservation, left: Sequence[AgentDiagnosis]) -> bool:
             settling = [one.name for one in left if one.signature is Signature.SETTLING]
             if settling:
                 running.say(f"settling: {_listed(settling)}")
@@ -56,7 +56,7 @@ class Settle:
 class Restart:
     """Restarts those of a batch that need it still, and sees each of them answer a call."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -85,7 +85,7 @@ class Restart:
             "restarted": [one.name for one in wrong if one.name not in said],
             "outcomes": outcomes,
             "failed": failed,
-            "told": _told(wrong, failed),
+            "told": _describe(wrong, failed),
         }
 
     async def probe(self, running: Running) -> Result | None:
@@ -96,7 +96,7 @@ class Restart:
 class Prove:
     """Sees at the end that every agent of the plan is attached, and names the rest."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -128,13 +128,13 @@ class Prove:
         return None
 
 
-def among(targets: Iterable[Target]) -> Callable[[Judged], bool]:
+def among(targets: Iterable[Target]) -> Callable[[AgentDiagnosis], bool]:
     """Return whether an agent is one of the plan's."""
     wanted = {(one.binary, one.server) for one in targets}
 
-    def chosen(judged: Judged) -> bool:
+    def chosen(judged: AgentDiagnosis) -> bool:
         agent = judged.seen.agent
-        return (agent.binary, agent.addressed) in wanted
+        return (agent.binary, agent.rpc_target) in wanted
 
     return chosen
 
@@ -168,7 +168,7 @@ def _stop_in_a_row(
     )
 
 
-def _over(late: Sequence[Judged], refused: Mapping[str, str] | None) -> bool:
+def _over(late: Sequence[AgentDiagnosis], refused: Mapping[str, str] | None) -> bool:
     """Say whether waiting is in vain for those who are late.
 
     It is where systemd refused to restart them, or where nobody was restarted and none settles.
@@ -178,25 +178,25 @@ def _over(late: Sequence[Judged], refused: Mapping[str, str] | None) -> bool:
     return all(one.name in refused for one in late)
 
 
-def _failure(judged: Judged, refusal: str) -> dict[str, str]:
+def _failure(judged: AgentDiagnosis, refusal: str) -> dict[str, str]:
     evidence = f"{judged.signature.value}: {judged.evidence}"
     if refusal:
         evidence = f"{evidence}; systemd refused to restart it: {refusal}"
     return {"name": judged.name, "evidence": evidence, "remedy": after_restart(judged)}
 
 
-def _evidence(left: Sequence[Judged], limit: int = 4) -> str:
+def _evidence(left: Sequence[AgentDiagnosis], limit: int = 4) -> str:
     words = [f"{one.name}: {one.signature.value}: {one.evidence}" for one in left[:limit]]
     return "; ".join(words + ([f"and {len(left) - limit} more"] if len(left) > limit else []))
 
 
-def _next(judged: Judged, restarted: Sequence[str]) -> str:
+def _next(judged: AgentDiagnosis, restarted: Sequence[str]) -> str:
     if judged.name in restarted or not judged.remedy:
         return after_restart(judged)
     return judged.remedy
 
 
-def _told(wrong: Sequence[Judged], failed: Sequence[Mapping[str, str]]) -> str:
+def _describe(wrong: Sequence[AgentDiagnosis], failed: Sequence[Mapping[str, str]]) -> str:
     if failed:
         return f"not attached: {_listed([one['name'] for one in failed])}"
     return "answers" if wrong else "attached by itself, not restarted"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.reattach import at_a_time as usual
 from backstay.health.rpc.signatures import faulty
 from backstay.inventory.cloud import Cloud
@@ -37,20 +37,20 @@ class Target:
         return f"{self.binary} on {self.host}"
 
 
-def target_of(judged: Judged) -> Target:
+def target_of(judged: AgentDiagnosis) -> Target:
     """Return an agent as the journal names it."""
     seen = judged.seen
     return Target(
         binary=seen.agent.binary,
         host=seen.host or "",
-        server=seen.agent.addressed,
-        unit=seen.wiring.unit,
+        server=seen.agent.rpc_target,
+        unit=seen.rpc_endpoint.unit,
         signature=judged.signature.value,
         evidence=judged.evidence,
     )
 
 
-def candidates(judged: Sequence[Judged], *, force: bool) -> list[Judged]:
+def candidates(judged: Sequence[AgentDiagnosis], *, force: bool) -> list[AgentDiagnosis]:
     """Return whom the plan is about: the faulty, and those that settle and may turn out to be."""
     wrong = {id(one) for one in faulty(judged, force=force)}
     return [
@@ -62,7 +62,7 @@ def candidates(judged: Sequence[Judged], *, force: bool) -> list[Judged]:
 
 def plan(
     cloud: Cloud,
-    judged: Sequence[Judged],
+    judged: Sequence[AgentDiagnosis],
     *,
     at_a_time: int | None = None,
     force: bool = False,
@@ -105,7 +105,7 @@ def _steps(cloud: Cloud, chosen: Sequence[Target], size: int) -> Iterator[Step]:
             id=f"restart-{number}",
             action="restart",
             target=batch[0].host if len(batch) == 1 else "",
-            does=f"restart {_told(batch)}; see each answer a call",
+            does=f"restart {_describe(batch)}; see each answer a call",
             bound=VERIFY + _SLACK,
             arguments={"agents": [asdict(one) for one in batch]},
         )
@@ -119,7 +119,7 @@ def _steps(cloud: Cloud, chosen: Sequence[Target], size: int) -> Iterator[Step]:
     )
 
 
-def _told(batch: Sequence[Target]) -> str:
+def _describe(batch: Sequence[Target]) -> str:
     """Return a batch in words; who settles is restarted only where it does not come by itself."""
     words = [
         f"{one.binary} on {one.host}"

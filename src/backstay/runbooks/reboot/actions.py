@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.journal.action import Action
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
@@ -12,7 +12,7 @@ from backstay.runbooks.reboot.power_cycle import Ask, Down, Up
 from backstay.runbooks.reboot.preflight import Gates, Hooks, Note
 
 
-def actions(site: Site, store: Store) -> Mapping[str, Action]:
+def actions(site: CloudSession, store: Store) -> Mapping[str, Action]:
     """Return what each kind of step does."""
     recorder = Recorder()
     hooks = site.cloud.maintenance.hooks

@@ -5,12 +5,13 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+
+from backstay.jsondata import Json
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-def boot() -> Any:  # noqa: ANN401 - JSON data
+def boot() -> Json:
     """Return this boot's id, for how many seconds it has been up, and what its clock shows.
 
     A container's boot is that of its first process; its boot id is bound over the kernel's.
@@ -23,7 +24,7 @@ def boot() -> Any:  # noqa: ANN401 - JSON data
     return {"boot_id": boot_id, "up": max(0.0, uptime - started), "clock": time.time()}
 
 
-def reboot(boot_id: str) -> Any:  # noqa: ANN401 - JSON data
+def reboot(boot_id: str) -> Json:
     """Ask systemd for a clean reboot, if this is still that boot and none is under way.
 
     https://www.freedesktop.org/software/systemd/man/latest/systemctl.html#reboot
@@ -37,20 +38,31 @@ def reboot(boot_id: str) -> Any:  # noqa: ANN401 - JSON data
     if state.stdout.decode().strip() == "stopping":
         return {"asked": False, "why": "it is going down already"}
     done = subprocess.run(
-        ["systemctl", "reboot"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+        ["systemctl", "reboot"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=30,
         check=False,
-    )  # fmt: skip
+    )
     if done.returncode != 0:
         return {"asked": False, "error": done.stdout.decode(errors="replace").strip()[-300:]}
     return {"asked": True, "why": ""}
 
 
-def running_units() -> Any:  # noqa: ANN401 - JSON data
+def running_units() -> Json:
     """Return the names of the services that run, those that failed, and the kernel's release."""
 
     def listed(state: str) -> list[str]:
-        command = ["systemctl", "list-units", "--type=service", "--state=" + state, "--plain",
-                   "--no-legend", "--no-pager", "--full"]  # fmt: skip
+        command = [
+            "systemctl",
+            "list-units",
+            "--type=service",
+            "--state=" + state,
+            "--plain",
+            "--no-legend",
+            "--no-pager",
+            "--full",
+        ]
         shown = subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=False)
         return [line.split()[0] for line in shown.stdout.decode().splitlines() if line.strip()]
 

@@ -17,12 +17,13 @@ _SLACK = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class RebootOptions:
     """What the operator chose. Times are Unix seconds.
 
     ``closes`` is when the window closes, None where there is none or in an emergency. ``expected``
     is how long one host is expected to take, in seconds; ``source`` says where that comes from.
-    ``despite`` are names of gates that are not asked; ``idle`` is for how many seconds the end of
+    ``skip_gates`` are names of gates that are not asked; ``idle`` is for how many seconds the end
+    of
     work under way is awaited.
     """
 
@@ -30,12 +31,12 @@ class Chosen:
     window: str = ""
     expected: float = 0.0
     source: str = ""
-    despite: tuple[str, ...] = ()
+    skip_gates: tuple[str, ...] = ()
     idle: float = 0.0
     emergency: bool = False
 
 
-def plan(cloud: Cloud, hosts: Sequence[str], chosen: Chosen) -> Plan:
+def plan(cloud: Cloud, hosts: Sequence[str], chosen: RebootOptions) -> Plan:
     """Return the plan for ``hosts``, one after another."""
     steps = [step for name in hosts for step in _steps(cloud, cloud.hosts[name], chosen)]
     return Plan(
@@ -43,11 +44,11 @@ def plan(cloud: Cloud, hosts: Sequence[str], chosen: Chosen) -> Plan:
         cloud=cloud.name,
         targets=tuple(hosts),
         steps=tuple(steps),
-        settings=asdict(chosen) | {"despite": list(chosen.despite)},
+        settings=asdict(chosen) | {"despite": list(chosen.skip_gates)},
     )
 
 
-def _steps(cloud: Cloud, host: Host, chosen: Chosen) -> Iterator[Step]:
+def _steps(cloud: Cloud, host: Host, chosen: RebootOptions) -> Iterator[Step]:
     """Give the steps for one host: safety is raised first and lowered last."""
     name, times, hooks = host.name, cloud.maintenance, cloud.maintenance.hooks
 
@@ -95,7 +96,7 @@ def _steps(cloud: Cloud, host: Host, chosen: Chosen) -> Iterator[Step]:
     yield from hook("after", "call the hooks that end the silence", hooks.after)
 
 
-def _gates_text(chosen: Chosen) -> str:
-    passed = f" (not asked: {', '.join(chosen.despite)})" if chosen.despite else ""
+def _gates_text(chosen: RebootOptions) -> str:
+    passed = f" (not asked: {', '.join(chosen.skip_gates)})" if chosen.skip_gates else ""
     waits = f", waiting up to {duration(chosen.idle)} for idleness" if chosen.idle else ""
     return f"ask all gates whether it may go down{passed}{waits}"

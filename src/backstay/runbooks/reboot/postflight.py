@@ -3,11 +3,11 @@
 import time
 from collections.abc import Sequence
 
-from backstay.access.session import Site, name_of
+from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
-from backstay.health.rpc.diagnosis import Judged
-from backstay.health.rpc.reattach import Mending, named_agents
+from backstay.health.rpc.diagnosis import AgentDiagnosis
+from backstay.health.rpc.reattach import AgentReattacher, named_agents
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Result, Running
 from backstay.runbooks.common.outage_recorder import Recorder, as_data
@@ -44,7 +44,7 @@ class Watching:
 class Units:
     """Waits until every unit that the host's roles require runs."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -70,7 +70,7 @@ class Units:
 class Functions(Units):
     """Waits until everything works that worked before, agents aside."""
 
-    def __init__(self, site: Site, recorder: Recorder) -> None:
+    def __init__(self, site: CloudSession, recorder: Recorder) -> None:
         super().__init__(site)
         self.recorder = recorder
 
@@ -128,9 +128,9 @@ class Agents(Units):
         before = {tuple(agent) for agent in running.results[f"{host}.note"]["agents"]}
         everyone = Role.CONTROLLER in self.site.host(host).roles
         names = {_short(host), _short(running.results[f"{host}.note"]["hostname"])}
-        mending = Mending(self.site, None if everyone else {host}, say=running.say)
+        mending = AgentReattacher(self.site, None if everyone else {host}, say=running.say)
 
-        def concerned(one: Judged) -> bool:
+        def concerned(one: AgentDiagnosis) -> bool:
             known = (one.seen.agent.host, one.seen.agent.binary) in before
             return known and (everyone or _short(one.seen.agent.host) in names)
 
@@ -174,7 +174,7 @@ class Report:
         return None
 
 
-async def new_findings(site: Site, running: Running) -> list[Finding]:
+async def new_findings(site: CloudSession, running: Running) -> list[Finding]:
     """Return what is bad now: all on the host itself, elsewhere what was not bad before."""
     host = running.step.target
     known = {tuple(name) for name in running.results[f"{host}.gates"]["known"]}

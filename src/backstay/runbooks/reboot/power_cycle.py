@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError, HostUnreachable, PowerError
 from backstay.health.remedy import on
 from backstay.journal.action import Result, Running
@@ -25,13 +25,13 @@ def boot_id_before(running: Running) -> str:
     return str(running.results[f"{running.step.target}.note"]["boot_id"])
 
 
-async def another_boot(site: Site, running: Running) -> Mapping[str, Any] | None:
+async def another_boot(site: CloudSession, running: Running) -> Mapping[str, Any] | None:
     """Return the boot that follows the one noted; None while it cannot be read or is the same."""
     boot = await read_boot(site, running.step.target)
     return boot if boot and boot["boot_id"] != boot_id_before(running) else None
 
 
-async def read_boot(site: Site, host: str) -> Mapping[str, Any] | None:
+async def read_boot(site: CloudSession, host: str) -> Mapping[str, Any] | None:
     """Return what the host tells of its boot, None where it cannot be asked.
 
     Unreadable is unknown, never a yes.
@@ -59,7 +59,7 @@ def _refuse_stale(running: Running) -> None:
 class Ask:
     """Asks the host's systemd for a clean reboot."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -89,7 +89,7 @@ class Ask:
 class Down:
     """Waits until the host has gone down; power-cycles it where it does not."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -125,7 +125,7 @@ class Down:
 class Up:
     """Waits until the host is back with another boot id; power-cycles it once where it is not."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -179,7 +179,7 @@ class Up:
         )
 
 
-async def power_cycle(site: Site, running: Running, why: str) -> None:
+async def power_cycle(site: CloudSession, running: Running, why: str) -> None:
     """Power-cycle the host by its BMC, where that is allowed. Raises BackstayError."""
     host = site.host(running.step.target)
     target = site.cloud.bmc_target(host)
@@ -201,6 +201,6 @@ async def power_cycle(site: Site, running: Running, why: str) -> None:
         ) from error
 
 
-def _bmc(site: Site, host: str) -> str:
+def _bmc(site: CloudSession, host: str) -> str:
     bmc = site.host(host).bmc
     return f"its BMC: {bmc.url}" if bmc else "it has no BMC in cloud.yaml"

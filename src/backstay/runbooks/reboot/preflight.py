@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from backstay.access.session import Site, name_of
+from backstay.access.session import CloudSession, name_of
 from backstay.backup.place import Place
 from backstay.errors import ApiError, HookFailed, HostError
 from backstay.finding import bad
@@ -14,9 +14,9 @@ from backstay.inventory.maintenance import Hook
 from backstay.journal.action import Refused, Result, Running
 from backstay.journal.store import Store
 from backstay.maintenance.gates import onhost as look
-from backstay.maintenance.gates.asked import Asked
+from backstay.maintenance.gates.asked import GateInput
 from backstay.maintenance.gates.standard import ask_all
-from backstay.maintenance.refusal import MayNot
+from backstay.maintenance.refusal import GatesRefused
 from backstay.runbooks.common.outage_recorder import Recorder
 from backstay.runbooks.reboot import onhost
 from backstay.transports.hook import call_command, call_url
@@ -25,7 +25,7 @@ from backstay.transports.hook import call_command, call_url
 class Gates:
     """Asks all gates; notes what was bad before, so that it is not laid to the reboot."""
 
-    def __init__(self, site: Site, store: Store) -> None:
+    def __init__(self, site: CloudSession, store: Store) -> None:
         self.site = site
         self.store = store
 
@@ -34,7 +34,7 @@ class Gates:
         host, settings = running.step.target, running.plan.settings
         findings = await self.site.check()
         refusals = await ask_all(
-            Asked(
+            GateInput(
                 cloud=self.site.cloud,
                 host=host,
                 run=running.run,
@@ -42,7 +42,7 @@ class Gates:
                 findings=findings,
                 known=self._known(running),
                 on_host=await self._on_host(host),
-                unfinished=self.site.unfinished,
+                in_flight=self.site.in_flight,
                 idle=settings["idle"],
                 runs=self.store.runs(cloud=self.site.cloud.name, limit=200),
                 say=running.say,
@@ -53,7 +53,7 @@ class Gates:
             settings["despite"],
         )
         if refusals:
-            why = MayNot(f"rebooting {host}", refusals)
+            why = GatesRefused(f"rebooting {host}", refusals)
             raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy)
         known = [name_of(finding) for finding in bad(findings)]
         told = f"{len(known)} findings were bad before" if known else ""
@@ -79,7 +79,9 @@ class Gates:
 class Hooks:
     """Calls hooks of the site's own, one after another. Where one says no, the run ends."""
 
-    def __init__(self, site: Site, hooks: Sequence[Hook], *, may_refuse: bool = False) -> None:
+    def __init__(
+        self, site: CloudSession, hooks: Sequence[Hook], *, may_refuse: bool = False
+    ) -> None:
         self.site = site
         self.hooks = hooks
         self.may_refuse = may_refuse
@@ -116,7 +118,7 @@ class Hooks:
 class Note:
     """Notes the boot id, what runs, and who answers; begins to watch."""
 
-    def __init__(self, site: Site, recorder: Recorder) -> None:
+    def __init__(self, site: CloudSession, recorder: Recorder) -> None:
         self.site = site
         self.recorder = recorder
 

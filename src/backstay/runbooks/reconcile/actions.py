@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.journal.action import Action, Result, Running
-from backstay.runbooks.reconcile.evidence import Looked
+from backstay.runbooks.reconcile.evidence import ReconcileObservation
 from backstay.runbooks.reconcile.observe import mismatches
 from backstay.runbooks.reconcile.plan import LOOK_BOUND, targets_of
 from backstay.runbooks.reconcile.repair import heal
@@ -16,7 +16,7 @@ from backstay.services.reconciliation import Mismatch
 PAUSE = 3.0
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action]:
     """Return the actions by their names."""
     return {"heal": HealEach(site), "prove": Prove(site)}
 
@@ -24,7 +24,7 @@ def actions(site: Site) -> Mapping[str, Action]:
 class HealEach:
     """Heals those of the plan that still differ, and are safe still."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -52,7 +52,7 @@ class HealEach:
 class Prove:
     """Sees at the end that none of the plan's mismatches is there any more."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -77,7 +77,7 @@ class Prove:
         return None
 
 
-def _not_healed(looked: Looked, still: list[Mismatch]) -> BackstayError:
+def _not_healed(looked: ReconcileObservation, still: list[Mismatch]) -> BackstayError:
     if still:
         words = "; ".join(f"{one.subject}: {one.evidence}" for one in still[:4])
         remedy = "; ".join(dict.fromkeys(one.command for one in still[:4]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backstay.finding import Finding
-from backstay.services.reconciliation import Mismatch, Seen
+from backstay.services.reconciliation import Evidence, Mismatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,16 +22,16 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class HostRecords:
     """Everything that hosts told, before anybody judges it."""
 
-    seen: Seen
+    seen: Evidence
     missing: tuple[Missing, ...] = ()
     guards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class ReconcileObservation:
     """What a look at records and reality found.
 
     ``guards`` are findings on settings that are dangerous while the two differ. ``notes`` are what

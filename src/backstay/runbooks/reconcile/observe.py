@@ -13,11 +13,16 @@ from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.runbooks.reconcile import onhost
-from backstay.runbooks.reconcile.evidence import Looked, Missing, Told, kept_in_both
+from backstay.runbooks.reconcile.evidence import (
+    HostRecords,
+    Missing,
+    ReconcileObservation,
+    kept_in_both,
+)
 from backstay.runbooks.reconcile.rules import guarded, judge
 from backstay.services.declaration import Service
-from backstay.services.kept.registry import all_kept
-from backstay.services.reconciliation import Kept, Question, Row, Seen
+from backstay.services.kept.registry import all_reconcilers
+from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
 
 RECORDS_BOUND = 30.0
 """Seconds that the databases may take to be read."""
@@ -38,7 +43,7 @@ class Asking(Protocol):
         """Call a function on a host and return what it returns. Raises HostError."""
 
 
-async def mismatches(site: Asking) -> Looked:
+async def mismatches(site: Asking) -> ReconcileObservation:
     """Return where the cloud's records and reality differ, and what could not be asked.
 
     Nothing is changed, and nothing is raised for what does not answer: it is in ``missing``. What
@@ -61,21 +66,21 @@ async def reaper_findings(site: Asking) -> list[Finding]:
     before an agent works for restored records: only ``ok`` is a yes. Nothing is raised.
     """
     kept = [replace(one, records={}, questions=()) for one in _of_this_cloud(site)]
-    told = await _told(site, kept)
+    told = await _describe(site, kept)
     return guarded(kept, told, site.cloud)
 
 
-async def _once(site: Asking) -> Looked:
+async def _once(site: Asking) -> ReconcileObservation:
     kept = _of_this_cloud(site)
-    return judge(kept, await _told(site, kept), site.cloud)
+    return judge(kept, await _describe(site, kept), site.cloud)
 
 
-def _of_this_cloud(site: Asking) -> list[Kept]:
+def _of_this_cloud(site: Asking) -> list[Reconciler]:
     names = {service.name for service in site.services}
-    return [one for one in all_kept() if one.service in names]
+    return [one for one in all_reconcilers() if one.service in names]
 
 
-async def _told(site: Asking, kept: Sequence[Kept]) -> Told:
+async def _describe(site: Asking, kept: Sequence[Reconciler]) -> HostRecords:
     """Ask every host what concerns it, in one round trip each."""
     keepers = _keepers(site)
     queries = {name: text for one in kept for name, text in one.records.items()}
@@ -122,7 +127,7 @@ def _keepers(site: Asking) -> list[str]:
     ]
 
 
-def _questions(cloud: Cloud, host: Host, kept: Iterable[Kept]) -> list[Question]:
+def _questions(cloud: Cloud, host: Host, kept: Iterable[Reconciler]) -> list[Question]:
     mine = [one for one in kept if cloud.has_service(one.service, host)]
     every = [
         question
@@ -156,7 +161,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {}
-        self._told: dict[str, dict[str, Any]] = {}
+        self._describe: dict[str, dict[str, Any]] = {}
         self._silent: dict[str, set[str]] = {}
         self._names: dict[str, str] = {}
         self._missing: list[Missing] = []
@@ -179,7 +184,7 @@ class _Reading:
         for one in questions:
             given = answer["answers"][one.name]
             if "value" in given:
-                self._told.setdefault(one.name, {})[name] = given["value"]
+                self._describe.setdefault(one.name, {})[name] = given["value"]
                 continue
             self._silent.setdefault(one.name, set()).add(name)
             self.lacking([one.name], name, _why(given))
@@ -216,17 +221,17 @@ class _Reading:
             remedy, why = why.remedy, f"{why.attempted}: {why.came_back}"
         self._missing.append(Missing(what=what, host=host, why=why, remedy=remedy))
 
-    def told(self, guards: set[str]) -> Told:
+    def told(self, guards: set[str]) -> HostRecords:
         """Return everything."""
-        return Told(
-            seen=Seen(
+        return HostRecords(
+            seen=Evidence(
                 rows=self._rows,
-                told={name: one for name, one in self._told.items() if name not in guards},
+                told={name: one for name, one in self._describe.items() if name not in guards},
                 silent={name: frozenset(one) for name, one in self._silent.items()},
                 names=self._names,
             ),
             missing=tuple(self._missing),
-            guards={name: one for name, one in self._told.items() if name in guards},
+            guards={name: one for name, one in self._describe.items() if name in guards},
         )
 
 

@@ -6,9 +6,10 @@ import subprocess
 from typing import Any
 
 from backstay.access.hostside import ask_all, loaded
+from backstay.jsondata import Json
 
 
-def answer(questions: Any, queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data
+def answer(questions: Json, queries: Json, bound: Json) -> Json:
     """Ask all questions of a host at once, and its databases where ``queries`` are given.
 
     ``questions`` are lists of name, bound, source text and function's name. An answer is a value,
@@ -23,7 +24,7 @@ def answer(questions: Any, queries: Any, bound: Any) -> Any:  # noqa: ANN401 - J
     return {"names": [socket.gethostname()], "answers": answers}
 
 
-def records(queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data
+def records(queries: Json, bound: Json) -> Json:
     """Return names of columns and rows for each query, all as of one moment.
 
     The client goes on after a query that fails, and tells on which line it stood: nothing may be
@@ -36,9 +37,13 @@ def records(queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data
         lines.append("SELECT '" + name.replace("'", "''") + "' AS `==`;")
         lines.append(queries[name] + ";")
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
-        ["mariadb", "--batch", "--force"], input="\n".join(lines).encode(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=bound, check=False,
-    )  # fmt: skip
+        ["mariadb", "--batch", "--force"],
+        input="\n".join(lines).encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=bound,
+        check=False,
+    )
     said = done.stderr.decode(errors="replace").strip()
     failed = {int(number): text for number, text in re.findall(r"at line (\d+)(.*)", said)}
     found = parsed(done.stdout.decode(errors="replace"))
@@ -54,7 +59,7 @@ def records(queries: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data
     return answers
 
 
-def parsed(text: str) -> Any:  # noqa: ANN401 - JSON data
+def parsed(text: str) -> Json:
     """Return columns and rows by the name that was selected before them.
 
     A query without rows prints not even the names of its columns.

@@ -2,25 +2,25 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import ApiUnreachable, BackstayError, HostError
 from backstay.inventory.enums import Role
-from backstay.services.kept.registry import all_kept
-from backstay.services.reconciliation import Healing
+from backstay.jsondata import Json
+from backstay.services.kept.registry import all_reconcilers
+from backstay.services.reconciliation import RepairCommand
 from backstay.transports.threads import on_thread
 
 PROGRAM_BOUND = 90.0
 """Seconds that a program on a controller may take for one heal; nova-manage starts slowly."""
 
 
-def healings() -> dict[str, Healing]:
+def healings() -> dict[str, RepairCommand]:
     """Return every kind of safe change, by its name."""
-    return {name: healing for kept in all_kept() for name, healing in kept.heals.items()}
+    return {name: healing for kept in all_reconcilers() for name, healing in kept.heals.items()}
 
 
-async def heal(site: Site, name: str, arguments: Mapping[str, str]) -> str:
+async def heal(site: CloudSession, name: str, arguments: Mapping[str, str]) -> str:
     """Make one safe change and return what was done, empty where nothing was to be done any more.
 
     To repeat it is harmless. Raises BackstayError.
@@ -39,7 +39,7 @@ async def heal(site: Site, name: str, arguments: Mapping[str, str]) -> str:
     return await _by_program(site, healing.program(arguments), healing.well)
 
 
-async def _by_api(site: Site, healing: Healing, arguments: Mapping[str, str]) -> str:
+async def _by_api(site: CloudSession, healing: RepairCommand, arguments: Mapping[str, str]) -> str:
     if isinstance(site.api, BackstayError):
         raise site.api
     api, change = site.api, healing.api
@@ -55,7 +55,7 @@ async def _by_api(site: Site, healing: Healing, arguments: Mapping[str, str]) ->
         ) from None
 
 
-async def _by_program(site: Site, command: Sequence[str], well: frozenset[int]) -> str:
+async def _by_program(site: CloudSession, command: Sequence[str], well: frozenset[int]) -> str:
     """Run a program on the first controller that answers; its own word is told where it fails.
 
     It may run twice, where the connection turns out to be gone: each finds what the other has done.
@@ -82,10 +82,14 @@ async def _by_program(site: Site, command: Sequence[str], well: frozenset[int]) 
     )
 
 
-def run(command: Any, bound: Any) -> Any:  # noqa: ANN401 - JSON data
+def run(command: Json, bound: Json) -> Json:
     """Run a program on the host; return its exit status and the last of what it says."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        timeout=bound, check=False,
-    )  # fmt: skip
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=bound,
+        check=False,
+    )
     return [done.returncode, done.stdout.decode(errors="replace").strip()[-400:]]

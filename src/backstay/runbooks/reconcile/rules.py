@@ -7,11 +7,11 @@ from backstay.finding import Finding, Severity, rank
 from backstay.health.remedy import filled, ssh
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
-from backstay.runbooks.reconcile.evidence import Looked, Missing, Told
-from backstay.services.reconciliation import Kept, Kind, Mismatch
+from backstay.runbooks.reconcile.evidence import HostRecords, Missing, ReconcileObservation
+from backstay.services.reconciliation import Kind, Mismatch, Reconciler
 
 
-def judge(kept: Sequence[Kept], told: Told, cloud: Cloud) -> Looked:
+def judge(kept: Sequence[Reconciler], told: HostRecords, cloud: Cloud) -> ReconcileObservation:
     """Return what differs, the dangerous first, each with commands for this cloud."""
     found: list[Mismatch] = []
     missing = list(told.missing)
@@ -24,7 +24,7 @@ def judge(kept: Sequence[Kept], told: Told, cloud: Cloud) -> Looked:
     guards = guarded(kept, told, cloud)
     found += [_danger(one) for one in guards if one.severity is Severity.FAILED]
     order = sorted(found, key=lambda one: one.kind is not Kind.DANGER)
-    return Looked(
+    return ReconcileObservation(
         mismatches=tuple(_filled(one, cloud) for one in _once_each(order)),
         missing=tuple(missing),
         guards=tuple(guards),
@@ -33,7 +33,7 @@ def judge(kept: Sequence[Kept], told: Told, cloud: Cloud) -> Looked:
     )
 
 
-def guarded(kept: Iterable[Kept], told: Told, cloud: Cloud) -> list[Finding]:
+def guarded(kept: Iterable[Reconciler], told: HostRecords, cloud: Cloud) -> list[Finding]:
     """Return a finding for each guard on each host; who did not answer is unknown."""
     found = []
     for one in kept:
@@ -58,7 +58,7 @@ def guarded(kept: Iterable[Kept], told: Told, cloud: Cloud) -> list[Finding]:
     return sorted(found, key=lambda finding: rank(finding.severity))
 
 
-def _unasked(service: str, name: str, host: str, told: Told) -> Finding:
+def _unasked(service: str, name: str, host: str, told: HostRecords) -> Finding:
     why = next((one for one in told.missing if one.host == host and name in one.what), None)
     return Finding(
         host=host,

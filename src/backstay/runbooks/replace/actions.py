@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import HostError
 from backstay.inventory.cloud import Cloud
@@ -22,12 +22,12 @@ from backstay.runbooks.replace.outages import watched
 from backstay.runbooks.replace.prepare import BeginPackages, Packages, Prepare
 from backstay.runbooks.replace.prove_backup import Prove
 from backstay.runbooks.replace.reconcile import Reconcile
-from backstay.runbooks.replace.spare_unreachable import OrLost
+from backstay.runbooks.replace.spare_unreachable import SpareUnreachableHint
 from backstay.runbooks.replace.take_over import TakeOver
 from backstay.runbooks.restore import actions as restore
 
 
-def actions(site: Site, store: Store) -> Mapping[str, Action]:
+def actions(site: CloudSession, store: Store) -> Mapping[str, Action]:
     """Return the actions by their names; from the fence on the old host's power is watched."""
     place = Place(site.cloud)
     # Under both of its names the new host would be two, and one of them a stranger.
@@ -51,7 +51,7 @@ def actions(site: Site, store: Store) -> Mapping[str, Action]:
         **backups,
         "verify": Prove(backups["verify"]),
     }
-    guarded = {name: Guarded(site, OrLost(action)) for name, action in after.items()}
+    guarded = {name: Guarded(site, SpareUnreachableHint(action)) for name, action in after.items()}
     return watched(before | guarded, site, store)
 
 
@@ -64,7 +64,7 @@ def without_spares(cloud: Cloud) -> Cloud:
 class AdoptFenced:
     """Gives the spare the address only while the old host is off, and sees that it alone has it."""
 
-    def __init__(self, site: Site, adopt: Adopt) -> None:
+    def __init__(self, site: CloudSession, adopt: Adopt) -> None:
         self.site = site
         self.adopt = adopt
 

@@ -153,8 +153,10 @@ def _words(told: dict[str, Any], address: str) -> str:
     if told["configured"]:
         words.append(f"at boots by {', '.join(told['configured'])}")
     else:
-        words.append(f"NOT at boots: no file of the network names the spare's address; set "
-                     f"{address} there by hand")  # fmt: skip
+        words.append(
+            f"NOT at boots: no file of the network names the spare's address; set "
+            f"{address} there by hand"
+        )
     if told["kept"]:
         words.append(f"what was there is kept in {told['kept']}")
     return "; ".join(words)

@@ -2,8 +2,8 @@
 
 import time
 
-from backstay.access.session import Site
-from backstay.health.witness.judge import Judged, Verdict, judge
+from backstay.access.session import CloudSession
+from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
 from backstay.journal.action import Refused, Result, Running
 
@@ -19,7 +19,9 @@ class Confirm:
     ``here`` asks this machine, ``power`` a BMC.
     """
 
-    def __init__(self, site: Site, here: Here = ask_here, power: AskPower = ask_power) -> None:
+    def __init__(
+        self, site: CloudSession, here: Here = ask_here, power: AskPower = ask_power
+    ) -> None:
         self.site = site
         self.here = here
         self.power = power
@@ -44,7 +46,7 @@ class Confirm:
         return None
 
 
-def refuse_unless_dead(judged: Judged) -> None:
+def refuse_unless_dead(judged: HostVerdict) -> None:
     """Raise Refused unless the verdict is that the host is dead."""
     if judged.verdict is Verdict.DEAD:
         return
@@ -56,7 +58,7 @@ def refuse_unless_dead(judged: Judged) -> None:
     )
 
 
-def told_of(judged: Judged) -> dict[str, object]:
+def told_of(judged: HostVerdict) -> dict[str, object]:
     """Return a judgement as JSON data: ``verdict``, ``reason``, ``witnesses``, ``power``.
 
     ``witnesses`` are pairs of a name and what it says; ``power`` is what the BMC says.

@@ -2,18 +2,18 @@
 
 from datetime import datetime
 
-from backstay.backup.choice import Moment, choose
+from backstay.backup.choice import RestorePoint, choose
 from backstay.backup.loss import stream_of
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
-from backstay.runbooks.restore.plan import Chosen
+from backstay.runbooks.restore.plan import RestoreOptions
 
 
 def chosen(
-    place: Place, host: str, *, now: datetime, backup: str = "", to: Moment | None = None
-) -> Chosen:
+    place: Place, host: str, *, now: datetime, backup: str = "", to: RestorePoint | None = None
+) -> RestoreOptions:
     """Return what is restored: up to the last moment where there is a log to do so.
 
     ``backup`` names one, else it is the newest verified; ``to`` is a moment that somebody wants.
@@ -28,10 +28,10 @@ def chosen(
                 remedy=f"backstay backup list {host}",
             )
     else:
-        found = choose(place.catalogue.backups(), host, to or Moment(), now=now)
+        found = choose(place.catalogue.backups(), host, to or RestorePoint(), now=now)
     if to is None:
-        to = Moment(latest=True) if stream_of(found, place.logs(host)) else Moment()
-    return Chosen(backup=found, to=to)
+        to = RestorePoint(latest=True) if stream_of(found, place.logs(host)) else RestorePoint()
+    return RestoreOptions(backup=found, to=to)
 
 
 def spare_for(cloud: Cloud, host: str) -> str:

@@ -24,9 +24,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
-from backstay.health.witness.evidence import Seen, Witness
+from backstay.health.witness.evidence import HostEvidence, Witness
 from backstay.health.witness.judge import Verdict, judge
 from backstay.health.witness.observe import Here, ask_here, look, look_for_address
 from backstay.journal.action import Refused, Result, Running
@@ -60,7 +60,10 @@ class Fence:
     """
 
     def __init__(
-        self, site: Site, power: Callable[[BmcTarget], Power] = power_of, here: Here = ask_here
+        self,
+        site: CloudSession,
+        power: Callable[[BmcTarget], Power] = power_of,
+        here: Here = ask_here,
     ) -> None:
         self.site = site
         self.power = power
@@ -126,7 +129,7 @@ class Fence:
             return
         refuse_unless_dead(judge(await self._look(suspect)))
 
-    async def _look(self, suspect: str) -> Seen:
+    async def _look(self, suspect: str) -> HostEvidence:
         async def power(target: BmcTarget) -> bool | None:
             return await self.power(target).state(bound=STATE_BOUND)
 

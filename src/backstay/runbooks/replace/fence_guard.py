@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.observe import Here, ask_here, look_for_address
 from backstay.journal.action import Action, Refused, Result, Running
@@ -27,7 +27,7 @@ class Guarded:
     """
 
     def __init__(
-        self, site: Site, action: Action, power: Callable[[BmcTarget], Power] = power_of
+        self, site: CloudSession, action: Action, power: Callable[[BmcTarget], Power] = power_of
     ) -> None:
         self.site = site
         self.action = action
@@ -95,7 +95,7 @@ def _keep_away(running: Running) -> str:
 
 
 async def still_fenced(
-    site: Site,
+    site: CloudSession,
     running: Running,
     *,
     adopted: Collection[str] = (),
@@ -131,7 +131,7 @@ async def still_fenced(
         raise in_use(suspect, site.host(suspect).address, answers)
 
 
-def old_bmc(site: Site, running: Running) -> BmcTarget | None:
+def old_bmc(site: CloudSession, running: Running) -> BmcTarget | None:
     """Return the BMC by which the host was fenced in this run, None where it was not.
 
     It is known by the URL that *fence* wrote down: once cloud.yaml has been changed the host's name

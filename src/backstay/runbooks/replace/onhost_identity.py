@@ -17,13 +17,18 @@ from typing import Any
 
 from backstay.backup.onhost import boot_id
 from backstay.backup.onhost_restore import copy, copy_rights, place_files
+from backstay.jsondata import Json
 
 NOTE = "/var/lib/backstay/replace.json"
 CONFIGURED = (
-    "/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/netplan/*.yaml",
-    "/etc/systemd/network/*.network", "/etc/NetworkManager/system-connections/*",
-    "/etc/sysconfig/network-scripts/ifcfg-*", "/etc/backstay/lab-network",
-)  # fmt: skip
+    "/etc/network/interfaces",
+    "/etc/network/interfaces.d/*",
+    "/etc/netplan/*.yaml",
+    "/etc/systemd/network/*.network",
+    "/etc/NetworkManager/system-connections/*",
+    "/etc/sysconfig/network-scripts/ifcfg-*",
+    "/etc/backstay/lab-network",
+)
 ARP = 0x0806
 BEFORE = "before"
 """As ``place_files`` calls it: constants of other modules are not shipped."""
@@ -90,7 +95,7 @@ def note(mark: str, name: str) -> None:
     os.rename(NOTE + ".part", NOTE)
 
 
-def interface(address: str) -> Any:  # noqa: ANN401 - JSON data
+def interface(address: str) -> Json:
     """Return the interface that has an address, and the length of its network; None for none."""
     done = subprocess.run(["ip", "-o", "addr", "show"], stdout=subprocess.PIPE, check=True)
     for line in done.stdout.decode(errors="replace").splitlines():
@@ -186,10 +191,15 @@ def announce(device: str, address: str) -> None:
 def frame(operation: int, mine: bytes, sender: str, target: bytes, address: str) -> bytes:
     """Return an ARP packet to everybody: RFC 826."""
     return (
-        b"\xff" * 6 + mine + struct.pack(">H", ARP)
+        b"\xff" * 6
+        + mine
+        + struct.pack(">H", ARP)
         + struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation)
-        + mine + socket.inet_aton(sender) + target + socket.inet_aton(address)
-    )  # fmt: skip
+        + mine
+        + socket.inet_aton(sender)
+        + target
+        + socket.inet_aton(address)
+    )
 
 
 def hardware(device: str) -> bytes:

@@ -21,15 +21,16 @@ def look(units: list[str], databases: list[str]) -> dict[str, Any]:
         "boot_id": lines("/proc/sys/kernel/random/boot_id")[0].strip(),
         "clock": time.time(),
         "free": {place: room(place) for place in ("/", "/usr", "/var", "/var/lib", data)},
-        "addresses": [line.split()[1::2][:2] for line in said(
-            ["ip", "-o", "addr", "show", "scope", "global"]
-        ).splitlines()],
+        "addresses": [
+            line.split()[1::2][:2]
+            for line in said(["ip", "-o", "addr", "show", "scope", "global"]).splitlines()
+        ],
         "active": [line.split()[0] for line in active.splitlines() if line.strip()],
         "databases": [name for name in databases if os.path.isdir(os.path.join(data, name))],
         "packages": said(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n"]).splitlines(),
         "apt": bool(said(["apt-get", "--version"])),
         "prepared": "\n".join(lines("/var/lib/backstay/spare/prepared.json")),
-    }  # fmt: skip
+    }
 
 
 def room(place: str) -> list[int]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.journal.action import Action, Result, Running
 from backstay.journal.store import Store
+from backstay.jsondata import Json
 from backstay.runbooks.common.outage_recorder import Recorder, as_data
 
 BEGINS, ENDS = "confirm", "take-over"
@@ -26,7 +27,7 @@ _INTERVAL = 0.5
 _LOOK_BOUND = 10.0
 
 
-def watched(actions: Mapping[str, Action], site: Site, store: Store) -> dict[str, Action]:
+def watched(actions: Mapping[str, Action], site: CloudSession, store: Store) -> dict[str, Action]:
     """Return the actions of a replacement, so that APIs and instances are watched meanwhile.
 
     The result of ``BEGINS`` gets ``watching``: what is watched. That of ``ENDS`` gets ``watched``
@@ -65,7 +66,7 @@ class Watching:
 class Watch:
     """Finds what is to be watched of a host that is dead already, and watches it."""
 
-    def __init__(self, site: Site, store: Store, recorder: Recorder | None = None) -> None:
+    def __init__(self, site: CloudSession, store: Store, recorder: Recorder | None = None) -> None:
         self.site = site
         self.store = store
         self.recorder = recorder or Recorder()
@@ -160,7 +161,7 @@ class Watch:
         return found, unasked
 
 
-def _addressed(told: Any, taken: Mapping[str, str]) -> dict[str, str]:  # noqa: ANN401 - JSON
+def _addressed(told: Json, taken: Mapping[str, str]) -> dict[str, str]:
     """Return names with their first addresses; two of one name are told apart by the address."""
     found: dict[str, str] = {}
     for name, addresses in told:

@@ -10,7 +10,7 @@ from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
 from backstay.runbooks.replace.confirm import BOUND as CONFIRMING
 from backstay.runbooks.replace.fence import BOUND as FENCING
-from backstay.runbooks.restore.plan import Chosen, has_databases, services_of
+from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of
 from backstay.services.declaration import Service
 
 RUNBOOK = "replace"
@@ -21,18 +21,19 @@ _LONG = 2 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ReplaceRequest:
     """What the operator chose: the ``spare``, what is restored, and who says that it is off.
 
-    ``vouched``: a person typed the host's name for it; it counts only where no BMC can be asked.
+    ``confirmed_fenced``: a person typed the host's name for it; it counts only where
+    no BMC can be asked.
     """
 
     spare: str
-    chosen: Chosen
-    vouched: bool = False
+    chosen: RestoreOptions
+    confirmed_fenced: bool = False
 
 
-def plan(cloud: Cloud, wish: Wish, services: Sequence[Service], *, now: datetime) -> Plan:
+def plan(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service], *, now: datetime) -> Plan:
     """Return the plan that builds the backup's host anew on the spare; both are locked."""
     host = wish.chosen.backup.host
     return Plan(
@@ -46,12 +47,12 @@ def plan(cloud: Cloud, wish: Wish, services: Sequence[Service], *, now: datetime
             "to": wish.chosen.to.document(),
             "service": "",
             "mark": f"{now:%Y%m%d-%H%M%S}",
-            "vouched": wish.vouched,
+            "vouched": wish.confirmed_fenced,
         },
     )
 
 
-def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[Step]:
+def _steps(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service]) -> Iterator[Step]:
     """Give the steps. Until `fence` nothing is changed; until `adopt` the spare is a spare."""
     host, spare, backup = wish.chosen.backup.host, wish.spare, wish.chosen.backup
 
@@ -61,8 +62,14 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     def start(*names: str) -> Step:
         runs = "it runs" if len(names) == 1 else "they run"
         does = f"start {' and '.join(names)}, and see that {runs}"
-        return Step(id=f"{host}.start-{'-'.join(names)}", action="start", target=host,
-                    does=does, bound=_STARTING, arguments={"services": list(names)})  # fmt: skip
+        return Step(
+            id=f"{host}.start-{'-'.join(names)}",
+            action="start",
+            target=host,
+            does=does,
+            bound=_STARTING,
+            arguments={"services": list(names)},
+        )
 
     mine = services_of(cloud, host, services, "")
     yield step("confirm", f"ask from several places whether {host} is dead", CONFIRMING, at="")
@@ -91,8 +98,11 @@ def _steps(cloud: Cloud, wish: Wish, services: Sequence[Service]) -> Iterator[St
     yield step("build", "wait for the configuration management", _LONG)
     yield step("works", "see that it works", _STARTING)
     if Role.CONTROLLER in cloud.hosts[host].roles:
-        yield step("agents", "see every agent attached; restart those that do not come back",
-                   cloud.maintenance.agents)  # fmt: skip
+        yield step(
+            "agents",
+            "see every agent attached; restart those that do not come back",
+            cloud.maintenance.agents,
+        )
         yield step("reconcile", "compare the records with what really exists", _STARTING)
     yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
     yield from backup_steps(cloud, host, services, verify=True)

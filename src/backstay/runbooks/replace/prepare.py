@@ -102,7 +102,7 @@ class Packages(Follows):
         """Return what is missing and what is in another version."""
         found = packages.result(log)
         wish = packages.wanted(await self.manifest(self.backup(running)))
-        return {**found, "told": packages.told(found, len(wish.wanted))}
+        return {**found, "told": packages.describe_packages(found, len(wish.wanted))}
 
 
 async def packages_work(step: OnSpare, running: Running) -> Work:

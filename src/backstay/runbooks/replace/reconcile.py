@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.finding import bad
 from backstay.journal.action import Result, Running
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
@@ -11,7 +11,7 @@ from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 class Reconcile:
     """Tells what differs; ``backstay reconcile`` shows it, with a proposal for each."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:

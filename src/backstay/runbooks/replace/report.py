@@ -232,9 +232,12 @@ def _lost(run: RunRecord, steps: Steps) -> tuple[tuple[str, ...], tuple[str, ...
     if "rebuild" not in steps:
         lost.append(
             f"no databases were restored; its files are those of {run.plan.settings['backup']}"
-            + (", and newer ones that had come with the stream"
-               if _result(steps, "fetch").get("newer") else "")
-        )  # fmt: skip
+            + (
+                ", and newer ones that had come with the stream"
+                if _result(steps, "fetch").get("newer")
+                else ""
+            )
+        )
     remarks = [one for one in made.get("remarks", ()) if one not in lost]
     return tuple(lost), tuple(remarks)
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup
 from backstay.backup.files import MANIFEST
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.journal.action import Result, Running
 from backstay.journal.place import folder
+from backstay.jsondata import Json
 from backstay.provision import onhost
 from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.provision.work import Work
@@ -29,7 +30,7 @@ class OnSpare(Restoring):
     ``About`` has it. The lost host is ``settings["for"]``, else the plan's first target.
     """
 
-    def __init__(self, site: Site, place: Place | None = None) -> None:
+    def __init__(self, site: CloudSession, place: Place | None = None) -> None:
         super().__init__(site, place or Place(site.cloud))
 
     def host(self, running: Running) -> str:
@@ -75,9 +76,9 @@ class OnSpare(Restoring):
 
         async def ask(
             function: Callable[..., Any],
-            *arguments: Any,  # noqa: ANN401 - JSON data
+            *arguments: Json,
             bound: float,
-        ) -> Any:  # noqa: ANN401 - JSON data
+        ) -> Json:
             return await self.site.ask(name, function, *arguments, bound=bound)
 
         return ask

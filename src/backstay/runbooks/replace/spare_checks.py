@@ -45,8 +45,10 @@ def against(wanted: Wanted, told: Mapping[str, Any], *, offset: float) -> list[s
     if told["databases"]:
         found.append(f"it has databases of its own: {', '.join(told['databases'])}")
     if abs(offset) >= wanted.clock.failed:
-        found.append(f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}: "
-                     "tokens and leases would be refused; set it first")  # fmt: skip
+        found.append(
+            f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}: "
+            "tokens and leases would be refused; set it first"
+        )
     if not told["apt"]:
         found.append("it has no apt-get, by which its packages could be installed")
     return found
@@ -76,8 +78,9 @@ def _release(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
     if mine["architecture"] != theirs["architecture"]:
         found.append(f"it is {mine['architecture']}, the host was {theirs['architecture']}")
     if mine["memory"] < _LESS * theirs["memory"]:
-        found.append(f"it has {size(mine['memory'])} of memory, the host had "
-                     f"{size(theirs['memory'])}")  # fmt: skip
+        found.append(
+            f"it has {size(mine['memory'])} of memory, the host had {size(theirs['memory'])}"
+        )
     return found
 
 

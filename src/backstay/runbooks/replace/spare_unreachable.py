@@ -4,7 +4,7 @@ from backstay.errors import HostUnreachable
 from backstay.journal.action import Action, Result, Running
 
 
-class OrLost:
+class SpareUnreachableHint:
     """An action on the spare; where that is not reached the error says which machine it is.
 
     By its name alone nobody would know: once the spare has the lost host's place, it is called so.

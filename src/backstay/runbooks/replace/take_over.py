@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
@@ -34,7 +34,7 @@ class TakeOver:
     A file that cannot be written, or not be understood, fails no replacement: all the rest is done.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def do(self, running: Running) -> Result:
@@ -47,7 +47,7 @@ class TakeOver:
             kept = _write(path, taken.text, text, wish)
         except (BackstayError, OSError) as error:
             return _by_hand(wish, path, taken, error)
-        return _told(wish, path, taken, str(kept))
+        return _describe(wish, path, taken, str(kept))
 
     async def probe(self, running: Running) -> Result | None:
         """Find that it is written: the spare is gone, and the host is fenced since this run."""
@@ -149,7 +149,7 @@ def _fenced_as(cloud: Cloud, wish: _Wanted) -> str:
     return next(found, "")
 
 
-def _told(wish: _Wanted, path: Path, taken: TakenOver, kept: str) -> Result:
+def _describe(wish: _Wanted, path: Path, taken: TakenOver, kept: str) -> Result:
     words = [f"{path.name}: {wish.spare} is {wish.host} now, the old one is {taken.fenced}"]
     if taken.still:
         words.append(f"{wish.spare} is named there yet: {', '.join(taken.still)}")
@@ -172,9 +172,14 @@ def _found(wish: _Wanted, path: Path, fenced: str) -> Result:
         before = _text(kept)
         diff = take_over(before, host=wish.host, spare=wish.spare, since=wish.since).diff
     return {
-        "written": True, "fenced": fenced, "diff": diff, "still": [], "kept": str(kept),
-        "by_hand": "", "told": f"{path.name} said so already",
-    }  # fmt: skip
+        "written": True,
+        "fenced": fenced,
+        "diff": diff,
+        "still": [],
+        "kept": str(kept),
+        "by_hand": "",
+        "told": f"{path.name} said so already",
+    }
 
 
 def _by_hand(

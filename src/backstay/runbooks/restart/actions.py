@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
 from backstay.health.rpc.reattach import restart_unit
@@ -17,7 +17,7 @@ PAUSE = 1.0
 _MARGIN = 10.0
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action]:
     """Return the actions by their names."""
     return {"look": Look(site), "restart": Restart(site), "prove": Prove(site)}
 
@@ -25,7 +25,7 @@ def actions(site: Site) -> Mapping[str, Action]:
 class _OnUnit:
     """What is done about one unit of a service."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site = site
 
     async def finding(self, running: Running) -> Finding:

@@ -34,9 +34,13 @@ def plan(cloud: Cloud, host: str, service: str, units: Sequence[str]) -> Plan:
 
     def step(action: str, unit: str, does: str, bound: float) -> Step:
         return Step(
-            id=f"{action}-{unit}", action=action, target=host, does=does, bound=bound,
+            id=f"{action}-{unit}",
+            action=action,
+            target=host,
+            does=does,
+            bound=bound,
             arguments={"unit": unit, "service": service},
-        )  # fmt: skip
+        )
 
     steps: list[Step] = []
     for unit in units:

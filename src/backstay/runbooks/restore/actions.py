@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.journal.action import Action
 from backstay.runbooks.restore.cutover import Start, Stop, Swap
@@ -11,7 +11,7 @@ from backstay.runbooks.restore.rebuild_local import Fetch, Rebuild
 from backstay.runbooks.restore.upload import Look, Send
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action]:
     """Return the actions by their names."""
     place = Place(site.cloud)
     return {

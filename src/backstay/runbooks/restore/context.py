@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup
-from backstay.backup.choice import Moment
+from backstay.backup.choice import RestorePoint
 from backstay.backup.place import Place
 from backstay.backup.restorable import paths_of
 from backstay.backup.selection import IDENTITY
 from backstay.journal.action import Result, Running
-from backstay.runbooks.restore.plan import Chosen, has_databases, services_of, straight
+from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of, straight
 from backstay.services.declaration import Service
 
 RESUME = "then go on: backstay runs resume"
@@ -22,7 +22,7 @@ SILENCE = 300.0
 class Restoring:
     """A step of a restore. Each is safe to repeat, so none asks the world what is there already."""
 
-    def __init__(self, site: Site, place: Place) -> None:
+    def __init__(self, site: CloudSession, place: Place) -> None:
         self.site = site
         self.place = place
 
@@ -33,9 +33,9 @@ class Restoring:
     def about(self, running: Running) -> "About":
         """Return what this run is about. Raises BackupError where its backup is gone."""
         settings = running.plan.settings
-        wish = Chosen(
+        wish = RestoreOptions(
             backup=self.place.catalogue.named(settings["backup"]),
-            to=Moment.from_document(settings["to"]),
+            to=RestorePoint.from_document(settings["to"]),
             service=settings["service"],
         )
         looked = running.results.get(f"{running.step.target}.look", {})
@@ -47,7 +47,9 @@ class Restoring:
         return about(self.site, self.place, wish, mark=mark, fills=fills)
 
 
-def about(site: Site, place: Place, wish: Chosen, *, mark: str, fills: bool = False) -> "About":
+def about(
+    site: CloudSession, place: Place, wish: RestoreOptions, *, mark: str, fills: bool = False
+) -> "About":
     """Return a restore of what was chosen, whose places are marked so.
 
     ``fills`` says whether the host has what it takes to make its databases of the backup itself.
@@ -77,7 +79,7 @@ class About:
 
     mark: str
     backup: Backup
-    to: Moment
+    to: RestorePoint
     service: str
     services: Sequence[Service]
     work: Path

@@ -55,9 +55,12 @@ class Swap(Restoring):
         kept = await self._databases(about, host, running)
         sent = running.results[f"{host}.send"]
         placed = await self.site.ask(
-            host, onhost_restore.place_files, about.staging, sent["folders"],
+            host,
+            onhost_restore.place_files,
+            about.staging,
+            sent["folders"],
             bound=running.step.bound - _MARGIN,
-        )  # fmt: skip
+        )
         kept += [placed["kept"]] if placed["kept"] else []
         told = f"what was there is kept: {', '.join(kept)}" if kept else "there was nothing to keep"
         return {"kept": kept, "files": placed["placed"], "told": told}
@@ -105,9 +108,12 @@ class Start(Stop):
             return [finding for finding in found if finding.service in names]
 
         took = await until_well(
-            running, look, attempted=f"waiting for {', '.join(names)} on {host}",
-            remedy=f"backstay check {host}; {RESUME}", pause=_PAUSE,
-        )  # fmt: skip
+            running,
+            look,
+            attempted=f"waiting for {', '.join(names)} on {host}",
+            remedy=f"backstay check {host}; {RESUME}",
+            pause=_PAUSE,
+        )
         for service in services:
             if service.put_back and service.exports:
                 await self._put_back(service, about, host)

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.files import MANIFEST
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
 from backstay.errors import HostError
 from backstay.runbooks.restore.context import SILENCE, About, about
-from backstay.runbooks.restore.plan import Chosen
+from backstay.runbooks.restore.plan import RestoreOptions
 from backstay.runbooks.restore.upload import files_there
 
 
@@ -29,7 +29,7 @@ class Difference:
     unknown: list[str]
 
 
-async def difference(site: Site, place: Place, wish: Chosen) -> Difference:
+async def difference(site: CloudSession, place: Place, wish: RestoreOptions) -> Difference:
     """Compare a backup with the host as it is. Raises BackupError."""
     this = about(site, place, wish, mark="")
     unknown: list[str] = []
@@ -39,7 +39,7 @@ async def difference(site: Site, place: Place, wish: Chosen) -> Difference:
 
 
 async def _files(
-    site: Site, place: Place, this: About, unknown: list[str]
+    site: CloudSession, place: Place, this: About, unknown: list[str]
 ) -> tuple[list[str], list[str]]:
     text = bytearray()
 
@@ -57,7 +57,9 @@ async def _files(
     return [e[0] for e in entries if e[1] != "d"], [e[0] for e in entries if e[1] == "d"]
 
 
-async def _tables(site: Site, this: About, unknown: list[str]) -> dict[str, tuple[int | None, int]]:
+async def _tables(
+    site: CloudSession, this: About, unknown: list[str]
+) -> dict[str, tuple[int | None, int]]:
     backup, names = this.backup, this.databases if this.service else this.all_databases
     try:
         told: Mapping[str, Any] = await site.ask(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backstay.backup.catalogue import Backup, State
-from backstay.backup.choice import Moment
+from backstay.backup.choice import RestorePoint
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
@@ -18,15 +18,15 @@ _LONG = 2 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class RestoreOptions:
     """What the operator chose: a backup, up to when, and one service's name or none for all."""
 
     backup: Backup
-    to: Moment
+    to: RestorePoint
     service: str = ""
 
 
-def plan(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Plan:
+def plan(cloud: Cloud, chosen: RestoreOptions, services: Sequence[Service]) -> Plan:
     """Return the plan for putting a backup back on its host."""
     return Plan(
         runbook=RUNBOOK,
@@ -69,7 +69,7 @@ def has_databases(backup: Backup, services: Sequence[Service], service: str) -> 
     return not service or any(one.databases for one in services)
 
 
-def straight(chosen: Chosen) -> bool:
+def straight(chosen: RestoreOptions) -> bool:
     """Say whether the databases may be made on the host itself, without a scratch server before.
 
     So it is where these very bytes were proved already in a scratch server, and nothing is added
@@ -80,7 +80,7 @@ def straight(chosen: Chosen) -> bool:
     return proved and not chosen.service and not chosen.to.replays
 
 
-def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterator[Step]:
+def _steps(cloud: Cloud, chosen: RestoreOptions, services: Sequence[Service]) -> Iterator[Step]:
     """Give the steps; until `stop` nothing of what runs is touched."""
     host, one = chosen.backup.host, chosen.service
     mine = services_of(cloud, host, services, one)
@@ -106,12 +106,15 @@ def _steps(cloud: Cloud, chosen: Chosen, services: Sequence[Service]) -> Iterato
         yield step("start", f"start {service.name}, and see that it runs", _STARTING, service.name)
     yield step("works", "see that it works", _STARTING)
     if not one and Role.CONTROLLER in cloud.hosts[host].roles:
-        yield step("agents", "see every agent attached; restart those that do not come back",
-                   cloud.maintenance.agents)  # fmt: skip
+        yield step(
+            "agents",
+            "see every agent attached; restart those that do not come back",
+            cloud.maintenance.agents,
+        )
     yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
 
 
-def _up_to(chosen: Chosen) -> str:
+def _up_to(chosen: RestoreOptions) -> str:
     if chosen.to.latest:
         return ", replay the log to its end"
     if chosen.to.at:

@@ -4,14 +4,14 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from backstay.access.session import named
+from backstay.access.session import name_findings
 from backstay.backup import onhost_restore
 from backstay.backup.mariadb import onhost_tables
 from backstay.backup.selection import invariants
 from backstay.errors import HostError
 from backstay.finding import Finding, bad
-from backstay.health.rpc.diagnosis import Judged
-from backstay.health.rpc.reattach import Mending, named_agents
+from backstay.health.rpc.diagnosis import AgentDiagnosis
+from backstay.health.rpc.reattach import AgentReattacher, named_agents
 from backstay.journal.action import Result, Running
 from backstay.runbooks.common.waiting import until_well
 from backstay.runbooks.restore.context import RESUME, About, Restoring
@@ -35,10 +35,12 @@ class Works(Restoring):
             return mine
 
         took = await until_well(
-            running, look, attempted=f"waiting for {host} to work after the restore",
+            running,
+            look,
+            attempted=f"waiting for {host} to work after the restore",
             remedy=f"backstay check {host}; {RESUME}",
-        )  # fmt: skip
-        told = [f"elsewhere: {named(others)}"] if others else []
+        )
+        told = [f"elsewhere: {name_findings(others)}"] if others else []
         told += await self._torn(about, host)
         return {"seconds": round(took, 1), "told": "; ".join(told)}
 
@@ -63,9 +65,9 @@ class Agents(Restoring):
 
         That is no failure of the restore: a host may be down for reasons of its own.
         """
-        mending, begun = Mending(self.site, None, say=running.say), time.monotonic()
+        mending, begun = AgentReattacher(self.site, None, say=running.say), time.monotonic()
 
-        def concerned(one: Judged) -> bool:
+        def concerned(one: AgentDiagnosis) -> bool:
             return one.seen.agent.enabled
 
         left = await mending.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
@@ -87,9 +89,14 @@ class Tidy(Restoring):
         about, host = self.about(running), running.step.target
         shutil.rmtree(about.work, ignore_errors=True)
         beside = running.results[f"{host}.look"]["beside"]
-        await self.site.ask(host, onhost_restore.remove, [
-            f"{about.staging}/{onhost_restore.NEW}", f"{beside}/{onhost_restore.NEW}",
-        ])  # fmt: skip
+        await self.site.ask(
+            host,
+            onhost_restore.remove,
+            [
+                f"{about.staging}/{onhost_restore.NEW}",
+                f"{beside}/{onhost_restore.NEW}",
+            ],
+        )
         again = f"take a new backup now: backstay backup create {host} --verify"
         # A service's databases are exchanged within the server: its log goes on.
         begins = about.has_databases and not about.service

@@ -118,9 +118,12 @@ class Rebuild(Restoring):
         scratch = Scratch(about.scratch)
         try:
             await rebuild(
-                self.place.restic(), scratch, about.backup, bound=running.step.bound,
+                self.place.restic(),
+                scratch,
+                about.backup,
+                bound=running.step.bound,
                 silence=SILENCE,
-            )  # fmt: skip
+            )
             replayed = await self._replayed(scratch, about, running)
             found = await self._checked(scratch, about, running)
             if about.service:

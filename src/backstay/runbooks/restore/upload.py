@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.files import MANIFEST
 from backstay.backup.mariadb import onhost_tables
@@ -86,8 +86,10 @@ def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int)
     if about.has_databases:
         found += _other_versions(backup.facts["version"], told["server"], ours)
         if told["free_data"] < database:
-            found.append(f"{told['data']} on the host has only {size(told['free_data'])} free for "
-                         f"about {size(database)} beside what is there")  # fmt: skip
+            found.append(
+                f"{told['data']} on the host has only {size(told['free_data'])} free for "
+                f"about {size(database)} beside what is there"
+            )
     return found
 
 
@@ -186,7 +188,7 @@ class Send(Restoring):
             )
 
 
-async def files_there(site: Site, about: About) -> Files:
+async def files_there(site: CloudSession, about: About) -> Files:
     """Return the files that the host has now, of those that a restore is about."""
     host = about.backup.host
     leave_out = selection(site.cloud, site.host(host), site.services).leave_out

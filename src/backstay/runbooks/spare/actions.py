@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Mapping
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
@@ -22,7 +22,7 @@ LARGE = 1 << 20
 """Bytes from which on a file goes ahead: images. Settings and keys come when they are needed."""
 
 
-def actions(site: Site) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action]:
     """Return the actions by their names."""
     place = Place(site.cloud)
     return {

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.provision.packages import wanted
@@ -12,7 +12,7 @@ from backstay.runbooks.replace import onhost_spare
 from backstay.runbooks.replace.spare import OnSpare
 
 
-async def readiness(site: Site, name: str) -> dict[str, Any]:
+async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
     """Return ``state`` (bare, prepared, behind, unknown), and what the spare's note says.
 
     ``behind`` are the packages that are not as in the newest backup of the host.

@@ -7,16 +7,16 @@ from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
     Api,
+    ApiLivenessProbe,
     ApiProbe,
-    ApiPulse,
+    InFlightTask,
     Invariant,
     Migrations,
     Service,
-    Unfinished,
     Unit,
     Verdict,
 )
-from backstay.services.messaging import Wiring
+from backstay.services.messaging import RpcEndpoint
 from backstay.services.records import Listing, all_records, as_time, ask_list
 
 VOLUMES = Listing(
@@ -32,19 +32,29 @@ VOLUMES = Listing(
 # What ends by itself when the service's work is done.
 # https://docs.openstack.org/api-ref/block-storage/v3/#volumes-volumes
 BUSY = frozenset(
-    ("creating", "attaching", "detaching", "deleting", "backing-up", "restoring-backup",
-     "extending", "downloading", "uploading", "retyping")
-)  # fmt: skip
+    (
+        "creating",
+        "attaching",
+        "detaching",
+        "deleting",
+        "backing-up",
+        "restoring-backup",
+        "extending",
+        "downloading",
+        "uploading",
+        "retyping",
+    )
+)
 REPORT_INTERVAL = 10.0
 DOWN_AFTER = 60.0
 
 
 def ask_volumes(api: Api) -> Sequence[Verdict]:
     """List the volumes of all projects, as ``openstack volume list --all-projects`` does."""
-    return ask_list(api, VOLUMES, oddities)
+    return ask_list(api, VOLUMES, anomalies)
 
 
-def oddities(volume: Mapping[str, Any]) -> Sequence[str]:
+def anomalies(volume: Mapping[str, Any]) -> Sequence[str]:
     """Return what is odd about one volume's record. Pure."""
     odd = []
     if not isinstance(volume.get("status"), str):
@@ -77,12 +87,12 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
     ]
 
 
-def unfinished(api: Api) -> Sequence[Unfinished]:
+def in_flight(api: Api) -> Sequence[InFlightTask]:
     """Return the volumes with which something is being done."""
     return read_unfinished(all_records(api, VOLUMES))
 
 
-def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
     """Return the volumes that are between two states or migrate. Pure."""
     found = []
     for volume in volumes:
@@ -90,13 +100,13 @@ def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished
         if volume.get("status") in BUSY or migrates:
             doing = "migrating" if migrates else str(volume["status"])
             what = f"volume {volume.get('name') or volume['id']}"
-            found.append(Unfinished(what=what, doing=doing))
+            found.append(InFlightTask(what=what, doing=doing))
     return found
 
 
-def _wiring(binary: str) -> Wiring:
+def _wiring(binary: str) -> RpcEndpoint:
     """Say how an agent is reached; cinder leaves the exchange at oslo.messaging's default."""
-    return Wiring(
+    return RpcEndpoint(
         binary=binary,
         exchange="openstack",
         topic=binary,
@@ -148,10 +158,10 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
     api_pulses=(
-        ApiPulse(name="one volume", service_type="block-storage", path="/volumes?limit=1"),
+        ApiLivenessProbe(name="one volume", service_type="block-storage", path="/volumes?limit=1"),
     ),
     agents=agents,
-    wiring=tuple(map(_wiring, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
-    unfinished=unfinished,
+    rpc_endpoint=tuple(map(_wiring, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
+    in_flight=in_flight,
     endpoint_types=("block-storage", "volumev3"),
 )

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from backstay.services.cinder.records import DISKS, Attachment, Volume, mismatch
 from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.nova import reconcile as nova
-from backstay.services.reconciliation import Heal, Kind, Mismatch, Seen, Words
+from backstay.services.reconciliation import Evidence, Kind, Mismatch, Repair, Words
 
 
 def stale(
-    seen: Seen, volumes: Mapping[str, Volume], attachments: list[Attachment]
+    seen: Evidence, volumes: Mapping[str, Volume], attachments: list[Attachment]
 ) -> Iterator[Mismatch]:
     """Find attachments to instances that nova does not have.
 
@@ -45,7 +45,7 @@ def stale(
                 proposal,
                 show.replace(" show ", " delete ") if certain else show,
             ),
-            Heal(
+            Repair(
                 name="attachment-delete",
                 arguments={"id": one.id, "instance": one.instance, "volume": one.volume},
             )
@@ -55,7 +55,7 @@ def stale(
 
 
 def statuses(
-    seen: Seen, volumes: Mapping[str, Volume], attachments: list[Attachment]
+    seen: Evidence, volumes: Mapping[str, Volume], attachments: list[Attachment]
 ) -> Iterator[Mismatch]:
     """Compare a volume's status with whether it has attachments."""
     attached = {one.volume for one in attachments}
@@ -80,7 +80,7 @@ def statuses(
             )
 
 
-def _without_attachment(seen: Seen, volume: Volume, guest: libvirt.Guest | None) -> Words:
+def _without_attachment(seen: Evidence, volume: Volume, guest: libvirt.Guest | None) -> Words:
     says = "cinder says in-use without an attachment"
     if guest:
         return (
@@ -98,7 +98,7 @@ def _without_attachment(seen: Seen, volume: Volume, guest: libvirt.Guest | None)
 
 
 def disks(
-    seen: Seen, volumes: Mapping[str, Volume], attachments: list[Attachment]
+    seen: Evidence, volumes: Mapping[str, Volume], attachments: list[Attachment]
 ) -> Iterator[Mismatch]:
     """Compare guests' disks with nova's block device mappings, and these with attachments."""
     known = nova.instances(seen)

@@ -17,13 +17,21 @@ from backstay.services.cinder.records import (
 from backstay.services.cinder.stores import STORES, ask_stores, data, notes, stored
 from backstay.services.declaration import Api
 from backstay.services.nova import reconcile
-from backstay.services.reconciliation import Heal, Healing, Kept, Kind, Mismatch, Question, Seen
+from backstay.services.reconciliation import (
+    Evidence,
+    Kind,
+    Mismatch,
+    Question,
+    Reconciler,
+    Repair,
+    RepairCommand,
+)
 
 STUCK_AFTER = 1800.0
 """Seconds after which work on a volume is taken for left behind, where its worker runs longer."""
 
 
-def compare(seen: Seen) -> Iterator[Mismatch]:
+def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare volumes with attachments, instances, guests' disks and data. Pure."""
     if not seen.has(VOLUMES):
         return
@@ -39,7 +47,7 @@ def compare(seen: Seen) -> Iterator[Mismatch]:
     yield from disks(seen, volumes, attachments)
 
 
-def _stuck(seen: Seen, volume: Volume) -> Iterator[Mismatch]:
+def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
     """Find work that nobody does: it is older than the process that would do it, or very old.
 
     Of a volume in ``creating`` without data, ``error`` loses nothing: its owner sees that it failed
@@ -77,7 +85,7 @@ def _stuck(seen: Seen, volume: Volume) -> Iterator[Mismatch]:
             proposal,
             f"openstack volume set --state {status} {volume.id}",
         ),
-        Heal(name="volume-error", arguments={"id": volume.id}) if safe else None,
+        Repair(name="volume-error", arguments={"id": volume.id}) if safe else None,
     )
 
 
@@ -104,7 +112,7 @@ def end_attachment(api: Api, arguments: Mapping[str, str]) -> str:
     return f"attachment of volume {arguments['volume']} ended"
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="cinder",
     records={
         VOLUMES: "SELECT id, IFNULL(display_name, '') AS name, IFNULL(status, '') AS status, "
@@ -122,13 +130,13 @@ KEPT = Kept(
     compare=compare,
     notes=notes,
     heals={
-        "volume-error": Healing(
+        "volume-error": RepairCommand(
             does="set the status to error",
             safe="its making was given up with the process that did it, and its store has no data "
             "of it",
             api=set_error,
         ),
-        "attachment-delete": Healing(
+        "attachment-delete": RepairCommand(
             does="end the stale attachment",
             safe="nova has the instance as deleted, and no guest on any host has the volume",
             api=end_attachment,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backstay.services.reconciliation import Heal, Kind, Mismatch, Words
+from backstay.services.reconciliation import Kind, Mismatch, Repair, Words
 
 VOLUMES = "cinder volumes"
 ATTACHMENTS = "cinder attachments"
@@ -55,7 +55,7 @@ def mismatch(
     subject: str,
     kind: Kind,
     words: Words,
-    heal: Heal | None = None,
+    heal: Repair | None = None,
 ) -> Mismatch:
     """Return a mismatch of cinder's that is on no host. Pure."""
     evidence, proposal, command = words

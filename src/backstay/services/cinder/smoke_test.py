@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import NotMade, Trial, call, gone, until
+from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call, gone, until
 
 BOUND = 120.0
 
@@ -18,7 +18,7 @@ async def use(api: Api, name: str) -> str:
     async def available() -> str | None:
         volume = (await call(api.get, "block-storage", f"/volumes/{key}"))["volume"]
         if volume["status"].startswith("error"):
-            raise NotMade(
+            raise SmokeTestFailed(
                 f"the volume ended in status {volume['status']}",
                 "journalctl of cinder-scheduler and cinder-volume; openstack volume message list",
             )
@@ -47,4 +47,6 @@ async def remove(api: Api, key: str) -> None:
     await gone(api, "block-storage", f"/volumes/{key}", bound=BOUND / 2)
 
 
-TRIAL = Trial(kind="volume", service="cinder", bound=BOUND + 30, use=use, find=find, remove=remove)
+SMOKE_TEST = SmokeTest(
+    kind="volume", service="cinder", bound=BOUND + 30, use=use, find=find, remove=remove
+)

@@ -11,7 +11,7 @@ from backstay.services.cinder import BUSY
 from backstay.services.cinder.records import Volume, mismatch
 from backstay.services.libvirt import reconcile
 from backstay.services.oslo import age_of
-from backstay.services.reconciliation import Kind, Mismatch, Seen
+from backstay.services.reconciliation import Evidence, Kind, Mismatch
 
 STORES = "volumes' data"
 _MADE_LATER = frozenset(("error", "error_deleting", "error_managing"))
@@ -32,7 +32,7 @@ class Stored:
         return False if self.whole else None
 
 
-def stored(seen: Seen, backend: str) -> Stored:
+def stored(seen: Evidence, backend: str) -> Stored:
     """Return what the stores of a back end hold. Pure.
 
     Controllers may have back ends of one name over different stores: what none of them has is gone
@@ -49,7 +49,7 @@ def stored(seen: Seen, backend: str) -> Stored:
     )
 
 
-def data(seen: Seen, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
+def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
     """Compare volumes with what their stores hold."""
     backends = {volume.backend for volume in volumes.values()}
     stores = {backend: stored(seen, backend) for backend in backends}
@@ -95,7 +95,7 @@ def _stray(identity: str, guest: reconcile.Guest | None, service: str, host: str
     )
 
 
-def notes(seen: Seen) -> list[str]:
+def notes(seen: Evidence) -> list[str]:
     """Return the back ends whose stores are not listed. Pure."""
     drivers = {
         (name, store["driver"])
@@ -133,9 +133,13 @@ def rbd_images(options: dict[str, str]) -> list[str]:
     command += ["--conf", options.get("rbd_ceph_conf") or "/etc/ceph/ceph.conf"]
     command += ["ls", "--pool", options.get("rbd_pool", "rbd")]
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        timeout=10, check=False,
-    )  # fmt: skip
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=10,
+        check=False,
+    )
     if done.returncode != 0:
         raise OSError("rbd ls: " + done.stderr.decode(errors="replace").strip()[-200:])
     return done.stdout.decode(errors="replace").split()

@@ -6,11 +6,11 @@ from typing import Any
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
+    ApiLivenessProbe,
     ApiProbe,
-    ApiPulse,
+    InFlightTask,
     Migrations,
     Service,
-    Unfinished,
     Unit,
     Verdict,
 )
@@ -38,10 +38,10 @@ _NOT_TEXT = frozenset(("size", "virtual_size", "min_disk", "min_ram", "protected
 
 def ask_images(api: Api) -> Sequence[Verdict]:
     """List the images, as ``openstack image list`` does."""
-    return ask_list(api, IMAGES, oddities)
+    return ask_list(api, IMAGES, anomalies)
 
 
-def oddities(image: Mapping[str, Any]) -> Sequence[str]:
+def anomalies(image: Mapping[str, Any]) -> Sequence[str]:
     """Return what is odd about one image record. Pure."""
     odd = []
     status = image.get("status")
@@ -76,18 +76,18 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def unfinished(api: Api) -> Sequence[Unfinished]:
+def in_flight(api: Api) -> Sequence[InFlightTask]:
     """Return the images whose data are on their way."""
     return read_unfinished(all_records(api, IMAGES))
 
 
-def read_unfinished(images: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+def read_unfinished(images: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
     """Return the images that are saved, uploaded or imported. Pure.
 
     One that is only queued waits for its owner's data, perhaps for ever.
     """
     return [
-        Unfinished(what=f"image {image.get('name') or image['id']}", doing=str(image["status"]))
+        InFlightTask(what=f"image {image.get('name') or image['id']}", doing=str(image["status"]))
         for image in images
         if image.get("status") in {"saving", "uploading", "importing"}
     ]
@@ -119,7 +119,9 @@ SERVICE = Service(
     "WHERE i.deleted = 0 AND i.status = 'active' AND i.os_hash_value IS NOT NULL "
     "AND l.value LIKE 'file://%'",
     api_probes=(ApiProbe(name="image list", ask=ask_images),),
-    api_pulses=(ApiPulse(name="one image", service_type="image", path="/v2/images?limit=1"),),
-    unfinished=unfinished,
+    api_pulses=(
+        ApiLivenessProbe(name="one image", service_type="image", path="/v2/images?limit=1"),
+    ),
+    in_flight=in_flight,
     endpoint_types=("image",),
 )

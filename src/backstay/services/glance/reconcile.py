@@ -9,7 +9,15 @@ from typing import Any
 
 from backstay.inventory.enums import Role
 from backstay.services.oslo import age_of
-from backstay.services.reconciliation import Kept, Kind, Mismatch, Question, Row, Seen, Words
+from backstay.services.reconciliation import (
+    Evidence,
+    Kind,
+    Mismatch,
+    Question,
+    Reconciler,
+    Row,
+    Words,
+)
 
 IMAGES = "glance images"
 LOCATIONS = "glance image locations"
@@ -20,7 +28,7 @@ _MOVING = frozenset(("saving", "uploading", "importing"))
 _LISTED = 50000
 
 
-def compare(seen: Seen) -> Iterator[Mismatch]:
+def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare images with files. Pure."""
     if not seen.has(IMAGES, LOCATIONS):
         return
@@ -32,7 +40,7 @@ def compare(seen: Seen) -> Iterator[Mismatch]:
         yield from _stuck(seen, row)
 
 
-def _without_data(seen: Seen, images: Mapping[str, Row]) -> Iterator[Mismatch]:
+def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
     """Find active images of whose file no host has all bytes; other stores are not looked at."""
     for row in seen.rows[LOCATIONS]:
         image = images.get(row["image"])
@@ -66,7 +74,7 @@ def _without_data(seen: Seen, images: Mapping[str, Row]) -> Iterator[Mismatch]:
         )
 
 
-def _strays(seen: Seen, images: Mapping[str, Row]) -> Iterator[Mismatch]:
+def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
     """Find files that no image's record names. Data that come in just now are named by an image."""
     named = {row["value"].removeprefix("file://") for row in seen.rows[LOCATIONS]}
     for host, told in seen.told[FILES].items():
@@ -87,7 +95,7 @@ def _strays(seen: Seen, images: Mapping[str, Row]) -> Iterator[Mismatch]:
             )
 
 
-def _stuck(seen: Seen, row: Row) -> Iterator[Mismatch]:
+def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
     """Find images whose data come no more: whoever took them in has been started since."""
     if row["status"] not in _MOVING and row["status"] != "queued":
         return
@@ -162,7 +170,7 @@ def ask_files() -> dict[str, Any]:
     return {"files": files, "cut": cut, "worker_age": age_of("glance-api")}
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="glance",
     records={
         IMAGES: "SELECT id, IFNULL(name, '') AS name, status, IFNULL(size, 0) AS size, "

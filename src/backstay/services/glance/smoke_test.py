@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import NotMade, Trial, call
+from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call
 
 SIZE = 1024 * 1024
 _REMEDY = "look at glance-api's journal, and at the disk that holds the images"
@@ -25,10 +25,10 @@ async def use(api: Api, name: str) -> str:
     await call(api.put, "image", f"/v2/images/{image}/file", content)
     status = (await call(api.get, "image", f"/v2/images/{image}"))["status"]
     if status != "active":
-        raise NotMade(f"uploaded, but its status is {status}", _REMEDY)
+        raise SmokeTestFailed(f"uploaded, but its status is {status}", _REMEDY)
     back = await call(api.read, "image", f"/v2/images/{image}/file")
     if hashlib.sha256(back).digest() != hashlib.sha256(content).digest():
-        raise NotMade(f"other bytes come back ({len(back)} of {SIZE})", _REMEDY)
+        raise SmokeTestFailed(f"other bytes come back ({len(back)} of {SIZE})", _REMEDY)
     return "1 MiB uploaded, read back, deleted"
 
 
@@ -47,4 +47,6 @@ async def remove(api: Api, key: str) -> None:
     await call(api.delete, "image", f"/v2/images/{key}")
 
 
-TRIAL = Trial(kind="image", service="glance", bound=120.0, use=use, find=find, remove=remove)
+SMOKE_TEST = SmokeTest(
+    kind="image", service="glance", bound=120.0, use=use, find=find, remove=remove
+)

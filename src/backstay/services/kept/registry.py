@@ -8,18 +8,18 @@ from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.neutron import reconcile as neutron
 from backstay.services.nova import reconcile as nova
 from backstay.services.placement import reconcile as placement
-from backstay.services.reconciliation import Kept
+from backstay.services.reconciliation import Reconciler
 from backstay.services.swift import reconcile as swift
 
 
-def all_kept() -> Sequence[Kept]:
+def all_reconcilers() -> Sequence[Reconciler]:
     """Return them in the order in which mismatches are told: what runs comes first."""
     return (
-        libvirt.KEPT,
-        nova.KEPT,
-        placement.KEPT,
-        cinder.KEPT,
-        glance.KEPT,
-        neutron.KEPT,
-        swift.KEPT,
+        libvirt.RECONCILER,
+        nova.RECONCILER,
+        placement.RECONCILER,
+        cinder.RECONCILER,
+        glance.RECONCILER,
+        neutron.RECONCILER,
+        swift.RECONCILER,
     )

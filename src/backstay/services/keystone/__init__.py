@@ -8,8 +8,8 @@ from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
+    ApiLivenessProbe,
     ApiProbe,
-    ApiPulse,
     Migrations,
     Service,
     Unit,
@@ -72,7 +72,7 @@ SERVICE = Service(
     ),
     # Its own token: looked up where all services have theirs looked up.
     api_pulses=(
-        ApiPulse(
+        ApiLivenessProbe(
             name="token validation",
             service_type="identity",
             path="/v3/auth/tokens",

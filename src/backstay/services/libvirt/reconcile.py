@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from backstay.inventory.enums import Role
-from backstay.services.reconciliation import Kept, Question, Seen
+from backstay.services.reconciliation import Evidence, Question, Reconciler
 
 GUESTS = "guests"
 NODES = "nova compute nodes"
@@ -66,9 +66,12 @@ def virsh(commands: str) -> str:
     """Return what virsh prints for one or more commands; only reading ones are let through."""
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
         ["virsh", "--readonly", "--quiet", "--connect", "qemu:///system", commands],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        timeout=10, check=False,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=10,
+        check=False,
+    )
     # A guest that has gone between listing and describing is an error that says nothing of others.
     said = done.stderr.decode(errors="replace").strip()
     if (
@@ -121,7 +124,7 @@ def power_states(text: str) -> dict[str, int]:
     return found
 
 
-def guests(seen: Seen) -> Iterator[Guest]:
+def guests(seen: Evidence) -> Iterator[Guest]:
     """Yield every guest of every compute host that answered. Pure."""
     for host, told in seen.told.get(GUESTS, {}).items():
         for one in told["guests"]:
@@ -135,7 +138,7 @@ def guests(seen: Seen) -> Iterator[Guest]:
             )
 
 
-def nowhere(seen: Seen) -> bool:
+def nowhere(seen: Evidence) -> bool:
     """Say whether what no host's answer names is on no host. Pure.
 
     A compute host that did not answer, or that cloud.yaml does not have, may have any guest: then
@@ -144,19 +147,19 @@ def nowhere(seen: Seen) -> bool:
     return seen.whole(GUESTS) and seen.has(NODES) and not _strangers(seen)
 
 
-def _strangers(seen: Seen) -> list[str]:
+def _strangers(seen: Evidence) -> list[str]:
     """Return the hosts on which nova has a hypervisor, and whose guests were not asked for."""
     hosts = {row["host"] for row in seen.rows.get(NODES, ())}
     return sorted(one for one in hosts if seen.host_of(one) not in seen.told.get(GUESTS, {}))
 
 
-def unasked(seen: Seen) -> str:
+def unasked(seen: Evidence) -> str:
     """Return in words who did not answer, for a proposal. Pure."""
     silent = sorted({*seen.silent.get(GUESTS, ()), *_strangers(seen)})
     return f"ask {', '.join(silent) or 'the compute hosts'} first: its guest may run there"
 
 
-def notes(seen: Seen) -> list[str]:
+def notes(seen: Evidence) -> list[str]:
     """Say which of nova's compute hosts cloud.yaml does not have. Pure."""
     missing = [one for one in _strangers(seen) if seen.host_of(one) is None]
     if not missing:
@@ -169,7 +172,7 @@ def has_disk(told: Mapping[str, Any], identity: str) -> bool:
     return identity in told["kept"]
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="libvirt",
     # It keeps no records itself; these are nova's of where it runs.
     records={

@@ -7,7 +7,7 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
-from backstay.services.declaration import HostProbe, HostPulse, Service, Unit, Verdict
+from backstay.services.declaration import HostLivenessProbe, HostProbe, Service, Unit, Verdict
 from backstay.services.mariadb.liveness import query_pulse
 
 _SUBJECT = "query"
@@ -110,5 +110,5 @@ SERVICE = Service(
     host_probes=(
         HostProbe(name="query", roles=(Role.CONTROLLER,), ask=ask_query, judge=judge_query),
     ),
-    host_pulses=(HostPulse(name="query", roles=(Role.CONTROLLER,), ask=query_pulse),),
+    host_pulses=(HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=query_pulse),),
 )

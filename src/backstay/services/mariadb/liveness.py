@@ -79,8 +79,11 @@ def query_by_client() -> str:
         raise OSError("the server has no socket here, and there is no client program")
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
         [client, "--batch", "--skip-column-names", "--connect-timeout=1", "-e", "SELECT 1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=BOUND, check=False,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=BOUND,
+        check=False,
+    )
     if done.returncode != 0:
         raise OSError(done.stderr.decode(errors="replace").strip()[-200:] or "no answer")
     return "answers a query"

@@ -7,14 +7,14 @@ from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
     Api,
+    ApiLivenessProbe,
     ApiProbe,
-    ApiPulse,
     Migrations,
     Service,
     Unit,
     Verdict,
 )
-from backstay.services.messaging import Wiring
+from backstay.services.messaging import RpcEndpoint
 from backstay.services.records import Listing, as_time, ask_list
 
 NETWORKS = Listing(
@@ -57,9 +57,9 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
     ]
 
 
-def _wiring(binary: str, topic: str) -> Wiring:
+def _wiring(binary: str, topic: str) -> RpcEndpoint:
     """Say how an agent is reached; all of them report by calls to the server."""
-    return Wiring(
+    return RpcEndpoint(
         binary=binary,
         exchange="neutron",
         topic=topic,
@@ -112,10 +112,12 @@ SERVICE = Service(
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),
     # A tenth of what a network costs.
     api_pulses=(
-        ApiPulse(name="one agent", service_type="network", path="/v2.0/agents?limit=1&fields=id"),
+        ApiLivenessProbe(
+            name="one agent", service_type="network", path="/v2.0/agents?limit=1&fields=id"
+        ),
     ),
     agents=agents,
-    wiring=(
+    rpc_endpoint=(
         # Layer-2 agents have a queue for each kind of news; one that each of them has stands here.
         _wiring("neutron-linuxbridge-agent", "q-agent-notifier-port-update"),
         _wiring("neutron-openvswitch-agent", "q-agent-notifier-tunnel-update"),

@@ -11,14 +11,14 @@ from backstay.services.declaration import Api
 from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.nova import reconcile as nova
 from backstay.services.reconciliation import (
-    Heal,
-    Healing,
-    Kept,
+    Evidence,
     Kind,
     Mismatch,
     Question,
+    Reconciler,
+    Repair,
+    RepairCommand,
     Row,
-    Seen,
     Words,
 )
 
@@ -29,7 +29,7 @@ BINDINGS = "neutron DHCP agents of networks"
 SERVING = "DHCP servers"
 
 
-def compare(seen: Seen) -> Iterator[Mismatch]:
+def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare ports with hosts, instances and guests, and DHCP with who serves it. Pure."""
     if seen.has(PORTS, AGENTS):
         yield from _hosts(seen)
@@ -41,7 +41,7 @@ def compare(seen: Seen) -> Iterator[Mismatch]:
         yield from _dhcp(seen)
 
 
-def _hosts(seen: Seen) -> Iterator[Mismatch]:
+def _hosts(seen: Evidence) -> Iterator[Mismatch]:
     """Find ports that are bound to a host that neither neutron nor cloud.yaml knows."""
     known = {row["host"] for row in seen.rows[AGENTS]}
     for row in seen.rows[PORTS]:
@@ -61,7 +61,7 @@ def _hosts(seen: Seen) -> Iterator[Mismatch]:
         )
 
 
-def _instances(seen: Seen) -> Iterator[Mismatch]:
+def _instances(seen: Evidence) -> Iterator[Mismatch]:
     """Find ports of instances that are not there, or that are on another host."""
     if int(seen.rows[nova.CELLS][0]["others"]) > 1:
         return
@@ -99,7 +99,7 @@ def _instances(seen: Seen) -> Iterator[Mismatch]:
             )
 
 
-def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
+def _kept_or_freed(seen: Evidence, guest: libvirt.Guest | None) -> str:
     if guest:
         return "keep it: adopt the guest first"
     if not libvirt.nowhere(seen):
@@ -107,7 +107,7 @@ def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
     return "when it is certain that no restored record will bring the instance back, free it"
 
 
-def _cards(seen: Seen) -> Iterator[Mismatch]:
+def _cards(seen: Evidence) -> Iterator[Mismatch]:
     """Find guests with network cards of which neutron does not know the address."""
     known = {row["mac"].lower() for row in seen.rows[PORTS]}
     for guest in libvirt.guests(seen):
@@ -126,7 +126,7 @@ def _cards(seen: Seen) -> Iterator[Mismatch]:
             )
 
 
-def _dhcp(seen: Seen) -> Iterator[Mismatch]:
+def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
     """Find networks with instances whose DHCP nobody serves, by record or in reality."""
     agents = {row["id"]: row for row in seen.rows[AGENTS] if "dhcp" in row["binary"]}
     used = {row["network"] for row in seen.rows[PORTS] if row["owner"].startswith("compute:")}
@@ -157,7 +157,7 @@ def _dhcp(seen: Seen) -> Iterator[Mismatch]:
                 )
 
 
-def _unserved(seen: Seen, subject: str, network: str) -> Mismatch:
+def _unserved(seen: Evidence, subject: str, network: str) -> Mismatch:
     """Tell of a network without an agent; giving it one that is up takes nothing from anybody."""
     agents = [
         row
@@ -175,7 +175,7 @@ def _unserved(seen: Seen, subject: str, network: str) -> Mismatch:
         command=f"openstack network agent add network --dhcp {chosen['id']} {network}"
         if chosen
         else "openstack network agent list",
-        heal=Heal(name="dhcp-agent", arguments={"agent": chosen["id"], "network": network})
+        heal=Repair(name="dhcp-agent", arguments={"agent": chosen["id"], "network": network})
         if chosen
         else None,
     )
@@ -227,7 +227,7 @@ def add_agent(api: Api, arguments: Mapping[str, str]) -> str:
     return f"network {network} given to a DHCP agent"
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="neutron",
     records={
         PORTS: "SELECT p.id, IFNULL(p.name, '') AS name, p.network_id AS network, "
@@ -245,7 +245,7 @@ KEPT = Kept(
     questions=(Question(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
     compare=compare,
     heals={
-        "dhcp-agent": Healing(
+        "dhcp-agent": RepairCommand(
             does="give it to a DHCP agent",
             safe="the network has no agent; one more takes nothing from anybody",
             api=add_agent,

@@ -7,17 +7,17 @@ from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
     Api,
+    ApiLivenessProbe,
     ApiProbe,
-    ApiPulse,
+    InFlightTask,
     Invariant,
     Migrations,
     Service,
-    Unfinished,
     Unit,
     Verdict,
     Workload,
 )
-from backstay.services.messaging import Wiring
+from backstay.services.messaging import RpcEndpoint
 from backstay.services.records import Listing, all_records, as_time, ask_list
 
 SERVERS = Listing(
@@ -36,10 +36,10 @@ DOWN_AFTER = 60.0
 
 def ask_servers(api: Api) -> Sequence[Verdict]:
     """List the instances of all projects, as ``openstack server list --all-projects`` does."""
-    return ask_list(api, SERVERS, oddities)
+    return ask_list(api, SERVERS, anomalies)
 
 
-def oddities(server: Mapping[str, Any]) -> Sequence[str]:
+def anomalies(server: Mapping[str, Any]) -> Sequence[str]:
     """Return what is odd about one instance's record. Pure.
 
     A cell that does not answer gives records with little more than an id and status UNKNOWN:
@@ -75,12 +75,12 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
     ]
 
 
-def unfinished(api: Api) -> Sequence[Unfinished]:
+def in_flight(api: Api) -> Sequence[InFlightTask]:
     """Return the instances with which something is being done."""
     return read_unfinished(all_records(api, SERVERS))
 
 
-def read_unfinished(servers: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished]:
+def read_unfinished(servers: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
     """Return those that have a task or are on their way between two states. Pure.
 
     A resize that waits for its owner's confirmation is no work of nova's.
@@ -92,7 +92,7 @@ def read_unfinished(servers: Sequence[Mapping[str, Any]]) -> Sequence[Unfinished
         between = server.get("status") in {"BUILD", "MIGRATING", "REBUILD", "RESIZE"}
         if task or between:
             doing = str(task or server["status"]).lower().replace("_", " ")
-            found.append(Unfinished(what=f"server {_called(server)}", doing=doing))
+            found.append(InFlightTask(what=f"server {_called(server)}", doing=doing))
     return found
 
 
@@ -127,8 +127,8 @@ def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Uni
     return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
 
 
-def _wiring(binary: str, topic: str, *, calls: bool = False) -> Wiring:
-    return Wiring(
+def _wiring(binary: str, topic: str, *, calls: bool = False) -> RpcEndpoint:
+    return RpcEndpoint(
         binary=binary,
         exchange="nova",
         topic=topic,
@@ -188,15 +188,15 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
-    api_pulses=(ApiPulse(name="key pairs", service_type="compute", path="/os-keypairs"),),
+    api_pulses=(ApiLivenessProbe(name="key pairs", service_type="compute", path="/os-keypairs"),),
     agents=agents,
-    wiring=(
+    rpc_endpoint=(
         _wiring("nova-conductor", "conductor"),
         _wiring("nova-scheduler", "scheduler"),
         # It writes every report by a call to the conductor.
         _wiring("nova-compute", "compute", calls=True),
     ),
-    unfinished=unfinished,
+    in_flight=in_flight,
     workloads=workloads,
     endpoint_types=("compute",),
 )

@@ -11,18 +11,18 @@ from backstay.services.libvirt import reconcile
 from backstay.services.nova.reaper import ask_reaper, judge_reaper
 from backstay.services.nova.records import INSTANCES, Instance, instances
 from backstay.services.reconciliation import (
+    Evidence,
     Guard,
-    Heal,
-    Healing,
-    Kept,
     Kind,
     Mismatch,
     Question,
-    Seen,
+    Reconciler,
+    Repair,
+    RepairCommand,
     Words,
 )
 
-__all__ = ["CELLS", "DELETED", "INSTANCES", "KEPT", "Instance", "instances"]
+__all__ = ["CELLS", "DELETED", "INSTANCES", "RECONCILER", "Instance", "instances"]
 
 DELETED = "nova instances that are deleted"
 EVACUATIONS = "nova evacuations"
@@ -32,7 +32,7 @@ STUCK_AFTER = 1800.0
 _WITH_GUEST = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized"))
 
 
-def compare(seen: Seen) -> Iterator[Mismatch]:
+def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare instances with guests. Pure."""
     if not seen.has(INSTANCES):
         return
@@ -52,7 +52,7 @@ def compare(seen: Seen) -> Iterator[Mismatch]:
         yield from _evacuated(seen, known, places)
 
 
-def _unknown(seen: Seen, guest: reconcile.Guest) -> Iterator[Mismatch]:
+def _unknown(seen: Evidence, guest: reconcile.Guest) -> Iterator[Mismatch]:
     """Tell of a guest without a record; other cells' records were not read."""
     if int(seen.rows[CELLS][0]["others"]) > 1:
         return
@@ -86,7 +86,7 @@ def _unknown(seen: Seen, guest: reconcile.Guest) -> Iterator[Mismatch]:
 
 
 def _placed(
-    seen: Seen, instance: Instance, guests: Sequence[reconcile.Guest]
+    seen: Evidence, instance: Instance, guests: Sequence[reconcile.Guest]
 ) -> Iterator[Mismatch]:
     """Compare where and how an instance is with where and how its guest is."""
     if instance.moves:
@@ -94,7 +94,7 @@ def _placed(
     host = seen.host_of(instance.host)
     if len(guests) > 1 and sum(one.runs for one in guests) > 1:
         where = " and ".join(sorted(one.host for one in guests))
-        yield _told(
+        yield _describe(
             instance,
             Kind.TWICE,
             host or "",
@@ -114,7 +114,7 @@ def _placed(
         yield _gone(seen, instance, str(host))
 
 
-def _gone(seen: Seen, instance: Instance, host: str) -> Mismatch:
+def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
     """Tell of a record whose guest is nowhere among those that answered."""
     disk = reconcile.has_disk(seen.told[reconcile.GUESTS][host], instance.id)
     silent = seen.silent.get(reconcile.GUESTS)
@@ -126,7 +126,7 @@ def _gone(seen: Seen, instance: Instance, host: str) -> Mismatch:
             "its own disk is not there either (it may boot from a volume): find the disk, or a "
             "backup of it, before a hard reboot makes an empty one"
         )
-    return _told(
+    return _describe(
         instance,
         Kind.GONE,
         host,
@@ -141,7 +141,7 @@ def _gone(seen: Seen, instance: Instance, host: str) -> Mismatch:
 
 def _elsewhere(instance: Instance, guest: reconcile.Guest) -> Mismatch:
     where = f"'{guest.host}'"
-    return _told(
+    return _describe(
         instance,
         Kind.ELSEWHERE,
         guest.host,
@@ -170,10 +170,10 @@ def _powered(instance: Instance, guest: reconcile.Guest) -> Iterator[Mismatch]:
             "guest when it next compares",
             proposal="set its state to active; the guest is not touched",
             command=f"openstack server set --state active {instance.id}",
-            heal=Heal(name="server-active", arguments={"id": instance.id}),
+            heal=Repair(name="server-active", arguments={"id": instance.id}),
         )
     elif instance.state == "active" and guest.state in {reconcile.OFF, "crashed"}:
-        yield _told(
+        yield _describe(
             instance,
             Kind.STATE,
             guest.host,
@@ -188,7 +188,7 @@ def _powered(instance: Instance, guest: reconcile.Guest) -> Iterator[Mismatch]:
 def _stuck(instance: Instance) -> Iterator[Mismatch]:
     task = instance.task or ("building" if instance.state == "building" else "")
     if task and instance.age > STUCK_AFTER:
-        yield _told(
+        yield _describe(
             instance,
             Kind.STUCK,
             "",
@@ -201,7 +201,7 @@ def _stuck(instance: Instance) -> Iterator[Mismatch]:
 
 
 def _evacuated(
-    seen: Seen, known: Mapping[str, Instance], places: Mapping[str, Sequence[reconcile.Guest]]
+    seen: Evidence, known: Mapping[str, Instance], places: Mapping[str, Sequence[reconcile.Guest]]
 ) -> Iterator[Mismatch]:
     """Tell of guests that nova-compute destroys when it next starts, as evacuated from there."""
     for row in seen.rows[EVACUATIONS]:
@@ -223,7 +223,7 @@ def _evacuated(
                 )
 
 
-def _told(instance: Instance, kind: Kind, host: str, words: Words) -> Mismatch:
+def _describe(instance: Instance, kind: Kind, host: str, words: Words) -> Mismatch:
     evidence, proposal, command = words
     return Mismatch(
         service="nova",
@@ -236,12 +236,14 @@ def _told(instance: Instance, kind: Kind, host: str, words: Words) -> Mismatch:
     )
 
 
-def notes(seen: Seen) -> list[str]:
+def notes(seen: Evidence) -> list[str]:
     """Say that other cells' records are not read, where there are any. Pure."""
     if not seen.has(CELLS) or int(seen.rows[CELLS][0]["others"]) <= 1:
         return []
-    return ["there are several cells, and only the records of database nova are read: guests, "
-            "allocations and ports without an instance are not told"]  # fmt: skip
+    return [
+        "there are several cells, and only the records of database nova are read: guests, "
+        "allocations and ports without an instance are not told"
+    ]
 
 
 def set_active(api: Api, arguments: Mapping[str, str]) -> str:
@@ -254,7 +256,7 @@ def set_active(api: Api, arguments: Mapping[str, str]) -> str:
     return f"state of {arguments['id']} set to active"
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="nova",
     records={
         INSTANCES: "SELECT uuid, IFNULL(display_name, '') AS name, IFNULL(host, '') AS host, "
@@ -281,7 +283,7 @@ KEPT = Kept(
         ),
     ),
     heals={
-        "server-active": Healing(
+        "server-active": RepairCommand(
             does="set the state to active",
             safe="only the record's state changes; the guest runs already",
             api=set_active,

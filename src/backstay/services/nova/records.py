@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from backstay.services.reconciliation import Seen
+from backstay.services.reconciliation import Evidence
 
 INSTANCES = "nova instances"
 _MOVING = ("migrating", "resize", "rebuild", "shelving", "unshelving", "spawning", "deleting")
@@ -31,7 +31,7 @@ class Instance:
         return self.task.startswith(_MOVING) or self.state in {"building", "resized"}
 
 
-def instances(seen: Seen) -> dict[str, Instance]:
+def instances(seen: Evidence) -> dict[str, Instance]:
     """Return the instances by their identity; ask ``seen.has(INSTANCES)`` first. Pure."""
     return {
         row["uuid"]: Instance(

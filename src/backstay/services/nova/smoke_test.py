@@ -5,7 +5,14 @@ from typing import Any
 
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import NothingToTry, NotMade, Trial, call, gone, until
+from backstay.services.smoke_test import (
+    NothingToTest,
+    SmokeTest,
+    SmokeTestFailed,
+    call,
+    gone,
+    until,
+)
 
 BOUND = 240.0
 
@@ -37,7 +44,7 @@ async def _active(api: Api, key: str) -> str | None:
     server = (await call(api.get, "compute", f"/servers/{key}"))["server"]
     if server["status"] == "ERROR":
         fault = server.get("fault", {}).get("message", "no message")
-        raise NotMade(
+        raise SmokeTestFailed(
             f"the instance ended in status ERROR: {fault}",
             "look at the journals of nova-scheduler, nova-conductor and nova-compute",
         )
@@ -52,13 +59,13 @@ def choose_image(images: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         kind = {image.get("container_format"), image.get("disk_format")}
         if not kind & parts and image.get("disk_format") != "iso" and image.get("name"):
             return image
-    raise NothingToTry("there is no public image that boots")
+    raise NothingToTest("there is no public image that boots")
 
 
 def choose_flavour(flavours: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the flavour with the least memory, processors and disk. Pure."""
     if not flavours:
-        raise NothingToTry("there is no flavour")
+        raise NothingToTest("there is no flavour")
     return min(flavours, key=lambda f: (f["ram"], f["vcpus"], f["disk"]))
 
 
@@ -84,4 +91,6 @@ async def remove(api: Api, key: str) -> None:
     await gone(api, "compute", f"/servers/{key}", bound=100.0)
 
 
-TRIAL = Trial(kind="instance", service="nova", bound=BOUND + 30, use=use, find=find, remove=remove)
+SMOKE_TEST = SmokeTest(
+    kind="instance", service="nova", bound=BOUND + 30, use=use, find=find, remove=remove
+)

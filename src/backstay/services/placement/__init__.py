@@ -7,8 +7,8 @@ from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
+    ApiLivenessProbe,
     ApiProbe,
-    ApiPulse,
     Invariant,
     Migrations,
     Service,
@@ -68,7 +68,7 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="resource provider list", ask=ask_providers),),
     api_pulses=(
-        ApiPulse(
+        ApiLivenessProbe(
             name="one provider", service_type="placement", path="/resource_providers?name=none"
         ),
     ),

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.nova import reconcile as nova
-from backstay.services.reconciliation import Heal, Healing, Kept, Kind, Mismatch, Row, Seen, Words
+from backstay.services.reconciliation import (
+    Evidence,
+    Kind,
+    Mismatch,
+    Reconciler,
+    Repair,
+    RepairCommand,
+    Row,
+    Words,
+)
 
 ALLOCATIONS = "placement allocations"
 PROVIDERS = "placement resource providers"
@@ -16,7 +25,7 @@ MIGRATIONS = "nova migrations that hold allocations"
 _HOLDING = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized", "shelved"))
 
 
-def compare(seen: Seen) -> Iterator[Mismatch]:
+def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare allocations with instances, and resource providers with compute nodes. Pure."""
     if seen.has(ALLOCATIONS, MIGRATIONS, libvirt.NODES, nova.INSTANCES, nova.CELLS):
         yield from _orphans(seen)
@@ -25,12 +34,12 @@ def compare(seen: Seen) -> Iterator[Mismatch]:
         yield from _providers(seen)
 
 
-def _one_cell(seen: Seen) -> bool:
+def _one_cell(seen: Evidence) -> bool:
     """Say whether nova's records that were read are all that there are."""
     return int(seen.rows[nova.CELLS][0]["others"]) <= 1
 
 
-def _orphans(seen: Seen) -> Iterator[Mismatch]:
+def _orphans(seen: Evidence) -> Iterator[Mismatch]:
     """Find allocations whose consumer is neither an instance nor a migration."""
     if not _one_cell(seen):
         return
@@ -56,7 +65,7 @@ def _orphans(seen: Seen) -> Iterator[Mismatch]:
         )
 
 
-def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
+def _kept_or_freed(seen: Evidence, guest: libvirt.Guest | None) -> str:
     if guest:
         return "keep it: the guest uses these resources; adopt the guest first"
     if not libvirt.nowhere(seen):
@@ -67,7 +76,7 @@ def _kept_or_freed(seen: Seen, guest: libvirt.Guest | None) -> str:
     )
 
 
-def _instances(seen: Seen) -> Iterator[Mismatch]:
+def _instances(seen: Evidence) -> Iterator[Mismatch]:
     """Find instances whose allocation is missing, or on another host than they are."""
     by_consumer = _by_consumer(seen)
     nodes = {(row["host"], row["node"]): row["uuid"] for row in seen.rows[libvirt.NODES]}
@@ -97,7 +106,7 @@ def _instances(seen: Seen) -> Iterator[Mismatch]:
             )
 
 
-def _without(seen: Seen, instance: nova.Instance, *, there: bool) -> Mismatch:
+def _without(seen: Evidence, instance: nova.Instance, *, there: bool) -> Mismatch:
     """Tell of an instance without allocation; it is safe to heal where its guest is at its place.
 
     What is allocated then is what the instance takes of its host already.
@@ -113,11 +122,11 @@ def _without(seen: Seen, instance: nova.Instance, *, there: bool) -> Mismatch:
             "make the allocation that its flavor asks for",
             f"{{controller}} nova-manage placement heal_allocations --instance {instance.id}",
         ),
-        Heal(name="heal-allocation", arguments={"instance": instance.id}) if there else None,
+        Repair(name="heal-allocation", arguments={"instance": instance.id}) if there else None,
     )
 
 
-def _providers(seen: Seen) -> Iterator[Mismatch]:
+def _providers(seen: Evidence) -> Iterator[Mismatch]:
     """Compare compute nodes with resource providers, by name and identity.
 
     One name under two identities is the 409 that nova-compute gets when it reports after a restore
@@ -161,7 +170,7 @@ def _providers(seen: Seen) -> Iterator[Mismatch]:
             )
 
 
-def _by_consumer(seen: Seen) -> dict[str, list[Row]]:
+def _by_consumer(seen: Evidence) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for row in seen.rows[ALLOCATIONS]:
         found.setdefault(row["consumer"], []).append(row)
@@ -169,11 +178,11 @@ def _by_consumer(seen: Seen) -> dict[str, list[Row]]:
 
 
 def _mismatch(
-    seen: Seen,
+    seen: Evidence,
     instance: nova.Instance,
     kind: Kind,
     words: Words,
-    heal: Heal | None = None,
+    heal: Repair | None = None,
 ) -> Mismatch:
     evidence, proposal, command = words
     return Mismatch(
@@ -200,7 +209,7 @@ def healing(arguments: Mapping[str, str]) -> Sequence[str]:
     )
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="placement",
     records={
         ALLOCATIONS: "SELECT a.consumer_id AS consumer, p.name AS provider, r.uuid AS root, "
@@ -218,7 +227,7 @@ KEPT = Kept(
     },
     compare=compare,
     heals={
-        "heal-allocation": Healing(
+        "heal-allocation": RepairCommand(
             does="make the allocation",
             safe="it writes down what the guest takes of its host already, and only where nothing "
             "is written",

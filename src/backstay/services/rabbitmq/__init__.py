@@ -15,8 +15,8 @@ from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Broker,
+    HostLivenessProbe,
     HostProbe,
-    HostPulse,
     Service,
     Unit,
     Verdict,
@@ -166,21 +166,35 @@ def import_definitions(exports: Mapping[str, str]) -> dict[str, Any]:
     are gone would only fill up. https://www.rabbitmq.com/docs/definitions
     """
     told = json.loads(exports["rabbitmq-definitions.json"])
-    kept = ("rabbit_version", "rabbitmq_version", "vhosts", "users", "permissions",
-            "topic_permissions", "parameters", "global_parameters", "policies")  # fmt: skip
+    kept = (
+        "rabbit_version",
+        "rabbitmq_version",
+        "vhosts",
+        "users",
+        "permissions",
+        "topic_permissions",
+        "parameters",
+        "global_parameters",
+        "policies",
+    )
     # A broker that starts anew makes this administrator, whose password everybody knows. Both
     # programs take seconds to start: at the same time.
     guest = None
     if "guest" not in [user["name"] for user in told.get("users", [])]:
         guest = subprocess.Popen(
             ["rabbitmqctl", "--silent", "delete_user", "guest"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
         ["rabbitmqctl", "--silent", "import_definitions"],
         input=json.dumps({key: told[key] for key in kept if key in told}).encode(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
     if done.returncode != 0:
         raise OSError(done.stderr.decode(errors="replace").strip()[-300:])
     if guest is not None:
@@ -221,7 +235,7 @@ SERVICE = Service(
             bound=16.0,
         ),
     ),
-    host_pulses=(HostPulse(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
+    host_pulses=(HostLivenessProbe(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
     broker=Broker(
         ask=ask_messaging,
         read=read_messaging,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from backstay.jsondata import Json
+
 
 def rabbit_credentials() -> dict[str, Any] | None:
     """Return host, port, user, password and virtual host from a service's ``transport_url``.
@@ -110,7 +112,7 @@ def rabbit_login(access: dict[str, Any] | None, seconds: float) -> dict[str, Any
         return {"failed": f"{host}:{port}: {error}"}
 
 
-def rabbit_management(access: dict[str, Any] | None, path: str) -> Any:  # noqa: ANN401 - JSON
+def rabbit_management(access: dict[str, Json] | None, path: str) -> Json:
     """Return the decoded answer of the management API on this host. Runs on the host."""
     if access is None:
         raise OSError("no credentials")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backstay.jsondata import Json
 from backstay.services.messaging import Messaging, Queue
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
 
@@ -72,11 +73,14 @@ def rabbit_by_management(access: dict[str, Any] | None) -> dict[str, Any]:
     """Ask the management API. Runs on the host."""
     fields = "queue.name,channel_details.peer_host,channel_details.peer_port"
     consumers = [
-        [one["queue"]["name"], one["channel_details"]["peer_host"],
-         one["channel_details"]["peer_port"]]
+        [
+            one["queue"]["name"],
+            one["channel_details"]["peer_host"],
+            one["channel_details"]["peer_port"],
+        ]
         for one in rabbit_management(access, "consumers?columns=" + fields)
         if one.get("channel_details")
-    ]  # fmt: skip
+    ]
     queues = [
         [one["name"], one.get("state", ""), one.get("messages", 0)]
         for one in rabbit_management(access, "queues?columns=name,state,messages")
@@ -97,7 +101,7 @@ def rabbit_by_management(access: dict[str, Any] | None) -> dict[str, Any]:
 def rabbit_by_ctl() -> dict[str, Any]:
     """Ask rabbitmqctl for the same. Runs on the host."""
 
-    def listed(what: str, *columns: str) -> Any:  # noqa: ANN401 - JSON
+    def listed(what: str, *columns: str) -> Json:
         command = ["rabbitmqctl", "-q", "-t", "10", "--formatter", "json", what, *columns]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=14, check=True

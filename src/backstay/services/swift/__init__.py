@@ -13,7 +13,15 @@ from typing import Any
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
-from backstay.services.declaration import Api, ApiProbe, ApiPulse, HostProbe, Service, Unit, Verdict
+from backstay.services.declaration import (
+    Api,
+    ApiLivenessProbe,
+    ApiProbe,
+    HostProbe,
+    Service,
+    Unit,
+    Verdict,
+)
 
 
 def ask_account(api: Api) -> Sequence[Verdict]:
@@ -178,12 +186,12 @@ SERVICE = Service(
     ),
     api_probes=(ApiProbe(name="account", ask=ask_account),),
     api_pulses=(
-        ApiPulse(
+        ApiLivenessProbe(
             name="healthcheck", service_type="object-store", path="/healthcheck", at_root=True
         ),
         # The object is not there: the storage servers are asked for it all the same, and without
         # them the proxy answers 503.
-        ApiPulse(
+        ApiLivenessProbe(
             name="object", service_type="object-store", path="/backstay-watch/pulse", method="HEAD"
         ),
     ),

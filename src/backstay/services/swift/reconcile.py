@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from backstay.inventory.enums import Role
-from backstay.services.reconciliation import Kept, Kind, Mismatch, Question, Seen
+from backstay.services.reconciliation import Evidence, Kind, Mismatch, Question, Reconciler
 
 LISTINGS = "accounts and containers"
 ACCOUNTS_READ = 300
@@ -20,7 +20,7 @@ CONTAINERS_READ = 3000
 """So many databases of each kind are read on a host; where there are more, a part of them."""
 
 
-def compare(seen: Seen) -> Iterator[Mismatch]:
+def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare accounts with containers. Pure.
 
     Only where every storage host answered and none read only a part: a container has copies on some
@@ -139,7 +139,7 @@ def read(path: str, kind: str) -> list[list[Any]]:
         connection.close()
 
 
-KEPT = Kept(
+RECONCILER = Reconciler(
     service="swift",
     questions=(Question(name=LISTINGS, roles=(Role.STORAGE,), ask=ask_listings),),
     compare=compare,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from backstay.errors import ApiFailed
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import NotMade, Trial, call
+from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call
 
 SIZE = 64 * 1024
 
@@ -19,7 +19,7 @@ async def use(api: Api, name: str) -> str:
     await call(api.put, "object-store", f"/{name}/trial", content)
     back = await call(api.read, "object-store", f"/{name}/trial")
     if back != content:
-        raise NotMade(
+        raise SmokeTestFailed(
             f"other bytes come back ({len(back)} of {SIZE})",
             "look at the journals of swift-proxy and of swift-object on the storage hosts",
         )
@@ -43,4 +43,6 @@ async def remove(api: Api, key: str) -> None:
     await call(api.delete, "object-store", f"/{key}")
 
 
-TRIAL = Trial(kind="object", service="swift", bound=60.0, use=use, find=find, remove=remove)
+SMOKE_TEST = SmokeTest(
+    kind="object", service="swift", bound=60.0, use=use, find=find, remove=remove
+)

@@ -9,19 +9,19 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.journal.records import JournalError, RunRecord
 from backstay.journal.store import Store
 from backstay.transports.threads import on_thread
 from backstay.watch.act.approvals import Approvals
-from backstay.watch.act.guards import Act, Situation, held_back, is_ours, of_incident, wanted
-from backstay.watch.act.planning import Made, NotNow, plan_of
-from backstay.watch.act.runs import Begun, Ways
-from backstay.watch.detect.status import Board
+from backstay.watch.act.guards import Act, Situation, blocked_by, is_ours, of_incident, wanted
+from backstay.watch.act.planning import NotNow, PlannedAction, plan_of
+from backstay.watch.act.runs import RunLauncher, RunManager
+from backstay.watch.detect.status import SnapshotFeed
 from backstay.watch.incidents.incident import Incident
-from backstay.watch.incidents.log import Ledger
-from backstay.watch.incidents.notification import Word
+from backstay.watch.incidents.log import IncidentLog
+from backstay.watch.incidents.notification import NotificationEvent
 
 PAUSE = 2.0
 BOUND = 10.0
@@ -30,7 +30,7 @@ SEEN = 10.0
 """Seconds after which what was seen is too old to act by."""
 _BREATH = 0.05
 
-Planned = Callable[..., Awaitable[Made]]
+Planned = Callable[..., Awaitable[PlannedAction]]
 
 
 class Actor:
@@ -41,21 +41,21 @@ class Actor:
 
     def __init__(
         self,
-        site: Site,
-        ledger: Ledger,
-        board: Board,
+        site: CloudSession,
+        incident_log: IncidentLog,
+        board: SnapshotFeed,
         store: Store,
         approvals: Approvals,
         *,
         doubt: Callable[[], str],
-        ways: Ways,
+        ways: RunLauncher,
         planned: Planned = plan_of,
     ) -> None:
         self.site = site
-        self.ledger = ledger
+        self.incident_log = incident_log
         self.board = board
         self.store = store
-        self.begun = Begun(site.cloud, ledger, store, approvals, ways)
+        self.begun = RunManager(site.cloud, incident_log, store, approvals, ways)
         self.policy = site.cloud.watch.policy
         self._doubt = doubt
         self._ways = ways
@@ -104,14 +104,14 @@ class Actor:
         except (JournalError, TimeoutError):
             runs, readable = [], False
         doubt = self._doubt()
-        if not doubt and self._ways.clock() - self.board.bulletin.at > SEEN:
+        if not doubt and self._ways.clock() - self.board.snapshot.at > SEEN:
             doubt = "nothing is known of the cloud just now"
         return Situation(
             now=self._ways.clock(),
             doubt=doubt,
-            writable=readable and self.ledger.writable,
+            writable=readable and self.incident_log.writable,
             lag=lag,
-            incidents=self.ledger.open_incidents(),
+            incidents=self.incident_log.open_incidents(),
             runs=runs,
             alive=self._ways.alive,
         )
@@ -125,13 +125,13 @@ class Actor:
             return False
         if act is Act.ASK and any(of_incident(run, incident) for run in ours):
             return False
-        why = held_back(act, incident, self.policy, now)
+        why = blocked_by(act, incident, self.policy, now)
         if why:
             await self.begun.once(incident, "held-back", f"{act}: not now: {why}")
             return False
         try:
             made = await self._planned(act, self.site, incident.cause)
-            if incident.id not in {one.id for one in self.ledger.open_incidents()}:
+            if incident.id not in {one.id for one in self.incident_log.open_incidents()}:
                 raise NotNow("acting", came_back="it is over by itself", remedy="nothing")
             run = await self.begun.planned(incident, made.plan, ours)
         except (BackstayError, TimeoutError) as error:
@@ -140,7 +140,7 @@ class Actor:
         if act is Act.ASK:
             await self.begun.ask(incident, run, f"{run} would {made.does}")
             return False
-        told = Word.ACTED if act is Act.REPLACE else None
+        told = NotificationEvent.ACTED if act is Act.REPLACE else None
         return await self.begun.begin(incident, run, f"begins {run}: {made.does}", word=told)
 
     async def _refuse(self, incident: Incident, act: Act, error: Exception) -> None:

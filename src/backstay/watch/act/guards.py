@@ -77,7 +77,7 @@ def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
     return None
 
 
-def held_back(act: Act, incident: Incident, policy: Policy, now: Situation) -> str:
+def blocked_by(act: Act, incident: Incident, policy: Policy, now: Situation) -> str:
     """Return why an act is not to be done now, empty where nothing speaks against it.
 
     The words are the same as long as the reason is: they are written down but once.

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.health.rpc.reattach import see
-from backstay.health.witness.judge import Judged, Verdict, judge
+from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
 from backstay.journal.plan import Plan
 from backstay.runbooks.reattach.plan import plan as reattach_plan
 from backstay.runbooks.replace.defaults import chosen, spare_for
-from backstay.runbooks.replace.plan import Wish
+from backstay.runbooks.replace.plan import ReplaceRequest
 from backstay.runbooks.replace.plan import plan as replace_plan
 from backstay.runbooks.restart.plan import failed_units
 from backstay.runbooks.restart.plan import plan as restart_plan
@@ -30,7 +30,7 @@ class NotNow(BackstayError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class PlannedAction:
     """A plan, and in words what it does."""
 
     plan: Plan
@@ -38,8 +38,13 @@ class Made:
 
 
 async def plan_of(
-    act: Act, site: Site, cause: Cause, *, here: Here = ask_here, power: AskPower = ask_power
-) -> Made:
+    act: Act,
+    site: CloudSession,
+    cause: Cause,
+    *,
+    here: Here = ask_here,
+    power: AskPower = ask_power,
+) -> PlannedAction:
     """Return the plan of an act. Raises NotNow, and BackstayError where it cannot be made."""
     if act is Act.RESTART:
         return await _restart(site, cause)
@@ -49,12 +54,14 @@ async def plan_of(
     return await _replace(site, cause)
 
 
-async def _restart(site: Site, cause: Cause) -> Made:
+async def _restart(site: CloudSession, cause: Cause) -> PlannedAction:
     for host in _hosts_of(site, cause):
         units = failed_units(await site.check_units(host), host, cause.service)
         if units:
             does = f"restart {', '.join(units)} on {host}"
-            return Made(plan=restart_plan(site.cloud, host, cause.service, units), does=does)
+            return PlannedAction(
+                plan=restart_plan(site.cloud, host, cause.service, units), does=does
+            )
     raise NotNow(
         f"planning a restart of {cause.service}",
         came_back="none of its units has failed: a restart would be a guess",
@@ -62,7 +69,7 @@ async def _restart(site: Site, cause: Cause) -> Made:
     )
 
 
-def _hosts_of(site: Site, cause: Cause) -> list[str]:
+def _hosts_of(site: CloudSession, cause: Cause) -> list[str]:
     """Return the host of a cause, or those on which its service runs."""
     if cause.host:
         return [cause.host]
@@ -74,7 +81,7 @@ def _hosts_of(site: Site, cause: Cause) -> list[str]:
     ]
 
 
-async def _reattach(site: Site, cause: Cause) -> Made:
+async def _reattach(site: CloudSession, cause: Cause) -> PlannedAction:
     _, judged = await see(site, [cause.host] if cause.host else None)
     made = reattach_plan(site.cloud, judged)
     if made is None:
@@ -83,10 +90,10 @@ async def _reattach(site: Site, cause: Cause) -> Made:
             came_back="no agent there would be helped by a restart",
             remedy="backstay reattach --dry-run",
         )
-    return Made(plan=made, does=f"reattach agents on {', '.join(made.targets)}")
+    return PlannedAction(plan=made, does=f"reattach agents on {', '.join(made.targets)}")
 
 
-async def _replace(site: Site, cause: Cause) -> Made:
+async def _replace(site: CloudSession, cause: Cause) -> PlannedAction:
     host, spare = cause.host, spare_for(site.cloud, cause.host)
     if not spare:
         raise NotNow(
@@ -96,12 +103,16 @@ async def _replace(site: Site, cause: Cause) -> Made:
         )
     now = datetime.now(UTC)
     taken = await on_thread(lambda: chosen(Place(site.cloud), host, now=now), BOUND)
-    made = replace_plan(site.cloud, Wish(spare=spare, chosen=taken), all_services(), now=now)
+    made = replace_plan(
+        site.cloud, ReplaceRequest(spare=spare, chosen=taken), all_services(), now=now
+    )
     upto = " and the log of its database" if taken.to.replays else ""
-    return Made(plan=made, does=f"build {host} anew on {spare} from {taken.backup.name}{upto}")
+    return PlannedAction(
+        plan=made, does=f"build {host} anew on {spare} from {taken.backup.name}{upto}"
+    )
 
 
-def refuse_unless_dead(judged: Judged) -> None:
+def refuse_unless_dead(judged: HostVerdict) -> None:
     """Raise NotNow unless the verdict of all witnesses is that the host is dead."""
     if judged.verdict is Verdict.DEAD:
         return

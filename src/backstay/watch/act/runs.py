@@ -27,8 +27,8 @@ from backstay.watch.act.approvals import Approvals
 from backstay.watch.act.guards import of_incident, reason_for
 from backstay.watch.act.process import Child
 from backstay.watch.incidents.incident import Incident
-from backstay.watch.incidents.log import Ledger
-from backstay.watch.incidents.notification import Word
+from backstay.watch.incidents.log import IncidentLog
+from backstay.watch.incidents.notification import NotificationEvent
 
 BOUND = 10.0
 FRESH = 900.0
@@ -44,7 +44,7 @@ class Begin(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class RunLauncher:
     """How a run is carried out. ``command`` gives Backstay's command line with some words."""
 
     command: Callable[..., list[str]]
@@ -53,15 +53,20 @@ class Ways:
     clock: Callable[[], float] = time.time
 
 
-class Begun:
+class RunManager:
     """The watch's own runs of one cloud. Its calls raise JournalError and TimeoutError."""
 
     def __init__(
-        self, cloud: Cloud, ledger: Ledger, store: Store, approvals: Approvals, ways: Ways
+        self,
+        cloud: Cloud,
+        incident_log: IncidentLog,
+        store: Store,
+        approvals: Approvals,
+        ways: RunLauncher,
     ) -> None:
         self._cloud = cloud
         self._policy = cloud.watch.policy
-        self._ledger = ledger
+        self._ledger = incident_log
         self._store = store
         self._approvals = approvals
         self._ways = ways
@@ -80,7 +85,7 @@ class Begun:
             if told and self._ways.clock() - (run.ended or 0.0) < FRESH:
                 incident = await self._ledger.incident(int(told.group(1)))
                 if incident is not None:
-                    await self.once(incident, "ended", _ended(run), word=Word.ACTED)
+                    await self.once(incident, "ended", _ended(run), word=NotificationEvent.ACTED)
 
     async def withdraw(self, ours: Sequence[RunRecord], open_ones: Sequence[Incident]) -> None:
         """Give up what was planned for an incident that is over."""
@@ -138,7 +143,9 @@ class Begun:
             await self.ask(incident, run.id, f"{run.id} was planned")
         elif approval.used is not None:
             await self.once(incident, "approved", f"{run.id} was approved by {approval.by}")
-            return await self.begin(incident, run.id, f"begins {run.id}", word=Word.ACTED)
+            return await self.begin(
+                incident, run.id, f"begins {run.id}", word=NotificationEvent.ACTED
+            )
         elif not approval.waits(self._ways.clock()):
             await self._give_up(incident, run, "was not approved in time: it is not begun")
         elif not self._approvals.knows(incident):
@@ -160,7 +167,7 @@ class Begun:
 
         def write() -> str:
             for run in ours:
-                if of_incident(run, incident) and run.state.unfinished:
+                if of_incident(run, incident) and run.state.in_flight:
                     self._store.abandon(run.id, lock_names(run), "another run tries it again")
             return self._store.create(plan, reason=reason_for(incident))
 
@@ -175,12 +182,16 @@ class Begun:
         await self._approvals.ask(incident, run, lasts=until - now)
         when = f"{datetime.fromtimestamp(until):%H:%M:%S}"
         await self._ledger.note(
-            incident, "asked", f"{text}; it begins when somebody approves it before {when}",
-            at=now, run=run, word=Word.ASKED,
-        )  # fmt: skip
+            incident,
+            "asked",
+            f"{text}; it begins when somebody approves it before {when}",
+            at=now,
+            run=run,
+            word=NotificationEvent.ASKED,
+        )
 
     async def begin(
-        self, incident: Incident, run: str, text: str, *, word: Word | None = None
+        self, incident: Incident, run: str, text: str, *, word: NotificationEvent | None = None
     ) -> bool:
         """Let a process of its own carry out a run; say whether it was begun."""
         log = runtime_folder() / f"{run}.log"
@@ -200,7 +211,7 @@ class Begun:
             known.forget()
 
     async def once(
-        self, incident: Incident, kind: str, text: str, *, word: Word | None = None
+        self, incident: Incident, kind: str, text: str, *, word: NotificationEvent | None = None
     ) -> None:
         """Add a line to an incident's timeline, unless it is there."""
         if any((line.kind, line.text) == (kind, text) for line in incident.happened):

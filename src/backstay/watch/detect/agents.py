@@ -4,16 +4,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import ApiError
-from backstay.health.judge_agents import Wires
-from backstay.health.rpc.diagnosis import Judged, Signature
+from backstay.health.judge_agents import RpcTopology
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.reattach import see
+from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Broker
-from backstay.services.messaging import REPLIES, Messaging, Wiring
-from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.services.messaging import REPLIES, Messaging, RpcEndpoint
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from backstay.watch.detect.topology import AGENT
 
 AGAIN = 10.0
@@ -34,8 +34,8 @@ class AgentQuestions:
 
     def __init__(
         self,
-        site: Site,
-        take: Callable[[Sign], None],
+        site: CloudSession,
+        take: Callable[[ProbeResult], None],
         steady: Callable[[str, str], bool] = lambda _host, _unit: False,
     ) -> None:
         self.site = site
@@ -50,7 +50,9 @@ class AgentQuestions:
         self._called_all = float("-inf")
         self._replies: Counter[str] = Counter()
         self._brokers: list[Broker] = [s.broker for s in site.services if s.broker]
-        self._wirings: dict[str, Wiring] = {w.binary: w for s in site.services for w in s.wiring}
+        self._wirings: dict[str, RpcEndpoint] = {
+            w.binary: w for s in site.services for w in s.rpc_endpoint
+        }
         self._names: Mapping[str, str] = {
             name: host.name
             for host in site.cloud.hosts.values()
@@ -83,7 +85,7 @@ class AgentQuestions:
             if hosts:
                 await self._call(hosts)
 
-    def glanced(self, answer: Any) -> None:  # noqa: ANN401 - JSON data
+    def glanced(self, answer: Json) -> None:
         """Take what the broker's host told: number, how it ended, what came, seconds."""
         _, ended, told, _ = answer
         if ended != "ok" or not self._brokers:
@@ -92,13 +94,13 @@ class AgentQuestions:
         if not self._tells(messaging):
             return
         at, reconnect = time.time(), self.site.cloud.maintenance.reconnect
-        wires = Wires(
-            messaging=messaging, wiring=tuple(self._wirings.values()), reconnect=reconnect
+        rpc_topology = RpcTopology(
+            messaging=messaging, rpc_endpoint=tuple(self._wirings.values()), reconnect=reconnect
         )
         for agent in self.agents:
             host = self._host(agent)
             if host is not None and agent.enabled and agent.binary in self._wirings:
-                self._glance(agent, host, wires, at)
+                self._glance(agent, host, rpc_topology, at)
         if fewer := self._fewer_replies(messaging):
             self._doubtful |= fewer
             self._wake.set()
@@ -113,7 +115,7 @@ class AgentQuestions:
             for agent in self.agents
             if agent.binary in self._wirings and (host := self._host(agent)) is not None
             for peer in messaging.consumers_of.get(
-                self._wirings[agent.binary].queue(agent.addressed), ()
+                self._wirings[agent.binary].queue(agent.rpc_target), ()
             )
         }
         before, self._replies = (
@@ -130,15 +132,17 @@ class AgentQuestions:
             return False
         return messaging.up >= self.site.cloud.maintenance.reconnect
 
-    def _glance(self, agent: Agent, host: str, wires: Wires, at: float) -> None:
+    def _glance(self, agent: Agent, host: str, rpc_topology: RpcTopology, at: float) -> None:
         subject = subject_of(agent, host)
-        if trouble := wires.trouble(agent):
+        if trouble := rpc_topology.trouble(agent):
             evidence = f"{agent.binary} on {host}: {trouble}"
             sure = self._troubled.get(subject.key) == trouble and (
-                wires.takes(agent) or self.steady(host, self._wirings[agent.binary].unit)
+                rpc_topology.takes(agent) or self.steady(host, self._wirings[agent.binary].unit)
             )
             self._troubled[subject.key] = trouble
-            self.take(Sign(subject=subject, look=Look.LATE, evidence=evidence, at=at, sure=sure))
+            self.take(
+                ProbeResult(subject=subject, look=Outcome.LATE, evidence=evidence, at=at, sure=sure)
+            )
             if subject.key not in self._called_bad:
                 self._doubtful.add(host)
                 self._wake.set()
@@ -146,7 +150,7 @@ class AgentQuestions:
         self._troubled.pop(subject.key, None)
         if subject.key not in self._called_bad:  # what a call has found, a call must clear
             evidence = "its queue is fed and served"
-            self.take(Sign(subject=subject, look=Look.OK, evidence=evidence, at=at))
+            self.take(ProbeResult(subject=subject, look=Outcome.OK, evidence=evidence, at=at))
 
     async def _call(self, hosts: set[str] | None) -> None:
         try:
@@ -162,18 +166,20 @@ class AgentQuestions:
             if one.seen.host is not None and one.seen.agent.enabled:
                 self._judged(one, one.seen.host, time.time())
 
-    def _judged(self, judged: Judged, host: str, at: float) -> None:
+    def _judged(self, judged: AgentDiagnosis, host: str, at: float) -> None:
         subject = subject_of(judged.seen.agent, host)
         evidence = f"{judged.name}: {judged.signature}: {judged.evidence}"
         if judged.signature is Signature.ATTACHED:
             self._called_bad.pop(subject.key, None)
-            self.take(Sign(subject=subject, look=Look.OK, evidence=judged.evidence, at=at))
+            self.take(
+                ProbeResult(subject=subject, look=Outcome.OK, evidence=judged.evidence, at=at)
+            )
         elif judged.signature in _DEAF or judged.signature is Signature.DOWN:
-            look = Look.FAILED if judged.signature is Signature.DOWN else Look.LATE
+            look = Outcome.FAILED if judged.signature is Signature.DOWN else Outcome.LATE
             self._called_bad[subject.key] = host
-            self.take(Sign(subject=subject, look=look, evidence=evidence, at=at, sure=True))
+            self.take(ProbeResult(subject=subject, look=look, evidence=evidence, at=at, sure=True))
         else:
-            self.take(Sign(subject=subject, look=Look.UNKNOWN, evidence=evidence, at=at))
+            self.take(ProbeResult(subject=subject, look=Outcome.UNKNOWN, evidence=evidence, at=at))
 
     def _host(self, agent: Agent) -> str | None:
         return self._names.get(agent.host) or self._names.get(agent.host.partition(".")[0])

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from backstay.errors import ApiError, BackstayError
 from backstay.health.judge_api import served_by
 from backstay.inventory.cloud import Cloud
-from backstay.services.declaration import ApiPulse, Service
-from backstay.transports.exchange import Came, Exchanged, exchange
+from backstay.services.declaration import ApiLivenessProbe, Service
+from backstay.transports.exchange import HttpExchange, HttpOutcome, exchange
 from backstay.transports.reply import Endpoint, joined
 from backstay.transports.targets import SshTarget
 from backstay.transports.threads import on_thread
-from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 
 TOKEN_BOUND = 10.0
 TOKEN_PAUSE = 3.0
@@ -58,7 +58,7 @@ class Question:
     """A pulse with its subject, address and headers; the headers are in no ``repr``."""
 
     subject: Subject
-    pulse: ApiPulse
+    pulse: ApiLivenessProbe
     url: str
 
 
@@ -74,7 +74,7 @@ class ApiQuestions:
         cloud: Cloud,
         services: Sequence[Service],
         api: Passes | BackstayError,
-        take: Callable[[Sign], None],
+        take: Callable[[ProbeResult], None],
     ) -> None:
         self.cloud = cloud
         self.services = services
@@ -199,38 +199,38 @@ class ApiQuestions:
         self.take(sign_of(question, came, time.time()))
 
 
-def _subject(service: Service, pulse: ApiPulse, served: Mapping[str, SshTarget]) -> Subject:
+def _subject(service: Service, pulse: ApiLivenessProbe, served: Mapping[str, SshTarget]) -> Subject:
     host = served[service.name].name if service.name in served else ""
     return Subject(host=host, service=service.name, name=pulse.name)
 
 
 _LOOKS = {
-    Came.LATE: Look.LATE,
-    Came.BROKEN: Look.FAILED,
-    Came.REFUSED: Look.REFUSED,
-    Came.SILENT: Look.SILENT,
+    HttpOutcome.LATE: Outcome.LATE,
+    HttpOutcome.BROKEN: Outcome.FAILED,
+    HttpOutcome.REFUSED: Outcome.REFUSED,
+    HttpOutcome.SILENT: Outcome.SILENT,
 }
 
 
-def sign_of(question: Question, came: Exchanged, at: float) -> Sign:
+def sign_of(question: Question, came: HttpExchange, at: float) -> ProbeResult:
     """Return the sign that an answer is. Pure.
 
     A token that was refused tells nothing of the service.
     """
-    look, told = _LOOKS.get(came.came, Look.OK), came.told
-    if came.came is Came.ANSWERED:
+    look, told = _LOOKS.get(came.came, Outcome.OK), came.told
+    if came.came is HttpOutcome.ANSWERED:
         told = f"{question.pulse.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
         if came.status == 401:
-            look, told = Look.UNKNOWN, f"{question.pulse.name}: refuses the token"
+            look, told = Outcome.UNKNOWN, f"{question.pulse.name}: refuses the token"
         elif came.status >= 500:
-            look, told = Look.FAILED, f"{question.pulse.name}: answers {came.status}"
-    elif look is not Look.OK:
+            look, told = Outcome.FAILED, f"{question.pulse.name}: answers {came.status}"
+    elif look is not Outcome.OK:
         told = f"{question.pulse.name}: {told}"
-    return Sign(
+    return ProbeResult(
         subject=question.subject,
         look=look,
         evidence=told,
         at=at,
-        seconds=came.seconds if look is Look.OK else None,
-        sure=look is Look.REFUSED,  # an error may come of a time-out somewhere behind it
+        seconds=came.seconds if look is Outcome.OK else None,
+        sure=look is Outcome.REFUSED,  # an error may come of a time-out somewhere behind it
     )

@@ -9,10 +9,17 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from backstay.access.session import Site
+from backstay.access.session import CloudSession
 from backstay.errors import HostError
 from backstay.health.witness import onhost
-from backstay.health.witness.evidence import OPERATOR, Login, Power, Seen, Witness, read_witness
+from backstay.health.witness.evidence import (
+    OPERATOR,
+    HostEvidence,
+    Login,
+    Power,
+    Witness,
+    read_witness,
+)
 from backstay.health.witness.judge import Verdict, judge
 from backstay.health.witness.observe import (
     AskPower,
@@ -24,7 +31,7 @@ from backstay.health.witness.observe import (
     witnesses,
 )
 from backstay.transports.threads import on_thread
-from backstay.watch.detect.corroboration import HostWord
+from backstay.watch.detect.corroboration import Corroboration
 from backstay.watch.incidents.incident import Kind
 
 QUICK_BOUND = 4.0
@@ -43,12 +50,12 @@ async def glimpse_here(address: str) -> dict[str, Any]:
     return await on_thread(lambda: onhost.witness(address, [], True, TRIES), QUICK_BOUND)
 
 
-class Confirming:
+class Corroborator:
     """Looks at suspects. ``power`` is asked by way of the BMC's library, which ``warm`` reads."""
 
     def __init__(
         self,
-        site: Site,
+        site: CloudSession,
         *,
         here: Here = ask_here,
         glimpse: Glimpse = glimpse_here,
@@ -64,7 +71,7 @@ class Confirming:
         with contextlib.suppress(TimeoutError, ImportError):
             await on_thread(_read_libraries, 60.0)
 
-    async def quick(self, host: str, unreached: Collection[str]) -> HostWord:
+    async def quick(self, host: str, unreached: Collection[str]) -> Corroboration:
         """Look at a host by ARP, ping and BMC. ``unreached`` are the hosts that do not answer.
 
         Those are not asked as witnesses: they would only be waited for.
@@ -81,19 +88,23 @@ class Confirming:
             power = powered.result() if powered.done() else Power(on=None, told="no answer yet")
         finally:
             powered.cancel()
-        seen = Seen(
-            suspect=host, address=address, operator=mine, others=tuple(others), power=power,
+        seen = HostEvidence(
+            suspect=host,
+            address=address,
+            operator=mine,
+            others=tuple(others),
+            power=power,
             login=Login(error="the channel to it is silent"),
-        )  # fmt: skip
+        )
         return word_of(seen)
 
-    async def whole(self, host: str) -> HostWord:
+    async def whole(self, host: str) -> Corroboration:
         """Look at a host that answers pings and tells nothing, also by its ports and a login."""
         try:
             async with asyncio.timeout(WHOLE_BOUND):
                 seen = await look(self.site, host, here=self.here, power=self.power)
         except TimeoutError:
-            return HostWord(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
+            return Corroboration(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
         return word_of(seen)
 
     async def _mine(self, address: str) -> Witness:
@@ -115,7 +126,7 @@ class Confirming:
         return read_witness(name, told)
 
 
-def word_of(seen: Seen) -> HostWord:
+def word_of(seen: HostEvidence) -> Corroboration:
     """Return what is to be thought of a host. Pure."""
     judged = judge(seen)
     kind = _KINDS.get(judged.verdict)
@@ -124,7 +135,7 @@ def word_of(seen: Seen) -> HostWord:
     elif judged.verdict is Verdict.UNHEALTHY and seen.login.error and not seen.login.there:
         kind = Kind.HOST_UNREACHABLE
     words = tuple(f"{word.witness}: {word.says}" for word in judged.words)
-    return HostWord(
+    return Corroboration(
         kind=kind, reason=judged.reason, words=words, power=seen.power.on, spoke=len(seen.spoke)
     )
 

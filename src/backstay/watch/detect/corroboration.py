@@ -6,7 +6,7 @@ from backstay.watch.incidents.incident import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostWord:
+class Corroboration:
     """What is known of a host that does not answer: ``kind`` is None where it is there after all.
 
     ``reason`` is a sentence, ``words`` what each witness says, ``power`` what the BMC says.

@@ -3,7 +3,7 @@
 import statistics
 from collections import defaultdict, deque
 
-from backstay.watch.detect.probe import Sign
+from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.incidents.store import Minute
 
 RECENT = 120
@@ -18,7 +18,7 @@ class History:
         self._minutes: dict[int, dict[str, list[float | None]]] = {}
         self._timed: set[str] = set()
 
-    def take(self, sign: Sign) -> None:
+    def take(self, sign: ProbeResult) -> None:
         """Take one sign. What has never had a latency has no history."""
         key = sign.subject.key
         if sign.seconds is not None:

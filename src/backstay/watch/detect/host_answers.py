@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backstay.services.declaration import HostPulse, Unit
-from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.services.declaration import HostLivenessProbe, Unit
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from backstay.watch.detect.topology import unit_subject
 
 MOVING = {"activating", "deactivating", "reloading", "refreshing", "maintenance"}
-_LOOKS = {"ok": Look.OK, "late": Look.LATE, "failed": Look.FAILED}
+_LOOKS = {"ok": Outcome.OK, "late": Outcome.LATE, "failed": Outcome.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,11 @@ class Watched:
 
     host: str
     units: tuple[tuple[str, Unit], ...]
-    pulses: tuple[tuple[str, HostPulse], ...]
+    pulses: tuple[tuple[str, HostLivenessProbe], ...]
 
 
 @dataclass(slots=True)
-class Told:
+class HostAnswer:
     """What a host has told so far; lines bring only what is new.
 
     ``clock`` is the host's monotonic one, in seconds. ``lag`` is how late its own last line was,
@@ -51,7 +51,7 @@ class Told:
         return self.clock - since if active == "active" else None
 
 
-def signs(watched: Watched, told: Told, at: float) -> list[Sign]:
+def signs(watched: Watched, told: HostAnswer, at: float) -> list[ProbeResult]:
     """Return the signs of one line: of every unit, and of each pulse that has been asked anew."""
     found = [_unit(watched.host, service, unit, told, at) for service, unit in watched.units]
     for service, pulse in watched.pulses:
@@ -63,47 +63,49 @@ def signs(watched: Watched, told: Told, at: float) -> list[Sign]:
     return found
 
 
-def _unit(host: str, service: str, unit: Unit, told: Told, at: float) -> Sign:
+def _unit(host: str, service: str, unit: Unit, told: HostAnswer, at: float) -> ProbeResult:
     look, evidence, sure = _looks(unit, told)
     subject = unit_subject(host, service, unit)
     age = told.age(unit.name)
-    return Sign(subject=subject, look=look, evidence=evidence, at=at, sure=sure, age=age)
+    return ProbeResult(subject=subject, look=look, evidence=evidence, at=at, sure=sure, age=age)
 
 
-def _looks(unit: Unit, told: Told) -> tuple[Look, str, bool]:
+def _looks(unit: Unit, told: HostAnswer) -> tuple[Outcome, str, bool]:
     """Return how a unit looks, in words, and whether that is sure."""
     shown = told.units.get(unit.name)
     name = f"unit {unit.name}"
     if shown is None or shown[0] == "not-found":
-        return Look.UNKNOWN, f"systemd tells nothing of {name}", False
+        return Outcome.UNKNOWN, f"systemd tells nothing of {name}", False
     load, active, sub, result, letter, _ = shown
     if active == "active":
         return _running(name, sub, letter)
     if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":
-        return Look.OK, f"{name} rests, {unit.socket} listens for it", False
+        return Outcome.OK, f"{name} rests, {unit.socket} listens for it", False
     why = f", {result}" if result not in {"", "success"} else ""
     why += ", masked" if load == "masked" else ""
-    return Look.FAILED, f"{name} is {active} ({sub}{why})", active not in MOVING
+    return Outcome.FAILED, f"{name} is {active} ({sub}{why})", active not in MOVING
 
 
-def _running(name: str, sub: str, letter: str) -> tuple[Look, str, bool]:
+def _running(name: str, sub: str, letter: str) -> tuple[Outcome, str, bool]:
     """Return how a unit looks that systemd calls active."""
     if letter == "T":
-        return Look.LATE, f"{name}: all its processes are stopped by a signal", True
+        return Outcome.LATE, f"{name}: all its processes are stopped by a signal", True
     if letter == "X":
         # systemd has not told yet whether it starts it again by itself
-        return Look.REFUSED, f"{name}: its process has ended", False
-    return Look.OK, f"{name} is active ({sub})", False
+        return Outcome.REFUSED, f"{name}: its process has ended", False
+    return Outcome.OK, f"{name} is active ({sub})", False
 
 
-def _answer(host: str, service: str, pulse: HostPulse, answer: Sequence[Any], at: float) -> Sign:
+def _answer(
+    host: str, service: str, pulse: HostLivenessProbe, answer: Sequence[Any], at: float
+) -> ProbeResult:
     _, ended, said, seconds = answer
     look = _LOOKS[ended]
-    return Sign(
+    return ProbeResult(
         subject=Subject(host=host, service=service, name=pulse.name),
         look=look,
-        evidence=f"{pulse.name}: {said}" if look is not Look.OK else str(said),
+        evidence=f"{pulse.name}: {said}" if look is not Outcome.OK else str(said),
         at=at,
-        seconds=seconds if look is Look.OK else None,
-        sure=look is Look.FAILED,
+        seconds=seconds if look is Outcome.OK else None,
+        sure=look is Outcome.FAILED,
     )

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backstay.access.scripts import stream, unit_names
-from backstay.access.session import Shell
+from backstay.access.session import RemoteShell
 from backstay.access.shipping import source_of
 from backstay.errors import HostError, HostUnreachable
 from backstay.health.judge_host import required
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Broker, Service
-from backstay.watch.detect.host_answers import Told, Watched, signs
+from backstay.watch.detect.host_answers import HostAnswer, Watched, signs
 from backstay.watch.detect.onhost import watch_host
-from backstay.watch.detect.probe import Sign
+from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.detect.topology import watched_hosts
 
 LASTS = 3600.0
@@ -28,7 +28,7 @@ GLANCE = "glance"
 class Heard(Protocol):
     """What is told of each line: the host, its signs, and a broker's glance where it is new."""
 
-    def __call__(self, host: str, found: Sequence[Sign], glance: Any) -> None:  # noqa: ANN401
+    def __call__(self, host: str, found: Sequence[ProbeResult], glance: Any) -> None:  # noqa: ANN401
         """Take them."""
 
 
@@ -40,14 +40,14 @@ class HostStream:
     """
 
     def __init__(
-        self, watched: Watched, broker: Broker | None, cloud: Cloud, shell: Shell, take: Heard
+        self, watched: Watched, broker: Broker | None, cloud: Cloud, shell: RemoteShell, take: Heard
     ) -> None:
         self.watched = watched
         self.broker = broker
         self.cloud = cloud
         self.shell = shell
         self.take = take
-        self.told = Told()
+        self.told = HostAnswer()
         self.heard: float | None = None
         self.trouble = "not asked yet"
         self.refused = False
@@ -111,7 +111,7 @@ class HostStream:
 
 
 def streams(
-    cloud: Cloud, services: Sequence[Service], shell: Shell, take: Heard
+    cloud: Cloud, services: Sequence[Service], shell: RemoteShell, take: Heard
 ) -> dict[str, HostStream]:
     """Return a stream for each host that runs anything."""
     found = {}

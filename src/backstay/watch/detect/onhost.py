@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
+
+from backstay.jsondata import Json
 
 WHOLE = 30  # lines: so often all is told again, changed or not
 ASK_SYSTEMD = 5.0
@@ -51,8 +54,11 @@ def watch_host(spec: dict[str, Any]) -> None:
         units = look_at_units(known, wake)
         if units != told["units"] or whole:
             line["units"] = told["units"] = units
-        fresh = {name: said for name, said in latest(answers, now).items()
-                 if whole or said != told["answers"].get(name)}  # fmt: skip
+        fresh = {
+            name: said
+            for name, said in latest(answers, now).items()
+            if whole or said != told["answers"].get(name)
+        }
         told["answers"].update(fresh)
         if fresh:
             line["answers"] = fresh
@@ -75,7 +81,7 @@ def pulse(name: str, source: str, function: str) -> Any:  # noqa: ANN401 - a fun
     exec(compile(source, name, "exec"), namespace)  # noqa: S102 - Backstay's own text
     state: dict[str, Any] = {}
 
-    def ask() -> Any:  # noqa: ANN401 - JSON data
+    def ask() -> Json:
         if not namespace[function].__code__.co_argcount:
             return namespace[function]()
         try:
@@ -87,8 +93,13 @@ def pulse(name: str, source: str, function: str) -> Any:  # noqa: ANN401 - a fun
     return ask
 
 
-def begin_asking(answers: dict[str, list[Any]], name: str, every: float, bound: float,
-                 ask: Any) -> None:  # noqa: ANN401 # fmt: skip
+def begin_asking(
+    answers: dict[str, list[Any]],
+    name: str,
+    every: float,
+    bound: float,
+    ask: Callable[[], Any],
+) -> None:
     """Ask again and again on a thread; ``answers`` gets number, how it ended, what came, times."""
     answers[name] = [0, "none", "", 0.0, time.monotonic(), bound]
 
@@ -168,9 +179,12 @@ def ask_systemd(names: list[str]) -> Any:  # noqa: ANN401 - a dictionary, or Non
     try:
         done = subprocess.run(
             ["systemctl", "show", "--no-pager", "--property=" + SHOWN, *names],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            timeout=SYSTEMD_BOUND, check=False,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=SYSTEMD_BOUND,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = {}
@@ -180,10 +194,13 @@ def ask_systemd(names: list[str]) -> Any:  # noqa: ANN401 - a dictionary, or Non
     for name, block in zip(names, blocks):  # noqa: B905 - Python 3.6
         told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         found[name] = [
-            told.get("LoadState", ""), told.get("ActiveState", ""), told.get("SubState", ""),
-            told.get("Result", ""), int(told.get("MainPID") or 0),
+            told.get("LoadState", ""),
+            told.get("ActiveState", ""),
+            told.get("SubState", ""),
+            told.get("Result", ""),
+            int(told.get("MainPID") or 0),
             int(told.get("ActiveEnterTimestampMonotonic") or 0) // 1000000,
-        ]  # fmt: skip
+        ]
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Look(StrEnum):
+class Outcome(StrEnum):
     """How a question ended.
 
     ``LATE`` took the connection and did not answer in time (hung); ``REFUSED`` is a host that is
@@ -40,7 +40,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
+class ProbeResult:
     """One answer. ``at`` is Unix time, ``seconds`` how long it took, None where none came.
 
     ``sure`` tells of a bad sign that it cannot come from a slow host or a bad network: a unit that
@@ -49,7 +49,7 @@ class Sign:
     """
 
     subject: Subject
-    look: Look
+    look: Outcome
     evidence: str
     at: float
     seconds: float | None = None
@@ -59,9 +59,9 @@ class Sign:
     @property
     def good(self) -> bool:
         """Say whether it is a good sign; one that could not be asked for is neither."""
-        return self.look is Look.OK
+        return self.look is Outcome.OK
 
     @property
     def bad(self) -> bool:
         """Say whether it is a bad sign."""
-        return self.look not in {Look.OK, Look.UNKNOWN}
+        return self.look not in {Outcome.OK, Outcome.UNKNOWN}

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping
 
-from backstay.transports.ping_monitor import Echoes
+from backstay.transports.ping_monitor import PingMonitor
 from backstay.watch.detect.host_stream import HostStream
-from backstay.watch.detect.probe import Look, Sign
+from backstay.watch.detect.probe import Outcome, ProbeResult
 from backstay.watch.detect.topology import host_subject
 
 SILENT = 1.2
@@ -16,16 +16,18 @@ HANGS = 4.0
 STARTING = 5.0
 
 
-class Reach:
+class HostReachability:
     """Judges from echoes and streams. ``began`` is when that was begun (monotonic)."""
 
-    def __init__(self, echoes: Echoes, streams: Mapping[str, HostStream], every: float) -> None:
+    def __init__(
+        self, echoes: PingMonitor, streams: Mapping[str, HostStream], every: float
+    ) -> None:
         self.echoes = echoes
         self.streams = streams
         self.silent = SILENT * max(every, 1.0)
         self.began = time.monotonic()
 
-    def sign(self, host: str) -> Sign:
+    def sign(self, host: str) -> ProbeResult:
         """Return how a host looks just now."""
         now = time.monotonic()
         echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
@@ -34,25 +36,28 @@ class Reach:
         age = min((one for one in (pinged, told) if one is not None), default=None)
         seconds = echo.seconds if echo is not None else None
 
-        def looks(look: Look, evidence: str) -> Sign:
-            return Sign(
-                subject=host_subject(host), look=look, evidence=evidence, at=time.time(),
-                seconds=seconds if look is Look.OK else None,
-            )  # fmt: skip
+        def looks(look: Outcome, evidence: str) -> ProbeResult:
+            return ProbeResult(
+                subject=host_subject(host),
+                look=look,
+                evidence=evidence,
+                at=time.time(),
+                seconds=seconds if look is Outcome.OK else None,
+            )
 
         if stream is not None and stream.refused and (age is None or age > self.silent):
-            return looks(Look.OK, "is there, and refuses to be asked")
+            return looks(Outcome.OK, "is there, and refuses to be asked")
         if age is None:
             asked = echo is not None or stream is not None
             if not asked or now - self.began < STARTING:
-                return looks(Look.UNKNOWN, "not asked yet")
-            return looks(Look.SILENT, "never answered")
+                return looks(Outcome.UNKNOWN, "not asked yet")
+            return looks(Outcome.SILENT, "never answered")
         if age > self.silent:
-            return looks(Look.SILENT, f"no sign of it for {age:.1f} s")
+            return looks(Outcome.SILENT, f"no sign of it for {age:.1f} s")
         if stream is not None and self._hangs(stream, told, now):
             since = f"for {told:.0f} s" if told is not None else "at all"
-            return looks(Look.LATE, f"answers pings, and its channel tells nothing {since}")
-        return looks(Look.OK, "answers")
+            return looks(Outcome.LATE, f"answers pings, and its channel tells nothing {since}")
+        return looks(Outcome.OK, "answers")
 
     def unheard(self) -> list[str]:
         """Return the hosts whose channel tells nothing just now, but for those that refuse it."""

@@ -8,7 +8,7 @@ one is left alone.
 
 from dataclasses import dataclass, replace
 
-from backstay.watch.detect.probe import Look, Sign, Subject
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from backstay.watch.detect.status import State
 
 
@@ -29,7 +29,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
+class TargetState:
     """How a subject stands, and what of its last signs matters for what comes next.
 
     ``since`` is when the state was entered, ``evidence`` why, ``trouble`` why it was down last;
@@ -44,7 +44,7 @@ class Track:
     since: float = 0.0
     evidence: str = "not seen yet"
     trouble: str = ""
-    look: Look = Look.UNKNOWN
+    look: Outcome = Outcome.UNKNOWN
     seconds: float | None = None
     began: float | None = None
     bad: int = 0
@@ -59,7 +59,7 @@ class Track:
         return self.state in {State.DOWN, State.RECOVERING}
 
 
-def step(track: Track, sign: Sign, rule: Rule, excuse: str = "") -> Track:
+def step(track: TargetState, sign: ProbeResult, rule: Rule, excuse: str = "") -> TargetState:
     """Return how the subject stands after one more sign.
 
     ``excuse`` says why a bad sign may come from elsewhere than the subject, empty where nothing
@@ -72,25 +72,39 @@ def step(track: Track, sign: Sign, rule: Rule, excuse: str = "") -> Track:
     return track if track.seen else replace(track, evidence=sign.evidence)
 
 
-def forgotten(track: Track, now: float, after: float) -> Track:
+def forgotten(track: TargetState, now: float, after: float) -> TargetState:
     """Return the track as unknown where no sign has come for ``after`` seconds.
 
     What was down stays down: nobody has seen it work.
     """
     if track.state in {State.UP, State.SUSPECT} and now - track.seen > after:
         return replace(
-            track, state=State.UNKNOWN, since=now, evidence="cannot be asked", began=None, bad=0,
-            sure=0, excused=False, well=None, seconds=None,
-        )  # fmt: skip
+            track,
+            state=State.UNKNOWN,
+            since=now,
+            evidence="cannot be asked",
+            began=None,
+            bad=0,
+            sure=0,
+            excused=False,
+            well=None,
+            seconds=None,
+        )
     return track
 
 
-def _after_good(track: Track, sign: Sign, rule: Rule) -> Track:
+def _after_good(track: TargetState, sign: ProbeResult, rule: Rule) -> TargetState:
     well = sign.at if track.well is None else track.well
     track = replace(
-        track, seen=sign.at, seconds=sign.seconds, began=None if not track.is_down else track.began,
-        bad=0, sure=0, excused=False, well=well,
-    )  # fmt: skip
+        track,
+        seen=sign.at,
+        seconds=sign.seconds,
+        began=None if not track.is_down else track.began,
+        bad=0,
+        sure=0,
+        excused=False,
+        well=well,
+    )
     if track.state is State.DOWN:
         return _entered(track, State.RECOVERING, sign, sign.evidence)
     if track.state is State.RECOVERING and sign.at - well < rule.recovered:
@@ -100,7 +114,7 @@ def _after_good(track: Track, sign: Sign, rule: Rule) -> Track:
     return track
 
 
-def _after_bad(track: Track, sign: Sign, rule: Rule, excuse: str) -> Track:
+def _after_bad(track: TargetState, sign: ProbeResult, rule: Rule, excuse: str) -> TargetState:
     track = replace(
         track,
         seen=sign.at,
@@ -124,7 +138,7 @@ def _after_bad(track: Track, sign: Sign, rule: Rule, excuse: str) -> Track:
     return _entered(track, State.SUSPECT, sign, sign.evidence)
 
 
-def _is_down(track: Track, sign: Sign, rule: Rule) -> bool:
+def _is_down(track: TargetState, sign: ProbeResult, rule: Rule) -> bool:
     lasted = sign.at - track.began if track.began is not None else 0.0
     if lasted < rule.lasting:
         return False
@@ -135,11 +149,11 @@ def _is_down(track: Track, sign: Sign, rule: Rule) -> bool:
     return not track.excused or lasted >= rule.patience
 
 
-def _entered(track: Track, state: State, sign: Sign, evidence: str) -> Track:
+def _entered(track: TargetState, state: State, sign: ProbeResult, evidence: str) -> TargetState:
     return replace(track, state=state, since=sign.at, evidence=evidence)
 
 
-def _counted(track: Track, sign: Sign) -> str:
+def _counted(track: TargetState, sign: ProbeResult) -> str:
     lasted = sign.at - track.began if track.began is not None else 0.0
     if track.bad < 2:
         return sign.evidence

@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class TargetStatus:
     """How one subject stands ``since`` a Unix time, and the evidence for the last change.
 
     ``seconds`` is the last answer's latency. ``recent`` are the last answers, oldest first: Unix
@@ -51,7 +51,7 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bulletin:
+class Snapshot:
     """All that the watch knows at one moment (``at``, Unix time).
 
     ``leading`` tells whether this process is the one that watches; ``leader`` names the one that
@@ -63,7 +63,7 @@ class Bulletin:
     cloud: str
     leading: bool
     leader: str
-    standings: Mapping[str, Standing] = field(default_factory=lambda: MappingProxyType({}))
+    standings: Mapping[str, TargetStatus] = field(default_factory=lambda: MappingProxyType({}))
     silences: tuple[Silence, ...] = ()
     findings: tuple[Finding, ...] = ()
     checked_at: float | None = None
@@ -78,26 +78,26 @@ class Bulletin:
         return next((one for one in order if one in found), State.UP if found else State.UNKNOWN)
 
 
-class Board:
+class SnapshotFeed:
     """The newest bulletin, and a wake-up for those who wait for the next."""
 
     def __init__(self, cloud: str) -> None:
-        self.bulletin = Bulletin(at=time.time(), cloud=cloud, leading=False, leader="")
+        self.snapshot = Snapshot(at=time.time(), cloud=cloud, leading=False, leader="")
         self._changed = asyncio.Condition()
 
-    async def publish(self, bulletin: Bulletin) -> None:
+    async def publish(self, snapshot: Snapshot) -> None:
         """Put a new bulletin up."""
         async with self._changed:
-            self.bulletin = bulletin
+            self.snapshot = snapshot
             self._changed.notify_all()
 
-    async def changes(self, *, bound: float) -> AsyncIterator[Bulletin]:
+    async def changes(self, *, bound: float) -> AsyncIterator[Snapshot]:
         """Give the bulletin of now and each newer one; the old again after ``bound`` seconds."""
-        yield self.bulletin
+        yield self.snapshot
         while True:
             try:
                 async with asyncio.timeout(bound), self._changed:
                     await self._changed.wait()
             except TimeoutError:
                 pass
-            yield self.bulletin
+            yield self.snapshot

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from backstay.watch.detect.corroborate import Confirming
-from backstay.watch.detect.corroboration import HostWord
-from backstay.watch.detect.probe import Look, Sign
+from backstay.watch.detect.corroborate import Corroborator
+from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.probe import Outcome, ProbeResult
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import HOST, host_subject
-from backstay.watch.detect.tracker import Tracking
+from backstay.watch.detect.tracker import StateTracker
 from backstay.watch.incidents.incident import Kind
 
 SOON = 0.5
@@ -29,10 +29,10 @@ Aside = Callable[[str, Callable[[], Awaitable[None]]], None]
 class Suspects:
     """Looks at suspects. ``words`` are what was found of those that are not up, by host."""
 
-    def __init__(self, tracking: Tracking, confirming: Confirming, aside: Aside) -> None:
+    def __init__(self, tracking: StateTracker, confirming: Corroborator, aside: Aside) -> None:
         self.tracking = tracking
         self.confirming = confirming
-        self.words: dict[str, HostWord] = {}
+        self.words: dict[str, Corroboration] = {}
         self._aside = aside
         self._looked: dict[str, float] = {}
         self._said: dict[str, tuple[Kind | None, int]] = {}
@@ -46,7 +46,7 @@ class Suspects:
             if track.state is State.UP:
                 self.words.pop(host, None)
                 self._said.pop(host, None)
-            soon = track.state is State.SUSPECT and track.look is not Look.LATE
+            soon = track.state is State.SUSPECT and track.look is not Outcome.LATE
             pause = SOON if soon else AGAIN if track.state in WATCHED else None
             if pause is not None and time.monotonic() - self._looked.get(host, 0.0) >= pause:
                 self._aside(f"looking at {host}", lambda host=host: self._confirm(host))  # type: ignore[misc]
@@ -54,7 +54,7 @@ class Suspects:
     async def _confirm(self, host: str) -> None:
         """Look at one host from everywhere, and take what is found as a sign."""
         key = host_subject(host).key
-        if self.tracking.tracks[key].look is Look.LATE:
+        if self.tracking.tracks[key].look is Outcome.LATE:
             word = await self.confirming.whole(host)
         else:
             word = await self.confirming.quick(host, self._unreached() - {host})
@@ -65,13 +65,13 @@ class Suspects:
         if not self._believed(host, word):
             return
         self.words[host] = word
-        sure = Sign(
+        sure = ProbeResult(
             subject=track.subject, look=track.look, evidence=word.reason, at=time.time(), sure=True
         )
         self.tracking.take(sure)
         self.tracking.changed.set()
 
-    def _believed(self, host: str, word: HostWord) -> bool:
+    def _believed(self, host: str, word: Corroboration) -> bool:
         """Say whether a word counts: a worse one at once, another when it has been said for long.
 
         A host that comes back is seen by some while its BMC still calls it off.
@@ -88,7 +88,7 @@ class Suspects:
         return {
             track.subject.host
             for track in self.tracking.tracks.values()
-            if track.subject.service == HOST and track.look is Look.SILENT and track.bad
+            if track.subject.service == HOST and track.look is Outcome.SILENT and track.bad
         }
 
 

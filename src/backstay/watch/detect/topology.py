@@ -67,7 +67,7 @@ def topology(cloud: Cloud, services: Sequence[Service]) -> Topology:
         database=frozenset(s.name for s in services if s.keeps_databases),
         broker=frozenset(s.name for s in services if s.broker),
         identity=frozenset(s.name for s in services if any(p.first for p in s.api_probes)),
-        wired=frozenset(s.name for s in services if s.wiring),
+        wired=frozenset(s.name for s in services if s.rpc_endpoint),
     )
 
 

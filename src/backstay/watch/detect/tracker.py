@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from backstay.watch.detect.history import History
-from backstay.watch.detect.probe import Look, Sign
-from backstay.watch.detect.state_machine import Rule, Track, forgotten, step
-from backstay.watch.detect.status import Standing, State
+from backstay.watch.detect.probe import Outcome, ProbeResult
+from backstay.watch.detect.state_machine import Rule, TargetState, forgotten, step
+from backstay.watch.detect.status import State, TargetStatus
 from backstay.watch.detect.topology import AGENT, HOST, Topology
 
 UNITS_SOFT = 15
@@ -23,26 +23,26 @@ FORGET = 30.0
 FORGET_AGENTS = 180.0
 
 
-class Tracking:
+class StateTracker:
     """How every subject stands. ``changed`` is set when one has got another state."""
 
     def __init__(self, top: Topology, recovered: float, excuse: Callable[[str], str]) -> None:
         self.top = top
-        self.tracks: dict[str, Track] = {}
+        self.tracks: dict[str, TargetState] = {}
         self.history = History()
         self.changed = asyncio.Event()
         self._started: dict[str, float] = {}
         self._excuse = excuse
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, TargetStatus] = {}
         self._confirmed = Rule(sure=1, soft=None, recovered=recovered)
         self._unit = Rule(sure=2, soft=UNITS_SOFT, recovered=recovered)
         self._pulse = Rule(sure=2, soft=3, recovered=recovered)
         self._api = Rule(sure=3, soft=3, lasting=LASTING, recovered=recovered)
 
-    def take(self, sign: Sign) -> None:
+    def take(self, sign: ProbeResult) -> None:
         """Take one sign."""
         key = sign.subject.key
-        track = self.tracks.get(key) or Track(subject=sign.subject)
+        track = self.tracks.get(key) or TargetState(subject=sign.subject)
         if sign.age is not None:
             self._started[key] = sign.at - sign.age
         excuse = self._excuse(sign.subject.host) if sign.bad else ""
@@ -61,17 +61,21 @@ class Tracking:
             after = FORGET_AGENTS if track.subject.service == AGENT else FORGET
             self.tracks[key] = forgotten(track, now, after)
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, TargetStatus]:
         """Return all standings; those that have not changed are the same objects as before."""
         for key, track in self.tracks.items():
             recent = self.history.recent(key)
             old = self._standings.get(key)
             if old is not None and old.since == track.since and old.recent == recent:
                 continue
-            self._standings[key] = Standing(
-                subject=track.subject, state=track.state, since=track.since,
-                evidence=track.evidence, seconds=track.seconds, recent=recent,
-            )  # fmt: skip
+            self._standings[key] = TargetStatus(
+                subject=track.subject,
+                state=track.state,
+                since=track.since,
+                evidence=track.evidence,
+                seconds=track.seconds,
+                recent=recent,
+            )
         return dict(self._standings)
 
     def may_be_slow(self, key: str) -> bool:
@@ -79,7 +83,7 @@ class Tracking:
         track = self.tracks.get(key)
         return track is not None and track.state is State.SUSPECT and track.excused
 
-    def _rule(self, sign: Sign) -> Rule:
+    def _rule(self, sign: ProbeResult) -> Rule:
         subject = sign.subject
         if subject.service in {HOST, AGENT}:
             return self._confirmed
@@ -87,7 +91,7 @@ class Tracking:
             return self._api
         return self._unit if subject.key in self.top.units else self._pulse
 
-    def _is_moving(self, sign: Sign) -> bool:
+    def _is_moving(self, sign: ProbeResult) -> bool:
         """Say whether a unit of the service on that host is just being started or stopped."""
         subject = sign.subject
         if subject.service in {HOST, AGENT} or subject.key in self.top.units:
@@ -99,8 +103,8 @@ class Tracking:
             if key.startswith(prefix) and key in self.top.units
         )
 
-    def _moves(self, unit: Track, now: float) -> bool:
+    def _moves(self, unit: TargetState, now: float) -> bool:
         """Say whether systemd starts or stops a unit, or has only just started it."""
-        if unit.state is State.SUSPECT and unit.look is Look.FAILED and not unit.sure:
+        if unit.state is State.SUSPECT and unit.look is Outcome.FAILED and not unit.sure:
             return True
         return now - self._started.get(unit.subject.key, -STARTING) < STARTING

@@ -8,8 +8,8 @@ explains is a cause of its own.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backstay.watch.detect.corroboration import HostWord
-from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import AGENT, HOST, Topology, host_subject, watched_hosts
 from backstay.watch.incidents.describe import (
@@ -26,7 +26,7 @@ HOLD = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class CorrelationInput:
     """All that causes are made of, at one moment (Unix seconds).
 
     ``words`` are what was confirmed of hosts that do not answer. ``findings`` are failed ones by
@@ -36,9 +36,9 @@ class Scene:
     """
 
     now: float
-    tracks: Mapping[str, Track]
+    tracks: Mapping[str, TargetState]
     topology: Topology
-    words: Mapping[str, HostWord] = field(default_factory=dict)
+    words: Mapping[str, Corroboration] = field(default_factory=dict)
     findings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     kept: tuple[Cause, ...] = ()
@@ -46,7 +46,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class CandidateCause:
     """A cause, when its first sign was seen, and whether it is sure enough to be told."""
 
     cause: Cause
@@ -54,7 +54,7 @@ class Found:
     ready: bool = True
 
 
-def causes(scene: Scene) -> list[Found]:
+def causes(scene: CorrelationInput) -> list[CandidateCause]:
     """Return the causes, those that explain most first."""
     down = {track.subject.key: track for track in scene.tracks.values() if track.is_down}
     silent = {key: track for key, track in down.items() if _is_silent(scene, track)}
@@ -68,7 +68,7 @@ def causes(scene: Scene) -> list[Found]:
     return found + _findings(scene, ready=not found)
 
 
-def _is_silent(scene: Scene, track: Track) -> bool:
+def _is_silent(scene: CorrelationInput, track: TargetState) -> bool:
     """Say whether nobody is to be told: of a host in a planned run, and of what it carries."""
     if track.subject.host in scene.silent:
         return True
@@ -76,7 +76,7 @@ def _is_silent(scene: Scene, track: Track) -> bool:
     return follows and any(scene.topology.carries_all(host) for host in scene.silent)
 
 
-def _hosts(scene: Scene, left: dict[str, Track]) -> list[Found]:
+def _hosts(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Find hosts that are down, and take what they explain out of ``left``."""
     down = [track for track in left.values() if track.subject.service == HOST]
     for track in down:
@@ -92,18 +92,18 @@ def _hosts(scene: Scene, left: dict[str, Track]) -> list[Found]:
             alone = word is not None and not word.spoke and cause.kind is Kind.HOST_UNREACHABLE
             waits = alone and others_fall and scene.now - track.since <= HOLD
             ready = _any_down([track]) and not waits
-            found.append(Found(cause=cause, began=_began([track, *symptoms]), ready=ready))
+            found.append(CandidateCause(cause=cause, began=_began([track, *symptoms]), ready=ready))
     if cut:
         hosts = [track.subject.host for track in cut]
         symptoms = _take(left, lambda one: any(_on(scene, one, host) for host in hosts))
         words = {host: scene.words[host] for host in hosts if host in scene.words}
         everything = _nobody_reached(scene)
         cause = cut_off_cause(hosts, words, symptoms, everything=everything)
-        found.append(Found(cause=cause, began=_began([*cut, *symptoms])))
+        found.append(CandidateCause(cause=cause, began=_began([*cut, *symptoms])))
     return found
 
 
-def _is_cut_off(scene: Scene, track: Track) -> bool:
+def _is_cut_off(scene: CorrelationInput, track: TargetState) -> bool:
     """Say whether a host is there for others, or nobody is left who could say so.
 
     That all hosts are dead is what their BMCs would have to tell.
@@ -115,19 +115,19 @@ def _is_cut_off(scene: Scene, track: Track) -> bool:
     return word.kind is Kind.CUT_OFF_HERE or (unsaid and _nobody_reached(scene))
 
 
-def _nobody_reached(scene: Scene) -> bool:
+def _nobody_reached(scene: CorrelationInput) -> bool:
     """Say whether this machine reaches none of the hosts."""
     names = [host.name for host in watched_hosts(scene.topology.cloud)]
     tracks = [scene.tracks.get(host_subject(name).key) for name in names]
     return all(one is not None and (one.is_down or one.state is State.SUSPECT) for one in tracks)
 
 
-def _suspect(scene: Scene, host: str) -> bool:
+def _suspect(scene: CorrelationInput, host: str) -> bool:
     track = scene.tracks.get(host_subject(host).key)
     return track is not None and track.state is State.SUSPECT
 
 
-def _on(scene: Scene, track: Track, host: str) -> bool:
+def _on(scene: CorrelationInput, track: TargetState, host: str) -> bool:
     """Say whether a host that is not there explains a subject's being down."""
     if track.subject.host == host:
         return True
@@ -135,13 +135,13 @@ def _on(scene: Scene, track: Track, host: str) -> bool:
     return elsewhere and scene.topology.carries_all(host)
 
 
-def _kept(scene: Scene, left: dict[str, Track]) -> list[Found]:
+def _kept(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Keep explaining what open incidents explained, while all that comes back."""
     found = []
     for cause in scene.kept:
         known = set(cause.symptoms)
 
-        def follows(one: Track, cause: Cause = cause, known: set[str] = known) -> bool:
+        def follows(one: TargetState, cause: Cause = cause, known: set[str] = known) -> bool:
             subject = one.subject
             if subject.key in known or (cause.service == HOST and _on(scene, one, cause.host)):
                 return True
@@ -152,17 +152,17 @@ def _kept(scene: Scene, left: dict[str, Track]) -> list[Found]:
         symptoms = _take(left, follows)
         if symptoms or suspect or untold:
             began = _began(symptoms) if symptoms else scene.now
-            found.append(Found(cause=cause, began=began))
+            found.append(CandidateCause(cause=cause, began=began))
     return found
 
 
-def _services(scene: Scene, left: dict[str, Track]) -> list[Found]:
+def _services(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Find services that are down: what the others stand on first."""
-    groups: dict[tuple[str, str], list[Track]] = {}
+    groups: dict[tuple[str, str], list[TargetState]] = {}
     for track in left.values():
         if track.subject.service != AGENT:
             groups.setdefault((track.subject.host, track.subject.service), []).append(track)
-    found: list[Found] = []
+    found: list[CandidateCause] = []
     for (host, service), tracks in sorted(groups.items(), key=lambda g: _order(scene, g[0][1])):
         mine = [track for track in tracks if track.subject.key in left]
         if not mine:
@@ -178,11 +178,11 @@ def _services(scene: Scene, left: dict[str, Track]) -> list[Found]:
         )
         cause = service_cause(scene.topology, host, service, mine, symptoms)
         ready = _ready(scene, mine, service)
-        found.append(Found(cause=cause, began=_began([*mine, *symptoms]), ready=ready))
+        found.append(CandidateCause(cause=cause, began=_began([*mine, *symptoms]), ready=ready))
     return found
 
 
-def _order(scene: Scene, service: str) -> tuple[int, str]:
+def _order(scene: CorrelationInput, service: str) -> tuple[int, str]:
     """Return the place of a service among what may explain others."""
     top = scene.topology
     for place, names in enumerate((top.database, top.broker, top.identity)):
@@ -191,7 +191,7 @@ def _order(scene: Scene, service: str) -> tuple[int, str]:
     return 3, service
 
 
-def _stands_on(scene: Scene, track: Track, service: str) -> bool:
+def _stands_on(scene: CorrelationInput, track: TargetState, service: str) -> bool:
     """Say whether a subject's being down may come from a service's being down."""
     top = scene.topology
     agent = track.subject.service == AGENT
@@ -202,13 +202,13 @@ def _stands_on(scene: Scene, track: Track, service: str) -> bool:
     return service in top.identity and top.is_api(track.subject)
 
 
-def _agents_of(scene: Scene, mine: Sequence[Track]) -> set[str]:
+def _agents_of(scene: CorrelationInput, mine: Sequence[TargetState]) -> set[str]:
     """Return the agents that units which are down would be, as subjects' keys."""
     units = [(t.subject.host, scene.topology.units.get(t.subject.key)) for t in mine]
     return {f"{host}/{AGENT}/{unit.agent}" for host, unit in units if unit and unit.agent}
 
 
-def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
+def _ready(scene: CorrelationInput, mine: Sequence[TargetState], service: str) -> bool:
     """Say whether nothing that may explain this is still suspect, or that has been so too long.
 
     An answer that does not come may have its cause anywhere below; a unit that has ended has it on
@@ -222,7 +222,7 @@ def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
     hosts = {track.subject.host for track in mine}
     answers = all(top.is_api(track.subject) for track in mine)
 
-    def explains(track: Track) -> bool:
+    def explains(track: TargetState) -> bool:
         host, other = track.subject.host, track.subject.service
         if other == HOST:
             return host in hosts or (answers and top.carries_all(host))
@@ -233,43 +233,45 @@ def _ready(scene: Scene, mine: Sequence[Track], service: str) -> bool:
     return not any(answers and (host in hosts or top.carries_all(host)) for host in scene.unheard)
 
 
-def _agents(scene: Scene, left: dict[str, Track]) -> list[Found]:
+def _agents(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Group agents by their hosts; those of many hosts at once are one cause."""
-    by_host: dict[str, list[Track]] = {}
+    by_host: dict[str, list[TargetState]] = {}
     for track in left.values():
         if track.subject.service == AGENT:
             by_host.setdefault(track.subject.host, []).append(track)
     if len(by_host) > 3:
         tracks = [track for many in by_host.values() for track in many]
         cause = agents_cause("", tracks)
-        return [Found(cause=cause, began=_began(tracks), ready=_any_down(tracks))]
+        return [CandidateCause(cause=cause, began=_began(tracks), ready=_any_down(tracks))]
     return [
-        Found(cause=agents_cause(host, tracks), began=_began(tracks), ready=_any_down(tracks))
+        CandidateCause(
+            cause=agents_cause(host, tracks), began=_began(tracks), ready=_any_down(tracks)
+        )
         for host, tracks in by_host.items()
     ]
 
 
-def _findings(scene: Scene, *, ready: bool) -> list[Found]:
+def _findings(scene: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
     """Make causes of what the check found: they wait until nothing else is the matter."""
     carriers = any(scene.topology.carries_all(host) for host in scene.silent)
     return [
-        Found(cause=findings_cause(host, told), began=scene.now, ready=ready)
+        CandidateCause(cause=findings_cause(host, told), began=scene.now, ready=ready)
         for host, told in scene.findings.items()
         if told and host not in scene.silent and not carriers
     ]
 
 
-def _any_down(tracks: Sequence[Track]) -> bool:
+def _any_down(tracks: Sequence[TargetState]) -> bool:
     """Say whether any is down still: what is coming back by itself is nothing to begin with."""
     return any(track.state is State.DOWN for track in tracks)
 
 
-def _take(left: dict[str, Track], which: Callable[[Track], bool]) -> list[Track]:
+def _take(left: dict[str, TargetState], which: Callable[[TargetState], bool]) -> list[TargetState]:
     taken = [track for track in left.values() if which(track)]
     for track in taken:
         del left[track.subject.key]
     return taken
 
 
-def _began(tracks: Iterable[Track]) -> float:
+def _began(tracks: Iterable[TargetState]) -> float:
     return min(t.since if t.began is None else t.began for t in tracks)

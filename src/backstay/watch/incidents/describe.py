@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from backstay.health.remedy import on
 from backstay.inventory.enums import Role
 from backstay.quantities import duration
-from backstay.watch.detect.corroboration import HostWord
-from backstay.watch.detect.probe import Look
-from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.probe import Outcome
+from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.topology import HOST, Topology, host_subject
 from backstay.watch.incidents.incident import Cause, Kind, Urgency
 
@@ -17,7 +17,7 @@ NOTICED = {Role.CONTROLLER, Role.STORAGE_PROXY, Role.COMPUTE, Role.NETWORK}
 
 
 def host_cause(
-    top: Topology, track: Track, word: HostWord | None, symptoms: Sequence[Track]
+    top: Topology, track: TargetState, word: Corroboration | None, symptoms: Sequence[TargetState]
 ) -> Cause:
     """Return the cause that a host is which is not there."""
     name = track.subject.host
@@ -71,8 +71,8 @@ def _host_impact(top: Topology, name: str) -> str:
 
 def cut_off_cause(
     hosts: Sequence[str],
-    words: Mapping[str, HostWord],
-    symptoms: Sequence[Track],
+    words: Mapping[str, Corroboration],
+    symptoms: Sequence[TargetState],
     *,
     everything: bool,
 ) -> Cause:
@@ -99,7 +99,11 @@ def cut_off_cause(
 
 
 def service_cause(
-    top: Topology, host: str, service: str, mine: Sequence[Track], symptoms: Sequence[Track]
+    top: Topology,
+    host: str,
+    service: str,
+    mine: Sequence[TargetState],
+    symptoms: Sequence[TargetState],
 ) -> Cause:
     """Return the cause that a service on a host is."""
     declared = top.services[service]
@@ -126,10 +130,10 @@ def service_cause(
     )
 
 
-def _service_kind(top: Topology, mine: Sequence[Track]) -> Kind:
+def _service_kind(top: Topology, mine: Sequence[TargetState]) -> Kind:
     """Tell a service that ended, or answers with errors, from one that does not answer."""
     units = [track for track in mine if track.subject.key in top.units] or list(mine)
-    late = {Look.LATE, Look.SILENT}
+    late = {Outcome.LATE, Outcome.SILENT}
     return Kind.SERVICE_HUNG if all(t.look in late for t in units) else Kind.SERVICE_FAILED
 
 
@@ -144,9 +148,9 @@ def _restart(top: Topology, host: str, units: Sequence[str]) -> str:
     return f"{on(target, f'systemctl restart {names}')}; why: journalctl -u {first} -n 50 there"
 
 
-def agents_cause(host: str, tracks: Sequence[Track]) -> Cause:
+def agents_cause(host: str, tracks: Sequence[TargetState]) -> Cause:
     """Return the cause that agents are which take no work: of one host, or of many (no name)."""
-    deaf = any(track.look is not Look.FAILED for track in tracks)
+    deaf = any(track.look is not Outcome.FAILED for track in tracks)
     names = sorted({track.subject.name for track in tracks})
     hosts = sorted({track.subject.host for track in tracks})
     if host:
@@ -201,12 +205,12 @@ def _purposes(purposes: Iterable[str]) -> str:
     return "; ".join(found[:FEW]) + more
 
 
-def _evidence(tracks: Sequence[Track], word: HostWord | None) -> tuple[str, ...]:
+def _evidence(tracks: Sequence[TargetState], word: Corroboration | None) -> tuple[str, ...]:
     lines = [track.trouble or track.evidence for track in tracks][: 2 * FEW]
     if word is not None:
         lines = [word.reason, *word.words]
     return tuple(dict.fromkeys(line for line in lines if line))
 
 
-def _keys(tracks: Sequence[Track]) -> tuple[str, ...]:
+def _keys(tracks: Sequence[TargetState]) -> tuple[str, ...]:
     return tuple(sorted(track.subject.key for track in tracks))

@@ -49,7 +49,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happened:
+class TimelineEntry:
     """One line of an incident's timeline; ``kind`` is ``opened``, ``changed``, ``closed``."""
 
     at: float
@@ -72,7 +72,7 @@ class Incident:
     opened: float
     closed: float | None = None
     run: str = ""
-    happened: tuple[Happened, ...] = ()
+    happened: tuple[TimelineEntry, ...] = ()
 
     @property
     def name(self) -> str:

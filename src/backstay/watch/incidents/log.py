@@ -17,8 +17,8 @@ from dataclasses import replace
 from backstay.errors import BackstayError
 from backstay.watch.incidents import record as of
 from backstay.watch.incidents.incident import Cause, Incident, Urgency
-from backstay.watch.incidents.notification import Delivery, Telling, Word
-from backstay.watch.incidents.record import Dossier
+from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
+from backstay.watch.incidents.record import IncidentRecord
 from backstay.watch.incidents.store import Minute, WatchStore
 from backstay.watch.incidents.unreliable import Unreliable
 
@@ -34,7 +34,7 @@ class NotLeading(BackstayError):
     """Another process leads the watch: this one must tell nothing more."""
 
 
-class Ledger:
+class IncidentLog:
     """Incidents and their tellings. No call raises JournalError, or waits for long.
 
     ``store`` is the journal, ``spare`` what stands in for it; both want a ``busy`` of ``BUSY``.
@@ -59,7 +59,7 @@ class Ledger:
         self._channels = channels
         self._keep = keep
         self._clock = clock
-        self._book: dict[int, Dossier] = {}
+        self._book: dict[int, IncidentRecord] = {}
         self._now_called: dict[int, int] = {}
         self._stale: set[int] = set()
         self._unwritten: set[int] = set()
@@ -129,12 +129,12 @@ class Ledger:
             await self._enter(made)
             return made.incident
 
-    async def _opened(self, cause: Cause, *, began: float, at: float) -> Dossier:
+    async def _opened(self, cause: Cause, *, began: float, at: float) -> IncidentRecord:
         channels = self._channels(cause.urgency)
 
-        def write() -> Dossier | None:
+        def write() -> IncidentRecord | None:
             number = self._journal.store.open(cause, began=began, at=at, channels=channels).id
-            return self._journal.store.dossier(number)
+            return self._journal.store.record(number)
 
         made = await self._journal.asked(write) if self._works else None
         if made is not None:
@@ -160,7 +160,7 @@ class Ledger:
         *,
         at: float,
         run: str | None = None,
-        word: Word | None = None,
+        word: NotificationEvent | None = None,
     ) -> Incident:
         """Add a line to its timeline; ``run`` was begun for it; with ``word``, tell it."""
         channels = self._channels(incident.cause.urgency)
@@ -185,11 +185,11 @@ class Ledger:
         known = self._book.get(number) or await self._over(number)
         return None if known is None else known.incident
 
-    async def _over(self, number: int) -> Dossier | None:
+    async def _over(self, number: int) -> IncidentRecord | None:
         """Read what is over and all told: it is in the journal only."""
         if not self._works:
             return None
-        return await self._journal.asked(lambda: self._journal.store.dossier(number))
+        return await self._journal.asked(lambda: self._journal.store.record(number))
 
     async def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over."""
@@ -198,7 +198,7 @@ class Ledger:
             if self._works:
                 await self._write_minutes()
 
-    async def due(self, now: float) -> list[tuple[Telling, Incident]]:
+    async def due(self, now: float) -> list[tuple[Notification, Incident]]:
         """Return what is to be told now, the oldest first.
 
         One that is ``SENDING`` was under way when an earlier watch ended: nobody knows whether it
@@ -208,18 +208,18 @@ class Ledger:
             if self._journal.fenced:
                 return []
             found = [
-                (telling, one.incident)
+                (notification, one.incident)
                 for one in self._book.values()
-                for telling in one.unsent
-                if telling.next <= now and telling.id not in self._sending
+                for notification in one.unsent
+                if notification.next <= now and notification.id not in self._sending
             ]
             return sorted(found, key=lambda it: (it[0].made, it[0].id))
 
-    async def sending(self, telling: str) -> None:
+    async def sending(self, notification: str) -> None:
         """Note that a telling is being sent, before it is. Raises NotLeading."""
-        self._sending.add(telling)
+        self._sending.add(notification)
         await self._deliver(
-            telling, lambda it: replace(it, state=Delivery.SENDING, attempts=it.attempts + 1)
+            notification, lambda it: replace(it, state=Delivery.SENDING, attempts=it.attempts + 1)
         )
         if self._journal.fenced:
             raise NotLeading(
@@ -228,35 +228,41 @@ class Ledger:
                 remedy="backstay watch status",
             )
 
-    async def sent(self, telling: str, *, at: float) -> None:
+    async def sent(self, notification: str, *, at: float) -> None:
         """Note that a telling was received."""
-        await self._deliver(telling, lambda it: replace(it, state=Delivery.SENT, sent=at, error=""))
-        self._sending.discard(telling)
+        await self._deliver(
+            notification, lambda it: replace(it, state=Delivery.SENT, sent=at, error="")
+        )
+        self._sending.discard(notification)
 
-    async def postpone(self, telling: str, *, until: float, error: str) -> None:
+    async def postpone(self, notification: str, *, until: float, error: str) -> None:
         """Note that a telling could not be sent, and is to be tried again."""
         await self._deliver(
-            telling, lambda it: replace(it, state=Delivery.WAITING, next=until, error=error)
+            notification, lambda it: replace(it, state=Delivery.WAITING, next=until, error=error)
         )
-        self._sending.discard(telling)
+        self._sending.discard(notification)
 
-    async def give_up(self, telling: str, *, error: str, instead: Iterable[str] = ()) -> None:
+    async def give_up(self, notification: str, *, error: str, instead: Iterable[str] = ()) -> None:
         """Note that a telling cannot be sent, and tell the same through other channels."""
         async with self._lock:
             for one in list(self._book.values()):
-                for it in one.tellings:
-                    if it.id == telling:
+                for it in one.notifications:
+                    if it.id == notification:
                         await self._enter(of.given_up(one, it, error=error, instead=instead))
-        self._sending.discard(telling)
+        self._sending.discard(notification)
 
-    async def _deliver(self, telling: str, alter: Callable[[Telling], Telling]) -> None:
+    async def _deliver(
+        self, notification: str, alter: Callable[[Notification], Notification]
+    ) -> None:
         async with self._lock:
             for one in list(self._book.values()):
-                for it in one.tellings:
-                    if it.id == telling:
+                for it in one.notifications:
+                    if it.id == notification:
                         await self._enter(of.with_telling(one, alter(it)))
 
-    async def _alter(self, incident: Incident, alter: Callable[[Dossier], Dossier]) -> Incident:
+    async def _alter(
+        self, incident: Incident, alter: Callable[[IncidentRecord], IncidentRecord]
+    ) -> Incident:
         async with self._lock:
             number = self._now_called.get(incident.id, incident.id)
             known = self._book.get(number) or await self._over(number)
@@ -266,14 +272,14 @@ class Ledger:
             await self._enter(altered)
             return altered.incident
 
-    async def _enter(self, dossier: Dossier) -> None:
+    async def _enter(self, record: IncidentRecord) -> None:
         """Make a dossier what is known, and write it down."""
-        number = dossier.incident.id
-        self._book[number] = dossier
+        number = record.incident.id
+        self._book[number] = record
         self._unwritten.add(number)
         if self._spare is not None:
             spare = self._spare.store
-            await self._spare.done(lambda: spare.put([dossier]))
+            await self._spare.done(lambda: spare.put([record]))
         if self._works:
             await self._write()
         self._wake()
@@ -286,7 +292,7 @@ class Ledger:
         if any(one.unsent for one in self._book.values()):
             self.changed.set()
 
-    def _open_one(self, key: str) -> Dossier | None:
+    def _open_one(self, key: str) -> IncidentRecord | None:
         return next(
             (
                 one
@@ -315,12 +321,12 @@ class Ledger:
             await self._write_minutes()
             self._wake()
 
-    def _read(self) -> list[Dossier]:
+    def _read(self) -> list[IncidentRecord]:
         if not self._leads:
             self._journal.store.lead()
         return self._journal.store.live(list(self._book))
 
-    def _take_in(self, known: Dossier) -> None:
+    def _take_in(self, known: IncidentRecord) -> None:
         """Join what the journal has of one incident. One open under another number is the same."""
         number = known.incident.id
         mine = self._book.get(number)
@@ -335,7 +341,7 @@ class Ledger:
         else:
             self._book[number] = known
 
-    def _the_same(self, known: Incident) -> Dossier | None:
+    def _the_same(self, known: Incident) -> IncidentRecord | None:
         """Return what is here of the same incident under another number.
 
         It is the same where it began with the same line: the journal had written it after all.
@@ -348,10 +354,8 @@ class Ledger:
     async def _write(self) -> None:
         """Write what the journal has not; then leave out what is over and told."""
         stale = list(self._stale)
-        dossiers = [self._book[number] for number in self._unwritten if number in self._book]
-        if not await self._journal.done(
-            lambda: self._journal.store.put(dossiers, instead_of=stale)
-        ):
+        records = [self._book[number] for number in self._unwritten if number in self._book]
+        if not await self._journal.done(lambda: self._journal.store.put(records, instead_of=stale)):
             self._fence()
             return
         self._unwritten.clear()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from backstay.watch.incidents.correlate import Found
+from backstay.watch.incidents.correlate import CandidateCause
 from backstay.watch.incidents.describe import gone_by
 from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
 
@@ -12,7 +12,7 @@ from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
 class Open:
     """An incident is to be opened."""
 
-    found: Found
+    found: CandidateCause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Close:
 
 def matched(
     incidents: Sequence[Incident],
-    found: Sequence[Found],
+    found: Sequence[CandidateCause],
     over: Callable[[Cause], bool],
     now: float,
 ) -> list[Open | Change | Close]:

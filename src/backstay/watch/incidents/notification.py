@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Word(StrEnum):
+class NotificationEvent(StrEnum):
     """What is told of an incident."""
 
     OPENED = "opened"
@@ -24,7 +24,7 @@ class Delivery(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class Notification:
     """One message to one channel. ``id`` is the same in each attempt: receivers can know it again.
 
     Times are Unix seconds; ``next`` is when it is tried again, ``error`` why it was not sent.
@@ -33,7 +33,7 @@ class Telling:
     id: str
     incident: int
     channel: str
-    word: Word
+    word: NotificationEvent
     state: Delivery
     attempts: int
     made: float

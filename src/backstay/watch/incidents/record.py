@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from backstay.watch.incidents.incident import Cause, Happened, Incident
-from backstay.watch.incidents.notification import Delivery, Telling, Word
+from backstay.watch.incidents.incident import Cause, Incident, TimelineEntry
+from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
 
 UNNUMBERED = 1_000_000_000
 """Incidents from this number on were opened while the journal could not give them the next one."""
@@ -19,16 +19,16 @@ _FINAL = {Delivery.FAILED: 1, Delivery.SENT: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dossier:
+class IncidentRecord:
     """An incident, and its tellings in the order in which they were made."""
 
     incident: Incident
-    tellings: tuple[Telling, ...] = ()
+    notifications: tuple[Notification, ...] = ()
 
     @property
-    def unsent(self) -> tuple[Telling, ...]:
+    def unsent(self) -> tuple[Notification, ...]:
         """Return what is still to be told."""
-        return tuple(one for one in self.tellings if one.state not in _FINAL)
+        return tuple(one for one in self.notifications if one.state not in _FINAL)
 
     @property
     def finished(self) -> bool:
@@ -43,93 +43,111 @@ def unnumbered(cloud: str, cause: Cause, at: float) -> int:
 
 def opened(
     number: int, cloud: str, cause: Cause, *, began: float, at: float, channels: Iterable[str]
-) -> Dossier:
+) -> IncidentRecord:
     """Return a new incident's."""
-    first = Happened(at=at, kind="opened", text=cause.title)
+    first = TimelineEntry(at=at, kind="opened", text=cause.title)
     incident = Incident(
         id=number, cloud=cloud, cause=cause, began=began, opened=at, happened=(first,)
     )
-    return _told(Dossier(incident=incident), Word.OPENED, at, channels)
+    return _describe(IncidentRecord(incident=incident), NotificationEvent.OPENED, at, channels)
 
 
 def changed(
-    dossier: Dossier, cause: Cause, *, at: float, text: str, channels: Iterable[str] = ()
-) -> Dossier:
+    record: IncidentRecord, cause: Cause, *, at: float, text: str, channels: Iterable[str] = ()
+) -> IncidentRecord:
     """Return it with more, or something else, known of its cause."""
-    incident = replace(dossier.incident, cause=cause)
-    return _told(_with(replace(dossier, incident=incident), at, "changed", text), Word.CHANGED, at,
-                 channels)  # fmt: skip
+    incident = replace(record.incident, cause=cause)
+    return _describe(
+        _with(replace(record, incident=incident), at, "changed", text),
+        NotificationEvent.CHANGED,
+        at,
+        channels,
+    )
 
 
 def noted(
-    dossier: Dossier,
+    record: IncidentRecord,
     kind: str,
     text: str,
     *,
     at: float,
     run: str | None = None,
-    word: Word | None = None,
+    word: NotificationEvent | None = None,
     channels: Iterable[str] = (),
-) -> Dossier:
+) -> IncidentRecord:
     """Return it with a line more; ``run`` was begun for it; ``word`` is what is told, if any."""
     if run is not None:
-        dossier = replace(dossier, incident=replace(dossier.incident, run=run))
-    dossier = _with(dossier, at, kind, text)
-    return dossier if word is None else _told(dossier, word, at, channels)
+        record = replace(record, incident=replace(record.incident, run=run))
+    record = _with(record, at, kind, text)
+    return record if word is None else _describe(record, word, at, channels)
 
 
-def closed(dossier: Dossier, *, at: float, text: str, channels: Iterable[str]) -> Dossier:
+def closed(
+    record: IncidentRecord, *, at: float, text: str, channels: Iterable[str]
+) -> IncidentRecord:
     """Return it over; one that is over already stays as it is."""
-    if dossier.incident.closed is not None:
-        return dossier
-    dossier = replace(dossier, incident=replace(dossier.incident, closed=at))
-    return _told(_with(dossier, at, "closed", text), Word.CLOSED, at, channels)
+    if record.incident.closed is not None:
+        return record
+    record = replace(record, incident=replace(record.incident, closed=at))
+    return _describe(_with(record, at, "closed", text), NotificationEvent.CLOSED, at, channels)
 
 
-def with_telling(dossier: Dossier, telling: Telling) -> Dossier:
+def with_telling(record: IncidentRecord, notification: Notification) -> IncidentRecord:
     """Return it with a telling as it is now."""
     return replace(
-        dossier, tellings=tuple(telling if o.id == telling.id else o for o in dossier.tellings)
+        record,
+        notifications=tuple(
+            notification if o.id == notification.id else o for o in record.notifications
+        ),
     )
 
 
-def given_up(dossier: Dossier, telling: Telling, *, error: str, instead: Iterable[str]) -> Dossier:
+def given_up(
+    record: IncidentRecord, notification: Notification, *, error: str, instead: Iterable[str]
+) -> IncidentRecord:
     """Return it with a telling that cannot be sent, told the same through other channels."""
-    failed = replace(telling, state=Delivery.FAILED, error=error)
-    return _told(with_telling(dossier, failed), telling.word, telling.made, instead)
+    failed = replace(notification, state=Delivery.FAILED, error=error)
+    return _describe(with_telling(record, failed), notification.word, notification.made, instead)
 
 
-def _with(dossier: Dossier, at: float, kind: str, text: str) -> Dossier:
-    happened = (*dossier.incident.happened, Happened(at=at, kind=kind, text=text))
-    return replace(dossier, incident=replace(dossier.incident, happened=happened))
+def _with(record: IncidentRecord, at: float, kind: str, text: str) -> IncidentRecord:
+    happened = (*record.incident.happened, TimelineEntry(at=at, kind=kind, text=text))
+    return replace(record, incident=replace(record.incident, happened=happened))
 
 
-def _told(dossier: Dossier, word: Word, at: float, channels: Iterable[str]) -> Dossier:
+def _describe(
+    record: IncidentRecord, word: NotificationEvent, at: float, channels: Iterable[str]
+) -> IncidentRecord:
     """Add a telling for each channel; its name tells incident, word, count and channel."""
-    tellings = list(dossier.tellings)
+    notifications = list(record.notifications)
     for channel in channels:
-        count = sum((one.word, one.channel) == (word, channel) for one in tellings)
-        tellings.append(
-            Telling(
-                id=f"{dossier.incident.id}.{word}.{count}.{channel}"[:80],
-                incident=dossier.incident.id, channel=channel, word=word, state=Delivery.WAITING,
-                attempts=0, made=at, next=at,
+        count = sum((one.word, one.channel) == (word, channel) for one in notifications)
+        notifications.append(
+            Notification(
+                id=f"{record.incident.id}.{word}.{count}.{channel}"[:80],
+                incident=record.incident.id,
+                channel=channel,
+                word=word,
+                state=Delivery.WAITING,
+                attempts=0,
+                made=at,
+                next=at,
             )
-        )  # fmt: skip
-    return replace(dossier, tellings=tuple(tellings))
+        )
+    return replace(record, notifications=tuple(notifications))
 
 
-def joined(one: Dossier, other: Dossier) -> Dossier:
+def joined(one: IncidentRecord, other: IncidentRecord) -> IncidentRecord:
     """Return what two copies of one dossier hold together."""
     first, second = sorted(
         (one, other), key=lambda it: (len(it.incident.happened), it.incident.run), reverse=True
     )
     ends = [it.incident.closed for it in (one, other) if it.incident.closed is not None]
-    tellings = {telling.id: telling for telling in first.tellings}
-    for telling in second.tellings:
-        known = tellings.get(telling.id, telling)
-        tellings[telling.id] = max(known, telling, key=_progress)
-    return Dossier(
+    notifications = {notification.id: notification for notification in first.notifications}
+    for notification in second.notifications:
+        known = notifications.get(notification.id, notification)
+        notifications[notification.id] = max(known, notification, key=_progress)
+    return IncidentRecord(
         incident=replace(
             first.incident,
             began=min(one.incident.began, other.incident.began),
@@ -138,11 +156,11 @@ def joined(one: Dossier, other: Dossier) -> Dossier:
             run=first.incident.run or second.incident.run,
             happened=_together(first.incident.happened, second.incident.happened),
         ),
-        tellings=tuple(sorted(tellings.values(), key=lambda it: (it.made, it.id))),
+        notifications=tuple(sorted(notifications.values(), key=lambda it: (it.made, it.id))),
     )
 
 
-def folded(known: Dossier, again: Dossier) -> Dossier:
+def folded(known: IncidentRecord, again: IncidentRecord) -> IncidentRecord:
     """Return one incident of two that turn out to be the same: the known one's, with all of both.
 
     What was told of the one that it has begun is not told of the other.
@@ -155,33 +173,39 @@ def folded(known: Dossier, again: Dossier) -> Dossier:
             id=number,
             happened=tuple(it for it in again.incident.happened if it.kind != "opened"),
         ),
-        tellings=tuple(replace(it, incident=number) for it in again.tellings),
+        notifications=tuple(replace(it, incident=number) for it in again.notifications),
     )
     both = joined(known, renumbered)
     cause = max((again, known), key=lambda it: it.incident.opened).incident.cause
-    return Dossier(incident=replace(both.incident, cause=cause), tellings=_once(both.tellings))
+    return IncidentRecord(
+        incident=replace(both.incident, cause=cause), notifications=_once(both.notifications)
+    )
 
 
-def _once(tellings: Sequence[Telling]) -> tuple[Telling, ...]:
+def _once(notifications: Sequence[Notification]) -> tuple[Notification, ...]:
     """Return the tellings with each channel's word of the beginning but once."""
-    best: dict[str, Telling] = {}
-    for one in tellings:
-        if one.word is Word.OPENED:
+    best: dict[str, Notification] = {}
+    for one in notifications:
+        if one.word is NotificationEvent.OPENED:
             known = best.get(one.channel, one)
             best[one.channel] = max(known, one, key=_progress)
     return tuple(
         one
-        for one in tellings
-        if one.word is not Word.OPENED or one.state in _FINAL or one is best[one.channel]
+        for one in notifications
+        if one.word is not NotificationEvent.OPENED
+        or one.state in _FINAL
+        or one is best[one.channel]
     )
 
 
-def _together(one: Sequence[Happened], other: Sequence[Happened]) -> tuple[Happened, ...]:
+def _together(
+    one: Sequence[TimelineEntry], other: Sequence[TimelineEntry]
+) -> tuple[TimelineEntry, ...]:
     lines = [*one, *(line for line in other if line not in one)]
     return tuple(sorted(lines, key=lambda it: it.at))
 
 
-def _progress(telling: Telling) -> tuple[int, int, bool, float]:
+def _progress(notification: Notification) -> tuple[int, int, bool, float]:
     """Return how far a telling is, to compare two copies of it: it never goes back."""
-    waits = telling.state is Delivery.WAITING  # again, after an attempt of the same count
-    return (_FINAL.get(telling.state, 0), telling.attempts, waits, telling.next)
+    waits = notification.state is Delivery.WAITING  # again, after an attempt of the same count
+    return (_FINAL.get(notification.state, 0), notification.attempts, waits, notification.next)

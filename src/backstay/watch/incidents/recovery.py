@@ -7,7 +7,7 @@ not new ones. So an incident ends when what it began with is well again, and wit
 from collections.abc import Mapping, Sequence
 
 from backstay.finding import Finding
-from backstay.watch.detect.state_machine import Track
+from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import AGENT, HOST
 from backstay.watch.incidents.incident import Cause, Incident, Kind
@@ -25,7 +25,7 @@ class Recovery:
     ``tracks`` is the watch's own mapping. ``findings`` are texts by host (empty for the cloud).
     """
 
-    def __init__(self, tracks: Mapping[str, Track]) -> None:
+    def __init__(self, tracks: Mapping[str, TargetState]) -> None:
         self.tracks = tracks
         self.findings: dict[str, tuple[str, ...]] = {}
         self._before: frozenset[tuple[str, str, str]] = frozenset()
@@ -78,7 +78,7 @@ class Recovery:
             track.state in {State.DOWN, State.RECOVERING} for track in mine
         )
 
-    def _mine(self, cause: Cause) -> list[Track]:
+    def _mine(self, cause: Cause) -> list[TargetState]:
         """Return what a cause is about, not what follows from it."""
         if cause.kind is Kind.CUT_OFF_HERE:
             hosts = [self.tracks[key] for key in cause.symptoms if key in self.tracks]

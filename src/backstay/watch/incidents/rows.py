@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from backstay.watch.act.approval import Approval
-from backstay.watch.incidents.incident import Cause, Happened, Incident, Kind, Urgency
-from backstay.watch.incidents.notification import Delivery, Telling, Word
-from backstay.watch.incidents.record import Dossier
+from backstay.watch.incidents.incident import Cause, Incident, Kind, TimelineEntry, Urgency
+from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
+from backstay.watch.incidents.record import IncidentRecord
 from backstay.watch.incidents.tables import HAPPENED, INCIDENTS, TELLINGS
 
 
@@ -22,35 +22,41 @@ def row_of(db: Connection, number: int, cloud: str | None = None) -> Any:  # noq
     return db.execute(query).mappings().first()
 
 
-def dossiers_of(db: Connection, which: sa.ColumnElement[bool]) -> list[Dossier]:
+def dossiers_of(db: Connection, which: sa.ColumnElement[bool]) -> list[IncidentRecord]:
     """Return some incidents with all that is told of them, the oldest first."""
     query = sa.select(INCIDENTS).where(which).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
     return [dossier_of(db, row) for row in db.execute(query).mappings().all()]
 
 
-def dossier_of(db: Connection, row: RowMapping) -> Dossier:
+def dossier_of(db: Connection, row: RowMapping) -> IncidentRecord:
     """Return an incident with all that is told of it."""
     query = sa.select(TELLINGS).where(TELLINGS.c.incident == row["id"])
-    tellings = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
-    return Dossier(incident=incident_of(db, row), tellings=tuple(map(telling_of, tellings)))
+    notifications = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+    return IncidentRecord(
+        incident=incident_of(db, row), notifications=tuple(map(telling_of, notifications))
+    )
 
 
-def put(db: Connection, dossier: Dossier) -> None:
+def put(db: Connection, record: IncidentRecord) -> None:
     """Write a dossier, which holds all that is written of it already."""
-    incident = dossier.incident
+    incident = record.incident
     values = {
-        "cloud": incident.cloud, "key": incident.cause.key, "cause": asdict(incident.cause),
-        "began": incident.began, "opened": incident.opened, "closed": incident.closed,
+        "cloud": incident.cloud,
+        "key": incident.cause.key,
+        "cause": asdict(incident.cause),
+        "began": incident.began,
+        "opened": incident.opened,
+        "closed": incident.closed,
         "run": incident.run,
-    }  # fmt: skip
+    }
     upsert(db, INCIDENTS, INCIDENTS.c.id == incident.id, {"id": incident.id, **values})
     query = sa.select(HAPPENED).where(HAPPENED.c.incident == incident.id)
     known = {(row["at"], row["kind"], row["text"]) for row in db.execute(query).mappings()}
     for one in incident.happened:
         if (one.at, one.kind, one.text) not in known:
             db.execute(sa.insert(HAPPENED).values(incident=incident.id, **asdict(one)))
-    for telling in dossier.tellings:
-        upsert(db, TELLINGS, TELLINGS.c.id == telling.id, asdict(telling))
+    for notification in record.notifications:
+        upsert(db, TELLINGS, TELLINGS.c.id == notification.id, asdict(notification))
 
 
 def upsert(
@@ -85,17 +91,17 @@ def incident_of(db: Connection, row: RowMapping) -> Incident:
         closed=row["closed"],
         run=row["run"],
         happened=tuple(
-            Happened(at=one["at"], kind=one["kind"], text=one["text"])
+            TimelineEntry(at=one["at"], kind=one["kind"], text=one["text"])
             for one in db.execute(query.order_by(HAPPENED.c.at, HAPPENED.c.number)).mappings()
         ),
     )
 
 
-def telling_of(row: RowMapping) -> Telling:
+def telling_of(row: RowMapping) -> Notification:
     """Return a telling."""
-    return Telling(
-        **{name: row[name] for name in Telling.__slots__ if name not in {"word", "state"}},
-        word=Word(row["word"]),
+    return Notification(
+        **{name: row[name] for name in Notification.__slots__ if name not in {"word", "state"}},
+        word=NotificationEvent(row["word"]),
         state=Delivery(row["state"]),
     )
 

@@ -12,8 +12,8 @@ from backstay.journal.database import BUSY_SECONDS, Database
 from backstay.watch.act.approval import Approval
 from backstay.watch.incidents import rows
 from backstay.watch.incidents.incident import Cause, Incident
-from backstay.watch.incidents.notification import Delivery, Telling
-from backstay.watch.incidents.record import UNNUMBERED, Dossier, joined, opened
+from backstay.watch.incidents.notification import Delivery, Notification
+from backstay.watch.incidents.record import UNNUMBERED, IncidentRecord, joined, opened
 from backstay.watch.incidents.tables import APPROVALS, INCIDENTS, METADATA, SAMPLES, TELLINGS
 
 _UNSENT = (Delivery.WAITING, Delivery.SENDING)
@@ -62,13 +62,17 @@ class WatchStore:
     def open(self, cause: Cause, *, began: float, at: float, channels: Iterable[str]) -> Incident:
         """Note an incident, with a telling for each channel; the open one where it is there."""
         with self._write("noting an incident") as db:
-            known = db.execute(
-                sa.select(INCIDENTS).where(
-                    INCIDENTS.c.cloud == self.cloud,
-                    INCIDENTS.c.key == cause.key,
-                    INCIDENTS.c.closed.is_(None),
+            known = (
+                db.execute(
+                    sa.select(INCIDENTS).where(
+                        INCIDENTS.c.cloud == self.cloud,
+                        INCIDENTS.c.key == cause.key,
+                        INCIDENTS.c.closed.is_(None),
+                    )
                 )
-            ).mappings().first()  # fmt: skip
+                .mappings()
+                .first()
+            )
             if known is not None:
                 return rows.incident_of(db, known)
             highest = sa.select(sa.func.max(INCIDENTS.c.id)).where(INCIDENTS.c.id < UNNUMBERED)
@@ -77,7 +81,7 @@ class WatchStore:
             rows.put(db, made)
             return made.incident
 
-    def put(self, dossiers: Iterable[Dossier], *, instead_of: Iterable[int] = ()) -> None:
+    def put(self, records: Iterable[IncidentRecord], *, instead_of: Iterable[int] = ()) -> None:
         """Write incidents with all that is told of them; what is there already is joined.
 
         ``instead_of`` are numbers of incidents that are removed before, with all that is told.
@@ -86,17 +90,17 @@ class WatchStore:
             gone = [INCIDENTS.c.id == number for number in instead_of]
             if gone:
                 db.execute(sa.delete(INCIDENTS).where(sa.or_(*gone)))
-            for dossier in dossiers:
-                row = rows.row_of(db, dossier.incident.id)
-                rows.put(db, dossier if row is None else joined(rows.dossier_of(db, row), dossier))
+            for record in records:
+                row = rows.row_of(db, record.incident.id)
+                rows.put(db, record if row is None else joined(rows.dossier_of(db, row), record))
 
-    def dossier(self, number: int) -> Dossier | None:
+    def record(self, number: int) -> IncidentRecord | None:
         """Return one incident of this cloud with its tellings, None where there is none."""
         with self._read(f"reading incident {number}") as db:
             row = rows.row_of(db, number, self.cloud)
             return None if row is None else rows.dossier_of(db, row)
 
-    def live(self, also: Iterable[int] = ()) -> list[Dossier]:
+    def live(self, also: Iterable[int] = ()) -> list[IncidentRecord]:
         """Return what is open, or not all told, the oldest first, and some incidents by number.
 
         Only where the journal can be written: what is told by what was read is written down.
@@ -108,14 +112,14 @@ class WatchStore:
                 wanted |= INCIDENTS.c.id == number
             return rows.dossiers_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
 
-    def everything(self) -> list[Dossier]:
+    def everything(self) -> list[IncidentRecord]:
         """Return all that is here, the oldest first."""
         with self._read("reading the incidents") as db:
             return rows.dossiers_of(db, INCIDENTS.c.cloud == self.cloud)
 
     def incident(self, number: int) -> Incident | None:
         """Return one incident of this cloud, None where there is none of that number."""
-        found = self.dossier(number)
+        found = self.record(number)
         return None if found is None else found.incident
 
     def incidents(
@@ -137,7 +141,9 @@ class WatchStore:
             query = query.order_by(*newest).limit(limit)
             return [rows.incident_of(db, row) for row in db.execute(query).mappings()]
 
-    def tellings(self, *, incident: int | None = None, unsent: bool = False) -> list[Telling]:
+    def notifications(
+        self, *, incident: int | None = None, unsent: bool = False
+    ) -> list[Notification]:
         """Return what is to be told, or was, the oldest first."""
         with self._read("reading what is to be told") as db:
             query = sa.select(TELLINGS).join(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
@@ -180,10 +186,15 @@ class WatchStore:
         with self._write(f"noting that {run} waits for an approval") as db:
             db.execute(
                 sa.insert(APPROVALS).values(
-                    code_digest=digest, incident=incident, run=run, made=made, until=until,
-                    by="", refused=False,
+                    code_digest=digest,
+                    incident=incident,
+                    run=run,
+                    made=made,
+                    until=until,
+                    by="",
+                    refused=False,
                 )
-            )  # fmt: skip
+            )
 
     def approval(self, digest: str) -> tuple[str, Approval] | None:
         """Return the digest and the approval that has it, None where there is none."""

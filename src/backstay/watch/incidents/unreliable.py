@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from backstay.journal.records import Fenced, JournalError
+from backstay.journal.records import JournalError, LeaseLost
 from backstay.transports.threads import on_thread
 from backstay.watch.incidents.store import WatchStore
 
@@ -33,7 +33,7 @@ class Unreliable:
             return None
         try:
             answer = await on_thread(call, BOUND)
-        except Fenced:
+        except LeaseLost:
             self.fenced = True
         except JournalError as error:
             self.trouble = error

@@ -16,7 +16,7 @@ from backstay.transports.apprise_channel import load_apprise, send_apprise
 from backstay.transports.smtp import Letter, MailServer, send_mail
 from backstay.transports.webhook import post_json
 from backstay.watch.incidents.incident import Incident
-from backstay.watch.incidents.notification import Telling
+from backstay.watch.incidents.notification import Notification
 from backstay.watch.notify import alertmanager as alerts
 from backstay.watch.notify.grouping import pieces
 from backstay.watch.notify.message import message
@@ -25,7 +25,7 @@ from backstay.watch.notify.webhook import SCHEMA, document
 BOUND = 10.0
 """Seconds for one attempt."""
 
-Batch = Sequence[tuple[Telling, Incident]]
+Batch = Sequence[tuple[Notification, Incident]]
 Approval = Callable[[Incident], str]
 
 T = TypeVar("T")
@@ -100,29 +100,44 @@ class ByMail:
         """Send one mail on all of it; return which recipients were refused."""
         told = message(batch, pieces(batch), approval=self._approval)
         return await self._hand_in(
-            subject=told.subject, text=told.text, id=told.id, follows=told.follows,
+            subject=told.subject,
+            text=told.text,
+            id=told.id,
+            follows=told.follows,
             at=batch[0][0].made,
-        )  # fmt: skip
+        )
 
     async def test(self, cloud: str) -> str:
         """Send a test mail."""
         at = time.time()
         trouble = await self._hand_in(
-            subject=f"[{cloud}] Test of backstay watch", text=_test_text(cloud), follows="",
-            id=f"test.{at * 1000:.0f}@backstay", at=at,
-        )  # fmt: skip
+            subject=f"[{cloud}] Test of backstay watch",
+            text=_test_text(cloud),
+            follows="",
+            id=f"test.{at * 1000:.0f}@backstay",
+            at=at,
+        )
         return trouble or f"{self._email.server}:{self._email.port} took it"
 
     async def _hand_in(self, *, subject: str, text: str, id: str, follows: str, at: float) -> str:  # noqa: A002 - a Message-ID
         email = self._email
         server = MailServer(
-            host=email.server, port=email.port, tls=email.tls, ca=email.ca,
-            username=email.username, password=_revealed(email.password),
-        )  # fmt: skip
+            host=email.server,
+            port=email.port,
+            tls=email.tls,
+            ca=email.ca,
+            username=email.username,
+            password=_revealed(email.password),
+        )
         letter = Letter(
-            sender=email.sender, to=email.to, subject=subject, text=text, id=id, at=at,
+            sender=email.sender,
+            to=email.to,
+            subject=subject,
+            text=text,
+            id=id,
+            at=at,
             follows=follows,
-        )  # fmt: skip
+        )
         refused = await send_mail(server, letter, bound=BOUND)
         return "; ".join(f"mail to {to} was refused: {why}" for to, why in refused.items())
 
@@ -137,8 +152,8 @@ class ByWebhook:
 
     async def send(self, batch: Batch) -> str:
         """Post each telling."""
-        for telling, incident in batch:
-            await self._post(document(telling, incident, approval=self._approval))
+        for notification, incident in batch:
+            await self._post(document(notification, incident, approval=self._approval))
         return ""
 
     async def test(self, cloud: str) -> str:

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backstay.watch.incidents.incident import Incident
-from backstay.watch.incidents.notification import Telling, Word
+from backstay.watch.incidents.notification import Notification, NotificationEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """What a message says of one incident: one word, in which ``tellings`` (their ids) go out."""
+class MessageSection:
+    """What a message says of one incident: one event, for ``notifications`` (their ids)."""
 
     incident: Incident
-    word: Word
-    tellings: tuple[str, ...]
+    word: NotificationEvent
+    notifications: tuple[str, ...]
 
 
 def next_batch(
-    due: Sequence[tuple[Telling, Incident]], *, grouped: bool
-) -> list[tuple[Telling, Incident]]:
+    due: Sequence[tuple[Notification, Incident]], *, grouped: bool
+) -> list[tuple[Notification, Incident]]:
     """Return what goes out next of one channel's due tellings, the oldest first.
 
     Without ``grouped`` that is one. What was tried before goes out again as it was, without what
@@ -31,29 +31,33 @@ def next_batch(
     return [one for one in ordered if one[0].attempts] or ordered
 
 
-def pieces(batch: Sequence[tuple[Telling, Incident]]) -> list[Piece]:
+def pieces(batch: Sequence[tuple[Notification, Incident]]) -> list[MessageSection]:
     """Return what is said of each incident, in the order in which they came up.
 
     Of several words on one incident the last that matters is said: what is over need not be told
     as begun. Each word tells all that is known, so that nothing is lost by it.
     """
     incidents: dict[int, Incident] = {}
-    words: dict[int, list[Word]] = {}
+    words: dict[int, list[NotificationEvent]] = {}
     ids: dict[int, list[str]] = {}
-    for telling, incident in batch:
+    for notification, incident in batch:
         incidents[incident.id] = incident
-        words.setdefault(incident.id, []).append(telling.word)
-        ids.setdefault(incident.id, []).append(telling.id)
+        words.setdefault(incident.id, []).append(notification.word)
+        ids.setdefault(incident.id, []).append(notification.id)
     return [
-        Piece(incident=incident, word=_said(words[number]), tellings=tuple(ids[number]))
+        MessageSection(
+            incident=incident, word=_said(words[number]), notifications=tuple(ids[number])
+        )
         for number, incident in incidents.items()
     ]
 
 
-def _said(words: Sequence[Word]) -> Word:
-    if Word.CLOSED in words:
-        return Word.CLOSED
-    acts = [word for word in words if word in {Word.ASKED, Word.ACTED}]
+def _said(words: Sequence[NotificationEvent]) -> NotificationEvent:
+    if NotificationEvent.CLOSED in words:
+        return NotificationEvent.CLOSED
+    acts = [word for word in words if word in {NotificationEvent.ASKED, NotificationEvent.ACTED}]
     if acts:
         return acts[-1]
-    return Word.OPENED if Word.OPENED in words else Word.CHANGED
+    return (
+        NotificationEvent.OPENED if NotificationEvent.OPENED in words else NotificationEvent.CHANGED
+    )

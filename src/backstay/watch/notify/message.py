@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from backstay.quantities import exact
-from backstay.watch.incidents.incident import Happened, Incident, Kind, Urgency
-from backstay.watch.incidents.notification import Telling, Word
-from backstay.watch.notify.grouping import Piece
+from backstay.watch.incidents.incident import Incident, Kind, TimelineEntry, Urgency
+from backstay.watch.incidents.notification import Notification, NotificationEvent
+from backstay.watch.notify.grouping import MessageSection
 
 _STATES = {
     Kind.SERVICE_FAILED: "DOWN",
@@ -44,8 +44,8 @@ class Message:
 
 
 def message(
-    batch: Sequence[tuple[Telling, Incident]],
-    said: Sequence[Piece],
+    batch: Sequence[tuple[Notification, Incident]],
+    said: Sequence[MessageSection],
     *,
     approval: Callable[[Incident], str] = lambda _: "",
     zone: tzinfo | None = None,
@@ -60,8 +60,12 @@ def message(
     subject = headline(shown[0].incident, shown[0].word)
     if len(shown) > 1:
         subject += f" (and {len(shown) - 1} more)"
-    own = {telling.word for telling, _ in batch}
-    follows = "" if len(shown) > 1 or Word.OPENED in own else _opening(first.channel, incident)
+    own = {notification.word for notification, _ in batch}
+    follows = (
+        ""
+        if len(shown) > 1 or NotificationEvent.OPENED in own
+        else _opening(first.channel, incident)
+    )
     return Message(
         id=known_as(first, incident.cloud),
         follows=follows,
@@ -71,29 +75,29 @@ def message(
     )
 
 
-def known_as(telling: Telling, cloud: str) -> str:
+def known_as(notification: Notification, cloud: str) -> str:
     """Return the id by which receivers know a telling again, as mail's Message-ID is written.
 
     It holds the cloud and the time: the numbers of incidents begin anew with a new journal.
     """
-    return _id(telling.id, telling.made, cloud)
+    return _id(notification.id, notification.made, cloud)
 
 
-def headline(incident: Incident, word: Word) -> str:
+def headline(incident: Incident, word: NotificationEvent) -> str:
     """Return one line: ``DOWN: MariaDB on controller does not answer``."""
     return _one_line(f"{_state(incident, word)}: {incident.cause.title}")
 
 
 def text(
     incident: Incident,
-    word: Word,
+    word: NotificationEvent,
     approval: Callable[[Incident], str] = lambda _: "",
     zone: tzinfo | None = None,
 ) -> str:
     """Return all that is known, the most needed first."""
     cause = incident.cause
     lines = [headline(incident, word), _when(incident, word, zone), *_news(incident, word), ""]
-    if word is not Word.CLOSED:
+    if word is not NotificationEvent.CLOSED:
         lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
         lines += [f"To do:      {_one_line(cause.remedy)}"] if cause.remedy else []
         lines += [f"Approve by: {approval(incident)}"] if _asks(incident, word, approval) else []
@@ -107,14 +111,14 @@ def text(
 
 def short(
     incident: Incident,
-    word: Word,
+    word: NotificationEvent,
     approval: Callable[[Incident], str] = lambda _: "",
     zone: tzinfo | None = None,
 ) -> str:
     """Return the same in a few lines."""
     cause = incident.cause
     lines = [headline(incident, word), _when(incident, word, zone), *_news(incident, word)]
-    if word is not Word.CLOSED:
+    if word is not NotificationEvent.CLOSED:
         lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
         lines += [f"Seen: {_one_line(cause.evidence[0])}"] if cause.evidence else []
         lines += [f"{len(cause.symptoms)} more are down because of it"] if cause.symptoms else []
@@ -123,37 +127,37 @@ def short(
     return "\n".join([*lines, incident.name])
 
 
-def _state(incident: Incident, word: Word) -> str:
-    if word is Word.CLOSED:
+def _state(incident: Incident, word: NotificationEvent) -> str:
+    if word is NotificationEvent.CLOSED:
         return f"OVER after {exact(_until(incident) - incident.began)}"
-    if word is Word.ASKED:
+    if word is NotificationEvent.ASKED:
         return "YOUR APPROVAL IS ASKED"
-    if word is Word.ACTED:
+    if word is NotificationEvent.ACTED:
         return "ACTED"
     urgent = incident.cause.urgency is Urgency.CRITICAL
     state = _STATES[incident.cause.kind] if urgent else "WARNING"
-    return f"NOW {state}" if word is Word.CHANGED else state
+    return f"NOW {state}" if word is NotificationEvent.CHANGED else state
 
 
-def _when(incident: Incident, word: Word, zone: tzinfo | None) -> str:
+def _when(incident: Incident, word: NotificationEvent, zone: tzinfo | None) -> str:
     began = datetime.fromtimestamp(incident.began, zone).astimezone(zone)
-    if word is Word.CLOSED:
+    if word is NotificationEvent.CLOSED:
         ended = datetime.fromtimestamp(_until(incident), zone).astimezone(zone)
         day = "" if ended.date() == began.date() else f"{ended:%a %d %b} "
         return f"From {began:%a %d %b %H:%M:%S} to {day}{ended:%H:%M:%S %Z}"
     return f"Since {began:%a %d %b %H:%M:%S %Z}"
 
 
-def _news(incident: Incident, word: Word) -> list[str]:
+def _news(incident: Incident, word: NotificationEvent) -> list[str]:
     """Return the last line of the timeline that the word is about."""
-    if word is Word.OPENED:
+    if word is NotificationEvent.OPENED:
         return []
     told = [one.text for one in incident.happened if one.kind == word]
     return [_one_line(told[-1])] if told and told[-1] else []
 
 
-def _asks(incident: Incident, word: Word, approval: Callable[[Incident], str]) -> bool:
-    return word is Word.ASKED and bool(approval(incident))
+def _asks(incident: Incident, word: NotificationEvent, approval: Callable[[Incident], str]) -> bool:
+    return word is NotificationEvent.ASKED and bool(approval(incident))
 
 
 def _until(incident: Incident) -> float:
@@ -181,7 +185,7 @@ def _symptoms(keys: Sequence[str]) -> str:
     return f"Down because of it ({len(keys)}): {told}"
 
 
-def _timeline(happened: Sequence[Happened], zone: tzinfo | None) -> list[str]:
+def _timeline(happened: Sequence[TimelineEntry], zone: tzinfo | None) -> list[str]:
     """Return the last of what happened; the first line stays, whatever came between."""
     kept = happened if len(happened) <= _MOST else (happened[0], *happened[1 - _MOST :])
     lines = []
@@ -193,18 +197,20 @@ def _timeline(happened: Sequence[Happened], zone: tzinfo | None) -> list[str]:
     return lines
 
 
-def _rank(piece: Piece) -> tuple[bool, bool]:
-    over = piece.word is Word.CLOSED
+def _rank(piece: MessageSection) -> tuple[bool, bool]:
+    over = piece.word is NotificationEvent.CLOSED
     return over, piece.incident.cause.urgency is not Urgency.CRITICAL
 
 
 def _opening(channel: str, incident: Incident) -> str:
     """Return the id of the message by which a channel was told that an incident began."""
-    return _id(f"{incident.id}.{Word.OPENED}.0.{channel}", incident.opened, incident.cloud)
+    return _id(
+        f"{incident.id}.{NotificationEvent.OPENED}.0.{channel}", incident.opened, incident.cloud
+    )
 
 
-def _id(telling: str, at: float, cloud: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.@_-]", "-", f"{telling}.{at * 1000:.0f}@{cloud}.backstay")
+def _id(notification: str, at: float, cloud: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.@_-]", "-", f"{notification}.{at * 1000:.0f}@{cloud}.backstay")
 
 
 def _one_line(given: str) -> str:

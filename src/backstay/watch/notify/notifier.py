@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.watch.incidents.incident import Incident, Kind
-from backstay.watch.incidents.log import Ledger, NotLeading
-from backstay.watch.incidents.notification import Telling, Word
+from backstay.watch.incidents.log import IncidentLog, NotLeading
+from backstay.watch.incidents.notification import Notification, NotificationEvent
 from backstay.watch.notify.alertmanager import REPEAT
 from backstay.watch.notify.channel_failure import channel_failed, key_of
 from backstay.watch.notify.channels import (
@@ -47,7 +47,7 @@ _REMEMBERED = 2000  # tellings
 
 
 @dataclass(slots=True, kw_only=True)
-class _Line:
+class ChannelState:
     """A channel and how it does.
 
     It has failed ``failures`` times in a row, ``since`` a Unix time and as of the last attempt for
@@ -67,10 +67,11 @@ class _Line:
 
     @property
     def failing(self) -> bool:
+        """Return whether the channel has failed often or long enough to be reported."""
         return self.failures >= TRIES or self.lasted >= PATIENCE
 
 
-class Courier:
+class Notifier:
     """Delivers tellings by the channels in cloud.yaml.
 
     ``approval`` gives the command by which what an incident asks for is approved, with its code.
@@ -79,19 +80,24 @@ class Courier:
     def __init__(
         self,
         cloud: Cloud,
-        ledger: Ledger,
+        incident_log: IncidentLog,
         *,
         clock: Callable[[], float] = time.time,
         approval: Approval = lambda _: "",
     ) -> None:
-        self._cloud, self._watch, self._ledger, self._clock = cloud, cloud.watch, ledger, clock
+        self._cloud, self._watch, self._ledger, self._clock = (
+            cloud,
+            cloud.watch,
+            incident_log,
+            clock,
+        )
         self._lines = {
-            name: _Line(name=name, way=way_of(channel, approval))
+            name: ChannelState(name=name, way=way_of(channel, approval))
             for name, channel in cloud.watch.channels.items()
         }
         # What was sent, for the case that the journal could not be told.
         self._ids: deque[str] = deque(maxlen=_REMEMBERED)
-        self._told: deque[tuple[int, Word, str]] = deque(maxlen=_REMEMBERED)
+        self._describe: deque[tuple[int, NotificationEvent, str]] = deque(maxlen=_REMEMBERED)
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -119,17 +125,17 @@ class Courier:
 
     async def _look(self) -> None:
         while True:
-            for telling, incident in await self._ledger.due(self._clock()):
-                if telling.channel in self._lines:
-                    self._lines[telling.channel].woken.set()
+            for notification, incident in await self._ledger.due(self._clock()):
+                if notification.channel in self._lines:
+                    self._lines[notification.channel].woken.set()
                 else:
-                    await self._readdress(telling, incident)
+                    await self._readdress(notification, incident)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK):
                     await self._ledger.changed.wait()
             self._ledger.changed.clear()
 
-    async def _serve(self, line: _Line) -> None:
+    async def _serve(self, line: ChannelState) -> None:
         while True:
             await line.woken.wait()
             line.woken.clear()
@@ -139,30 +145,30 @@ class Courier:
                     await self._put_off(line, due)
                     break
                 batch = next_batch(due, grouped=line.way.grouped)
-                if line.way.grouped and not any(telling.attempts for telling, _ in batch):
+                if line.way.grouped and not any(notification.attempts for notification, _ in batch):
                     await asyncio.sleep(GATHER)
                     batch = next_batch(await self._due(line), grouped=True)
                 if batch:
                     await self._deliver(line, batch)
 
-    async def _due(self, line: _Line) -> list[tuple[Telling, Incident]]:
+    async def _due(self, line: ChannelState) -> list[tuple[Notification, Incident]]:
         """Return what is due, without what this process has sent already."""
         fresh = []
-        for telling, incident in await self._ledger.due(self._clock()):
-            if telling.channel != line.name:
+        for notification, incident in await self._ledger.due(self._clock()):
+            if notification.channel != line.name:
                 continue
-            once = telling.word in {Word.OPENED, Word.CLOSED}
-            known = (incident.id, telling.word, line.name) in self._told
-            if telling.id in self._ids or (once and known):
-                await self._ledger.sent(telling.id, at=self._clock())
+            once = notification.word in {NotificationEvent.OPENED, NotificationEvent.CLOSED}
+            known = (incident.id, notification.word, line.name) in self._describe
+            if notification.id in self._ids or (once and known):
+                await self._ledger.sent(notification.id, at=self._clock())
             else:
-                fresh.append((telling, incident))
+                fresh.append((notification, incident))
         return fresh
 
-    async def _deliver(self, line: _Line, batch: Batch) -> None:
-        for telling, _ in batch:
+    async def _deliver(self, line: ChannelState, batch: Batch) -> None:
+        for notification, _ in batch:
             try:
-                await self._ledger.sending(telling.id)
+                await self._ledger.sending(notification.id)
             except NotLeading:  # another process leads now, and tells all of this
                 return
         began = self._clock()
@@ -183,20 +189,22 @@ class Courier:
             async with asyncio.timeout(_LAST):
                 await attempt
         except (BackstayError, TimeoutError):
-            for telling, _ in batch:
+            for notification, _ in batch:
                 await self._ledger.postpone(
-                    telling.id, until=self._clock(), error="the watch ended meanwhile"
+                    notification.id, until=self._clock(), error="the watch ended meanwhile"
                 )
 
-    async def _attempt(self, line: _Line, batch: Batch) -> None:
+    async def _attempt(self, line: ChannelState, batch: Batch) -> None:
         line.complaint = await bounded(line.way.send(batch))
         # The first, whose id the message has, is noted last: see grouping.next_batch.
-        for telling, incident in reversed(batch):
-            self._ids.append(telling.id)
-            self._told.append((incident.id, telling.word, line.name))
-            await self._ledger.sent(telling.id, at=self._clock())
+        for notification, incident in reversed(batch):
+            self._ids.append(notification.id)
+            self._describe.append((incident.id, notification.word, line.name))
+            await self._ledger.sent(notification.id, at=self._clock())
 
-    async def _failed(self, line: _Line, batch: Batch, error: BackstayError, began: float) -> None:
+    async def _failed(
+        self, line: ChannelState, batch: Batch, error: BackstayError, began: float
+    ) -> None:
         now = self._clock()
         line.since = line.since if line.failures else began
         line.lasted = now - line.since
@@ -210,55 +218,55 @@ class Courier:
             )
             await self._ledger.open(cause, began=line.since, at=now)
 
-    async def _works(self, line: _Line) -> None:
+    async def _works(self, line: ChannelState) -> None:
         line.failures, line.lasted, line.error = 0, 0.0, ""
         for incident in self._ledger.open_incidents():
             if incident.cause.key == key_of(line.name):
                 text = f"channel {line.name} takes messages again"
                 await self._ledger.close(incident, at=self._clock(), text=text)
 
-    async def _put_off(self, line: _Line, batch: Batch) -> None:
+    async def _put_off(self, line: ChannelState, batch: Batch) -> None:
         """Have others tell it, where the channel is failing; else, or if nobody can, wait.
 
         A channel's own failure waits in any case: others are told of it anyway, and its arrival is
         what shows that the channel works again.
         """
-        for telling, incident in batch:
+        for notification, incident in batch:
             others = None
             if line.failing and incident.cause.key != key_of(line.name):
-                others = self._instead(telling, incident)
+                others = self._instead(notification, incident)
             if others is None:
-                await self._ledger.postpone(telling.id, until=line.again, error=line.error)
+                await self._ledger.postpone(notification.id, until=line.again, error=line.error)
             else:
-                await self._ledger.give_up(telling.id, error=line.error, instead=others)
+                await self._ledger.give_up(notification.id, error=line.error, instead=others)
                 for name in others:
                     self._lines[name].woken.set()
 
-    async def _readdress(self, telling: Telling, incident: Incident) -> None:
+    async def _readdress(self, notification: Notification, incident: Incident) -> None:
         """Have others tell what a channel was to that is no longer in cloud.yaml."""
         error = "the channel is no longer in cloud.yaml"
-        others = self._instead(telling, incident)
+        others = self._instead(notification, incident)
         if others is None and self._lines:
             until = self._clock() + TRIES
-            await self._ledger.postpone(telling.id, until=until, error=error)
+            await self._ledger.postpone(notification.id, until=until, error=error)
         else:
-            await self._ledger.give_up(telling.id, error=error, instead=others or ())
+            await self._ledger.give_up(notification.id, error=error, instead=others or ())
 
-    def _instead(self, telling: Telling, incident: Incident) -> tuple[str, ...] | None:
-        told = (incident.id, telling.word)
+    def _instead(self, notification: Notification, incident: Incident) -> tuple[str, ...] | None:
+        told = (incident.id, notification.word)
         return instead_of(
             self._watch,
-            telling.channel,
+            notification.channel,
             incident.cause.urgency,
             failing=self._failing,
-            have={name for name in self._lines if (*told, name) in self._told},
+            have={name for name in self._lines if (*told, name) in self._describe},
         )
 
     @property
     def _failing(self) -> set[str]:
         return {one.name for one in self._lines.values() if one.failing}
 
-    async def _keep_up(self, line: _Line, way: ByAlertmanager) -> None:
+    async def _keep_up(self, line: ChannelState, way: ByAlertmanager) -> None:
         def lasting() -> list[Incident]:
             return [
                 one

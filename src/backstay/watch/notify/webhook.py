@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backstay.watch.incidents.incident import Incident
-from backstay.watch.incidents.notification import Telling
+from backstay.watch.incidents.notification import Notification
 from backstay.watch.notify.message import headline, known_as, text
 
 SCHEMA = 1
@@ -13,19 +13,22 @@ SCHEMA = 1
 
 
 def document(
-    telling: Telling, incident: Incident, *, approval: Callable[[Incident], str] = lambda _: ""
+    notification: Notification,
+    incident: Incident,
+    *,
+    approval: Callable[[Incident], str] = lambda _: "",
 ) -> dict[str, Any]:
     """Return one telling as JSON has it: values for programs, and the text that people get."""
     cause = incident.cause
     return {
         "schema": SCHEMA,
-        "id": known_as(telling, incident.cloud),
+        "id": known_as(notification, incident.cloud),
         "cloud": incident.cloud,
-        "word": str(telling.word),
-        "told_at": _written(telling.made),
-        "subject": f"[{incident.cloud}] {headline(incident, telling.word)}",
-        "text": text(incident, telling.word, approval),
-        "approval": approval(incident) if telling.word == "asked" else "",
+        "word": str(notification.word),
+        "told_at": _written(notification.made),
+        "subject": f"[{incident.cloud}] {headline(incident, notification.word)}",
+        "text": text(incident, notification.word, approval),
+        "approval": approval(incident) if notification.word == "asked" else "",
         "incident": {
             "id": incident.id,
             "name": incident.name,

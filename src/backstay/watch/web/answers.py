@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backstay.finding import Severity
 from backstay.journal.records import Event, RunRecord, RunState, StepState
-from backstay.watch.detect.status import Standing, State
+from backstay.watch.detect.status import State, TargetStatus
 from backstay.watch.incidents.incident import Incident, Kind, Urgency
-from backstay.watch.incidents.notification import Delivery, Telling, Word
-from backstay.watch.web.summary import Mood
+from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
+from backstay.watch.web.summary import Level
 
 
 class _Answer(BaseModel):
@@ -33,7 +33,7 @@ class StatusAnswer(_Answer):
     cloud: str
     at: float = Field(description="when the watch looked last")
     state: State
-    mood: Mood
+    mood: Level
     sentence: str
     since: float | None = Field(description="what the sentence ends with")
     leading: bool
@@ -58,13 +58,18 @@ class StandingAnswer(_Answer):
     seconds: float | None
 
     @classmethod
-    def of(cls, one: Standing) -> "StandingAnswer":
+    def of(cls, one: TargetStatus) -> "StandingAnswer":
         """Return it of the board's."""
         return cls(
-            key=one.subject.key, host=one.subject.host, service=one.subject.service,
-            name=one.subject.name, state=one.state, since=one.since, evidence=one.evidence,
+            key=one.subject.key,
+            host=one.subject.host,
+            service=one.subject.service,
+            name=one.subject.name,
+            state=one.state,
+            since=one.since,
+            evidence=one.evidence,
             seconds=one.seconds,
-        )  # fmt: skip
+        )
 
 
 class StandingsAnswer(_Answer):
@@ -107,12 +112,23 @@ class IncidentAnswer(_Answer):
         """Return it of the journal's."""
         cause = one.cause
         return cls(
-            id=one.id, key=cause.key, kind=cause.kind, urgency=cause.urgency, host=cause.host,
-            service=cause.service, title=cause.title, evidence=list(cause.evidence),
-            impact=cause.impact, remedy=cause.remedy, symptoms=list(cause.symptoms),
-            began=one.began, opened=one.opened, closed=one.closed, run=one.run,
+            id=one.id,
+            key=cause.key,
+            kind=cause.kind,
+            urgency=cause.urgency,
+            host=cause.host,
+            service=cause.service,
+            title=cause.title,
+            evidence=list(cause.evidence),
+            impact=cause.impact,
+            remedy=cause.remedy,
+            symptoms=list(cause.symptoms),
+            began=one.began,
+            opened=one.opened,
+            closed=one.closed,
+            run=one.run,
             happened=[HappenedAnswer.model_validate(line) for line in one.happened],
-        )  # fmt: skip
+        )
 
 
 class IncidentsAnswer(_Answer):
@@ -127,7 +143,7 @@ class TellingAnswer(_Answer):
 
     id: str
     channel: str
-    word: Word
+    word: NotificationEvent
     state: Delivery
     attempts: int
     made: float
@@ -136,7 +152,7 @@ class TellingAnswer(_Answer):
     error: str
 
     @classmethod
-    def of(cls, one: Telling) -> "TellingAnswer":
+    def of(cls, one: Notification) -> "TellingAnswer":
         """Return it of the journal's."""
         return cls.model_validate(one)
 
@@ -151,7 +167,7 @@ class WaitingAnswer(_Answer):
 class OneIncidentAnswer(IncidentAnswer):
     """An incident with what was told of it, and what waits to be approved."""
 
-    tellings: list[TellingAnswer] = []
+    notifications: list[TellingAnswer] = []
     waiting: WaitingAnswer | None = None
 
 
@@ -214,18 +230,32 @@ class OneRunAnswer(RunAnswer):
 def _run(run: RunRecord) -> dict[str, Any]:
     steps = [
         StepAnswer(
-            id=record.id, does=step.does, target=step.target, bound=step.bound,
-            state=record.state, began=record.began, ended=record.ended,
-            attempts=record.attempts, error=dict(record.error),
+            id=record.id,
+            does=step.does,
+            target=step.target,
+            bound=step.bound,
+            state=record.state,
+            began=record.began,
+            ended=record.ended,
+            attempts=record.attempts,
+            error=dict(record.error),
         )
         for step, record in zip(run.plan.steps, run.steps, strict=True)
-    ]  # fmt: skip
+    ]
     return {
-        "id": run.id, "runbook": run.plan.runbook, "targets": list(run.plan.targets),
-        "state": run.state, "who": run.who, "holder": run.holder, "reason": run.reason,
-        "ticket": run.ticket, "made": run.made, "began": run.began, "ended": run.ended,
+        "id": run.id,
+        "runbook": run.plan.runbook,
+        "targets": list(run.plan.targets),
+        "state": run.state,
+        "who": run.who,
+        "holder": run.holder,
+        "reason": run.reason,
+        "ticket": run.ticket,
+        "made": run.made,
+        "began": run.began,
+        "ended": run.ended,
         "steps": steps,
-    }  # fmt: skip
+    }
 
 
 class RunsAnswer(_Answer):

@@ -15,7 +15,7 @@ from backstay.inventory.watch import Right
 from backstay.transports.threads import on_thread
 from backstay.watch.web import metrics
 from backstay.watch.web.access import Limited, WrongToken
-from backstay.watch.web.context import Desk, NotThere, not_there
+from backstay.watch.web.context import NotThere, PageContext, not_there
 from backstay.watch.web.openapi import Operation, description
 from backstay.watch.web.operations import OPERATIONS, PREFIX, Answer, Asked, Refused
 from backstay.watch.web.people import Visitor
@@ -28,7 +28,7 @@ _BOUND = 20.0
 _log = logging.getLogger(__name__)
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def routes(desk: PageContext) -> list[BaseRoute]:
     """Return the API's routes, its description and the metrics."""
     operations = [operation for operation, _ in OPERATIONS]
     told = description(
@@ -44,24 +44,27 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     async def measure(request: Request) -> Response:
         _visitor(desk, request, Right.READ)
-        bulletin, records, now = desk.board.bulletin, desk.reading.records, time.time()
+        snapshot, records, now = desk.board.snapshot, desk.reading.records, time.time()
         # Of a thousand hosts it takes a while: the questions to the cloud go on meanwhile.
-        text = await on_thread(lambda: metrics.exposition(bulletin, records, now), _BOUND)
+        text = await on_thread(lambda: metrics.exposition(snapshot, records, now), _BOUND)
         return Response(text, media_type=metrics.MEDIA_TYPE)
 
     return [
         Route("/metrics", measure, methods=["GET"]),
         Route(f"{PREFIX}/openapi.json", describe, methods=["GET"]),
         *(
-            Route(PREFIX + operation.path, _handler(desk, operation, answer),
-                  methods=[operation.method])
+            Route(
+                PREFIX + operation.path,
+                _handler(desk, operation, answer),
+                methods=[operation.method],
+            )
             for operation, answer in OPERATIONS
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _handler(
-    desk: Desk, operation: Operation, answer: Answer
+    desk: PageContext, operation: Operation, answer: Answer
 ) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         visitor = _visitor(desk, request, operation.right)
@@ -97,7 +100,7 @@ def _once(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def _visitor(desk: Desk, request: Request, right: Right) -> Visitor:
+def _visitor(desk: PageContext, request: Request, right: Right) -> Visitor:
     """Return who asks, where that is allowed: to act only by a token. Raises HTTPException."""
     challenge = {"WWW-Authenticate": "Bearer"}
     try:

@@ -13,18 +13,18 @@ from starlette.responses import Response
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.store import Store
-from backstay.watch.detect.status import Board
+from backstay.watch.detect.status import SnapshotFeed
 from backstay.watch.incidents.store import WatchStore
 from backstay.watch.web import api, pages
 from backstay.watch.web.access import Access
-from backstay.watch.web.context import Approve, Desk, compile_all
+from backstay.watch.web.context import Approve, PageContext, compile_all
 from backstay.watch.web.guard import Guard
 from backstay.watch.web.reading import Reading
 
 
 def make_app(
     *,
-    board: Board,
+    board: SnapshotFeed,
     store: WatchStore,
     journal: Store,
     cloud: Cloud,
@@ -35,7 +35,7 @@ def make_app(
     While it is served it reads ``store`` and ``journal`` in the background, on threads.
     """
     page = cloud.watch.page
-    desk = Desk(
+    desk = PageContext(
         board=board,
         reading=Reading(store, journal, cloud),
         cloud=cloud,
@@ -56,7 +56,7 @@ def make_app(
                 await task
 
     async def failed(request: Request, error: Exception) -> Response:
-        return await _told(desk, request, error)
+        return await _describe(desk, request, error)
 
     return Starlette(
         routes=[*api.routes(desk), *pages.routes(desk)],
@@ -74,7 +74,7 @@ def make_app(
     )
 
 
-async def _told(desk: Desk, request: Request, error: Exception) -> Response:
+async def _describe(desk: PageContext, request: Request, error: Exception) -> Response:
     """Return an error as a document for programs, as a page for people."""
     if _is_for_programs(request):
         return api.failed(error)

@@ -10,7 +10,7 @@ from html import escape
 from itertools import groupby
 
 from backstay.quantities import exact
-from backstay.watch.incidents.incident import Happened
+from backstay.watch.incidents.incident import TimelineEntry
 from backstay.watch.incidents.store import Minute
 
 _WIDE, _HIGH = 120, 24
@@ -176,7 +176,7 @@ def _clock_marks(since: float, until: float) -> Iterator[str]:
         at += every
 
 
-def course(happened: Sequence[Happened], *, began: float, until: float, closed: bool) -> str:
+def course(happened: Sequence[TimelineEntry], *, began: float, until: float, closed: bool) -> str:
     """Return an incident on a line of time, from its first sign to its end or to now."""
     whole = max(1.0, until - began)
     left, wide = 10, 740

@@ -14,7 +14,7 @@ from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.records import JournalError
 from backstay.quantities import duration, exact
-from backstay.watch.detect.status import Board
+from backstay.watch.detect.status import SnapshotFeed
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.store import Minute
 from backstay.watch.web.access import Access
@@ -34,10 +34,10 @@ _HISTORIES = 8
 
 
 @dataclass(kw_only=True)
-class Desk:
+class PageContext:
     """What requests are answered from. Nothing here asks the cloud."""
 
-    board: Board
+    board: SnapshotFeed
     reading: Reading
     cloud: Cloud
     access: Access
@@ -119,7 +119,7 @@ def draw(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever a temp
 
 
 def frame(
-    desk: Desk,
+    desk: PageContext,
     shown: Shown,
     *,
     visitor: Visitor | None,

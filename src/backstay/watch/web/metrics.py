@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from backstay.watch.detect.status import Bulletin, State
+from backstay.watch.detect.status import Snapshot, State
 from backstay.watch.incidents.incident import Kind, Urgency
 from backstay.watch.web.reading import Records
 
@@ -22,49 +22,50 @@ _UP = {State.UP: 1.0, State.SUSPECT: 1.0, State.RECOVERING: 0.0, State.DOWN: 0.0
 _OF_SUBJECTS = ("host", "service", "subject")
 
 
-def exposition(bulletin: Bulletin, records: Records, now: float) -> bytes:
+def exposition(snapshot: Snapshot, records: Records, now: float) -> bytes:
     """Return all metrics at ``now`` (Unix) in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Of(bulletin, records, now))
+    registry.register(_Of(snapshot, records, now))
     return generate_latest(registry)
 
 
 class _Of(Collector):
-    def __init__(self, bulletin: Bulletin, records: Records, now: float) -> None:
-        self._bulletin, self._records, self._now = bulletin, records, now
+    def __init__(self, snapshot: Snapshot, records: Records, now: float) -> None:
+        self._snapshot, self._records, self._now = snapshot, records, now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give every metric, those without a sample as well."""
-        yield from _of_the_watch(self._bulletin, self._records, self._now)
-        yield from _of_subjects(self._bulletin)
+        yield from _of_the_watch(self._snapshot, self._records, self._now)
+        yield from _of_subjects(self._snapshot)
         yield from _of_incidents(self._records)
         yield from _of_backups(self._records, self._now)
 
 
-def _of_the_watch(bulletin: Bulletin, records: Records, now: float) -> Iterator[GaugeMetricFamily]:
+def _of_the_watch(snapshot: Snapshot, records: Records, now: float) -> Iterator[GaugeMetricFamily]:
     for name, says, value in (
-        ("leading", "1 where this process is the one that watches", bulletin.leading),
-        ("age_seconds", "how long ago the watch looked last", max(0.0, now - bulletin.at)),
-        ("troubles", "what is wrong with the watch itself", len(bulletin.troubles)),
+        ("leading", "1 where this process is the one that watches", snapshot.leading),
+        ("age_seconds", "how long ago the watch looked last", max(0.0, now - snapshot.at)),
+        ("troubles", "what is wrong with the watch itself", len(snapshot.troubles)),
         ("journal_readable", "1 where the journal can be read", not records.trouble),
     ):
         yield GaugeMetricFamily(f"backstay_watch_{name}", says, value=float(value))
-    if bulletin.checked_at is not None:
+    if snapshot.checked_at is not None:
         yield GaugeMetricFamily(
-            "backstay_check_age_seconds", "how long ago everything was checked",
-            value=max(0.0, now - bulletin.checked_at),
-        )  # fmt: skip
+            "backstay_check_age_seconds",
+            "how long ago everything was checked",
+            value=max(0.0, now - snapshot.checked_at),
+        )
     silenced = GaugeMetricFamily(
         "backstay_host_silenced",
         "1 where nobody is told about the host: why",
         labels=("host", "why"),
     )
-    for one in bulletin.silences:
+    for one in snapshot.silences:
         silenced.add_metric((one.host, one.why), 1.0)
     yield silenced
 
 
-def _of_subjects(bulletin: Bulletin) -> Iterator[GaugeMetricFamily]:
+def _of_subjects(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
     up = GaugeMetricFamily(
         "backstay_subject_up", "1 where it works, 0 where it does not", labels=_OF_SUBJECTS
     )
@@ -74,7 +75,7 @@ def _of_subjects(bulletin: Bulletin) -> Iterator[GaugeMetricFamily]:
     latency = GaugeMetricFamily(
         "backstay_subject_latency_seconds", "how long the last answer took", labels=_OF_SUBJECTS
     )
-    for one in bulletin.standings.values():
+    for one in snapshot.standings.values():
         labels = (one.subject.host, one.subject.service, one.subject.name)
         if one.state in _UP:
             up.add_metric(labels, _UP[one.state])
@@ -94,13 +95,14 @@ def _of_incidents(records: Records) -> Iterator[GaugeMetricFamily]:
         for urgency in Urgency:
             incidents.add_metric((kind.value, urgency.value), float(count[kind, urgency]))
     yield incidents
-    tellings = GaugeMetricFamily(
-        "backstay_tellings", "messages that the journal keeps, by how far they are",
+    notifications = GaugeMetricFamily(
+        "backstay_tellings",
+        "messages that the journal keeps, by how far they are",
         labels=("channel", "state"),
-    )  # fmt: skip
+    )
     for (channel, state), number in sorted(records.told.items()):
-        tellings.add_metric((channel, state.value), float(number))
-    yield tellings
+        notifications.add_metric((channel, state.value), float(number))
+    yield notifications
     yield GaugeMetricFamily(
         "backstay_runs_active", "runbooks' runs under way", value=float(len(records.runs))
     )

@@ -11,7 +11,7 @@ from backstay.errors import BackstayError
 from backstay.inventory.watch import Right
 from backstay.journal.records import NoSuchRun
 from backstay.watch.web import answers, questions, summary
-from backstay.watch.web.context import Desk, not_answered, not_there
+from backstay.watch.web.context import PageContext, not_answered, not_there
 from backstay.watch.web.openapi import Operation
 from backstay.watch.web.people import Visitor
 
@@ -22,7 +22,7 @@ PREFIX = "/api/v1"
 class Asked:
     """A question to the API: its parameters (query, path, body) as the models have them."""
 
-    desk: Desk
+    desk: PageContext
     visitor: Visitor
     query: Any
     path: Any
@@ -32,16 +32,24 @@ class Asked:
 async def status(asked: Asked) -> BaseModel:
     """Tell how the cloud is in one look."""
     desk = asked.desk
-    bulletin, records = desk.board.bulletin, desk.reading.wanted()
+    snapshot, records = desk.board.snapshot, desk.reading.wanted()
     over_at = max((one.closed for one in records.over if one.closed), default=None)
-    told = summary.headline(bulletin, records.open, now=time.time(), over_at=over_at)
+    told = summary.headline(snapshot, records.open, now=time.time(), over_at=over_at)
     return answers.StatusAnswer(
-        cloud=bulletin.cloud, at=bulletin.at, state=bulletin.worst, mood=told.mood,
-        sentence=told.text, since=told.since, leading=bulletin.leading, leader=bulletin.leader,
-        incidents=len(records.open), checked_at=bulletin.checked_at,
-        silences=[answers.SilenceAnswer.model_validate(one) for one in bulletin.silences],
-        troubles=list(bulletin.troubles), journal=records.trouble,
-    )  # fmt: skip
+        cloud=snapshot.cloud,
+        at=snapshot.at,
+        state=snapshot.worst,
+        mood=told.mood,
+        sentence=told.text,
+        since=told.since,
+        leading=snapshot.leading,
+        leader=snapshot.leader,
+        incidents=len(records.open),
+        checked_at=snapshot.checked_at,
+        silences=[answers.SilenceAnswer.model_validate(one) for one in snapshot.silences],
+        troubles=list(snapshot.troubles),
+        journal=records.trouble,
+    )
 
 
 async def standings(asked: Asked) -> BaseModel:
@@ -49,7 +57,7 @@ async def standings(asked: Asked) -> BaseModel:
     query: questions.StandingsQuestion = asked.query
     found = [
         one
-        for _, one in sorted(asked.desk.board.bulletin.standings.items())
+        for _, one in sorted(asked.desk.board.snapshot.standings.items())
         if query.host in {None, one.subject.host or "cloud"}
         and query.service in {None, one.subject.service}
         and query.state in {None, one.state}
@@ -81,11 +89,11 @@ async def incident(asked: Asked) -> BaseModel:
     found = await reading.ask(lambda: reading.store.incident(number))
     if found is None:
         raise not_there(f"incident {number}", f"GET {PREFIX}/incidents")
-    tellings = await reading.ask(lambda: reading.store.tellings(incident=number))
+    notifications = await reading.ask(lambda: reading.store.notifications(incident=number))
     waiting = (await reading.ask(lambda: reading.store.waiting(now=time.time()))).get(number)
     return answers.OneIncidentAnswer(
         **answers.IncidentAnswer.of(found).model_dump(),
-        tellings=[answers.TellingAnswer.of(one) for one in tellings],
+        notifications=[answers.TellingAnswer.of(one) for one in notifications],
         waiting=answers.WaitingAnswer(run=waiting[0], until=waiting[1]) if waiting else None,
     )
 
@@ -122,16 +130,21 @@ async def backups(asked: Asked) -> BaseModel:
     return answers.BackupsAnswer(
         hosts=[
             answers.HostKeptAnswer(
-                host=one.host, backup=one.backup, backups=one.all, verified_at=one.verified_at,
+                host=one.host,
+                backup=one.backup,
+                backups=one.all,
+                verified_at=one.verified_at,
                 age=None if one.verified_at is None else max(0.0, now - one.verified_at),
-                stream_lag=one.stream, rpo=one.rpo(now), restored_in=one.proved_in,
+                stream_lag=one.stream,
+                rpo=one.rpo(now),
+                restored_in=one.proved_in,
             )
             for one in kept.hosts
         ],
         findings=[answers.FindingAnswer.model_validate(one) for one in kept.findings],
         measured=[answers.MeasuredAnswer.model_validate(one) for one in kept.measured],
         trouble=kept.trouble,
-    )  # fmt: skip
+    )
 
 
 async def windows(asked: Asked) -> BaseModel:
@@ -140,12 +153,14 @@ async def windows(asked: Asked) -> BaseModel:
     return answers.WindowsAnswer(
         openings=[
             answers.OpeningAnswer(
-                window=one.window, opens=one.opens.timestamp(), closes=one.closes.timestamp(),
+                window=one.window,
+                opens=one.opens.timestamp(),
+                closes=one.closes.timestamp(),
                 open=one.opens.timestamp() <= now < one.closes.timestamp(),
             )
             for one in asked.desk.reading.wanted().kept.openings
         ]
-    )  # fmt: skip
+    )
 
 
 async def history(asked: Asked) -> BaseModel:
@@ -156,12 +171,15 @@ async def history(asked: Asked) -> BaseModel:
         subject=query.subject,
         minutes=[
             answers.MinuteAnswer(
-                at=one.minute * 60.0, asked=one.asked, answered=one.answered, median=one.median,
+                at=one.minute * 60.0,
+                asked=one.asked,
+                answered=one.answered,
+                median=one.median,
                 longest=one.longest,
             )
             for one in found
         ],
-    )  # fmt: skip
+    )
 
 
 async def approve(asked: Asked) -> BaseModel:
@@ -198,15 +216,19 @@ OPERATIONS: tuple[tuple[Operation, Answer], ...] = (
     ),
     (
         Operation(
-            path="/incidents", query=questions.IncidentsQuestion, answer=answers.IncidentsAnswer,
+            path="/incidents",
+            query=questions.IncidentsQuestion,
+            answer=answers.IncidentsAnswer,
             reads=True,
         ),
         incidents,
     ),
     (
         Operation(
-            path="/incidents/{id}", inside=questions.IncidentPath,
-            answer=answers.OneIncidentAnswer, reads=True,
+            path="/incidents/{id}",
+            inside=questions.IncidentPath,
+            answer=answers.OneIncidentAnswer,
+            reads=True,
         ),
         incident,
     ),
@@ -226,16 +248,21 @@ OPERATIONS: tuple[tuple[Operation, Answer], ...] = (
     (Operation(path="/windows", answer=answers.WindowsAnswer), windows),
     (
         Operation(
-            path="/history", query=questions.HistoryQuestion, answer=answers.HistoryAnswer,
+            path="/history",
+            query=questions.HistoryQuestion,
+            answer=answers.HistoryAnswer,
             reads=True,
         ),
         history,
     ),
     (
         Operation(
-            path="/approvals", method="POST", body=questions.Approval,
-            answer=answers.ApprovedAnswer, right=Right.ACT,
+            path="/approvals",
+            method="POST",
+            body=questions.Approval,
+            answer=answers.ApprovedAnswer,
+            right=Right.ACT,
         ),
         approve,
     ),
-)  # fmt: skip
+)

@@ -19,7 +19,7 @@ from backstay.errors import BackstayError
 from backstay.journal.records import JournalError
 from backstay.reports.svg import COLOURS
 from backstay.watch.web.access import Limited, WrongToken
-from backstay.watch.web.context import Desk, NotThere, Shown, draw, frame, not_answered
+from backstay.watch.web.context import NotThere, PageContext, Shown, draw, frame, not_answered
 from backstay.watch.web.people import Visitor
 from backstay.watch.web.views import PAGES, Asked, View, incident_shown
 
@@ -34,7 +34,7 @@ _FRESH = {"Cache-Control": "max-age=300"}
 _log = logging.getLogger(__name__)
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def routes(desk: PageContext) -> list[BaseRoute]:
     """Return the routes of all pages."""
     streams = _Streams()
     found: list[BaseRoute] = [
@@ -55,7 +55,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _page(desk: Desk, view: View) -> Handler:
+def _page(desk: PageContext, view: View) -> Handler:
     async def page(request: Request) -> Response:
         visitor = _visitor(desk, request)
         if visitor is None:
@@ -71,20 +71,20 @@ def _page(desk: Desk, view: View) -> Handler:
     return page
 
 
-def _asked(desk: Desk, request: Request, visitor: Visitor, told: str = "") -> Asked:
+def _asked(desk: PageContext, request: Request, visitor: Visitor, told: str = "") -> Asked:
     cookie = request.cookies.get(desk.access.cookie, "")
     token = desk.access.sessions.form_token(cookie) if cookie else ""
     return Asked(request=request, visitor=visitor, form_token=token, told=told)
 
 
-def _html(desk: Desk, shown: Shown, asked: Asked, status: int = 200) -> Response:
+def _html(desk: PageContext, shown: Shown, asked: Asked, status: int = 200) -> Response:
     url = asked.request.url
     path = quote(url.path) + (f"?{url.query}" if url.query else "")
     text = frame(desk, shown, visitor=asked.visitor, path=path, form_token=asked.form_token)
     return HTMLResponse(text, status)
 
 
-def _visitor(desk: Desk, request: Request) -> Visitor | None:
+def _visitor(desk: PageContext, request: Request) -> Visitor | None:
     try:
         return desk.access.visitor(request)
     except WrongToken:
@@ -104,7 +104,7 @@ def _to_login(request: Request) -> Response:
 class _Login:
     """Logging in, by name and token."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: PageContext) -> None:
         self._desk = desk
 
     async def show(self, request: Request) -> Response:
@@ -137,9 +137,12 @@ class _Login:
         name = known or secrets.token_urlsafe(32)
         token = access.sessions.form_token(name)
         form = draw(
-            "login", to=_local(to), error=error, form_token=token,
+            "login",
+            to=_local(to),
+            error=error,
+            form_token=token,
             people=bool(self._desk.cloud.watch.page.people),
-        )  # fmt: skip
+        )
         shown = Shown(title=f"log in - {self._desk.cloud.name}", parts={"login": form})
         text = frame(self._desk, shown, visitor=None, path="/login", live=False)
         answer = HTMLResponse(text, status)
@@ -148,7 +151,7 @@ class _Login:
         return answer
 
 
-def _log_out(desk: Desk) -> Handler:
+def _log_out(desk: PageContext) -> Handler:
     async def log_out(request: Request) -> Response:
         given = await _fields(request, "form_token")
         if not desk.access.is_own_form(request, given["form_token"]):
@@ -161,7 +164,7 @@ def _log_out(desk: Desk) -> Handler:
     return log_out
 
 
-def _approve(desk: Desk) -> Handler:
+def _approve(desk: PageContext) -> Handler:
     async def approve(request: Request) -> Response:
         session = desk.access.session(request)  # not by a token in a header: forms are for people
         if session is None:
@@ -211,7 +214,7 @@ class _Streams:
         self.open = 0
 
 
-def _live(desk: Desk, view: View, streams: _Streams) -> Handler:
+def _live(desk: PageContext, view: View, streams: _Streams) -> Handler:
     async def live(request: Request) -> Response:
         visitor = _visitor(desk, request)
         if visitor is None:
@@ -227,7 +230,9 @@ def _live(desk: Desk, view: View, streams: _Streams) -> Handler:
     return live
 
 
-async def _stream(desk: Desk, view: View, asked: Asked, streams: _Streams) -> AsyncIterator[str]:
+async def _stream(
+    desk: PageContext, view: View, asked: Asked, streams: _Streams
+) -> AsyncIterator[str]:
     """Give the parts of a page that have changed, as JSON, until the visitor may not read it.
 
     It ends after a while, and the browser asks again, as whoever it then is.
@@ -257,14 +262,14 @@ async def _stream(desk: Desk, view: View, asked: Asked, streams: _Streams) -> As
         streams.open -= 1
 
 
-async def _ticks(desk: Desk) -> AsyncGenerator[None]:
+async def _ticks(desk: PageContext) -> AsyncGenerator[None]:
     """Give a turn when the board changes, at least every other second, at most once a second."""
     async for _ in desk.board.changes(bound=PACE):
         yield
         await asyncio.sleep(PACE)
 
 
-def _gone(desk: Desk, asked: Asked) -> bool:
+def _gone(desk: PageContext, asked: Asked) -> bool:
     """Say whether the visitor's session, or token, is none any more."""
     try:
         return desk.access.visitor(asked.request) is None
@@ -281,7 +286,7 @@ def _text(name: str, media_type: str, *, before: str = "") -> Handler:
     return fixed
 
 
-async def failed(desk: Desk, request: Request, error: Exception) -> Response:
+async def failed(desk: PageContext, request: Request, error: Exception) -> Response:
     """Return an error as a page, in words."""
     status, told, remedy, headers = 500, "Something is wrong with the page itself.", "", {}
     if isinstance(error, HTTPException):

@@ -17,7 +17,7 @@ from backstay.transports.threads import on_thread
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.notification import Delivery
 from backstay.watch.incidents.store import WatchStore
-from backstay.watch.web.recovery_status import Kept, look
+from backstay.watch.web.recovery_status import RecoveryStatus, look
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Records:
     says: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     told: Mapping[tuple[str, Delivery], int] = field(default_factory=lambda: MappingProxyType({}))
     waiting: Mapping[int, tuple[str, float]] = field(default_factory=lambda: MappingProxyType({}))
-    kept: Kept = field(default_factory=Kept)
+    kept: RecoveryStatus = field(default_factory=RecoveryStatus)
     trouble: str = ""
 
 
@@ -140,7 +140,7 @@ class Reading:
         return next((e.text for e in reversed(self.journal.events(run)) if e.text), "")
 
     async def _look_at_kept(self) -> None:
-        def reads() -> Kept:
+        def reads() -> RecoveryStatus:
             runs = self.journal.runs(cloud=self._cloud.name, limit=_PAST_RUNS)
             return look(self._cloud, runs, time.time())
 

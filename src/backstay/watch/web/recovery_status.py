@@ -29,7 +29,7 @@ _OPENINGS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostKept:
+class HostRecoveryStatus:
     """What is kept of a host. Times are Unix seconds.
 
     ``verified_at`` is when its newest proved backup was taken, ``backup`` that one's name; ``all``
@@ -62,17 +62,17 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class RecoveryStatus:
     """All of it; ``findings`` are what ``check`` says of backups and streams."""
 
-    hosts: tuple[HostKept, ...] = ()
+    hosts: tuple[HostRecoveryStatus, ...] = ()
     findings: tuple[Finding, ...] = ()
     measured: tuple[Measured, ...] = ()
     openings: tuple[Opening, ...] = ()
     trouble: str = ""
 
 
-def look(cloud: Cloud, runs: Sequence[RunRecord], now: float) -> Kept:
+def look(cloud: Cloud, runs: Sequence[RunRecord], now: float) -> RecoveryStatus:
     """Read the files of this machine. Blocks; where they cannot be read, ``trouble`` says why."""
     folder, trouble = folder_of(cloud), ""
     backups: list[Backup] = []
@@ -81,7 +81,7 @@ def look(cloud: Cloud, runs: Sequence[RunRecord], now: float) -> Kept:
     except BackupError as error:
         trouble = f"{error}; {error.remedy}"
     names = {*usual_hosts(cloud), *(one.host for one in backups)}
-    return Kept(
+    return RecoveryStatus(
         hosts=tuple(_host(folder, name, backups, now) for name in cloud.hosts if name in names),
         findings=tuple(backup_findings(cloud, (), now=now)),
         measured=tuple(measured(runs)),
@@ -90,10 +90,10 @@ def look(cloud: Cloud, runs: Sequence[RunRecord], now: float) -> Kept:
     )
 
 
-def _host(folder: Path, name: str, backups: Sequence[Backup], now: float) -> HostKept:
+def _host(folder: Path, name: str, backups: Sequence[Backup], now: float) -> HostRecoveryStatus:
     mine = [one for one in backups if one.host == name]
     proved = next((one for one in mine if one.state is State.VERIFIED), None)
-    return HostKept(
+    return HostRecoveryStatus(
         host=name,
         verified_at=proved.taken_at if proved else None,
         backup=proved.name if proved else "",

@@ -8,7 +8,7 @@ from backstay.finding import bad
 from backstay.inventory.cloud import Cloud
 from backstay.quantities import duration
 from backstay.watch.detect.probe import Subject
-from backstay.watch.detect.status import Bulletin, Silence, Standing, State
+from backstay.watch.detect.status import Silence, Snapshot, State, TargetStatus
 from backstay.watch.incidents.incident import Incident, Urgency
 
 STALE = 15.0
@@ -24,7 +24,7 @@ _WORDS = {
 }
 
 
-class Mood(StrEnum):
+class Level(StrEnum):
     """How the sentence on top is meant: it decides its colour and its sign."""
 
     WELL = "well"
@@ -36,7 +36,7 @@ class Mood(StrEnum):
 class Headline:
     """The sentence on top; ``since`` is a Unix time that belongs to its end, where it has one."""
 
-    mood: Mood
+    mood: Level
     text: str
     since: float | None = None
 
@@ -48,16 +48,16 @@ class HostView:
     name: str
     roles: str
     state: State
-    standings: tuple[Standing, ...]
+    standings: tuple[TargetStatus, ...]
     silence: Silence | None
 
     @property
-    def drawn(self) -> list[Standing]:
+    def drawn(self) -> list[TargetStatus]:
         """Return what is worth a place of its own: what is not up, and what has a latency."""
         return [one for one in self.standings if one.state is not State.UP or one.recent]
 
     @property
-    def plain(self) -> list[Standing]:
+    def plain(self) -> list[TargetStatus]:
         """Return the rest, of which there is nothing to say but that it is up."""
         return [one for one in self.standings if one.state is State.UP and not one.recent]
 
@@ -84,59 +84,59 @@ def label(subject: Subject) -> str:
 
 
 def headline(
-    bulletin: Bulletin, incidents: Sequence[Incident], *, now: float, over_at: float | None = None
+    snapshot: Snapshot, incidents: Sequence[Incident], *, now: float, over_at: float | None = None
 ) -> Headline:
     """Return the sentence; ``over_at`` is when the last incident was over."""
-    not_watched = _not_watched(bulletin, now)
+    not_watched = _not_watched(snapshot, now)
     if incidents:
         told = _incidents(incidents)
         return told if not_watched is None else _with(told, not_watched)
     if not_watched is not None:
         return not_watched
-    silent = {one.host for one in bulletin.silences}
-    standings = [one for one in bulletin.standings.values() if one.subject.host not in silent]
-    return _in_doubt(standings) or _not_seen_well(bulletin, standings) or _well(standings, over_at)
+    silent = {one.host for one in snapshot.silences}
+    standings = [one for one in snapshot.standings.values() if one.subject.host not in silent]
+    return _in_doubt(standings) or _not_seen_well(snapshot, standings) or _well(standings, over_at)
 
 
-def _in_doubt(standings: Sequence[Standing]) -> Headline | None:
+def _in_doubt(standings: Sequence[TargetStatus]) -> Headline | None:
     """Say what is not up, and is no incident, or none yet."""
     doubts = [one for one in standings if one.state in {State.SUSPECT, State.DOWN}]
     if doubts:
         first = min(doubts, key=lambda one: one.since)
         more = f", and {len(doubts) - 1} more" if len(doubts) > 1 else ""
         text = f"In doubt: {first.subject.host or 'cloud'} {label(first.subject)}{more}, since"
-        return Headline(mood=Mood.DOUBT, text=text, since=first.since)
+        return Headline(mood=Level.DOUBT, text=text, since=first.since)
     returning = sum(one.state is State.RECOVERING for one in standings)
     if returning:
-        return Headline(mood=Mood.DOUBT, text=f"{returning} recovering, nothing is down")
+        return Headline(mood=Level.DOUBT, text=f"{returning} recovering, nothing is down")
     return None
 
 
-def _not_seen_well(bulletin: Bulletin, standings: Sequence[Standing]) -> Headline | None:
+def _not_seen_well(snapshot: Snapshot, standings: Sequence[TargetStatus]) -> Headline | None:
     """Say what keeps us from knowing that all is well: nobody claims what was not seen."""
     if not any(one.state is State.UP for one in standings):
-        return Headline(mood=Mood.DOUBT, text="Nothing is known of this cloud yet")
-    if bulletin.troubles:
+        return Headline(mood=Level.DOUBT, text="Nothing is known of this cloud yet")
+    if snapshot.troubles:
         text = "Nothing is seen to be down, but the watch itself has a trouble"
-        return Headline(mood=Mood.DOUBT, text=text)
-    silent = {one.host for one in bulletin.silences}
-    failed = [one for one in bad(bulletin.findings) if one.host not in silent]
+        return Headline(mood=Level.DOUBT, text=text)
+    silent = {one.host for one in snapshot.silences}
+    failed = [one for one in bad(snapshot.findings) if one.host not in silent]
     if failed:
         many = "findings that are" if len(failed) > 1 else "finding that is"
         text = (
             f"Nothing is seen to be down, but the last check had {len(failed)} {many} not good, at"
         )
-        return Headline(mood=Mood.DOUBT, text=text, since=bulletin.checked_at)
+        return Headline(mood=Level.DOUBT, text=text, since=snapshot.checked_at)
     unknown = sum(one.state is State.UNKNOWN for one in standings)
     if unknown:
         text = f"Nothing is seen to be down; of {unknown} of {len(standings)} nothing is known"
-        return Headline(mood=Mood.DOUBT, text=text)
+        return Headline(mood=Level.DOUBT, text=text)
     return None
 
 
-def _well(standings: Sequence[Standing], over_at: float | None) -> Headline:
+def _well(standings: Sequence[TargetStatus], over_at: float | None) -> Headline:
     since = max([one.since for one in standings] + ([over_at] if over_at else []))
-    return Headline(mood=Mood.WELL, text="All is well since", since=since)
+    return Headline(mood=Level.WELL, text="All is well since", since=since)
 
 
 def _incidents(incidents: Sequence[Incident]) -> Headline:
@@ -145,7 +145,7 @@ def _incidents(incidents: Sequence[Incident]) -> Headline:
     count = f"{len(incidents)} incident{'s' if len(incidents) > 1 else ''}"
     of_them = f", {len(critical)} critical" if critical and len(incidents) > 1 else ""
     return Headline(
-        mood=Mood.BAD if critical else Mood.DOUBT,
+        mood=Level.BAD if critical else Level.DOUBT,
         text=f"{count}{of_them}: {first.cause.title}, since",
         since=first.began,
     )
@@ -156,22 +156,22 @@ def _with(told: Headline, not_watched: Headline) -> Headline:
     return Headline(mood=told.mood, text=text, since=told.since)
 
 
-def _not_watched(bulletin: Bulletin, now: float) -> Headline | None:
-    if not bulletin.leading:
-        by = f"{bulletin.leader} watches" if bulletin.leader else "nobody is known to watch"
+def _not_watched(snapshot: Snapshot, now: float) -> Headline | None:
+    if not snapshot.leading:
+        by = f"{snapshot.leader} watches" if snapshot.leader else "nobody is known to watch"
         text = f"This is not the process that watches: {by}"
-        return Headline(mood=Mood.DOUBT, text=text)
-    if now - bulletin.at > STALE:
-        text = f"The watch has not looked for {duration(now - bulletin.at)}; last at"
-        return Headline(mood=Mood.BAD, text=text, since=bulletin.at)
+        return Headline(mood=Level.DOUBT, text=text)
+    if now - snapshot.at > STALE:
+        text = f"The watch has not looked for {duration(now - snapshot.at)}; last at"
+        return Headline(mood=Level.BAD, text=text, since=snapshot.at)
     return None
 
 
-def hosts(bulletin: Bulletin, cloud: Cloud) -> list[HostView]:
+def hosts(snapshot: Snapshot, cloud: Cloud) -> list[HostView]:
     """Return every host that is watched, those with troubles first, then as in cloud.yaml."""
-    silences = {one.host: one for one in bulletin.silences}
-    by_host: dict[str, list[Standing]] = {}
-    for standing in bulletin.standings.values():
+    silences = {one.host: one for one in snapshot.silences}
+    by_host: dict[str, list[TargetStatus]] = {}
+    for standing in snapshot.standings.values():
         by_host.setdefault(standing.subject.host, []).append(standing)
     in_order = [*[name for name in ("", *cloud.hosts) if name in by_host]]
     in_order += sorted(set(by_host) - set(in_order))

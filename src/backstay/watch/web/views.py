@@ -13,7 +13,7 @@ from backstay.reports.svg import drawing
 from backstay.reports.timeline import Phase
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.web import charts, summary
-from backstay.watch.web.context import Desk, Shown, draw, not_there
+from backstay.watch.web.context import PageContext, Shown, draw, not_there
 from backstay.watch.web.people import Visitor
 from backstay.watch.web.reading import Records
 
@@ -34,55 +34,56 @@ class Asked:
     told: str = ""
 
 
-View = Callable[[Desk, Asked], Awaitable[Shown]]
+View = Callable[[PageContext, Asked], Awaitable[Shown]]
 
 
-async def home(desk: Desk, asked: Asked) -> Shown:
+async def home(desk: PageContext, asked: Asked) -> Shown:
     """Show the cloud at a glance."""
-    bulletin, records, now = desk.board.bulletin, desk.reading.wanted(), time.time()
+    snapshot, records, now = desk.board.snapshot, desk.reading.wanted(), time.time()
     over_at = max((one.closed for one in records.over if one.closed), default=None)
-    headline = summary.headline(bulletin, records.open, now=now, over_at=over_at)
+    headline = summary.headline(snapshot, records.open, now=now, over_at=over_at)
     findings = sorted(
-        (one for one in bulletin.findings if one.severity is not Severity.OK),
+        (one for one in snapshot.findings if one.severity is not Severity.OK),
         key=lambda one: rank(one.severity),
     )
     title = {"well": "well", "doubt": "in doubt", "bad": "incident"}[headline.mood]
     return Shown(
         title=f"{title} - {desk.cloud.name}",
         parts={
-            "headline": draw("headline", headline=headline, bulletin=bulletin, now=now),
-            "troubles": draw("troubles", bulletin=bulletin, records=records),
+            "headline": draw("headline", headline=headline, snapshot=snapshot, now=now),
+            "troubles": draw("troubles", snapshot=snapshot, records=records),
             "incidents-open": draw("incidents_open", records=records, now=now, link=True),
             "runs": draw("runs", runs=[_progress(run, records, now) for run in records.runs]),
             "hosts": draw(
-                "hosts", hosts=summary.hosts(bulletin, desk.cloud), sparkline=charts.sparkline,
-                many=len(desk.cloud.hosts) > 12, alone=False,
+                "hosts",
+                hosts=summary.hosts(snapshot, desk.cloud),
+                sparkline=charts.sparkline,
+                many=len(desk.cloud.hosts) > 12,
+                alone=False,
             ),
-            "findings": draw("findings", findings=findings, bulletin=bulletin),
+            "findings": draw("findings", findings=findings, snapshot=snapshot),
             "kept": draw("kept", kept=records.kept, now=now),
             "windows": draw("windows", openings=records.kept.openings, now=now),
         },
-    )  # fmt: skip
+    )
 
 
-async def host(desk: Desk, asked: Asked) -> Shown:
+async def host(desk: PageContext, asked: Asked) -> Shown:
     """Show one host with all that is watched of it."""
     name = asked.request.path_params["name"]
     wanted = "" if name == "cloud" else name
-    views = [v for v in summary.hosts(desk.board.bulletin, desk.cloud) if v.name == wanted]
+    views = [v for v in summary.hosts(desk.board.snapshot, desk.cloud) if v.name == wanted]
     if not views:
         raise not_there(f"the host {name}", "see the hosts on the first page")
     return Shown(
         title=f"{name} - {desk.cloud.name}",
         parts={
-            "hosts": draw(
-                "hosts", hosts=views, sparkline=charts.sparkline, many=False, alone=True
-            ),
+            "hosts": draw("hosts", hosts=views, sparkline=charts.sparkline, many=False, alone=True),
         },
-    )  # fmt: skip
+    )
 
 
-async def incidents(desk: Desk, asked: Asked) -> Shown:
+async def incidents(desk: PageContext, asked: Asked) -> Shown:
     """Show the open incidents, and those that are over, page by page."""
     records, now = desk.reading.wanted(), time.time()
     before = _number(asked.request.query_params.get("before"))
@@ -95,14 +96,14 @@ async def incidents(desk: Desk, asked: Asked) -> Shown:
     return Shown(
         title=f"incidents - {desk.cloud.name}",
         parts={
-            "troubles": draw("troubles", bulletin=desk.board.bulletin, records=records),
+            "troubles": draw("troubles", snapshot=desk.board.snapshot, records=records),
             "incidents-open": draw("incidents_open", records=records, now=now, link=False),
             "incidents-over": draw("incidents_over", incidents=over, before=before),
         },
     )
 
 
-async def incident(desk: Desk, asked: Asked) -> Shown:
+async def incident(desk: PageContext, asked: Asked) -> Shown:
     """Show one incident: what it is, what to do, what happened, who was told."""
     number = _number(asked.request.path_params["number"])
     found = await desk.incident(number) if number is not None else None
@@ -111,13 +112,17 @@ async def incident(desk: Desk, asked: Asked) -> Shown:
     return await incident_shown(desk, asked, found)
 
 
-async def incident_shown(desk: Desk, asked: Asked, found: Incident, *, error: str = "") -> Shown:
+async def incident_shown(
+    desk: PageContext, asked: Asked, found: Incident, *, error: str = ""
+) -> Shown:
     """Show an incident; ``error`` is why what was just approved is not."""
     now, records = time.time(), desk.reading.records
     until = found.closed or now
-    tellings, unread = [], ""
+    notifications, unread = [], ""
     try:
-        tellings = await desk.reading.ask(lambda: desk.reading.store.tellings(incident=found.id))
+        notifications = await desk.reading.ask(
+            lambda: desk.reading.store.notifications(incident=found.id)
+        )
     except BackstayError as failed:
         unread = f"{failed}; {failed.remedy}"
     course = charts.course(
@@ -129,18 +134,22 @@ async def incident_shown(desk: Desk, asked: Asked, found: Incident, *, error: st
             "incident": draw("incident", incident=found, now=now),
             "answer": draw("answer", error=error, told=asked.told),
             "approve": draw(
-                "approve", incident=found, waiting=records.waiting.get(found.id),
-                visitor=asked.visitor, form_token=asked.form_token,
-                possible=desk.approve is not None, now=now,
+                "approve",
+                incident=found,
+                waiting=records.waiting.get(found.id),
+                visitor=asked.visitor,
+                form_token=asked.form_token,
+                possible=desk.approve is not None,
+                now=now,
             ),
             "course": draw("course", incident=found, course=course),
-            "tellings": draw("tellings", tellings=tellings, unread=unread),
+            "notifications": draw("notifications", notifications=notifications, unread=unread),
         },
         still=frozenset({"answer"}),
-    )  # fmt: skip
+    )
 
 
-async def run(desk: Desk, asked: Asked) -> Shown:
+async def run(desk: PageContext, asked: Asked) -> Shown:
     """Show a run: its steps on a line of time, and what each said."""
     name = asked.request.path_params["name"]
     journal = desk.reading.journal
@@ -160,19 +169,21 @@ async def run(desk: Desk, asked: Asked) -> Shown:
             "run": draw("run", run=found, progress=_progress(found, None, now), now=now),
             "run-drawing": f'<div class="scroll">{_run_drawing(found, now)}</div>',
             "run-steps": draw(
-                "run_steps", said=said, now=now,
+                "run_steps",
+                said=said,
+                now=now,
                 steps=list(zip(found.plan.steps, found.steps, strict=True)),
             ),
         },
-    )  # fmt: skip
+    )
 
 
-async def subject(desk: Desk, asked: Asked) -> Shown:
+async def subject(desk: PageContext, asked: Asked) -> Shown:
     """Show one subject: how it stands, and how it answered in an hour, a day, a week."""
     key = asked.request.path_params["key"]
     span = asked.request.query_params.get("span", "hour")
     seconds = SPANS.get(span, SPANS["hour"])
-    standing = desk.board.bulletin.standings.get(key)
+    standing = desk.board.snapshot.standings.get(key)
     chart, unread, minutes = "", "", []
     try:
         minutes = await desk.history(key, seconds)
