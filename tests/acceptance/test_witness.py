@@ -21,7 +21,8 @@ from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace.confirm import Confirm
 from backstay.runbooks.replace.fence import Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
-from backstay.transports.bmc import Power, power_of
+from backstay.transports.bmc import power_of
+from backstay.transports.power import Power
 from backstay.transports.ssh import HostShell
 from tests.acceptance.conftest import Lab
 from tests.acceptance.network_partition import cut_from_each_other

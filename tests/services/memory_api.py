@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.errors import ApiFailed
-from backstay.transports.reply import Endpoint
+from backstay.transports.targets import Endpoint
 
 
 def failed(status: int) -> ApiFailed:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from backstay.errors import PowerError
-from backstay.transports import bmc
+from backstay.transports import power
 from backstay.transports.bmc import power_of
 from backstay.transports.targets import BmcTarget
 
@@ -59,7 +59,7 @@ def test_power_is_read_taken_and_read_back():
 
 
 def test_a_board_that_does_not_obey_is_not_off(monkeypatch):
-    monkeypatch.setattr(bmc, "OFF_BOUND", 1.0)
+    monkeypatch.setattr(power, "OFF_BOUND", 1.0)
     with board("stubborn") as (where, process):
         with pytest.raises(PowerError, match="still does not say off"):
             asyncio.run(power_of(where).off())

@@ -8,7 +8,7 @@ import pytest
 
 from backstay.errors import ApiFailed, ApiRefused, ApiUnreachable, BackstayError, InventoryError
 from backstay.transports.openstack import OpenStackApi
-from backstay.transports.reply import joined
+from backstay.transports.targets import joined
 from tests.transports import misbehaving_api as behaviour
 from tests.transports.misbehaving_api import PASSWORD, Server, api, certificate, says
 

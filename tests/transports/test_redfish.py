@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from backstay.errors import PowerError
-from backstay.transports import bmc
-from backstay.transports.bmc import Power, power_of
+from backstay.transports import bmc, power
+from backstay.transports.bmc import power_of
+from backstay.transports.power import Power
 from backstay.transports.targets import BmcTarget
 from tests.transports.redfish_board import RedfishBoard, served
 
@@ -18,8 +19,8 @@ def power_at(url: str) -> Power:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bmc, "OFF_PAUSE", 0.01)
-    monkeypatch.setattr(bmc, "OFF_BOUND", 0.5)
+    monkeypatch.setattr(power, "OFF_PAUSE", 0.01)
+    monkeypatch.setattr(power, "OFF_BOUND", 0.5)
 
 
 def test_off_is_done_only_when_it_is_read_back():

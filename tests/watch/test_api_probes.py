@@ -10,7 +10,7 @@ import pytest
 from backstay.errors import ApiFailed
 from backstay.services.declaration import ApiLivenessProbe
 from backstay.transports.exchange import HttpExchange, HttpOutcome
-from backstay.transports.reply import Endpoint
+from backstay.transports.targets import Endpoint
 from backstay.watch.detect import apis as module
 from backstay.watch.detect.apis import PATIENCE, ApiQuestions, Question, sign_of
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject

@@ -16,8 +16,7 @@ from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Api, InFlightTask, Service, Workload
 from backstay.services.registry import all_services
 from backstay.transports.ping import answers
-from backstay.transports.reply import Endpoint
-from backstay.transports.targets import SshTarget
+from backstay.transports.targets import Endpoint, SshTarget
 from backstay.transports.threads import on_thread
 
 T = TypeVar("T")

@@ -8,7 +8,8 @@ from backstay.errors import BackstayError, PowerError
 from backstay.finding import Finding, Severity
 from backstay.inventory.bmc import Fenced
 from backstay.quantities import duration
-from backstay.transports.bmc import STATE_BOUND, listens, power_of
+from backstay.transports.bmc import listens, power_of
+from backstay.transports.power import STATE_BOUND
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
 

@@ -9,8 +9,7 @@ from backstay.health.read_apis import Answered, ApiObservation
 from backstay.health.remedy import on
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import Service, Unit
-from backstay.transports.reply import Endpoint
-from backstay.transports.targets import SshTarget
+from backstay.transports.targets import Endpoint, SshTarget
 
 Served = Mapping[str, SshTarget]
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from backstay.errors import ApiError, ApiFailed, ApiUnreachable, BackstayError
 from backstay.services.declaration import Agent, Api, ApiProbe, Service, Verdict
-from backstay.transports.reply import Endpoint
+from backstay.transports.targets import Endpoint
 from backstay.transports.threads import on_thread
 
 T = TypeVar("T")

@@ -4,9 +4,10 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from backstay.inventory.duration import Duration
+from backstay.inventory.part import Part
 from backstay.inventory.secret import BesideFile
 
 
@@ -26,10 +27,8 @@ def _absolute(path: str) -> str:
 HostPath = Annotated[str, AfterValidator(_absolute)]
 
 
-class Keep(BaseModel):
+class Keep(Part):
     """How many backups of a host are kept: the last ones, and one of each day, week and month."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     last: int = Field(default=3, ge=1)
     daily: int = Field(default=7, ge=0)
@@ -37,7 +36,7 @@ class Keep(BaseModel):
     monthly: int = Field(default=6, ge=0)
 
 
-class Backups(BaseModel):
+class Backups(Part):
     """Under ``backup:`` in cloud.yaml.
 
     ``folder`` is a folder of this machine, ``backups/CLOUD`` in Backstay's own if None: it holds
@@ -48,8 +47,6 @@ class Backups(BaseModel):
     how old a host's newest verified backup may be when it is rebooted. ``stream_lag`` is for how
     long what a stream has received may be behind its server before that is a warning.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: BesideFile | None = None
     repository: str | None = None

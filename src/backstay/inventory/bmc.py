@@ -4,21 +4,20 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from backstay.inventory.part import Part
 from backstay.inventory.secret import BesideFile, Secret
 from backstay.transports.targets import BmcTarget
 
 
-class Bmc(BaseModel):
+class Bmc(Part):
     """A host's baseboard management controller.
 
     ``url`` is where its Redfish service begins, or ``ipmi://ADDRESS``; ``protocol`` goes with it
     and need not be said. ``ca`` is the certificate file that its own is checked against; None means
     the system's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     protocol: Literal["redfish", "ipmi"] | None = None
     url: str = Field(pattern=r"^(https?|ipmi)://[^/]+")
@@ -52,14 +51,12 @@ def _aware(given: datetime) -> datetime:
     return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
-class Fenced(BaseModel):
+class Fenced(Part):
     """A host that was replaced and is only switched off, under ``fenced:`` in cloud.yaml.
 
     ``was`` is the name of the host whose place another has now. As long as it stands here
     ``backstay check`` reads its power.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     was: str
     since: Annotated[datetime, AfterValidator(_aware)]

@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     field_validator,
@@ -21,6 +19,7 @@ from backstay.inventory.bmc import Bmc, Fenced
 from backstay.inventory.enums import Flavour, Role
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
+from backstay.inventory.part import Part
 from backstay.inventory.provision import Means
 from backstay.inventory.secret import BesideFile
 from backstay.inventory.watch import Watch
@@ -48,13 +47,7 @@ Address = Annotated[str, AfterValidator(_is_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class _Part(BaseModel):
-    """A part of cloud.yaml: unknown keys are mistakes, values do not change once read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Ssh(_Part):
+class Ssh(Part):
     """How hosts are reached; what is None is as the ``ssh`` command would have it."""
 
     user: str | None = None
@@ -63,7 +56,7 @@ class Ssh(_Part):
     port: Port | None = None
 
 
-class Credentials(_Part):
+class Credentials(Part):
     """Where the OpenStack credentials come from: exactly one of the three.
 
     ``openrc`` is a file for a POSIX shell, ``clouds`` a name in clouds.yaml (``file`` says in
@@ -84,13 +77,13 @@ class Credentials(_Part):
         return self
 
 
-class Services(_Part):
+class Services(Part):
     """``without`` names services that this cloud does not have, so that they are not missed."""
 
     without: frozenset[str] = frozenset()
 
 
-class Host(_Part):
+class Host(Part):
     """A server. ``spare_for`` names the hosts whose place it can take.
 
     ``without`` names services that the host's role has and this host has not.
@@ -110,7 +103,7 @@ class Host(_Part):
         return self._name
 
 
-class Cloud(_Part):
+class Cloud(Part):
     """A whole cloud. ``hosts`` is in the order of the file. ``path`` is the file.
 
     ``fenced`` are hosts that were replaced and must stay off, by names of their own.

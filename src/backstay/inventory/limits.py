@@ -2,19 +2,18 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from backstay.finding import Severity
+from backstay.inventory.part import Part
 
 
-class Limit(BaseModel):
+class Limit(Part):
     """Two values of one quantity: from ``warning`` on it is a warning, from ``failed`` a failure.
 
     Whether more or less is worse is told by the two values themselves: with ``warning: 85,
     failed: 95`` more is worse, with ``warning: 10, failed: 3`` less is.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     warning: float
     failed: float
@@ -55,13 +54,11 @@ def _over(warning: float, failed: float) -> WrapValidator:
     return WrapValidator(fill)
 
 
-class Limits(BaseModel):
+class Limits(Part):
     """The limits that ``check`` judges by; each can be set under ``limits:`` in cloud.yaml.
 
     Where less is worse (memory, certificates) the failure is the lower value.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     disk_percent: Annotated[Limit, _over(85, 95)] = _limit(85, 95)
     inode_percent: Annotated[Limit, _over(85, 95)] = _limit(85, 95)
@@ -74,10 +71,8 @@ class Limits(BaseModel):
     api_seconds: Annotated[Limit, _over(5, 30)] = _limit(5, 30)
 
 
-class Bounds(BaseModel):
+class Bounds(Part):
     """How long one answer may take, in seconds; under ``bounds:`` in cloud.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     connect_seconds: float = Field(default=8.0, gt=0)
     host_seconds: float = Field(default=25.0, gt=0)

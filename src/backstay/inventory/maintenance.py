@@ -2,20 +2,19 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from backstay.inventory.duration import Duration
+from backstay.inventory.part import Part
 
 
-class Hook(BaseModel):
+class Hook(Part):
     """Something of the site's own to call: a ``command`` or a ``url``, given up after ``bound``.
 
     It is told what is done by variables (``BACKSTAY_RUN``, …) or as JSON, and may refuse: by an
     exit status other than 0, by an HTTP status of 400 or more. A plain text is a command, or a URL
     where it begins like one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: str | None = None
     url: str | None = Field(default=None, pattern=r"^https?://[^/]+")
@@ -35,15 +34,13 @@ class Hook(BaseModel):
         return self
 
 
-class Hooks(BaseModel):
+class Hooks(Part):
     """When hooks are called, in order.
 
     ``before`` may refuse the maintenance (a change ticket, silencing of monitoring); ``backup``
     takes the site's own backup just before; ``drain`` stops new work from reaching the host,
     ``undrain`` lets it come again; ``after`` is called when all is well again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     before: tuple[Hook, ...] = ()
     backup: tuple[Hook, ...] = ()
@@ -52,7 +49,7 @@ class Hooks(BaseModel):
     after: tuple[Hook, ...] = ()
 
 
-class Maintenance(BaseModel):
+class Maintenance(Part):
     """Under ``maintenance:`` in cloud.yaml; all durations may be written as ``10m``.
 
     ``expected`` is how long a reboot is taken to last while there is no history of it. ``down``
@@ -62,8 +59,6 @@ class Maintenance(BaseModel):
     ``power_cycle`` allows the BMC to help where the host itself does not reboot.
     ``backup`` takes a backup of the host just before, and proves it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     expected: Duration = 900.0
     down: Duration = 300.0

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from backstay.inventory.backup import HostPath
 from backstay.inventory.duration import Duration
+from backstay.inventory.part import Part
 from backstay.inventory.secret import BesideFile
 
 
@@ -28,11 +29,7 @@ Environment = Mapping[Annotated[str, AfterValidator(_variable)], str]
 Tag = Annotated[str, AfterValidator(_tag)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Puppet(_Part):
+class Puppet(Part):
     """``puppet apply`` on the host. The files come to it with the backup: see ``backup.paths``.
 
     ``skip`` are kinds of resources (each has a tag of its type's name) that a restored database
@@ -48,7 +45,7 @@ class Puppet(_Part):
     options: tuple[str, ...] = ()
 
 
-class Ansible(_Part):
+class Ansible(Part):
     """``ansible-playbook`` on this machine. ``limit`` is the host's name if left out."""
 
     playbook: BesideFile
@@ -59,7 +56,7 @@ class Ansible(_Part):
     skip: tuple[Tag, ...] = ()
 
 
-class Command(_Part):
+class Command(Part):
     """Any command, on the ``host`` or ``here``; ``good`` are its exit statuses of success."""
 
     argv: tuple[str, ...] = Field(min_length=1)
@@ -68,7 +65,7 @@ class Command(_Part):
     good: tuple[int, ...] = (0,)
 
 
-class Means(_Part):
+class Means(Part):
     """Exactly one of the three, and for how long it may take."""
 
     puppet: Puppet | None = None

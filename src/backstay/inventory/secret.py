@@ -6,14 +6,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     SecretStr,
     ValidationInfo,
     model_validator,
 )
 
 from backstay.errors import InventoryError
+from backstay.inventory.part import Part
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
@@ -27,13 +26,11 @@ BesideFile = Annotated[Path, AfterValidator(_beside_the_file)]
 """A path in cloud.yaml, relative to it; ``~`` is the operator's home."""
 
 
-class Secret(BaseModel):
+class Secret(Part):
     """Exactly one of ``file``, ``env`` (a variable's name) and ``value``.
 
     A plain string in cloud.yaml is ``value``. Neither ``repr`` nor errors show it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     file: BesideFile | None = None
     env: str | None = None

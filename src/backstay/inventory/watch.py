@@ -4,21 +4,16 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from backstay.inventory.duration import Duration
+from backstay.inventory.part import Part
 from backstay.inventory.secret import BesideFile, Secret
 
 WebUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True
-    )
-
-
-class Email(_Part):
+class Email(Part):
     """Mail by SMTP. ``tls`` is ``starttls``, ``tls`` from the first byte, or ``none``.
 
     The password is only sent where the connection is encrypted.
@@ -34,7 +29,7 @@ class Email(_Part):
     password: Secret | None = None
 
 
-class Webhook(_Part):
+class Webhook(Part):
     """A JSON document by POST; ``token`` goes into its Authorization header as a bearer's."""
 
     url: WebUrl
@@ -42,7 +37,7 @@ class Webhook(_Part):
     ca: BesideFile | None = None
 
 
-class Alertmanager(_Part):
+class Alertmanager(Part):
     """An Alertmanager: alerts are posted to its API v2, again and again while they last."""
 
     url: WebUrl
@@ -51,13 +46,13 @@ class Alertmanager(_Part):
     ca: BesideFile | None = None
 
 
-class Apprise(_Part):
+class Apprise(Part):
     """Any of apprise's addresses, which mostly hold a secret: https://appriseit.com/services/."""
 
     url: Secret
 
 
-class Channel(_Part):
+class Channel(Part):
     """One way to tell people: exactly one of the four.
 
     ``least`` is the urgency from which on it is used. ``fallback`` is used only where another
@@ -86,7 +81,7 @@ class Right(StrEnum):
     ACT = "act"
 
 
-class Person(_Part):
+class Person(Part):
     """Somebody, or something, that may use the page: by a token of at least 16 characters."""
 
     token: Secret
@@ -104,7 +99,7 @@ def _listens(given: str) -> str:
     return given
 
 
-class Page(_Part):
+class Page(Part):
     """The status page: where it listens, who may use it.
 
     Without ``people`` it may listen on loopback only, where everybody may read and nobody act.
@@ -139,7 +134,7 @@ class Page(_Part):
         return self
 
 
-class Policy(_Part):
+class Policy(Part):
     """What the watch may do by itself. ``tell`` is nothing but telling.
 
     ``ask`` makes the plan and sends it, with an approval that can be used once. ``attempts`` is how
@@ -156,7 +151,7 @@ class Policy(_Part):
     approval: Duration = 3600.0
 
 
-class Watch(_Part):
+class Watch(Part):
     """Under ``watch:`` in cloud.yaml; all durations may be written as ``10m``.
 
     ``every`` is how often the quick questions are asked, ``agents`` how often agents are looked at,

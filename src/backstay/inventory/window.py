@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
 
 from backstay.inventory.duration import Duration
+from backstay.inventory.part import Part
 
 
 class Day(IntEnum):
@@ -81,15 +80,13 @@ def _zone(given: str) -> str:
 Clock = Annotated[time, BeforeValidator(_time)]
 
 
-class Window(BaseModel):
+class Window(Part):
     """When maintenance may be done: ``start`` by the clock of ``zone`` on each of ``days``.
 
     It closes at ``end`` by the same clock (the next day's, where that is not after ``start``), or
     ``duration`` seconds later. ``closed`` (``except`` in the file) are the dates on which it does
     not open. As text: ``mon-fri 22:00-04:00 Europe/Berlin``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     days: Annotated[tuple[Day, ...], BeforeValidator(_days)] = Field(
         default=EVERY_DAY, min_length=1

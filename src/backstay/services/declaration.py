@@ -14,7 +14,7 @@ from backstay.finding import Severity
 from backstay.inventory.enums import Flavour, Role
 from backstay.jsondata import Json
 from backstay.services.messaging import Messaging, RpcEndpoint
-from backstay.transports.reply import Endpoint
+from backstay.transports.targets import Endpoint
 
 
 class Api(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.errors import PowerError
-from backstay.transports.bmc import ASK_BOUND, until_off
+from backstay.transports.power import ASK_BOUND, until_off
 from backstay.transports.targets import BmcTarget
 
 PORT = 623
@@ -27,7 +27,7 @@ BOOT_FLAGS = 5  # parameter of SET_BOOT; all its bytes 0: no override
 
 
 class Ipmi:
-    """The power of one host (``transports.bmc.Power``)."""
+    """The power of one host (``transports.power.Power``)."""
 
     def __init__(self, target: BmcTarget) -> None:
         self.target = target

@@ -22,7 +22,7 @@ from backstay.jsondata import Json
 from backstay.transports import api_errors
 from backstay.transports import credentials as identity
 from backstay.transports.deadline import DeadlineAdapter, deadline
-from backstay.transports.reply import Endpoint, Reply, joined
+from backstay.transports.targets import Endpoint, Reply, joined
 
 THREADS = 32
 CONNECT_BOUND = 8.0

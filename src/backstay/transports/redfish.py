@@ -14,7 +14,7 @@ import sushy
 from sushy.exceptions import AccessError, ConnectionError, SushyError  # noqa: A004 - its own
 
 from backstay.errors import PowerError
-from backstay.transports.bmc import ASK_BOUND, until_off
+from backstay.transports.power import ASK_BOUND, until_off
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
 
@@ -24,7 +24,7 @@ RESTORE, ALWAYS_OFF = "PowerRestorePolicy", "AlwaysOff"
 
 
 class Redfish:
-    """The power of one host (``transports.bmc.Power``)."""
+    """The power of one host (``transports.power.Power``)."""
 
     def __init__(self, target: BmcTarget) -> None:
         self.target = target

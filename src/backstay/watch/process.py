@@ -23,8 +23,8 @@ from backstay.journal.locks import LockLost
 from backstay.journal.place import journal_url, locks_url, runtime_folder
 from backstay.journal.store import Store
 from backstay.services.declaration import Api
-from backstay.transports.sd_notify import notify, sign_of_life_every
 from backstay.transports.ssh import HostShell
+from backstay.transports.systemd import notify, sign_of_life_every
 from backstay.transports.threads import on_thread
 from backstay.watch.act.actor import Actor
 from backstay.watch.act.approvals import Approvals

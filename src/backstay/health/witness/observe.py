@@ -19,7 +19,8 @@ from backstay.health.witness.evidence import (
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Service
-from backstay.transports.bmc import STATE_BOUND, power_of
+from backstay.transports.bmc import power_of
+from backstay.transports.power import STATE_BOUND
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
 

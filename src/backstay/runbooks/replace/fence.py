@@ -31,7 +31,8 @@ from backstay.health.witness.judge import Verdict, judge
 from backstay.health.witness.observe import Here, ask_here, look, look_for_address
 from backstay.journal.action import Refused, Result, Running
 from backstay.runbooks.replace.confirm import FRESH, refuse_unless_dead
-from backstay.transports.bmc import STATE_BOUND, Power, power_of
+from backstay.transports.bmc import power_of
+from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
 BOUND = 240.0

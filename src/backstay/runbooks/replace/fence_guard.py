@@ -9,7 +9,8 @@ from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.observe import Here, ask_here, look_for_address
 from backstay.journal.action import Action, Refused, Result, Running
 from backstay.runbooks.replace.fence import BY_POWER, BY_WORD, NotFenced, answers_of, in_use
-from backstay.transports.bmc import STATE_BOUND, Power, power_of
+from backstay.transports.bmc import power_of
+from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
 PAUSE = 1.0

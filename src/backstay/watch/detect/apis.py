@@ -15,8 +15,7 @@ from backstay.health.judge_api import served_by
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import ApiLivenessProbe, Service
 from backstay.transports.exchange import HttpExchange, HttpOutcome, exchange
-from backstay.transports.reply import Endpoint, joined
-from backstay.transports.targets import SshTarget
+from backstay.transports.targets import Endpoint, SshTarget, joined
 from backstay.transports.threads import on_thread
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 
