@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from backstay.inventory.watch import Policy
 from backstay.errors import InventoryError
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
@@ -111,3 +112,9 @@ def test_where_cloud_yaml_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("BACKSTAY_CLOUD", "/named.yaml")
     assert find(None, lambda: lab).path == Path("/named.yaml")
     assert find(Path("/given.yaml"), lambda: lab).path == Path("/given.yaml")
+
+
+def test_the_old_word_of_policies_is_accepted() -> None:
+    policy = Policy.model_validate({"service-failed": "tell", "controller-dead": "ask"})
+    assert (policy.service_failed, policy.agent_deaf) == ("notify", "notify")
+    assert policy.controller_dead == "ask"

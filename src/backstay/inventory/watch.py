@@ -4,7 +4,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backstay.inventory.duration import Duration
 from backstay.inventory.part import Part
@@ -134,17 +134,37 @@ class Page(Part):
         return self
 
 
-class Policy(Part):
-    """What the watch may do by itself. ``tell`` is nothing but telling.
+def _notify(given: object) -> object:
+    """Accept ``tell``, the word of files written before 0.1, for ``notify``."""
+    return "notify" if given == "tell" else given
 
-    ``ask`` makes the plan and sends it, with an approval that can be used once. ``attempts`` is how
-    often one thing is tried, ``cool_down`` how long nothing is done after an action has ended.
+
+_Old = BeforeValidator(_notify)
+
+
+class Policy(Part):
+    """What the watch may do without being asked.
+
+    ``notify`` only notifies. ``ask`` plans the action and sends the plan with an approval that can
+    be used once.
+
+    Attributes:
+        service_failed: ``restart`` restarts the failed units of the service.
+        agent_deaf: ``reattach`` restarts agents that do not process RPC messages.
+        controller_dead: ``replace`` rebuilds a dead controller on its spare.
+        attempts: How often an action is tried for one incident.
+        cool_down: Seconds without any action after one has ended.
+        approval: Seconds for which an approval may be given.
     """
 
-    service_failed: Literal["tell", "restart"] = Field(default="tell", alias="service-failed")
-    agent_deaf: Literal["tell", "reattach"] = Field(default="tell", alias="agent-deaf")
-    controller_dead: Literal["tell", "ask", "replace"] = Field(
-        default="tell", alias="controller-dead"
+    service_failed: Annotated[Literal["notify", "restart"], _Old] = Field(
+        default="notify", alias="service-failed"
+    )
+    agent_deaf: Annotated[Literal["notify", "reattach"], _Old] = Field(
+        default="notify", alias="agent-deaf"
+    )
+    controller_dead: Annotated[Literal["notify", "ask", "replace"], _Old] = Field(
+        default="notify", alias="controller-dead"
     )
     attempts: int = Field(default=2, ge=1, le=10)
     cool_down: Duration = 600.0

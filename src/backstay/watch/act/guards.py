@@ -68,7 +68,7 @@ def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
         return Act.RESTART
     if cause.kind is Kind.AGENT_DEAF and policy.agent_deaf == "reattach":
         return Act.REATTACH
-    if policy.controller_dead == "tell":
+    if policy.controller_dead == "notify":
         return None
     host = cloud.hosts.get(cause.host)
     gone = cause.kind in {Kind.HOST_DEAD, Kind.HOST_OFF, Kind.HOST_UNREACHABLE}
