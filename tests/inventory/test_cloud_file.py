@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from backstay.inventory.watch import Policy
 from backstay.errors import InventoryError
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.inventory.find import find
 from backstay.inventory.load import load
 from backstay.inventory.mistakes import CloudFileWrong
+from backstay.inventory.watch import Policy
 
 DATA = Path(__file__).parent / "data"
 

@@ -155,6 +155,7 @@ class Policy(Part):
         attempts: How often an action is tried for one incident.
         cool_down: Seconds without any action after one has ended.
         approval: Seconds for which an approval may be given.
+
     """
 
     service_failed: Annotated[Literal["notify", "restart"], _Old] = Field(
