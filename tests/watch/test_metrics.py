@@ -27,14 +27,14 @@ NAMES = {
     "backstay_rpo_seconds",
     "backstay_rto_seconds",
     "backstay_runs_active",
-    "backstay_subject_latency_seconds",
-    "backstay_subject_state",
-    "backstay_subject_up",
-    "backstay_tellings",
+    "backstay_target_latency_seconds",
+    "backstay_target_state",
+    "backstay_target_up",
+    "backstay_notifications",
     "backstay_watch_age_seconds",
     "backstay_watch_journal_readable",
     "backstay_watch_leading",
-    "backstay_watch_troubles",
+    "backstay_watch_problems",
 }
 
 
@@ -67,15 +67,15 @@ def test_the_names_are_stable(told: dict[str, Any]) -> None:
 
 
 def test_what_is_down_is_told_as_down(told: dict[str, Any]) -> None:
-    up = told["backstay_subject_up"]
-    assert up["controller", "mariadb", "query"] == 0
-    assert up["proxy", "swift", "object"] == 1
-    state = told["backstay_subject_state"]
-    assert state["controller", "mariadb", "down", "query"] == 1
-    assert ("controller", "mariadb", "up", "query") not in state
-    latency = told["backstay_subject_latency_seconds"]
-    assert ("controller", "mariadb", "query") not in latency
-    assert 0 < latency["proxy", "swift", "object"] < 0.2
+    up = told["backstay_target_up"]
+    assert up["controller", "query", "mariadb"] == 0
+    assert up["proxy", "object", "swift"] == 1
+    state = told["backstay_target_state"]
+    assert state["controller", "query", "mariadb", "down"] == 1
+    assert ("controller", "query", "mariadb", "up") not in state
+    latency = told["backstay_target_latency_seconds"]
+    assert ("controller", "query", "mariadb") not in latency
+    assert 0 < latency["proxy", "object", "swift"] < 0.2
 
 
 def test_incidents_are_counted_with_the_zeros(told: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ def test_backups_and_messages_are_told(told: dict[str, Any]) -> None:
     assert told["backstay_backup_age_seconds"]["controller",] == pytest.approx(60, abs=1)
     assert told["backstay_rpo_seconds"]["controller",] == 0.5
     assert told["backstay_rto_seconds"]["controller replaced",] == 412
-    assert told["backstay_tellings"]["mail", "sent"] == 3
+    assert told["backstay_notifications"]["mail", "sent"] == 3
     assert told["backstay_host_silenced"]["proxy", "reboot-7"] == 1
 
 
@@ -99,7 +99,7 @@ def test_the_dashboard_shows_metrics_that_there_are() -> None:
     used = {name for query in queries for name in re.findall(r"backstay_\w+", query)}
     assert len(queries) > 10
     assert used <= NAMES
-    assert {"backstay_subject_up", "backstay_incidents_open", "backstay_rpo_seconds"} <= used
+    assert {"backstay_target_up", "backstay_incidents_open", "backstay_rpo_seconds"} <= used
 
 
 def test_the_alert_rules_use_metrics_that_there_are() -> None:

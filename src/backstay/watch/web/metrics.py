@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, from the board and the journal. Their names are stable: see the docs.
+"""Metrics for Prometheus, from the snapshot and the journal. Names are stable: docs/watch-page.md.
 
 https://prometheus.io/docs/practices/naming/
 """
@@ -17,63 +17,69 @@ from backstay.watch.web.reading import Records
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _UP = {State.UP: 1.0, State.SUSPECT: 1.0, State.RECOVERING: 0.0, State.DOWN: 0.0}
-"""What is in doubt is up until it is sure that it is not; what recovers is not yet."""
+"""A suspect target counts as up until it is confirmed down; a recovering one still as down."""
 
-_OF_SUBJECTS = ("host", "service", "subject")
+_TARGET_LABELS = ("host", "service", "name")
 
 
 def exposition(snapshot: Snapshot, records: Records, now: float) -> bytes:
     """Return all metrics at ``now`` (Unix) in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Of(snapshot, records, now))
+    registry.register(_WatchCollector(snapshot, records, now))
     return generate_latest(registry)
 
 
-class _Of(Collector):
+class _WatchCollector(Collector):
     def __init__(self, snapshot: Snapshot, records: Records, now: float) -> None:
         self._snapshot, self._records, self._now = snapshot, records, now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give every metric, those without a sample as well."""
-        yield from _of_the_watch(self._snapshot, self._records, self._now)
-        yield from _of_subjects(self._snapshot)
-        yield from _of_incidents(self._records)
-        yield from _of_backups(self._records, self._now)
+        """Yield every metric, including those without a sample."""
+        yield from _watch_metrics(self._snapshot, self._records, self._now)
+        yield from _target_metrics(self._snapshot)
+        yield from _incident_metrics(self._records)
+        yield from _backup_metrics(self._records, self._now)
 
 
-def _of_the_watch(snapshot: Snapshot, records: Records, now: float) -> Iterator[GaugeMetricFamily]:
-    for name, says, value in (
-        ("leading", "1 where this process is the one that watches", snapshot.leading),
-        ("age_seconds", "how long ago the watch looked last", max(0.0, now - snapshot.at)),
-        ("troubles", "what is wrong with the watch itself", len(snapshot.troubles)),
-        ("journal_readable", "1 where the journal can be read", not records.trouble),
+def _watch_metrics(snapshot: Snapshot, records: Records, now: float) -> Iterator[GaugeMetricFamily]:
+    for name, text, value in (
+        ("leading", "1 if this process is the leader, 0 if it stands by", snapshot.leading),
+        ("age_seconds", "seconds since the last round of probes", max(0.0, now - snapshot.at)),
+        ("problems", "number of problems of the watch itself", len(snapshot.troubles)),
+        ("journal_readable", "1 if the journal can be read", not records.trouble),
     ):
-        yield GaugeMetricFamily(f"backstay_watch_{name}", says, value=float(value))
+        yield GaugeMetricFamily(f"backstay_watch_{name}", text, value=float(value))
     if snapshot.checked_at is not None:
         yield GaugeMetricFamily(
             "backstay_check_age_seconds",
-            "how long ago everything was checked",
+            "seconds since the last full check",
             value=max(0.0, now - snapshot.checked_at),
         )
     silenced = GaugeMetricFamily(
         "backstay_host_silenced",
-        "1 where nobody is told about the host: why",
-        labels=("host", "why"),
+        "1 while notifications about the host are silenced, and the run that silences them",
+        labels=("host", "reason"),
     )
     for one in snapshot.silences:
         silenced.add_metric((one.host, one.why), 1.0)
     yield silenced
 
 
-def _of_subjects(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
+def _target_metrics(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
     up = GaugeMetricFamily(
-        "backstay_subject_up", "1 where it works, 0 where it does not", labels=_OF_SUBJECTS
+        "backstay_target_up",
+        "1 if the target is up or suspect, 0 if down or recovering",
+        labels=_TARGET_LABELS,
     )
     state = GaugeMetricFamily(
-        "backstay_subject_state", "1 for the state in which it is", labels=(*_OF_SUBJECTS, "state")
+        "backstay_target_state",
+        "1 for the current state of the target",
+        labels=(*_TARGET_LABELS, "state"),
     )
     latency = GaugeMetricFamily(
-        "backstay_subject_latency_seconds", "how long the last answer took", labels=_OF_SUBJECTS
+        "backstay_target_latency_seconds",
+        "latency of the last successful probe",
+        labels=_TARGET_LABELS,
     )
     for one in snapshot.standings.values():
         labels = (one.subject.host, one.subject.service, one.subject.name)
@@ -85,38 +91,42 @@ def _of_subjects(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
     yield from (up, state, latency)
 
 
-def _of_incidents(records: Records) -> Iterator[GaugeMetricFamily]:
-    """Give how many are open, of every kind: an alert rule needs the zeros as well."""
+def _incident_metrics(records: Records) -> Iterator[GaugeMetricFamily]:
+    """Yield the number of open incidents of every kind, also 0: alert rules need the zeros."""
     count = Counter((one.cause.kind, one.cause.urgency) for one in records.open)
     incidents = GaugeMetricFamily(
-        "backstay_incidents_open", "how many incidents are open", labels=("kind", "urgency")
+        "backstay_incidents_open", "number of open incidents", labels=("kind", "urgency")
     )
     for kind in Kind:
         for urgency in Urgency:
             incidents.add_metric((kind.value, urgency.value), float(count[kind, urgency]))
     yield incidents
     notifications = GaugeMetricFamily(
-        "backstay_tellings",
-        "messages that the journal keeps, by how far they are",
+        "backstay_notifications",
+        "notifications in the journal, by delivery state",
         labels=("channel", "state"),
     )
     for (channel, state), number in sorted(records.told.items()):
         notifications.add_metric((channel, state.value), float(number))
     yield notifications
     yield GaugeMetricFamily(
-        "backstay_runs_active", "runbooks' runs under way", value=float(len(records.runs))
+        "backstay_runs_active", "number of runbook runs in progress", value=float(len(records.runs))
     )
 
 
-def _of_backups(records: Records, now: float) -> Iterator[GaugeMetricFamily]:
+def _backup_metrics(records: Records, now: float) -> Iterator[GaugeMetricFamily]:
     age = GaugeMetricFamily(
-        "backstay_backup_age_seconds", "age of the newest proved backup", labels=("host",)
+        "backstay_backup_age_seconds", "age of the newest verified backup", labels=("host",)
     )
     rpo = GaugeMetricFamily(
-        "backstay_rpo_seconds", "changes that would be lost with the host now", labels=("host",)
+        "backstay_rpo_seconds",
+        "changes that would be lost if the host failed now",
+        labels=("host",),
     )
     took = GaugeMetricFamily(
-        "backstay_rto_seconds", "how long it took the last time", labels=("what",)
+        "backstay_rto_seconds",
+        "duration of the latest recovery of that kind",
+        labels=("operation",),
     )
     for one in records.kept.hosts:
         if one.verified_at is not None:
