@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from backstay.backup.restorable import of_units
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
+from backstay.services.by_host import services_on
 from backstay.services.declaration import Invariant, Migrations, Service
 
 # What makes the host itself: name, addresses, SSH identity, packages' sources, Puppet.
@@ -51,7 +52,7 @@ def selection(cloud: Cloud, host: Host, services: Sequence[Service]) -> Selectio
 
     A host has a service's databases where it runs the service that keeps them.
     """
-    mine = _of_host(cloud, host, services)
+    mine = services_on(cloud, host, services)
     keeps = keeps_databases(cloud, host, services)
     databases = [
         name
@@ -84,15 +85,7 @@ def migrations(services: Sequence[Service]) -> dict[str, Migrations]:
 
 def keeps_databases(cloud: Cloud, host: Host, services: Sequence[Service]) -> bool:
     """Say whether the database of the cloud's services is on ``host``."""
-    return any(service.keeps_databases for service in _of_host(cloud, host, services))
-
-
-def _of_host(cloud: Cloud, host: Host, services: Sequence[Service]) -> list[Service]:
-    return [
-        service
-        for service in services
-        if cloud.has_service(service.name, host) and service.units_on(host.roles, cloud.flavour)
-    ]
+    return any(service.keeps_databases for service in services_on(cloud, host, services))
 
 
 def invariants(cloud: Cloud, services: Sequence[Service]) -> list[Invariant]:

@@ -10,6 +10,7 @@ from backstay.health.remedy import filled, on
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.limits import Limits
 from backstay.quantities import duration, size
+from backstay.services.by_host import units_on
 from backstay.services.declaration import HostProbe, Service, Unit
 from backstay.transports.targets import SshTarget
 
@@ -20,12 +21,7 @@ Probes = tuple[str, HostProbe]
 
 def required(cloud: Cloud, host: Host, services: Iterable[Service]) -> tuple[Required, ...]:
     """Return the units that a host must run, each with its service's name."""
-    return tuple(
-        (service.name, unit)
-        for service in services
-        if cloud.has_service(service.name, host)
-        for unit in service.units_on(host.roles, cloud.flavour)
-    )
+    return tuple((service.name, unit) for service, unit in units_on(cloud, host, services))
 
 
 def judge_host(

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -17,6 +17,7 @@ from pydantic import (
 from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
 from backstay.inventory.enums import Flavour, Role
+from backstay.inventory.host_names import HostNames
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.part import Part
@@ -149,6 +150,27 @@ class Cloud(Part):
     def path(self) -> Path:
         """Return the file that this was read from."""
         return self._path
+
+    def host_named(self, name: str) -> Host | None:
+        """Return the host that goes by ``name``, None where there is none, or more than one.
+
+        ``name`` is a host's name here, its address, or either side's fully qualified name: services
+        report hosts with or without their domain.
+        """
+        found = self.host_names().host_of(name)
+        return None if found is None else self.hosts[found]
+
+    def host_names(self, hostnames: Mapping[str, str] | None = None) -> HostNames:
+        """Return the hosts by their names and addresses.
+
+        ``hostnames`` adds what hosts call themselves, by their name here.
+        """
+        names = HostNames()
+        for host in self.hosts.values():
+            names.add(host.name, [host.address])
+        for host_name, own in (hostnames or {}).items():
+            names.add(host_name, [own])
+        return names
 
     def with_role(self, *roles: Role) -> Sequence[Host]:
         """Return the hosts that have any of ``roles``, in the order of the file."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from backstay.inventory.enums import Role
+from backstay.inventory.host_names import HostNames
 from backstay.services.declaration import Api, Verdict
 
 Row = Mapping[str, str]
@@ -109,7 +110,7 @@ class Evidence:
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     silent: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: HostNames = field(default_factory=HostNames)
 
     def has(self, *queries: str) -> bool:
         """Say whether all these queries were answered."""
@@ -121,7 +122,7 @@ class Evidence:
 
     def host_of(self, recorded: str) -> str | None:
         """Return the host of cloud.yaml that a record calls by some name, None for no such host."""
-        return self.names.get(recorded) or self.names.get(recorded.partition(".")[0])
+        return self.names.host_of(recorded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from backstay.health.impact import onhost
 from backstay.health.impact.judge import Connection, ImpactInput
 from backstay.inventory.cloud import Host
 from backstay.inventory.enums import Role
+from backstay.services.by_host import units_on
 from backstay.services.declaration import Agent, Unit, Workload
 
 
@@ -50,12 +51,7 @@ async def look(site: CloudSession, name: str) -> ImpactInput:
 
 
 def _units(site: CloudSession, host: Host) -> list[Unit]:
-    return [
-        unit
-        for service in site.services
-        if site.cloud.has_service(service.name, host)
-        for unit in service.units_on(host.roles, site.cloud.flavour)
-    ]
+    return [unit for _, unit in units_on(site.cloud, host, site.services)]
 
 
 async def _describe(site: CloudSession, host: Host) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from backstay.health.rpc.evidence import (
 )
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
+from backstay.inventory.host_names import HostNames
 from backstay.services.declaration import Agent, Broker, Service
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
@@ -49,7 +50,7 @@ class Asking(Protocol):
 class _Hosts:
     """What hosts told: the inventory's name by every name, units by host, why some were silent."""
 
-    names: Mapping[str, str]
+    names: HostNames
     units: Mapping[str, Mapping[str, UnitSeen]]
     silent: Mapping[str, str]
 
@@ -65,9 +66,8 @@ async def look(site: Asking, hosts: Collection[str] | None = None) -> AgentsObse
     agents = [agent for agent in await site.agents() if agent.binary in wirings]
     if hosts is not None:
         # One that goes by another name than its host's is found after its host was asked.
-        short = {name.partition(".")[0] for name in hosts}
-        known = {name.partition(".")[0] for name in site.cloud.hosts} - short
-        agents = [agent for agent in agents if agent.host.partition(".")[0] not in known]
+        names = site.cloud.host_names()
+        agents = [one for one in agents if names.host_of(one.host) in {None, *hosts}]
     pings = await _ping(site, [(agent, wirings[agent.binary][1]) for agent in agents])
     ports = frozenset(port for broker in brokers for port in broker.ports)
     messaging, stalled, asked = await asyncio.gather(
@@ -110,7 +110,7 @@ def _seen(
     told: tuple[float, _Hosts],
 ) -> AgentSeen:
     now, asked = told
-    host = asked.names.get(agent.host) or asked.names.get(agent.host.partition(".")[0])
+    host = asked.names.host_of(agent.host)
     unit = asked.units.get(host, {}).get(rpc_endpoint.unit) if host else None
     missing = []
     if isinstance(ping, str) and rpc_endpoint.topic:
@@ -235,15 +235,13 @@ async def _ask_hosts(
         return told
 
     answers = await asyncio.gather(*(ask(host.name) for host in chosen))
-    names, units, silent = {}, {}, {}
+    names, units, silent = site.cloud.host_names(), {}, {}
     for host, answer in zip(chosen, answers, strict=True):
-        called = {host.name, host.name.partition(".")[0], host.address}
         if isinstance(answer, HostError):
             silent[host.name] = f"{answer.attempted}: {answer.came_back}"
         else:
-            called |= {answer["hostname"], answer["hostname"].partition(".")[0]}
+            names.add(host.name, [answer["hostname"]])
             units[host.name] = {
                 name: read_unit(told, ports) for name, told in answer["units"].items()
             }
-        names.update(dict.fromkeys(called, host.name))
     return _Hosts(names=names, units=units, silent=silent)

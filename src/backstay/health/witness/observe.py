@@ -18,6 +18,7 @@ from backstay.health.witness.evidence import (
 )
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
+from backstay.services.by_host import units_on
 from backstay.services.declaration import Service
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND
@@ -137,9 +138,8 @@ def _ports(site: Asking, host: Host) -> list[int]:
     """
     ports = {
         port
-        for service in site.services
-        if site.cloud.has_service(service.name, host) and not service.keeps_databases
-        for unit in service.units_on(host.roles, site.cloud.flavour)
+        for service, unit in units_on(site.cloud, host, site.services)
+        if not service.keeps_databases
         for port in unit.ports
     }
     return sorted({site.cloud.ssh_target(host).port or SSH_PORT, *ports})

@@ -127,12 +127,13 @@ class Agents(Units):
         host = running.step.target
         before = {tuple(agent) for agent in running.results[f"{host}.note"]["agents"]}
         everyone = Role.CONTROLLER in self.site.host(host).roles
-        names = {_short(host), _short(running.results[f"{host}.note"]["hostname"])}
+        hostname = running.results[f"{host}.note"]["hostname"]
+        names = self.site.cloud.host_names({host: hostname})
         mending = AgentReattacher(self.site, None if everyone else {host}, say=running.say)
 
         def concerned(one: AgentDiagnosis) -> bool:
             known = (one.seen.agent.host, one.seen.agent.binary) in before
-            return known and (everyone or _short(one.seen.agent.host) in names)
+            return known and (everyone or names.host_of(one.seen.agent.host) == host)
 
         begun = time.monotonic()
         left = await mending.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
@@ -142,7 +143,7 @@ class Agents(Units):
                 came_back=f"not within {running.step.bound:g} s: {named_agents(left)}",
                 remedy=f"{mending.next(left[0])}; backstay reattach; {RESUME}",
             )
-        count = sum(everyone or _short(name) in names for name, _ in before)
+        count = sum(everyone or names.host_of(name) == host for name, _ in before)
         return {
             "seconds": round(time.monotonic() - begun, 1),
             "proved": count,
@@ -180,11 +181,6 @@ async def new_findings(site: CloudSession, running: Running) -> list[Finding]:
     known = {tuple(name) for name in running.results[f"{host}.gates"]["known"]}
     findings = bad(await site.check())
     return [f for f in findings if f.host == host or name_of(f) not in known]
-
-
-def _short(host: str) -> str:
-    """Return a host's name without its domain: services report with or without it."""
-    return host.partition(".")[0]
 
 
 def _about(host: str | None, subject: str, evidence: str, remedy: str) -> Finding:

@@ -12,6 +12,7 @@ from backstay.errors import HostError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
+from backstay.inventory.host_names import HostNames
 from backstay.runbooks.reconcile import onhost
 from backstay.runbooks.reconcile.evidence import (
     HostRecords,
@@ -163,7 +164,7 @@ class _Reading:
         self._rows: dict[str, list[Row]] = {}
         self._describe: dict[str, dict[str, Any]] = {}
         self._silent: dict[str, set[str]] = {}
-        self._names: dict[str, str] = {}
+        self._names = HostNames()
         self._missing: list[Missing] = []
 
     def host(
@@ -209,10 +210,8 @@ class _Reading:
             self._rows[query] = [dict(zip(columns, row, strict=True)) for row in rows]
 
     def names(self, host: str, others: Iterable[str]) -> None:
-        """Note the names that a host goes by, each also without its domain."""
-        for one in (host, *others):
-            short = one if one.replace(".", "").isdigit() else one.partition(".")[0]
-            self._names |= {one: host, short: host}
+        """Note the names that a host goes by."""
+        self._names.add(host, others)
 
     def lacking(self, questions: Iterable[str], host: str, why: str | HostError) -> None:
         """Note what has no answer."""

@@ -18,6 +18,7 @@ from backstay.journal.action import Action, Result, Running
 from backstay.journal.store import Store
 from backstay.jsondata import Json
 from backstay.runbooks.common.outage_recorder import Recorder, as_data
+from backstay.services.by_host import services_on, units_on
 
 BEGINS, ENDS = "confirm", "take-over"
 """The actions with which the watch begins and ends."""
@@ -125,14 +126,11 @@ class Watch:
         there, cloud = self.site.host(host), self.site.cloud
         # Reads what the credentials say; asks nobody.
         scheme = urlsplit(getattr(self.site.api, "auth_url", "")).scheme or "http"
-        found = {}
-        for service in self.site.services:
-            if not service.endpoint_types or not cloud.has_service(service.name, there):
-                continue
-            units = service.units_on(there.roles, cloud.flavour)
-            port = next((unit.ports[0] for unit in units if unit.ports), None)
-            if port is not None:
-                found[service.endpoint_types[0]] = f"{scheme}://{there.address}:{port}/"
+        found: dict[str, str] = {}
+        for service, unit in units_on(cloud, there, self.site.services):
+            if service.endpoint_types and unit.ports:
+                url = f"{scheme}://{there.address}:{unit.ports[0]}/"
+                found.setdefault(service.endpoint_types[0], url)
         return found
 
     async def _guests(self) -> tuple[dict[str, str], list[str]]:
@@ -140,10 +138,8 @@ class Watch:
         asked = [
             (host.name, service.running)
             for host in self.site.cloud.hosts.values()
-            for service in self.site.services
+            for service in services_on(self.site.cloud, host, self.site.services)
             if service.running is not None
-            and self.site.cloud.has_service(service.name, host)
-            and service.units_on(host.roles, self.site.cloud.flavour)
         ]
         told = await asyncio.gather(
             *(self.site.ask(host, ask, bound=_LOOK_BOUND) for host, ask in asked),

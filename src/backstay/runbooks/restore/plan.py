@@ -9,6 +9,7 @@ from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
+from backstay.services.by_host import services_on
 from backstay.services.declaration import Service
 
 RUNBOOK = "restore"
@@ -46,12 +47,7 @@ def services_of(
 ) -> list[Service]:
     """Return the services of a host that are restored, in the order in which they are started."""
     there = cloud.hosts[host]
-    mine = [
-        one
-        for one in services
-        if cloud.has_service(one.name, there) and one.units_on(there.roles, cloud.flavour)
-    ]
-    found = [one for one in mine if service in {"", one.name}]
+    found = [one for one in services_on(cloud, there, services) if service in {"", one.name}]
     return sorted(found, key=lambda one: (one.restore_order, one.name))
 
 

@@ -16,6 +16,7 @@ from backstay.runbooks.replace.plan import ReplaceRequest
 from backstay.runbooks.replace.plan import plan as replace_plan
 from backstay.runbooks.restart.plan import failed_units
 from backstay.runbooks.restart.plan import plan as restart_plan
+from backstay.services.by_host import services_on
 from backstay.services.registry import all_services
 from backstay.transports.threads import on_thread
 from backstay.watch.act.guards import Act
@@ -76,8 +77,8 @@ def _hosts_of(site: CloudSession, cause: Cause) -> list[str]:
     return [
         host.name
         for host in site.cloud.hosts.values()
-        for service in site.services
-        if service.name == cause.service and service.units_on(host.roles, site.cloud.flavour)
+        for service in services_on(site.cloud, host, site.services)
+        if service.name == cause.service
     ]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from backstay.access.session import CloudSession
 from backstay.errors import ApiError
@@ -53,11 +53,7 @@ class AgentQuestions:
         self._wirings: dict[str, RpcEndpoint] = {
             w.binary: w for s in site.services for w in s.rpc_endpoint
         }
-        self._names: Mapping[str, str] = {
-            name: host.name
-            for host in site.cloud.hosts.values()
-            for name in (host.name, host.name.partition(".")[0], host.address)
-        }
+        self._names = site.cloud.host_names()
 
     async def keep_list(self) -> None:
         """Keep the list of agents, and call all of them, for ever."""
@@ -182,7 +178,7 @@ class AgentQuestions:
             self.take(ProbeResult(subject=subject, look=Outcome.UNKNOWN, evidence=evidence, at=at))
 
     def _host(self, agent: Agent) -> str | None:
-        return self._names.get(agent.host) or self._names.get(agent.host.partition(".")[0])
+        return self._names.host_of(agent.host)
 
 
 def subject_of(agent: Agent, host: str) -> Subject:

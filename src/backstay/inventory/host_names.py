@@ -1,0 +1,33 @@
+"""The hosts of cloud.yaml by every name that they go by."""
+
+from collections.abc import Iterable
+
+
+def short_name(name: str) -> str:
+    """Return a host's name without its domain; an address is returned unchanged. Pure."""
+    return name if name.replace(".", "").isdigit() else name.partition(".")[0]
+
+
+class HostNames:
+    """Finds the host that a service, a record or an agent calls by some name.
+
+    A name counts in full first, then without its domain. A short name that two hosts share is
+    nobody's: a guess could act on the wrong host.
+    """
+
+    def __init__(self) -> None:
+        self._exact: dict[str, str] = {}
+        self._short: dict[str, set[str]] = {}
+
+    def add(self, host: str, names: Iterable[str]) -> None:
+        """Add names of ``host``, which is its name in cloud.yaml."""
+        for name in filter(None, (host, *names)):
+            self._exact.setdefault(name, host)
+            self._short.setdefault(short_name(name), set()).add(host)
+
+    def host_of(self, name: str) -> str | None:
+        """Return the host's name in cloud.yaml, None where no host, or more than one, matches."""
+        if name in self._exact:
+            return self._exact[name]
+        hosts = self._short.get(short_name(name), set())
+        return next(iter(hosts)) if len(hosts) == 1 else None
