@@ -119,5 +119,5 @@ def test_what_a_backup_holds_is_shown_with_sizes(call: Any, tmp_path: Path) -> N
         "  the host itself     1 file       10 B",
         "  stored:",
         "  files        39.1 KiB, 30 B of it new (snapshot 1234)",
-        "  not proved yet: backstay backup verify controller-1",
+        "  not verified yet: backstay backup verify controller-1",
     ]

@@ -7,10 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from backstay.cli.output.document import document
-from backstay.cli.output.plugin import plugin_line
-from backstay.cli.output.report import Report
-from backstay.cli.output.table import table
+from backstay.cli.output.findings import Report, findings_document, findings_table, plugin_line
 from backstay.finding import Finding, Severity
 
 DATA = Path(__file__).parent / "data"
@@ -61,13 +58,16 @@ def report(findings: list[Finding]) -> Report:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("table-bad.txt", click.unstyle(table(report(BAD), width=80))),
-        ("table-bad-quiet.txt", click.unstyle(table(report(BAD), width=80, quiet=True))),
-        ("table-bad-verbose.txt", click.unstyle(table(report(BAD), width=60, verbose=True))),
-        ("table-good.txt", click.unstyle(table(report(GOOD), width=80))),
+        ("table-bad.txt", click.unstyle(findings_table(report(BAD), width=80))),
+        ("table-bad-quiet.txt", click.unstyle(findings_table(report(BAD), width=80, quiet=True))),
+        (
+            "table-bad-verbose.txt",
+            click.unstyle(findings_table(report(BAD), width=60, verbose=True)),
+        ),
+        ("table-good.txt", click.unstyle(findings_table(report(GOOD), width=80))),
         ("nagios-bad.txt", plugin_line(report(BAD))),
         ("nagios-good.txt", plugin_line(report(GOOD))),
-        ("bad.json", document(report(BAD))),
+        ("bad.json", findings_document(report(BAD))),
     ],
 )
 def test_printed_form(name, text):
@@ -83,11 +83,11 @@ def test_the_worst_comes_first():
     ]
     assert report(BAD).status is Severity.FAILED
     assert report([]).status is Severity.UNKNOWN
-    assert table(report(GOOD), quiet=True) == ""
+    assert findings_table(report(GOOD), quiet=True) == ""
 
 
 def test_nothing_but_the_remedy_is_wider_than_the_terminal():
-    for line in click.unstyle(table(report(BAD), width=80)).splitlines():
+    for line in click.unstyle(findings_table(report(BAD), width=80)).splitlines():
         assert len(line) <= 80 or line.lstrip().startswith("-> ")
 
 
@@ -101,7 +101,7 @@ def test_the_monitoring_line_is_one_line_with_one_bar():
 
 def test_the_document_is_as_the_schema_says():
     schema = json.loads((DOCS / "check.schema.json").read_text())
-    told = json.loads(document(report(BAD)))
+    told = json.loads(findings_document(report(BAD)))
     assert list(told) == schema["required"] == list(schema["properties"])
     finding = schema["properties"]["findings"]["items"]
     for one in told["findings"]:

@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from backstay.cli.main import backstay
-from backstay.cli.output.replace_page import page
-from backstay.cli.output.replace_text import report_text
+from backstay.cli.output.replace import replace_page, replace_text
 from backstay.journal.records import RunState, StepState
 from backstay.runbooks.replace.report import reports
 from tests.runbooks.replacement import BEGAN, LOST, carried_out
@@ -71,7 +70,7 @@ def test_what_it_cost(run):
 
 
 def test_text_says_it(run):
-    text = click.unstyle(report_text(reports(run), width=90))
+    text = click.unstyle(replace_text(reports(run), width=90))
     assert "all checks green after 4 min 54 s, within the guide's 15 min" in text
     assert "verified; all was done after 5 min" in " ".join(text.split())
     assert "dead for 3 witnesses; fenced: its power is off, read back" in text
@@ -91,7 +90,7 @@ def test_the_page_is_whole_and_needs_nothing_else(run):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             self.outside += [f"{tag} {key}" for key, _ in attrs if key in {"src", "href"}]
 
-    text = page(run, reports(run))
+    text = replace_page(run, reports(run))
     parser = Links()
     parser.feed(text)
     assert parser.outside == []
@@ -106,7 +105,7 @@ def test_too_late_and_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert run.state is RunState.DONE
     assert not report.whole
     assert report.within is False
-    text = click.unstyle(report_text([report], width=90))
+    text = click.unstyle(replace_text([report], width=90))
     assert "longer than the guide's 15 min" in text
     assert "the run was interrupted" in text
 
@@ -117,11 +116,11 @@ def test_a_run_that_failed_says_how_far_it_came(tmp_path: Path, monkeypatch: pyt
     assert report.well is None
     assert report.phases[-1].name == "build"
     assert report.phases[-1].state is StepState.FAILED
-    text = click.unstyle(report_text([report], width=90))
+    text = click.unstyle(replace_text([report], width=90))
     assert "not proved to work yet" in text
     assert "nobody watched to the end" in text
     assert "switch spare1 off before" in " ".join(text.split())
-    assert 'class="failed">applying it: Puppet says no' in page(run, [report])
+    assert 'class="failed">applying it: Puppet says no' in replace_page(run, [report])
 
 
 def test_before_the_spare_has_the_address_another_can_be_taken(

@@ -5,8 +5,7 @@ from html.parser import HTMLParser
 
 import click
 
-from backstay.cli.output.reboot_page import page
-from backstay.cli.output.reboot_text import report_text
+from backstay.cli.output.reboot import reboot_page, reboot_text
 from backstay.cli.output.run import ending, plan_table, run_text, runs_table
 from backstay.journal.records import RunState, StepState
 from backstay.runbooks.reboot.history import durations
@@ -61,7 +60,7 @@ def test_interrupted_runs_tell_no_duration() -> None:
 
 
 def test_text_fits_and_says_it() -> None:
-    text = click.unstyle(report_text(reports(RUN, []), width=80))
+    text = click.unstyle(reboot_text(reports(RUN, []), width=80))
     assert "everything well after 84 s" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "instance demo-1" in text
@@ -74,7 +73,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             self.outside += [f"{tag} {key}" for key, _ in attrs if key in {"src", "href"}]
 
-    text = page(replace(RUN, reason="<b>kernel</b>"), reports(RUN, []))
+    text = reboot_page(replace(RUN, reason="<b>kernel</b>"), reports(RUN, []))
     parser = Links()
     parser.feed(text)
     assert parser.outside == []

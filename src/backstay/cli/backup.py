@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +16,11 @@ from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from backstay.backup.catalogue import Backup
     from backstay.backup.place import Place
     from backstay.inventory.backup import Keep
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
 
-_COLOURS = {"verified": "green", "taken": "yellow", "failed": "red"}
 _PRUNE_BOUND = 3600.0
 
 
@@ -99,7 +94,9 @@ def list_backups(cloud: Path | None, output: str) -> None:
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     elif found:
-        click.echo(_table(found), nl=False)
+        from backstay.cli.output.backups import backups_table
+
+        click.echo(backups_table(found), nl=False)
     else:
         click.echo(f"no backups in {place.folder}: backstay backup create --verify")
 
@@ -114,7 +111,9 @@ def show(name: str, cloud: Path | None, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(asdict(found), indent=2))
     else:
-        click.echo(_details(found), nl=False)
+        from backstay.cli.output.backups import backup_text
+
+        click.echo(backup_text(found), nl=False)
 
 
 @backup.command()
@@ -180,70 +179,3 @@ def _place(cloud: "Cloud") -> "Place":
     from backstay.backup.place import Place
 
     return Place(cloud)
-
-
-def _table(backups: "Sequence[Backup]") -> str:
-    from backstay.quantities import duration, size
-
-    rows = [("backup", "host", "taken", "state", "size", "new", "restores in")]
-    for one in backups:
-        restores = one.proof.get("restore_seconds")
-        rows.append(
-            (
-                one.name,
-                one.host,
-                _clock(one.taken_at),
-                one.state.value,
-                size(sum(one.sizes.values())),
-                size(sum(one.added.values())),
-                duration(restores) if restores else "-",
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        if number:
-            cells[3] = click.style(cells[3], fg=_COLOURS[row[3]])
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
-
-
-def _details(one: "Backup") -> str:
-    from backstay.cli.output.backup_text import contents_lines
-    from backstay.quantities import duration, size
-
-    state = click.style(one.state.value.upper(), fg=_COLOURS[one.state.value], bold=True)
-    lines = [
-        f"{state}: {one.name}, of {one.host}, taken {_clock(one.taken_at)} in "
-        f"{duration(one.seconds)}",
-        f"  {one.files} files; the list of {one.packages} installed packages",
-        *contents_lines(one),
-        "  stored:",
-    ]
-    lines += [
-        f"  {part:<10} {size(one.sizes[part]):>10}, {size(one.added[part])} of it new "
-        f"(snapshot {snapshot})"
-        for part, snapshot in one.snapshots.items()
-    ]
-    if one.facts:
-        position = " ".join(one.facts["position"]) or "no binary log"
-        tables = len(one.facts["rows_before"])
-        kind = f"MariaDB {one.facts['version']}, {one.engine.value}"
-        lines.append(f"  {kind}, {tables} tables, up to {position}")
-        unknown = one.facts.get("release", {}).get("unknown", {})
-        lines += [
-            f"  schema of {name} not compared with its release's: {why}"
-            for name, why in unknown.items()
-        ]
-    if one.proof:
-        took = duration(one.proof.get("restore_seconds") or 0.0)
-        lines.append(f"  proved {_clock(one.proof['at'])}, restored in {took}")
-        lines += [f"  wrong: {problem}" for problem in one.proof["problems"]]
-    else:
-        lines.append(f"  not proved yet: backstay backup verify {one.name}")
-    return "\n".join(lines) + "\n"
-
-
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

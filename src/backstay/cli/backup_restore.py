@@ -89,7 +89,7 @@ def _asks() -> bool:
 def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan") -> None:
     """Print what is put back, what that loses, and the plan."""
     from backstay.backup.loss import losses, stream_of
-    from backstay.cli.output.restore import before
+    from backstay.cli.output.backups import before
 
     now, backup = datetime.now(UTC), chosen.backup
     lost = []
@@ -137,7 +137,7 @@ async def _differences(cloud: "Cloud", chosen: "RestoreOptions", *, as_json: boo
     """Print what would change on the host, which is only asked."""
     from backstay.access.session import CloudSession
     from backstay.cli.check import open_api
-    from backstay.cli.output.restore import differences_text
+    from backstay.cli.output.backups import differences_text
     from backstay.runbooks.restore.difference import difference
     from backstay.transports.ssh import HostShell
 

@@ -19,7 +19,7 @@ from backstay.finding import Finding, Severity
 from backstay.transports.threads import on_thread
 
 if TYPE_CHECKING:
-    from backstay.cli.output.report import Report
+    from backstay.cli.output.findings import Report
     from backstay.inventory.cloud import Cloud
     from backstay.transports.openstack import OpenStackApi
     from backstay.transports.ssh import HostShell
@@ -91,7 +91,7 @@ def known_hosts(hosts: Sequence[str], cloud: "Cloud") -> None:
 
 
 def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
-    from backstay.cli.output.report import Report
+    from backstay.cli.output.findings import Report
 
     at, begun = datetime.now(UTC), time.monotonic()
     findings = asyncio.run(_with_patience(_findings(cloud, hosts, deep=deep), cloud))
@@ -231,13 +231,11 @@ async def _with_patience(
 
 
 def _shown(report: "Report", output: str, *, quiet: bool, verbose: bool) -> str:
-    from backstay.cli.output.document import document
-    from backstay.cli.output.plugin import plugin_line
-    from backstay.cli.output.table import table
+    from backstay.cli.output.findings import findings_document, findings_table, plugin_line
 
     if output == "json":
-        return document(report)
+        return findings_document(report)
     if output == "nagios":
         return plugin_line(report)
     width = max(40, min(100, shutil.get_terminal_size().columns))
-    return table(report, width=width, verbose=verbose, quiet=quiet)
+    return findings_table(report, width=width, verbose=verbose, quiet=quiet)

@@ -168,7 +168,7 @@ def _chosen(
 
 def _show(made: _Made) -> None:
     """Print what is restored, what that loses, and the plan."""
-    from backstay.cli.output.restore import before
+    from backstay.cli.output.backups import before
 
     text = before(made.plan, made.chosen, made.lost, now=made.now, until="fence")
     click.echo(text, nl=False)

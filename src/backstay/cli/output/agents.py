@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from backstay.cli.output.report import clean
+from backstay.cli.output.text import clean
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.quantities import duration
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from backstay.cli.output.report import clean
+from backstay.cli.output.text import clean, columns, local_time
 from backstay.quantities import duration
 from backstay.watch.incidents.incident import Incident
 
@@ -17,18 +17,13 @@ def incidents_table(incidents: Sequence[Incident], now: float) -> str:
         rows.append(
             (
                 one.name,
-                f"{datetime.fromtimestamp(one.began):%Y-%m-%d %H:%M:%S}",
+                local_time(one.began),
                 f"{duration(lasted)}{over}",
                 one.cause.urgency.value,
                 clean(one.cause.title),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        + "\n"
-        for row in rows
-    )
+    return columns(rows)
 
 
 def incident_text(incident: Incident) -> str:
@@ -36,7 +31,7 @@ def incident_text(incident: Incident) -> str:
     cause = incident.cause
     lines = [
         f"{incident.name}: {cause.title} ({cause.urgency.value})",
-        f"  began      {datetime.fromtimestamp(incident.began):%Y-%m-%d %H:%M:%S}",
+        f"  began      {local_time(incident.began)}",
     ]
     if incident.closed is not None:
         lines.append(f"  over after {duration(incident.closed - incident.began)}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from backstay.cli.output.report import clean
+from backstay.cli.output.text import clean
 from backstay.finding import Severity
 from backstay.runbooks.reconcile.evidence import Missing, ReconcileObservation
 from backstay.services.reconciliation import Kind, Mismatch

@@ -1,11 +1,12 @@
 """The reports of a run, each runbook's its own: as values, for a terminal, as a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from backstay.cli.output import page as frame
-from backstay.cli.output import reboot_page, reboot_text, replace_page, replace_text
+from backstay.cli.output.reboot import reboot_page, reboot_text
+from backstay.cli.output.replace import replace_page, replace_text
+from backstay.cli.output.timeline import html_page
 from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
 from backstay.runbooks.reboot import plan as reboot
@@ -14,16 +15,14 @@ from backstay.runbooks.replace import plan as replace
 from backstay.runbooks.replace import report as replace_report
 
 _PAST = 100
-
-
-class _Printer(Protocol):
-    def __call__(self, reports: Sequence[Any], *, width: int) -> str:
-        """Return reports as text."""
-
-
-class _Painter(Protocol):
-    def __call__(self, run: RunRecord, reports: Sequence[Any]) -> str:
-        """Return a page."""
+_TEXTS: Mapping[str, Callable[..., str]] = {
+    reboot.RUNBOOK: reboot_text,
+    replace.RUNBOOK: replace_text,
+}
+_PAGES: Mapping[str, Callable[..., str]] = {
+    reboot.RUNBOOK: reboot_page,
+    replace.RUNBOOK: replace_page,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +38,17 @@ class Reports:
 
     def text(self, width: int) -> str:
         """Return them for a terminal of this width."""
-        printers: Mapping[str, _Printer] = {
-            reboot.RUNBOOK: reboot_text.report_text,
-            replace.RUNBOOK: replace_text.report_text,
-        }
-        printer = printers.get(self.run.plan.runbook)
-        return printer(self.found, width=width) if printer else ""
+        text = _TEXTS.get(self.run.plan.runbook)
+        return text(self.found, width=width) if text else ""
 
     def page(self) -> str:
         """Return them as one HTML page; a run without a report has a page, too."""
-        painters: Mapping[str, _Painter] = {
-            reboot.RUNBOOK: reboot_page.page,
-            replace.RUNBOOK: replace_page.page,
-        }
-        painter = painters.get(self.run.plan.runbook)
-        return painter(self.run, self.found) if painter else frame.page(self.run, ())
+        page = _PAGES.get(self.run.plan.runbook)
+        return page(self.run, self.found) if page else html_page(self.run, ())
 
 
 def reports_of(store: Store, run: RunRecord) -> Reports:
-    """Return what a run took and cost, where its runbook has a report. Raises JournalError."""
+    """Return the reports of a run, where its runbook has any. Raises JournalError."""
     found: Sequence[Any] = ()
     if run.plan.runbook == reboot.RUNBOOK:
         found = reboot_report.reports(run, store.runs(cloud=run.plan.cloud, limit=_PAST))

@@ -4,12 +4,11 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.output.report import clean
+from backstay.cli.output.text import clean, columns, local_time
 from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan
 from backstay.journal.records import Event, RunRecord, RunState, StepRecord, StepState
@@ -153,27 +152,20 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
             run.id,
             run.state.value,
             f"{run.plan.runbook} {', '.join(run.plan.targets)}",
-            _clock(run.began or run.made),
+            local_time(run.began or run.made),
             duration(run.seconds) if run.seconds is not None else "-",
             run.who,
             " ".join(filter(None, (run.ticket, run.reason))),
         )
         for run in runs
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(7)]
-    lines = []
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        if number:
-            cells[1] = click.style(cells[1], fg=_COLOURS[RunState(row[1])])
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
+    return columns(rows, [_COLOURS[run.state] for run in runs], coloured=1)
 
 
 def run_text(run: RunRecord, events: Sequence[Event]) -> str:
     """Return a run with its steps and everything that was said, as a timeline."""
     lines = [ending(run).rstrip("\n")]
-    lines.append(f"  made {_clock(run.made)} by {run.who}; carried out by {run.holder}")
+    lines.append(f"  made {local_time(run.made)} by {run.who}; carried out by {run.holder}")
     if run.reason or run.ticket:
         lines.append(f"  why: {' '.join(filter(None, (run.ticket, run.reason)))}")
     lines.append("")
@@ -186,7 +178,7 @@ def run_text(run: RunRecord, events: Sequence[Event]) -> str:
 
 def _step(does: str, record: StepRecord, events: Sequence[Event]) -> Iterator[str]:
     mark, colour = _MARKS[record.state]
-    at = _clock(record.began)[11:] if record.began else "        "
+    at = local_time(record.began)[11:] if record.began else "        "
     took = ""
     if record.began is not None and record.ended is not None:
         took = f" ({record.ended - record.began:.1f} s)"
@@ -196,7 +188,3 @@ def _step(does: str, record: StepRecord, events: Sequence[Event]) -> Iterator[st
         if event.text:
             wrapped = textwrap.wrap(clean(event.text), 96, break_on_hyphens=False)
             yield from (f"                    {line}" for line in wrapped[:6])
-
-
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

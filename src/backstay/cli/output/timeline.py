@@ -1,11 +1,14 @@
 """Phases and outages drawn for a terminal: bars on one scale, and a line for what users saw."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from html import escape
 
 import click
 
-from backstay.journal.records import StepState
-from backstay.quantities import exact
+from backstay.journal.records import RunRecord, StepState
+from backstay.quantities import duration, exact
+from backstay.reports.svg import COLOURS
 from backstay.reports.timeline import Line, Phase
 
 NAME = 24
@@ -44,3 +47,72 @@ def outage_line(line: Line) -> str:
     detail = f"{line.unanswered} of {line.asked} unanswered"
     shown = click.style(f"{line.down:>7.1f} s", fg="yellow" if line.down else "green")
     return f"  {name:<{NAME}} {shown}   {past:<10} {detail}{lasts}"
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 1060px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .2rem; }
+p { margin: .2rem 0; } .soft { color: var(--soft); }
+.done { color: var(--good); } .failed, .refused { color: var(--bad); }
+svg { width: 100%; height: auto; margin-top: .6rem; font: 13px system-ui, sans-serif; }
+table { border-collapse: collapse; margin-top: .6rem; }
+td, th { padding: .15rem 1.2rem .15rem 0; text-align: left; border-bottom: 1px solid var(--rule); }
+pre { overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; margin: .4rem 0; }
+ul { margin: .2rem 0; padding-left: 1.3rem; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+
+def html_page(run: RunRecord, parts: Iterable[str]) -> str:
+    """Return the whole page: a head that every run has, then what is told of this one as HTML."""
+    title = f"{run.plan.runbook} of {', '.join(run.plan.targets)}"
+    why = " ".join(filter(None, (run.ticket, run.reason)))
+    took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
+    body = [
+        f'<h1>{escape(title)}: <span class="{run.state}">{run.state}</span>{took}</h1>',
+        f'<p class="soft">{escape(run.id)}, cloud {escape(run.plan.cloud)}, begun '
+        f"{_clock(run.began or run.made)} by {escape(run.who)}{escape(f': {why}' if why else '')}"
+        "</p>",
+        *_failure(run),
+        *parts,
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{COLOURS}{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _failure(run: RunRecord) -> Iterator[str]:
+    for step in run.steps:
+        if step.state is StepState.FAILED:
+            told = f"{step.error['attempted']}: {step.error['came_back']}"
+            yield f'<p class="failed">{escape(told)}</p>'
+            yield f"<p>What to do: {escape(step.error['remedy'])}</p>"
+
+
+def outages(lines: Sequence[Line], *, past: bool) -> Iterator[str]:
+    """Give a table of what users saw; ``past`` with a column for the runs before."""
+    if not lines:
+        return
+    before = "<th>last runs</th>" if past else ""
+    yield f"<table><tr><th>what users saw</th><th>out for</th>{before}<th>unanswered</th></tr>"
+    yield from (_row(line, past=past) for line in lines)
+    yield "</table>"
+
+
+def _row(line: Line, *, past: bool) -> str:
+    before = f"{line.past:.1f} s" if line.past is not None else ""
+    cell = f'<td class="number">{before}</td>' if past else ""
+    return (
+        f"<tr><td>{escape(line.kind)} {escape(line.what)}</td>"
+        f'<td class="number">{line.down:.1f} s</td>{cell}'
+        f'<td class="number">{line.unanswered} of {line.asked}</td></tr>'
+    )
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

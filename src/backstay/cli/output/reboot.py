@@ -1,19 +1,22 @@
 """The report of a reboot for a terminal: what was out, for how long, and a timeline."""
 
 from collections.abc import Iterator, Sequence
+from html import escape
 
 import click
 
-from backstay.cli.output.timeline import NAME, bars, outage_line
+from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
+from backstay.journal.records import RunRecord
+from backstay.reports.svg import drawing
 from backstay.runbooks.reboot.report import HostReport
 
 
-def report_text(reports: Sequence[HostReport], *, width: int) -> str:
+def reboot_text(reports: Sequence[HostReport], *, width: int) -> str:
     """Return the reports as text of at most ``width`` columns, empty where there are none."""
-    return "".join(line + "\n" for report in reports for line in ("", *_host(report, width)))
+    return "".join(line + "\n" for report in reports for line in ("", *_host_text(report, width)))
 
 
-def _host(report: HostReport, width: int) -> Iterator[str]:
+def _host_text(report: HostReport, width: int) -> Iterator[str]:
     yield click.style(report.host, bold=True) + f": {_headline(report)}"
     if report.agents:
         yield f"  {agents_line(report)}"
@@ -46,3 +49,29 @@ def agents_line(report: HostReport) -> str:
     again = ", ".join(report.restarted)
     told = f"restarted: {again}" if again else "none of them restarted"
     return f"{report.agents} agents proved attached{after}; {told}"
+
+
+def reboot_page(run: RunRecord, reports: Sequence[HostReport]) -> str:
+    """Return the whole page."""
+    return html_page(run, (line for report in reports for line in _host_html(report)))
+
+
+def _host_html(report: HostReport) -> Iterator[str]:
+    yield f"<h2>{escape(report.host)}</h2>"
+    words = []
+    if report.away is not None:
+        by = " by its BMC" if report.cycled else ""
+        words.append(
+            f"rebooted{by}: boot id {escape(report.boot_before)} → {escape(report.boot_after)}"
+        )
+        words.append(f"away for {report.away:.0f} s")
+    if report.well is not None:
+        past = f" (before: {report.past_well:.0f} s)" if report.past_well is not None else ""
+        words.append(f"everything well after {report.well:.0f} s{past}")
+    yield f"<p>{', '.join(words) or 'not seen to have rebooted'}.</p>"
+    if report.agents:
+        yield f"<p>{escape(agents_line(report))}.</p>"
+    if not report.whole:
+        yield "<p>The run was interrupted: what was out meanwhile was not seen.</p>"
+    yield drawing(report.phases, report.lines)
+    yield from outages(report.lines, past=True)

@@ -1,13 +1,16 @@
 """The report of a replacement for a terminal: what it took, what is lost, where things are."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 
 import click
 
-from backstay.cli.output.report import clean
-from backstay.cli.output.timeline import NAME, bars, outage_line
+from backstay.cli.output.text import clean
+from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
+from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
+from backstay.reports.svg import drawing
 from backstay.runbooks.common.outage_recorder import API, INSTANCE
 from backstay.runbooks.replace.fence import BY_POWER
 from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
@@ -15,12 +18,12 @@ from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def report_text(reports: Sequence[Report], *, width: int) -> str:
+def replace_text(reports: Sequence[Report], *, width: int) -> str:
     """Return the reports as text of at most ``width`` columns, empty where there are none."""
-    return "".join(line + "\n" for report in reports for line in ("", *_report(report, width)))
+    return "".join(line + "\n" for report in reports for line in ("", *_report_text(report, width)))
 
 
-def _report(report: Report, width: int) -> Iterator[str]:
+def _report_text(report: Report, width: int) -> Iterator[str]:
     colour = {True: "green", False: "yellow", None: "red"}[report.within]
     name = click.style(f"{report.host} on {report.spare}", bold=True)
     yield f"{name}: {click.style(headline(report), fg=colour)}"
@@ -164,3 +167,65 @@ def _number(count: int, noun: str, plural: str = "s") -> str:
 def _some(names: Sequence[str], limit: int = 6) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+_KINDS = {"+": "done", "-": "failed", "@": "soft"}
+
+
+def replace_page(run: RunRecord, reports: Sequence[Report]) -> str:
+    """Return the whole page."""
+    return html_page(run, (line for report in reports for line in _report_html(report)))
+
+
+def _report_html(report: Report) -> Iterator[str]:
+    kind = {True: "done", False: "failed", None: "failed"}[report.within]
+    yield f"<h2>{escape(report.host)} on {escape(report.spare)}</h2>"
+    yield f'<p class="{kind}">{escape(headline(report))}.</p>'
+    yield f"<p>{escape(death(report))}.</p>"
+    yield from [f"<p>{escape(report.stands)}.</p>"] if report.stands else []
+    yield drawing(report.phases, report.watch.lines if report.watch else ())
+    yield from _phases_table(report.phases)
+    yield "<h2>Data</h2>"
+    yield from _list(data_lines(report))
+    yield "<h2>What users saw</h2>"
+    if report.watch is not None:
+        yield from outages(report.watch.lines, past=False)
+    yield from _list(watch_lines(report))
+    yield "<h2>Afterwards</h2>"
+    yield from _list(after_lines(report))
+    if report.diff:
+        done = "is changed so" if not report.by_hand else "is to be changed so by hand"
+        yield f"<p>cloud.yaml {done}:</p>"
+        yield f"<pre>{chr(10).join(_difference(report.diff))}</pre>"
+    if report.witnesses:
+        yield "<h2>Who found it dead</h2>"
+        yield "<table><tr><th>witness</th><th>says</th></tr>"
+        for name, says in report.witnesses:
+            yield f"<tr><td>{escape(name)}</td><td>{escape(says)}</td></tr>"
+        yield "</table>"
+
+
+def _phases_table(phases: Sequence[Part]) -> Iterator[str]:
+    """Give a row for each phase: how long it took, and how long nothing else went on."""
+    yield "<table><tr><th>phase</th><th>took</th><th>waited for</th></tr>"
+    for part in phases:
+        state = f' class="{part.state}"' if part.state is StepState.FAILED else ""
+        beside = " beside others" if waited(part) else ""
+        yield (
+            f"<tr><td{state}>{escape(part.name)}{beside}</td>"
+            f'<td class="number">{exact(part.ends - part.begins)}</td>'
+            f'<td class="number">{exact(part.waited)}</td></tr>'
+        )
+    yield "</table>"
+
+
+def _list(lines: Iterable[str]) -> Iterator[str]:
+    items = [f"<li>{escape(line)}</li>" for line in lines]
+    if items:
+        yield f"<ul>{''.join(items)}</ul>"
+
+
+def _difference(diff: str) -> Iterator[str]:
+    for line in diff.splitlines():
+        kind = _KINDS.get(line[:1], "")
+        yield f'<span class="{kind}">{escape(clean_line(line))}</span>'

@@ -1,0 +1,34 @@
+"""What all printed forms share: columns, times, and text of hosts without control characters."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+
+def clean(text: str) -> str:
+    """Return ``text`` on one line without control characters: hosts are not trusted with them."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def local_time(at: float) -> str:
+    """Return a Unix time as local date and time."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def columns(
+    rows: Sequence[Sequence[str]], colours: Sequence[str | None] = (), coloured: int = 0
+) -> str:
+    """Return rows of text in aligned columns; the first row is the heading.
+
+    ``colours`` are those of the cells in the column number ``coloured``, one for each row below the
+    heading.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if number and colours:
+            cells[coloured] = click.style(cells[coloured], fg=colours[number - 1])
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
