@@ -13,9 +13,8 @@ from backstay.inventory.backup import Backups
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
-from backstay.maintenance.gates import onhost
-from backstay.maintenance.gates.asked import GateInput
-from backstay.maintenance.gates.standard import GATES, ask_all
+from backstay.maintenance import gates_onhost
+from backstay.maintenance.gates import GATES, GateInput, ask_all
 from backstay.maintenance.refusal import GatesRefused
 from backstay.services import cinder, glance, nova
 from backstay.services.declaration import InFlightTask
@@ -86,7 +85,7 @@ def refusals(
         "in_flight": in_flight,
         "idle": 0.0,
         "runs": (),
-        "say": lambda text: None,
+        "progress": lambda text: None,
     }
     found = asyncio.run(ask_all(GateInput(**(values | other)), skip_gates))
     assert all(refusal.remedy for refusal in found)
@@ -119,7 +118,7 @@ def test_all_reasons_at_once() -> None:
     ("host", "counts"),
     [("controller1", True), (None, True), ("compute1", False)],
 )
-def test_only_what_is_near_must_be_well(host: str | None, counts: bool) -> None:
+def test_only_what_is_near_must_be_healthy(host: str | None, counts: bool) -> None:
     assert bool(refusals(findings=[finding(host)])) is counts
     assert refusals(findings=[finding(host)], skip_gates=["healthy"]) == []
     assert refusals(findings=[finding(host, severity="warning")]) == []
@@ -135,7 +134,7 @@ def test_before_the_next_host_only_what_is_new_counts_wherever_it_is() -> None:
 def test_work_under_way_matters_to_controllers_and_compute_hosts() -> None:
     work = [InFlightTask(what=f"server web{n}", doing="building") for n in range(10)]
     [told] = refusals(work=work)
-    assert told.startswith("in-flight: work is under way: server web0 is building")
+    assert told.startswith("in-flight: tasks are under way: server web0 is building")
     assert "and 2 more" in told
     assert refusals(work=work, host="compute1")
     assert refusals(work=work, host="proxy") == []
@@ -148,7 +147,7 @@ def test_it_waits_until_idle() -> None:
     async def in_flight() -> Sequence[InFlightTask]:
         return answers.pop(0)
 
-    assert refusals(in_flight=in_flight, idle=60.0, say=said.append) == []
+    assert refusals(in_flight=in_flight, idle=60.0, progress=said.append) == []
     assert said == ["waiting until idle: server web1 is building"]
 
 
@@ -178,7 +177,7 @@ def test_the_majority_that_is_left() -> None:
     assert refusals(cloud=three) == []
     assert refusals(cloud=three, findings=[finding("controller1")], skip_gates=["healthy"]) == []
     [told] = refusals(cloud=three, findings=[finding("controller2")], skip_gates=["healthy"])
-    assert "only 1 of 3 controllers would be well" in told
+    assert "only 1 of 3 controllers would be healthy" in told
     assert refusals(cloud=cloud(2)), "one of two is no majority"
 
 
@@ -236,10 +235,10 @@ def test_the_kernel_of_the_first_entry(tmp_path: Path) -> None:
     kernel.write_text("kernel")
     config = tmp_path / "grub.cfg"
     config.write_text(GRUB % (kernel, image))
-    assert onhost.missing_boot_files(config) == [str(image)]
+    assert gates_onhost.missing_boot_files(config) == [str(image)]
     image.write_text("")  # a full /boot leaves an empty one
-    assert onhost.missing_boot_files(config) == [str(image)]
+    assert gates_onhost.missing_boot_files(config) == [str(image)]
     image.write_text("image")
-    assert onhost.missing_boot_files(config) == []
+    assert gates_onhost.missing_boot_files(config) == []
     config.write_text("set default=0\n")
-    assert onhost.missing_boot_files(config)
+    assert gates_onhost.missing_boot_files(config)

@@ -161,7 +161,7 @@ def _known(hosts: Sequence[str], cloud: "Cloud") -> None:
 
 def _checked(chosen: dict[str, Any], cloud: "Cloud") -> None:
     """Refuse options that do not go together."""
-    from backstay.maintenance.gates.standard import MAY_BE_PASSED
+    from backstay.maintenance.gates import MAY_BE_SKIPPED
 
     when = [name for name in ("now", "at", "window") if chosen[name]]
     if len(when) != 1:
@@ -174,9 +174,9 @@ def _checked(chosen: dict[str, Any], cloud: "Cloud") -> None:
     if chosen["emergency"] and not chosen["reason"]:
         raise click.UsageError("--emergency needs a --reason")
     for gate in chosen["despite"]:
-        if gate not in MAY_BE_PASSED:
+        if gate not in MAY_BE_SKIPPED:
             raise click.BadParameter(
-                f"`{gate}` is none of {', '.join(MAY_BE_PASSED)}", param_hint="--despite"
+                f"`{gate}` is none of {', '.join(MAY_BE_SKIPPED)}", param_hint="--despite"
             )
 
 

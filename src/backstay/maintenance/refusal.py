@@ -8,7 +8,7 @@ from backstay.errors import BackstayError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """``gate`` is its name, for ``--despite``; ``remedy`` is what to do or type."""
+    """``gate`` is its name, for ``--skip-gate``; ``remedy`` is what to do or type."""
 
     gate: str
     reason: str
@@ -16,7 +16,7 @@ class Refusal:
 
 
 class GatesRefused(BackstayError):
-    """The maintenance may not begin; all reasons are in ``refusals``."""
+    """The maintenance may not start; all reasons are in ``refusals``."""
 
     def __init__(self, attempted: str, refusals: Sequence[Refusal]) -> None:
         self.refusals = tuple(refusals)
@@ -28,5 +28,5 @@ class GatesRefused(BackstayError):
         super().__init__(
             attempted,
             came_back=f"refused for {count} reason{'s' if count > 1 else ''}{shown}",
-            remedy="see to what is named above, then try again",
+            remedy="resolve what is named above, then try again",
         )

@@ -13,9 +13,8 @@ from backstay.finding import bad
 from backstay.inventory.maintenance import Hook
 from backstay.journal.action import Refused, Result, Running
 from backstay.journal.store import Store
-from backstay.maintenance.gates import onhost as look
-from backstay.maintenance.gates.asked import GateInput
-from backstay.maintenance.gates.standard import ask_all
+from backstay.maintenance.gates import GateInput, ask_all
+from backstay.maintenance.gates_onhost import boot_obstacles
 from backstay.maintenance.refusal import GatesRefused
 from backstay.runbooks.common.outage_recorder import Recorder
 from backstay.runbooks.reboot import onhost
@@ -45,7 +44,7 @@ class Gates:
                 in_flight=self.site.in_flight,
                 idle=settings["idle"],
                 runs=self.store.runs(cloud=self.site.cloud.name, limit=200),
-                say=running.say,
+                progress=running.say,
                 backed_up=Place(self.site.cloud).catalogue.verified_at(host),
                 closes=settings["closes"],
                 expected=settings["expected"],
@@ -65,7 +64,7 @@ class Gates:
 
     async def _on_host(self, host: str) -> Mapping[str, Any]:
         try:
-            told: Mapping[str, Any] = await self.site.ask(host, look.look)
+            told: Mapping[str, Any] = await self.site.ask(host, boot_obstacles)
         except HostError:
             return {}
         return told

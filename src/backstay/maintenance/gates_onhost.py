@@ -1,4 +1,7 @@
-"""What a host is asked before it goes down. Shipped as text: standard library, Python 3.6."""
+"""What a host is asked before it goes down: what would keep it from coming back.
+
+Sent as text: standard library, Python 3.6.
+"""
 
 import fcntl
 import os
@@ -12,7 +15,7 @@ LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 RPM_PROGRAMS = frozenset(("rpm", "yum", "dnf", "zypper"))
 
 
-def look() -> Json:
+def boot_obstacles() -> Json:
     """Return what would keep the host from coming back: half-done packages, a missing kernel."""
     return {
         "packaging": packaging(),
@@ -61,7 +64,7 @@ def half_done() -> str:
 
 
 def is_real() -> bool:
-    """Say whether the host boots a kernel of its own: a container does not."""
+    """Return whether the host boots a kernel of its own: a container does not."""
     if not Path("/boot/grub/grub.cfg").exists():
         return False
     done = subprocess.run(["systemd-detect-virt", "--container", "--quiet"], check=False)

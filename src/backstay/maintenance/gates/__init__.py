@@ -1,1 +1,0 @@
-"""Questions asked before a host is taken down: may we? One file per question."""
