@@ -10,7 +10,8 @@ from backstay.finding import Severity
 from backstay.runbooks.reconcile.evidence import ReconcileObservation
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 from backstay.runbooks.reconcile.plan import plan, targets_of
-from backstay.services.nova import reconcile as nova
+from backstay.services import instances
+from backstay.services.nova.reconcile import EVACUATIONS
 from tests.health.rpc.recorded import CLOUD
 from tests.runbooks.reconciled import (
     STORY,
@@ -208,7 +209,7 @@ def test_an_evacuated_guest_is_in_danger_where_it_came_from() -> None:
             "status": "done",
             "migration": "11111111-0000-0000-0000-000000000000",
         }
-        put(answers, nova.EVACUATIONS, [row])
+        put(answers, EVACUATIONS, [row])
 
     one = only(looked("green", evacuated), "nova", "danger")
     assert "nova-compute destroys it when it starts" in one.evidence
@@ -216,7 +217,7 @@ def test_an_evacuated_guest_is_in_danger_where_it_came_from() -> None:
 
 
 def test_other_cells_are_said_not_to_be_compared() -> None:
-    found = looked("no-record", lambda answers: put(answers, nova.CELLS, [{"others": "2"}]))
+    found = looked("no-record", lambda answers: put(answers, instances.CELLS, [{"others": "2"}]))
     assert ("nova", "no record") not in kinds(found)
     assert ("neutron", "stale") not in kinds(found)
     assert ("placement", "stale") not in kinds(found)
@@ -254,7 +255,7 @@ def test_a_volume_that_has_data_or_is_still_being_made_is_not_set_to_error() -> 
 
 
 def test_an_attachment_ends_only_where_nova_remembers_the_deletion() -> None:
-    forgotten = looked("stale-attachment", lambda answers: put(answers, nova.DELETED, []))
+    forgotten = looked("stale-attachment", lambda answers: put(answers, instances.DELETED, []))
     assert not only(forgotten, "cinder", "stale").safe
 
     def used(answers: Answers) -> None:

@@ -18,12 +18,12 @@ from backstay.finding import Severity
 from backstay.runbooks.reconcile import onhost
 from backstay.services import oslo
 from backstay.services.cinder import reconcile as cinder
-from backstay.services.kept.registry import all_reconcilers
 from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.neutron import reconcile as neutron
 from backstay.services.nova import reconcile as nova
 from backstay.services.nova.reaper import judge_reaper
 from backstay.services.placement import reconcile as placement
+from backstay.services.registry import all_reconcilers
 from backstay.services.swift import reconcile as swift
 
 DATA = Path(__file__).parents[1] / "runbooks" / "data" / "reconcile"

@@ -102,13 +102,13 @@ class Evidence:
     """Everything that was read, before anybody judges it.
 
     ``rows`` are records by the name of their query; a query that could not be answered is not there
-    at all, and nothing may then be concluded from its silence. ``told`` are hosts' answers by
+    at all, and nothing may then be concluded from its silence. ``answers`` are hosts' answers by
     question and host. ``silent`` are the hosts that were asked a question in vain, by question.
     ``names`` are the hosts of cloud.yaml by every name that they go by.
     """
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     silent: Mapping[str, frozenset[str]] = field(default_factory=dict)
     names: HostNames = field(default_factory=HostNames)
 
@@ -118,7 +118,7 @@ class Evidence:
 
     def whole(self, question: str) -> bool:
         """Say whether every host that was to answer a question has answered, and one at least."""
-        return bool(self.told.get(question)) and not self.silent.get(question)
+        return bool(self.answers.get(question)) and not self.silent.get(question)
 
     def host_of(self, recorded: str) -> str | None:
         """Return the host of cloud.yaml that a record calls by some name, None for no such host."""
@@ -159,3 +159,5 @@ class Reconciler:
     notes: Callable[[Evidence], Sequence[str]] = lambda _seen: ()
     guards: tuple[Guard, ...] = ()
     heals: Mapping[str, RepairCommand] = field(default_factory=dict)
+    order: int = 100
+    """Where its mismatches stand among the others': lowest first, what runs before what is kept."""

@@ -22,8 +22,8 @@ from backstay.runbooks.reconcile.evidence import (
 )
 from backstay.runbooks.reconcile.rules import guarded, judge
 from backstay.services.declaration import Service
-from backstay.services.kept.registry import all_reconcilers
 from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
+from backstay.services.registry import all_reconcilers
 
 RECORDS_BOUND = 30.0
 """Seconds that the databases may take to be read."""
@@ -225,7 +225,7 @@ class _Reading:
         return HostRecords(
             seen=Evidence(
                 rows=self._rows,
-                told={name: one for name, one in self._describe.items() if name not in guards},
+                answers={name: one for name, one in self._describe.items() if name not in guards},
                 silent={name: frozenset(one) for name, one in self._silent.items()},
                 names=self._names,
             ),

@@ -7,8 +7,8 @@ from backstay.access.session import CloudSession
 from backstay.errors import ApiUnreachable, BackstayError, HostError
 from backstay.inventory.enums import Role
 from backstay.jsondata import Json
-from backstay.services.kept.registry import all_reconcilers
 from backstay.services.reconciliation import RepairCommand
+from backstay.services.registry import all_reconcilers
 from backstay.transports.threads import on_thread
 
 PROGRAM_BOUND = 90.0

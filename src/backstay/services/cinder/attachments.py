@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from backstay.services.cinder.records import DISKS, Attachment, Volume, mismatch
-from backstay.services.libvirt import reconcile as libvirt
-from backstay.services.nova import reconcile as nova
+from backstay.services.cinder.records import Attachment, Volume, mismatch
+from backstay.services.instances import DELETED, DISKS, Guest, guests, instances, nowhere, unasked
 from backstay.services.reconciliation import Evidence, Kind, Mismatch, Repair, Words
 
 
@@ -16,21 +15,21 @@ def stale(
     It is safe to end one only where nova remembers the instance as deleted, every compute host was
     asked, and no guest of that identity and no guest with that volume is on any of them.
     """
-    known = nova.instances(seen)
-    deleted = {row["uuid"] for row in seen.rows.get(nova.DELETED, ())}
-    guests = list(libvirt.guests(seen))
+    known = instances(seen)
+    deleted = {row["uuid"] for row in seen.rows.get(DELETED, ())}
+    there = list(guests(seen))
     for one in attachments:
         if one.instance in known or one.volume not in volumes:
             continue
         volume = volumes[one.volume]
-        users = [g for g in guests if g.id == one.instance or one.volume in g.volumes]
-        certain = one.instance in deleted and libvirt.nowhere(seen) and not users
+        users = [g for g in there if g.id == one.instance or one.volume in g.volumes]
+        certain = one.instance in deleted and nowhere(seen) and not users
         show = f"openstack --os-volume-api-version 3.27 volume attachment show {one.id}"
         if users:
             evidence = f"guest {users[0].name} on {users[0].host} has it or had its place"
             proposal = "keep it: adopt the guest first, which may write to the volume"
-        elif not libvirt.nowhere(seen):
-            evidence, proposal = "nova has no such instance", libvirt.unasked(seen)
+        elif not nowhere(seen):
+            evidence, proposal = "nova has no such instance", unasked(seen)
         elif certain:
             evidence = "nova has that instance as deleted, and no guest uses the volume"
             proposal = "end the attachment, so that the volume can be used again"
@@ -59,7 +58,7 @@ def statuses(
 ) -> Iterator[Mismatch]:
     """Compare a volume's status with whether it has attachments."""
     attached = {one.volume for one in attachments}
-    used = {one: guest for guest in libvirt.guests(seen) for one in guest.volumes}
+    used = {one: guest for guest in guests(seen) for one in guest.volumes}
     for volume in volumes.values():
         guest = used.get(volume.id)
         if volume.status == "in-use" and volume.id not in attached:
@@ -80,7 +79,7 @@ def statuses(
             )
 
 
-def _without_attachment(seen: Evidence, volume: Volume, guest: libvirt.Guest | None) -> Words:
+def _without_attachment(seen: Evidence, volume: Volume, guest: Guest | None) -> Words:
     says = "cinder says in-use without an attachment"
     if guest:
         return (
@@ -88,8 +87,8 @@ def _without_attachment(seen: Evidence, volume: Volume, guest: libvirt.Guest | N
             "keep it so: the guest needs it; take the attachment back from a backup",
             "backstay backup list",
         )
-    if not libvirt.nowhere(seen):
-        return says, libvirt.unasked(seen), f"openstack volume show {volume.id}"
+    if not nowhere(seen):
+        return says, unasked(seen), f"openstack volume show {volume.id}"
     return (
         f"{says}; no guest has it",
         "set it to available, when it is certain that nobody uses it",
@@ -101,10 +100,10 @@ def disks(
     seen: Evidence, volumes: Mapping[str, Volume], attachments: list[Attachment]
 ) -> Iterator[Mismatch]:
     """Compare guests' disks with nova's block device mappings, and these with attachments."""
-    known = nova.instances(seen)
+    known = instances(seen)
     mapped = {(row["instance"], row["volume"]) for row in seen.rows[DISKS]}
     attached = {(one.instance, one.volume) for one in attachments}
-    for guest in libvirt.guests(seen):
+    for guest in guests(seen):
         if guest.id not in known or known[guest.id].moves or known[guest.id].task:
             continue
         for volume in sorted(guest.volumes):

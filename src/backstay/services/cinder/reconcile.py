@@ -7,7 +7,6 @@ from backstay.services.cinder import BUSY
 from backstay.services.cinder.attachments import disks, stale, statuses
 from backstay.services.cinder.records import (
     ATTACHMENTS,
-    DISKS,
     VOLUMES,
     Attachment,
     Volume,
@@ -16,7 +15,7 @@ from backstay.services.cinder.records import (
 )
 from backstay.services.cinder.stores import STORES, ask_stores, data, notes, stored
 from backstay.services.declaration import Api
-from backstay.services.nova import reconcile
+from backstay.services.instances import DISKS, INSTANCES
 from backstay.services.reconciliation import (
     Evidence,
     Kind,
@@ -39,7 +38,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
     for volume in volumes.values():
         yield from _stuck(seen, volume)
     yield from data(seen, volumes)
-    if not seen.has(ATTACHMENTS, DISKS, reconcile.INSTANCES):
+    if not seen.has(ATTACHMENTS, DISKS, INSTANCES):
         return
     attachments = [Attachment(**row) for row in seen.rows[ATTACHMENTS]]
     yield from stale(seen, volumes, attachments)
@@ -57,7 +56,7 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
         return
     workers = [
         float(told["worker_age"])
-        for told in seen.told.get(STORES, {}).values()
+        for told in seen.answers.get(STORES, {}).values()
         if told["worker_age"] is not None
     ]
     left = seen.whole(STORES) and bool(workers) and volume.age > max(workers)
@@ -122,13 +121,11 @@ RECONCILER = Reconciler(
         ATTACHMENTS: "SELECT id, volume_id AS volume, instance_uuid AS instance "
         "FROM cinder.volume_attachment WHERE deleted = 0 AND instance_uuid IS NOT NULL "
         "AND attach_status NOT IN ('detached', 'error_attaching')",
-        DISKS: "SELECT instance_uuid AS instance, volume_id AS volume "
-        "FROM nova.block_device_mapping WHERE deleted = 0 AND volume_id IS NOT NULL "
-        "AND destination_type = 'volume'",
     },
     questions=(Question(name=STORES, roles=(Role.CONTROLLER,), ask=ask_stores),),
     compare=compare,
     notes=notes,
+    order=40,
     heals={
         "volume-error": RepairCommand(
             does="set the status to error",

@@ -7,7 +7,6 @@ from backstay.services.reconciliation import Kind, Mismatch, Repair, Words
 
 VOLUMES = "cinder volumes"
 ATTACHMENTS = "cinder attachments"
-DISKS = "nova block device mappings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from backstay.services.cinder import BUSY
 from backstay.services.cinder.records import Volume, mismatch
-from backstay.services.libvirt import reconcile
+from backstay.services.instances import Guest, guests
 from backstay.services.oslo import age_of
 from backstay.services.reconciliation import Evidence, Kind, Mismatch
 
@@ -40,7 +40,7 @@ def stored(seen: Evidence, backend: str) -> Stored:
     """
     listed = [
         told["stores"][backend]["names"]
-        for told in seen.told.get(STORES, {}).values()
+        for told in seen.answers.get(STORES, {}).values()
         if backend in told["stores"]
     ]
     return Stored(
@@ -66,8 +66,8 @@ def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
                 ),
             )
     named = {volume.stored for volume in volumes.values()} | set(volumes)
-    used = {one: guest for guest in reconcile.guests(seen) for one in guest.volumes}
-    for host, told in seen.told.get(STORES, {}).items():
+    used = {one: guest for guest in guests(seen) for one in guest.volumes}
+    for host, told in seen.answers.get(STORES, {}).items():
         for backend, store in told["stores"].items():
             for name in store["names"] or ():
                 match = re.fullmatch(r"volume-([0-9a-f-]{36})", name)
@@ -75,7 +75,7 @@ def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
                     yield _stray(match[1], used.get(match[1]), f"{host}@{backend}", host)
 
 
-def _stray(identity: str, guest: reconcile.Guest | None, service: str, host: str) -> Mismatch:
+def _stray(identity: str, guest: Guest | None, service: str, host: str) -> Mismatch:
     use = f"; guest {guest.name} on {guest.host} uses it" if guest else ""
     return Mismatch(
         service="cinder",
@@ -99,7 +99,7 @@ def notes(seen: Evidence) -> list[str]:
     """Return the back ends whose stores are not listed. Pure."""
     drivers = {
         (name, store["driver"])
-        for told in seen.told.get(STORES, {}).values()
+        for told in seen.answers.get(STORES, {}).values()
         for name, store in told["stores"].items()
         if store["names"] is None
     }

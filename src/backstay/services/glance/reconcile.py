@@ -51,9 +51,9 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
             or image["status"] not in {"active", "deactivated"}
         ):
             continue
-        sizes = {host: told["files"].get(path) for host, told in seen.told[FILES].items()}
+        sizes = {host: told["files"].get(path) for host, told in seen.answers[FILES].items()}
         wanted = int(image["size"])
-        if wanted in sizes.values() or any(told["cut"] for told in seen.told[FILES].values()):
+        if wanted in sizes.values() or any(told["cut"] for told in seen.answers[FILES].values()):
             continue
         there = {host: size for host, size in sizes.items() if size is not None}
         host = next(iter(there or sizes))
@@ -77,7 +77,7 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
 def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
     """Find files that no image's record names. Data that come in just now are named by an image."""
     named = {row["value"].removeprefix("file://") for row in seen.rows[LOCATIONS]}
-    for host, told in seen.told[FILES].items():
+    for host, told in seen.answers[FILES].items():
         for path, size in told["files"].items():
             name = path.rpartition("/")[2]
             if path in named or name in images:
@@ -102,7 +102,7 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
     age = float(row["age"])
     workers = [
         float(told["worker_age"])
-        for told in seen.told.get(FILES, {}).values()
+        for told in seen.answers.get(FILES, {}).values()
         if told["worker_age"] is not None
     ]
     left = seen.whole(FILES) and bool(workers) and age > max(workers)
@@ -181,4 +181,5 @@ RECONCILER = Reconciler(
     },
     questions=(Question(name=FILES, roles=(Role.CONTROLLER,), ask=ask_files),),
     compare=compare,
+    order=50,
 )

@@ -3,36 +3,12 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from backstay.inventory.enums import Role
+from backstay.services.instances import GUESTS, strangers
 from backstay.services.reconciliation import Evidence, Question, Reconciler
-
-GUESTS = "guests"
-NODES = "nova compute nodes"
-RUNNING, OFF = "running", "off"
-_STATES = {1: RUNNING, 2: RUNNING, 3: "paused", 4: RUNNING, 5: OFF, 6: "crashed", 7: "suspended"}
-"""https://libvirt.org/html/libvirt-libvirt-domain.html#virDomainState; 4 is on its way to off."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
-    """A guest as libvirt has it. ``volumes`` are cinder's among its disks, ``macs`` its cards'."""
-
-    id: str
-    name: str
-    host: str
-    state: str
-    volumes: frozenset[str]
-    macs: frozenset[str]
-
-    @property
-    def runs(self) -> bool:
-        """Whether it has a process: what is paused has one, too."""
-        return self.state in {RUNNING, "paused"}
 
 
 def ask_guests() -> dict[str, Any]:
@@ -124,61 +100,17 @@ def power_states(text: str) -> dict[str, int]:
     return found
 
 
-def guests(seen: Evidence) -> Iterator[Guest]:
-    """Yield every guest of every compute host that answered. Pure."""
-    for host, told in seen.told.get(GUESTS, {}).items():
-        for one in told["guests"]:
-            yield Guest(
-                id=one["id"],
-                name=one["name"],
-                host=host,
-                state=_STATES.get(one["state"], "in an unknown state"),
-                volumes=frozenset(one["volumes"]),
-                macs=frozenset(one["macs"]),
-            )
-
-
-def nowhere(seen: Evidence) -> bool:
-    """Say whether what no host's answer names is on no host. Pure.
-
-    A compute host that did not answer, or that cloud.yaml does not have, may have any guest: then
-    nothing is free to be deleted.
-    """
-    return seen.whole(GUESTS) and seen.has(NODES) and not _strangers(seen)
-
-
-def _strangers(seen: Evidence) -> list[str]:
-    """Return the hosts on which nova has a hypervisor, and whose guests were not asked for."""
-    hosts = {row["host"] for row in seen.rows.get(NODES, ())}
-    return sorted(one for one in hosts if seen.host_of(one) not in seen.told.get(GUESTS, {}))
-
-
-def unasked(seen: Evidence) -> str:
-    """Return in words who did not answer, for a proposal. Pure."""
-    silent = sorted({*seen.silent.get(GUESTS, ()), *_strangers(seen)})
-    return f"ask {', '.join(silent) or 'the compute hosts'} first: its guest may run there"
-
-
 def notes(seen: Evidence) -> list[str]:
     """Say which of nova's compute hosts cloud.yaml does not have. Pure."""
-    missing = [one for one in _strangers(seen) if seen.host_of(one) is None]
+    missing = [one for one in strangers(seen) if seen.host_of(one) is None]
     if not missing:
         return []
     return [f"guests of {', '.join(missing)}: nova has these compute hosts, cloud.yaml has not"]
 
 
-def has_disk(told: Mapping[str, Any], identity: str) -> bool:
-    """Say whether a host still has an instance's own disk. Pure."""
-    return identity in told["kept"]
-
-
 RECONCILER = Reconciler(
     service="libvirt",
-    # It keeps no records itself; these are nova's of where it runs.
-    records={
-        NODES: "SELECT uuid, IFNULL(host, '') AS host, IFNULL(hypervisor_hostname, '') AS node "
-        "FROM nova.compute_nodes WHERE deleted = 0",
-    },
     notes=notes,
+    order=10,
     questions=(Question(name=GUESTS, roles=(Role.COMPUTE,), ask=ask_guests),),
 )

@@ -8,8 +8,16 @@ from typing import Any
 
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Api
-from backstay.services.libvirt import reconcile as libvirt
-from backstay.services.nova import reconcile as nova
+from backstay.services.instances import (
+    CELLS,
+    INSTANCES,
+    Guest,
+    guests,
+    instances,
+    nowhere,
+    one_cell,
+    unasked,
+)
 from backstay.services.reconciliation import (
     Evidence,
     Kind,
@@ -33,7 +41,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare ports with hosts, instances and guests, and DHCP with who serves it. Pure."""
     if seen.has(PORTS, AGENTS):
         yield from _hosts(seen)
-    if seen.has(PORTS, nova.INSTANCES, nova.CELLS):
+    if seen.has(PORTS, INSTANCES, CELLS):
         yield from _instances(seen)
     if seen.has(PORTS):
         yield from _cards(seen)
@@ -63,17 +71,17 @@ def _hosts(seen: Evidence) -> Iterator[Mismatch]:
 
 def _instances(seen: Evidence) -> Iterator[Mismatch]:
     """Find ports of instances that are not there, or that are on another host."""
-    if int(seen.rows[nova.CELLS][0]["others"]) > 1:
+    if not one_cell(seen):
         return
-    known = nova.instances(seen)
-    running = {guest.id: guest for guest in libvirt.guests(seen)}
+    known = instances(seen)
+    running = {guest.id: guest for guest in guests(seen)}
     for row in seen.rows[PORTS]:
         if not row["owner"].startswith("compute:") or not row["device"]:
             continue
         instance = known.get(row["device"])
         guest = running.get(row["device"])
         if instance is None:
-            free = guest is None and libvirt.nowhere(seen)
+            free = guest is None and nowhere(seen)
             yield _mismatch(
                 row,
                 Kind.STALE,
@@ -99,18 +107,18 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
             )
 
 
-def _kept_or_freed(seen: Evidence, guest: libvirt.Guest | None) -> str:
+def _kept_or_freed(seen: Evidence, guest: Guest | None) -> str:
     if guest:
         return "keep it: adopt the guest first"
-    if not libvirt.nowhere(seen):
-        return libvirt.unasked(seen)
+    if not nowhere(seen):
+        return unasked(seen)
     return "when it is certain that no restored record will bring the instance back, free it"
 
 
 def _cards(seen: Evidence) -> Iterator[Mismatch]:
     """Find guests with network cards of which neutron does not know the address."""
     known = {row["mac"].lower() for row in seen.rows[PORTS]}
-    for guest in libvirt.guests(seen):
+    for guest in guests(seen):
         for mac in sorted(guest.macs - known):
             yield Mismatch(
                 service="neutron",
@@ -142,7 +150,7 @@ def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
             yield _unserved(seen, subject, network["id"])
         for row in holders:
             host = seen.host_of(row["host"])
-            told = seen.told.get(SERVING, {}).get(host or "")
+            told = seen.answers.get(SERVING, {}).get(host or "")
             if told is not None and network["id"] not in told["networks"]:
                 yield Mismatch(
                     service="neutron",
@@ -244,6 +252,7 @@ RECONCILER = Reconciler(
     },
     questions=(Question(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
     compare=compare,
+    order=60,
     heals={
         "dhcp-agent": RepairCommand(
             does="give it to a DHCP agent",

@@ -7,9 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Api
-from backstay.services.libvirt import reconcile
+from backstay.services.instances import (
+    CELLS,
+    DELETED,
+    DISKS,
+    GUESTS,
+    INSTANCES,
+    MIGRATIONS,
+    NODES,
+    OFF,
+    Guest,
+    Instance,
+    guests,
+    has_disk,
+    instances,
+    one_cell,
+)
 from backstay.services.nova.reaper import ask_reaper, judge_reaper
-from backstay.services.nova.records import INSTANCES, Instance, instances
 from backstay.services.reconciliation import (
     Evidence,
     Guard,
@@ -22,11 +36,7 @@ from backstay.services.reconciliation import (
     Words,
 )
 
-__all__ = ["CELLS", "DELETED", "INSTANCES", "RECONCILER", "Instance", "instances"]
-
-DELETED = "nova instances that are deleted"
 EVACUATIONS = "nova evacuations"
-CELLS = "nova cells"
 STUCK_AFTER = 1800.0
 """Seconds after which a task of an instance is not under way any more, but left behind."""
 _WITH_GUEST = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized"))
@@ -37,12 +47,12 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
     if not seen.has(INSTANCES):
         return
     known = instances(seen)
-    guests = list(reconcile.guests(seen))
-    places: dict[str, list[reconcile.Guest]] = {}
-    for guest in guests:
+    there = list(guests(seen))
+    places: dict[str, list[Guest]] = {}
+    for guest in there:
         places.setdefault(guest.id, []).append(guest)
     if seen.has(DELETED, CELLS):
-        for guest in guests:
+        for guest in there:
             if guest.id not in known:
                 yield from _unknown(seen, guest)
     for instance in known.values():
@@ -52,9 +62,9 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
         yield from _evacuated(seen, known, places)
 
 
-def _unknown(seen: Evidence, guest: reconcile.Guest) -> Iterator[Mismatch]:
+def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
     """Tell of a guest without a record; other cells' records were not read."""
-    if int(seen.rows[CELLS][0]["others"]) > 1:
+    if not one_cell(seen):
         return
     deleted = {row["uuid"] for row in seen.rows[DELETED]}
     subject, save = f"guest {guest.name} {guest.id}", f"virsh dumpxml {guest.id}"
@@ -85,9 +95,7 @@ def _unknown(seen: Evidence, guest: reconcile.Guest) -> Iterator[Mismatch]:
     )
 
 
-def _placed(
-    seen: Evidence, instance: Instance, guests: Sequence[reconcile.Guest]
-) -> Iterator[Mismatch]:
+def _placed(seen: Evidence, instance: Instance, guests: Sequence[Guest]) -> Iterator[Mismatch]:
     """Compare where and how an instance is with where and how its guest is."""
     if instance.moves:
         return
@@ -110,14 +118,14 @@ def _placed(
         yield from _powered(instance, here)
     elif guests:
         yield _elsewhere(instance, guests[0])
-    elif instance.state in _WITH_GUEST and host in seen.told.get(reconcile.GUESTS, {}):
+    elif instance.state in _WITH_GUEST and host in seen.answers.get(GUESTS, {}):
         yield _gone(seen, instance, str(host))
 
 
 def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
     """Tell of a record whose guest is nowhere among those that answered."""
-    disk = reconcile.has_disk(seen.told[reconcile.GUESTS][host], instance.id)
-    silent = seen.silent.get(reconcile.GUESTS)
+    disk = has_disk(seen.answers[GUESTS][host], instance.id)
+    silent = seen.silent.get(GUESTS)
     elsewhere = f"; {', '.join(sorted(silent))} could not be asked" if silent else ""
     if disk:
         what = "its own disk is there: a hard reboot makes the guest again from the record"
@@ -139,7 +147,7 @@ def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
     )
 
 
-def _elsewhere(instance: Instance, guest: reconcile.Guest) -> Mismatch:
+def _elsewhere(instance: Instance, guest: Guest) -> Mismatch:
     where = f"'{guest.host}'"
     return _describe(
         instance,
@@ -156,7 +164,7 @@ def _elsewhere(instance: Instance, guest: reconcile.Guest) -> Mismatch:
     )
 
 
-def _powered(instance: Instance, guest: reconcile.Guest) -> Iterator[Mismatch]:
+def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
     """Compare power; nova itself acts on it every ten minutes (sync_power_state_interval)."""
     if instance.task:
         return
@@ -172,7 +180,7 @@ def _powered(instance: Instance, guest: reconcile.Guest) -> Iterator[Mismatch]:
             command=f"openstack server set --state active {instance.id}",
             heal=Repair(name="server-active", arguments={"id": instance.id}),
         )
-    elif instance.state == "active" and guest.state in {reconcile.OFF, "crashed"}:
+    elif instance.state == "active" and guest.state in {OFF, "crashed"}:
         yield _describe(
             instance,
             Kind.STATE,
@@ -201,7 +209,7 @@ def _stuck(instance: Instance) -> Iterator[Mismatch]:
 
 
 def _evacuated(
-    seen: Evidence, known: Mapping[str, Instance], places: Mapping[str, Sequence[reconcile.Guest]]
+    seen: Evidence, known: Mapping[str, Instance], places: Mapping[str, Sequence[Guest]]
 ) -> Iterator[Mismatch]:
     """Tell of guests that nova-compute destroys when it next starts, as evacuated from there."""
     for row in seen.rows[EVACUATIONS]:
@@ -238,7 +246,7 @@ def _describe(instance: Instance, kind: Kind, host: str, words: Words) -> Mismat
 
 def notes(seen: Evidence) -> list[str]:
     """Say that other cells' records are not read, where there are any. Pure."""
-    if not seen.has(CELLS) or int(seen.rows[CELLS][0]["others"]) <= 1:
+    if not seen.has(CELLS) or one_cell(seen):
         return []
     return [
         "there are several cells, and only the records of database nova are read: guests, "
@@ -270,12 +278,20 @@ RECONCILER = Reconciler(
         "IFNULL(dest_compute, '') AS dest, status, uuid AS migration FROM nova.migrations "
         "WHERE migration_type = 'evacuation' AND deleted = 0 "
         "AND status IN ('accepted', 'pre-migrating', 'done')",
+        NODES: "SELECT uuid, IFNULL(host, '') AS host, IFNULL(hypervisor_hostname, '') AS node "
+        "FROM nova.compute_nodes WHERE deleted = 0",
+        DISKS: "SELECT instance_uuid AS instance, volume_id AS volume "
+        "FROM nova.block_device_mapping WHERE deleted = 0 AND volume_id IS NOT NULL "
+        "AND destination_type = 'volume'",
+        MIGRATIONS: "SELECT uuid FROM nova.migrations WHERE deleted = 0 "
+        "AND status NOT IN ('completed', 'failed', 'reverted', 'cancelled', 'error')",
         # Cell 0 keeps those that never got a host.
         CELLS: "SELECT COUNT(*) AS others FROM nova_api.cell_mappings "
         "WHERE uuid <> '00000000-0000-0000-0000-000000000000'",
     },
     compare=compare,
     notes=notes,
+    order=20,
     guards=(
         Guard(
             question=Question(name="reaper", roles=(Role.COMPUTE,), ask=ask_reaper, bound=6.0),

@@ -6,8 +6,19 @@ https://docs.openstack.org/nova/latest/admin/troubleshooting/rebuild-placement-d
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from backstay.services.libvirt import reconcile as libvirt
-from backstay.services.nova import reconcile as nova
+from backstay.services.instances import (
+    CELLS,
+    INSTANCES,
+    MIGRATIONS,
+    NODES,
+    Guest,
+    Instance,
+    guests,
+    instances,
+    nowhere,
+    one_cell,
+    unasked,
+)
 from backstay.services.reconciliation import (
     Evidence,
     Kind,
@@ -21,36 +32,30 @@ from backstay.services.reconciliation import (
 
 ALLOCATIONS = "placement allocations"
 PROVIDERS = "placement resource providers"
-MIGRATIONS = "nova migrations that hold allocations"
 _HOLDING = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized", "shelved"))
 
 
 def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare allocations with instances, and resource providers with compute nodes. Pure."""
-    if seen.has(ALLOCATIONS, MIGRATIONS, libvirt.NODES, nova.INSTANCES, nova.CELLS):
+    if seen.has(ALLOCATIONS, MIGRATIONS, NODES, INSTANCES, CELLS):
         yield from _orphans(seen)
         yield from _instances(seen)
-    if seen.has(PROVIDERS, libvirt.NODES, nova.CELLS):
+    if seen.has(PROVIDERS, NODES, CELLS):
         yield from _providers(seen)
-
-
-def _one_cell(seen: Evidence) -> bool:
-    """Say whether nova's records that were read are all that there are."""
-    return int(seen.rows[nova.CELLS][0]["others"]) <= 1
 
 
 def _orphans(seen: Evidence) -> Iterator[Mismatch]:
     """Find allocations whose consumer is neither an instance nor a migration."""
-    if not _one_cell(seen):
+    if not one_cell(seen):
         return
-    known = nova.instances(seen).keys() | {row["uuid"] for row in seen.rows[MIGRATIONS]}
-    running = {guest.id: guest for guest in libvirt.guests(seen)}
+    known = instances(seen).keys() | {row["uuid"] for row in seen.rows[MIGRATIONS]}
+    running = {guest.id: guest for guest in guests(seen)}
     for consumer, rows in _by_consumer(seen).items():
         if consumer in known:
             continue
         holds = ", ".join(sorted(f"{row['used']} {row['class']}" for row in rows))
         guest = running.get(consumer)
-        free = guest is None and libvirt.nowhere(seen)
+        free = guest is None and nowhere(seen)
         where = ", ".join(sorted({row["provider"] for row in rows}))
         after = f"; its guest runs on {guest.host}" if guest else ""
         yield Mismatch(
@@ -65,11 +70,11 @@ def _orphans(seen: Evidence) -> Iterator[Mismatch]:
         )
 
 
-def _kept_or_freed(seen: Evidence, guest: libvirt.Guest | None) -> str:
+def _kept_or_freed(seen: Evidence, guest: Guest | None) -> str:
     if guest:
         return "keep it: the guest uses these resources; adopt the guest first"
-    if not libvirt.nowhere(seen):
-        return libvirt.unasked(seen)
+    if not nowhere(seen):
+        return unasked(seen)
     return (
         "when it is certain that no restored record will bring the instance back, give its "
         "resources back"
@@ -79,9 +84,9 @@ def _kept_or_freed(seen: Evidence, guest: libvirt.Guest | None) -> str:
 def _instances(seen: Evidence) -> Iterator[Mismatch]:
     """Find instances whose allocation is missing, or on another host than they are."""
     by_consumer = _by_consumer(seen)
-    nodes = {(row["host"], row["node"]): row["uuid"] for row in seen.rows[libvirt.NODES]}
-    running = {(guest.id, guest.host) for guest in libvirt.guests(seen)}
-    for instance in nova.instances(seen).values():
+    nodes = {(row["host"], row["node"]): row["uuid"] for row in seen.rows[NODES]}
+    running = {(guest.id, guest.host) for guest in guests(seen)}
+    for instance in instances(seen).values():
         if instance.moves or instance.task or instance.state not in _HOLDING or not instance.host:
             continue
         rows = by_consumer.get(instance.id, [])
@@ -106,7 +111,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
             )
 
 
-def _without(seen: Evidence, instance: nova.Instance, *, there: bool) -> Mismatch:
+def _without(seen: Evidence, instance: Instance, *, there: bool) -> Mismatch:
     """Tell of an instance without allocation; it is safe to heal where its guest is at its place.
 
     What is allocated then is what the instance takes of its host already.
@@ -132,9 +137,9 @@ def _providers(seen: Evidence) -> Iterator[Mismatch]:
     One name under two identities is the 409 that nova-compute gets when it reports after a restore
     of only one of the two databases.
     """
-    nodes = {row["node"]: row["uuid"] for row in seen.rows[libvirt.NODES]}
+    nodes = {row["node"]: row["uuid"] for row in seen.rows[NODES]}
     for row in seen.rows[PROVIDERS]:
-        if row["parent"] or row["uuid"] in nodes.values() or not _one_cell(seen):
+        if row["parent"] or row["uuid"] in nodes.values() or not one_cell(seen):
             continue
         name, uuid = row["name"], row["uuid"]
         conflict = name in nodes
@@ -156,7 +161,7 @@ def _providers(seen: Evidence) -> Iterator[Mismatch]:
             command=f"openstack resource provider show --allocations {uuid}",
         )
     provided = {row["name"] for row in seen.rows[PROVIDERS]}
-    for row in seen.rows[libvirt.NODES]:
+    for row in seen.rows[NODES]:
         if row["node"] not in provided:
             yield Mismatch(
                 service="placement",
@@ -179,7 +184,7 @@ def _by_consumer(seen: Evidence) -> dict[str, list[Row]]:
 
 def _mismatch(
     seen: Evidence,
-    instance: nova.Instance,
+    instance: Instance,
     kind: Kind,
     words: Words,
     heal: Repair | None = None,
@@ -222,10 +227,9 @@ RECONCILER = Reconciler(
         "(SELECT COUNT(DISTINCT a.consumer_id) FROM placement.allocations a "
         "WHERE a.resource_provider_id = p.id) AS allocations "
         "FROM placement.resource_providers p",
-        MIGRATIONS: "SELECT uuid FROM nova.migrations WHERE deleted = 0 "
-        "AND status NOT IN ('completed', 'failed', 'reverted', 'cancelled', 'error')",
     },
     compare=compare,
+    order=30,
     heals={
         "heal-allocation": RepairCommand(
             does="make the allocation",

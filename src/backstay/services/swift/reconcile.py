@@ -29,7 +29,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
     """
     if not seen.whole(LISTINGS):
         return
-    told = list(seen.told[LISTINGS].values())
+    told = list(seen.answers[LISTINGS].values())
     told_of: set[tuple[str, str]] = set()
     containers: dict[tuple[str, str], set[int]] = {}
     for answer in told:
@@ -143,4 +143,5 @@ RECONCILER = Reconciler(
     service="swift",
     questions=(Question(name=LISTINGS, roles=(Role.STORAGE,), ask=ask_listings),),
     compare=compare,
+    order=70,
 )
