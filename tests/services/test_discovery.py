@@ -72,7 +72,11 @@ from backstay.services import registry
 services = registry.all_services()
 early = sorted(n for n in sys.modules if n.endswith((".reconcile", ".smoke_test", ".liveness")))
 cloud = Cloud.model_validate(
-    {"name": "c", "credentials": {"openrc": "x"}, "hosts": {"ctl": {"address": "10.0.0.1", "roles": ["controller"]}}}
+    {
+        "name": "c",
+        "credentials": {"openrc": "x"},
+        "hosts": {"ctl": {"address": "10.0.0.1", "roles": ["controller"]}},
+    }
 )
 
 class Shell:
@@ -95,14 +99,14 @@ print(json.dumps({
     "findings": [[f.service, f.subject, f.severity, f.evidence] for f in findings],
 }))
 '''
-IMPORT_ALL = '''
+IMPORT_ALL = """
 import importlib, json, pkgutil, backstay
 names = [m.name for m in pkgutil.walk_packages(backstay.__path__, "backstay.")]
 for name in names:
     importlib.import_module(name)
 print(json.dumps(names))
-'''
-COMPARE = '''
+"""
+COMPARE = """
 import json
 from backstay.services import registry
 from backstay.services.reconciliation import Evidence
@@ -117,7 +121,7 @@ for rows in ({}, {name: [] for name in queries}):
         reconciler.notes(Evidence(rows=rows))
 tests = [t.service for t in registry.all_smoke_tests()]
 print(json.dumps([[s.name for s in registry.all_services()], names, tests]))
-'''
+"""
 
 
 @pytest.fixture
