@@ -73,7 +73,3 @@ class ChannelFailed(BackstayError):
 
 class BackupError(BackstayError):
     """A backup cannot be taken, kept, read or trusted."""
-
-
-class LabError(BackstayError):
-    """The lab cannot be brought up, broken, healed or taken down."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import programs
+from backstay_lab.errors import LabError
 
 DISTRIBUTIONS = ("Debian", "Ubuntu")
 # settings about how to reach repositories; not those that run programs or name credentials

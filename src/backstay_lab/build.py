@@ -1,6 +1,7 @@
-"""Building a host's content: ``puppet apply`` of the project's manifest inside of the host."""
+"""The content of a host: ``puppet apply`` of the project's manifest inside of it."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ CONTENT_MODULES = ("seed*.py", "guest*.py", "build.py")
 
 
 def lab_values(lab: Lab, host: LabHost) -> dict[str, object]:
-    """Give the hiera values that describe the lab and this host."""
+    """Return the hiera values that describe the lab and this host."""
     storage = [lab.address(place) for place in lab.places.values() if place.role == "storage"]
     return {
         "lab::controller_address": lab.address(lab.places["controller"]),
@@ -35,9 +36,7 @@ def lab_values(lab: Lab, host: LabHost) -> dict[str, object]:
 
 
 def hiera_yaml(values: dict[str, object]) -> str:
-    """Give values as YAML; JSON values are YAML values."""
-    import json  # noqa: PLC0415
-
+    """Return values as YAML; JSON values are YAML values."""
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
 
 
@@ -58,7 +57,7 @@ def apply_puppet(host: LabHost) -> None:
     """Run Puppet in the running host; its log is ``logs/puppet-HOST.log`` in the lab's folder.
 
     Exit status 0 means nothing to change and 2 that changes were made: --detailed-exitcodes in
-    puppet-apply(8). Raises LabError with the last lines otherwise.
+    puppet-apply(8). Raises LabError with the last lines of the log otherwise.
     """
     write_puppet(host)
     log = host.lab.folder / "logs" / f"puppet-{host.name}.log"
@@ -81,7 +80,10 @@ def apply_puppet(host: LabHost) -> None:
 
 
 def content_key(lab: Lab, recipe: layers.Recipe) -> str:
-    """Give the digest of all that decides what built hosts hold: other content, another build."""
+    """Return the digest of all that decides what built hosts hold: other content, another build.
+
+    Comments, docstrings and imports of the modules do not count.
+    """
     roles = sorted({place.manifest for place in lab.places.values() if place.manifest})
     parts = [recipe.role_folder(role).name for role in roles]
     parts += [str(lab.computes), lab.management_net]
@@ -89,5 +91,8 @@ def content_key(lab: Lab, recipe: layers.Recipe) -> str:
     files = [file for file in layers.DATA.rglob("*") if file.is_file()]
     files += [file for pattern in CONTENT_MODULES for file in here.glob(pattern)]
     for file in sorted(files):
-        parts += [file.relative_to(here).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()]
+        content = file.read_bytes()
+        if file.suffix == ".py":
+            content = layers.code(content.decode()).encode()
+        parts += [file.relative_to(here).as_posix(), hashlib.sha256(content).hexdigest()]
     return layers.digest(*parts)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 # v1 hierarchies that need settings of their own before a process may enter are left out
 LEFT_OUT = {"cpuset", "net_cls", "net_prio", "hugetlb", "perf_event", "rdma", "misc", "blkio"}
+FREEZE_BOUND = 10.0
+"""Seconds until every process must be frozen or running."""
 
 
 @cache
@@ -85,8 +87,8 @@ def processes(name: str) -> set[int]:
     return found - {0}
 
 
-def thaw(name: str) -> None:
-    """Let frozen processes run: a frozen one cannot even be killed."""
+def _thaw(name: str) -> None:
+    """Tell the kernel to let frozen processes run: a frozen one cannot even be killed."""
     for folder in paths(name):
         for inner, _, files in os.walk(folder, topdown=False):
             if "freezer.state" in files:
@@ -103,7 +105,7 @@ def kill(name: str, bound: float = 20) -> bool:
     """
     deadline = time.monotonic() + bound
     while remaining := processes(name):
-        thaw(name)
+        _thaw(name)
         for pid in remaining:
             _kill_member(name, pid)
         if time.monotonic() > deadline:
@@ -143,3 +145,48 @@ def _bottom_up(folder: Path) -> Iterator[Path]:
 def _write(file: Path, text: str) -> None:
     with contextlib.suppress(OSError):
         file.write_text(text)
+
+
+def freeze(name: str) -> bool:
+    """Freeze all processes of a group, as a hung operating system; return whether all are frozen.
+
+    The kernel, which is the machine's, still answers ping and takes TCP connections for them.
+    The unified hierarchy's freezer is taken where there is one (cgroup.freeze in the kernel's
+    cgroup-v2 document): its processes can still be killed. Else the freezer of v1.
+    """
+    for folder in paths(name):
+        if (folder / "cgroup.freeze").exists():
+            (folder / "cgroup.freeze").write_text("1")
+            break
+    else:
+        for folder in paths(name):
+            if (folder / "freezer.state").exists():
+                (folder / "freezer.state").write_text("FROZEN")
+    return _await_frozen(name, frozen=True)
+
+
+def thaw(name: str) -> bool:
+    """Let all processes of a group run again; return whether they do."""
+    _thaw(name)
+    return _await_frozen(name, frozen=False)
+
+
+def is_frozen(name: str) -> bool:
+    """Return whether the processes of a group are frozen, in any hierarchy."""
+    for folder in paths(name):
+        with contextlib.suppress(OSError):
+            if "frozen 1" in (folder / "cgroup.events").read_text().splitlines():
+                return True
+        with contextlib.suppress(OSError):
+            if (folder / "freezer.state").read_text().strip() == "FROZEN":
+                return True
+    return False
+
+
+def _await_frozen(name: str, *, frozen: bool) -> bool:
+    until = time.monotonic() + FREEZE_BOUND
+    while is_frozen(name) != frozen:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

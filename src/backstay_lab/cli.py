@@ -90,7 +90,7 @@ def typed(command: str, name: str) -> str:
 @click.argument("host")
 def new_board(name: str, host: str) -> None:
     """Put a new board and a disk as first built into a HOST whose board is dead."""
-    from backstay_lab import repair
+    from backstay_lab import board as repair
     from backstay_lab.progress import Progress
 
     progress = Progress()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
-from backstay.errors import LabError
 from backstay.jsondata import Json
+from backstay_lab.errors import LabError
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session

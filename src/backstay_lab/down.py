@@ -12,15 +12,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import bmc, cgroups, cloudfile, disk, faults, layers, network, state
 from backstay_lab.container import machine_name
+from backstay_lab.errors import LabError
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab, archives_folder, layers_folder
 from backstay_lab.state import Phase, State
 
 KILL_BOUND = 30.0
 NSPAWN = Path("/run/systemd/nspawn")
+SUPERVISORS = (b"backstay_lab/supervisor.py", b"backstay/lab/supervisor.py")
+"""The second one is of labs that were started before the lab was a package of its own."""
 BUILDERS = ("base", "controller", "proxy", "storage", "compute")
 
 
@@ -92,7 +94,7 @@ def supervisors(lab: Lab) -> list[int]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                ours = len(words) > 2 and words[-2].endswith(b"backstay/lab/supervisor.py")
+                ours = len(words) > 2 and words[-2].endswith(SUPERVISORS)
                 if ours and words[-1].startswith(prefix):
                     found.append(int(entry.name))
     return found

@@ -1,7 +1,7 @@
 """The image that the lab's instances boot: Debian's own kernel and a busybox, in 16 MB.
 
-It gets its address by DHCP, says each renewal of its lease on the serial console, answers ping and
-powers off when its power button is pressed. Emulated without hardware help it is up in seconds.
+It gets its address by DHCP, prints each renewal of its lease on the serial console, answers
+ping and powers off when its power button is pressed. Emulated without hardware help it is up in seconds.
 """
 
 import gzip
@@ -15,7 +15,8 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
+from backstay_lab.layers import code
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 BUSYBOX_PACKAGE = "busybox-static"
@@ -37,8 +38,8 @@ class GuestImage:
 def build(cache: Path) -> GuestImage:
     """Return the guest image, building it under ``cache`` unless this version is there already.
 
-    Packages come from where the machine's own APT configuration says and are unpacked, never
-    installed. Raises LabError when they cannot be had.
+    Packages come from the sources in the machine's own APT configuration and are unpacked, never
+    installed. Raises LabError where they cannot be downloaded.
     """
     target = cache / f"guest-{_version()}"
     image = GuestImage(kernel=target / "vmlinuz", initramfs=target / "initramfs.gz")
@@ -61,7 +62,7 @@ def build(cache: Path) -> GuestImage:
 def _version() -> str:
     """Return a short digest of all that decides what the image contains, but for the packages."""
     recipe = sha256(repr((KERNEL_PACKAGE, BUSYBOX_PACKAGE, _MODULES, _APPLETS)).encode())
-    recipe.update(Path(__file__).read_bytes())
+    recipe.update(code(Path(__file__).read_text()).encode())
     for content in _scripts().values():
         recipe.update(content)
     return recipe.hexdigest()[:12]
@@ -94,7 +95,7 @@ def kernel_of(depends: str) -> str:
         raise LabError(
             f"looking up the kernel that {KERNEL_PACKAGE} stands for",
             came_back="APT knows no such package",
-            remedy="run `apt-get update` and see that the sources hold Debian's main archive",
+            remedy="run `apt-get update`; check that the sources contain Debian's main archive",
         )
     return found[1]
 
@@ -107,15 +108,15 @@ def _run(command: list[str], folder: Path, *, bound: float) -> str:
     except subprocess.TimeoutExpired as expired:
         raise LabError(
             f"building the guest image with `{' '.join(command)}`",
-            came_back=f"no end within {bound:.0f} s",
-            remedy="see whether the package mirror of this machine answers",
+            came_back=f"it did not end within {bound:.0f} s",
+            remedy="check whether the package mirror of this machine answers",
         ) from expired
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
+        output = getattr(error, "stderr", None) or str(error)
         raise LabError(
             f"building the guest image with `{' '.join(command)}`",
-            came_back=str(said).strip().splitlines()[-1],
-            remedy="run `apt-get update`; see whether the disk has room",
+            came_back=str(output).strip().splitlines()[-1],
+            remedy="run `apt-get update`; check whether the disk has space left",
         ) from error
     return done.stdout
 
@@ -126,7 +127,7 @@ def _one(folder: Path, pattern: str) -> Path:
         raise LabError(
             "building the guest image",
             came_back=f"the unpacked packages hold no {pattern}",
-            remedy=f"this release of {KERNEL_PACKAGE} is laid out otherwise; report it",
+            remedy=f"this release of {KERNEL_PACKAGE} has another layout; report it",
         )
     return found
 

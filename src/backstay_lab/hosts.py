@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from backstay.errors import LabError
 from backstay.inventory.enums import Role
 from backstay_lab import cgroups, container, disk, processes, programs, supervisor
+from backstay_lab.errors import LabError
 from backstay_lab.layout import (
     BMC_FOLDER,
     MANAGEMENT_INTERFACE,

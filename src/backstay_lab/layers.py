@@ -6,6 +6,7 @@ list changes, and appears by an atomic rename only once it is finished. All laye
 finished one.
 """
 
+import ast
 import fcntl
 import hashlib
 import shutil
@@ -15,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import apt, programs
 from backstay_lab.container import machine_name
 from backstay_lab.disk import OVERLAY_OPTIONS
+from backstay_lab.errors import LabError
 from backstay_lab.layout import Lab, archives_folder, layers_folder
 
 DATA = Path(__file__).parent / "data"
@@ -75,6 +76,21 @@ def packages(name: str) -> list[str]:
 def digest(*parts: str) -> str:
     """Give a short name for the exact content of some texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def code(source: str) -> str:
+    """Return what a module does, without what has no effect: comments, docstrings, imports."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [part for part in body if not _without_effect(part)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def _without_effect(node: ast.AST) -> bool:
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return text or isinstance(node, ast.Import | ast.ImportFrom)
 
 
 @dataclass(frozen=True, slots=True)

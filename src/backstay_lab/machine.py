@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import programs
+from backstay_lab.errors import LabError
 from backstay_lab.layout import home
 
 # program -> the Debian package that has it

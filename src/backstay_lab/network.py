@@ -4,8 +4,8 @@ import ipaddress
 import json
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import programs
+from backstay_lab.errors import LabError
 from backstay_lab.layout import Lab, Network, home
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from backstay.errors import LabError
 from backstay_lab import cgroups
+from backstay_lab.errors import LabError
 
 LAST_LINES = 12
 # in a long log these lines say why: Puppet's, APT's and dpkg's

@@ -1,4 +1,4 @@
-"""Seeding the lab's cloud with real use, and waiting until that use is possible again.
+"""Real use for the lab's cloud, made once, and waiting until that use is possible again.
 
 Everything seeded is written into ``seed.json`` in the lab's folder, for tests and for people::
 
@@ -27,7 +27,7 @@ HEALTHY_BOUND = 180.0
 
 @dataclass(frozen=True, kw_only=True)
 class SeededCloud:
-    """What seeding must know of a lab.
+    """A lab's cloud, as seeding needs it.
 
     ``folder`` is the lab's, ``cache`` where the guest image is kept between builds, ``computes``
     the names of the compute hosts, ``provider_net`` the first three numbers of the instances'
@@ -67,57 +67,57 @@ def _silent(_step: str) -> None: ...
 
 
 def seed(
-    cloud: SeededCloud, say: Callable[[str], None] = _silent, *, with_objects: bool = True
+    cloud: SeededCloud, progress: Callable[[str], None] = _silent, *, with_objects: bool = True
 ) -> dict[str, Any]:
     """Seed the cloud and return what is then in it; safe to repeat after any interruption.
 
-    ``say`` is called with each step's name. Raises LabError.
+    ``progress`` is called with each step's name. Raises LabError.
     """
     admin = cloud.admin
-    say("projects")
+    progress("projects")
     passwords = {name: cloud.passwords[f"{name}_password"] for name in seed_identity.PROJECTS}
     made: dict[str, Any] = {"projects": seed_identity.ensure_projects(admin, passwords)}
-    say("image")
+    progress("image")
     made["image"] = seed_instances.ensure_image(admin, build(cloud.cache))
     made["flavor"] = seed_instances.ensure_flavor(admin)
-    say("network")
+    progress("network")
     made["network"] = seed_instances.ensure_network(admin, cloud.provider_net)
-    say("instances")
+    progress("instances")
     made["instances"] = _seed_instances(cloud, made)
     users = {name: cloud.api(name, name) for name in seed_identity.PROJECTS}
     made["objects"] = []
     if with_objects:
-        say("objects")
+        progress("objects")
         made["objects"] = seed_storage.seed_objects(users)
-    made["volume"] = _seed_volume(cloud, made, say)
+    made["volume"] = _seed_volume(cloud, made, progress)
     _write(cloud.record, made)
-    say("instances answer")
+    progress("instances answer")
     await_pings(made["instances"])
     return made
 
 
 def _seed_instances(cloud: SeededCloud, made: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Build an instance on each compute host, all at once, the projects taking turns."""
+    """Build an instance on each compute host, in parallel, alternating between the projects."""
     seed_instances.await_hosts(cloud.admin, cloud.computes)
-    things = {"image": made["image"], "flavor": made["flavor"], "network": made["network"]}
+    parts = {"image": made["image"], "flavor": made["flavor"], "network": made["network"]}
 
-    def one(number: int, host: str) -> dict[str, str]:
+    def build_on(number: int, host: str) -> dict[str, str]:
         project = seed_identity.PROJECTS[number % len(seed_identity.PROJECTS)]
         api = cloud.api("admin", project)
         name = f"{project}-{number // len(seed_identity.PROJECTS) + 1}"
-        return {"project": project, **seed_instances.build_instance(api, name, host, **things)}
+        return {"project": project, **seed_instances.build_instance(api, name, host, **parts)}
 
     with ThreadPoolExecutor(max(1, len(cloud.computes))) as pool:
-        return list(pool.map(one, range(len(cloud.computes)), cloud.computes))
+        return list(pool.map(build_on, range(len(cloud.computes)), cloud.computes))
 
 
 def _seed_volume(
-    cloud: SeededCloud, made: Mapping[str, Any], say: Callable[[str], None]
+    cloud: SeededCloud, made: Mapping[str, Any], progress: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """Make the volume for the first instance's project, where cinder has a place for it."""
     if not made["instances"] or not seed_storage.has_volumes(cloud.admin):
         return None
-    say("volume")
+    progress("volume")
     owner = made["instances"][0]
     image = seed_instances.upload(cloud.admin, "records", "raw", seed_storage.volume_data(), {})
     api = cloud.api(owner["project"], owner["project"])
@@ -131,26 +131,26 @@ def _write(file: Path, made: Mapping[str, Any]) -> None:
 
 
 def healthy(
-    cloud: SeededCloud, say: Callable[[str], None] = _silent, bound: float = HEALTHY_BOUND
+    cloud: SeededCloud, progress: Callable[[str], None] = _silent, bound: float = HEALTHY_BOUND
 ) -> None:
     """Wait until the APIs answer, agents are up and the seeded instances answer ping.
 
-    ``say`` is told what is missing whenever that changes. Raises LabError that names what is
-    still missing after ``bound`` seconds.
+    ``progress`` is called with what is missing whenever that changes. Raises LabError that names what
+    is still missing after ``bound`` seconds.
     """
     made = json.loads(cloud.record.read_text())
     admin = cloud.admin
     last: list[str] = []
 
-    def asked() -> bool | None:
+    def usable() -> bool | None:
         found = missing(admin, made)
         if found and found != last:
-            say(f"waiting: {'; '.join(found)}")
+            progress(f"waiting: {'; '.join(found)}")
         last[:] = found
         return None if found else True
 
     await_answer(
-        asked,
+        usable,
         attempted="waiting for the seeded cloud to be usable",
         bound=bound,
         pause=2.0,
@@ -158,14 +158,14 @@ def healthy(
     )
 
 
-class Asks(Protocol):
+class ReadsApis(Protocol):
     """What is needed of the APIs to judge whether the seeded cloud is usable."""
 
     def get(self, service_type: str, path: str) -> Json:
         """Return the decoded answer of ``GET path``. Raises LabError."""
 
 
-def missing(admin: Asks, made: Mapping[str, Any]) -> list[str]:
+def missing(admin: ReadsApis, made: Mapping[str, Any]) -> list[str]:
     """Return what keeps the seeded cloud from being usable, each as a phrase. Raises LabError."""
     services = admin.get("compute", "/os-services")["services"]
     services += admin.get("volumev3", "/os-services")["services"]
@@ -188,10 +188,10 @@ def missing(admin: Asks, made: Mapping[str, Any]) -> list[str]:
 def silent(instances: list[dict[str, str]]) -> list[str]:
     """Return which instances do not answer ping from this machine, each as a phrase."""
     with ThreadPoolExecutor(max(1, len(instances))) as pool:
-        heard = list(pool.map(ping.answers, [instance["address"] for instance in instances]))
+        answers = list(pool.map(ping.answers, [instance["address"] for instance in instances]))
     return [
         f"instance {instance['name']} ({instance['address']}) does not answer ping"
-        for instance, answered in zip(instances, heard, strict=True)
+        for instance, answered in zip(instances, answers, strict=True)
         if not answered
     ]
 

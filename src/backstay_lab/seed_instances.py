@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from backstay.errors import LabError
 from backstay.jsondata import Json
 from backstay_lab.cloud_api import REMEDY, CloudApi, await_answer
+from backstay_lab.errors import LabError
 from backstay_lab.guest import GuestImage
 
 IMAGE = "tiny"
@@ -26,7 +26,7 @@ https://docs.openstack.org/nova/latest/reference/api-microversion-history.html""
 def ensure_image(admin: CloudApi, guest: GuestImage) -> str:
     """Upload kernel, initramfs and an empty disk that refers to both; return the image's id.
 
-    This nova takes no disk in format ``ami``, so it is a raw one. Raises LabError.
+    This nova accepts no disk in format ``ami``, so it is a raw one. Raises LabError.
     """
     kernel = upload(admin, f"{IMAGE}-kernel", "aki", guest.kernel.read_bytes(), {})
     initramfs = upload(admin, f"{IMAGE}-initramfs", "ari", guest.initramfs.read_bytes(), {})
@@ -131,7 +131,7 @@ def await_hosts(admin: CloudApi, hosts: tuple[str, ...]) -> None:
 def start_instance(
     project: CloudApi, name: str, host: str, *, image: str, flavor: str, network: str
 ) -> str:
-    """Begin to build an instance on a host unless one of that name is there; return its id."""
+    """Start to build an instance on a host unless one of that name is there; return its id."""
     known = _instances(project, name)
     for broken in (server for server in known if server["status"] == "ERROR"):
         _delete(project, broken["id"])
@@ -162,7 +162,7 @@ def await_instance(project: CloudApi, server_id: str) -> dict[str, str]:
     if server["status"] == "ERROR":
         raise LabError(
             f"building instance {server['name']}",
-            came_back=str(server.get("fault", {}).get("message", "nova names no reason")),
+            came_back=str(server.get("fault", {}).get("message", "nova gives no reason")),
             remedy=REMEDY,
         )
     addresses = [a["addr"] for net in server["addresses"].values() for a in net]

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from backstay.errors import LabError
 from backstay_lab.cloud_api import REMEDY, CloudApi, await_answer
+from backstay_lab.errors import LabError
 
 CONTAINERS = {
     "demo": ("records", (0, 1, 17, 1024, 65536, 1048577)),
@@ -70,7 +70,7 @@ def _put(api: CloudApi, project: str, path: str, data: bytes) -> dict[str, Any]:
 
 
 def has_volumes(admin: CloudApi) -> bool:
-    """Tell whether some volume service is up, so that volumes can be made. Raises LabError."""
+    """Return whether some volume service is up, so that volumes can be made. Raises LabError."""
     services = admin.get("volumev3", "/os-services")["services"]
     return any(s["binary"] == "cinder-volume" and s["state"] == "up" for s in services)
 
@@ -82,13 +82,13 @@ def seed_volume(project: CloudApi, image: str, server_id: str) -> dict[str, Any]
     ``bytes`` bytes. Raises LabError.
     """
     volume_id = _ensure_volume(project, image)
-    _await_status(project, volume_id, ("available", "in-use"), given_up=("error",))
+    _await_status(project, volume_id, ("available", "in-use"), failed=("error",))
     volume = project.get("volumev3", f"/volumes/{volume_id}")["volume"]
     if not volume["attachments"]:
         body = {"volumeAttachment": {"volumeId": volume_id}}
         project.post("compute", f"/servers/{server_id}/os-volume_attachments", body)
-    # nova reserves the volume before it answers: available again means that it has given up
-    _await_status(project, volume_id, ("in-use",), given_up=("error", "available"))
+    # nova reserves the volume before it answers: available again means that the attachment failed
+    _await_status(project, volume_id, ("in-use",), failed=("error", "available"))
     return {
         "id": volume_id,
         "name": VOLUME,
@@ -100,7 +100,7 @@ def seed_volume(project: CloudApi, image: str, server_id: str) -> dict[str, Any]
 
 
 def volume_data() -> bytes:
-    """Return the bytes that the seeded volume begins with."""
+    """Return the first bytes of the seeded volume."""
     return content(f"volume/{VOLUME}", VOLUME_DATA_BYTES)
 
 
@@ -114,13 +114,13 @@ def _ensure_volume(project: CloudApi, image: str) -> str:
 
 
 def _await_status(
-    project: CloudApi, volume_id: str, wanted: tuple[str, ...], *, given_up: tuple[str, ...]
+    project: CloudApi, volume_id: str, wanted: tuple[str, ...], *, failed: tuple[str, ...]
 ) -> None:
-    """Wait for one of the wanted states; one that begins as those in ``given_up`` ends it."""
+    """Wait for one of the wanted states; one that starts as those in ``failed`` ends the wait."""
 
     def settled() -> str | None:
         status = str(project.get("volumev3", f"/volumes/{volume_id}")["volume"]["status"])
-        return status if status in wanted or status.startswith(given_up) else None
+        return status if status in wanted or status.startswith(failed) else None
 
     attempted = f"waiting for volume {VOLUME} to be {' or '.join(wanted)}"
     status = await_answer(settled, attempted=attempted, bound=VOLUME_BOUND, pause=2.0)

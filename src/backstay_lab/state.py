@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.layout import MAX_COMPUTES, SLOTS, Lab, home, is_name
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import (
     apt,
     bmc,
@@ -19,21 +18,22 @@ from backstay_lab import (
     cloudfile,
     disk,
     down,
-    identity,
+    host_identity,
     layers,
     machine,
     network,
-    ready,
+    readiness,
     secrets,
     seed,
     state,
 )
-from backstay_lab.abreast import Abreast
+from backstay_lab.errors import LabError
 from backstay_lab.hosts import LabHost, all_hosts
 from backstay_lab.layout import REGION, SLOTS, layers_folder
+from backstay_lab.parallel import ParallelHosts
+from backstay_lab.plan import FIRST, Plan, choose, needed, to_discard
 from backstay_lab.progress import Progress
 from backstay_lab.state import Phase, State
-from backstay_lab.way import FIRST, Way, needed, to_discard, way
 
 SHUTDOWN_BOUND = 150
 
@@ -95,27 +95,39 @@ class Bringing:
         self.lab = known.lab
         self.only = tuple(only)
         self.progress = progress
-        self.abreast = Abreast()
+        self.parallel = ParallelHosts()
 
     def run(self) -> State:
         """Do it."""
         recipe = layers.Recipe(apt.read(machine.codename()), apt.architecture())
         key = build.content_key(self.lab, recipe)
-        chosen = way(self.lab, self.only, built=self._built_key() == key)
+        chosen = choose(self.lab, self.only, built=self._is_built(recipe, key))
         self._clear_leftovers(chosen)
         network.refuse_if_taken(self.lab, self.state.claims)
         self._save(replace(self.state, claims=network.claims(self.lab)))
         if (base := recipe.base_folder) and not base.exists():
             self.progress.phase("base", "packages")
         layers.ensure_base(recipe, self.lab)
-        identity.make_keys(self.lab)
+        host_identity.make_keys(self.lab)
         network.create(self.lab)
-        if chosen in (Way.BUILD, Way.BUILD_SOME):
-            self._build(recipe, key, whole=chosen is Way.BUILD)
-        if chosen is not Way.BUILD_SOME:
+        if chosen in (Plan.BUILD, Plan.BUILD_SOME):
+            self._build(recipe, key, whole=chosen is Plan.BUILD)
+        if chosen is not Plan.BUILD_SOME:
             self._start(recipe, key)
         self._announce()
         return self.state
+
+    def _is_built(self, recipe: layers.Recipe, key: str) -> bool:
+        """Return whether the built disks are good for the hosts to bring up.
+
+        A lab that is up keeps its content, even where a newer Backstay would build another one:
+        single hosts built anew would have other passwords than the rest.
+        """
+        built_key = self._built_key()
+        if self.only and self.state.phase is Phase.UP and built_key:
+            lowers = [recipe.lowers(host.place.manifest) for host in self._hosts()]
+            return all(layer.exists() for host_lowers in lowers for layer in host_lowers)
+        return built_key == key
 
     def _built_key(self) -> str:
         with contextlib.suppress(OSError):
@@ -129,7 +141,7 @@ class Bringing:
         self.state = new
         state.save(new)
 
-    def _clear_leftovers(self, chosen: Way) -> None:
+    def _clear_leftovers(self, chosen: Plan) -> None:
         """Throw away what cannot be gone on with; a lab that is down has nothing left to keep."""
         if self.state.phase is Phase.DOWN:
             down.end_processes(self.lab)
@@ -164,25 +176,25 @@ class Bringing:
 
         def one(host: LabHost) -> None:
             with contextlib.nullcontext() if host.name == "controller" else second_core:
-                self.abreast.go_on()
+                self.parallel.check()
                 self.progress.phase(host.name, "packages")
                 layers.ensure_role(recipe, self.lab, str(host.place.manifest))
             self._new_disk(recipe, host, None)
             self.progress.phase(host.name, "waiting")
             for name in needed(host.name):
                 if name in finished:
-                    self.abreast.wait_for(finished[name])
+                    self.parallel.wait_for(finished[name])
             with puppets:
-                self.abreast.go_on()
+                self.parallel.check()
                 self.progress.phase(host.name, "boot")
                 host.power_on(target=build.BUILD_TARGET)
-                ready.await_ssh(host)
+                readiness.await_ssh(host)
                 self.progress.phase(host.name, "puppet")
                 build.apply_puppet(host)
             self.progress.phase(host.name, "built")
             finished[host.name].set()
 
-        self.abreast.each(hosts, one)
+        self.parallel.each(hosts, one)
 
     def _seed(self) -> None:
         seed.seed(self._cloud(), lambda step: self.progress.phase("cloud", step))
@@ -211,8 +223,8 @@ class Bringing:
 
         # compute hosts first, while the controller still takes their goodbyes
         computes = [host for host in hosts if host.place.manifest == "compute"]
-        self.abreast.each(computes, one)
-        self.abreast.each([host for host in hosts if host not in computes], one)
+        self.parallel.each(computes, one)
+        self.parallel.each([host for host in hosts if host not in computes], one)
         self.lab.built.mkdir(parents=True, exist_ok=True)
         for host in hosts:
             host.disk_image.rename(self.built_image(host))
@@ -247,16 +259,16 @@ class Bringing:
             # and asked again after a minute: instances would be that long without an address.
             if host.place.manifest == "compute" and "controller" in started:
                 self.progress.phase(host.name, "waiting")
-                self.abreast.wait_for(started["controller"])
+                self.parallel.wait_for(started["controller"])
             self.progress.phase(host.name, "boot")
             host.power_on()
-            ready.await_ssh(host)
+            readiness.await_ssh(host)
             self.progress.phase(host.name, "services")
-            ready.await_units(host)
+            readiness.await_units(host)
             self.progress.phase(host.name, "ready")
             started[host.name].set()
 
-        self.abreast.each(hosts, one)
+        self.parallel.each(hosts, one)
         if any(host.name == "controller" for host in hosts) and not self.only:
             self.progress.phase("cloud", "waiting for the APIs")
             seed.healthy(self._cloud(), lambda what: self.progress.phase("cloud", what))
@@ -265,7 +277,7 @@ class Bringing:
     def _new_disk(self, recipe: layers.Recipe, host: LabHost, built: Path | None) -> None:
         disk.create(host.folder, recipe.lowers(host.place.manifest), built)
         disk.mount(host.folder)
-        identity.write(host)
+        host_identity.write(host)
 
     def _announce(self) -> None:
         """Write cloud.yaml and openrc, by which commands find this lab, and start the BMCs."""

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from backstay.errors import BackstayError, LabError
+from backstay.errors import BackstayError
 from backstay.inventory.load import load
 from backstay.transports.bmc import power_of
+from backstay_lab.errors import LabError
 from backstay_lab.faults import breaking
 from tests.acceptance.background_load import again_and_again
 from tests.acceptance.conftest import Lab

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Literal
 
-from backstay_lab import freezer
+from backstay_lab import cgroups
 from backstay_lab.bmc.power import Board
 from backstay_lab.bmc.service import Endpoint, serve
 from backstay_lab.hosts import LabHost
@@ -33,7 +33,7 @@ class BoardOfHost:
 
     def power_off(self, *, hard: bool) -> None:
         """Take the host's power, or ask its system to shut down: a frozen one does not hear."""
-        if not hard and freezer.is_frozen(self._host.cgroup):
+        if not hard and cgroups.is_frozen(self._host.cgroup):
             LOG.info("%s: frozen, does not hear the power button", self.name)
             return
         self._host.power_off(hard=hard)

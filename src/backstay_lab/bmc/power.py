@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, Protocol
 
-from backstay.errors import BackstayError, LabError
+from backstay.errors import BackstayError
+from backstay_lab.errors import LabError
 
 LOG = logging.getLogger(__name__)
 
@@ -129,3 +131,16 @@ class Board:
         except Exception:
             # The end of a background thread: the log is the only place left to tell it.
             LOG.exception("%s: reset failed", self.name)
+
+
+NAME = "PowerRestorePolicy"
+ALWAYS_OFF, LAST_STATE = "AlwaysOff", "LastState"
+POLICIES = ("AlwaysOn", ALWAYS_OFF, LAST_STATE)
+
+
+def policy(kept: Path) -> str:
+    """Return the policy that a board keeps in a file, ``LastState`` where none was set."""
+    try:
+        return kept.read_text().strip()
+    except FileNotFoundError:
+        return LAST_STATE

@@ -12,12 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from backstay.errors import LabError
 from backstay_lab import cgroups, programs
 from backstay_lab.bmc.certificates import ensure_authority, ensure_certificate, write_private
+from backstay_lab.errors import LabError
 from backstay_lab.layout import BMC_FOLDER, Lab, Network
 
 MODULE = "backstay_lab.bmc"
+EARLIER_MODULE = "backstay.lab.bmc"
+"""Of labs that were started before the lab was a package of its own."""
 USER = "admin"
 START_BOUND = 20.0  # seconds until the process must have bound all addresses
 STOP_BOUND = 5.0  # seconds from SIGTERM to SIGKILL
@@ -79,7 +81,8 @@ def _is_ours(pid: int, lab: Lab) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return words[-4:] == [b"-m", MODULE.encode(), lab.name.encode(), b""]
+    ours = ([b"-m", module.encode(), lab.name.encode(), b""] for module in (MODULE, EARLIER_MODULE))
+    return words[-4:] in ours
 
 
 def _spawn(lab: Lab) -> None:

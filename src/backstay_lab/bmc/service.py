@@ -18,7 +18,7 @@ from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHand
 
 from backstay_lab.bmc.driver import HOST, LabSystems, system_uuid
 from backstay_lab.bmc.power import Board
-from backstay_lab.bmc.restore import offering_policy
+from backstay_lab.bmc.restore_policy import offering_policy
 from backstay_lab.layout import restore_policy_file
 
 LOG = logging.getLogger(__name__)

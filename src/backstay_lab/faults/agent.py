@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.faults import units
 from backstay_lab.faults.broker import broker_host

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from backstay.errors import LabError
 from backstay_lab import programs
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.faults.agent import WedgeAgent
 from backstay_lab.faults.broker import RabbitAmnesia

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from backstay.errors import LabError
 from backstay.inventory.enums import Role
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.faults import units
 from backstay_lab.faults.fault import Fault, refuse_unless_on

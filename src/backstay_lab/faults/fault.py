@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from backstay.errors import LabError
-from backstay_lab import freezer
+from backstay_lab import cgroups
+from backstay_lab.errors import LabError
 from backstay_lab.faults.record import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
@@ -52,7 +52,7 @@ def refuse_unless_on(host: LabHost, attempted: str) -> None:
             came_back=f"{host.name} is powered off",
             remedy=f"power it on first: backstay lab heal power-off {host.name}, or by its BMC",
         )
-    if freezer.is_frozen(host.cgroup):
+    if cgroups.is_frozen(host.cgroup):
         raise LabError(
             attempted,
             came_back=f"{host.name} is frozen",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.faults.fault import Fault, refuse_unless_on
 from backstay_lab.faults.record import Record
 from backstay_lab.hosts import LabHost

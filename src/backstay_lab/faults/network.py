@@ -10,8 +10,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from backstay.errors import LabError
 from backstay_lab import programs
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.faults.fault import Fault
 from backstay_lab.faults.record import Record

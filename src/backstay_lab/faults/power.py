@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping
 
-from backstay.errors import LabError
-from backstay_lab import disk, freezer
-from backstay_lab.bmc.policy import ALWAYS_OFF, policy
+from backstay_lab import cgroups, disk
+from backstay_lab.bmc.power import ALWAYS_OFF, policy
+from backstay_lab.errors import LabError
 from backstay_lab.faults.fault import Fault, NoUndo, refuse_unless_on
 from backstay_lab.faults.record import Record
 from backstay_lab.hosts import LabHost
@@ -101,17 +101,17 @@ class Freeze(Fault):
     def prepare(self, lab: Lab, target: str, options: Mapping[str, str]) -> Record:
         """Find the host; it must be on."""
         host = LabHost(lab, target)
-        if not freezer.is_frozen(host.cgroup):
+        if not cgroups.is_frozen(host.cgroup):
             refuse_unless_on(host, f"freezing {host.name}")
         return Record(fault=self.name, host=host.name)
 
     def make(self, host: LabHost, record: Record) -> None:
         """Freeze all its processes."""
-        freezer.freeze(host.cgroup)
+        cgroups.freeze(host.cgroup)
 
     def evidence(self, host: LabHost, record: Record) -> str | None:
         """Return that it is on and frozen."""
-        if host.power_state() == "on" and freezer.is_frozen(host.cgroup):
+        if host.power_state() == "on" and cgroups.is_frozen(host.cgroup):
             return "it has power, answers ping, and none of its processes runs"
         return None
 
@@ -119,7 +119,7 @@ class Freeze(Fault):
         """Thaw it; one that was powered off meanwhile is not frozen any more."""
         if host.power_state() == "off":
             return f"{host.name} is off, and will not be frozen when it is powered on"
-        if not freezer.thaw(host.cgroup):
+        if not cgroups.thaw(host.cgroup):
             raise LabError(
                 f"thawing {host.name}",
                 came_back="some of its processes stay frozen",

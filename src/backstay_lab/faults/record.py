@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.layout import Lab
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.faults import units
 from backstay_lab.faults.fault import Fault

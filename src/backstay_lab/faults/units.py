@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backstay.errors import LabError
-from backstay_lab import freezer
+from backstay_lab import cgroups
+from backstay_lab.errors import LabError
 from backstay_lab.faults.fault import refuse_unless_on
 from backstay_lab.hosts import LabHost, all_hosts
 from backstay_lab.layout import Lab
@@ -151,7 +151,7 @@ def names(host: LabHost) -> list[str]:
 
 
 def _answers(host: LabHost) -> bool:
-    return host.power_state() == "on" and not freezer.is_frozen(host.cgroup)
+    return host.power_state() == "on" and not cgroups.is_frozen(host.cgroup)
 
 
 def _known(host: LabHost, unit: Unit, typed: str) -> Unit:

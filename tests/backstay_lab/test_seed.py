@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from backstay.errors import LabError
 from backstay.transports import ping
 from backstay_lab import seed, seed_storage
 from backstay_lab.cloud_api import CloudApi, await_answer
+from backstay_lab.errors import LabError
 
 INSTANCES = [
     {"id": "1", "name": "demo-1", "address": "10.80.0.52"},

@@ -2,17 +2,31 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from backstay.errors import LabError
-from backstay_lab import build, cloudfile, disk, layers, network, programs, secrets, state, way
+from backstay_lab import (
+    build,
+    cloudfile,
+    disk,
+    down,
+    layers,
+    network,
+    plan,
+    programs,
+    secrets,
+    state,
+)
+from backstay_lab.errors import LabError
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab, Network
 from backstay_lab.machine import Facts, missing, require
+from backstay_lab.plan import Plan
+from backstay_lab.progress import Progress
 from backstay_lab.state import Phase, State
-from backstay_lab.way import Way
+from backstay_lab.up import Bringing
 
 DATA = Path(__file__).parent / "data"
 GIB = 1024**3
@@ -131,37 +145,37 @@ def test_built_disks_and_bare_hosts_need_less():
 @pytest.mark.parametrize(
     ("only", "built", "expected"),
     [
-        ((), False, Way.BUILD),
-        ((), True, Way.START),
-        (("spare1",), False, Way.BARE),
-        (("spare1",), True, Way.BARE),
-        (("controller", "spare1"), False, Way.BUILD_SOME),
-        (("controller",), True, Way.START),
+        ((), False, Plan.BUILD),
+        ((), True, Plan.START),
+        (("spare1",), False, Plan.BARE),
+        (("spare1",), True, Plan.BARE),
+        (("controller", "spare1"), False, Plan.BUILD_SOME),
+        (("controller",), True, Plan.START),
     ],
 )
-def test_the_way_up(only, built, expected):
-    assert way.way(Lab(), only, built=built) is expected
+def test_the_plan_of_an_up(only, built, expected):
+    assert plan.choose(Lab(), only, built=built) is expected
 
 
 @pytest.mark.parametrize(
     ("phase", "chosen", "expected"),
     [
-        (Phase.BUILDING, Way.BUILD, ["controller"]),
-        (Phase.BUILDING, Way.BARE, ["controller"]),
-        (Phase.STARTING, Way.START, []),
-        (Phase.UP, Way.START, []),
-        (Phase.UP, Way.BUILD, ["controller"]),
+        (Phase.BUILDING, Plan.BUILD, ["controller"]),
+        (Phase.BUILDING, Plan.BARE, ["controller"]),
+        (Phase.STARTING, Plan.START, []),
+        (Phase.UP, Plan.START, []),
+        (Phase.UP, Plan.BUILD, ["controller"]),
     ],
 )
 def test_half_built_hosts_are_thrown_away_and_bare_ones_never(phase, chosen, expected):
     known = State("lab", 0, 2, phase)
-    assert way.to_discard(known, chosen, ["controller", "spare1"]) == expected
+    assert plan.to_discard(known, chosen, ["controller", "spare1"]) == expected
 
 
 def test_every_host_that_is_built_knows_what_it_needs():
     for place in Lab(computes=10).places.values():
         if place.manifest:
-            assert set(way.needed(place.name)) <= set(Lab().places)
+            assert set(plan.needed(place.name)) <= set(Lab().places)
 
 
 def test_state_survives_writing_and_reading_and_is_private(home):
@@ -289,3 +303,56 @@ def test_of_a_long_log_the_errors_are_shown(tmp_path):
         programs.run(["sh", "-c", script], attempted="x", log=log)
     assert "no broker" in caught.value.came_back
     assert str(log) in caught.value.remedy
+
+
+# --- what decides whether hosts are built again ---------------------------------------------------
+
+
+def test_comments_docstrings_and_imports_do_not_build_hosts_anew():
+    before = '"""One."""\nimport os\n\ndef made(a):\n    """Two."""\n    return a  # three\n'
+    after = "from os import path\n\n# other\n\ndef made(a):\n    return a\n"
+    assert layers.code(before) == layers.code(after)
+    assert layers.code(before) != layers.code(after.replace("return a", "return a + 1"))
+
+
+@pytest.mark.parametrize(
+    ("only", "phase", "layers_there", "expected"),
+    [
+        (("proxy",), Phase.UP, True, True),  # of the cloud that runs, with its passwords
+        (("proxy",), Phase.UP, False, False),
+        (("proxy",), Phase.DOWN, True, False),
+        ((), Phase.UP, True, False),
+    ],
+)
+def test_a_host_of_a_lab_that_is_up_starts_from_what_that_lab_was_built_with(
+    home, only, phase, layers_there, expected
+):
+    known = State("lab", 0, 2, phase)
+    known.lab.built.mkdir(parents=True)
+    (known.lab.built / "key").write_text("earlier")
+    layer = home / "layer"
+    if layers_there:
+        layer.mkdir()
+
+    class OneLayer(layers.Recipe):
+        def lowers(self, role):
+            return [layer]
+
+    recipe = OneLayer(configuration=None, architecture="amd64")  # type: ignore[arg-type]
+    assert Bringing(known, only, Progress())._is_built(recipe, "newer") is expected
+    assert Bringing(known, only, Progress())._is_built(recipe, "earlier") is (
+        layers_there or phase is not Phase.UP or not only
+    )
+
+
+@pytest.mark.parametrize("package", ["backstay_lab", "backstay/lab"])
+def test_supervisors_are_found_also_of_a_lab_that_an_earlier_version_started(home, package):
+    script = home / package / "supervisor.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("import time\ntime.sleep(60)\n")
+    argv = [sys.executable, str(script), str(Lab().folder / "hosts" / "spare1")]
+    with subprocess.Popen(argv) as process:
+        try:
+            assert down.supervisors(Lab()) == [process.pid]
+        finally:
+            process.kill()

@@ -1,7 +1,7 @@
 """``lab new-board``: the mechanic was here, and the host is as it was first built."""
 
-from backstay.errors import LabError
 from backstay_lab import state
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.hosts import LabHost
 from backstay_lab.progress import Progress

@@ -1,4 +1,4 @@
-"""Decide how a lab gets from where it is to running. Pure."""
+"""The plan of a ``lab up``: which hosts are built or started, and what is discarded. Pure."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -13,12 +13,12 @@ AFTER = {
     "proxy": ("controller", "storage1"),
 }
 AFTER_COMPUTE = ("controller", "storage1")
-# Begun in this order: the longest way is controller, then compute hosts.
+# Started in this order: the critical path is the controller, then the compute hosts.
 FIRST = ("controller", "storage1", "compute1")
 
 
-class Way(Enum):
-    """How a lab gets from where it is to running."""
+class Plan(Enum):
+    """How a lab gets from its present state to running."""
 
     BARE = "only bare hosts: start them from the base layer"
     START = "start copies of the built disks"
@@ -26,26 +26,26 @@ class Way(Enum):
     BUILD_SOME = "build the named hosts and leave them running"
 
 
-def way(lab: Lab, only: Sequence[str], *, built: bool) -> Way:
-    """Decide how to bring up the hosts named (or all); ``built``: finished disks fit."""
+def choose(lab: Lab, only: Sequence[str], *, built: bool) -> Plan:
+    """Return the plan for the hosts named, or all; ``built``: built disks fit the content."""
     names = only or list(lab.places)
     if all(lab.places[name].manifest is None for name in names):
-        return Way.BARE
+        return Plan.BARE
     if built:
-        return Way.START
-    return Way.BUILD_SOME if only else Way.BUILD
+        return Plan.START
+    return Plan.BUILD_SOME if only else Plan.BUILD
 
 
-def to_discard(known: State, chosen: Way, hosts_with_disk: Sequence[str]) -> list[str]:
-    """Decide which hosts' disks cannot be gone on with and are thrown away first.
+def to_discard(known: State, chosen: Plan, hosts_with_disk: Sequence[str]) -> list[str]:
+    """Return the hosts with disks that cannot be used further and are discarded first.
 
-    Half-built hosts never can; hosts that were built one by one are no part of a whole build.
+    Half-built hosts never can; hosts built one by one do not belong to a whole build.
     """
     content = [name for name in hosts_with_disk if known.lab.places[name].manifest]
     interrupted = known.phase is Phase.BUILDING
-    return content if interrupted or chosen is Way.BUILD else []
+    return content if interrupted or chosen is Plan.BUILD else []
 
 
 def needed(name: str) -> tuple[str, ...]:
-    """Give the hosts that must be built before this one."""
+    """Return the hosts that must be built before this one."""
     return AFTER_COMPUTE if name.startswith("compute") else AFTER[name]

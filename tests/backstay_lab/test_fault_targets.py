@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.faults.agent import is_bound, local_ports, reply_queues
 from backstay_lab.faults.broker import user_names
 from backstay_lab.faults.filling import used_percent

@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from backstay_lab.bmc.policy import NAME, POLICIES, policy
+from backstay_lab.bmc.power import NAME, POLICIES, policy
 
 Environment = dict[str, Any]
 Wsgi = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]

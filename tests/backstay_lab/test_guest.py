@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.guest import build, cpio_entry, kernel_of, load_order
 
 DEPENDS = """\

@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.hosts import LabHost
 
 

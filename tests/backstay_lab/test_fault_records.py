@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from backstay.errors import LabError
+from backstay_lab.errors import LabError
 from backstay_lab.faults import record as book
 from backstay_lab.faults.breaking import chosen
 from backstay_lab.faults.network import ruleset

@@ -14,11 +14,15 @@ requests = pytest.importorskip("requests")
 from backstay.transports.bmc import power_of  # noqa: E402
 from backstay.transports.targets import BmcTarget  # noqa: E402
 from backstay_lab.bmc.certificates import ensure_certificate  # noqa: E402
-from backstay_lab.bmc.policy import ALWAYS_OFF, LAST_STATE, policy  # noqa: E402
-from backstay_lab.bmc.power import Board  # noqa: E402
+from backstay_lab.bmc.power import (  # noqa: E402
+    ALWAYS_OFF,
+    LAST_STATE,
+    Board,
+    policy,
+)
 from backstay_lab.bmc.service import Endpoint, serve  # noqa: E402
 from backstay_lab.layout import restore_policy_file  # noqa: E402
-from tests.lab.test_bmc_service import Host  # noqa: E402
+from tests.backstay_lab.test_bmc_service import Host  # noqa: E402
 
 ADDRESS = "127.0.85.3"
 
