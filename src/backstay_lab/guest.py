@@ -1,7 +1,8 @@
 """The image that the lab's instances boot: Debian's own kernel and a busybox, in 16 MB.
 
 It gets its address by DHCP, prints each renewal of its lease on the serial console, answers
-ping and powers off when its power button is pressed. Emulated without hardware help it is up in seconds.
+ping and powers off when its power button is pressed. Emulated without hardware help it is up in
+seconds.
 """
 
 import gzip

@@ -135,8 +135,8 @@ def healthy(
 ) -> None:
     """Wait until the APIs answer, agents are up and the seeded instances answer ping.
 
-    ``progress`` is called with what is missing whenever that changes. Raises LabError that names what
-    is still missing after ``bound`` seconds.
+    ``progress`` is called with what is missing whenever that changes. Raises LabError that
+    names what is still missing after ``bound`` seconds.
     """
     made = json.loads(cloud.record.read_text())
     admin = cloud.admin
