@@ -5,11 +5,11 @@ import asyncio
 import click
 
 from backstay.cli.output.agents import agents_document, agents_table
-from backstay.health.rpc.observe import look
+from backstay.health.rpc.observe import observe_agents
 from backstay.health.rpc.signatures import judge_all
 from tests.health.rpc.recorded import Recording
 
-JUDGED = judge_all(asyncio.run(look(Recording("half-open"))), reconnect=90.0)
+JUDGED = judge_all(asyncio.run(observe_agents(Recording("half-open"))), reconnect=90.0)
 AT = next(at for at, one in enumerate(JUDGED) if one.restart)
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.health.rpc import reattach as mending
+from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.health.rpc.reattach import AgentReattacher, see
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
+from backstay.runbooks.common import reattacher
+from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.reattach.actions import actions, in_a_row
 from backstay.runbooks.reattach.plan import plan
 from tests.runbooks.cloud_of_agents import CloudOfAgents
@@ -20,13 +21,13 @@ from tests.runbooks.cloud_of_agents import CloudOfAgents
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mending, "JITTER", 0.0)
-    monkeypatch.setattr(mending, "PAUSE", 0.01)
+    monkeypatch.setattr(reattacher, "JITTER", 0.0)
+    monkeypatch.setattr(reattacher, "PAUSE", 0.01)
     monkeypatch.setattr("backstay.runbooks.reattach.actions.VERIFY", 0.05)
 
 
 def seen(site: Any) -> list[AgentDiagnosis]:
-    return asyncio.run(see(site))[1]
+    return asyncio.run(diagnose_agents(site))[1]
 
 
 def reattach(site: Any, tmp_path: Path, **options: Any) -> tuple[RunRecord, list[Progress]]:
@@ -136,7 +137,7 @@ def test_within_another_runbook_nobody_is_restarted_twice() -> None:
     left = asyncio.run(work.until_attached(lambda _: True, bound=0.3))
     assert [one.name for one in left] == ["nova-compute on c1"]
     assert site.restarted == ["c0", "c1"]
-    assert "delete_queue compute.c1" in work.next(left[0])
+    assert "delete_queue compute.c1" in work.remedy(left[0])
     assert any("restarting it" in text for text in said)
 
 

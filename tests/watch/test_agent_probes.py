@@ -121,13 +121,13 @@ def test_what_a_call_has_found_only_a_call_clears(
     assert signs == []
     called = []
 
-    async def see(_site: Any, hosts: Any) -> Any:
+    async def diagnose(_site: Any, hosts: Any) -> Any:
         called.append(hosts)
         was_called.set()
         return None, []
 
     was_called = asyncio.Event()
-    monkeypatch.setattr(module, "see", see)
+    monkeypatch.setattr(module, "diagnose_agents", diagnose)
     monkeypatch.setattr(module, "AGAIN", 0.01)
 
     async def story() -> None:

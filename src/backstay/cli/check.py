@@ -129,14 +129,13 @@ async def _of_fenced(cloud: "Cloud") -> list[Finding]:
 async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
     """Call every agent by a message through the broker: the only proof that it takes work."""
     from backstay.access.session import CloudSession
-    from backstay.health.rpc.findings import findings, not_called
-    from backstay.health.rpc.reattach import see
+    from backstay.health.rpc.agents import diagnose_agents, findings, not_called
     from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
         site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
         try:
-            _, judged = await see(site, hosts or None)
+            _, judged = await diagnose_agents(site, hosts or None)
         except ApiError as error:
             return [not_called(error)]
         return findings(judged)

@@ -83,12 +83,12 @@ async def _seen(
     cloud: "Cloud", hosts: Sequence[str]
 ) -> "tuple[AgentsObservation, list[AgentDiagnosis]]":
     from backstay.access.session import CloudSession
-    from backstay.health.rpc.reattach import see
+    from backstay.health.rpc.agents import diagnose_agents
     from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
         site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
-        return await see(site, hosts or None)
+        return await diagnose_agents(site, hosts or None)
 
 
 def _actions(judged: "Sequence[AgentDiagnosis]", plan: "Plan | None") -> dict[int, str]:

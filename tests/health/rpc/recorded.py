@@ -11,7 +11,7 @@ from typing import Any
 
 from backstay.errors import HostError, HostUnreachable
 from backstay.health.rpc.evidence import AgentsObservation
-from backstay.health.rpc.observe import Asking, look
+from backstay.health.rpc.observe import Asking, observe_agents
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
 from backstay.services.registry import all_services
@@ -146,6 +146,6 @@ class Recorder:
         return found
 
     async def record(self, name: str) -> AgentsObservation:
-        looked = await look(self)
+        looked = await observe_agents(self)
         (DATA / f"{name}.json").write_text(as_text(self.kept))
         return looked

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from backstay.errors import ApiUnreachable
 from backstay.finding import Severity
+from backstay.health.rpc.agents import findings, not_called
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.health.rpc.findings import findings, not_called
 from tests.health.rpc.test_signatures import seen
 
 

@@ -55,7 +55,7 @@ class _Hosts:
     silent: Mapping[str, str]
 
 
-async def look(site: Asking, hosts: Collection[str] | None = None) -> AgentsObservation:
+async def observe_agents(site: Asking, hosts: Collection[str] | None = None) -> AgentsObservation:
     """Look at every agent that the APIs report, or at those on ``hosts``.
 
     First each is called; what the kernels know of the connections is read after that. Raises

@@ -8,7 +8,7 @@ each other signature rests on what was seen of it. The rules are asked in order.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, lost_queue
 from backstay.health.rpc.evidence import REPEATS, AgentSeen, UnitSeen
 from backstay.quantities import ago, duration
 from backstay.services.messaging import REPLIES, Messaging
@@ -281,11 +281,3 @@ def _logged(unit: UnitSeen) -> str:
         return ""
     kind, age = unit.messages[0]
     return f"; its log: {kind}, {duration(age)} ago"
-
-
-def lost_queue(queue: str) -> str:
-    """Return the documented remedy for a queue that no restart of its client brings back."""
-    return (
-        f"rabbitmqctl delete_queue {queue}, then restart the agent; where many are lost, stop all "
-        "services that use the broker, then start all (LP 1943937)"
-    )

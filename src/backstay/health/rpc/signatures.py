@@ -1,10 +1,8 @@
 """Judge agents by all evidence about them. Pure."""
 
-from collections.abc import Iterable
-
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.evidence import AgentSeen, AgentsObservation
-from backstay.health.rpc.rules import RULES, STARTING, Case, lost_queue
+from backstay.health.rpc.rules import RULES, STARTING, Case
 from backstay.quantities import ago
 from backstay.services.messaging import Messaging
 
@@ -97,31 +95,3 @@ def _reports_late(seen: AgentSeen) -> bool:
 
 def _lasts(seconds: float | None, enough: float) -> bool:
     return seconds is not None and seconds > enough
-
-
-def after_restart(judged: AgentDiagnosis) -> str:
-    """Return what to do about an agent that was restarted and is not attached: not that again."""
-    queue = judged.seen.queue
-    if judged.signature is Signature.DEAF and queue:
-        return f"its queue or its binding is broken in the broker: {lost_queue(queue)}"
-    if judged.signature is Signature.DOWN:
-        return (
-            f"journalctl -u {judged.seen.rpc_endpoint.unit} -n 50 --no-pager: why it does not start"
-        )
-    if judged.signature is Signature.HALF_OPEN:
-        return "look for what drops packets between its host and the broker: firewall, conntrack"
-    seen = judged.seen
-    return f"look into {seen.rpc_endpoint.log}; backstay check {seen.host or ''}".rstrip()
-
-
-def faulty(judged: Iterable[AgentDiagnosis], *, force: bool = False) -> list[AgentDiagnosis]:
-    """Return those that are to be restarted: never one that is settling.
-
-    With ``force`` also those of which nothing is known, where they have a host.
-    """
-    return [
-        one
-        for one in judged
-        if one.seen.host is not None
-        and (one.restart or (force and one.signature is Signature.UNKNOWN))
-    ]

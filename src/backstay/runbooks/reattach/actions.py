@@ -6,11 +6,10 @@ from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
-from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.health.rpc.evidence import AgentsObservation
-from backstay.health.rpc.reattach import restart, see, until_attached
-from backstay.health.rpc.signatures import after_restart, faulty
+from backstay.health.rpc.agents import diagnose_agents
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, after_restart, faulty
 from backstay.journal.action import Action, Result, Running
+from backstay.runbooks.common.reattacher import restart_agent, until_attached
 from backstay.runbooks.reattach.plan import VERIFY, Target, targets_of
 
 _MARGIN = 10.0
@@ -32,7 +31,7 @@ class Settle:
         """Wait as long as the broker, or an agent that was started, is young."""
         targets = targets_of(running.step)
 
-        def none_settles(_looked: AgentsObservation, left: Sequence[AgentDiagnosis]) -> bool:
+        def none_settles(left: Sequence[AgentDiagnosis]) -> bool:
             settling = [one.name for one in left if one.signature is Signature.SETTLING]
             if settling:
                 running.say(f"settling: {_listed(settling)}")
@@ -63,10 +62,10 @@ class Restart:
         """Look first: who has come back by itself, or was restarted just now, is left alone."""
         targets = targets_of(running.step)
         chosen, hosts = among(targets), {one.host for one in targets}
-        _, judged = await see(self.site, hosts)
+        _, judged = await diagnose_agents(self.site, hosts)
         force = bool(running.plan.settings["force"])
         wrong = faulty(filter(chosen, judged), force=force)
-        refusals = await asyncio.gather(*(restart(self.site, one) for one in wrong))
+        refusals = await asyncio.gather(*(restart_agent(self.site, one) for one in wrong))
         said = {one.name: why for one, why in zip(wrong, refusals, strict=True) if why}
         if wrong:
             running.say(f"restarted {_listed([one.name for one in wrong if one.name not in said])}")
@@ -75,7 +74,7 @@ class Restart:
             chosen,
             hosts,
             bound=VERIFY,
-            give_up=lambda _, late: _over(late, None if not wrong else said),
+            give_up=lambda late: _over(late, None if not wrong else said),
         )
         late = {one.name: one for one in left}
         outcomes = [[one.name, one.name not in late] for one in wrong]
@@ -107,7 +106,7 @@ class Prove:
             among(targets),
             {one.host for one in targets},
             bound=running.step.bound - _MARGIN,
-            give_up=lambda _, late: all(one.signature is not Signature.SETTLING for one in late),
+            give_up=lambda late: all(one.signature is not Signature.SETTLING for one in late),
         )
         restarted = restarted_in(running.results.values())
         if left:

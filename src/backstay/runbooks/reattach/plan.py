@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.health.rpc.reattach import at_a_time as usual
-from backstay.health.rpc.signatures import faulty
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, faulty
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.quantities import duration
+from backstay.runbooks.common.reattacher import batch_size
 
 RUNBOOK = "reattach"
 STOP_AFTER = 3
@@ -77,7 +76,7 @@ def plan(
         return None
     # Agents report and call through those on the controllers: these come first.
     chosen.sort(key=lambda one: (Role.CONTROLLER not in cloud.hosts[one.host].roles,))
-    size = usual(len(judged)) if at_a_time is None else at_a_time
+    size = batch_size(len(judged)) if at_a_time is None else at_a_time
     hosts = tuple(dict.fromkeys(one.host for one in chosen))
     return Plan(
         runbook=RUNBOOK,

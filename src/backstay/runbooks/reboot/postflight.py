@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
-from backstay.health.rpc.diagnosis import AgentDiagnosis
-from backstay.health.rpc.reattach import AgentReattacher, named_agents
+from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Result, Running
 from backstay.runbooks.common.outage_recorder import Recorder, as_data
+from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_well
 from backstay.runbooks.reboot.power_cycle import RESUME
 
@@ -129,27 +129,28 @@ class Agents(Units):
         everyone = Role.CONTROLLER in self.site.host(host).roles
         hostname = running.results[f"{host}.note"]["hostname"]
         names = self.site.cloud.host_names({host: hostname})
-        mending = AgentReattacher(self.site, None if everyone else {host}, say=running.say)
+        reattacher = AgentReattacher(self.site, None if everyone else {host}, say=running.say)
 
         def concerned(one: AgentDiagnosis) -> bool:
             known = (one.seen.agent.host, one.seen.agent.binary) in before
             return known and (everyone or names.host_of(one.seen.agent.host) == host)
 
         begun = time.monotonic()
-        left = await mending.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
+        left = await reattacher.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
+        up = reattacher.broker_up
         if left:
             raise BackstayError(
                 "waiting for every agent to be attached",
-                came_back=f"not within {running.step.bound:g} s: {named_agents(left)}",
-                remedy=f"{mending.next(left[0])}; backstay reattach; {RESUME}",
+                came_back=f"not within {running.step.bound:g} s: {name_agents(left)}",
+                remedy=f"{reattacher.remedy(left[0])}; backstay reattach; {RESUME}",
             )
         count = sum(everyone or names.host_of(name) == host for name, _ in before)
         return {
             "seconds": round(time.monotonic() - begun, 1),
             "proved": count,
-            "restarted": mending.restarted,
-            "since_broker": round(mending.broker_up, 1) if everyone and mending.broker_up else None,
-            "told": _agents_told(count, mending.restarted),
+            "restarted": reattacher.restarted,
+            "since_broker": round(up, 1) if everyone and up else None,
+            "told": _agents_told(count, reattacher.restarted),
         }
 
 

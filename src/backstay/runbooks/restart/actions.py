@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
-from backstay.health.rpc.reattach import restart_unit
 from backstay.journal.action import Action, Result, Running
 from backstay.quantities import duration
+from backstay.runbooks.common.reattacher import restart_unit
 
 HOLDS = 5.0
 """Seconds for which a restarted unit must run on before that is believed."""

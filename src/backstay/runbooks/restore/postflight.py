@@ -10,9 +10,9 @@ from backstay.backup.mariadb import onhost_tables
 from backstay.backup.selection import invariants
 from backstay.errors import HostError
 from backstay.finding import Finding, bad
-from backstay.health.rpc.diagnosis import AgentDiagnosis
-from backstay.health.rpc.reattach import AgentReattacher, named_agents
+from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.journal.action import Result, Running
+from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_well
 from backstay.runbooks.restore.context import RESUME, About, Restoring
 
@@ -65,17 +65,17 @@ class Agents(Restoring):
 
         That is no failure of the restore: a host may be down for reasons of its own.
         """
-        mending, begun = AgentReattacher(self.site, None, say=running.say), time.monotonic()
+        reattacher, begun = AgentReattacher(self.site, None, say=running.say), time.monotonic()
 
         def concerned(one: AgentDiagnosis) -> bool:
             return one.seen.agent.enabled
 
-        left = await mending.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
-        told = [f"restarted {', '.join(mending.restarted)}"] if mending.restarted else []
-        told += [f"not attached: {named_agents(left)}; backstay reattach"] if left else []
+        left = await reattacher.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
+        told = [f"restarted {', '.join(reattacher.restarted)}"] if reattacher.restarted else []
+        told += [f"not attached: {name_agents(left)}; backstay reattach"] if left else []
         return {
             "seconds": round(time.monotonic() - begun, 1),
-            "restarted": mending.restarted,
+            "restarted": reattacher.restarted,
             "left": [one.name for one in left],
             "told": "; ".join(told) or "all attached, none restarted",
         }

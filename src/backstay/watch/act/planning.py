@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
-from backstay.health.rpc.reattach import see
+from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
 from backstay.journal.plan import Plan
@@ -83,7 +83,7 @@ def _hosts_of(site: CloudSession, cause: Cause) -> list[str]:
 
 
 async def _reattach(site: CloudSession, cause: Cause) -> PlannedAction:
-    _, judged = await see(site, [cause.host] if cause.host else None)
+    _, judged = await diagnose_agents(site, [cause.host] if cause.host else None)
     made = reattach_plan(site.cloud, judged)
     if made is None:
         raise NotNow(

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from backstay.access.session import CloudSession
 from backstay.errors import ApiError
 from backstay.health.judge_agents import RpcTopology
+from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.health.rpc.reattach import see
 from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import REPLIES, Messaging, RpcEndpoint
@@ -151,7 +151,7 @@ class AgentQuestions:
     async def _call(self, hosts: set[str] | None) -> None:
         try:
             async with asyncio.timeout(CALL_BOUND):
-                _, judged = await see(self.site, hosts)
+                _, judged = await diagnose_agents(self.site, hosts)
         except TimeoutError:
             self.trouble = f"calling the agents did not end within {CALL_BOUND:g} s"
             return
