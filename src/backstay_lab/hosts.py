@@ -320,8 +320,8 @@ def _last_line(log: Path) -> str:
     with contextlib.suppress(OSError):
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         said = [line for line in lines if not line.startswith(("-- ", "Attempted to remove"))]
-        return said[-1] if said else "it said nothing"
-    return "it said nothing"
+        return said[-1] if said else "it printed nothing"
+    return "it printed nothing"
 
 
 def _trim(log: Path, limit: int = 1_000_000) -> None:

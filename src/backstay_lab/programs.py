@@ -137,7 +137,7 @@ def _failed(
 ) -> LabError:
     said = (done.stdout if log else done.stderr or done.stdout).strip().splitlines()
     errors = [line for line in said if ERROR.match(line)] if log else []
-    last = "\n    ".join((errors or said)[-LAST_LINES:]) or "it said nothing"
+    last = "\n    ".join((errors or said)[-LAST_LINES:]) or "it printed nothing"
     return LabError(
         attempted,
         came_back=f"{argv[0]} ended with status {done.returncode}:\n    {last}",

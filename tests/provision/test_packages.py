@@ -38,7 +38,7 @@ def test_the_difference_is_read_from_the_log_and_told():
     log = f"Setting up c (9) ...\n{onhost_packages.RESULT}{result}\n"
     found = packages.result(log)
     assert packages.describe_packages(found, 5) == (
-        "5 packages; nowhere to be had: d; 1 in other versions: c 9 (was 3)"
+        "5 packages; not available in any repository: d; 1 in other versions: c 9 (was 3)"
     )
     assert packages.describe_packages({"missing": [], "differ": []}, 5) == "5 packages"
 

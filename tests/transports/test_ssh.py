@@ -333,7 +333,7 @@ def test_a_connection_that_breaks_while_asking(tmp_path):
 
         async with host(tmp_path, dies) as (there, _):
             error = await refusal(HostUnreachable, there)
-            assert "broke off" in error.came_back
+            assert "was lost" in error.came_back
 
     asyncio.run(story())
 
@@ -347,7 +347,7 @@ def test_a_stream_that_breaks_off_at_once(tmp_path):
 
     async def story() -> None:
         async with host(tmp_path, dies) as (there, _), HostShell() as shell:
-            with pytest.raises(HostUnreachable, match="broke off"):
+            with pytest.raises(HostUnreachable, match="was lost"):
                 await shell.stream(there, "print(1)", receive, silence=5)
 
     asyncio.run(story())

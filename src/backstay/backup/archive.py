@@ -91,7 +91,7 @@ def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
 
 
 def can_squeeze() -> bool:
-    """Say whether this machine has what ``squeezed`` needs."""
+    """Return whether this machine has what ``squeezed`` needs."""
     return squeezer() is not bytes
 
 

@@ -17,7 +17,7 @@ class RestorePoint:
 
     @property
     def replays(self) -> bool:
-        """Say whether the binary log is replayed on top of the backup."""
+        """Return whether the binary log is replayed on top of the backup."""
         return self.latest or self.at is not None
 
     def document(self) -> str:

@@ -73,7 +73,7 @@ class Mirror:
             self._file(path).unlink(missing_ok=True)
 
     def has(self, entries: Sequence[Entry]) -> bool:
-        """Say whether the content of every file is here, in the size that it had."""
+        """Return whether the content of every file is here, in the size that it had."""
         return all(_size(self._file(entry[0])) == entry[5] for entry in entries if entry[1] == "f")
 
     def note(self, manifest: Mapping[str, Any]) -> None:

@@ -84,7 +84,7 @@ def migrations(services: Sequence[Service]) -> dict[str, Migrations]:
 
 
 def keeps_databases(cloud: Cloud, host: Host, services: Sequence[Service]) -> bool:
-    """Say whether the database of the cloud's services is on ``host``."""
+    """Return whether the database of the cloud's services is on ``host``."""
     return any(service.keeps_databases for service in services_on(cloud, host, services))
 
 

@@ -182,7 +182,7 @@ class Cloud(Part):
         return next((self.provision[name] for name in names if name in self.provision), None)
 
     def has_service(self, service: str, host: Host | None = None) -> bool:
-        """Say whether ``without`` spares neither the cloud nor ``host`` the service."""
+        """Return whether ``without`` spares neither the cloud nor ``host`` the service."""
         return service not in self.services.without and (
             host is None or service not in host.without
         )

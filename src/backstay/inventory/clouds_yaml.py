@@ -49,7 +49,7 @@ def read_clouds_yaml(name: str, file: Path | None) -> dict[str, str]:
         raise _wrong(
             path,
             f"the cloud `{name}` takes values from a profile, which is not read here",
-            f"write them out under `{name}` (OS_CLOUD={name} openstack configuration show tells "
+            f"write them out under `{name}` (OS_CLOUD={name} openstack configuration show prints "
             "them), or use an openrc",
         )
     return _variables(entry)

@@ -20,7 +20,7 @@ class Limit(Part):
 
     @property
     def rising(self) -> bool:
-        """Say whether a higher value is worse."""
+        """Return whether a higher value is worse."""
         return self.failed >= self.warning
 
     def severity(self, value: float) -> Severity:

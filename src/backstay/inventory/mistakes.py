@@ -152,7 +152,7 @@ def _fenced_in_use(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -
     for name, host in fenced.items() if isinstance(fenced, Mapping) else ():
         place = ("fenced", str(name))
         if str(name) in hosts:
-            what = f"`{name}` stands under `hosts` too: give the fenced one another name"
+            what = f"`{name}` is under `hosts` too: give the fenced host another name"
             mistakes.append(_mistake(document, place, what))
         other = in_use.get(_bmc_url(host))
         if other is not None and _bmc_url(host):

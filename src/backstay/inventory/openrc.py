@@ -50,7 +50,7 @@ def _with_password(path: Path, found: dict[str, str]) -> dict[str, str]:
         return found | {"OS_PASSWORD": os.environ["OS_PASSWORD"]}
     raise _wrong(
         path,
-        "it sets no OS_PASSWORD: it probably asks for the password, and nobody is there to type it",
+        "it sets no OS_PASSWORD: it probably asks for the password, and there is no terminal",
         "set OS_PASSWORD in the environment, or use clouds.yaml",
     )
 

@@ -81,7 +81,7 @@ def take_over(text: str, *, host: str, spare: str, since: datetime) -> TakenOver
 
     changed = edits.text()
     if not _is(changed, _wanted(data, host, spare, name, entry)):
-        raise _unclear(host, spare, "the way it is written is not understood well enough")
+        raise _unclear(host, spare, "its layout is not one that can be edited safely")
     return TakenOver(
         text=changed, fenced=name, diff=difference(text, changed), still=_named(changed, spare)
     )
@@ -128,7 +128,7 @@ def _read(text: str, host: str, spare: str) -> tuple[MappingNode, dict[str, Any]
 
 
 def _is(text: str, wanted: Mapping[str, Any]) -> bool:
-    """Say whether a text holds what is wanted."""
+    """Return whether a text holds what is wanted."""
     try:
         found = YAML(typ="safe", pure=True).load(text)
     except YAMLError:

@@ -119,7 +119,7 @@ class Page(Part):
 
     @property
     def on_loopback(self) -> bool:
-        """Say whether only this machine can reach it."""
+        """Return whether only this machine can reach it."""
         return ip_address(self.address[0]).is_loopback
 
     @model_validator(mode="after")

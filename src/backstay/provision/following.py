@@ -112,7 +112,7 @@ class LongCommand:
         raise BackstayError(
             f"{work.does} on {self.host}",
             came_back=f"{how}: {last_errors(tail, work.serious)}",
-            remedy=f"read {self.log} (there: {news['log']}), mend the cause, then begin it again "
+            remedy=f"read {self.log} (there: {news['log']}), fix the cause, then resume the run "
             "with: backstay runs resume",
         )
 

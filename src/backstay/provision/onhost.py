@@ -98,7 +98,7 @@ def told(unit: str, folder: str) -> dict[str, Any]:
 
 
 def active(unit: str, mine: str) -> bool:
-    """Say whether the unit, or the process in its place, is there."""
+    """Return whether the unit, or the process in its place, is there."""
     if os.path.isdir("/run/systemd/system"):
         shown = subprocess.run(
             ["systemctl", "show", "--value", "--property=ActiveState", unit + ".service"],

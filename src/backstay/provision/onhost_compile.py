@@ -104,7 +104,7 @@ def modules_of(package: str) -> list[str]:
 
 
 def is_test(path: str) -> bool:
-    """Say whether a module belongs to a package's own tests."""
+    """Return whether a module belongs to a package's own tests."""
     return any(folder in path for folder in TESTS)
 
 

@@ -83,7 +83,7 @@ def describe_packages(found: Mapping[str, Any], count: int) -> str:
     """Return it in a few words. Pure."""
     words = [f"{count} packages"]
     if found["missing"]:
-        words.append(f"nowhere to be had: {', '.join(found['missing'][:6])}")
+        words.append(f"not available in any repository: {', '.join(found['missing'][:6])}")
     if found["differ"]:
         some = [f"{name} {there} (was {was})" for name, was, there in found["differ"][:4]]
         words.append(f"{len(found['differ'])} in other versions: {', '.join(some)}")

@@ -68,7 +68,7 @@ def last_errors(log: str, serious: re.Pattern[str] = _ERROR) -> str:
     lines = [_COLOURS.sub("", line).strip() for line in log.splitlines()]
     lines = [line for line in lines if line]
     found = list(dict.fromkeys(line for line in lines if serious.search(line)))[-_TOLD:]
-    return " | ".join(line[:300] for line in found or lines[-1:]) or "it said nothing"
+    return " | ".join(line[:300] for line in found or lines[-1:]) or "it printed nothing"
 
 
 def last_line(text: str) -> str:

@@ -60,7 +60,7 @@ def hung(attempted: str, url: str, bound: float) -> ApiUnreachable:
     """Return the error for an API whose answer was not whole within ``bound`` seconds."""
     return ApiUnreachable(
         attempted,
-        came_back=f"{place(url)} gave no whole answer within {bound:g} s",
+        came_back=f"{place(url)} gave no complete answer within {bound:g} s",
         remedy=f"the service hangs or is overloaded: look at its log, and restart it; who listens: "
         f"ss -ltnp 'sport = :{_port(url)}'",
     )
@@ -72,7 +72,7 @@ def not_connected(attempted: str, url: str, reason: str) -> ApiUnreachable:
         return ApiUnreachable(
             attempted,
             came_back=f"{place(url)} refuses connections",
-            remedy="the service does not run: start it on its host, and see why it ended: "
+            remedy="the service does not run: start it on its host, and find why it ended: "
             f"systemctl --failed; ss -ltnp 'sport = :{_port(url)}'",
         )
     if "Name or service not known" in reason or "name resolution" in reason:
@@ -84,9 +84,9 @@ def not_connected(attempted: str, url: str, reason: str) -> ApiUnreachable:
     if "No route to host" in reason or "unreachable" in reason:
         cause = f"there is no route to {place(url)}"
     elif "timed out" in reason:
-        cause = f"{place(url)} did not take the connection in time"
+        cause = f"{place(url)} did not accept the connection in time"
     else:
-        cause = f"the connection to {place(url)} broke off"
+        cause = f"the connection to {place(url)} was lost"
     return ApiUnreachable(
         attempted,
         came_back=cause,

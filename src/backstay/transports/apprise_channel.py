@@ -33,7 +33,7 @@ async def send_apprise(address: str, *, title: str, text: str, bound: float) -> 
         raise ChannelFailed(
             f"sending a message by apprise's {kind}",
             came_back=without(address, problem)[:_LONGEST],
-            remedy=f"see the address: https://appriseit.com/services/ tells how {kind} is written",
+            remedy=f"check the address: https://appriseit.com/services/ has the form of {kind}",
         )
 
 
@@ -72,4 +72,4 @@ def _send(address: str, title: str, text: str, bound: float) -> str:
     except Exception as error:  # more than a hundred plugins, whatever they raise
         return type(error).__name__
     said = [entry.message for entry in sent.logs()]
-    return "" if sent else (said[-1] if said else "it was not taken")
+    return "" if sent else (said[-1] if said else "it was not accepted")

@@ -69,9 +69,7 @@ async def exchange(
             status = await _asked(reader, writer, method, url, headers or {})
     except TimeoutError:
         if connected:
-            return ended(
-                HttpOutcome.LATE, f"takes the connection, and no answer within {bound:g} s"
-            )
+            return ended(HttpOutcome.LATE, f"accepts the connection, no answer within {bound:g} s")
         return ended(HttpOutcome.SILENT, f"no connection within {bound:g} s")
     except ConnectionRefusedError:
         return ended(HttpOutcome.REFUSED, "refuses the connection")

@@ -36,12 +36,12 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
         async with asyncio.timeout(bound):
             output, _ = await process.communicate()
     except TimeoutError:
-        raise _failed(shown, f"it had not ended after {bound:g} s") from None
+        raise _failed(shown, f"it did not end within {bound:g} s") from None
     finally:
         await kill_session(process)
     said = _last_line(output.decode(errors="replace"))
     if process.returncode != 0:
-        raise _failed(shown, f"exit status {process.returncode}: {said or 'it said nothing'}")
+        raise _failed(shown, f"exit status {process.returncode}: {said or 'it printed nothing'}")
     return said
 
 
@@ -68,7 +68,7 @@ async def call_url(url: str, facts: Mapping[str, Any], *, bound: float) -> str:
         raise _failed(place, f"cannot be reached ({type(error).__name__})") from None
     said = _last_line(answer.text)
     if answer.status_code >= 400:
-        raise _failed(place, f"status {answer.status_code}: {said or 'it said nothing'}")
+        raise _failed(place, f"status {answer.status_code}: {said or 'it printed nothing'}")
     return said
 
 
@@ -81,5 +81,5 @@ def _failed(what: str, came_back: str) -> HookFailed:
     return HookFailed(
         f"calling the hook {what}",
         came_back=came_back,
-        remedy="see to what it says, or take it out of `hooks` under `maintenance` in cloud.yaml",
+        remedy="fix what it reports, or remove it from `hooks` under `maintenance` in cloud.yaml",
     )

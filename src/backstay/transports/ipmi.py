@@ -41,12 +41,12 @@ class Ipmi:
         """Take the host's power by force; return when it is read back as off. Raises PowerError."""
         await self._ask("powering off", "off", ASK_BOUND)
         if not await until_off(self):
-            raise self._error("powering off", "its BMC still does not say off")
+            raise self._error("powering off", "its BMC still reports that it is on")
 
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set."""
         try:
-            told = await self._ask("setting what keeps off", "keep_off", ASK_BOUND)
+            told = await self._ask("setting the power restore policy of", "keep_off", ASK_BOUND)
         except PowerError as error:
             return [f"boot override and power after an outage: {error.came_back}"]
         return [str(missed) for missed in told["missed"]]

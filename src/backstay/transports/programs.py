@@ -26,7 +26,7 @@ async def run(program: str, *arguments: str, doing: str, bound: float, given: st
         async with asyncio.timeout(bound):
             output, errors = await process.communicate(given.encode())
     except TimeoutError:
-        raise failed(doing, f"it had not ended after {bound:g} s") from None
+        raise failed(doing, f"it did not end within {bound:g} s") from None
     finally:
         await kill(process)
     if process.returncode != 0:

@@ -61,7 +61,7 @@ class Redfish:
 
         await self._ask("powering off", force)
         if not await until_off(self):
-            raise self._error("powering off", "its BMC still does not say off")
+            raise self._error("powering off", "its BMC still reports that it is on")
 
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set, and why.

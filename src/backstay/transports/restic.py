@@ -147,7 +147,7 @@ class Restic:
             if await process.wait() != 0:
                 raise self._error("reading", errors)
         except TimeoutError:
-            raise self._error("reading", f"nothing came for {silence:g} s") from None
+            raise self._error("reading", f"no output for {silence:g} s") from None
         finally:
             await kill_session(process)
             said.cancel()
@@ -198,7 +198,7 @@ class Restic:
                     _both(process) if folder is None else self._followed(process)
                 )
         except TimeoutError:
-            raise self._error(arguments[0], f"it had not ended after {bound:g} s") from None
+            raise self._error(arguments[0], f"it did not end within {bound:g} s") from None
         finally:
             await kill_session(process)
         return process.returncode or 0, output, errors
@@ -235,7 +235,7 @@ class Restic:
 
     def _stands_still(self) -> str:
         """Say that restic makes no progress; and that its disk is full, where it is."""
-        told = f"it has stood still for {self.stalled:g} s"
+        told = f"it made no progress for {self.stalled:g} s"
         with contextlib.suppress(OSError):  # it is elsewhere
             free = shutil.disk_usage(self.repository).free
             if free < PACKS:

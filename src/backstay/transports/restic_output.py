@@ -29,7 +29,7 @@ def error(doing: str, repository: str, errors: str) -> BackupError:
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     return BackupError(
         f"{doing} the backup repository {_place(repository)}",
-        came_back="; ".join(lines[-3:])[:400] or "it said nothing",
+        came_back="; ".join(lines[-3:])[:400] or "it printed nothing",
         remedy=_remedy(errors),
     )
 
@@ -37,12 +37,12 @@ def error(doing: str, repository: str, errors: str) -> BackupError:
 def _remedy(errors: str) -> str:
     for sign, remedy in (
         ("wrong password", "the password file is another repository's: find the right one"),
-        ("resolving password failed", "see to the file: `password_file` under `backup`"),
+        ("resolving password failed", "check the file: `password_file` under `backup`"),
         ("empty password", "the password file is empty: find the copy of it"),
         (
             "no space left",
             "make space there, then: backstay backup prune, which also takes out "
-            "what the failed run has left; older backups are as they were",
+            "what the failed run has left; older backups are unchanged",
         ),
         ("already locked", "another restic is at work on it: wait for it to end"),
         (
@@ -53,7 +53,7 @@ def _remedy(errors: str) -> str:
     ):
         if re.search(sign, errors, re.IGNORECASE):
             return remedy
-    return "see that it can be reached and written; older backups are as they were"
+    return "check that it can be reached and written; existing backups are unchanged"
 
 
 def _place(repository: str) -> str:

@@ -139,6 +139,6 @@ def _said(code: int, text: bytes | str) -> str:
 
 
 def _failed(
-    place: str, came_back: str, remedy: str = "see that the server is there"
+    place: str, came_back: str, remedy: str = "check that the server is reachable"
 ) -> ChannelFailed:
     return ChannelFailed(f"sending mail by {place}", came_back=came_back, remedy=remedy)

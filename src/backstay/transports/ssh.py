@@ -49,7 +49,7 @@ class _Witness(asyncssh.SSHClient):
 
     @property
     def banner_seen(self) -> bool:
-        """Say whether the server has told its version."""
+        """Return whether the server has told its version."""
         return bool(self.connection and self.connection.get_extra_info("server_version"))
 
 
@@ -194,7 +194,9 @@ class HostShell:
             raise ssh_errors.lost(target, error) from error
         if done.exit_status is None and done.exit_signal is None:
             self._drop(target)
-            raise ssh_errors.lost(target, asyncssh.ConnectionLost("it ended half-way"))
+            raise ssh_errors.lost(
+                target, asyncssh.ConnectionLost("it ended before it was complete")
+            )
         if done.exit_status != 0:
             raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
 
@@ -238,7 +240,7 @@ class HostShell:
             raise ssh_errors.no_answer(target, bound) from None
         received_at = time.time()
         if done.exit_status is None and done.exit_signal is None:
-            raise asyncssh.ConnectionLost("it ended before the answer was whole")
+            raise asyncssh.ConnectionLost("it ended before the answer was complete")
         if done.exit_status != 0:
             raise ssh_errors.failed(target, done.exit_status, done.exit_signal, str(done.stderr))
         return Answer(

@@ -61,7 +61,7 @@ def lost(target: SshTarget, error: Exception) -> HostUnreachable:
     """Return the error for a connection that broke off while the host was being asked."""
     return HostUnreachable(
         _asking(target),
-        came_back=f"the connection broke off: {error or type(error).__name__}",
+        came_back=f"the connection was lost: {error or type(error).__name__}",
         remedy="ask again; is the host going down, or its network disturbed?",
     )
 
@@ -113,7 +113,7 @@ def failed(
     return RemoteFailure(
         _asking(target),
         came_back=f"the questions ended with {ending}: {lines[-1] if lines else 'no message'}",
-        remedy=f"see to it there: {login}"
+        remedy=f"look at it there: {login}"
         if lines
         else f"try by hand: {login} python3 -I -c 'print(1)'",
     )

@@ -85,7 +85,9 @@ def next_time(calendar: str) -> str:
     https://www.freedesktop.org/software/systemd/man/latest/systemd.time.html#Calendar%20Events
     """
     attempted = f"reading the calendar expression `{calendar}`"
-    remedy = "say it as systemd does: daily, `*-*-* 00:30`, `Mon..Fri 04:00`; see man systemd.time"
+    remedy = (
+        "write it as systemd does: daily, `*-*-* 00:30`, `Mon..Fri 04:00`; see man systemd.time"
+    )
     try:
         done = _run(["systemd-analyze", "calendar", "--", calendar])
     except (FileNotFoundError, subprocess.TimeoutExpired):

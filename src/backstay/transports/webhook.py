@@ -89,5 +89,5 @@ def _failed(place: str, came_back: str) -> ChannelFailed:
     return ChannelFailed(
         f"posting to {place}",
         came_back=came_back,
-        remedy="see that it is there, and `url` and `token` in cloud.yaml",
+        remedy="check that it is reachable, and `url` and `token` in cloud.yaml",
     )

@@ -101,7 +101,7 @@ class Asker:
         except TimeoutError:
             raise _broken(_ASKING, f"no answer came within {bound:g} s") from None
         except (BrokenPipeError, ConnectionResetError):
-            raise _broken(_ASKING, "the connection broke off") from None
+            raise _broken(_ASKING, "the connection was lost") from None
         return found
 
 

@@ -69,7 +69,7 @@ async def replay(
                 if found.stopped:
                     break
     except TimeoutError:
-        raise failed(_DOING, f"it had not ended after {bound:g} s") from None
+        raise failed(_DOING, f"it did not end within {bound:g} s") from None
     return played
 
 

@@ -238,7 +238,7 @@ class Scratch:
                     limit.reschedule(asyncio.get_running_loop().time() + silence)
             await end_well(process, doing)
         except TimeoutError:
-            raise failed(doing, f"nothing came for {silence:g} s") from None
+            raise failed(doing, f"no output for {silence:g} s") from None
         finally:
             await kill(process)
         if b"-- Dump completed" not in last:
@@ -301,4 +301,4 @@ async def _fed(
 def _last(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     wrong = [line for line in lines if "[ERROR]" in line]
-    return (wrong or lines or ["it said nothing"])[-1][:300]
+    return (wrong or lines or ["it printed nothing"])[-1][:300]

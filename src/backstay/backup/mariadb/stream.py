@@ -231,7 +231,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def running(folder: Path) -> bool:
-    """Say whether a stream of the host runs on this machine, be it stalled."""
+    """Return whether a stream of the host runs on this machine, be it stalled."""
     try:
         with (folder / "lock").open("r") as lock:
             return not _taken(lock)

@@ -85,7 +85,7 @@ def behind(server: Sequence[tuple[str, int]], here: Mapping[str, int]) -> int:
 
 
 def reaches(here: dict[str, int], file: str, size: int) -> bool:
-    """Say whether what is here, sizes in order, goes up to ``size`` in the server's ``file``."""
+    """Return whether what is here, sizes in order, goes up to ``size`` in the server's ``file``."""
     newest = next(reversed(here), None)
     if newest is None:
         return False
