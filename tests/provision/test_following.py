@@ -126,7 +126,7 @@ def test_one_that_was_killed_is_no_success_and_may_be_begun_again(tmp_path):
         os.killpg(pid, signal.SIGKILL)
         with pytest.raises(BackstayError, match="it was killed"):
             await command(tmp_path).follow(it, say=lambda _: None)
-        assert not (await command(tmp_path).told())["begun"]
+        assert not (await command(tmp_path).told())["started"]
 
     asyncio.run(story())
 

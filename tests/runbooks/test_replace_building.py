@@ -32,7 +32,7 @@ class Noting(CloudSession):
         self, host: str, function: Callable[..., Any], *arguments: Any, bound: float = 30.0
     ) -> Any:
         self.asked.append(function.__name__)
-        return [] if function.__name__ == "missing" else {"begun": True}
+        return [] if function.__name__ == "missing" else {"started": True}
 
 
 def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

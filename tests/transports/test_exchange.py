@@ -49,7 +49,7 @@ def answering(status: int, head: list[bytes] | None = None) -> Serve:
 def test_the_head_of_an_answer_is_enough() -> None:
     head: list[bytes] = []
     came, connections = asked(answering(503, head), method="HEAD")
-    assert (came.came, came.status, connections) == (HttpOutcome.ANSWERED, 503, 1)
+    assert (came.outcome, came.status, connections) == (HttpOutcome.ANSWERED, 503, 1)
     assert head[0].startswith(b"HEAD /v3/auth/tokens?limit=1 HTTP/1.1\r\n")
     assert b"X-Auth-Token: secret" in head[0]
 
@@ -59,9 +59,9 @@ def test_a_server_that_takes_the_connection_and_is_silent_is_late() -> None:
         await reader.read()
 
     came, _ = asked(serve, bound=0.3)
-    assert came.came is HttpOutcome.LATE
+    assert came.outcome is HttpOutcome.LATE
     assert 0.3 <= came.seconds < 3
-    assert "secret" not in came.told
+    assert "secret" not in came.message
 
 
 def test_a_server_that_sends_an_answer_byte_by_byte_is_late() -> None:
@@ -70,7 +70,7 @@ def test_a_server_that_sends_an_answer_byte_by_byte_is_late() -> None:
             writer.write(b"H")
             await asyncio.sleep(0.05)
 
-    assert asked(serve, bound=0.4)[0].came in {HttpOutcome.LATE, HttpOutcome.BROKEN}
+    assert asked(serve, bound=0.4)[0].outcome in {HttpOutcome.LATE, HttpOutcome.BROKEN}
 
 
 def test_a_server_that_hangs_up_is_broken() -> None:
@@ -78,8 +78,8 @@ def test_a_server_that_hangs_up_is_broken() -> None:
         await reader.readuntil(b"\r\n\r\n")
 
     came, _ = asked(serve)
-    assert came.came is HttpOutcome.BROKEN
-    assert came.told == "closes the connection without an answer"
+    assert came.outcome is HttpOutcome.BROKEN
+    assert came.message == "closes the connection without an answer"
 
 
 def test_something_else_than_http_is_broken() -> None:
@@ -87,14 +87,14 @@ def test_something_else_than_http_is_broken() -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
         await writer.drain()
 
-    assert asked(serve)[0].came is HttpOutcome.BROKEN
+    assert asked(serve)[0].outcome is HttpOutcome.BROKEN
 
 
 def test_a_port_on_which_nothing_listens_refuses() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        assert asyncio.run(exchange(url, bound=2.0)).came is HttpOutcome.REFUSED
+        assert asyncio.run(exchange(url, bound=2.0)).outcome is HttpOutcome.REFUSED
 
 
 def test_a_port_whose_queue_is_full_is_silent() -> None:
@@ -109,4 +109,4 @@ def test_a_port_whose_queue_is_full_is_silent() -> None:
         came = asyncio.run(exchange(f"http://127.0.0.1:{address[1]}/", bound=0.5))
         for one in waiting:
             one.close()
-    assert came.came is HttpOutcome.SILENT
+    assert came.outcome is HttpOutcome.SILENT

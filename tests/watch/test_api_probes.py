@@ -38,7 +38,7 @@ QUESTION = Question(
     ],
 )
 def test_what_an_answer_means(came: HttpOutcome, status: int, look: Outcome, *, sure: bool) -> None:
-    sign = sign_of(QUESTION, HttpExchange(came=came, seconds=0.2, status=status, told="so"), 5.0)
+    sign = sign_of(QUESTION, HttpExchange(outcome=came, seconds=0.2, status=status, message="so"), 5.0)
     assert (sign.look, sign.sure) == (look, sure)
     assert (sign.seconds is not None) == (look is Outcome.OK)
 
@@ -96,7 +96,7 @@ class Scene:
     async def exchange(self, url: str, **options: Any) -> HttpExchange:
         self.asked.append((url, options["bound"], options["headers"]))
         await self.answer.wait()
-        return HttpExchange(came=HttpOutcome.ANSWERED, seconds=0.1, status=self.status)
+        return HttpExchange(outcome=HttpOutcome.ANSWERED, seconds=0.1, status=self.status)
 
     async def known(self) -> asyncio.Task[None]:
         """Wait until the addresses are known."""

@@ -46,20 +46,20 @@ def _write(writes: int, folder: Path, wanted: Files, entries: Sequence[Entry]) -
     ):
         for entry in entries:
             path, kind, mode, user, group, _, when, target = entry
-            told = tarfile.TarInfo(path.lstrip("/"))
-            told.mode, told.uid, told.gid = mode, user, group
-            told.uname, told.gname = wanted.owner(entry)
+            member = tarfile.TarInfo(path.lstrip("/"))
+            member.mode, member.uid, member.gid = mode, user, group
+            member.uname, member.gname = wanted.owner(entry)
             # As text: a number of nanoseconds is more than a float holds.
-            told.mtime = when // 10**9
-            told.pax_headers = {"mtime": f"{when // 10**9}.{when % 10**9:09d}"}
+            member.mtime = when // 10**9
+            member.pax_headers = {"mtime": f"{when // 10**9}.{when % 10**9:09d}"}
             if kind == "l":
-                told.type, told.linkname = tarfile.SYMTYPE, target
-                archive.addfile(told)
+                member.type, member.linkname = tarfile.SYMTYPE, target
+                archive.addfile(member)
             elif kind == "f":
                 content = folder / CONTENT / path.lstrip("/")
-                told.size = content.stat().st_size
+                member.size = content.stat().st_size
                 with content.open("rb") as data:
-                    archive.addfile(told, data)
+                    archive.addfile(member, data)
 
 
 def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:

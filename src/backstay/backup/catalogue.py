@@ -148,8 +148,8 @@ class Catalogue:
         try:
             read = json.loads(file.read_text())
             read = {"engine": Engine.PHYSICAL} | read  # older ones have no other
-            told = {"state": State(read["state"]), "engine": Engine(read["engine"])}
-            return Backup(**(read | told))
+            parsed = {"state": State(read["state"]), "engine": Engine(read["engine"])}
+            return Backup(**(read | parsed))
         except FileNotFoundError:
             return None
         except OSError as error:

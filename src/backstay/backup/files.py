@@ -31,7 +31,7 @@ def needed(entries: Sequence[Entry], known: Sequence[Entry]) -> Needed:
     before = {entry[0]: (entry[5], entry[6]) for entry in known if entry[1] == "f"}
     now = {entry[0]: (entry[5], entry[6]) for entry in entries if entry[1] == "f"}
     return Needed(
-        fetch=tuple(path for path, told in now.items() if before.get(path) != told),
+        fetch=tuple(path for path, entry in now.items() if before.get(path) != entry),
         remove=tuple(path for path in before if path not in now),
     )
 

@@ -29,13 +29,13 @@ def losses(
         return ["lost: nothing; the stream has all that the database had a moment ago"]
     known = datetime.fromtimestamp(stream.caught_up_at, UTC)
     age = duration((now - known).total_seconds())
-    told = f"the log is known to be whole up to {_clock(known)}, {age} ago: what was written after "
-    told += "that may be lost"
+    text = f"the log is known to be whole up to {_clock(known)}, {age} ago: what was written after "
+    text += "that may be lost"
     if stream.behind:
-        told += f"; {stream.behind} bytes were missing when the server was last asked"
+        text += f"; {stream.behind} bytes were missing when the server was last asked"
     if stream.doing is not Doing.STREAMING and stream.error:
-        told += f" (the stream since: {stream.error})"
-    return [told]
+        text += f" (the stream since: {stream.error})"
+    return [text]
 
 
 def stream_of(backup: Backup, logs: Logs) -> StreamState | None:

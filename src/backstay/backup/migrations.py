@@ -55,16 +55,16 @@ def revision(source: Any) -> Any:  # noqa: ANN401 - as short
     Read without running it. Branch labels among those that it depends on name no version, and may
     be what only running it would tell.
     """
-    told = {}
+    values = {}
     for node in ast.parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         for target in targets:
             if isinstance(target, ast.Name) and getattr(node, "value", None) is not None:
-                told[target.id] = node.value
-    own = ast.literal_eval(told["revision"]) if "revision" in told else None
+                values[target.id] = node.value
+    own = ast.literal_eval(values["revision"]) if "revision" in values else None
     after = []
     for name in ("down_revision", "depends_on"):
-        given = told.get(name)
+        given = values.get(name)
         for part in given.elts if isinstance(given, (ast.Tuple, ast.List)) else [given]:
             try:
                 value = ast.literal_eval(part) if part is not None else None

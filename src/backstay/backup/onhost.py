@@ -66,13 +66,13 @@ def listing(paths: Json, leave_out: Json) -> Json:
         if any(fnmatch.fnmatch(path, pattern) for pattern in leave_out):
             continue
         try:
-            told = os.lstat(path)
-            target = os.readlink(path) if stat.S_ISLNK(told.st_mode) else ""  # noqa: PTH115
-            inside = os.listdir(path) if stat.S_ISDIR(told.st_mode) else []  # noqa: PTH208
+            status = os.lstat(path)
+            target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""  # noqa: PTH115
+            inside = os.listdir(path) if stat.S_ISDIR(status.st_mode) else []  # noqa: PTH208
         except OSError:
             continue  # it is not there, or not any more
         kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(
-            stat.S_IFMT(told.st_mode)
+            stat.S_IFMT(status.st_mode)
         )
         if kind is None:
             continue
@@ -80,11 +80,11 @@ def listing(paths: Json, leave_out: Json) -> Json:
             [
                 path,
                 kind,
-                stat.S_IMODE(told.st_mode),
-                told.st_uid,
-                told.st_gid,
-                told.st_size,
-                told.st_mtime_ns,
+                stat.S_IMODE(status.st_mode),
+                status.st_uid,
+                status.st_gid,
+                status.st_size,
+                status.st_mtime_ns,
                 target,
             ]
         )
@@ -105,13 +105,13 @@ def watch(paths: Json, leave_out: Json, pause: Json) -> None:
     """
     before = None
     while True:
-        begun = time.monotonic()
+        started = time.monotonic()
         found = listing(paths, leave_out)
         changed = found["entries"] != before
         before = found["entries"]
         sys.stdout.write(json.dumps(found if changed else {"clock": found["clock"]}) + "\n")
         sys.stdout.flush()
-        time.sleep(max(pause, 9 * (time.monotonic() - begun)))
+        time.sleep(max(pause, 9 * (time.monotonic() - started)))
 
 
 def boot_id() -> Json:

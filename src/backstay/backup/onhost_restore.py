@@ -82,8 +82,8 @@ def said(command: list[str]) -> str:
 
 def free(folder: str) -> int:
     """Return how many bytes root may still write there."""
-    told = os.statvfs(folder)
-    return int(told.f_bfree * told.f_frsize)
+    status = os.statvfs(folder)
+    return int(status.f_bfree * status.f_frsize)
 
 
 def receive(folder: str, squeezed: bool = False) -> None:
@@ -157,8 +157,8 @@ def swap_data(folder: str, beside: str) -> dict[str, str]:
         with open(away, "w"):
             pass
     if os.path.isdir(new):
-        told = os.stat(new)
-        os.chown(folder, told.st_uid, told.st_gid)
+        status = os.stat(new)
+        os.chown(folder, status.st_uid, status.st_gid)
         for name in os.listdir(new):
             move(os.path.join(new, name), os.path.join(folder, name))
         os.rmdir(new)
@@ -238,10 +238,10 @@ def copy(source: str, target: str) -> None:
 
 def copy_rights(source: str, target: str) -> None:
     """Give ``target`` the owner and the rights of ``source``."""
-    told = os.lstat(source)
-    os.chown(target, told.st_uid, told.st_gid, follow_symlinks=False)
-    if not stat.S_ISLNK(told.st_mode):
-        os.chmod(target, stat.S_IMODE(told.st_mode))
+    status = os.lstat(source)
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
 
 
 def remove(folders: list[str]) -> dict[str, Any]:

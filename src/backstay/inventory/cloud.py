@@ -21,7 +21,7 @@ from backstay.inventory.host_names import HostNames
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance
 from backstay.inventory.part import Part
-from backstay.inventory.provision import Means
+from backstay.inventory.provision import ProvisionMethod
 from backstay.inventory.secret import BesideFile
 from backstay.inventory.watch import Watch
 from backstay.inventory.window import Window
@@ -124,7 +124,7 @@ class Cloud(Part):
     windows: dict[str, Window] = {}
     maintenance: Maintenance = Maintenance()
     backup: Backups = Backups()
-    provision: dict[str, Means] = {}
+    provision: dict[str, ProvisionMethod] = {}
     watch: Watch = Watch()
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
 
@@ -176,7 +176,7 @@ class Cloud(Part):
         """Return the hosts that have any of ``roles``, in the order of the file."""
         return [host for host in self.hosts.values() if set(roles) & set(host.roles)]
 
-    def provision_of(self, host: Host) -> Means | None:
+    def provision_of(self, host: Host) -> ProvisionMethod | None:
         """Return how a host is built: by its name, else its role, else ``default``."""
         names = (host.name, *map(str, host.roles), "default")
         return next((self.provision[name] for name in names if name in self.provision), None)

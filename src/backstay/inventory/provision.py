@@ -65,7 +65,7 @@ class Command(Part):
     good: tuple[int, ...] = (0,)
 
 
-class Means(Part):
+class ProvisionMethod(Part):
     """Exactly one of the three, and for how long it may take."""
 
     puppet: Puppet | None = None
@@ -87,7 +87,7 @@ class Means(Part):
         return found
 
 
-def on_the_host(means: Means) -> list[PurePosixPath]:
+def on_the_host(means: ProvisionMethod) -> list[PurePosixPath]:
     """Return the files that must be on the host before it can be built."""
     given = means.puppet
     if given is None:

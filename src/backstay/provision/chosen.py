@@ -1,13 +1,13 @@
 """Which configuration management builds a host, by what cloud.yaml says."""
 
-from backstay.inventory.provision import Ansible, Command, Means, Puppet
+from backstay.inventory.provision import Ansible, Command, ProvisionMethod, Puppet
 from backstay.provision.ansible import AnsiblePlaybook
 from backstay.provision.command import AnyCommand
 from backstay.provision.puppet import PuppetApply
 from backstay.provision.work import Provision
 
 
-def chosen(means: Means) -> Provision:
+def chosen(means: ProvisionMethod) -> Provision:
     """Return the one that ``means`` names."""
     given = means.given
     if isinstance(given, Puppet):

@@ -71,9 +71,9 @@ class LongCommand:
         await self._ask(onhost.again, self.unit, self.folder, bound=_ASK_BOUND)
 
     async def told(self) -> dict[str, Any]:
-        """Return what is known of it, see ``onhost.told``. Raises HostError."""
+        """Return what is known of it, see ``onhost.state_of``. Raises HostError."""
         known: dict[str, Any] = await self._ask(
-            onhost.told, self.unit, self.folder, bound=_ASK_BOUND
+            onhost.state_of, self.unit, self.folder, bound=_ASK_BOUND
         )
         return known
 

@@ -19,10 +19,10 @@ def begin(unit: str, script: str, after: str, bound: float, folder: str) -> dict
     """Run a shell script as the unit, unless it runs already or has ended.
 
     ``after`` is a shell line that is run when the unit ends, however it ends; ``bound`` is for how
-    many seconds it may run. Returns what ``told`` does.
+    many seconds it may run. Returns what ``state_of`` does.
     """
     mine = os.path.join(folder, unit)
-    if not told(unit, folder)["begun"]:
+    if not state_of(unit, folder)["started"]:
         os.makedirs(mine, mode=0o700, exist_ok=True)
         write(os.path.join(mine, "script"), script)
         write(os.path.join(mine, "run"), wrapper(mine))
@@ -31,7 +31,7 @@ def begin(unit: str, script: str, after: str, bound: float, folder: str) -> dict
             start_unit(unit, mine, after, bound)
         else:
             start_process(mine, after)
-    return told(unit, folder)
+    return state_of(unit, folder)
 
 
 def start_unit(unit: str, mine: str, after: str, bound: float) -> None:
@@ -80,7 +80,7 @@ def wrapper(mine: str) -> str:
     ).format(mine)
 
 
-def told(unit: str, folder: str) -> dict[str, Any]:
+def state_of(unit: str, folder: str) -> dict[str, Any]:
     """Return whether it has begun, whether it runs, and its exit status if it has ended.
 
     One that was killed, or whose host was booted meanwhile, neither runs nor has a status: it has
@@ -90,7 +90,7 @@ def told(unit: str, folder: str) -> dict[str, Any]:
     runs = active(unit, mine)
     status = read(os.path.join(mine, "status"))  # after the question: it may end in between
     return {
-        "begun": runs or bool(status),
+        "started": runs or bool(status),
         "runs": runs and not status,
         "status": int(status) if status else None,
         "log": os.path.join(mine, "log"),
@@ -118,13 +118,13 @@ def since(pid: int) -> str:
 
 
 def more(unit: str, folder: str, offset: int, patience: float) -> dict[str, Any]:
-    """Return what ``told`` does, with what the log has from ``offset`` on, as text, and its end.
+    """Return the state (``state_of``) with the log from ``offset`` on as text, and its end.
 
     Waits up to ``patience`` seconds for its end, or for much news: each answer costs a round trip.
     """
     until = time.monotonic() + patience
     while True:
-        state = told(unit, folder)
+        state = state_of(unit, folder)
         data = piece(state["log"], offset)
         if len(data) > PIECE // 2 or not state["runs"] or time.monotonic() > until:
             break
@@ -147,12 +147,12 @@ def piece(log: str, offset: int) -> bytes:
 def let_go(unit: str, folder: str) -> dict[str, Any]:
     """Let a command go on that waits for it, also if it is begun later or once more."""
     write(os.path.join(folder, unit, "go"), "")
-    return told(unit, folder)
+    return state_of(unit, folder)
 
 
 def again(unit: str, folder: str) -> dict[str, Any]:
     """Forget how it ended, so that ``begin`` begins it again; its log goes on. Not if it runs."""
-    state = told(unit, folder)
+    state = state_of(unit, folder)
     if not state["runs"] and state["status"]:
         mine = os.path.join(folder, unit)
         os.replace(os.path.join(mine, "status"), os.path.join(mine, "status.before"))
@@ -161,7 +161,7 @@ def again(unit: str, folder: str) -> dict[str, Any]:
             stderr=subprocess.DEVNULL,
             check=False,
         )
-    return told(unit, folder)
+    return state_of(unit, folder)
 
 
 def write(path: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""One HTTP request on a connection of its own, bounded, told apart by how far it came.
+"""One HTTP request on a connection of its own, bounded, classified by how far it came.
 
 Cheap enough for every second: no session, no thread. https://h11.readthedocs.io/
 """
@@ -31,12 +31,12 @@ class HttpOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpExchange:
-    """What came of a request; ``status`` is 0 where no answer came, ``told`` says why not."""
+    """How a request ended; ``status`` is 0 where no answer came, ``message`` says why not."""
 
-    came: HttpOutcome
+    outcome: HttpOutcome
     seconds: float
     status: int = 0
-    told: str = ""
+    message: str = ""
 
 
 async def exchange(
@@ -51,12 +51,12 @@ async def exchange(
 
     ``ca`` is the file of certificates that the server is checked against, None the system's.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     connected = False
 
-    def ended(came: HttpOutcome, told: str = "", status: int = 0) -> HttpExchange:
-        seconds = time.monotonic() - begun
-        return HttpExchange(came=came, seconds=seconds, status=status, told=told)
+    def ended(outcome: HttpOutcome, message: str = "", status: int = 0) -> HttpExchange:
+        seconds = time.monotonic() - started
+        return HttpExchange(outcome=outcome, seconds=seconds, status=status, message=message)
 
     parts = urlsplit(url)
     writer: asyncio.StreamWriter | None = None
@@ -74,9 +74,10 @@ async def exchange(
     except ConnectionRefusedError:
         return ended(HttpOutcome.REFUSED, "refuses the connection")
     except (OSError, h11.ProtocolError) as error:
-        told = str(error) or type(error).__name__
+        message = str(error) or type(error).__name__
         return ended(
-            HttpOutcome.BROKEN if connected or parts.scheme == "https" else HttpOutcome.SILENT, told
+            HttpOutcome.BROKEN if connected or parts.scheme == "https" else HttpOutcome.SILENT,
+            message,
         )
     finally:
         if writer is not None:

@@ -34,8 +34,8 @@ class Ipmi:
 
     async def state(self, *, bound: float = ASK_BOUND) -> bool | None:
         """Return whether the host is on. Raises PowerError."""
-        told = await self._ask("asking for the power of", "state", bound)
-        return bool(told["on"])
+        answer = await self._ask("asking for the power of", "state", bound)
+        return bool(answer["on"])
 
     async def off(self) -> None:
         """Take the host's power by force; return when it is read back as off. Raises PowerError."""
@@ -46,10 +46,10 @@ class Ipmi:
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set."""
         try:
-            told = await self._ask("setting the power restore policy of", "keep_off", ASK_BOUND)
+            answer = await self._ask("setting the power restore policy of", "keep_off", ASK_BOUND)
         except PowerError as error:
             return [f"boot override and power after an outage: {error.came_back}"]
-        return [str(missed) for missed in told["missed"]]
+        return [str(missed) for missed in answer["missed"]]
 
     async def cycle(self) -> None:
         """Restart the host by force, or power it on where it is off. Raises PowerError."""
@@ -84,14 +84,14 @@ class Ipmi:
                     process.kill()
                 await process.wait()
         try:
-            told: dict[str, Any] = json.loads(out)
+            answer: dict[str, Any] = json.loads(out)
         except ValueError:
             lines = errors.decode(errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "no message")
             raise self._error(attempted, f"pyghmi ended with {last[:200]}") from None
-        if "error" in told:
-            raise self._error(attempted, told["error"])
-        return told
+        if "error" in answer:
+            raise self._error(attempted, answer["error"])
+        return answer
 
     def _error(self, attempted: str, came_back: str) -> PowerError:
         return PowerError(

@@ -73,7 +73,7 @@ class Restic:
         """
         arguments = ["backup", "--json", "--stdin", "--stdin-filename", name, *marks(host, tags)]
         process = await self._start(arguments, stdin=asyncio.subprocess.PIPE)
-        told = asyncio.ensure_future(_both(process))
+        output_read = asyncio.ensure_future(_both(process))
         stdin, found = process.stdin, dict[str, Snapshot]()
         assert stdin is not None  # noqa: S101 - it was asked for
 
@@ -83,20 +83,20 @@ class Restic:
                     stdin.write(data)
                     await stdin.drain()
                 except (BrokenPipeError, ConnectionResetError):
-                    _, errors = await told
+                    _, errors = await output_read
                     raise self._error("storing", errors) from None
 
         try:
             yield send, found
             stdin.close()
             async with self._moving("storing"):
-                output, errors = await told
+                output, errors = await output_read
             if process.returncode != 0:
                 raise self._error("storing", errors)
             found[name] = summary(output, host, tags)
         finally:
             await kill_session(process)
-            told.cancel()
+            output_read.cancel()
 
     async def backup(
         self, folder: Path, *, host: str, tags: Sequence[str], bound: float
@@ -235,13 +235,13 @@ class Restic:
 
     def _stands_still(self) -> str:
         """Say that restic makes no progress; and that its disk is full, where it is."""
-        told = f"it made no progress for {self.stalled:g} s"
+        output_read = f"it made no progress for {self.stalled:g} s"
         with contextlib.suppress(OSError):  # it is elsewhere
             free = shutil.disk_usage(self.repository).free
             if free < PACKS:
-                told += ", as where there is no space left on device"
-            told += f": {size(free)} are free there"
-        return told
+                output_read += ", as where there is no space left on device"
+            output_read += f": {size(free)} are free there"
+        return output_read
 
     async def _start(
         self, arguments: Sequence[str], *, stdin: int, folder: Path | None = None

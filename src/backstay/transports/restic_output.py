@@ -69,23 +69,23 @@ def marks(host: str, tags: Sequence[str]) -> list[str]:
 
 def counts(line: str) -> tuple[Any, ...]:
     """Return what a line of status has counted: it changes for as long as there is progress."""
-    told: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
+    message: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
     named = ("message_type", "total_files", "total_bytes", "files_done", "bytes_done")
-    return tuple(told.get(name) for name in named)
+    return tuple(message.get(name) for name in named)
 
 
 def summary(output: str, host: str, tags: Sequence[str]) -> Snapshot:
     """Return the snapshot of which restic has told, last, that it is stored. Raises BackupError."""
     for line in reversed(output.splitlines()):
-        told: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
-        if told.get("message_type") == "summary":
+        message: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
+        if message.get("message_type") == "summary":
             return Snapshot(
-                id=told["snapshot_id"][:8],
+                id=message["snapshot_id"][:8],
                 tags=frozenset(tags),
                 host=host,
                 time="",
-                size=told["total_bytes_processed"],
-                added=told["data_added"],
+                size=message["total_bytes_processed"],
+                added=message["data_added"],
             )
     raise BackupError(
         "reading restic's summary",

@@ -256,9 +256,9 @@ class HostShell:
         async with self._opening[target]:
             if target not in self._open:
                 async with self._connecting:
-                    begun = time.monotonic()
+                    started = time.monotonic()
                     self._open[target] = await self._connect(target)
-                    seconds = time.monotonic() - begun
+                    seconds = time.monotonic() - started
             return self._open[target], seconds
 
     async def _connect(self, target: SshTarget) -> asyncssh.SSHClientConnection:

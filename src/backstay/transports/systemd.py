@@ -94,8 +94,8 @@ def next_time(calendar: str) -> str:
         return ""
     if done.returncode != 0:
         raise BackstayError(attempted, came_back=_said(done), remedy=remedy)
-    told = dict(line.strip().partition(": ")[::2] for line in done.stdout.splitlines())
-    coming = told.get("Next elapse", "")
+    properties = dict(line.strip().partition(": ")[::2] for line in done.stdout.splitlines())
+    coming = properties.get("Next elapse", "")
     if coming == "never":
         raise BackstayError(attempted, came_back="that time never comes", remedy=remedy)
     return coming
@@ -240,5 +240,5 @@ def notify(*lines: str) -> None:
 
 def sign_of_life_every() -> float | None:
     """Return every how many seconds systemd wants ``WATCHDOG=1``, half of what it waits."""
-    told = os.environ.get(WATCHDOG, "")
-    return int(told) / 2e6 if told.isdigit() and int(told) else None
+    properties = os.environ.get(WATCHDOG, "")
+    return int(properties) / 2e6 if properties.isdigit() and int(properties) else None

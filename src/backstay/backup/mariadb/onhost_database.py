@@ -42,8 +42,8 @@ def send_database() -> None:
     if status != 0 or not said or not said[-1].endswith("completed OK!"):
         sys.exit(why_not(said))
     positions = [line for line in said if "binlog position: filename" in line]
-    told = [*positions[-1:], "uncompressed: " + str(plain), said[-1]]
-    sys.stderr.write("\n".join(told) + "\n")
+    report = [*positions[-1:], "uncompressed: " + str(plain), said[-1]]
+    sys.stderr.write("\n".join(report) + "\n")
 
 
 def send_squeezed(source: Any) -> int:  # noqa: ANN401 - a file
@@ -233,7 +233,7 @@ def database_facts(databases: Json, since: Json) -> Json:
         "grants": query(GRANTS),
         "clock": time.time(),
         "version": query("SELECT VERSION()")[0],
-        "logs": {name: told for name, _, told in binary_logs()["files"]} if status else {},
+        "logs": {name: report for name, _, report in binary_logs()["files"]} if status else {},
         "rows": {table: int(count) for table, count in rows.items()},
     }
 

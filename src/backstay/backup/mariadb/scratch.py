@@ -276,8 +276,8 @@ class Scratch:
 
 async def server_version() -> str:
     """Return the version of this machine's server (``10.11.6-MariaDB``). Raises BackupError."""
-    told = await run("mariadbd", "--version", doing="asking for this server's version", bound=20)
-    return told.partition("Ver ")[2].partition(" ")[0]
+    output = await run("mariadbd", "--version", doing="asking for this server's version", bound=20)
+    return output.partition("Ver ")[2].partition(" ")[0]
 
 
 @asynccontextmanager

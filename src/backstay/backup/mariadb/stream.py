@@ -68,7 +68,7 @@ class Stream:
         shortest, longest = _PAUSES
         pause = shortest
         while True:
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 await self._receive()
             except BackstayError as error:
@@ -77,7 +77,7 @@ class Stream:
             except OSError as error:
                 told = f"writing to {error.filename or self._logs.folder}: {error.strerror}"
                 self._tell(doing=Doing.FAILED, error=told, remedy="see to the disk of this machine")
-            if time.monotonic() - begun > longest:
+            if time.monotonic() - started > longest:
                 pause = shortest
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
@@ -210,10 +210,10 @@ class Stream:
 async def _asked(asker: Asker) -> AsyncIterator[tuple[float, list[tuple[str, int]]]]:
     """Give about every second when the server was asked and what it had. Raises BackupError."""
     while True:
-        begun = time.monotonic()
+        started = time.monotonic()
         asked_at = time.time()
         yield asked_at, await asker.sizes(bound=ASK_BOUND)
-        await asyncio.sleep(max(PULSE - (time.monotonic() - begun), 0))
+        await asyncio.sleep(max(PULSE - (time.monotonic() - started), 0))
 
 
 @contextlib.contextmanager

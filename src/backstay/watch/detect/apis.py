@@ -216,8 +216,8 @@ def sign_of(question: Question, came: HttpExchange, at: float) -> ProbeResult:
 
     A token that was refused tells nothing of the service.
     """
-    look, told = _LOOKS.get(came.came, Outcome.OK), came.told
-    if came.came is HttpOutcome.ANSWERED:
+    look, told = _LOOKS.get(came.outcome, Outcome.OK), came.message
+    if came.outcome is HttpOutcome.ANSWERED:
         told = f"{question.pulse.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
         if came.status == 401:
             look, told = Outcome.UNKNOWN, f"{question.pulse.name}: refuses the token"
