@@ -174,7 +174,7 @@ def test_common_parts_by_an_anchor_go_along(tmp_path: Path) -> None:
     moved += "  x: {address: 10.0.0.7, roles: [compute], ssh: *s}\n"
     with pytest.raises(InventoryError) as told:
         take_over(moved, host="c", spare="s", since=SINCE)
-    assert "not understood" in told.value.came_back
+    assert "edited safely" in told.value.came_back
     assert "by hand" in told.value.remedy
 
 

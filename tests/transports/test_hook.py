@@ -27,7 +27,7 @@ def test_a_command_that_says_no() -> None:
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
     command = f"(sleep 60; touch {tmp_path}/late) & sleep 60"
-    with pytest.raises(HookFailed, match=r"not ended after 0\.3 s"):
+    with pytest.raises(HookFailed, match=r"did not end within 0.3 s"):
         asyncio.run(call_command(command, FACTS, bound=0.3))
 
 

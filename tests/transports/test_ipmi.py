@@ -61,7 +61,7 @@ def test_power_is_read_taken_and_read_back():
 def test_a_board_that_does_not_obey_is_not_off(monkeypatch):
     monkeypatch.setattr(power, "OFF_BOUND", 1.0)
     with board("stubborn") as (where, process):
-        with pytest.raises(PowerError, match="still does not say off"):
+        with pytest.raises(PowerError, match="still reports that it is on"):
             asyncio.run(power_of(where).off())
         assert happened(process) == ["off"]
 

@@ -38,7 +38,7 @@ def test_off_is_done_only_when_it_is_read_back():
 def test_a_board_that_only_says_yes_is_not_off():
     with (
         served(RedfishBoard(stays=None)) as url,
-        pytest.raises(PowerError, match="still does not say off"),
+        pytest.raises(PowerError, match="still reports that it is on"),
     ):
         asyncio.run(power_at(url).off())
 

@@ -38,7 +38,9 @@ QUESTION = Question(
     ],
 )
 def test_what_an_answer_means(came: HttpOutcome, status: int, look: Outcome, *, sure: bool) -> None:
-    sign = sign_of(QUESTION, HttpExchange(outcome=came, seconds=0.2, status=status, message="so"), 5.0)
+    sign = sign_of(
+        QUESTION, HttpExchange(outcome=came, seconds=0.2, status=status, message="so"), 5.0
+    )
     assert (sign.look, sign.sure) == (look, sure)
     assert (sign.seconds is not None) == (look is Outcome.OK)
 
