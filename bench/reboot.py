@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from backstay.runbooks.common.outage_recorder import API, Recorder
+from backstay.runbooks.common.outage_recorder import API, OutageRecorder
 
 BACKSTAY = Path(sys.executable).with_name("backstay")
 ROUNDS = 3
@@ -52,7 +52,7 @@ def watched_by_us() -> tuple[dict[str, str], dict[str, str]]:
 
 def bare(apis: dict[str, str], instances: dict[str, str]) -> dict[str, float]:
     """Reboot the host with systemctl alone, and return for how long each API was out."""
-    recorder = Recorder()
+    recorder = OutageRecorder()
     recorder.start(apis, instances)
     time.sleep(1)
     run("lab", "shell", HOST, "systemctl", "reboot")

@@ -20,7 +20,7 @@ from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace.confirm import Confirm
 from backstay.runbooks.replace.fence import Fence, NotFenced
-from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
+from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from backstay.transports.bmc import power_of
 from backstay.transports.power import Power
 from backstay.transports.ssh import HostShell
@@ -224,22 +224,15 @@ def test_the_mains_come_back_after_it_was_fenced(lab: Lab) -> None:
         on_site(lab, lambda site: still_fenced(site, running("proxy", "adopt", results=results)))
 
 
-class SwitchedOn:
-    """A step during which somebody switches the old host on; it notes for how long it was on."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-
-    async def do(self, _running: Running) -> dict[str, Any]:
-        board = power(self.lab, "proxy")
+async def switched_on(lab: Lab, site: "CloudSession", step: Running) -> float:
+    """Switch the old host on during a guarded step; return for how many seconds it was on."""
+    async with guarded(site, step):
+        board = power(lab, "proxy")
         await board.cycle()
         begun = time.monotonic()
         while await board.state() and time.monotonic() - begun < 30:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        return {"on_for": time.monotonic() - begun}
-
-    async def probe(self, _running: Running) -> None:
-        return None
+        return time.monotonic() - begun
 
 
 def test_one_that_is_switched_on_while_its_place_is_taken_loses_its_power_again(lab: Lab) -> None:
@@ -247,9 +240,9 @@ def test_one_that_is_switched_on_while_its_place_is_taken_loses_its_power_again(
         lab.backstay("lab", "break", "power-off", "proxy")
         results = fenced(lab, "proxy", confirmed(lab, "proxy"))
         step = running("proxy", "build", results=results)
-        found = on_site(lab, lambda site: Guarded(site, SwitchedOn(lab)).do(step))
+        on_for = on_site(lab, lambda site: switched_on(lab, site, step))
         # A server takes longer to get through its firmware; a host of the lab is there in a second.
-        assert found["on_for"] < 5
+        assert on_for < 5
         assert state(lab, "proxy") is False
         on_site(lab, lambda site: still_fenced(site, step))
 

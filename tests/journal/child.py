@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backstay.journal.action import Running
+from backstay.journal.action import Action, Result, Runbook, Running
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunState
@@ -39,7 +39,7 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Append:
+class Append(Action[Result]):
     """Appends the step's name to the file of effects."""
 
     def __init__(self, file: Path, killer: Killer) -> None:
@@ -77,7 +77,7 @@ def main(folder: Path, point: int) -> RunState:
 
     actions = {"append": Append(folder / "effects", killer)}
     locks = f"file://{folder / 'locks'}"
-    return asyncio.run(carry_out(store, run, actions, locks=locks, watch=watch))
+    return asyncio.run(carry_out(store, run, Runbook(actions=actions), locks=locks, watch=watch))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Carrying out: what ends a run, and what the next one starts from."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.journal.action import Action, Refused, Running
+from backstay.journal.action import Action, Refused, Result, Runbook, Running
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.locks import LockHeld
 from backstay.journal.plan import Plan, Step
@@ -25,7 +26,7 @@ def error(kind: type[BackstayError]) -> BackstayError:
     return kind("trying", came_back="no", remedy="try later")
 
 
-class Does:
+class Does(Action[Result]):
     """Does what it is told to; remembers what it was asked."""
 
     def __init__(self, outcome: Any = None, probed: Mapping[str, Any] | None = None) -> None:
@@ -53,14 +54,16 @@ def store(tmp_path: Path) -> Store:
 
 
 def carry(
-    store: Store, tmp_path: Path, actions: Mapping[str, Action], run: str = ""
+    store: Store, tmp_path: Path, actions: Mapping[str, Action[Any]], run: str = ""
 ) -> tuple[RunState, list[Progress]]:
     steps = (step("look"), step("work", bound=0.3), step("look", "b"), step("work", "b"))
     plan = Plan(runbook="trial", cloud="lab", targets=("a", "b"), steps=steps)
     name, seen = run or store.create(plan), list[Progress]()
     locks = f"file://{tmp_path}/locks"
     record = store.run(name)
-    state = asyncio.run(carry_out(store, record, actions, locks=locks, watch=seen.append))
+    state = asyncio.run(
+        carry_out(store, record, Runbook(actions=actions), locks=locks, watch=seen.append)
+    )
     return state, seen
 
 
@@ -122,6 +125,37 @@ def test_a_mistake_of_our_own_leaves_a_run_that_can_be_resumed(
     assert store.run("1").state.in_flight
 
 
+def test_what_is_around_a_step_sees_its_probe_its_work_and_its_error(
+    store: Store, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def around(running: Running) -> AsyncIterator[None]:
+        seen.append(f"before {running.step.id}")
+        try:
+            yield
+        except BackstayError as error:
+            error.remedy = f"look around; then: {error.remedy}"
+            raise
+        finally:
+            seen.append("after")
+
+    def works(_running: Running) -> BackstayError | None:
+        seen.append("work")
+        return error(BackstayError) if seen.count("work") == 1 else None
+
+    plan = Plan(runbook="trial", cloud="lab", targets=("a",), steps=(step("work"),))
+    runbook = Runbook(actions={"work": Does(works)}, around=around)
+    name, progress, locks = store.create(plan), list[Progress](), f"file://{tmp_path}/locks"
+    for _ in range(2):
+        run = store.run(name)
+        asyncio.run(carry_out(store, run, runbook, locks=locks, watch=progress.append))
+    assert seen == ["before a.work", "work", "after"] * 2
+    [failed] = [one.error for one in progress if one.error]
+    assert failed.remedy == "look around; then: try later"
+
+
 def test_who_is_taken_over_stops_before_the_next_change(store: Store, tmp_path: Path) -> None:
     def take_over(_running: Running) -> None:
         store.take(store.create(store.run("1").plan), ["lab"])
@@ -137,7 +171,7 @@ def test_a_lock_that_is_held_is_refused_by_name(store: Store, tmp_path: Path) ->
         plan = Plan(runbook="trial", cloud="lab", targets=("b",), steps=(step("look", "b"),))
         record = store.run(store.create(plan))
         locks = f"file://{tmp_path}/locks"
-        other = carry_out(store, record, {}, locks=locks, watch=lambda _: None)
+        other = carry_out(store, record, Runbook(actions={}), locks=locks, watch=lambda _: None)
         with pytest.raises(LockHeld, match="for run trial-1"):
             in_thread(asyncio.new_event_loop(), other)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.journal.action import Action, Running
+from backstay.journal.action import Action, Result, Runbook, Running
 from backstay.journal.engine import carry_out
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord
@@ -123,7 +123,7 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
 ]
 
 
-class Tells:
+class Tells(Action[Result]):
     """Takes its time by the clock of the test, and tells a result."""
 
     def __init__(self, clock: list[float], fails: str) -> None:
@@ -138,9 +138,6 @@ class Tells:
         if name == self.fails:
             raise BackstayError("applying it", came_back="Puppet says no", remedy="mend it")
         return result
-
-    async def probe(self, running: Running) -> Mapping[str, Any] | None:
-        return None
 
 
 def plan(without: tuple[str, ...] = ()) -> Plan:
@@ -186,14 +183,14 @@ def carried_out(
     store = Store(f"sqlite:///{folder}/journal.db")
     name = store.create(plan(without))
     for failing in (fails, "") if again_after is not None else (fails,):
-        actions: dict[str, Action] = dict.fromkeys(
+        actions: dict[str, Action[Any]] = dict.fromkeys(
             [step.action for step in store.run(name).plan.steps], Tells(clock, failing)
         )
         asyncio.run(
             carry_out(
                 store,
                 store.run(name),
-                actions,
+                Runbook(actions=actions),
                 locks=f"file://{folder}/locks",
                 watch=lambda _progress: None,
             )

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,12 +12,12 @@ import pytest
 from backstay.errors import HostUnreachable, PowerError
 from backstay.health.witness import onhost
 from backstay.inventory.cloud import Cloud
-from backstay.journal.action import Action, Refused, Running
+from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace import fence_guard
 from backstay.runbooks.replace.confirm import FRESH, Confirm
 from backstay.runbooks.replace.fence import Fence, NotFenced
-from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
+from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from tests.health.witness.recorded import HOSTS, Recorded
 
 if TYPE_CHECKING:
@@ -299,27 +300,21 @@ def test_it_is_looked_at_again_before_and_after_its_address_is_adopted():
         still(world, results)
 
 
-class Waits:
-    """An action that is done when the controller is off, or after a while."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    async def do(self, _running: Running) -> dict[str, Any]:
-        until = time.monotonic() + 0.5
-        while self.world.on["controller"] and time.monotonic() < until:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        return {"told": "done"}
-
-    async def probe(self, _running: Running) -> None:
-        return None
+def guard(world: World, results: Mapping[str, Any], step: str) -> AbstractAsyncContextManager[None]:
+    running = run(world, step, results)
+    return guarded(cast("CloudSession", world), running, cast("Any", world.power))
 
 
-def guarded(world: World, results: Mapping[str, Any]) -> None:
-    action = Guarded(
-        cast("CloudSession", world), cast("Action", Waits(world)), cast("Any", world.power)
-    )
-    assert asyncio.run(action.do(run(world, "build", results)))["told"] == "done"
+def guard_a_step(world: World, results: Mapping[str, Any]) -> None:
+    """Guard a step that is done when the controller is off, or after a while."""
+
+    async def step() -> None:
+        async with guard(world, results, "build"):
+            until = time.monotonic() + 0.5
+            while world.on["controller"] and time.monotonic() < until:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    asyncio.run(step())
 
 
 def test_one_that_is_switched_on_meanwhile_is_powered_off_again(monkeypatch: pytest.MonkeyPatch):
@@ -327,27 +322,23 @@ def test_one_that_is_switched_on_meanwhile_is_powered_off_again(monkeypatch: pyt
     world = World()
     results = confirmed() | {"controller.fence": fenced(world)}
     world.on["controller"] = True
-    guarded(world, results)
+    guard_a_step(world, results)
     assert orders(world) == ["off controller", "off controller"]
     assert any("switched on" in said for said in world.done)
-
-
-class Fails(Waits):
-    """An action that fails as the controller comes on: its packets disturb it."""
-
-    async def do(self, _running: Running) -> dict[str, Any]:
-        self.world.on["controller"] = True
-        raise HostUnreachable("sending", came_back="connection reset", remedy="resume")
 
 
 def test_where_it_comes_on_and_a_step_fails_it_is_off_before_the_run_ends():
     world = World()
     results = confirmed() | {"controller.fence": fenced(world)}
-    action = Guarded(
-        cast("CloudSession", world), cast("Action", Fails(world)), cast("Any", world.power)
-    )
+
+    async def step() -> None:
+        """Fail as the controller comes on: its packets disturb the step."""
+        async with guard(world, results, "send"):
+            world.on["controller"] = True
+            raise HostUnreachable("sending", came_back="connection reset", remedy="resume")
+
     with pytest.raises(HostUnreachable) as caught:
-        asyncio.run(action.do(run(world, "send", results)))
+        asyncio.run(step())
     assert not world.on["controller"]
     assert "controller was switched on meanwhile" in caught.value.remedy
     assert caught.value.remedy.endswith("; then: resume")
@@ -362,10 +353,10 @@ def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pyte
     fence_entry = {"was": "controller", "since": "2026-11-24T22:00:00Z", "bmc": bmc("controller")}
     world.cloud = cloud(hosts=hosts, fenced={"controller-old": fence_entry})
     world.on["controller"], world.done = True, []
-    guarded(world, results)
+    guard_a_step(world, results)
     # Both are called controller here; the URL tells that it was the old one's BMC.
     assert world.on["controller"] is False
     world.cloud = cloud(hosts=hosts)
     world.on["controller"], world.done = True, []
-    guarded(world, results)
+    guard_a_step(world, results)
     assert not orders(world)

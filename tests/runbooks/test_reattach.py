@@ -9,6 +9,7 @@ import pytest
 from backstay.errors import BackstayError
 from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.journal.action import Runbook
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
@@ -36,7 +37,11 @@ def reattach(site: Any, tmp_path: Path, **options: Any) -> tuple[RunRecord, list
     store = Store(f"sqlite:///{tmp_path}/journal.db")
     name, shown = store.create(made), list[Progress]()
     locks = f"file://{tmp_path}/locks"
-    asyncio.run(carry_out(store, store.run(name), actions(site), locks=locks, watch=shown.append))
+    asyncio.run(
+        carry_out(
+            store, store.run(name), Runbook(actions=actions(site)), locks=locks, watch=shown.append
+        )
+    )
     return store.run(name), shown
 
 
@@ -76,7 +81,15 @@ def test_who_has_come_back_by_himself_is_left_alone(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/journal.db")
     name = store.create(made)
     locks = f"file://{tmp_path}/locks"
-    asyncio.run(carry_out(store, store.run(name), actions(site), locks=locks, watch=lambda _: None))
+    asyncio.run(
+        carry_out(
+            store,
+            store.run(name),
+            Runbook(actions=actions(site)),
+            locks=locks,
+            watch=lambda _: None,
+        )
+    )
     assert site.restarted == ["c1"]
 
 
@@ -124,7 +137,15 @@ def test_a_settling_agent_is_in_the_plan_and_is_not_restarted(tmp_path: Path) ->
     store = Store(f"sqlite:///{tmp_path}/journal.db")
     name = store.create(made)
     locks = f"file://{tmp_path}/locks"
-    asyncio.run(carry_out(store, store.run(name), actions(site), locks=locks, watch=lambda _: None))
+    asyncio.run(
+        carry_out(
+            store,
+            store.run(name),
+            Runbook(actions=actions(site)),
+            locks=locks,
+            watch=lambda _: None,
+        )
+    )
     assert store.run(name).state is RunState.DONE
     assert site.restarted == []
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backstay.access.session import CloudSession
+from backstay.backup.place import Place
 from backstay.errors import ApiUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Running
@@ -43,7 +44,7 @@ def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], di
         "begin-build": BeginBuild,
         "let-build": LetBuild,
     }
-    action: Action = actions[step](site)
+    action: Action[Any] = actions[step](site, Place(site.cloud))
     plan = replace(made(), settings={**made().settings, "spare": "spare1"})
     [this] = [one for one in plan.steps if one.action == step]
     running = Running(
@@ -84,5 +85,5 @@ def test_without_means_nothing_is_begun() -> None:
         say=lambda _: None,
         results={"controller.adopt": {}, "controller.begin-build": {"unit": ""}},
     )
-    asyncio.run(LetBuild(site).do(running))
+    asyncio.run(LetBuild(site, Place(site.cloud)).do(running))
     assert site.asked == ["allow"]

@@ -1,10 +1,11 @@
 """APIs and instances are watched from the first step to the last, by the engine's process."""
 
 import asyncio
+import contextlib
 import http.server
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,12 +13,12 @@ import pytest
 
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.inventory.cloud import Cloud
-from backstay.journal.action import Action, Refused, Running
+from backstay.journal.action import Action, Refused, Runbook, Running
 from backstay.journal.engine import carry_out
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunState
 from backstay.journal.store import Store
-from backstay.runbooks.replace.outages import USUAL, Watch, watched
+from backstay.runbooks.replace.outages import USUAL, OutageRecording
 from backstay.services import libvirt
 from backstay.services.registry import all_services
 
@@ -57,16 +58,38 @@ class Site:
         return address.startswith("127.")
 
 
-class Does:
+class Does(Action[Mapping[str, Any]]):
     def __init__(self, work: Callable[[], None] = lambda: None) -> None:
         self.work = work
 
-    async def do(self, _running: Running) -> Mapping[str, Any]:
+    async def do(self, running: Running) -> Mapping[str, Any]:
         await asyncio.to_thread(self.work)
         return {"did": True}
 
-    async def probe(self, _running: Running) -> Mapping[str, Any] | None:
-        return None
+
+def recorded(
+    outages: OutageRecording, build: Callable[[], None] = lambda: None, *, refused: bool = False
+) -> Runbook:
+    """A replacement with the real recording, and nothing real to do."""
+
+    class Confirms(Does):
+        async def do(self, running: Running) -> Mapping[str, Any]:
+            async with outages.started_beside(running) as starting:
+                if refused:
+                    raise Refused("asking", came_back="it is alive", remedy="backstay check")
+                return {"watching": (await starting).document()}
+
+    class TakesOver(Does):
+        async def do(self, running: Running) -> Mapping[str, Any]:
+            return {"did": True, **outages.end()}
+
+    @contextlib.asynccontextmanager
+    async def around(running: Running) -> AsyncIterator[None]:
+        outages.resume(running)
+        yield
+
+    actions = {"confirm": Confirms(), "build": Does(build), "take-over": TakesOver()}
+    return Runbook(actions=actions, around=around)
 
 
 @pytest.fixture
@@ -107,13 +130,13 @@ def plan(runbook: str, *names: str) -> Plan:
 
 
 def carry(
-    folder: Path, store: Store, actions: Mapping[str, Action], run: str
+    folder: Path, store: Store, runbook: Runbook, run: str
 ) -> tuple[RunState, dict[str, Any]]:
     state = asyncio.run(
         carry_out(
             store,
             store.run(run),
-            actions,
+            runbook,
             locks=f"file://{folder}/locks",
             watch=lambda _progress: None,
         )
@@ -125,11 +148,11 @@ def noted(folder: Path, store: Store, url: str) -> None:
     """A reboot that noted where the controller's APIs are."""
 
     class Notes(Does):
-        async def do(self, _running: Running) -> Mapping[str, Any]:
+        async def do(self, running: Running) -> Mapping[str, Any]:
             return {"apis": {"identity": url}, "instances": {}}
 
     run = store.create(plan("reboot", "note"))
-    carry(folder, store, {"note": Notes()}, run)
+    carry(folder, store, Runbook(actions={"note": Notes()}), run)
 
 
 def test_from_the_first_step_to_the_last(tmp_path: Path, api: Any) -> None:
@@ -141,9 +164,9 @@ def test_from_the_first_step_to_the_last(tmp_path: Path, api: Any) -> None:
         api()
         time.sleep(1.2)
 
-    actions = watched({"confirm": Does(), "build": Does(build), "take-over": Does()}, site, store)
+    runbook = recorded(OutageRecording(site, store), build)
     run = store.create(plan("replace", "confirm", "build", "take-over"))
-    state, results = carry(tmp_path, store, actions, run)
+    state, results = carry(tmp_path, store, runbook, run)
     assert state is RunState.DONE
     assert results["confirm"]["watching"] == {
         "apis": {"identity": api.url},
@@ -169,12 +192,11 @@ def test_another_process_goes_on_with_the_same(tmp_path: Path, api: Any) -> None
         raise BackstayError("building", came_back="no", remedy="mend")
 
     run = store.create(plan("replace", "confirm", "build", "take-over"))
-    first = {"confirm": Does(), "build": Does(fail), "take-over": Does()}
-    state, _ = carry(tmp_path, store, watched(first, site, store), run)
+    state, _ = carry(tmp_path, store, recorded(OutageRecording(site, store), fail), run)
     assert state is RunState.FAILED
     api()
-    again = {"confirm": Does(), "build": Does(lambda: time.sleep(0.7)), "take-over": Does()}
-    _, results = carry(tmp_path, store, watched(again, site, store), run)
+    again = recorded(OutageRecording(site, store), lambda: time.sleep(0.7))
+    _, results = carry(tmp_path, store, again, run)
     seen = {one["what"]: one for one in results["take-over"]["watched"]}
     assert set(seen) == {"identity", "web"}
     assert seen["identity"]["outages"] == []
@@ -183,20 +205,16 @@ def test_another_process_goes_on_with_the_same(tmp_path: Path, api: Any) -> None
 def test_what_is_refused_is_not_watched(tmp_path: Path) -> None:
     store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", Site())
 
-    class Refuses(Does):
-        async def do(self, _running: Running) -> Mapping[str, Any]:
-            raise Refused("asking", came_back="it is alive", remedy="backstay check")
-
+    outages = OutageRecording(site, store)
     run = store.create(plan("replace", "confirm", "take-over"))
-    actions = watched({"confirm": Refuses(), "take-over": Does()}, site, store)
-    state, _ = carry(tmp_path, store, actions, run)
+    state, _ = carry(tmp_path, store, recorded(outages, refused=True), run)
     assert state is RunState.REFUSED
-    assert not cast("Any", actions["confirm"]).watch.recorder.on
+    assert not outages.recorder.on
 
 
 def test_without_an_earlier_run_the_usual_ports(tmp_path: Path) -> None:
     store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", Site())
-    apis, by = Watch(site, store)._apis("controller")
+    apis, by = OutageRecording(site, store)._apis("controller")
     assert by == USUAL
     assert apis["identity"] == f"http://{NOBODY}:5000/"
     assert apis["compute"] == f"http://{NOBODY}:8774/"

@@ -20,8 +20,9 @@ from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.restore.context import About, Restoring
+from backstay.runbooks.restore.context import About
 from backstay.runbooks.restore.plan import RestoreOptions, plan
+from backstay.runbooks.restore.rebuild_local import Fetch
 from backstay.runbooks.restore.upload import against
 from backstay.services.registry import all_services, named
 
@@ -238,7 +239,7 @@ def test_databases_made_here_before_the_host_was_asked_are_sent(tmp_path: Path) 
         running = Running(
             run="replace-1", plan=made, step=step, results=results, begun=0, say=lambda _: None
         )
-        return Restoring(site, place).about(running)
+        return Fetch(site, place).about(running)
 
     assert about({}).mark == "m"
     looked = {"controller.look": {"mark": "m", "fills": True}}

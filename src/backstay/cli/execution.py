@@ -89,11 +89,9 @@ async def _carried_out(
     from backstay.access.session import CloudSession
     from backstay.journal.engine import carry_out as work
     from backstay.journal.place import locks_url
-    from backstay.runbooks.registry import actions
+    from backstay.runbooks.registry import runbook_of
     from backstay.transports.ssh import HostShell
 
     async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
         site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
-        return await work(
-            store, run, actions(run.plan.runbook, site, store), locks=locks_url(), watch=live
-        )
+        return await work(store, run, runbook_of(run, site, store), locks=locks_url(), watch=live)

@@ -1,23 +1,57 @@
 """What a runbook gives for each kind of step: how it is done, and how one sees that it was."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from backstay.errors import BackstayError
 from backstay.journal.plan import Plan, Step
+from backstay.journal.records import JournalError
+from backstay.journal.result import StepResult
 
 Result = Mapping[str, Any]
-"""What a step brought, as JSON data without secrets; later steps and the report read it."""
+"""A step's result as JSON data, as the journal stores it."""
+R = TypeVar("R", bound=StepResult)
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind(Generic[R]):
+    """The one declaration of a kind of step: plans, actions and reports refer to it.
+
+    Attributes:
+        name: what plans call it (``Step.action``).
+        result: the type of its result.
+        phase: the phase of the report that it belongs to, empty for none.
+
+    """
+
+    name: str
+    result: type[R]
+    phase: str = ""
+
+    def id(self, host: str) -> str:
+        """Return the id of this step for a host."""
+        return f"{host}.{self.name}"
+
+    def by(self, action: "Action[R]") -> "tuple[str, Action[Any]]":
+        """Return the pair for ``Runbook.actions``: this kind of step is done by ``action``."""
+        return self.name, action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """What an action sees of its run.
 
-    ``results`` are those of the steps done so far, by step id. ``say`` tells the operator, and
-    the journal, how far the step is. ``begun`` is when the step was first begun, in Unix seconds:
-    a step that is done again after an interruption still has its first beginning.
+    Attributes:
+        run: the run's id.
+        results: of the steps done so far, as JSON data by step id; ``result`` reads them typed.
+        begun: when the step was first started, in Unix seconds: a step that is done again after an
+            interruption still has its first start.
+        say: reports progress to the operator and the journal.
+
     """
 
     run: str
@@ -27,19 +61,72 @@ class Running:
     begun: float
     say: Callable[[str], None]
 
+    @property
+    def host(self) -> str:
+        """Return the host of this step; for a step of the whole cloud the plan's first target."""
+        return self.step.target or self.plan.targets[0]
 
-class Action(Protocol):
-    """One kind of step. Both raise BackstayError where it cannot be done or told."""
+    def find(self, kind: StepKind[R], host: str = "") -> R | None:
+        """Return the result of a step that is done, None while it is not.
 
-    async def do(self, running: Running) -> Result:
-        """Bring the effect about and return what came of it. Safe to repeat."""
-
-    async def probe(self, running: Running) -> Result | None:
-        """Return the result if the effect is there already, None if it has to be done (again).
-
-        Asked on resume of a step that was under way or that failed.
+        ``host`` is whose step it is, this step's own host by default. Raises JournalError where
+        the result cannot be read.
         """
+        found = self.results.get(kind.id(host or self.host))
+        return None if found is None else kind.result.from_json(found)
+
+    def result(self, kind: StepKind[R], host: str = "") -> R:
+        """Return the result of a step that must be done by now. Raises JournalError if it is not.
+
+        ``host`` as for ``find``.
+        """
+        found = self.find(kind, host)
+        if found is None:
+            raise JournalError(
+                self.step.does,
+                came_back=f"the step {kind.id(host or self.host)} of this run is not done",
+                remedy=f"report this with the output of: backstay runs show {self.run}",
+            )
+        return found
+
+
+class Action(ABC, Generic[T_co]):
+    """One kind of step. Both methods raise BackstayError where the step or the probe fails."""
+
+    @abstractmethod
+    async def do(self, running: Running) -> T_co:
+        """Bring the effect about and return the result. Safe to repeat."""
+
+    async def probe(self, running: Running) -> T_co | None:
+        """Return the result if the effect is there already, None if the step has to be done.
+
+        Called on resume for a step that was interrupted or failed. By default the step is done
+        again.
+        """
+        return None
+
+
+Around = Callable[[Running], AbstractAsyncContextManager[object]]
+
+
+def _nothing(_running: Running) -> AbstractAsyncContextManager[object]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runbook:
+    """What carries out the plans of one runbook.
+
+    Attributes:
+        actions: by the names of their kinds of step.
+        around: entered around each step, its probe and its work, within the step's bound: guards
+            and recordings that go on meanwhile, composed in one place.
+
+    """
+
+    actions: Mapping[str, Action[Any]]
+    around: Around = field(default=_nothing)
 
 
 class Refused(BackstayError):
-    """The run may not go on, and nothing was changed by this step: gates, hooks that say no."""
+    """The run may not go on, and nothing was changed by this step: gates, hooks that refuse."""

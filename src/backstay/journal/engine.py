@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from backstay.errors import BackstayError
-from backstay.journal.action import Action, Refused, Running
+from backstay.journal.action import Action, Around, Refused, Result, Runbook, Running
 from backstay.journal.locks import LockLost, held
 from backstay.journal.plan import Step
 from backstay.journal.records import (
@@ -20,6 +20,7 @@ from backstay.journal.records import (
     StepRecord,
     StepState,
 )
+from backstay.journal.result import StepResult
 from backstay.journal.store import Claim, Store
 
 
@@ -42,13 +43,13 @@ def lock_names(run: RunRecord) -> list[str]:
 
 
 async def carry_out(
-    store: Store, run: RunRecord, actions: Mapping[str, Action], *, locks: str, watch: Watch
+    store: Store, run: RunRecord, runbook: Runbook, *, locks: str, watch: Watch
 ) -> RunState:
     """Carry out a run from where it is, under its locks, and return how it ended.
 
     Steps that are done are not repeated; one that was under way or failed is probed first.
-    ``actions`` are by name. A step that fails ends the run where it is. Raises LockHeld,
-    JournalError, and Fenced where another process took the run over.
+    A step that fails ends the run where it is. Raises LockHeld, JournalError, and LeaseLost where
+    another process took the run over.
     """
     names = lock_names(run)
     async with held(locks, names, store.holder) as mine:
@@ -58,10 +59,10 @@ async def carry_out(
         for step, record in zip(run.plan.steps, run.steps, strict=True):
             if record.state is StepState.DONE:
                 continue
-            taking = _Taking(store, claim, run, watch, results)
+            taking = _Taking(store, claim, run, watch, results, runbook.around)
             try:
                 await mine.still()
-                results[step.id] = await taking.step(step, record, actions[step.action])
+                results[step.id] = await taking.step(step, record, runbook.actions[step.action])
             except (LeaseLost, LockLost):
                 raise
             except BackstayError as error:
@@ -82,9 +83,10 @@ class _Taking:
     claim: Claim
     run: RunRecord
     watch: Watch
-    results: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, Result]
+    around: Around
 
-    async def step(self, step: Step, record: StepRecord, action: Action) -> Mapping[str, Any]:
+    async def step(self, step: Step, record: StepRecord, action: Action[Any]) -> Result:
         """Bring one step about, or find that it was, and write down what came of it."""
         again = record.state in {StepState.RUNNING, StepState.FAILED}
         begun = self.store.begin(self.claim, step.id)
@@ -97,13 +99,10 @@ class _Taking:
             begun=begun,
             say=lambda text: self._say(step, text),
         )
-        found = False
         try:
-            async with asyncio.timeout(step.bound) as limit:
-                result = await action.probe(running) if again else None
-                found = result is not None
-                if result is None:
-                    result = await action.do(running)
+            async with asyncio.timeout(step.bound) as limit, self.around(running):
+                probed = await action.probe(running) if again else None
+                produced = probed if probed is not None else await action.do(running)
         except TimeoutError as error:
             raise (_too_late(step) if limit.expired() else _unexpected(step, error)) from error
         except BackstayError:
@@ -111,7 +110,9 @@ class _Taking:
         except Exception as error:
             # The run is to be left in a state that is told and can be gone on from.
             raise _unexpected(step, error) from error
-        text = "was done already" if found else str(result.get("told", ""))
+        result = produced.to_json() if isinstance(produced, StepResult) else produced
+        summary = str(result.get("summary") or result.get("told", ""))
+        text = summary if probed is None else "was done already"
         self.store.finish(self.claim, step.id, result, text=text)
         self.watch(Progress(step=step, kind="done", text=text))
         return result

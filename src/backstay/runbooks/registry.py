@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
-from backstay.journal.action import Action
+from backstay.journal.action import Runbook
+from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.backup import plan as backup_plan
@@ -23,24 +24,25 @@ from backstay.runbooks.restore import plan as restore_plan
 from backstay.runbooks.spare import actions as spare
 from backstay.runbooks.spare import plan as spare_plan
 
-_RUNBOOKS: Mapping[str, Callable[[CloudSession, Store], Mapping[str, Action]]] = {
-    backup_plan.RUNBOOK: lambda site, _: backup.actions(site),
-    reattach_plan.RUNBOOK: lambda site, _: reattach.actions(site),
-    reboot_plan.RUNBOOK: reboot.actions,
-    reconcile_plan.RUNBOOK: lambda site, _: reconcile.actions(site),
-    replace_plan.RUNBOOK: replace.actions,
-    restart_plan.RUNBOOK: lambda site, _: restart.actions(site),
-    restore_plan.RUNBOOK: lambda site, _: restore.actions(site),
-    spare_plan.RUNBOOK: lambda site, _: spare.actions(site),
+_RUNBOOKS: Mapping[str, Callable[[CloudSession, Store], Runbook]] = {
+    backup_plan.RUNBOOK: lambda site, _: Runbook(actions=backup.actions(site)),
+    reattach_plan.RUNBOOK: lambda site, _: Runbook(actions=reattach.actions(site)),
+    reboot_plan.RUNBOOK: reboot.runbook,
+    reconcile_plan.RUNBOOK: lambda site, _: Runbook(actions=reconcile.actions(site)),
+    replace_plan.RUNBOOK: replace.runbook,
+    restart_plan.RUNBOOK: lambda site, _: Runbook(actions=restart.actions(site)),
+    restore_plan.RUNBOOK: lambda site, _: Runbook(actions=restore.actions(site)),
+    spare_plan.RUNBOOK: lambda site, _: Runbook(actions=spare.actions(site)),
 }
 
 
-def actions(runbook: str, site: CloudSession, store: Store) -> Mapping[str, Action]:
-    """Return the actions of a runbook. Raises BackstayError where there is none of that name."""
-    if runbook in _RUNBOOKS:
-        return _RUNBOOKS[runbook](site, store)
+def runbook_of(run: RunRecord, site: CloudSession, store: Store) -> Runbook:
+    """Return what carries a run out. Raises BackstayError where there is no such runbook."""
+    name = run.plan.runbook
+    if name in _RUNBOOKS:
+        return _RUNBOOKS[name](site, store)
     raise BackstayError(
-        f"looking for the runbook {runbook}",
+        f"looking for the runbook {name}",
         came_back="this version of Backstay has none of that name",
-        remedy="use the version that made the plan, or: backstay runs abandon",
+        remedy=f"use the version that made the plan, or: backstay runs abandon {run.id}",
     )

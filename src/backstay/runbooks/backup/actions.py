@@ -1,6 +1,7 @@
 """What each kind of step of a backup does."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
@@ -9,7 +10,7 @@ from backstay.runbooks.backup.prove import Verify
 from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
 
 
-def actions(site: CloudSession) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     place = Place(site.cloud)
     return {

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from backstay.backup.place import Place, on_itself
 from backstay.backup.selection import Selection, migrations, selection
 from backstay.errors import BackupError, RemoteFailure
 from backstay.inventory.backup import Engine
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Action, Result, Running
 from backstay.quantities import size
 from backstay.transports.restic import Restic
 from backstay.transports.restic_output import Snapshot
@@ -33,20 +34,16 @@ _ALTERED = "1412"  # the error of a dump in which a table was altered meanwhile
 _CLOCK_SLACK = 2.0  # MariaDB's times have whole seconds
 
 
-class Taking:
+@dataclass(frozen=True)
+class Taking(Action[Result]):
     """What the steps share."""
 
-    def __init__(self, site: CloudSession, place: Place) -> None:
-        self.site = site
-        self.place = place
+    site: CloudSession
+    place: Place
 
     def selection(self, host: str) -> Selection:
         """Return what the backup of a host holds."""
         return selection(self.site.cloud, self.site.host(host), self.site.services)
-
-    async def probe(self, running: Running) -> Result | None:
-        """Do it again: nothing half-stored is in the catalogue."""
-        return None
 
 
 class Repository(Taking):

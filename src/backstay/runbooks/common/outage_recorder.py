@@ -13,7 +13,7 @@ API = "api"
 INSTANCE = "instance"
 
 
-class Recorder:
+class OutageRecorder:
     """Watches APIs (name to URL) and instances (name to address) from ``start`` to ``stop``."""
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.session import CloudSession
@@ -16,16 +17,16 @@ _MARGIN = 10.0
 """A wait ends this long before its step's bound: the last look takes its time, too."""
 
 
-def actions(site: CloudSession) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     return {"settle": Settle(site), "restart": Restart(site), "prove": Prove(site)}
 
 
-class Settle:
+@dataclass(frozen=True)
+class Settle(Action[Result]):
     """Waits until nobody is settling any more: attached by then, or found out to be faulty."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Wait as long as the broker, or an agent that was started, is young."""
@@ -47,16 +48,12 @@ class Settle:
         came = len(targets) - len(left)
         return {"left": [one.name for one in left], "told": f"{came} of {len(targets)} attached"}
 
-    async def probe(self, running: Running) -> Result | None:
-        """Look again: that is all it does."""
-        return None
 
-
-class Restart:
+@dataclass(frozen=True)
+class Restart(Action[Result]):
     """Restarts those of a batch that need it still, and sees each of them answer a call."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Look first: who has come back by itself, or was restarted just now, is left alone."""
@@ -87,16 +84,12 @@ class Restart:
             "told": _describe(wrong, failed),
         }
 
-    async def probe(self, running: Running) -> Result | None:
-        """Do it again: it looks first."""
-        return None
 
-
-class Prove:
+@dataclass(frozen=True)
+class Prove(Action[Result]):
     """Sees at the end that every agent of the plan is attached, and names the rest."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Look. Raises BackstayError with what is to be done about those that are not."""
@@ -121,10 +114,6 @@ class Prove:
             "broker_up": up,
             "told": f"{len(targets)} attached, {len(restarted)} restarted",
         }
-
-    async def probe(self, running: Running) -> Result | None:
-        """Look again: that is all it does."""
-        return None
 
 
 def among(targets: Iterable[Target]) -> Callable[[AgentDiagnosis], bool]:

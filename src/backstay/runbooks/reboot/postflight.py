@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
@@ -9,7 +10,7 @@ from backstay.finding import Finding, Severity, bad
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Result, Running
-from backstay.runbooks.common.outage_recorder import Recorder, as_data
+from backstay.runbooks.common.outage_recorder import OutageRecorder, as_data
 from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_well
 from backstay.runbooks.reboot.power_cycle import RESUME
@@ -18,34 +19,11 @@ _LAST_LOOK = 15.0
 """A look at agents that do not answer takes up to so many seconds."""
 
 
-class Watching:
-    """Another action, during which the watch goes on: begun anew where the process is another."""
-
-    def __init__(self, action: Action, recorder: Recorder) -> None:
-        self.action = action
-        self.recorder = recorder
-
-    async def do(self, running: Running) -> Result:
-        """See to the watch, then do it."""
-        self._watch(running)
-        return await self.action.do(running)
-
-    async def probe(self, running: Running) -> Result | None:
-        """See to the watch, then probe."""
-        self._watch(running)
-        return await self.action.probe(running)
-
-    def _watch(self, running: Running) -> None:
-        noted = running.results[f"{running.step.target}.note"]
-        if not self.recorder.on:
-            self.recorder.start(noted["apis"], noted["instances"])
-
-
-class Units:
+@dataclass(frozen=True)
+class Units(Action[Result]):
     """Waits until every unit that the host's roles require runs."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Ask the host alone: its APIs may not answer yet."""
@@ -62,17 +40,12 @@ class Units:
         )
         return {"seconds": round(took, 1)}
 
-    async def probe(self, running: Running) -> Result | None:
-        """Look again: that is all it does."""
-        return None
 
-
+@dataclass(frozen=True)
 class Functions(Units):
     """Waits until everything works that worked before, agents aside."""
 
-    def __init__(self, site: CloudSession, recorder: Recorder) -> None:
-        super().__init__(site)
-        self.recorder = recorder
+    recorder: OutageRecorder
 
     async def do(self, running: Running) -> Result:
         """Check the whole cloud, as soon as its APIs answer at all.
@@ -161,19 +134,15 @@ def _agents_told(count: int, restarted: Sequence[str]) -> str:
     return f"{count} proved attached, {again}"
 
 
-class Report:
+@dataclass(frozen=True)
+class Report(Action[Result]):
     """Ends the watch and keeps what it saw."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    recorder: OutageRecorder
 
     async def do(self, running: Running) -> Result:
         """Return what was out, and for how long."""
         return {"watched": as_data(self.recorder.stop() if self.recorder.on else [])}
-
-    async def probe(self, running: Running) -> Result | None:
-        """Report again: it only reads."""
-        return None
 
 
 async def new_findings(site: CloudSession, running: Running) -> list[Finding]:

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError, HostUnreachable, PowerError
 from backstay.health.remedy import on
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Action, Result, Running
 from backstay.quantities import duration
 from backstay.runbooks.common.waiting import until
 from backstay.runbooks.reboot import onhost
@@ -56,11 +57,11 @@ def _refuse_stale(running: Running) -> None:
         )
 
 
-class Ask:
+@dataclass(frozen=True)
+class Ask(Action[Result]):
     """Asks the host's systemd for a clean reboot."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Ask; the host compares the boot id, so that no second reboot follows a first one."""
@@ -86,11 +87,11 @@ class Ask:
         return {"asked": True} if boot else None
 
 
-class Down:
+@dataclass(frozen=True)
+class Down(Action[Result]):
     """Waits until the host has gone down; power-cycles it where it does not."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Wait for the end of its SSH server and of its pings, or for another boot."""
@@ -122,11 +123,11 @@ class Down:
         return None if pings else True
 
 
-class Up:
+@dataclass(frozen=True)
+class Up(Action[Result]):
     """Waits until the host is back with another boot id; power-cycles it once where it is not."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Wait; the boot id is the proof."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,22 +12,22 @@ from backstay.backup.place import Place
 from backstay.errors import ApiError, HookFailed, HostError
 from backstay.finding import bad
 from backstay.inventory.maintenance import Hook
-from backstay.journal.action import Refused, Result, Running
+from backstay.journal.action import Action, Refused, Result, Running
 from backstay.journal.store import Store
 from backstay.maintenance.gates import GateInput, ask_all
 from backstay.maintenance.gates_onhost import boot_obstacles
 from backstay.maintenance.refusal import GatesRefused
-from backstay.runbooks.common.outage_recorder import Recorder
+from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.reboot import onhost
 from backstay.transports.hook import call_command, call_url
 
 
-class Gates:
+@dataclass(frozen=True)
+class Gates(Action[Result]):
     """Asks all gates; notes what was bad before, so that it is not laid to the reboot."""
 
-    def __init__(self, site: CloudSession, store: Store) -> None:
-        self.site = site
-        self.store = store
+    site: CloudSession
+    store: Store
 
     async def do(self, running: Running) -> Result:
         """Ask. Raises Refused with every reason."""
@@ -58,10 +59,6 @@ class Gates:
         told = f"{len(known)} findings were bad before" if known else ""
         return {"known": known, "asked_at": time.time(), "told": told}
 
-    async def probe(self, running: Running) -> Result | None:
-        """Ask again: what was true then may not be now."""
-        return None
-
     async def _on_host(self, host: str) -> Mapping[str, Any]:
         try:
             told: Mapping[str, Any] = await self.site.ask(host, boot_obstacles)
@@ -75,15 +72,13 @@ class Gates:
         return frozenset(tuple(name) for name in first["known"]) if first else None
 
 
-class Hooks:
+@dataclass(frozen=True)
+class Hooks(Action[Result]):
     """Calls hooks of the site's own, one after another. Where one says no, the run ends."""
 
-    def __init__(
-        self, site: CloudSession, hooks: Sequence[Hook], *, may_refuse: bool = False
-    ) -> None:
-        self.site = site
-        self.hooks = hooks
-        self.may_refuse = may_refuse
+    site: CloudSession
+    hooks: Sequence[Hook]
+    may_refuse: bool = field(default=False, kw_only=True)
 
     async def do(self, running: Running) -> Result:
         """Call them all; a no before the host is touched is a refusal."""
@@ -109,17 +104,13 @@ class Hooks:
                 ) from error
         return {"said": said, "told": "; ".join(filter(None, said))}
 
-    async def probe(self, running: Running) -> Result | None:
-        """Call again: a hook is safe to repeat."""
-        return None
 
-
-class Note:
+@dataclass(frozen=True)
+class Note(Action[Result]):
     """Notes the boot id, what runs, and who answers; begins to watch."""
 
-    def __init__(self, site: CloudSession, recorder: Recorder) -> None:
-        self.site = site
-        self.recorder = recorder
+    site: CloudSession
+    recorder: OutageRecorder
 
     async def do(self, running: Running) -> Result:
         """Read from the host and the APIs. An API that does not answer leaves its part out."""
@@ -135,10 +126,6 @@ class Note:
             f"{instances} instance{'s' * (instances != 1)}"
         )
         return noted
-
-    async def probe(self, running: Running) -> Result | None:
-        """Note again: the host has not been touched yet."""
-        return None
 
     async def _apis(self, host: str) -> dict[str, str]:
         """Return the root of each API whose endpoint has the host's address."""

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
@@ -16,16 +18,16 @@ from backstay.services.reconciliation import Mismatch
 PAUSE = 3.0
 
 
-def actions(site: CloudSession) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     return {"heal": HealEach(site), "prove": Prove(site)}
 
 
-class HealEach:
+@dataclass(frozen=True)
+class HealEach(Action[Result]):
     """Heals those of the plan that still differ, and are safe still."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Look first: between plan and step, or before a resume, the world has gone on."""
@@ -44,16 +46,12 @@ class HealEach:
         words = [f"{len(done)} healed"] + ([f"{len(left)} left as they are now"] if left else [])
         return {"healed": done, "left": left, "told": ", ".join(words)}
 
-    async def probe(self, running: Running) -> Result | None:
-        """Do it again: it looks first."""
-        return None
 
-
-class Prove:
+@dataclass(frozen=True)
+class Prove(Action[Result]):
     """Sees at the end that none of the plan's mismatches is there any more."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Look until they are gone. Raises BackstayError with what is still there."""
@@ -71,10 +69,6 @@ class Prove:
             if time.monotonic() + PAUSE > ends:
                 raise _not_healed(looked, still)
             await asyncio.sleep(PAUSE)
-
-    async def probe(self, running: Running) -> Result | None:
-        """Look again: that is all it does."""
-        return None
 
 
 def _not_healed(looked: ReconcileObservation, still: list[Mismatch]) -> BackstayError:

@@ -1,7 +1,8 @@
 """What each kind of step of a replacement does."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backstay.access.session import CloudSession
@@ -9,36 +10,35 @@ from backstay.backup.place import Place
 from backstay.errors import HostError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Action, Result, Runbook, Running
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.replace.adopt import Adopt
 from backstay.runbooks.replace.build import BeginBuild, Build, LetBuild
 from backstay.runbooks.replace.confirm import Confirm
 from backstay.runbooks.replace.fence import Fence
-from backstay.runbooks.replace.fence_guard import Guarded, still_fenced
+from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from backstay.runbooks.replace.onhost_identity import holds
-from backstay.runbooks.replace.outages import watched
+from backstay.runbooks.replace.outages import OutageRecording
 from backstay.runbooks.replace.prepare import BeginPackages, Packages, Prepare
 from backstay.runbooks.replace.prove_backup import Prove
 from backstay.runbooks.replace.reconcile import Reconcile
-from backstay.runbooks.replace.spare_unreachable import SpareUnreachableHint
+from backstay.runbooks.replace.spare_unreachable import hinted
 from backstay.runbooks.replace.take_over import TakeOver
 from backstay.runbooks.restore import actions as restore
 
 
-def actions(site: CloudSession, store: Store) -> Mapping[str, Action]:
-    """Return the actions by their names; from the fence on the old host's power is watched."""
+def runbook(site: CloudSession, store: Store) -> Runbook:
+    """Return how a replacement is carried out: what each kind of step does, and what guards it."""
     place = Place(site.cloud)
+    outages = OutageRecording(site, store)
     # Under both of its names the new host would be two, and one of them a stranger.
     whole = replace(site, cloud=without_spares(site.cloud))
     backups = backup.actions(whole)
-    before: dict[str, Action] = {
-        "confirm": Confirm(site),
+    actions: dict[str, Action[Any]] = {
+        "confirm": Confirm(site, outages=outages),
         "prepare": Prepare(site, place),
         "fence": Fence(site),
-    }
-    after: dict[str, Action] = {
         "begin-packages": BeginPackages(site, place),
         "packages": Packages(site, place),
         "adopt": AdoptFenced(site, Adopt(site, place)),
@@ -47,12 +47,19 @@ def actions(site: CloudSession, store: Store) -> Mapping[str, Action]:
         "build": Build(site, place),
         **restore.actions(whole),
         "reconcile": Reconcile(whole),
-        "take-over": TakeOver(site),
+        "take-over": TakeOver(site, outages=outages),
         **backups,
         "verify": Prove(backups["verify"]),
     }
-    guarded = {name: Guarded(site, SpareUnreachableHint(action)) for name, action in after.items()}
-    return watched(before | guarded, site, store)
+
+    @asynccontextmanager
+    async def around(running: Running) -> AsyncIterator[None]:
+        outages.resume(running)
+        async with guarded(site, running):  # from the fence on
+            with hinted(running):
+                yield
+
+    return Runbook(actions=actions, around=around)
 
 
 def without_spares(cloud: Cloud) -> Cloud:
@@ -61,12 +68,12 @@ def without_spares(cloud: Cloud) -> Cloud:
     return cloud.model_copy(update={"hosts": hosts})
 
 
-class AdoptFenced:
+@dataclass(frozen=True)
+class AdoptFenced(Action[Result]):
     """Gives the spare the address only while the old host is off, and sees that it alone has it."""
 
-    def __init__(self, site: CloudSession, adopt: Adopt) -> None:
-        self.site = site
-        self.adopt = adopt
+    site: CloudSession
+    adopt: Adopt
 
     async def do(self, running: Running) -> Result:
         """Adopt. Raises NotFenced where something else has the address, before or after."""
@@ -76,10 +83,6 @@ class AdoptFenced:
         result = await self.adopt.do(running)
         await still_fenced(self.site, running, adopted=mine)
         return result
-
-    async def probe(self, running: Running) -> Result | None:
-        """Do it again."""
-        return None
 
     async def _spare(self, running: Running) -> dict[str, Any]:
         """Ask the spare for its hardware address; an earlier try may have renamed it already."""

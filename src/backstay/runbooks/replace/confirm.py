@@ -1,11 +1,14 @@
 """The step that makes sure that a host is dead before anything is done to it."""
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
-from backstay.journal.action import Refused, Result, Running
+from backstay.journal.action import Action, Refused, Result, Running
+from backstay.runbooks.replace.outages import OutageRecording
 
 BOUND = 90.0
 """Seconds that the step may take; a dead host takes about 10, for connections that hang."""
@@ -13,21 +16,27 @@ FRESH = 60.0
 """Seconds for which a verdict holds: what was dead then may have been switched on since."""
 
 
-class Confirm:
+@dataclass(frozen=True)
+class Confirm(Action[Result]):
     """Asks everybody whether the host is dead, and refuses unless it is.
 
-    ``here`` asks this machine, ``power`` a BMC.
+    ``here`` asks this machine, ``power`` a BMC; ``outages`` start to be recorded beside it.
     """
 
-    def __init__(
-        self, site: CloudSession, here: Here = ask_here, power: AskPower = ask_power
-    ) -> None:
-        self.site = site
-        self.here = here
-        self.power = power
+    site: CloudSession
+    here: Here = ask_here
+    power: AskPower = ask_power
+    outages: OutageRecording | None = None
 
     async def do(self, running: Running) -> Result:
         """Look and judge. Raises Refused with what every witness says, and what to do instead."""
+        if self.outages is None:
+            return await self._confirmed(running)
+        async with self.outages.started_beside(running) as starting:
+            confirmed = await self._confirmed(running)
+            return {**confirmed, "watching": (await starting).document()}
+
+    async def _confirmed(self, running: Running) -> dict[str, Any]:
         suspect = running.plan.targets[0]
         running.say(f"asking from several places whether {suspect} is dead")
         begun = time.time()
@@ -40,10 +49,6 @@ class Confirm:
             "asked_at": begun,
             "told": judged.reason,
         }
-
-    async def probe(self, running: Running) -> Result | None:
-        """Ask again: what was seen before an interruption proves nothing now."""
-        return None
 
 
 def refuse_unless_dead(judged: HostVerdict) -> None:

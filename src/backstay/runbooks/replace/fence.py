@@ -7,10 +7,10 @@ Two hosts must never answer with one address. What keeps the old one from it:
   ``FRESH``: a host that is there again is not powered off but left alone. What comes back in the
   seconds after that is powered off by force, and that is read back.
 - It may come back between *fence* and *adopt*. Its BMC was told to start nothing by itself, as far
-  as it offers that; and ``guarding.still_fenced`` is to be asked just before another host is given
-  its address, and just after: it reads the power again and asks everybody by ARP.
+  as it offers that; and ``fence_guard.still_fenced`` is to be asked just before another host is
+  given its address, and just after: it reads the power again and asks everybody by ARP.
 - It may be switched on while the spare is built and has its address already: every step after
-  *fence* is to be wrapped in ``guarding.Guarded``, which takes its power before it has booted.
+  *fence* runs within ``fence_guard.guarded``, which takes its power before it has booted.
 - It may come back later, switched on by somebody. ``backstay check`` reads the power of every host
   under ``fenced`` in cloud.yaml, and fails where one is on.
 - The BMC in cloud.yaml may be that of another host. Then that one is off, and as it was a witness
@@ -29,7 +29,7 @@ from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.evidence import HostEvidence, Witness
 from backstay.health.witness.judge import Verdict, judge
 from backstay.health.witness.observe import Here, ask_here, look, look_for_address
-from backstay.journal.action import Refused, Result, Running
+from backstay.journal.action import Action, Refused, Result, Running
 from backstay.runbooks.replace.confirm import FRESH, refuse_unless_dead
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND, Power
@@ -54,21 +54,16 @@ class _Off:
     silent_for: Sequence[str] = ()
 
 
-class Fence:
+@dataclass(frozen=True)
+class Fence(Action[Result]):
     """Powers the host off by its BMC and reads it back; else asks for silence and a person's word.
 
     ``power`` gives the way to a BMC, ``here`` asks this machine.
     """
 
-    def __init__(
-        self,
-        site: CloudSession,
-        power: Callable[[BmcTarget], Power] = power_of,
-        here: Here = ask_here,
-    ) -> None:
-        self.site = site
-        self.power = power
-        self.here = here
+    site: CloudSession
+    power: Callable[[BmcTarget], Power] = power_of
+    here: Here = ask_here
 
     async def do(self, running: Running) -> Result:
         """Fence it. Safe to repeat: a host that is off is read back, no more.

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.observe import Here, ask_here, look_for_address
-from backstay.journal.action import Action, Refused, Result, Running
+from backstay.journal.action import Refused, Running
 from backstay.runbooks.replace.fence import BY_POWER, BY_WORD, NotFenced, answers_of, in_use
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND, Power
@@ -17,69 +17,63 @@ PAUSE = 1.0
 """Seconds between two looks at its power: no server gets through its firmware in that time."""
 
 
-class Guarded:
-    """An action during which the old host's power is watched, and taken again where it comes on.
+@contextlib.asynccontextmanager
+async def guarded(
+    site: CloudSession, running: Running, power: Callable[[BmcTarget], Power] = power_of
+) -> AsyncIterator[None]:
+    """Watch the old host's power during this block, and switch it off again where it comes on.
 
     A person who presses its button, or mains that come back to a board that cannot be told to stay
     off, would give the cloud two hosts with one address. This takes a few seconds, in which the
     firmware of a server has not started its system; what boots faster (a virtual machine) could
     answer for a moment. A BMC that does not answer meanwhile stops nothing: nothing could be done.
     Without a *fence* by power among the results, or before it, nothing is watched.
+
+    Where the block fails the power is read once more: that it came on may be why, and until
+    somebody resumes the run nobody watches.
     """
+    board = _power(site, running, power)
+    if board is None:
+        yield
+        return
+    came_on = asyncio.Event()
+    guard = asyncio.ensure_future(_watch(running, board, came_on))
+    try:
+        yield
+    except BaseException as error:
+        await _ended(guard)
+        await _keep_off(running, board, came_on)
+        if came_on.is_set() and isinstance(error, BackstayError):
+            error.remedy = f"{_keep_away(running)}; then: {error.remedy}"
+        raise
+    finally:
+        await _ended(guard)
 
-    def __init__(
-        self, site: CloudSession, action: Action, power: Callable[[BmcTarget], Power] = power_of
-    ) -> None:
-        self.site = site
-        self.action = action
-        self.power = power
 
-    async def do(self, running: Running) -> Result:
-        """Do what the action does, watching.
+def _power(
+    site: CloudSession, running: Running, power: Callable[[BmcTarget], Power]
+) -> Power | None:
+    """Return the way to the old host's power, None where there is nothing to be watched."""
+    try:
+        target = old_bmc(site, running)
+    except InventoryError:
+        return None
+    return power(target) if target else None
 
-        Where that fails its power is looked at once more: that it came on may be why, and until
-        somebody resumes the run nobody watches.
-        """
-        power = self._power(running)
-        if power is None:
-            return await self.action.do(running)
-        came_on = asyncio.Event()
-        watch = asyncio.ensure_future(self._watch(running, power, came_on))
-        try:
-            return await self.action.do(running)
-        except BaseException as error:
-            await _ended(watch)
-            await self._keep_off(running, power, came_on)
-            if came_on.is_set() and isinstance(error, BackstayError):
-                error.remedy = f"{_keep_away(running)}; then: {error.remedy}"
-            raise
-        finally:
-            await _ended(watch)
 
-    async def probe(self, running: Running) -> Result | None:
-        """Ask what the action asks."""
-        return await self.action.probe(running)
+async def _watch(running: Running, power: Power, came_on: asyncio.Event) -> None:
+    while True:
+        await _keep_off(running, power, came_on)
+        await asyncio.sleep(PAUSE)
 
-    def _power(self, running: Running) -> Power | None:
-        """Return the way to the old host's power, None where there is nothing to be watched."""
-        try:
-            target = old_bmc(self.site, running)
-        except InventoryError:
-            return None
-        return self.power(target) if target else None
 
-    async def _watch(self, running: Running, power: Power, came_on: asyncio.Event) -> None:
-        while True:
-            await self._keep_off(running, power, came_on)
-            await asyncio.sleep(PAUSE)
-
-    async def _keep_off(self, running: Running, power: Power, came_on: asyncio.Event) -> None:
-        """Take its power where it has some, and note that. Raises nothing."""
-        with contextlib.suppress(PowerError):
-            if await power.state(bound=STATE_BOUND):
-                came_on.set()
-                running.say(f"{running.plan.targets[0]} was switched on: taking its power again")
-                await power.off()
+async def _keep_off(running: Running, power: Power, came_on: asyncio.Event) -> None:
+    """Take its power where it has some, and note that. Raises nothing."""
+    with contextlib.suppress(PowerError):
+        if await power.state(bound=STATE_BOUND):
+            came_on.set()
+            running.say(f"{running.plan.targets[0]} was switched on: switching it off again")
+            await power.off()
 
 
 async def _ended(task: "asyncio.Future[None]") -> None:

@@ -7,40 +7,29 @@ not known. The report says so.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Running
 from backstay.journal.store import Store
 from backstay.jsondata import Json
-from backstay.runbooks.common.outage_recorder import Recorder, as_data
+from backstay.runbooks.common.outage_recorder import OutageRecorder, as_data
 from backstay.services.by_host import services_on, units_on
 
 BEGINS, ENDS = "confirm", "take-over"
-"""The actions with which the watch begins and ends."""
+"""The actions with which the recording starts and ends."""
 USUAL = "the usual ports"
 _INTERVAL = 0.5
 """Seconds between questions to an API: it is out for minutes, and cores are short meanwhile."""
 _LOOK_BOUND = 10.0
 
 
-def watched(actions: Mapping[str, Action], site: CloudSession, store: Store) -> dict[str, Action]:
-    """Return the actions of a replacement, so that APIs and instances are watched meanwhile.
-
-    The result of ``BEGINS`` gets ``watching``: what is watched. That of ``ENDS`` gets ``watched``
-    (as ``recorder.as_data`` has it) and ``watched_since`` (Unix seconds, None if it was not).
-    """
-    watch = Watch(site, store)
-    wrapped = {BEGINS: _Begins, ENDS: _Ends}
-    return {name: wrapped.get(name, _During)(one, watch) for name, one in actions.items()}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watching:
+class RecordedTargets:
     """What is watched: APIs by name to URL, and where the URLs are from; instances to address.
 
     ``silent`` are instances that did not answer a ping from here when the watch began, so that
@@ -64,15 +53,17 @@ class Watching:
         }
 
 
-class Watch:
+class OutageRecording:
     """Finds what is to be watched of a host that is dead already, and watches it."""
 
-    def __init__(self, site: CloudSession, store: Store, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, site: CloudSession, store: Store, recorder: OutageRecorder | None = None
+    ) -> None:
         self.site = site
         self.store = store
-        self.recorder = recorder or Recorder()
+        self.recorder = recorder or OutageRecorder()
 
-    async def begin(self, running: Running) -> Watching:
+    async def start(self, running: Running) -> RecordedTargets:
         """Begin to watch what can be found. Raises nothing: a replacement does not wait for it."""
         host = running.plan.targets[0]
         apis, by = self._apis(host)
@@ -83,7 +74,7 @@ class Watch:
         answering = {
             name for name, answered in zip(guests, answers, strict=True) if answered is True
         }
-        found = Watching(
+        found = RecordedTargets(
             apis=apis,
             apis_by=by,
             instances={name: address for name, address in guests.items() if name in answering},
@@ -93,8 +84,28 @@ class Watch:
         self._start(found.apis, found.instances)
         return found
 
-    def go_on(self, running: Running) -> None:
-        """See to the watch: where the process is another it is begun anew, of the same things."""
+    @contextlib.asynccontextmanager
+    async def started_beside(
+        self, running: Running
+    ) -> AsyncIterator["asyncio.Future[RecordedTargets]"]:
+        """Start to record beside the work of this block, which need not wait for it.
+
+        Gives what will return the recorded targets. Where the block fails nothing is recorded.
+        """
+        starting = asyncio.ensure_future(self.start(running))
+        try:
+            yield starting
+        except BaseException:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BackstayError):
+                await starting
+            self.end()
+            raise
+
+    def resume(self, running: Running) -> None:
+        """Record the same targets again where another process had started to."""
+        if running.step.action in {BEGINS, ENDS}:
+            return
         begun = running.results.get(f"{running.plan.targets[0]}.{BEGINS}", {})
         if not self.recorder.on and "watching" in begun:
             self._start(begun["watching"]["apis"], begun["watching"]["instances"])
@@ -165,52 +176,3 @@ def _addressed(told: Json, taken: Mapping[str, str]) -> dict[str, str]:
             twice = name in taken or name in found
             found[f"{name} {addresses[0]}" if twice else name] = addresses[0]
     return found
-
-
-class _During:
-    """Another action, during which the watch goes on."""
-
-    def __init__(self, action: Action, watch: Watch) -> None:
-        self.action = action
-        self.watch = watch
-
-    async def do(self, running: Running) -> Result:
-        """See to the watch, then do it."""
-        self.watch.go_on(running)
-        return await self.action.do(running)
-
-    async def probe(self, running: Running) -> Result | None:
-        """See to the watch, then probe."""
-        self.watch.go_on(running)
-        return await self.action.probe(running)
-
-
-class _Begins(_During):
-    """The action with which the watch begins, beside it: nobody waits for the watch."""
-
-    async def do(self, running: Running) -> Result:
-        """Begin to watch and do it; where it is refused nothing is watched."""
-        beginning = asyncio.ensure_future(self.watch.begin(running))
-        try:
-            result = await self.action.do(running)
-            found = await beginning
-        except BaseException:
-            beginning.cancel()
-            with contextlib.suppress(asyncio.CancelledError, BackstayError):
-                await beginning
-            self.watch.end()
-            raise
-        return {**result, "watching": found.document()}
-
-
-class _Ends(_During):
-    """The action with which the watch ends."""
-
-    async def do(self, running: Running) -> Result:
-        """Do it, then tell what was seen."""
-        return {**await self.action.do(running), **self.watch.end()}
-
-    async def probe(self, running: Running) -> Result | None:
-        """Probe, then tell what was seen: nothing, where the process is another."""
-        found = await self.action.probe(running)
-        return None if found is None else {**found, **self.watch.end()}

@@ -1,18 +1,18 @@
 """The step that compares the restored records with what really exists, and changes nothing."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from backstay.access.session import CloudSession
 from backstay.finding import bad
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Action, Result, Running
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 
 
-class Reconcile:
+@dataclass(frozen=True)
+class Reconcile(Action[Result]):
     """Tells what differs; ``backstay reconcile`` shows it, with a proposal for each."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def do(self, running: Running) -> Result:
         """Look. What differs is no failure of the replacement."""
@@ -25,7 +25,3 @@ class Reconcile:
             "missing": [asdict(one) for one in looked.missing],
             "told": "; ".join([*words, *reapers]) or "records and reality agree",
         }
-
-    async def probe(self, running: Running) -> Result | None:
-        """Look again: that is all it does."""
-        return None

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup
 from backstay.backup.files import MANIFEST
 from backstay.backup.place import Place
@@ -23,15 +22,26 @@ _MANIFESTS: dict[str, Mapping[str, Any]] = {}
 """By snapshot, which never changes: several steps of a run want it, and reading takes a second."""
 
 
+async def manifest_of(place: Place, backup: Backup) -> Mapping[str, Any]:
+    """Return the list of a backup's files, packages and units. Raises BackupError."""
+    snapshot = backup.snapshots["files"]
+    if snapshot not in _MANIFESTS:
+        text = bytearray()
+
+        async def receive(data: bytes) -> None:
+            text.extend(data)
+
+        await place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
+        _MANIFESTS[snapshot] = json.loads(text)
+    return _MANIFESTS[snapshot]
+
+
 class OnSpare(Restoring):
     """A step on the spare. Its plan has the settings of a restore, and ``spare`` and ``mark``.
 
     ``mark`` (a time, unique) names the places that the run makes here and on the spare, as
     ``About`` has it. The lost host is ``settings["for"]``, else the plan's first target.
     """
-
-    def __init__(self, site: CloudSession, place: Place | None = None) -> None:
-        super().__init__(site, place or Place(site.cloud))
 
     def host(self, running: Running) -> str:
         """Return the name of the host that is replaced."""
@@ -60,16 +70,7 @@ class OnSpare(Restoring):
 
     async def manifest(self, backup: Backup) -> Mapping[str, Any]:
         """Return the list of the backup's files, packages and units. Raises BackupError."""
-        snapshot = backup.snapshots["files"]
-        if snapshot not in _MANIFESTS:
-            text = bytearray()
-
-            async def receive(data: bytes) -> None:
-                text.extend(data)
-
-            await self.place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
-            _MANIFESTS[snapshot] = json.loads(text)
-        return _MANIFESTS[snapshot]
+        return await manifest_of(self.place, backup)
 
     def ask_by(self, name: str) -> Ask:
         """Return what asks the spare, by one of its names."""

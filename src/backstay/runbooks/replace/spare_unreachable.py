@@ -1,33 +1,23 @@
 """What the operator is told where the spare is out of reach: it may be as dead as the lost host."""
 
+import contextlib
+from collections.abc import Iterator
+
 from backstay.errors import HostUnreachable
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Running
 
 
-class SpareUnreachableHint:
-    """An action on the spare; where that is not reached the error says which machine it is.
+@contextlib.contextmanager
+def hinted(running: Running) -> Iterator[None]:
+    """Say in the error of this block which machine it is where the spare cannot be reached.
 
     By its name alone nobody would know: once the spare has the lost host's place, it is called so.
     """
-
-    def __init__(self, action: Action) -> None:
-        self.action = action
-
-    async def do(self, running: Running) -> Result:
-        """Do what the action does. Raises HostUnreachable with what to do if the spare is lost."""
-        try:
-            return await self.action.do(running)
-        except HostUnreachable as error:
-            error.remedy = remedy(error, running)
-            raise
-
-    async def probe(self, running: Running) -> Result | None:
-        """Ask what the action asks."""
-        try:
-            return await self.action.probe(running)
-        except HostUnreachable as error:
-            error.remedy = remedy(error, running)
-            raise
+    try:
+        yield
+    except HostUnreachable as error:
+        error.remedy = remedy(error, running)
+        raise
 
 
 def remedy(error: HostUnreachable, running: Running) -> str:

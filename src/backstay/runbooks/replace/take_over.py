@@ -13,7 +13,8 @@ from backstay.errors import BackstayError, InventoryError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
 from backstay.inventory.takeover import TakenOver, take_over
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Action, Result, Running
+from backstay.runbooks.replace.outages import OutageRecording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,8 @@ class _Wanted:
     mark: str
 
 
-class TakeOver:
+@dataclass(frozen=True)
+class TakeOver(Action[Result]):
     """Writes it into cloud.yaml: the host has the spare's BMC, the old one's is under ``fenced``.
 
     Result: ``diff`` (without passwords), ``written``, ``fenced`` (the old host's name now),
@@ -34,8 +36,8 @@ class TakeOver:
     A file that cannot be written, or not be understood, fails no replacement: all the rest is done.
     """
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
+    outages: OutageRecording | None = None
 
     async def do(self, running: Running) -> Result:
         """Write it, or tell what is to be changed by hand."""
@@ -46,8 +48,8 @@ class TakeOver:
             taken = take_over(text, host=wish.host, spare=wish.spare, since=wish.since)
             kept = _write(path, taken.text, text, wish)
         except (BackstayError, OSError) as error:
-            return _by_hand(wish, path, taken, error)
-        return _describe(wish, path, taken, str(kept))
+            return self._with_outages(_by_hand(wish, path, taken, error))
+        return self._with_outages(_describe(wish, path, taken, str(kept)))
 
     async def probe(self, running: Running) -> Result | None:
         """Find that it is written: the spare is gone, and the host is fenced since this run."""
@@ -56,8 +58,12 @@ class TakeOver:
             now = load(path)
             fenced = _fenced_as(now, wish)
             if fenced and wish.spare not in now.hosts:
-                return _found(wish, path, fenced)
+                return self._with_outages(_found(wish, path, fenced))
         return None
+
+    def _with_outages(self, result: Result) -> Result:
+        """End the recording and return its outages too: none where the process is another."""
+        return {**result, **self.outages.end()} if self.outages else result
 
 
 def _wanted(running: Running) -> _Wanted:

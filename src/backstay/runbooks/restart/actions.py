@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError
@@ -17,16 +19,16 @@ PAUSE = 1.0
 _MARGIN = 10.0
 
 
-def actions(site: CloudSession) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     return {"look": Look(site), "restart": Restart(site), "prove": Prove(site)}
 
 
-class _OnUnit:
+@dataclass(frozen=True)
+class _OnUnit(Action[Result]):
     """What is done about one unit of a service."""
 
-    def __init__(self, site: CloudSession) -> None:
-        self.site = site
+    site: CloudSession
 
     async def finding(self, running: Running) -> Finding:
         """Return what the check says of the unit. Raises BackstayError where it says nothing."""
@@ -39,10 +41,6 @@ class _OnUnit:
             came_back="the host does not tell how it is",
             remedy=f"backstay check {host}",
         )
-
-    async def probe(self, running: Running) -> Result | None:
-        """Do it again: each looks first, or does no harm twice."""
-        return None
 
 
 class Look(_OnUnit):

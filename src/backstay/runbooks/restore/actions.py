@@ -1,6 +1,7 @@
 """What each kind of step of a restore does."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
@@ -11,7 +12,7 @@ from backstay.runbooks.restore.rebuild_local import Fetch, Rebuild
 from backstay.runbooks.restore.upload import Look, Send
 
 
-def actions(site: CloudSession) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     place = Place(site.cloud)
     return {

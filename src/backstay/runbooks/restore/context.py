@@ -10,7 +10,7 @@ from backstay.backup.choice import RestorePoint
 from backstay.backup.place import Place
 from backstay.backup.restorable import paths_of
 from backstay.backup.selection import IDENTITY
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Action, Result, Running
 from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of, straight
 from backstay.services.declaration import Service
 
@@ -19,16 +19,12 @@ SILENCE = 300.0
 """Seconds for which a stream may stand still."""
 
 
-class Restoring:
+@dataclass(frozen=True)
+class Restoring(Action[Result]):
     """A step of a restore. Each is safe to repeat, so none asks the world what is there already."""
 
-    def __init__(self, site: CloudSession, place: Place) -> None:
-        self.site = site
-        self.place = place
-
-    async def probe(self, running: Running) -> Result | None:
-        """Do it again."""
-        return None
+    site: CloudSession
+    place: Place
 
     def about(self, running: Running) -> "About":
         """Return what this run is about. Raises BackupError where its backup is gone."""

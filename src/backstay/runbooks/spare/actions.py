@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
@@ -22,7 +23,7 @@ LARGE = 1 << 20
 """Bytes from which on a file goes ahead: images. Settings and keys come when they are needed."""
 
 
-def actions(site: CloudSession) -> Mapping[str, Action]:
+def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     place = Place(site.cloud)
     return {

@@ -9,7 +9,7 @@ from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.provision.packages import wanted
 from backstay.runbooks.replace import onhost_spare
-from backstay.runbooks.replace.spare import OnSpare
+from backstay.runbooks.replace.spare import manifest_of
 
 
 async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
@@ -22,8 +22,8 @@ async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
         note: Mapping[str, Any] = json.loads(told["prepared"] or "{}")
         if not note:
             return {"spare": name, "state": "bare"}
-        step = OnSpare(site, Place(site.cloud))
-        manifest = await step.manifest(step.place.catalogue.named(note["for"]))
+        place = Place(site.cloud)
+        manifest = await manifest_of(place, place.catalogue.named(note["for"]))
     except BackstayError as error:
         return {"spare": name, "state": "unknown", "error": f"{error}; {error.remedy}"}
     return state_of(name, note, told["packages"], manifest)
