@@ -13,7 +13,7 @@ import pytest
 
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.runbooks.reconcile import observe
-from backstay.runbooks.reconcile.evidence import ReconcileObservation
+from backstay.runbooks.reconcile.comparison import ReconcileObservation
 from backstay.services.declaration import Service
 from backstay.services.reconciliation import Mismatch
 from backstay.services.registry import all_services

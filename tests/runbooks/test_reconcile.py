@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.evidence import ReconcileObservation
+from backstay.runbooks.reconcile.comparison import ReconcileObservation
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 from backstay.runbooks.reconcile.plan import plan, targets_of
 from backstay.services import instances

@@ -8,8 +8,7 @@ import click
 from backstay.cli.output.reboot import reboot_page, reboot_text
 from backstay.cli.output.run import ending, plan_table, run_text, runs_table
 from backstay.journal.records import RunState, StepState
-from backstay.runbooks.reboot.history import durations
-from backstay.runbooks.reboot.report import reports
+from backstay.runbooks.reboot.report import durations, reports
 from tests.runbooks.recorded import recorded
 
 RUN, EVENTS = recorded("reboot-controller")

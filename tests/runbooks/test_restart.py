@@ -10,8 +10,8 @@ import pytest
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.finding import Finding, Severity
 from backstay.journal.action import Running
-from backstay.runbooks.restart import actions as restart
-from backstay.runbooks.restart.plan import failed_units, plan
+from backstay.runbooks import restart
+from backstay.runbooks.restart import failed_units, plan
 from tests.watch.act_harness import CLOUD
 
 

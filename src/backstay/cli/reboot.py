@@ -183,7 +183,7 @@ def _checked(chosen: dict[str, Any], cloud: "Cloud") -> None:
 def _decided(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return Go or Refusal, and the seconds that one host is expected to take."""
     from backstay.maintenance import timing
-    from backstay.runbooks.reboot.history import durations
+    from backstay.runbooks.reboot.report import durations
 
     past = store.runs(cloud=cloud.name, limit=100)
     each = [

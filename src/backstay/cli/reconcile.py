@@ -15,7 +15,7 @@ from backstay.cli.runs import output_option
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
-    from backstay.runbooks.reconcile.evidence import ReconcileObservation
+    from backstay.runbooks.reconcile.comparison import ReconcileObservation
 
 NOTHING, DIFFERS, UNKNOWN = 0, 1, 2
 """Exit statuses of a look; unknown outranks: what was not seen may differ, too."""

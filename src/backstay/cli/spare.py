@@ -38,7 +38,7 @@ def prepare(*, name: str, host: str, reason: str, cloud: Path | None, output: st
     """
     from backstay.backup.choice import RestorePoint, choose
     from backstay.backup.place import Place
-    from backstay.runbooks.spare.plan import plan
+    from backstay.runbooks.spare import plan
 
     described = load_cloud(cloud)
     _require_spare(described, name)
@@ -84,7 +84,7 @@ async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, An
     from backstay.access.session import CloudSession
     from backstay.cli.check import open_api
     from backstay.inventory.enums import Role
-    from backstay.runbooks.spare.readiness import readiness
+    from backstay.runbooks.spare import readiness
     from backstay.transports.ssh import HostShell
 
     wanted = names or tuple(host.name for host in cloud.with_role(Role.SPARE))

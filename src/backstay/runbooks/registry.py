@@ -7,6 +7,7 @@ from backstay.errors import BackstayError
 from backstay.journal.action import Runbook
 from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
+from backstay.runbooks import restart, spare
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.backup import plan as backup_plan
 from backstay.runbooks.reattach import actions as reattach
@@ -17,12 +18,8 @@ from backstay.runbooks.reconcile import actions as reconcile
 from backstay.runbooks.reconcile import plan as reconcile_plan
 from backstay.runbooks.replace import actions as replace
 from backstay.runbooks.replace import plan as replace_plan
-from backstay.runbooks.restart import actions as restart
-from backstay.runbooks.restart import plan as restart_plan
 from backstay.runbooks.restore import actions as restore
 from backstay.runbooks.restore import plan as restore_plan
-from backstay.runbooks.spare import actions as spare
-from backstay.runbooks.spare import plan as spare_plan
 
 _RUNBOOKS: Mapping[str, Callable[[CloudSession, Store], Runbook]] = {
     backup_plan.RUNBOOK: lambda site, _: Runbook(actions=backup.actions(site)),
@@ -30,9 +27,9 @@ _RUNBOOKS: Mapping[str, Callable[[CloudSession, Store], Runbook]] = {
     reboot_plan.RUNBOOK: reboot.runbook,
     reconcile_plan.RUNBOOK: lambda site, _: Runbook(actions=reconcile.actions(site)),
     replace_plan.RUNBOOK: replace.runbook,
-    restart_plan.RUNBOOK: lambda site, _: Runbook(actions=restart.actions(site)),
+    restart.RUNBOOK: lambda site, _: Runbook(actions=restart.actions(site)),
     restore_plan.RUNBOOK: lambda site, _: Runbook(actions=restore.actions(site)),
-    spare_plan.RUNBOOK: lambda site, _: Runbook(actions=spare.actions(site)),
+    spare.RUNBOOK: lambda site, _: Runbook(actions=spare.actions(site)),
 }
 
 

@@ -7,7 +7,7 @@ import click
 
 from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
 from backstay.journal.records import RunRecord
-from backstay.reports.svg import drawing
+from backstay.reports.svg import timeline_svg
 from backstay.runbooks.reboot.report import HostReport
 
 
@@ -73,5 +73,5 @@ def _host_html(report: HostReport) -> Iterator[str]:
         yield f"<p>{escape(agents_line(report))}.</p>"
     if not report.whole:
         yield "<p>The run was interrupted: what was out meanwhile was not seen.</p>"
-    yield drawing(report.phases, report.lines)
+    yield timeline_svg(report.phases, report.lines)
     yield from outages(report.lines, past=True)

@@ -11,7 +11,7 @@ import click
 
 from backstay.cli.output.text import clean
 from backstay.finding import Severity
-from backstay.runbooks.reconcile.evidence import Missing, ReconcileObservation
+from backstay.runbooks.reconcile.comparison import Missing, ReconcileObservation
 from backstay.services.reconciliation import Kind, Mismatch
 
 SCHEMA = 1

@@ -10,7 +10,7 @@ from backstay.cli.output.text import clean
 from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
 from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
-from backstay.reports.svg import drawing
+from backstay.reports.svg import timeline_svg
 from backstay.runbooks.common.outage_recorder import API, INSTANCE
 from backstay.runbooks.replace.fence import BY_POWER
 from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
@@ -183,7 +183,7 @@ def _report_html(report: Report) -> Iterator[str]:
     yield f'<p class="{kind}">{escape(headline(report))}.</p>'
     yield f"<p>{escape(death(report))}.</p>"
     yield from [f"<p>{escape(report.stands)}.</p>"] if report.stands else []
-    yield drawing(report.phases, report.watch.lines if report.watch else ())
+    yield timeline_svg(report.phases, report.watch.lines if report.watch else ())
     yield from _phases_table(report.phases)
     yield "<h2>Data</h2>"
     yield from _list(data_lines(report))

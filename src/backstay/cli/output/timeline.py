@@ -8,7 +8,7 @@ import click
 
 from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
-from backstay.reports.svg import COLOURS
+from backstay.reports.style import COLOURS
 from backstay.reports.timeline import Line, Phase
 
 NAME = 24

@@ -17,8 +17,8 @@ from backstay.errors import BackupError
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Result, Running
 from backstay.quantities import duration
-from backstay.runbooks.backup.rebuild import rebuild
-from backstay.runbooks.backup.take import DUMP, SILENCE, TAG, Taking
+from backstay.runbooks.backup.take import DUMP, SILENCE, STREAM, TAG, Taking
+from backstay.transports.restic import Restic
 
 _SCRATCH = 256 << 20
 """Bytes that a server needs beside its data."""
@@ -160,3 +160,24 @@ def wrong_files(content: Path, named: list[list[str]]) -> list[str]:
 
 def _has(rows: Mapping[str, int], database: str) -> bool:
     return any(table.startswith(f"{database}.") for table in rows)
+
+
+async def rebuild(
+    restic: Restic, scratch: Scratch, backup: Backup, *, bound: float, silence: float
+) -> None:
+    """Fill the scratch server from the backup and start it. Raises BackupError.
+
+    ``silence`` is for how many seconds the repository may send nothing.
+    """
+    dumped = backup.engine is Engine.DUMP
+    async with scratch.loading() if dumped else scratch.filling() as writer:
+
+        async def receive(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
+
+        name = f"/{DUMP if dumped else STREAM}"
+        await restic.dump(backup.snapshots["database"], name, receive, silence=silence)
+    if not dumped:
+        await scratch.prepare(bound=bound)
+    await scratch.serve()

@@ -14,13 +14,14 @@ from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
 from backstay.runbooks.reconcile import onhost
-from backstay.runbooks.reconcile.evidence import (
+from backstay.runbooks.reconcile.comparison import (
     HostRecords,
     Missing,
     ReconcileObservation,
+    guarded,
+    judge,
     kept_in_both,
 )
-from backstay.runbooks.reconcile.rules import guarded, judge
 from backstay.services.declaration import Service
 from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
 from backstay.services.registry import all_reconcilers

@@ -8,13 +8,15 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.reconcile.observe import RECORDS_BOUND
-from backstay.runbooks.reconcile.repair import PROGRAM_BOUND, healings
-from backstay.services.reconciliation import Mismatch
+from backstay.services.reconciliation import Mismatch, RepairCommand
+from backstay.services.registry import all_reconcilers
 
 RUNBOOK = "reconcile"
 LOOK_BOUND = 4 * RECORDS_BOUND
 """Two looks, with hosts that do not answer in between."""
 PROVE_BOUND = 180.0
+PROGRAM_BOUND = 90.0
+"""Seconds that a program on a controller may take for one heal; nova-manage starts slowly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,11 @@ class Target:
     def key(self) -> tuple[str, str, str, str]:
         """Return what the mismatch is known by in a look."""
         return (self.service, self.subject, self.kind, self.host)
+
+
+def healings() -> dict[str, RepairCommand]:
+    """Return every kind of safe change, by its name."""
+    return {name: healing for kept in all_reconcilers() for name, healing in kept.heals.items()}
 
 
 def plan(cloud: Cloud, mismatches: Sequence[Mismatch]) -> Plan | None:

@@ -18,8 +18,7 @@ from backstay.backup.selection import invariants
 from backstay.errors import BackupError
 from backstay.journal.action import Result, Running
 from backstay.quantities import duration, size
-from backstay.runbooks.backup.prove import missing_files
-from backstay.runbooks.backup.rebuild import rebuild
+from backstay.runbooks.backup.prove import missing_files, rebuild
 from backstay.runbooks.backup.take import STREAM
 from backstay.runbooks.restore.context import SILENCE, About, Restoring
 

@@ -14,8 +14,8 @@ from backstay.runbooks.reattach.plan import plan as reattach_plan
 from backstay.runbooks.replace.defaults import chosen, spare_for
 from backstay.runbooks.replace.plan import ReplaceRequest
 from backstay.runbooks.replace.plan import plan as replace_plan
-from backstay.runbooks.restart.plan import failed_units
-from backstay.runbooks.restart.plan import plan as restart_plan
+from backstay.runbooks.restart import failed_units
+from backstay.runbooks.restart import plan as restart_plan
 from backstay.services.by_host import services_on
 from backstay.services.registry import all_services
 from backstay.transports.threads import on_thread

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from backstay.errors import BackstayError
 from backstay.journal.records import JournalError
-from backstay.reports.svg import COLOURS
+from backstay.reports.style import COLOURS
 from backstay.watch.web.access import Limited, WrongToken
 from backstay.watch.web.context import NotThere, PageContext, Shown, draw, frame, not_answered
 from backstay.watch.web.people import Visitor

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from backstay.errors import BackstayError
 from backstay.finding import Severity, rank
 from backstay.journal.records import NoSuchRun, RunRecord, StepState
-from backstay.reports.svg import drawing
+from backstay.reports.svg import timeline_svg
 from backstay.reports.timeline import Phase
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.web import charts, summary
@@ -234,7 +234,7 @@ def _progress(run: RunRecord, records: Records | None, now: float) -> Progress:
 
 def _run_drawing(run: RunRecord, now: float) -> str:
     begun = [one for one in run.steps if one.began is not None]
-    return drawing(
+    return timeline_svg(
         [
             Phase(
                 name=one.id.rpartition(".")[2],

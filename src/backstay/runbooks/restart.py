@@ -1,17 +1,65 @@
-"""What each kind of step of a restart does."""
+"""Restart the failed units of one service on one host, and nothing else."""
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
+from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Result, Running
+from backstay.journal.plan import Plan, Step
 from backstay.quantities import duration
 from backstay.runbooks.common.reattacher import restart_unit
+
+RUNBOOK = "restart"
+_LOOK = 60.0
+_RESTART = 60.0
+PROVE = 120.0
+"""Seconds that a unit may take until it runs and listens."""
+
+
+def failed_units(findings: Sequence[Finding], host: str, service: str) -> list[str]:
+    """Return the units of a service that a check found failed on a host, in its order.
+
+    Left out are those that a restart cannot bring back: not installed, or masked by somebody.
+    """
+    return [
+        finding.subject.removeprefix("unit ")
+        for finding in findings
+        if (finding.host, finding.service) == (host, service)
+        and finding.subject.startswith("unit ")
+        and finding.severity is Severity.FAILED
+        and "not installed" not in finding.evidence
+        and "masked" not in finding.evidence
+    ]
+
+
+def plan(cloud: Cloud, host: str, service: str, units: Sequence[str]) -> Plan:
+    """Return the plan; the host is locked."""
+
+    def step(action: str, unit: str, does: str, bound: float) -> Step:
+        return Step(
+            id=f"{action}-{unit}",
+            action=action,
+            target=host,
+            does=does,
+            bound=bound,
+            arguments={"unit": unit, "service": service},
+        )
+
+    steps: list[Step] = []
+    for unit in units:
+        steps += [
+            step("look", unit, f"see that {unit} has not come back by itself", _LOOK),
+            step("restart", unit, f"restart {unit}", _RESTART),
+            step("prove", unit, f"see that {unit} runs, listens and holds", PROVE),
+        ]
+    return Plan(runbook=RUNBOOK, cloud=cloud.name, targets=(host,), steps=tuple(steps))
+
 
 HOLDS = 5.0
 """Seconds for which a restarted unit must run on before that is believed."""

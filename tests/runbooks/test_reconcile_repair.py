@@ -12,7 +12,7 @@ from backstay.cli.output.reconcile import reconcile_document, reconcile_table
 from backstay.errors import BackstayError
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan
-from backstay.runbooks.reconcile import actions, observe, repair
+from backstay.runbooks.reconcile import actions, observe
 from backstay.runbooks.reconcile.plan import plan
 from tests.health.rpc.recorded import CLOUD
 from tests.runbooks.reconciled import Recorded, looked
@@ -29,7 +29,7 @@ class Controller(Recorded):
         self.ran: list[list[str]] = []
 
     async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
-        if function is not repair.run:
+        if function is not actions.run:
             return await super().ask(host, function, *arguments, bound=bound)
         self.ran.append(arguments[0])
         if self.exit_status == 0:

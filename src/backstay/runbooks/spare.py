@@ -1,23 +1,65 @@
-"""What each kind of step does by which a spare is prepared."""
+"""Prepare a spare: packages and large files are on it before it replaces a host."""
 
 import json
 import shutil
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
+from backstay.backup.catalogue import Backup
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
+from backstay.errors import BackstayError
+from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Result, Running
+from backstay.journal.plan import Plan, Step
+from backstay.provision.packages import wanted
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost_spare
 from backstay.runbooks.replace.prepare import BeginPackages, Packages, Prepare
-from backstay.runbooks.replace.spare import OnSpare, files_here
+from backstay.runbooks.replace.spare import OnSpare, files_here, manifest_of
 from backstay.runbooks.restore.context import SILENCE
 from backstay.runbooks.restore.rebuild_local import Fetch
 from backstay.runbooks.restore.upload import fetched
+
+RUNBOOK = "spare"
+_QUICK = 120.0
+_LONG = 2 * 3600.0
+_INSTALLING = 3700.0
+
+
+def plan(cloud: Cloud, spare: str, backup: Backup, *, now: datetime) -> Plan:
+    """Return the plan that prepares ``spare`` for the backup's host; only the spare is locked."""
+    host = backup.host
+
+    def step(action: str, does: str, bound: float) -> Step:
+        return Step(id=f"{spare}.{action}", action=action, target=spare, does=does, bound=bound)
+
+    return Plan(
+        runbook=RUNBOOK,
+        cloud=cloud.name,
+        targets=(spare,),
+        steps=(
+            step("prepare", f"see that it can take the place of {host}", _QUICK),
+            step("begin-packages", f"begin to install the packages of {host}", _QUICK),
+            step("fetch", "bring the backup's files here from the repository", _LONG),
+            step("packages", "wait for the packages; nothing of them starts", _INSTALLING),
+            step("near", "put large files where they will be needed", _LONG),
+            step("note", "note what it is prepared for", _QUICK),
+        ),
+        settings={
+            "spare": spare,
+            "for": host,
+            "backup": backup.name,
+            "to": "",
+            "service": "",
+            "mark": f"{now:%Y%m%d-%H%M%S}-spare",
+        },
+    )
+
 
 LARGE = 1 << 20
 """Bytes from which on a file goes ahead: images. Settings and keys come when they are needed."""
@@ -82,3 +124,39 @@ class Note(OnSpare):
         await self.site.ask(spare, onhost_spare.keep_note, json.dumps(note))
         shutil.rmtree(about.work, ignore_errors=True)
         return {"told": f"prepared for {note['for']}"}
+
+
+async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
+    """Return ``state`` (bare, prepared, behind, unknown), and what the spare's note says.
+
+    ``behind`` are the packages that are not as in the newest backup of the host.
+    """
+    try:
+        told = await site.ask(name, onhost_spare.look, [], [])
+        note: Mapping[str, Any] = json.loads(told["prepared"] or "{}")
+        if not note:
+            return {"spare": name, "state": "bare"}
+        place = Place(site.cloud)
+        manifest = await manifest_of(place, place.catalogue.named(note["for"]))
+    except BackstayError as error:
+        return {"spare": name, "state": "unknown", "error": f"{error}; {error.remedy}"}
+    return state_of(name, note, told["packages"], manifest)
+
+
+def state_of(
+    name: str, note: Mapping[str, Any], packages: list[str], manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Judge it. Pure. What could not be had when it was prepared does not count."""
+    have = dict(line.split(" ", 1) for line in packages if " " in line)
+    known = {*note["packages"]["missing"], *(row[0] for row in note["packages"]["differ"])}
+    pairs = wanted(manifest).wanted
+    behind = sum(have.get(one) != version for one, version in pairs if one not in known)
+    return {
+        "spare": name,
+        "state": "behind" if behind else "prepared",
+        "for": note["for"],
+        "backup": note["backup"],
+        "at": note["at"],
+        "behind": behind,
+        "files": note["files"],
+    }
