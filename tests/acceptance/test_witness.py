@@ -71,7 +71,7 @@ def running(
     host: str, action: str, *, confirmed_fenced: bool = False, results: dict[str, Any] | None = None
 ) -> Running:
     step = Step(id=f"{host}.{action}", action=action, target=host, does=action, bound=240)
-    settings = {"spare": "spare1", "vouched": confirmed_fenced}
+    settings = {"spare": "spare1", "confirmed_fenced": confirmed_fenced}
     plan = Plan(runbook="replace", cloud="lab", targets=(host,), steps=(step,), settings=settings)
     return Running(
         run="replace-1",

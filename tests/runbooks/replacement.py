@@ -158,7 +158,7 @@ def plan(without: tuple[str, ...] = ()) -> Plan:
         "to": {},
         "service": "",
         "mark": "20261124-220000",
-        "vouched": False,
+        "confirmed_fenced": False,
     }
     return Plan(
         runbook="replace",

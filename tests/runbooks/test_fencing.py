@@ -134,7 +134,7 @@ def run(
         cloud="lab",
         targets=("controller",),
         steps=(step,),
-        settings={"spare": "spare1", "vouched": confirmed_fenced},
+        settings={"spare": "spare1", "confirmed_fenced": confirmed_fenced},
     )
     return Running(
         run="replace-1",

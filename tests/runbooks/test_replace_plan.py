@@ -64,7 +64,7 @@ def test_nothing_is_changed_before_the_fence_and_no_address_taken_before_it() ->
 def test_both_hosts_are_locked_and_a_refusal_after_the_fence_is_told_as_a_failure() -> None:
     it = made(confirmed_fenced=True)
     assert it.targets == ("controller", "spare1")
-    assert it.settings["vouched"]
+    assert it.settings["confirmed_fenced"]
     assert {step.target for step in it.steps[:3]} == {""}
     assert {step.target for step in it.steps[3:]} == {"controller"}
 

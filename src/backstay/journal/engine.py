@@ -19,6 +19,7 @@ from backstay.journal.records import (
     RunState,
     StepRecord,
     StepState,
+    with_current_keys,
 )
 from backstay.journal.result import StepResult
 from backstay.journal.store import Claim, Store
@@ -110,8 +111,10 @@ class _Taking:
         except Exception as error:
             # The run is to be left in a state that is told and can be gone on from.
             raise _unexpected(step, error) from error
-        result = produced.to_json() if isinstance(produced, StepResult) else produced
-        summary = str(result.get("summary") or result.get("told", ""))
+        result = (
+            produced.to_json() if isinstance(produced, StepResult) else with_current_keys(produced)
+        )
+        summary = str(result.get("summary", ""))
         text = summary if probed is None else "was done already"
         self.store.finish(self.claim, step.id, result, text=text)
         self.watch(Progress(step=step, kind="done", text=text))

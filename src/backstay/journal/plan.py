@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_RENAMED = {"vouched": "confirmed_fenced", "despite": "skip_gates"}
+"""Settings as older versions called them, with what each is called now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -52,11 +55,11 @@ class Plan:
 
     @classmethod
     def from_document(cls, read: Mapping[str, Any]) -> "Plan":
-        """Return the plan that ``document`` gave."""
+        """Return the plan that ``document`` gave, of an older version too."""
         return cls(
             runbook=read["runbook"],
             cloud=read["cloud"],
             targets=tuple(read["targets"]),
             steps=tuple(Step(**step) for step in read["steps"]),
-            settings=read["settings"],
+            settings={_RENAMED.get(key, key): it for key, it in read["settings"].items()},
         )

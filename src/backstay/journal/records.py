@@ -69,6 +69,11 @@ class RunRecord:
         return None if self.began is None or self.ended is None else self.ended - self.began
 
 
+def with_current_keys(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step's result, perhaps of an older version, with the keys of this one."""
+    return {"summary" if key == "told" else key: value for key, value in result.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened in a run. ``step`` is empty where the whole run is meant."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from backstay.journal.records import JournalError
+from backstay.journal.records import JournalError, with_current_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,7 @@ class StepResult:
 
         Unknown keys are ignored. Raises JournalError where a field lacks or has another type.
         """
-        renamed = {"told": "summary", **cls.OLD_KEYS}
-        read = {renamed.get(key, key): value for key, value in data.items()}
+        read = {cls.OLD_KEYS.get(key, key): value for key, value in with_current_keys(data).items()}
         try:
             result: Self = _reader(cls).validate_python(read)
         except ValidationError as error:

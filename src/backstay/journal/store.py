@@ -24,6 +24,7 @@ from backstay.journal.records import (
     RunState,
     StepRecord,
     StepState,
+    with_current_keys,
 )
 from backstay.journal.tables import EVENTS, METADATA, RUNS, STEPS
 
@@ -242,7 +243,7 @@ def _record(db: Connection, row: RowMapping) -> RunRecord:
             began=step["began"],
             ended=step["ended"],
             attempts=step["attempts"],
-            result=step["result"],
+            result=with_current_keys(step["result"]),
             error=step["error"],
         )
         for step in db.execute(query).mappings()

@@ -44,7 +44,7 @@ def plan(cloud: Cloud, hosts: Sequence[str], chosen: RebootOptions) -> Plan:
         cloud=cloud.name,
         targets=tuple(hosts),
         steps=tuple(steps),
-        settings=asdict(chosen) | {"despite": list(chosen.skip_gates)},
+        settings=asdict(chosen) | {"skip_gates": list(chosen.skip_gates)},
     )
 
 

@@ -50,7 +50,7 @@ class Gates(Action[Result]):
                 closes=settings["closes"],
                 expected=settings["expected"],
             ),
-            settings["despite"],
+            settings["skip_gates"],
         )
         if refusals:
             why = GatesRefused(f"rebooting {host}", refusals)

@@ -186,7 +186,7 @@ class Fence(Action[Result]):
         if not any(witness.macs == () for witness in found):
             why = "; ".join(f"{w.name}: {w.trouble or w.no_arp}" for w in found if not w.signs)
             missing.append(f"no host on its network found it silent by ARP: {why}".rstrip(": "))
-        if not running.plan.settings.get("vouched"):
+        if not running.plan.settings.get("confirmed_fenced"):
             missing.append("nobody has vouched for it that it is off")
         if missing:
             raise Refused(

@@ -47,7 +47,7 @@ def plan(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service], *, now
             "to": wish.chosen.to.document(),
             "service": "",
             "mark": f"{now:%Y%m%d-%H%M%S}",
-            "vouched": wish.confirmed_fenced,
+            "confirmed_fenced": wish.confirmed_fenced,
         },
     )
 

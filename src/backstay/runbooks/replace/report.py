@@ -147,7 +147,7 @@ def reports(run: RunRecord) -> list[Report]:
             lost=lost,
             remarks=remarks,
             newer=int(_result(steps, "fetch").get("newer", 0)),
-            packages=str(_result(steps, "packages").get("told", "")),
+            packages=str(_result(steps, "packages").get("summary", "")),
             agents=_agents(steps),
             mismatches=_compared(steps, "mismatches"),
             not_compared=_compared(steps, "missing") or (),
