@@ -231,7 +231,7 @@ def test_a_controller_destroyed_under_load_loses_nothing_that_the_stream_had(
         lab.backstay("lab", "new-board", "controller", bound=600)
 
         restored = restore(lab, cloud, "controller", "--to", "latest", "--yes").stdout
-        assert "the log is known to be whole up to" in restored, "what may be lost is told"
+        assert "the log is known to be complete up to" in restored, "what may be lost is told"
         lab.wait_green()
     lost = [one for one in writer.acknowledged if not writer.is_there(*one[1:])]
     late = [one for one in lost if one[0] > known]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.backup.files import Entry
-from backstay.backup.follow import Follow, Followed, Store, news
+from backstay.backup.follow import Follow, FollowedFiles, FollowState, news
 from backstay.transports.targets import SshTarget
 
 CONTROLLER = SshTarget(name="controller", address="192.0.2.11")
@@ -54,7 +54,12 @@ class Host:
 
 def follow(host: Host, folder: Path, known: list[Entry] | None = None) -> Follow:
     return Follow(
-        host, CONTROLLER, Store(folder), paths=["/images"], leave_out=[], known=lambda: known or []
+        host,
+        CONTROLLER,
+        FollowedFiles(folder),
+        paths=["/images"],
+        leave_out=[],
+        known=lambda: known or [],
     )
 
 
@@ -64,7 +69,7 @@ def test_only_what_no_backup_has_travels_and_only_once(tmp_path: Path) -> None:
     asyncio.run(following.heard(host.listing()))
     assert host.sent == ["/images/b"]
     assert (tmp_path / "content" / "images" / "b").read_bytes() == b"new"
-    assert Store(tmp_path).mirror.names()["users"] == {"5": "glance"}
+    assert FollowedFiles(tmp_path).mirror.names()["users"] == {"5": "glance"}
     asyncio.run(following.heard(host.listing()))
     assert host.sent == ["/images/b"]
 
@@ -85,7 +90,7 @@ def test_what_went_from_the_host_stays_here_until_a_verified_backup_is_newer(
     asyncio.run(follow(host, tmp_path).heard(host.listing()))
     del host.files["/images/a"]
     asyncio.run(follow(host, tmp_path).heard(host.listing()))
-    store = Store(tmp_path)
+    store = FollowedFiles(tmp_path)
     assert [one[0] for one in store.mirror.known()] == ["/images/a", "/images/b"]
     assert store.drop_before(55.0) == ["/images/a"]
     assert [one[0] for one in store.mirror.known()] == ["/images/b"]
@@ -101,5 +106,5 @@ def test_news() -> None:
 
 
 def test_how_far_behind() -> None:
-    assert Followed().behind_for(100.0) == 0
-    assert Followed(whole_at=90.0).behind_for(100.0) == 10
+    assert FollowState().behind_for(100.0) == 0
+    assert FollowState(whole_at=90.0).behind_for(100.0) == 10

@@ -55,7 +55,7 @@ def test_the_newest_has_failed() -> None:
     [found] = judged(backup("a", NOW - 2 * HOUR, State.VERIFIED), failed)
     assert found.severity is Severity.WARNING, "the last try has failed, which is worth a look"
     assert found.remedy == (
-        "see to what is named, then: backstay backup create controller --verify"
+        "fix what is named, then: backstay backup create controller --verify"
     )
     assert judged(failed, limit=None)[0].severity is Severity.WARNING
 
@@ -95,7 +95,7 @@ def test_a_catalogue_that_cannot_be_read_is_not_known(tmp_path: Path) -> None:
     for only in ([], ["proxy"]):
         [found] = findings(described, only, now=NOW)
         assert found.severity is Severity.UNKNOWN
-        assert "not a backup's file" in found.evidence
+        assert "not a catalogue file of a backup" in found.evidence
     there = cloud(backup={"folder": str(tmp_path / "catalogue" / "a.json")})
     [found] = findings(there, [], now=NOW)
     assert found.severity is Severity.UNKNOWN

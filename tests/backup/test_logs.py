@@ -12,7 +12,7 @@ from backstay.backup.mariadb.binlog_file import groups, identity_of, reach
 from backstay.backup.mariadb.lag import judge, lag_findings
 from backstay.backup.mariadb.logs import Incarnation, Logs, OtherLog, not_needed
 from backstay.backup.mariadb.source import ServerFile, first_file, next_file
-from backstay.backup.mariadb.stream_state import Doing, StreamState, behind, reaches
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState, behind, reaches
 from backstay.errors import BackupError
 from backstay.finding import Severity
 from backstay.runbooks.backup.take import position_in
@@ -63,10 +63,10 @@ def test_it_stops_before_a_time() -> None:
 
 
 def test_what_is_no_binary_log_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="reaches to 5000"):
+    with pytest.raises(BackupError, match="reaches 5000"):
         reach(RECORDED, 5000)
     (tmp_path / "mysql-bin.000001").write_text("something else, long enough for a head")
-    with pytest.raises(BackupError, match="no binary log"):
+    with pytest.raises(BackupError, match="not a binary log"):
         reach(tmp_path / "mysql-bin.000001", 4)
 
 
@@ -121,9 +121,9 @@ def test_the_files_to_replay(tmp_path: Path) -> None:
     new = [log(tmp_path / "0002", n, began=5000) for n in (1, 2)]
     assert logs.after("mysql-bin.000002", 300, of(old[1])) == old[1:]
     assert logs.after("mysql-bin.000001", 4, of(new[0])) == new
-    with pytest.raises(BackupError, match="is not here"):
+    with pytest.raises(BackupError, match="was not received"):
         logs.after("mysql-bin.000003", 4, of(new[0]))
-    with pytest.raises(BackupError, match="here up to 300, and the backup is of 301"):
+    with pytest.raises(BackupError, match="received up to 300, the backup is of 301"):
         logs.after("mysql-bin.000002", 301, of(old[1]))
 
 
@@ -132,7 +132,7 @@ def test_gaps_are_told(tmp_path: Path) -> None:
     here = Incarnation(tmp_path / "0001")
     first, _, _ = (log(here.folder, n) for n in (1, 2, 3))
     here.note_closed([("mysql-bin.000001", 300), ("mysql-bin.000002", 310), ("x.000003", 1)])
-    with pytest.raises(BackupError, match="000002 is here with 300 of 310 bytes"):
+    with pytest.raises(BackupError, match="000002 is received with 300 of 310 bytes"):
         logs.after("mysql-bin.000001", 4, of(first))
     (here.folder / "mysql-bin.000002").unlink()
     with pytest.raises(BackupError, match="what is between"):
@@ -197,7 +197,7 @@ def test_how_far_behind() -> None:
 def state(**more: Any) -> StreamState:
     usual: dict[str, Any] = {
         "host": "controller",
-        "doing": Doing.STREAMING,
+        "doing": StreamActivity.STREAMING,
         "begun_at": 0.0,
         "written_at": 1000.0,
         "asked_at": 1000.0,
@@ -221,12 +221,12 @@ def test_the_recovery_point_is_what_was_seen() -> None:
 @pytest.mark.parametrize(
     ("more", "runs", "evidence", "remedy"),
     [
-        ({}, False, "no stream runs here; everything is here up to 2 min ago", "--install"),
-        ({}, True, "has not said anything for 2 min", "stop that process"),
+        ({}, False, "no stream runs here; received only up to 2 min ago", "--install"),
+        ({}, True, "has reported nothing for 2 min", "stop that process"),
         (
             {"written_at": 1119.0, "error": "refused", "remedy": "look"},
             True,
-            "ago only: refused",
+            "up to 2 min ago: refused",
             "look",
         ),
         (
@@ -235,7 +235,7 @@ def test_the_recovery_point_is_what_was_seen() -> None:
             "2.0 KiB behind",
             "network",
         ),
-        ({"caught_up_at": None, "behind": 1}, True, "never had everything", "stop"),
+        ({"caught_up_at": None, "behind": 1}, True, "never up to date", "stop"),
     ],
 )
 def test_lag_is_a_warning(more: dict[str, Any], runs: bool, evidence: str, remedy: str) -> None:
@@ -248,7 +248,7 @@ def test_lag_is_a_warning(more: dict[str, Any], runs: bool, evidence: str, remed
 def test_only_streams_that_were_set_up_are_judged(tmp_path: Path) -> None:
     assert lag_findings(tmp_path, limit=60, now=1000) == []
     logs = Logs(tmp_path / "logs" / "controller")
-    logs.tell(state())
+    logs.write_state(state())
     [found] = lag_findings(tmp_path, limit=60, now=1004)
     assert (found.severity, found.host) == (Severity.OK, "controller")
     assert (logs.folder / "state.json").stat().st_mode & 0o777 == 0o600
@@ -269,9 +269,13 @@ def test_the_position_is_that_of_the_backup() -> None:
 def test_nobody_is_warned_of_a_stream_that_is_not_wanted_any_more(tmp_path: Path) -> None:
     logs = Logs(tmp_path / "logs" / "controller")
     logs.begin()
-    logs.tell(
+    logs.write_state(
         StreamState(
-            host="controller", doing=Doing.FAILED, begun_at=1.0, written_at=1.0, incarnation=1
+            host="controller",
+            doing=StreamActivity.FAILED,
+            begun_at=1.0,
+            written_at=1.0,
+            incarnation=1,
         )
     )
     [warning] = lag_findings(tmp_path, limit=60, now=1000.0)
@@ -280,4 +284,4 @@ def test_nobody_is_warned_of_a_stream_that_is_not_wanted_any_more(tmp_path: Path
     assert lag_findings(tmp_path, limit=60, now=1000.0) == []
     kept = logs.incarnations()[0].state()
     assert kept is not None
-    assert kept.doing is Doing.FAILED, "a restore still knows up to when the log is here"
+    assert kept.doing is StreamActivity.FAILED, "a restore still knows up to when the log is here"

@@ -19,7 +19,7 @@ def test_what_nobody_takes_any_more_is_ended_and_holds_no_lock(tmp_path: Path) -
     )
     assert told.wait(timeout=30) != 0  # its output is open, and never read
     assert told.stderr is not None
-    assert b"it took nothing for 0.5 s" in told.stderr.read()
+    assert b"it accepted nothing for 0.5 s" in told.stderr.read()
     with pytest.raises(ProcessLookupError):
         os.kill(int(file.read_text()), 0)
 

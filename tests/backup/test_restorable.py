@@ -61,7 +61,7 @@ def test_for_a_time_one_that_was_whole_by_then_is_chosen() -> None:
             RestorePoint(at=NOON - timedelta(hours=2)),
             "the oldest backup was taken",
         ),
-        ([backup("a", 1)], RestorePoint(at=NOON + timedelta(hours=1)), "is still to come"),
+        ([backup("a", 1)], RestorePoint(at=NOON + timedelta(hours=1)), "is in the future"),
     ],
 )
 def test_what_stands_against_every_backup_is_told(
@@ -193,7 +193,7 @@ def test_what_is_squeezed_for_the_way_comes_out_as_it_was_and_torn_it_is_refused
     out = io.BytesIO()
     onhost_restore.unsqueeze(io.BytesIO(data), out)
     assert out.getvalue() == b"".join(pieces)
-    with pytest.raises(OSError, match="torn"):
+    with pytest.raises(OSError, match="incomplete"):
         onhost_restore.unsqueeze(io.BytesIO(data[:-1]), io.BytesIO())
 
 

@@ -19,7 +19,7 @@ from backstay.backup.mariadb.binlog_file import identity_of, reach
 from backstay.backup.mariadb.logs import Logs
 from backstay.backup.mariadb.source import ServerFile, ServerLogs
 from backstay.backup.mariadb.stream import Stream, held, running
-from backstay.backup.mariadb.stream_state import Doing, StreamState
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.errors import BackupError
 
 PATH = f"{os.environ['PATH']}:/usr/sbin"
@@ -106,7 +106,7 @@ class Local:
     def __init__(self, socket: Path) -> None:
         self.socket = socket
 
-    async def told(self) -> ServerLogs:
+    async def server_logs(self) -> ServerLogs:
         try:
             told = await asyncio.to_thread(onhost_database.binary_logs)
         except OSError as error:
@@ -179,7 +179,7 @@ def test_it_goes_on_where_it_was_and_keeps_every_incarnation(
     async def story() -> None:
         async with Running(logs, server.socket) as run:
             await run.caught_up()
-            assert run.state.doing is Doing.STREAMING
+            assert run.state.doing is StreamActivity.STREAMING
             server.ask("INSERT INTO story.t VALUES (1); FLUSH BINARY LOGS; FLUSH BINARY LOGS")
             await run.until(lambda: run.state.file == "mysql-bin.000003")
             assert running(logs.folder)
@@ -195,7 +195,7 @@ def test_it_goes_on_where_it_was_and_keeps_every_incarnation(
         server.ask("INSERT INTO story.t VALUES (2)")
         server.stop(kill=True)
         async with Running(logs, server.socket) as run:
-            await run.until(lambda: run.state.doing is Doing.FAILED)
+            await run.until(lambda: run.state.doing is StreamActivity.FAILED)
             server.start()
             await run.caught_up()
         assert [i.number for i in logs.incarnations()] == [1]
@@ -287,7 +287,7 @@ def test_what_it_calls_received_is_there_when_the_server_is_killed(
             await run.caught_up()
             server.stop(kill=True)
             await asyncio.to_thread(writer.join)
-            await run.until(lambda: run.state.doing is Doing.FAILED)
+            await run.until(lambda: run.state.doing is StreamActivity.FAILED)
             caught_up_at = run.state.caught_up_at or 0.0
             assert run.state.rpo(time.time()) != 0
         here = rows(logs.incarnations()[0].pieces())

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.backup.mariadb.logs import Logs
 from backstay.backup.mariadb.stream import held
-from backstay.backup.mariadb.stream_state import Doing, StreamState
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.backup.place import Place
 from backstay.cli.main import backstay
 from backstay.inventory.load import load
@@ -49,7 +49,7 @@ def logs(tmp_path: Path) -> Logs:
 
 def tell(logs: Logs, *, ago: float, behind: int = 0, error: str = "") -> None:
     at = time.time() - ago
-    doing = Doing.FAILED if error else Doing.STREAMING
+    doing = StreamActivity.FAILED if error else StreamActivity.STREAMING
     state = StreamState(
         host="controller",
         doing=doing,
@@ -62,7 +62,7 @@ def tell(logs: Logs, *, ago: float, behind: int = 0, error: str = "") -> None:
         received=1234,
         error=error,
     )
-    logs.tell(state)
+    logs.write_state(state)
 
 
 def test_status_says_how_much_would_be_lost(call: Any, logs: Logs) -> None:

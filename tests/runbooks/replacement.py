@@ -16,7 +16,7 @@ from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
 
 BEGAN = 1795558800.0
-LOST = "lost: nothing; the stream has all that the database had a moment ago"
+LOST = "lost: nothing; the stream has received everything the database had a moment ago"
 DIFF = """\
 --- cloud.yaml (before)
 +++ cloud.yaml

@@ -12,7 +12,7 @@ from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.choice import RestorePoint
 from backstay.backup.loss import losses
-from backstay.backup.mariadb.stream_state import Doing, StreamState
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.backup.place import Place
 from backstay.cli.main import backstay
 from backstay.errors import BackupError, HostUnreachable
@@ -134,7 +134,7 @@ def stream(**more: Any) -> StreamState:
     now = NOW.timestamp()
     given: dict[str, Any] = {
         "host": "controller",
-        "doing": Doing.STREAMING,
+        "doing": StreamActivity.STREAMING,
         "begun_at": now - 9,
         "behind": 0,
         "written_at": now,
@@ -153,7 +153,7 @@ def stream(**more: Any) -> StreamState:
         (RestorePoint(latest=True), stream(), "lost: nothing"),
         (
             RestorePoint(latest=True),
-            stream(doing=Doing.FAILED, error="cut", asked_at=0),
+            stream(doing=StreamActivity.FAILED, error="cut", asked_at=0),
             "may be lost",
         ),
         (RestorePoint(latest=True), stream(behind=77), "77 bytes were missing"),

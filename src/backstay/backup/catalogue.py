@@ -99,7 +99,7 @@ class Catalogue:
             raise BackupError(
                 f"writing {file}",
                 came_back=error.strerror or str(error),
-                remedy="make room there, then take the backup again; older ones are as they were",
+                remedy="free space there, then take it again; existing backups are unchanged",
             ) from error
 
     def backups(self, *, host: str | None = None) -> list[Backup]:
@@ -157,7 +157,7 @@ class Catalogue:
         except (ValueError, KeyError, TypeError) as error:
             raise BackupError(
                 f"reading {file}",
-                came_back=f"it is not a backup's file: {error}",
+                came_back=f"it is not a catalogue file of a backup: {error}",
                 remedy="move it away; its data stay in the repository",
             ) from error
 

@@ -41,7 +41,7 @@ def choose(backups: Sequence[Backup], host: str, to: RestorePoint, *, now: datet
     Raises BackupError, naming what there is.
     """
     if to.at and to.at > now:
-        raise _none(host, f"{to.at.astimezone():%Y-%m-%d %H:%M:%S} is still to come", "")
+        raise _none(host, f"{to.at.astimezone():%Y-%m-%d %H:%M:%S} is in the future", "")
     mine = [one for one in backups if one.host == host]
     before = [one for one in mine if to.at is None or ends(one) <= to.at]
     verified = [one for one in before if one.state is State.VERIFIED]

@@ -12,7 +12,7 @@ from backstay.errors import BackupError
 
 MANIFEST = "manifest.json"
 CONTENT = "content"
-_ROOM = "see that there is room on this machine for what the host has"
+_ROOM = "check the free space on this machine: it needs as much as the host has"
 
 Entry = Sequence[Any]
 """Path, kind (f, d, l), mode, owner, group, size, time of change in ns, target of a link."""
@@ -83,8 +83,8 @@ class Mirror:
         if missing:
             raise BackupError(
                 "bringing files here",
-                came_back=f"{len(missing)} did not come: {', '.join(missing[:3])}",
-                remedy="do they change all the time? Try again, or see the host's disk",
+                came_back=f"{len(missing)} are missing: {', '.join(missing[:3])}",
+                remedy="do they change all the time? Try again, or check the host's disk",
             )
         part = self.folder / f"{MANIFEST}.part"
         with _writing(part):

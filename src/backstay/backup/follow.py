@@ -50,7 +50,7 @@ class Shell(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class FollowState:
     """What following tells of itself.
 
     ``whole_at`` is the last instant (Unix seconds) up to which every change of the files is here,
@@ -65,20 +65,20 @@ class Followed:
         return 0.0 if self.whole_at is None else max(now - self.whole_at, 0.0)
 
 
-class Store:
+class FollowedFiles:
     """The followed files of one host, in a folder. Files that went from the host stay here."""
 
     def __init__(self, folder: Path) -> None:
         self.mirror = Mirror(folder)
 
-    def state(self) -> Followed:
+    def state(self) -> FollowState:
         """Return what following told last."""
         try:
-            return Followed(**json.loads((self.mirror.folder / _STATE).read_text()))
+            return FollowState(**json.loads((self.mirror.folder / _STATE).read_text()))
         except (OSError, ValueError, TypeError):
-            return Followed()
+            return FollowState()
 
-    def tell(self, state: Followed) -> None:
+    def write_state(self, state: FollowState) -> None:
         """Write it. Raises BackupError."""
         write(self.mirror.folder / _STATE, json.dumps(asdict(state)))
 
@@ -112,7 +112,7 @@ class Follow:
         self,
         shell: Shell,
         target: SshTarget,
-        store: Store,
+        store: FollowedFiles,
         *,
         paths: Sequence[str],
         leave_out: Sequence[str],
@@ -133,9 +133,9 @@ class Follow:
             try:
                 await self._watch()
             except (BackstayError, OSError) as error:
-                state = Followed(whole_at=self._store.state().whole_at, error=str(error))
+                state = FollowState(whole_at=self._store.state().whole_at, error=str(error))
                 with contextlib.suppress(BackupError):
-                    self._store.tell(state)
+                    self._store.write_state(state)
             await asyncio.sleep(AGAIN)
 
     async def _watch(self) -> None:
@@ -152,15 +152,15 @@ class Follow:
                 # The fastest line has told how far the clocks are apart.
                 offset = min(offset, time.time() - told["clock"])
                 whole = await self.heard(told)
-                self._tell(None if whole is None else whole + offset)
+                self._report(None if whole is None else whole + offset)
 
         script = stream(onhost.watch, *self._asked, PAUSE)
         await self._shell.stream(self._target, script, receive, silence=SILENCE)
 
-    def _tell(self, whole_at: float | None) -> None:
+    def _report(self, whole_at: float | None) -> None:
         if time.monotonic() - self._told_at >= PULSE:
             self._told_at = time.monotonic()
-            self._store.tell(Followed(whole_at=whole_at))
+            self._store.write_state(FollowState(whole_at=whole_at))
 
     async def heard(self, told: Mapping[str, Any]) -> float | None:
         """Bring what is new of the files that the host has told of, and told of last.

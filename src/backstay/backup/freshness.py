@@ -62,7 +62,7 @@ def _unproved(backup: Backup, now: float) -> str:
     named = f"{backup.name}, {duration(now - backup.taken_at)} old,"
     if backup.state is State.TAKEN:
         return f"{named} taken and not verified"
-    problems = "; ".join(backup.proof.get("problems", ())) or "no reason noted"
+    problems = "; ".join(backup.proof.get("problems", ())) or "no reason recorded"
     return f"{named} failed: {problems[:_LONGEST]}"
 
 
@@ -71,5 +71,5 @@ def _remedy(host: str, newest: Backup | None) -> str:
         return f"backstay backup verify {newest.name}"
     take = f"backstay backup create {host} --verify"
     if newest is not None and newest.state is State.FAILED:
-        return f"see to what is named, then: {take}"
+        return f"fix what is named, then: {take}"
     return f"{take}; every night: backstay backup schedule"

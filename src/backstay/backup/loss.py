@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from backstay.backup.catalogue import Backup
 from backstay.backup.choice import RestorePoint, ends
 from backstay.backup.mariadb.logs import Logs, joined
-from backstay.backup.mariadb.stream_state import Doing, StreamState
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.quantities import duration
 
 
@@ -24,16 +24,18 @@ def losses(
         more = "; --to latest replays the log that is here" if stream else ""
         return [f"lost: what was written to the databases after {_clock(whole)}, {age} ago{more}"]
     if stream is None or stream.caught_up_at is None:
-        return ["it is not known up to when the log is here: see backup stream --status"]
+        return ["up to when the log was received is not known: see backstay backup stream status"]
     if stream.rpo(now.timestamp()) == 0:
-        return ["lost: nothing; the stream has all that the database had a moment ago"]
+        return ["lost: nothing; the stream has received everything the database had a moment ago"]
     known = datetime.fromtimestamp(stream.caught_up_at, UTC)
     age = duration((now - known).total_seconds())
-    text = f"the log is known to be whole up to {_clock(known)}, {age} ago: what was written after "
+    text = (
+        f"the log is known to be complete up to {_clock(known)}, {age} ago: what was written after "
+    )
     text += "that may be lost"
     if stream.behind:
         text += f"; {stream.behind} bytes were missing when the server was last asked"
-    if stream.doing is not Doing.STREAMING and stream.error:
+    if stream.doing is not StreamActivity.STREAMING and stream.error:
         text += f" (the stream since: {stream.error})"
     return [text]
 

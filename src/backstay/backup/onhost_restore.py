@@ -125,7 +125,7 @@ def unsqueeze(source: IO[bytes], target: IO[bytes]) -> None:
         short, length = struct.unpack(">II", head)
         frame, piece = source.read(short), ctypes.create_string_buffer(length)
         if len(frame) != short or library.ZSTD_decompress(piece, length, frame, short) != length:
-            raise OSError("what came is torn")
+            raise OSError("the data received are incomplete")
         target.write(piece.raw)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backstay.backup.catalogue import Catalogue, folder_of
 from backstay.backup.files import Mirror
-from backstay.backup.follow import Store
+from backstay.backup.follow import FollowedFiles
 from backstay.backup.mariadb.logs import Logs
 from backstay.errors import BackupError
 from backstay.inventory.cloud import Cloud, Host
@@ -48,9 +48,9 @@ class Place:
         """Return the binary logs that are kept of a host."""
         return Logs(self.folder / "logs" / host)
 
-    def followed(self, host: str) -> Store:
+    def followed(self, host: str) -> FollowedFiles:
         """Return the files of a host that have come since its last backup."""
-        return Store(self.folder / "followed" / host)
+        return FollowedFiles(self.folder / "followed" / host)
 
     def scratch(self, name: str) -> Path:
         """Return a folder for one verification, to be removed after it."""
@@ -93,7 +93,7 @@ class Place:
             raise BackupError(
                 attempted,
                 came_back=f"it needs {size(length)} in {self.folder}, where {size(free)} are free",
-                remedy="make room there, or name another `folder` under `backup`",
+                remedy="free space there, or name another `folder` under `backup`",
             )
 
     def refuse_on(self, host: Host) -> None:
@@ -106,7 +106,7 @@ def _unwritable(folder: Path, error: OSError) -> BackupError:
     return BackupError(
         f"using {folder} for backups",
         came_back=error.strerror or str(error),
-        remedy="make room there, or name a `folder` under `backup` that this user may write to",
+        remedy="free space there, or name a `folder` under `backup` that this user may write to",
     )
 
 

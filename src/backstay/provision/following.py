@@ -70,7 +70,7 @@ class LongCommand:
         """Forget that it has failed, so that ``begin`` begins it again. Raises HostError."""
         await self._ask(onhost.again, self.unit, self.folder, bound=_ASK_BOUND)
 
-    async def told(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         """Return what is known of it, see ``onhost.state_of``. Raises HostError."""
         known: dict[str, Any] = await self._ask(
             onhost.state_of, self.unit, self.folder, bound=_ASK_BOUND

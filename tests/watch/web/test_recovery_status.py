@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backstay.backup.mariadb.stream_state import Doing, StreamState
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.finding import Severity
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
@@ -50,7 +50,7 @@ def test_a_stream_leaves_less_to_lose(tmp_path: Path) -> None:
     write_backup(tmp_path, name="a", taken_at=NOW - 7200)
     state = StreamState(
         host="controller",
-        doing=Doing.STREAMING,
+        doing=StreamActivity.STREAMING,
         begun_at=NOW - 7000,
         written_at=NOW,
         incarnation=1,

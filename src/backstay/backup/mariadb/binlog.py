@@ -35,7 +35,7 @@ class Receiver:
         if self._process.returncode is None:
             return
         _, errors = await self._process.communicate()
-        raise _broken(_RECEIVING, words(errors) or "it ended without a word")
+        raise _broken(_RECEIVING, words(errors) or "it ended without a message")
 
 
 @asynccontextmanager
@@ -134,5 +134,5 @@ def _broken(attempted: str, came_back: str) -> BackupError:
         remedy="let Backstay log in to the host as root: MariaDB's root account is let in by its "
         "socket"
         if refused
-        else "is MariaDB running on the host? It is tried again by itself",
+        else "is MariaDB running on the host? The stream tries again automatically",
     )

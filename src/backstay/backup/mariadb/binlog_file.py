@@ -85,7 +85,7 @@ def reach(file: Path, start: int, until: datetime | None = None) -> Reach:
     if identity_of(file) is None or start > size:
         raise BackupError(
             f"reading {file}",
-            came_back=f"it is no binary log that reaches to {start}: it has {size} bytes",
+            came_back=f"it is not a binary log that reaches {start}: it has {size} bytes",
             remedy="replay to an earlier time, or from an earlier backup",
         )
     position, at, changes = start, None, 0

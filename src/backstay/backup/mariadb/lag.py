@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backstay.backup.follow import Followed, Store
+from backstay.backup.follow import FollowedFiles, FollowState
 from backstay.backup.mariadb.logs import Logs
 from backstay.backup.mariadb.stream import running
 from backstay.backup.mariadb.stream_state import FRESH, StreamState
@@ -28,7 +28,7 @@ def lag_findings(folder: Path, *, limit: float, now: float) -> list[Finding]:
             continue
         if state is not None:
             found.append(judge(state, runs=running(file.parent), limit=limit, now=now))
-            followed = Store(folder / "followed" / state.host).state()
+            followed = FollowedFiles(folder / "followed" / state.host).state()
             found += judge_files(state.host, followed, limit=limit, now=now)
     return found
 
@@ -40,32 +40,36 @@ def judge(state: StreamState, *, runs: bool, limit: float, now: float) -> Findin
         evidence = f"{state.file} up to {state.received}, RPO {duration(late)}"
         return _finding(state.host, Severity.OK, evidence)
     if state.caught_up_at is None:
-        since = f"never had everything since it began {duration(late)} ago"
+        since = f"never up to date since it started {duration(late)} ago"
     else:
-        since = f"everything is here up to {duration(late)} ago only"
+        since = f"received only up to {duration(late)} ago"
     again = f"backstay backup stream {state.host}"
     if not runs:
         evidence, remedy = f"no stream runs here; {since}", f"{again} --install"
     elif now - state.written_at > FRESH:
-        evidence = f"its process has not said anything for {duration(now - state.written_at)}"
+        evidence = f"its process has reported nothing for {duration(now - state.written_at)}"
         evidence, remedy = f"{evidence}; {since}", f"stop that process, and then: {again}"
     elif state.error:
         evidence, remedy = f"{since}: {state.error}", state.remedy
     else:
-        more = f"{size(state.behind)} behind" if state.behind else "it has not been asked since"
+        more = f"{size(state.behind)} behind" if state.behind else "the server was not asked since"
         evidence = f"{since}: {more}"
-        remedy = "see the load of this machine, its disk, and the network to the host"
-    return _finding(state.host, Severity.WARNING, f"{evidence}; that would be lost now", remedy)
+        remedy = "check the load of this machine, its disk, and the network to the host"
+    return _finding(
+        state.host, Severity.WARNING, f"{evidence}; data since then would be lost now", remedy
+    )
 
 
-def judge_files(host: str, followed: Followed, *, limit: float, now: float) -> list[Finding]:
+def judge_files(host: str, followed: FollowState, *, limit: float, now: float) -> list[Finding]:
     """Judge the files that come with a stream; nothing to say where they keep up. Pure."""
     late = followed.behind_for(now)
     if late <= limit:
         return []
-    evidence = f"files that records name, as images, are here up to {duration(late)} ago only"
+    evidence = (
+        f"files that records name, such as images, are received only up to {duration(late)} ago"
+    )
     evidence += f": {followed.error}" if followed.error else ""
-    remedy = "backstay backup stream --status"
+    remedy = "backstay backup stream status"
     return [_finding(host, Severity.WARNING, evidence, remedy, subject="followed files")]
 
 

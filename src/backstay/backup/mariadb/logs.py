@@ -20,7 +20,7 @@ from backstay.errors import BackupError
 ARRIVING = "arriving"
 _CLOSED = "closed.json"
 _STATE = "state.json"
-_GOES_ON = "backstay backup stream --status says what is received now"
+_GOES_ON = "backstay backup stream status says what is received now"
 
 
 class OtherLog(BackupError):
@@ -122,11 +122,11 @@ class Logs:
         except (OSError, ValueError, TypeError) as error:
             raise BackupError(
                 f"reading {self.folder / _STATE}",
-                came_back=f"it is no stream's state: {error}",
-                remedy="remove it; a running stream writes it anew within seconds",
+                came_back=f"it is not the state file of a stream: {error}",
+                remedy="remove it; a running stream writes it again within seconds",
             ) from error
 
-    def tell(self, state: StreamState) -> None:
+    def write_state(self, state: StreamState) -> None:
         """Write the stream's state, in one piece, and beside the log that it is of."""
         write(self.folder / _STATE, state.text())
         for incarnation in self.incarnations()[:1]:
@@ -159,8 +159,8 @@ class Logs:
         incarnation = self.of(file, identity)
         if incarnation is None:
             raise _missing(
-                f"{file} of the server that the backup is of is not here",
-                "restore the backup as it is, or another whose log is here; " + _GOES_ON,
+                f"{file} of the server of this backup was not received",
+                "restore the backup without --to, or a backup whose log was received; " + _GOES_ON,
             )
         pieces = [p for p in incarnation.pieces() if number(p.name) >= number(file)]
         _refuse_gaps(pieces, incarnation.closed(), position)
@@ -187,7 +187,7 @@ def write(file: Path, text: str) -> None:
         raise BackupError(
             f"writing {file}",
             came_back=error.strerror or str(error),
-            remedy="make room there, or let this user write there",
+            remedy="free space there, or let this user write there",
         ) from error
 
 
@@ -199,8 +199,8 @@ def joined(backup: Backup) -> tuple[str, int, str]:
     position = backup.facts.get("position")
     if not position:
         raise _missing(
-            f"{backup.name} was taken without a binary log to go on from",
-            "restore it as it is, without --to",
+            f"{backup.name} was taken without a binary log position",
+            "restore it without --to",
         )
     file, offset = position
     return file, int(offset), backup.facts.get("logs", {}).get(file, "")
@@ -243,17 +243,17 @@ def not_needed(incarnations: Sequence[Incarnation], backups: Sequence[Backup]) -
 def _refuse_gaps(pieces: Sequence[Path], closed: Mapping[str, int], position: int) -> None:
     if _size(pieces[0]) < position:
         raise _missing(
-            f"{pieces[0].name} is here up to {_size(pieces[0])}, and the backup is of {position}",
-            "restore the backup as it is; " + _GOES_ON,
+            f"{pieces[0].name} is received up to {_size(pieces[0])}, the backup is of {position}",
+            "restore the backup without --to; " + _GOES_ON,
         )
     for piece, following in itertools.pairwise(pieces):
         if number(following.name) != number(piece.name) + 1:
             gap = f"what is between {piece.name} and {following.name} is missing"
-            raise _missing(gap, "restore a newer backup, or this one as it is")
+            raise _missing(gap, "restore a newer backup, or this one without --to")
         whole = closed.get(piece.name, 0)
         if _size(piece) < whole:
-            gap = f"{piece.name} is here with {_size(piece)} of {whole} bytes"
-            raise _missing(gap, "restore a newer backup, or this one as it is")
+            gap = f"{piece.name} is received with {_size(piece)} of {whole} bytes"
+            raise _missing(gap, "restore a newer backup, or this one without --to")
 
 
 def _missing(came_back: str, remedy: str) -> BackupError:
@@ -263,8 +263,8 @@ def _missing(came_back: str, remedy: str) -> BackupError:
 def _other(folder: Path, name: str) -> OtherLog:
     return OtherLog(
         f"receiving the binary log into {folder}",
-        came_back=f"{name} is of another log than what is here",
-        remedy="nothing: it is received into a folder of its own",
+        came_back=f"{name} belongs to another log than the one received",
+        remedy="nothing: it is received into another folder",
     )
 
 

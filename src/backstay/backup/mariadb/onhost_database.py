@@ -176,7 +176,7 @@ def send(data: Any) -> None:  # noqa: ANN401 - bytes
     os.set_blocking(1, False)
     while left:
         if not select.select([], [1], [], TAKEN_WITHIN)[1]:
-            raise OSError(f"it took nothing for {TAKEN_WITHIN:g} s")
+            raise OSError(f"it accepted nothing for {TAKEN_WITHIN:g} s")
         try:
             left = left[os.write(1, left) :]
         except BlockingIOError:
@@ -196,7 +196,7 @@ def why_not(said: Json) -> Json:
                 "the table {}.{} is damaged on its disk: ".format(*table.groups()) if table else ""
             )
             return damaged + found[1][-300:]
-    return "mariadb-backup failed, and did not say why"
+    return "mariadb-backup failed without a reason"
 
 
 def database_facts(databases: Json, since: Json) -> Json:

@@ -95,9 +95,9 @@ def unpacked(source: IO[bytes], target: IO[bytes]) -> None:
             made = Buffer(ctypes.cast(room, address), PIECE, 0)
             left = library.ZSTD_decompressStream(stream, ctypes.byref(made), ctypes.byref(given))
             if library.ZSTD_isError(left):
-                raise OSError("what came is torn")
+                raise OSError("the data received are incomplete")
             target.write(view[: made.done])
             full = made.done == PIECE
         piece = source.read(PIECE)
     if left:
-        raise OSError("what came is torn")
+        raise OSError("the data received are incomplete")

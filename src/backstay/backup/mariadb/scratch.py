@@ -155,7 +155,7 @@ class Scratch:
                         raise failed("starting the scratch server", _last(log))
                     await asyncio.sleep(0.2)
         except TimeoutError:
-            came_back = f"it does not answer after {START_BOUND:g} s: {_last(log)}"
+            came_back = f"it did not answer within {START_BOUND:g} s: {_last(log)}"
             raise failed("starting the scratch server", came_back) from None
 
     async def stop(self) -> None:
@@ -168,7 +168,9 @@ class Scratch:
             async with asyncio.timeout(STOP_BOUND):
                 status = await server.wait()
         except TimeoutError:
-            raise failed("stopping the scratch server", f"it runs after {STOP_BOUND:g} s") from None
+            raise failed(
+                "stopping the scratch server", f"it still runs after {STOP_BOUND:g} s"
+            ) from None
         finally:
             await kill(server)
         if status != 0:
@@ -291,7 +293,7 @@ async def _fed(
             yield process.stdin
         except (BrokenPipeError, ConnectionResetError):
             await end_well(process, doing)  # its own last words say more
-            raise failed(doing, "it ended before it had all") from None
+            raise failed(doing, "it ended before it received everything") from None
         await end_well(process, doing)
     finally:
         process.stdin.close()  # what a shell has started is not killed with it: its input ends

@@ -42,7 +42,7 @@ class ServerLogs:
 class Source(Protocol):
     """A server to receive from."""
 
-    async def told(self) -> ServerLogs:
+    async def server_logs(self) -> ServerLogs:
         """Ask what it has. Raises BackstayError."""
 
     def receiving(
@@ -80,7 +80,7 @@ class SshSource:
         name = f"backstay {socket.gethostname()} {target.name}"
         self._number = zlib.crc32(name.encode()) | 1 << 31
 
-    async def told(self) -> ServerLogs:
+    async def server_logs(self) -> ServerLogs:
         """Ask what it has. Raises BackstayError."""
         script = program(onhost_database.binary_logs)
         answer = await self._shell.answer(self._target, script, bound=QUESTION_BOUND)

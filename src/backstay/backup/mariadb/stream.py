@@ -13,7 +13,7 @@ from backstay.backup.catalogue import Backup
 from backstay.backup.mariadb.binlog import Asker
 from backstay.backup.mariadb.logs import Incarnation, Logs
 from backstay.backup.mariadb.source import ServerFile, Source, first_file, next_file
-from backstay.backup.mariadb.stream_state import Doing, StreamState, behind, reaches
+from backstay.backup.mariadb.stream_state import StreamActivity, StreamState, behind, reaches
 from backstay.errors import BackstayError, BackupError
 
 PULSE = 1.0
@@ -44,10 +44,12 @@ class Stream:
         self._backups = backups
         self._say = say
         now = time.time()
-        begin = StreamState(host=host, doing=Doing.CONNECTING, begun_at=now, written_at=now)
+        begin = StreamState(
+            host=host, doing=StreamActivity.CONNECTING, begun_at=now, written_at=now
+        )
         with contextlib.suppress(BackupError):  # torn: it is written anew
             begin = logs.state() or begin
-        self.state = replace(begin, doing=Doing.CONNECTING, error="", remedy="", note="")
+        self.state = replace(begin, doing=StreamActivity.CONNECTING, error="", remedy="", note="")
         self._since: list[tuple[float, str, int]] = []
         self._progress = (0, 0)
         self._moved_at = 0.0
@@ -73,10 +75,12 @@ class Stream:
                 await self._receive()
             except BackstayError as error:
                 told = f"{error.attempted}: {error.came_back}"
-                self._tell(doing=Doing.FAILED, error=told, remedy=error.remedy)
+                self._report(doing=StreamActivity.FAILED, error=told, remedy=error.remedy)
             except OSError as error:
                 told = f"writing to {error.filename or self._logs.folder}: {error.strerror}"
-                self._tell(doing=Doing.FAILED, error=told, remedy="see to the disk of this machine")
+                self._report(
+                    doing=StreamActivity.FAILED, error=told, remedy="check the disk of this machine"
+                )
             if time.monotonic() - started > longest:
                 pause = shortest
             await asyncio.sleep(pause)
@@ -84,7 +88,7 @@ class Stream:
 
     async def _receive(self) -> None:
         """Connect and receive until it breaks off. Raises BackstayError."""
-        told = await self._source.told()
+        told = await self._source.server_logs()
         incarnation, first = self._joined(told.files)
         async with self._source.receiving(told.socket, first, incarnation.arriving) as (ask, got):
             self._moved_at = time.monotonic()
@@ -105,15 +109,15 @@ class Stream:
             note = f"received from {first} on"
             if incarnation is not None and (kept := incarnation.pieces()):
                 last = kept[-1].name
-                note = f"the server's log does not go on from {last}, which is kept: {note}"
+                note = f"the server's log does not continue from {last}, which is kept: {note}"
                 incarnation = None
-            self._tell(note=note)
+            self._report(note=note)
         if incarnation is None:
             incarnation = self._logs.begin()
         if incarnation.number != self.state.incarnation:
             # What was known of another says nothing about this one.
             self._since = []
-            self._tell(
+            self._report(
                 incarnation=incarnation.number,
                 begun_at=time.time(),
                 caught_up_at=None,
@@ -159,8 +163,8 @@ class Stream:
         newest = next(reversed(here), "")
         received = here.get(newest, 0)
         file, size = server[-1]
-        self._tell(
-            doing=Doing.STREAMING,
+        self._report(
+            doing=StreamActivity.STREAMING,
             error="",
             remedy="",
             file=newest,
@@ -177,9 +181,9 @@ class Stream:
         if self.state.file and server.get(self.state.file, -1) < self.state.received:
             raise BackupError(
                 "receiving the binary log",
-                came_back=f"the server has less of {self.state.file} than is here: it has begun "
-                "another log",
-                remedy="nothing: that is received into a folder of its own",
+                came_back=f"the server has less of {self.state.file} than was received: "
+                "it has started another log",
+                remedy="nothing: it is received into another folder",
             )
 
     def _refuse_stalled(self, incarnation: Incarnation) -> None:
@@ -190,11 +194,11 @@ class Stream:
         elif time.monotonic() - self._moved_at > STALLED:
             raise BackupError(
                 "receiving the binary log",
-                came_back=f"nothing has come for {STALLED:g} s, and the server has more",
-                remedy="nothing: it is begun again by itself",
+                came_back=f"nothing was received for {STALLED:g} s, and the server has more",
+                remedy="nothing: it is restarted automatically",
             )
 
-    def _tell(self, **changed: object) -> None:
+    def _report(self, **changed: object) -> None:
         self.state = replace(self.state, **changed)  # type: ignore[arg-type]  # its own fields
 
     async def _pulse(self) -> None:
@@ -202,7 +206,7 @@ class Stream:
         while True:
             self.state = replace(self.state, written_at=time.time())
             with contextlib.suppress(BackupError):  # a full disk: the old state is told to be old
-                self._logs.tell(self.state)
+                self._logs.write_state(self.state)
             self._say(self.state)
             await asyncio.sleep(PULSE)
 
@@ -225,7 +229,7 @@ def held(folder: Path) -> Iterator[None]:
             raise BackupError(
                 f"receiving the binary log of {folder.name}",
                 came_back="another stream of this host runs on this machine",
-                remedy="backstay backup stream --status; the service is backstay-stream-*",
+                remedy="backstay backup stream status; the service is backstay-stream-*",
             )
         yield
 

@@ -11,7 +11,7 @@ FRESH = 5.0
 """Seconds after which what a stream told last is no news any more."""
 
 
-class Doing(StrEnum):
+class StreamActivity(StrEnum):
     """What a stream is doing."""
 
     STREAMING = "streaming"
@@ -32,7 +32,7 @@ class StreamState:
     """
 
     host: str
-    doing: Doing
+    doing: StreamActivity
     begun_at: float
     written_at: float
     incarnation: int = 0
@@ -54,7 +54,7 @@ class StreamState:
         was just now; None where it was never seen to be so.
         """
         just_now = self.asked_at is not None and now - self.asked_at <= FRESH
-        if self.doing is Doing.STREAMING and self.behind == 0 and just_now:
+        if self.doing is StreamActivity.STREAMING and self.behind == 0 and just_now:
             return 0.0
         return None if self.caught_up_at is None else max(now - self.caught_up_at, 0.0)
 
@@ -71,7 +71,7 @@ class StreamState:
     def read(cls, text: str) -> "StreamState":
         """Read a file's text. Raises ValueError or TypeError where it is not one."""
         read = json.loads(text)
-        return cls(**(read | {"doing": Doing(read["doing"])}))
+        return cls(**(read | {"doing": StreamActivity(read["doing"])}))
 
 
 def behind(server: Sequence[tuple[str, int]], here: Mapping[str, int]) -> int:

@@ -136,7 +136,7 @@ class Follows(OnSpare):
         work, unit = await self.work(running), begun_unit(running, self.begun_by)
         if work is not None and unit:
             command = self.command(running, unit, here=work.here)
-            told = await command.told()
+            told = await command.state()
             if told["status"] is not None and told["status"] not in work.good:
                 await command.again()
         return None
