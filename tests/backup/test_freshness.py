@@ -54,9 +54,7 @@ def test_the_newest_has_failed() -> None:
     )
     [found] = judged(backup("a", NOW - 2 * HOUR, State.VERIFIED), failed)
     assert found.severity is Severity.WARNING, "the last try has failed, which is worth a look"
-    assert found.remedy == (
-        "fix what is named, then: backstay backup create controller --verify"
-    )
+    assert found.remedy == ("fix what is named, then: backstay backup create controller --verify")
     assert judged(failed, limit=None)[0].severity is Severity.WARNING
 
 
