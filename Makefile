@@ -6,15 +6,16 @@ BACKSTAY := $(VENV)/bin/backstay
 .PHONY: help install demo test lint bench acceptance lock clean
 
 help:
-	@echo "make demo        a real OpenStack on this machine, checked, broken, found, healed (as root)"
-	@echo "make test        everything that needs no lab, then the quicker stories on the lab"
-	@echo "make acceptance  the same with every story on the lab"
-	@echo "make lint        ruff and mypy"
-	@echo "make bench       the figures that the README quotes"
+	@echo "make demo        a real OpenStack on this machine: checked, broken, diagnosed, healed (as root)"
+	@echo "make test        all tests without the lab, then the quicker acceptance tests on the lab"
+	@echo "make acceptance  the same, with every acceptance test on the lab"
+	@echo "make lint        ruff, mypy and deptry"
+	@echo "make bench       measures the figures in the README"
+	@echo "make lock        pins all dependencies, with hashes, in requirements.txt"
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.txt pyproject.toml
+$(VENV)/.installed: requirements.txt pyproject.toml packaging/backstay-lab/pyproject.toml
 	./install.sh $(PYTHON) $(VENV)
 	@touch $@
 
@@ -22,10 +23,13 @@ lint: install
 	$(VENV)/bin/ruff check src tests bench
 	$(VENV)/bin/ruff format --check src tests bench
 	$(VENV)/bin/mypy
+	$(VENV)/bin/deptry src/backstay
+	$(VENV)/bin/deptry --config packaging/backstay-lab/pyproject.toml src/backstay_lab
+	$(VENV)/bin/deptry --known-first-party backstay --known-first-party backstay_lab --known-first-party tests --known-first-party bench --ignore DEP002,DEP004 --exclude data tests bench
 
 lock: install
-	$(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra lab --extra ipmi --extra mariadb --extra dev \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.txt pyproject.toml
+	$(VENV)/bin/python packaging/dependencies.py | $(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.txt -
 
 test: install
 	./tests/run $(VENV)

@@ -60,7 +60,11 @@ COMMANDS = {
         "Tell before users do: alerts, a status page, acts by policy.",
     ),
     "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
-    "lab": ("backstay_lab.cli", "lab", "A real OpenStack cloud on this machine, to practise on."),
+    "lab": (
+        "backstay.cli.lab",
+        "lab",
+        "A real OpenStack cloud to practise on (extra: backstay[lab]).",
+    ),
 }
 
 

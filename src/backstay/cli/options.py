@@ -23,10 +23,10 @@ def load_cloud(given: Path | None) -> "Cloud":
 
     Raises InventoryError where there is none, or where its file holds mistakes.
     """
+    from backstay.cli.lab import current_cloud_file
     from backstay.inventory.find import find
     from backstay.inventory.load import load
     from backstay.services.registry import all_services
-    from backstay_lab.layout import current_cloud_file
 
     found = find(given, current_cloud_file)
     if found.of_lab:

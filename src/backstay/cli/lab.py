@@ -1,0 +1,55 @@
+"""``backstay lab``, which comes with another distribution, ``backstay-lab``: the extra ``lab``.
+
+Backstay finds it by its entry points, so that a machine without it has no command that breaks
+hosts, and nothing of Backstay imports it.
+"""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from backstay.errors import BackstayError
+
+COMMANDS = "backstay.commands"
+"""Group of entry points: click commands by their name on the command line."""
+CLOUD_FILES = "backstay.cloud_files"
+"""Group of entry points: functions that return the ``cloud.yaml`` to use where none is named."""
+
+
+class NotInstalled(BackstayError):
+    """A command was called whose distribution is not installed."""
+
+
+@click.command(
+    "lab",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def _missing() -> NoReturn:
+    """Raise NotInstalled, whatever the arguments."""
+    raise NotInstalled(
+        "backstay lab",
+        came_back="the lab is not installed",
+        remedy="pip install 'backstay[lab]'",
+    )
+
+
+def _installed() -> click.Command:
+    for point in entry_points(group=COMMANDS, name="lab"):
+        command: click.Command = point.load()
+        return command
+    return _missing
+
+
+lab = _installed()
+
+
+def current_cloud_file() -> Path | None:
+    """Return the ``cloud.yaml`` of the lab that is up; None where none is, or none is installed."""
+    for point in entry_points(group=CLOUD_FILES):
+        file: Path | None = point.load()()
+        if file is not None:
+            return file
+    return None
