@@ -10,7 +10,7 @@ from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power,
 from backstay.journal.action import Action, Refused, Result, Running
 from backstay.runbooks.replace.outages import OutageRecording
 
-BOUND = 90.0
+CONFIRM_BOUND = 90.0
 """Seconds that the step may take; a dead host takes about 10, for connections that hang."""
 FRESH = 60.0
 """Seconds for which a verdict holds: what was dead then may have been switched on since."""

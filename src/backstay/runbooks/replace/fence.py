@@ -35,7 +35,7 @@ from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
-BOUND = 240.0
+FENCE_BOUND = 240.0
 """Seconds that the step may take: its power (``OFF_BOUND``), a BMC that does not answer, a look."""
 BY_POWER, BY_WORD = "power", "word"
 """How a host was fenced: its power was read back as off, or a person vouched for it."""

@@ -8,8 +8,8 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
-from backstay.runbooks.replace.confirm import BOUND as CONFIRMING
-from backstay.runbooks.replace.fence import BOUND as FENCING
+from backstay.runbooks.replace.confirm import FENCE_BOUND as CONFIRM_BOUND
+from backstay.runbooks.replace.fence import FENCE_BOUND
 from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of
 from backstay.services.declaration import Service
 
@@ -72,9 +72,9 @@ def _steps(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service]) -> I
         )
 
     mine = services_of(cloud, host, services, "")
-    yield step("confirm", f"ask from several places whether {host} is dead", CONFIRMING, at="")
+    yield step("confirm", f"ask from several places whether {host} is dead", CONFIRM_BOUND, at="")
     yield step("prepare", f"see that {spare} can take its place", _QUICK, at="")
-    yield step("fence", f"power {host} off, read it back, keep it off", FENCING, at="")
+    yield step("fence", f"power {host} off, read it back, keep it off", FENCE_BOUND, at="")
     yield step("begin-packages", f"begin to install its packages on {spare}", _QUICK)
     yield step("fetch", "meanwhile bring the backup's files here from the repository", _LONG)
     if has_databases(backup, mine, ""):
