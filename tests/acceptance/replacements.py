@@ -14,7 +14,7 @@ from typing import Any
 from backstay.access.shipping import source_of
 from backstay.inventory.load import load
 from backstay.journal.store import Store
-from backstay.runbooks.replace.onhost_identity import who_has
+from backstay.runbooks.replace.onhost import who_has
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import MANAGEMENT_INTERFACE
 from backstay_lab.state import opened

@@ -18,8 +18,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace.confirm import Confirm
-from backstay.runbooks.replace.fence import Fence, NotFenced
+from backstay.runbooks.replace.fence import Confirm, Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from backstay.transports.bmc import power_of
 from backstay.transports.power import Power

@@ -15,8 +15,8 @@ from backstay.errors import BackstayError, BackupError, HostKeyRefused
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Result, Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.adopt import Adopt
+from backstay.runbooks.replace import onhost
+from backstay.runbooks.replace.identity import Adopt
 from backstay.transports.targets import Answer, SshTarget
 
 HOSTS = {
@@ -167,12 +167,10 @@ def test_adopted_already_it_is_known_by_its_run_s_mark_only(tmp_path, mark, well
 
 def test_what_answers_with_the_address_is_found_before_anything_is_changed(monkeypatch):
     done: list[str] = []
-    monkeypatch.setattr(
-        onhost_identity, "interface", lambda a: ("e", 24) if a.endswith(".31") else None
-    )
-    monkeypatch.setattr(onhost_identity, "who_has", lambda *_: ["52:54:00:00:00:01"])
+    monkeypatch.setattr(onhost, "interface", lambda a: ("e", 24) if a.endswith(".31") else None)
+    monkeypatch.setattr(onhost, "who_has", lambda *_: ["52:54:00:00:00:01"])
     for name in ("place_files", "put_aside", "configure", "note", "announce", "reload_sshd"):
-        monkeypatch.setattr(onhost_identity, name, lambda *_, name=name: done.append(name))
+        monkeypatch.setattr(onhost, name, lambda *_, name=name: done.append(name))
     given = {
         "mark": "m",
         "name": "c",
@@ -182,5 +180,5 @@ def test_what_answers_with_the_address_is_found_before_anything_is_changed(monke
         "folders": [],
         "keys": [],
     }
-    assert onhost_identity.adopt(given) == {"others": ["52:54:00:00:00:01"]}
+    assert onhost.adopt(given) == {"others": ["52:54:00:00:00:01"]}
     assert done == []

@@ -15,8 +15,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace import fence_guard
-from backstay.runbooks.replace.confirm import FRESH, Confirm
-from backstay.runbooks.replace.fence import Fence, NotFenced
+from backstay.runbooks.replace.fence import FRESH, Confirm, Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from tests.health.witness.recorded import HOSTS, Recorded
 

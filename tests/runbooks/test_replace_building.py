@@ -13,7 +13,7 @@ from backstay.backup.place import Place
 from backstay.errors import ApiUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Running
-from backstay.runbooks.replace.build import BeginBuild, LetBuild
+from backstay.runbooks.replace.provisioning import BeginBuild, LetBuild
 from backstay.transports.ssh import HostShell
 from tests.runbooks.test_replace_plan import CLOUD, made
 

@@ -8,9 +8,8 @@ import pytest
 
 from backstay.backup.catalogue import Backup
 from backstay.inventory.limits import Limit
-from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.prepare import off_by
-from backstay.runbooks.replace.spare_checks import Wanted, against, remarks
+from backstay.runbooks.replace import onhost
+from backstay.runbooks.replace.spare import Wanted, against, off_by, remarks
 
 GIB = 1024**3
 MACHINE = {
@@ -119,10 +118,10 @@ def test_the_old_address_takes_the_place_of_the_spare_s_own_and_no_other(tmp_pat
     interfaces.write_text("address 10.77.0.31/24\ngateway 10.77.0.1\nup route via 10.77.0.311\n")
     plan.write_text("addresses: [110.77.0.31/24, '10.77.0.31/24']\n")
     plan.chmod(0o600)
-    monkeypatch.setattr(onhost_identity, "CONFIGURED", (str(interfaces), str(tmp_path / "*.yaml")))
+    monkeypatch.setattr(onhost, "CONFIGURED", (str(interfaces), str(tmp_path / "*.yaml")))
     kept = tmp_path / "kept"
     for _ in range(2):  # again after an interruption: the copies stay those of before
-        found = onhost_identity.configure("10.77.0.31", "10.77.0.11", str(kept))
+        found = onhost.configure("10.77.0.31", "10.77.0.11", str(kept))
         assert found == sorted([str(interfaces), str(plan)])
     expected = "address 10.77.0.11/24\ngateway 10.77.0.1\nup route via 10.77.0.311\n"
     assert interfaces.read_text() == expected
@@ -134,7 +133,7 @@ def test_the_old_address_takes_the_place_of_the_spare_s_own_and_no_other(tmp_pat
 
 def test_an_arp_question_is_as_rfc_826_has_it():
     mine = bytes.fromhex("c2aa67c7f23c")
-    packet = onhost_identity.frame(1, mine, "0.0.0.0", b"\0" * 6, "10.77.0.11")
+    packet = onhost.frame(1, mine, "0.0.0.0", b"\0" * 6, "10.77.0.11")
     assert packet.hex() == (
         "ffffffffffffc2aa67c7f23c08060001080006040001c2aa67c7f23c000000000000000000000a4d000b"
     )

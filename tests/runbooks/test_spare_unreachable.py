@@ -5,7 +5,7 @@ import pytest
 from backstay.errors import HostUnreachable
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace.spare_unreachable import hinted
+from backstay.runbooks.replace.actions import hinted
 
 
 def remedy(host: str, *done: str) -> str:

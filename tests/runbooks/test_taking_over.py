@@ -12,7 +12,7 @@ import pytest
 from backstay.inventory.load import load
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace.take_over import TakeOver
+from backstay.runbooks.replace.inventory_update import TakeOver
 
 LAB = (Path(__file__).parents[1] / "inventory" / "data" / "lab-cloud.yaml").read_text()
 FENCED_AT = 1795558814.7

@@ -160,7 +160,7 @@ def _chosen(
     place: "Place", host: str, name: str, moment: str | None, now: datetime
 ) -> "RestoreOptions":
     """Return what is restored: up to the last moment where there is a log to do so."""
-    from backstay.runbooks.replace.defaults import chosen
+    from backstay.runbooks.replace.plan import chosen
 
     to = moment_named(moment) if moment is not None else None
     return chosen(place, host, now=now, backup=name, to=to)

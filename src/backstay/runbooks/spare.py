@@ -18,9 +18,9 @@ from backstay.journal.action import Action, Result, Running
 from backstay.journal.plan import Plan, Step
 from backstay.provision.packages import wanted
 from backstay.quantities import size
-from backstay.runbooks.replace import onhost_spare
-from backstay.runbooks.replace.prepare import BeginPackages, Packages, Prepare
-from backstay.runbooks.replace.spare import OnSpare, files_here, manifest_of
+from backstay.runbooks.replace import onhost as onhost_spare
+from backstay.runbooks.replace.provisioning import BeginPackages, Packages
+from backstay.runbooks.replace.spare import OnSpare, Prepare, files_here, manifest_of
 from backstay.runbooks.restore.context import SILENCE
 from backstay.runbooks.restore.rebuild_local import Fetch
 from backstay.runbooks.restore.upload import fetched

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from backstay.backup.choice import RestorePoint, choose
+from backstay.backup.loss import stream_of
+from backstay.backup.place import Place
+from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
-from backstay.runbooks.replace.confirm import FENCE_BOUND as CONFIRM_BOUND
-from backstay.runbooks.replace.fence import FENCE_BOUND
+from backstay.runbooks.replace.fence import CONFIRM_BOUND, FENCE_BOUND
 from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of
 from backstay.services.declaration import Service
 
@@ -107,3 +110,31 @@ def _steps(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service]) -> I
     yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
     yield from backup_steps(cloud, host, services, verify=True)
     yield step("take-over", f"write into cloud.yaml that {spare} is {host} now", _QUICK)
+
+
+def chosen(
+    place: Place, host: str, *, now: datetime, backup: str = "", to: RestorePoint | None = None
+) -> RestoreOptions:
+    """Return what is restored: up to the last moment where there is a log to do so.
+
+    ``backup`` names one, else it is the newest verified; ``to`` is a moment that somebody wants.
+    It blocks. Raises BackupError where there is none, BackstayError where it is another host's.
+    """
+    if backup:
+        found = place.catalogue.named(backup)
+        if found.host != host:
+            raise BackstayError(
+                f"taking {backup} for {host}",
+                came_back=f"it is of {found.host}",
+                remedy=f"backstay backup list {host}",
+            )
+    else:
+        found = choose(place.catalogue.backups(), host, to or RestorePoint(), now=now)
+    if to is None:
+        to = RestorePoint(latest=True) if stream_of(found, place.logs(host)) else RestorePoint()
+    return RestoreOptions(backup=found, to=to)
+
+
+def spare_for(cloud: Cloud, host: str) -> str:
+    """Return the spare that is meant for a host, empty where there is none."""
+    return next((one.name for one in cloud.with_role(Role.SPARE) if host in one.spare_for), "")

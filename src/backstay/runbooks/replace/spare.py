@@ -1,20 +1,29 @@
 """What the steps share that make a spare the lost host: who is who, and the ways to the spare."""
 
+import asyncio
+import ipaddress
 import json
-from collections.abc import Callable, Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backstay.backup.catalogue import Backup
 from backstay.backup.files import MANIFEST
 from backstay.backup.place import Place
-from backstay.errors import BackstayError
-from backstay.journal.action import Result, Running
+from backstay.errors import BackstayError, BackupError, HostError
+from backstay.inventory.backup import Engine
+from backstay.inventory.limits import Limit
+from backstay.journal.action import Refused, Result, Running
 from backstay.journal.place import folder
 from backstay.jsondata import Json
-from backstay.provision import onhost
+from backstay.provision import onhost as provision_onhost
+from backstay.provision import packages
 from backstay.provision.following import Ask, LongCommand, ask_here
-from backstay.provision.work import Work
+from backstay.quantities import size
+from backstay.runbooks.replace import onhost
 from backstay.runbooks.restore.context import SILENCE, About, Restoring
 from backstay.runbooks.restore.plan import services_of, units_of
 
@@ -60,7 +69,7 @@ class OnSpare(Restoring):
 
         With the host's SSH keys it is a stranger under its own name.
         """
-        adopted = _of_action(running, "adopt") is not None
+        adopted = result_of_action(running, "adopt") is not None
         return self.host(running) if adopted else self.spare(running)
 
     def units(self, running: Running) -> list[str]:
@@ -91,97 +100,12 @@ class OnSpare(Restoring):
             unit,
             ask_here if here else self.ask_by(name),
             host="this machine" if here else name,
-            folder=str(mine / "units") if here else onhost.FOLDER,
+            folder=str(mine / "units") if here else provision_onhost.FOLDER,
             log=mine / running.run / f"{unit}.log",
         )
 
 
-class Begins(OnSpare):
-    """Begins a long command and returns at once. Its result: ``unit``, and what ``told`` adds."""
-
-    async def do(self, running: Running) -> Result:
-        """Begin it, or find it begun. Raises HostError, BackupError."""
-        work = await self.work(running)
-        if work is None:
-            return {"unit": "", "told": self.nothing}
-        unit = unit_name(running, work)
-        if not self.begins(work):
-            return {"unit": unit, "told": f"as {unit}, later"}
-        await self.command(running, unit, here=work.here).begin(work, bound=self.bound(running))
-        return {"unit": unit, "told": f"as {unit}"}
-
-    nothing = "nothing to run"
-
-    def begins(self, work: Work) -> bool:
-        """Say whether it is begun now, or a later step does so."""
-        return True
-
-    def bound(self, running: Running) -> float:
-        """Return for how many seconds it may run."""
-        return 3600.0
-
-    async def work(self, running: Running) -> Work | None:
-        """Return what is to be run, None for nothing."""
-        raise NotImplementedError
-
-
-class Follows(OnSpare):
-    """Follows what an earlier step has begun, to its end; begins it again where it is gone."""
-
-    begun_by = ""
-    """The name of the action that began it."""
-
-    async def probe(self, running: Running) -> Result | None:
-        """Forget a failure, so that it is done again: whoever resumes has mended its cause."""
-        work, unit = await self.work(running), begun_unit(running, self.begun_by)
-        if work is not None and unit:
-            command = self.command(running, unit, here=work.here)
-            told = await command.state()
-            if told["status"] is not None and told["status"] not in work.good:
-                await command.again()
-        return None
-
-    async def do(self, running: Running) -> Result:
-        """Attach to it and wait. Raises BackstayError with its last errors where it fails."""
-        work, unit = await self.work(running), begun_unit(running, self.begun_by)
-        if work is None or not unit:
-            return {"told": ""}
-        command = self.command(running, unit, here=work.here)
-        # Where it was killed, or its host was booted meanwhile, this is its second beginning.
-        await command.begin(work, bound=running.step.bound)
-        log = await command.follow(work, say=running.say)
-        return await self.ended(running, log)
-
-    async def work(self, running: Running) -> Work | None:
-        """Return what was begun, None for nothing."""
-        raise NotImplementedError
-
-    async def ended(self, running: Running, log: str) -> Result:
-        """Return the step's result; ``log`` is the last part of its log."""
-        raise NotImplementedError
-
-
-def unit_name(running: Running, work: Work) -> str:
-    """Return the unit's name: of this run, and of no other journal's run of the same number."""
-    return f"backstay-{running.run}-{work.name}-{int(running.begun)}"
-
-
-def begun_unit(running: Running, action: str) -> str:
-    """Return the unit that the step with this action has named, empty where there is none to run.
-
-    Raises BackstayError where the plan has no such step.
-    """
-    begun = _of_action(running, action)
-    if begun is None:
-        raise BackstayError(
-            running.step.does,
-            came_back=f"no step of this plan has begun it ({action})",
-            remedy="report this with: backstay runs show",
-        )
-    return str(begun["unit"])
-
-
-def _of_action(running: Running, action: str) -> Result | None:
+def result_of_action(running: Running, action: str) -> Result | None:
     """Return the result of the plan's step with this action, None while there is none."""
     ids = [step.id for step in running.plan.steps if step.action == action]
     return next((running.results[one] for one in ids if one in running.results), None)
@@ -196,3 +120,195 @@ def files_here(about: About) -> Path:
             remedy="the plan must fetch them first; begin the replacement anew",
         )
     return about.files
+
+
+_LESS = 0.5
+"""With less than this part of the lost host's memory its services would not run."""
+_PER_PACKAGE = 3 * 1024**2
+"""What a package takes on average, and its file: measured on a controller, 2.1 MiB and 0.4."""
+_GROWS = 1.2
+_LOADED = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is wanted of the spare. ``packages`` are names; addresses are IP addresses or names."""
+
+    backup: Backup
+    packages: Sequence[str]
+    versions: Mapping[str, str]
+    old_address: str
+    own_address: str
+    clock: Limit
+
+
+def against(wanted: Wanted, told: Mapping[str, Any], *, offset: float) -> list[str]:
+    """Return every reason why the spare cannot take the host's place.
+
+    ``told`` is what it said (``onhost_spare.look``); ``offset`` is how far its clock is off.
+    """
+    found = [
+        *_release(wanted, told),
+        *_room(wanted, told),
+        *_address(wanted, told),
+    ]
+    if told["active"]:
+        found.append(f"{', '.join(told['active'])} run on it: it is no spare")
+    if told["databases"]:
+        found.append(f"it has databases of its own: {', '.join(told['databases'])}")
+    if abs(offset) >= wanted.clock.failed:
+        found.append(
+            f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}: "
+            "tokens and leases would be refused; set it first"
+        )
+    if not told["apt"]:
+        found.append("it has no apt-get, by which its packages could be installed")
+    return found
+
+
+def remarks(wanted: Wanted, told: Mapping[str, Any], *, offset: float) -> list[str]:
+    """Return what is no reason against it and should be known."""
+    mine, theirs = told["machine"], wanted.backup.machine
+    found = []
+    if theirs.get("memory") and mine["memory"] < theirs["memory"]:
+        found.append(f"less memory: {size(mine['memory'])}, was {size(theirs['memory'])}")
+    if wanted.clock.warning <= abs(offset) < wanted.clock.failed:
+        found.append(f"its clock is {abs(offset):.1f} s off")
+    if not theirs:
+        found.append("the backup does not say of which release it is: judged by its packages")
+    return found
+
+
+def _release(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
+    mine, theirs = told["machine"], wanted.backup.machine
+    if not theirs:
+        return _by_packages(wanted, told)
+    found = []
+    was = _name(theirs)
+    if was != _name(mine):
+        found.append(f"it runs {_name(mine)}, the host ran {was}")
+    if mine["architecture"] != theirs["architecture"]:
+        found.append(f"it is {mine['architecture']}, the host was {theirs['architecture']}")
+    if mine["memory"] < _LESS * theirs["memory"]:
+        found.append(
+            f"it has {size(mine['memory'])} of memory, the host had {size(theirs['memory'])}"
+        )
+    return found
+
+
+def _name(machine: Mapping[str, Any]) -> str:
+    return f"{machine['id']} {machine['codename'] or machine['release']}"
+
+
+def _by_packages(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
+    """Judge by the release that the basic package's version names, for older backups."""
+    there = dict(line.split(" ", 1) for line in told["packages"] if " " in line)
+    was, now = wanted.versions.get("base-files", ""), there.get("base-files", "")
+    if was and now and was.partition(".")[0] != now.partition(".")[0]:
+        return [f"it is of another release: base-files {now}, the host had {was}"]
+    return []
+
+
+def _room(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
+    """Compare the room on each of its file systems with what will be written there."""
+    backup = wanted.backup
+    there = {line.partition(" ")[0] for line in told["packages"]}
+    missing = sum(name not in there for name in wanted.packages)
+    growth = _GROWS * (_LOADED if backup.engine is Engine.DUMP else 1)
+    places = list(told["free"])
+    needs = {
+        "/usr": missing * _PER_PACKAGE,
+        "/var/lib": int(backup.sizes.get("files", 0) * _GROWS),
+        places[-1]: int(backup.sizes.get("database", 0) * growth),
+    }
+    by_device: dict[int, int] = {}
+    for place, need in needs.items():
+        device = told["free"][place][0]
+        by_device[device] = by_device.get(device, 0) + need
+    found = []
+    for device, need in by_device.items():
+        place, free = next((p, f) for p, (d, f) in told["free"].items() if d == device)
+        if free < need:
+            found.append(f"{place} has only {size(free)} free, about {size(need)} are needed")
+    return found
+
+
+def _address(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
+    """See that the old address belongs where the spare is: nobody would find it elsewhere."""
+    networks = [
+        ipaddress.ip_interface(address) for _, address in told["addresses"] if "/" in address
+    ]
+    own = [one for one in networks if str(one.ip) == wanted.own_address]
+    try:
+        old = ipaddress.ip_address(wanted.old_address)
+    except ValueError:
+        return [f"the address {wanted.old_address} of the host is not known as a number"]
+    if own and not any(old in one.network for one in own):
+        return [f"it is on {own[0].network}, the host's address {old} is not of that network"]
+    return []
+
+
+class Prepare(OnSpare):
+    """Asks the spare whether it can take the host's place; nothing is changed."""
+
+    async def do(self, running: Running) -> Result:
+        """Ask it in one round trip. Raises Refused with every reason at once."""
+        host, spare, backup = self.host(running), self.spare(running), self.backup(running)
+        units = self.units(running)
+        databases = [name for one in self.site.services for name in one.databases]
+        begun = time.time()
+        try:
+            told, manifest = await asyncio.gather(
+                self.site.ask(spare, onhost.look, units, databases), self.manifest(backup)
+            )
+        except (BackupError, HostError) as error:
+            raise Refused(
+                error.attempted, came_back=error.came_back, remedy=error.remedy
+            ) from error
+        offset = off_by(told["clock"], begun, time.time())
+        wish = packages.wanted(manifest)
+        wanted = Wanted(
+            backup=backup,
+            packages=[name for name, _ in wish.wanted],
+            versions=dict(wish.wanted),
+            old_address=await number_of(self.site.host(host).address),
+            own_address=await number_of(self.site.host(spare).address),
+            clock=self.site.cloud.limits.clock_offset_seconds,
+        )
+        reasons = against(wanted, told, offset=offset)
+        if reasons:
+            raise Refused(
+                f"making {spare} into {host}",
+                came_back="; ".join(reasons),
+                remedy="mend that, or name another spare; nothing has been changed",
+            )
+        there = _there(told, wish)
+        words = [f"{there} of {len(wish.wanted)} packages are there"]
+        return {
+            "boot_id": told["boot_id"],
+            "addresses": [wanted.old_address, wanted.own_address],
+            "packages": there,
+            "prepared": told["prepared"],
+            "told": "; ".join([*words, *remarks(wanted, told, offset=offset)]),
+        }
+
+
+def _there(told: Mapping[str, Any], wish: packages.Packages) -> int:
+    have = dict(line.split(" ", 1) for line in told["packages"] if " " in line)
+    return sum(have.get(name) == version for name, version in wish.wanted)
+
+
+def off_by(clock: float, before: float, after: float) -> float:
+    """Return how far a clock that was read between two times is off at least. Pure."""
+    if clock > after:
+        return clock - after
+    return min(clock - before, 0.0)
+
+
+async def number_of(address: str) -> str:
+    """Return an address as a number, itself where this machine's resolver does not know it."""
+    try:
+        found = await asyncio.to_thread(socket.getaddrinfo, address, None)
+    except OSError:
+        return address
+    return str(found[0][4][0])

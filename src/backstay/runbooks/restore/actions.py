@@ -6,8 +6,7 @@ from typing import Any
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.journal.action import Action
-from backstay.runbooks.restore.cutover import Start, Stop, Swap
-from backstay.runbooks.restore.postflight import Agents, Tidy, Works
+from backstay.runbooks.restore.cutover import Agents, Start, Stop, Swap, Tidy, Works
 from backstay.runbooks.restore.rebuild_local import Fetch, Rebuild
 from backstay.runbooks.restore.upload import Look, Send
 

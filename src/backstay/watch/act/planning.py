@@ -11,8 +11,7 @@ from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
 from backstay.journal.plan import Plan
 from backstay.runbooks.reattach.plan import plan as reattach_plan
-from backstay.runbooks.replace.defaults import chosen, spare_for
-from backstay.runbooks.replace.plan import ReplaceRequest
+from backstay.runbooks.replace.plan import ReplaceRequest, chosen, spare_for
 from backstay.runbooks.replace.plan import plan as replace_plan
 from backstay.runbooks.restart import failed_units
 from backstay.runbooks.restart import plan as restart_plan

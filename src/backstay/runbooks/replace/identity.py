@@ -12,9 +12,8 @@ from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.restorable import Files, changed, chosen, from_manifest
 from backstay.errors import BackstayError, HostError
 from backstay.journal.action import Refused, Result, Running
-from backstay.runbooks.replace import onhost_identity
-from backstay.runbooks.replace.prepare import number_of
-from backstay.runbooks.replace.spare import OnSpare, files_here
+from backstay.runbooks.replace import onhost as onhost_identity
+from backstay.runbooks.replace.spare import OnSpare, files_here, number_of
 from backstay.runbooks.restore.context import SILENCE, About
 from backstay.runbooks.restore.upload import fetched
 
