@@ -14,7 +14,7 @@ from typing import Any
 from backstay.access.shipping import source_of
 from backstay.inventory.load import load
 from backstay.journal.store import Store
-from backstay.runbooks.replace.onhost import who_has
+from backstay.runbooks.replace.onhost import others_at
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import MANAGEMENT_INTERFACE
 from backstay_lab.state import opened
@@ -104,11 +104,11 @@ def asked_who_has(lab: Lab, host: str) -> Iterator[Answers]:
         ["ip", "-j", "route", "get", address], capture_output=True, text=True, check=True
     )
     device = json.loads(route.stdout)[0]["dev"]
-    there = f"{source_of(who_has)}\nprint(*who_has({MANAGEMENT_INTERFACE!r}, {address!r}))"
+    there = f"{source_of(others_at)}\nprint(*others_at({MANAGEMENT_INTERFACE!r}, {address!r}))"
     answers = Answers({"operator": [], COMPUTE: []})
 
     def ask_here() -> None:
-        answers.seen["operator"].append(who_has(device, address))
+        answers.seen["operator"].append(others_at(device, address))
 
     def ask_there() -> None:
         asked = compute.run(["python3", "-I", "-"], stdin=there)

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from backstay.access.session import CloudSession
-from backstay.cli.check import open_api
+from backstay.cli.session import open_api
 from backstay.errors import PowerError
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import look, look_for_address

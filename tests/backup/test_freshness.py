@@ -10,7 +10,7 @@ import pytest
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.findings import findings
 from backstay.backup.freshness import freshness_findings
-from backstay.cli import check
+from backstay.cli import session
 from backstay.finding import Finding, Severity
 from tests.backup.test_backup import backup, cloud
 
@@ -103,6 +103,6 @@ def test_a_catalogue_that_cannot_be_read_is_not_known(tmp_path: Path) -> None:
 def test_a_disk_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backstay.backup.findings.findings", lambda *_, **__: time.sleep(5))
     described = cloud(bounds={"host_seconds": 0.1})
-    [found] = asyncio.run(check._of_backups(described, []))
+    [found] = asyncio.run(session.read_backups(described, []))
     assert found.severity is Severity.UNKNOWN
     assert found.evidence == "not read within 0.1 s"

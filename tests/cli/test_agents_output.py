@@ -9,7 +9,7 @@ from backstay.health.rpc.observe import observe_agents
 from backstay.health.rpc.signatures import judge_all
 from tests.health.rpc.recorded import Recording
 
-JUDGED = judge_all(asyncio.run(observe_agents(Recording("half-open"))), reconnect=90.0)
+JUDGED = judge_all(asyncio.run(observe_agents(Recording("half-open"))), reconnect=90.0)  # type: ignore[arg-type]
 AT = next(at for at, one in enumerate(JUDGED) if one.restart)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from backstay.access.session import CloudSession
 from backstay.errors import ApiRefused, HostKeyRefused, HostUnreachable, InventoryError
 from backstay.finding import Finding, Severity, worst
-from backstay.health.check import run
+from backstay.health.check import check_hosts
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.limits import Bounds
 from backstay.transports.targets import Answer, SshTarget
@@ -81,7 +82,9 @@ def check(
     api: Any = None, *, shell: Any = None, cloud: Cloud = CLOUD, **options: Any
 ) -> list[Finding]:
     api = api or MemoryApi(HEALTHY)
-    return asyncio.run(run(cloud, shell=shell or RecordedShell(), api=api, **options))
+    shell = shell or RecordedShell()
+    session = CloudSession(cloud=cloud, shell=shell, api=api)
+    return asyncio.run(check_hosts(session, **options))
 
 
 def bad(findings: list[Finding]) -> list[tuple[str | None, str, str]]:

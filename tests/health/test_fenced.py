@@ -36,7 +36,7 @@ def test_cloud_yaml_remembers_it(tmp_path: Path, since: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "hosts", "said"),
     [
-        ("c: {was: c, since: '2026-11-24T22:00:00Z'}", "", "`c` stands under `hosts` too"),
+        ("c: {was: c, since: '2026-11-24T22:00:00Z'}", "", "`c` is under `hosts` too"),
         (f"old: {{was: c, since: '2026-11-24T22:00:00Z', {BMC}}}", HOST, "its BMC is that of `c`"),
         ("old: {since: '2026-11-24T22:00:00Z'}", "", "`was` is missing"),
         (

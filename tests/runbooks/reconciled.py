@@ -64,7 +64,7 @@ def looked(
     """What a look at a recorded cloud finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "AGAIN_AFTER", 0.0)
-        return asyncio.run(observe.mismatches(Recorded(name, change, silent)))
+        return asyncio.run(observe.mismatches(Recorded(name, change, silent)))  # type: ignore[arg-type]
 
 
 def kinds(found: ReconcileObservation) -> set[tuple[str, str]]:

@@ -168,7 +168,7 @@ def test_adopted_already_it_is_known_by_its_run_s_mark_only(tmp_path, mark, well
 def test_what_answers_with_the_address_is_found_before_anything_is_changed(monkeypatch):
     done: list[str] = []
     monkeypatch.setattr(onhost, "interface", lambda a: ("e", 24) if a.endswith(".31") else None)
-    monkeypatch.setattr(onhost, "who_has", lambda *_: ["52:54:00:00:00:01"])
+    monkeypatch.setattr(onhost, "others_at", lambda *_: ["52:54:00:00:00:01"])
     for name in ("place_files", "put_aside", "configure", "note", "announce", "reload_sshd"):
         monkeypatch.setattr(onhost, name, lambda *_, name=name: done.append(name))
     given = {

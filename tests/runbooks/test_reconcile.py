@@ -136,7 +136,7 @@ def test_where_the_first_controller_is_silent_another_s_copy_is_read(
     hosts["second"] = hosts["controller"].model_copy(update={"address": "10.77.0.14"})
     hosts["second"]._name = "second"
     site.cloud = CLOUD.model_copy(update={"hosts": hosts})
-    found = asyncio.run(mismatches(site))
+    found = asyncio.run(mismatches(site))  # type: ignore[arg-type]
     assert kinds(found) == {("placement", "lacking")}
     assert {one.host for one in found.missing} == {"controller"}
 
@@ -158,7 +158,7 @@ def test_what_is_only_in_one_look_was_on_its_way(monkeypatch: pytest.MonkeyPatch
         return await original(host, function, *arguments, bound=bound)
 
     monkeypatch.setattr(site, "ask", ask)
-    assert asyncio.run(mismatches(site)).mismatches == ()
+    assert asyncio.run(mismatches(site)).mismatches == ()  # type: ignore[arg-type]
     hosts = [host for host, _ in site.asked]
     assert {hosts.count(host) for host in hosts} == {2}, "one round trip for each host and look"
 
@@ -361,13 +361,13 @@ def test_containers_against_their_accounts() -> None:
 
 
 def test_the_reaper_is_judged_before_anything_works_for_restored_records() -> None:
-    found = asyncio.run(reaper_findings(_guards("reap")))
+    found = asyncio.run(reaper_findings(_guards("reap")))  # type: ignore[arg-type]
     assert [(one.host, one.severity) for one in found] == [
         ("compute2", Severity.FAILED),
         ("compute1", Severity.OK),
     ]
     assert "s/^running_deleted_instance_action" in found[0].remedy
-    silent = asyncio.run(reaper_findings(_guards("green", silent=("compute1",))))
+    silent = asyncio.run(reaper_findings(_guards("green", silent=("compute1",))))  # type: ignore[arg-type]
     assert [(one.host, one.severity) for one in silent] == [
         ("compute1", Severity.UNKNOWN),
         ("compute2", Severity.OK),

@@ -129,11 +129,3 @@ def test_the_old_address_takes_the_place_of_the_spare_s_own_and_no_other(tmp_pat
     assert plan.stat().st_mode & 0o777 == 0o600
     assert "10.77.0.31/24" in (kept / str(interfaces).lstrip("/")).read_text()
     assert sorted(Path(tmp_path).glob("*.backstay")) == []
-
-
-def test_an_arp_question_is_as_rfc_826_has_it():
-    mine = bytes.fromhex("c2aa67c7f23c")
-    packet = onhost.frame(1, mine, "0.0.0.0", b"\0" * 6, "10.77.0.11")
-    assert packet.hex() == (
-        "ffffffffffffc2aa67c7f23c08060001080006040001c2aa67c7f23c000000000000000000000a4d000b"
-    )

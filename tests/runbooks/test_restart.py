@@ -74,6 +74,7 @@ class Site:
 
 
 def carry_out(site: Site, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0) -> dict[str, Any]:
+    monkeypatch.setattr(restart, "check_units", lambda session, host: session.check_units(host))
     monkeypatch.setattr(restart, "HOLDS", 0.05)
     monkeypatch.setattr(restart, "PAUSE", 0.01)
     monkeypatch.setattr(restart, "_MARGIN", bound - 0.5)

@@ -64,6 +64,7 @@ SMOKE_TEST = SmokeTest(
 '''
 SEEN = '''
 import asyncio, json, sys
+from backstay.access.session import CloudSession
 from backstay.errors import HostError
 from backstay.health import check, smoke_tests
 from backstay.inventory.cloud import Cloud
@@ -88,8 +89,9 @@ class Shell:
         raise HostError("asking ctl", came_back="nothing", remedy="none")
 
 shell = Shell()
-asyncio.run(check.run(cloud, shell=shell, api=None))
-findings = asyncio.run(smoke_tests.run(None, ["heron"]))
+session = CloudSession(cloud=cloud, shell=shell, api=None)
+asyncio.run(check.check_hosts(session, with_apis=False))
+findings = asyncio.run(smoke_tests.run_smoke_tests(None, ["heron"]))
 print(json.dumps({
     "services": [s.name for s in services],
     "early": [n for n in early if not n.endswith("liveness")],

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from backstay.finding import Severity
-from backstay.health.smoke_tests import run
+from backstay.health.smoke_tests import run_smoke_tests as run
 from backstay.services import resource_name
 from backstay.services.cinder import smoke_test as volume
 from backstay.services.glance import smoke_test as image

@@ -1,7 +1,7 @@
-"""What every runbook works with: the cloud and the ways to it."""
+"""A cloud opened: its inventory, its hosts over SSH and its APIs, in one value."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -10,13 +10,12 @@ from backstay.access.observation import as_json
 from backstay.access.scripts import program, reading, stream
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding
-from backstay.health import check
 from backstay.inventory.cloud import Cloud, Host
 from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Api, InFlightTask, Service, Workload
 from backstay.services.registry import all_services
 from backstay.transports.ping import answers
-from backstay.transports.targets import Endpoint, SshTarget
+from backstay.transports.targets import Answer, Endpoint, SshTarget
 from backstay.transports.threads import on_thread
 
 T = TypeVar("T")
@@ -27,8 +26,15 @@ Name = tuple[str | None, str, str]
 """What a finding is about: host, service, subject."""
 
 
-class RemoteShell(check.Shell, Protocol):
-    """What runs scripts on hosts, also those whose output is long (``transports.ssh``)."""
+FindingSource = Callable[[Cloud, Collection[str]], Awaitable[list[Finding]]]
+"""Adds findings to the whole check: of a cloud, or of some of its hosts where any are named."""
+
+
+class RemoteShell(Protocol):
+    """Runs scripts on hosts (``transports.ssh.HostShell``)."""
+
+    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+        """Run ``script`` by the host's python3 and return what it prints. Raises HostError."""
 
     async def stream(
         self,
@@ -38,10 +44,10 @@ class RemoteShell(check.Shell, Protocol):
         *,
         silence: float,
     ) -> str:
-        """Run ``script`` and hand on what it writes. Raises HostError."""
+        """Run ``script``, pass on its output, return its standard error. Raises HostError."""
 
     def drop(self, target: SshTarget) -> None:
-        """Close the connection that is kept to a host: the next question makes a new one."""
+        """Close the connection to a host: the next question opens a new one."""
 
     async def send(
         self, target: SshTarget, script: str, data: AsyncIterator[bytes], *, silence: float
@@ -51,11 +57,16 @@ class RemoteShell(check.Shell, Protocol):
 
 @dataclass(kw_only=True)
 class CloudSession:
-    """A cloud as runbooks see it. ``api`` is its APIs, or why they cannot be asked at all."""
+    """A cloud opened: its inventory, its hosts over SSH, its APIs.
+
+    ``api`` is the APIs, or why they cannot be asked at all. ``sources`` add to the whole check what
+    rooms above ``health`` know, as of backups.
+    """
 
     cloud: Cloud
     shell: RemoteShell
     api: Api | BackstayError
+    sources: Sequence[FindingSource] = ()
 
     def host(self, name: str) -> Host:
         """Return a host by its name in cloud.yaml."""
@@ -86,9 +97,9 @@ class CloudSession:
         receive: Callable[[bytes], Awaitable[None]],
         silence: float,
     ) -> str:
-        """Call a function on a host, as root, and hand on the bytes that it writes.
+        """Call a function on a host, as root, and pass on the bytes that it writes.
 
-        ``silence`` is for how many seconds nothing may come. Returns what it said on its standard
+        ``silence`` is for how many seconds nothing may come. Returns what it wrote to its standard
         error. Raises HostError.
         """
         target = self.cloud.ssh_target(self.host(host))
@@ -110,17 +121,6 @@ class CloudSession:
         target = self.cloud.ssh_target(self.host(host))
         await self.shell.send(target, reading(function, *arguments), data, silence=silence)
 
-    async def check(
-        self, hosts: Iterable[str] | None = None, *, with_apis: bool = True
-    ) -> list[Finding]:
-        """Check the whole cloud, or some hosts, with what they serve if ``with_apis``."""
-        api = self.api if with_apis else None
-        return await check.run(self.cloud, hosts=hosts, shell=self.shell, api=api)
-
-    async def check_units(self, host: str) -> list[Finding]:
-        """Check what systemd and the kernel tell of a host, and ask nothing that costs it more."""
-        return await check.run(self.cloud, hosts=[host], shell=self.shell, api=None, probes=False)
-
     async def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints, none where there is no token."""
         try:
@@ -137,12 +137,12 @@ class CloudSession:
     async def in_flight(self) -> list[InFlightTask]:
         """Return the work that is under way. Raises as ``agents``."""
         asked = [service.in_flight for service in self.services if service.in_flight]
-        return [one for found in await self._ask_apis(asked) for one in found]
+        return [item for found in await self._ask_apis(asked) for item in found]
 
     async def workloads(self) -> list[Workload]:
         """Return what runs of the users' own. Raises as ``agents``."""
         asked = [service.workloads for service in self.services if service.workloads]
-        return [one for found in await self._ask_apis(asked) for one in found]
+        return [item for found in await self._ask_apis(asked) for item in found]
 
     async def _ask_apis(self, questions: Sequence[Callable[[Api], T]]) -> list[T]:
         """Ask all questions at once. Raises ApiError, also where the APIs cannot be asked."""

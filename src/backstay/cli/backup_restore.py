@@ -135,13 +135,10 @@ def _place(cloud: "Cloud") -> "Place":
 
 async def _differences(cloud: "Cloud", chosen: "RestoreOptions", *, as_json: bool) -> None:
     """Print what would change on the host, which is only asked."""
-    from backstay.access.session import CloudSession
-    from backstay.cli.check import open_api
     from backstay.cli.output.backups import differences_text
+    from backstay.cli.session import open_session
     from backstay.runbooks.restore.difference import difference
-    from backstay.transports.ssh import HostShell
 
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
+    async with open_session(cloud) as site:
         found: Any = await difference(site, _place(cloud), chosen)
     click.echo(differences_text(found, as_json=as_json), nl=False)

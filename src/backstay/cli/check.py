@@ -9,23 +9,18 @@ import time
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backstay.cli.options import cloud_option, load_cloud
-from backstay.errors import ApiError, BackstayError
-from backstay.finding import Finding, Severity
-from backstay.transports.threads import on_thread
+from backstay.cli.session import open_session
+from backstay.finding import Finding
 
 if TYPE_CHECKING:
     from backstay.cli.output.findings import Report
     from backstay.inventory.cloud import Cloud
-    from backstay.transports.openstack import OpenStackApi
-    from backstay.transports.ssh import HostShell
-    from backstay.transports.targets import Answer, SshTarget
 
-_IMPORT_BOUND = 60.0  # seconds to read asyncssh from a slow disk
 _PATIENCE = 2.0  # seconds until a person at a terminal is told what is waited for
 
 
@@ -100,114 +95,10 @@ def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
 
 
 async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list[Finding]:
-    from backstay.health.check import run
+    from backstay.health.check import check as whole_check
 
-    async with _LateShell(cloud.bounds.connect_seconds) as shell:
-        running, kept, fenced, called = await asyncio.gather(
-            run(cloud, hosts=hosts or None, shell=shell, api=open_api(cloud), deep=deep),
-            _of_backups(cloud, hosts),
-            _nothing() if hosts else _of_fenced(cloud),
-            _of_calls(cloud, hosts) if deep else _nothing(),
-        )
-    return running + kept + fenced + called
-
-
-async def _nothing() -> list[Finding]:
-    return []
-
-
-async def _of_fenced(cloud: "Cloud") -> list[Finding]:
-    """Read the power of hosts that were replaced and must stay off."""
-    if not cloud.fenced:
-        return []
-    from backstay.health import fenced
-
-    bound = min(cloud.bounds.host_seconds, fenced.BOUND)
-    return await fenced.findings(cloud.fenced, bound=bound)
-
-
-async def _of_calls(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
-    """Call every agent by a message through the broker: the only proof that it takes work."""
-    from backstay.access.session import CloudSession
-    from backstay.health.rpc.agents import diagnose_agents, findings, not_called
-    from backstay.transports.ssh import HostShell
-
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
-        try:
-            _, judged = await diagnose_agents(site, hosts or None)
-        except ApiError as error:
-            return [not_called(error)]
-        return findings(judged)
-
-
-async def _of_backups(cloud: "Cloud", hosts: Sequence[str]) -> list[Finding]:
-    """Read what this machine keeps while the hosts answer: its disk may be another's, and hang."""
-
-    def read() -> list[Finding]:
-        from backstay.backup.findings import findings
-
-        return findings(cloud, hosts, now=time.time())
-
-    try:
-        return await on_thread(read, cloud.bounds.host_seconds)
-    except TimeoutError:
-        return [
-            Finding(
-                host=None,
-                service="backup",
-                subject="catalogue",
-                severity=Severity.UNKNOWN,
-                evidence=f"not read within {cloud.bounds.host_seconds:g} s",
-                remedy="see the disk that `folder` under `backup` is on",
-            )
-        ]
-
-
-class _LateShell:
-    """The hosts' shell, imported on a thread: keystone makes the token meanwhile.
-
-    Importing asyncssh and making a token take about as long, and each waits for nothing else.
-    """
-
-    def __init__(self, connect_bound: float) -> None:
-        self.connect_bound = connect_bound
-        self._shell: asyncio.Future[HostShell] | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *raised: object) -> None:
-        if self._shell and self._shell.done() and not self._shell.cancelled():
-            self._shell.result().close()
-
-    async def answer(self, target: "SshTarget", script: str, *, bound: float) -> "Answer":
-        """Ask a host as ``HostShell.answer`` does."""
-        if self._shell is None:
-            self._shell = asyncio.ensure_future(on_thread(self._imported, _IMPORT_BOUND))
-        shell = await asyncio.shield(self._shell)
-        return await shell.answer(target, script, bound=bound)
-
-    def _imported(self) -> "HostShell":
-        from backstay.transports.ssh import HostShell
-
-        return HostShell(connect_bound=self.connect_bound)
-
-
-def open_api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
-    """Return the APIs, or the error that becomes a finding: hosts are checked all the same."""
-    from backstay.inventory.credentials import variables
-    from backstay.transports.openstack import OpenStackApi
-
-    try:
-        return OpenStackApi(
-            variables(cloud.credentials),
-            region=cloud.region,
-            interface=cloud.interface,
-            bound=cloud.bounds.api_seconds,
-        )
-    except BackstayError as error:
-        return error
+    async with open_session(cloud) as session:
+        return await whole_check(session, hosts or None, deep=deep)
 
 
 async def _with_patience(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import open_api
+from backstay.cli.session import open_session
 
 if TYPE_CHECKING:
     from backstay.cli.output.run import Live
@@ -86,12 +86,9 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool
 async def _carried_out(
     cloud: "Cloud", store: "Store", run: "RunRecord", live: "Live"
 ) -> "RunState":
-    from backstay.access.session import CloudSession
     from backstay.journal.engine import carry_out as work
     from backstay.journal.place import locks_url
     from backstay.runbooks.registry import runbook_of
-    from backstay.transports.ssh import HostShell
 
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
+    async with open_session(cloud) as site:
         return await work(store, run, runbook_of(run, site, store), locks=locks_url(), watch=live)

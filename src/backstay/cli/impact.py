@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import known_hosts, open_api
+from backstay.cli.check import known_hosts
 from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
+from backstay.cli.session import open_session
 
 if TYPE_CHECKING:
     from backstay.health.impact.judge import Effect
@@ -43,10 +44,8 @@ def impact(host: str, cloud: Path | None, output: str) -> None:
 
 
 async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":
-    from backstay.access.session import CloudSession
     from backstay.health.impact.judge import judge
     from backstay.health.impact.observe import look
-    from backstay.transports.ssh import HostShell
 
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        return judge(await look(CloudSession(cloud=cloud, shell=shell, api=open_api(cloud)), host))
+    async with open_session(cloud) as site:
+        return judge(await look(site, host))

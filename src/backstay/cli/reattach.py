@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import known_hosts, open_api
+from backstay.cli.check import known_hosts
 from backstay.cli.execution import DONE, REFUSED, carry_out, open_store
 from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
+from backstay.cli.session import open_session
 
 if TYPE_CHECKING:
     from backstay.health.rpc.diagnosis import AgentDiagnosis
@@ -82,12 +83,9 @@ def reattach(  # options come by name
 async def _seen(
     cloud: "Cloud", hosts: Sequence[str]
 ) -> "tuple[AgentsObservation, list[AgentDiagnosis]]":
-    from backstay.access.session import CloudSession
     from backstay.health.rpc.agents import diagnose_agents
-    from backstay.transports.ssh import HostShell
 
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
+    async with open_session(cloud) as site:
         return await diagnose_agents(site, hosts or None)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import open_api
 from backstay.cli.execution import DONE, carry_out, open_store
 from backstay.cli.options import cloud_option, load_cloud
 from backstay.cli.runs import output_option
+from backstay.cli.session import open_session
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
@@ -85,12 +85,10 @@ def status_of(looked: "ReconcileObservation") -> int:
 
 
 async def _looked(cloud: "Cloud") -> "ReconcileObservation":
-    from backstay.access.session import CloudSession
     from backstay.runbooks.reconcile.observe import mismatches
-    from backstay.transports.ssh import HostShell
 
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        return await mismatches(CloudSession(cloud=cloud, shell=shell, api=open_api(cloud)))
+    async with open_session(cloud) as site:
+        return await mismatches(site)
 
 
 def _show(looked: "ReconcileObservation") -> None:

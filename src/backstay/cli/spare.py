@@ -81,15 +81,12 @@ def _require_spare(cloud: "Cloud", name: str) -> None:
 
 
 async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, Any]]:
-    from backstay.access.session import CloudSession
-    from backstay.cli.check import open_api
+    from backstay.cli.session import open_session
     from backstay.inventory.enums import Role
     from backstay.runbooks.spare import readiness
-    from backstay.transports.ssh import HostShell
 
     wanted = names or tuple(host.name for host in cloud.with_role(Role.SPARE))
-    async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-        site = CloudSession(cloud=cloud, shell=shell, api=open_api(cloud))
+    async with open_session(cloud) as site:
         return list(await asyncio.gather(*(readiness(site, name) for name in wanted)))
 
 

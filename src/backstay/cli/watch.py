@@ -217,7 +217,7 @@ def _store(cloud: "Cloud") -> "WatchStore":
 
 def _watch(cloud: "Cloud") -> None:
     """Watch until asked to end."""
-    from backstay.cli.check import open_api
+    from backstay.cli.session import open_api, read_backups
     from backstay.cli.unattended import command
     from backstay.inventory.load import load
     from backstay.services.registry import all_services
@@ -225,7 +225,11 @@ def _watch(cloud: "Cloud") -> None:
 
     names = [service.name for service in all_services()]
     means = Environment(
-        load=lambda path: load(path, services=names), api=open_api, command=command, say=_say
+        load=lambda path: load(path, services=names),
+        api=open_api,
+        sources=(read_backups,),
+        command=command,
+        say=_say,
     )
     page = cloud.watch.page
     scheme = "https" if page.certificate else "http"

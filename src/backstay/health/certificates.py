@@ -1,7 +1,7 @@
 """Certificates of the TLS endpoints: read them, and judge until when they are valid."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
+from backstay.inventory.cloud import Cloud
 from backstay.inventory.limits import Limits
 from backstay.transports.certificate import Certificate, presented
 from backstay.transports.threads import on_thread
@@ -22,18 +23,20 @@ def places(urls: Iterable[str]) -> list[Place]:
     return sorted({(p.hostname or "", p.port or 443) for p in parts if p.scheme == "https"})
 
 
-async def check(
-    urls: Iterable[str], hosts: Mapping[str, str], limits: Limits, *, bound: float, ca: Path | None
+async def findings(
+    urls: Iterable[str], cloud: Cloud, chosen: Collection[str], *, ca: Path | None
 ) -> list[Finding]:
     """Return one finding for each TLS place of ``urls``; none for plain http.
 
-    ``hosts`` has the name of the host at an address.
+    Left out are those of hosts that are not ``chosen`` (names).
     """
-    asked = places(urls)
+    hosts = {host.address: host.name for host in cloud.hosts.values()}
+    asked = [place for place in places(urls) if hosts.get(place[0]) in {None, *chosen}]
+    bound = cloud.bounds.connect_seconds
     answers = await asyncio.gather(*(_ask(place, bound, ca) for place in asked))
     now = datetime.now(UTC)
     return [
-        judge(place, answer, hosts.get(place[0]), now=now, limits=limits)
+        judge(place, answer, hosts.get(place[0]), now=now, limits=cloud.limits)
         for place, answer in zip(asked, answers, strict=True)
     ]
 
@@ -52,7 +55,7 @@ def judge(
 ) -> Finding:
     """Judge one certificate, or the reason why there is none. Pure."""
     address = f"{place[0]}:{place[1]}"
-    remedy = f"look at it: openssl s_client -connect {address} </dev/null | openssl x509 -text"
+    remedy = f"read it: openssl s_client -connect {address} </dev/null | openssl x509 -text"
     if isinstance(answer, str):
         severity, evidence = Severity.UNKNOWN, f"cannot be read: {answer}"
     else:

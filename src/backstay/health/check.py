@@ -1,97 +1,112 @@
-"""The whole check: observe hosts and APIs at the same time, then judge."""
+"""THE check: what ``backstay check`` shows, gates ask, runbooks compare and the watch repeats.
+
+Reading (``read_hosts``, ``read_apis``) comes first, all of it at the same time; judging
+(``judge_host``, ``judge_units``, ``judge_api``, ``judge_agents``) is pure.
+"""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
-from backstay.access.observation import HostObservation, parse
-from backstay.access.scripts import assemble, unit_names
-from backstay.errors import BackstayError, HostError
+from backstay.access.session import CloudSession
+from backstay.errors import ApiError, BackstayError, HostError
 from backstay.finding import Finding, Severity
-from backstay.health import certificates
+from backstay.health import addresses, certificates, fenced
 from backstay.health.judge_agents import Member, RpcTopology, judge_agents
-from backstay.health.judge_api import judge_answers, served_by
-from backstay.health.judge_host import Probes, Required, judge_host, required, unreachable
-from backstay.health.read_apis import ApiObservation, observe
-from backstay.health.smoke_tests import run as make_and_delete
-from backstay.inventory.cloud import Cloud, Host
-from backstay.services.declaration import Api, HostProbe, Service
-from backstay.services.messaging import Messaging
-from backstay.services.registry import all_services
-from backstay.transports.targets import Answer, SshTarget
+from backstay.health.judge_api import Served, judge_answers, served_by
+from backstay.health.judge_host import judge_host, required, unreachable
+from backstay.health.read_apis import ApiObservation, read_apis
+from backstay.health.read_hosts import HostsRead, questions_of, read_hosts
+from backstay.health.smoke_tests import run_smoke_tests
+from backstay.inventory.cloud import Cloud
+from backstay.services.declaration import Service
 
 
-class Shell(Protocol):
-    """What runs a script on a host (``transports.ssh.HostShell``)."""
-
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
-        """Run ``script`` by the host's python3 and return what it prints. Raises HostError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Questions:
-    """What one host is asked. ``brokers`` are probes that are judged with the agents."""
-
-    host: Host
-    target: SshTarget
-    units: tuple[Required, ...]
-    probes: tuple[Probes, ...]
-    brokers: tuple[HostProbe, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Looked:
-    """What was observed of the whole cloud: hosts by name, and the APIs."""
-
-    questions: Sequence[_Questions]
-    hosts: Mapping[str, HostObservation | HostError] = field(default_factory=dict)
-    apis: ApiObservation = field(default_factory=ApiObservation)
-
-
-async def run(
-    cloud: Cloud,
-    *,
-    hosts: Iterable[str] | None = None,
-    shell: Shell,
-    api: Api | BackstayError | None,
-    services: Sequence[Service] | None = None,
-    deep: bool = False,
-    probes: bool = True,
+async def check(
+    session: CloudSession, hosts: Collection[str] | None = None, *, deep: bool = False
 ) -> list[Finding]:
-    """Check the cloud, or only ``hosts`` (names) and the APIs that they serve.
+    """Check the whole cloud, or only ``hosts`` (names) and the APIs that they serve.
 
-    ``api`` is the APIs, or the error that kept them from being set up, or None where only hosts
-    are to be asked. Without ``probes`` services are not asked on their hosts, only systemd is: a
-    host that is just coming up has better things to do. ``deep`` also makes real things and deletes
-    them, where there is a token. Nothing that fails outside stops the rest: it becomes a finding.
+    Hosts, APIs, fenced hosts, addresses, and what the session's ``sources`` add (backups). ``deep``
+    also makes real things and deletes them, and calls every agent through the broker. Nothing that
+    fails outside is raised or stops the rest: it becomes a finding.
     """
-    declared = [s for s in services or all_services() if cloud.has_service(s.name)]
-    chosen = set(cloud.hosts if hosts is None else hosts)
-    asked = (
-        declared
-        if probes
-        else [replace(service, host_probes=(), broker=None) for service in declared]
-    )
-    questions = [
-        _questions(cloud, host, asked) for name, host in cloud.hosts.items() if name in chosen
+    chosen = None if hosts is None else set(hosts)
+    parts = [
+        check_hosts(session, hosts, deep=deep),
+        *(source(session.cloud, chosen or set()) for source in session.sources),
     ]
-    present = _in_this_cloud(cloud, declared)
-    observed, apis = await asyncio.gather(
-        asyncio.gather(*(_observe(question, shell, cloud) for question in questions)),
-        _observe_apis(api, present, cloud),
+    if chosen is None:
+        parts.append(second_hosts(session))
+    if deep:
+        parts.append(_call_agents(session, chosen))
+    return [finding for found in await asyncio.gather(*parts) for finding in found]
+
+
+async def second_hosts(session: CloudSession) -> list[Finding]:
+    """Check that no host is there twice: fenced hosts are off, an address is one host's."""
+    bound = min(session.cloud.bounds.host_seconds, fenced.BOUND)
+    powers, shared = await asyncio.gather(
+        fenced.findings(session.cloud.fenced, bound=bound), addresses.findings(session)
     )
-    names = [asked.host.name for asked in questions]
-    looked = _Looked(questions=questions, hosts=dict(zip(names, observed, strict=True)), apis=apis)
+    return powers + shared
+
+
+async def check_units(session: CloudSession, host: str) -> list[Finding]:
+    """Check what systemd and the kernel of one host report, and ask nothing that costs it more.
+
+    A host that is just coming up has better things to do than to answer its services' probes.
+    """
+    return await check_hosts(session, [host], with_apis=False, probes=False)
+
+
+async def check_hosts(
+    session: CloudSession,
+    hosts: Iterable[str] | None = None,
+    *,
+    with_apis: bool = True,
+    probes: bool = True,
+    deep: bool = False,
+) -> list[Finding]:
+    """Check hosts and, with ``with_apis``, the APIs that they serve; all of them for None.
+
+    Without ``probes`` services are not asked on their hosts, only systemd is. ``deep`` also makes
+    real things and deletes them, where there is a token.
+    """
+    cloud, api = session.cloud, session.api if with_apis else None
+    chosen = set(cloud.hosts if hosts is None else hosts)
+    declared = session.services
+    asked = declared if probes else [replace(s, host_probes=(), broker=None) for s in declared]
+    present = _in_this_cloud(cloud, declared)
+    questions = [
+        questions_of(cloud, cloud.hosts[name], asked) for name in cloud.hosts if name in chosen
+    ]
+    hosts_read, apis = await asyncio.gather(
+        read_hosts(session, questions), _read_apis(session, present, asked=with_apis)
+    )
     findings = [
-        *_judge_hosts(looked, cloud),
-        *_judge_apis(looked, cloud, present, None if hosts is None else chosen),
+        *_judge_hosts(hosts_read, cloud),
+        *_judge_apis(hosts_read, apis, cloud, present, None if hosts is None else chosen),
     ]
     if isinstance(api, BackstayError):
-        findings.append(_no_api(api))
-    if deep and api is not None and not isinstance(api, BackstayError) and not apis.not_asked:
-        findings += await make_and_delete(api, {service.name for service in present})
-    return findings + await _certificates(api, looked, cloud, chosen)
+        return [*findings, _no_api(api)]
+    if api is None:
+        return findings
+    if deep and not apis.not_asked:
+        findings += await run_smoke_tests(api, {service.name for service in present})
+    urls = [*(endpoint.url for endpoint in apis.endpoints), api.auth_url]
+    return findings + await certificates.findings(urls, cloud, chosen, ca=api.ca)
+
+
+async def _call_agents(session: CloudSession, hosts: Collection[str] | None) -> list[Finding]:
+    """Call every agent by a message through the broker: the only proof that it processes any."""
+    from backstay.health.rpc import agents  # noqa: PLC0415 - only for --deep
+
+    try:
+        _, judged = await agents.diagnose_agents(session, hosts)
+    except ApiError as error:
+        return [agents.not_called(error)]
+    return agents.findings(judged)
 
 
 def _in_this_cloud(cloud: Cloud, services: Iterable[Service]) -> list[Service]:
@@ -100,48 +115,18 @@ def _in_this_cloud(cloud: Cloud, services: Iterable[Service]) -> list[Service]:
     return [s for s in services if not s.units or roles & {unit.role for unit in s.units}]
 
 
-def _questions(cloud: Cloud, host: Host, services: Iterable[Service]) -> _Questions:
-    mine = [service for service in services if cloud.has_service(service.name, host)]
-    return _Questions(
-        host=host,
-        target=cloud.ssh_target(host),
-        units=required(cloud, host, services),
-        probes=tuple(
-            (service.name, probe)
-            for service in mine
-            for probe in service.host_probes
-            if set(probe.roles) & set(host.roles)
-        ),
-        brokers=tuple(
-            service.broker.probe
-            for service in mine
-            if service.broker and service.broker.role in host.roles
-        ),
-    )
-
-
-async def _observe(asked: _Questions, shell: Shell, cloud: Cloud) -> HostObservation | HostError:
-    units = [unit for _, unit in asked.units]
-    script = assemble(units, [*(probe for _, probe in asked.probes), *asked.brokers])
-    try:
-        answer = await shell.answer(asked.target, script, bound=cloud.bounds.host_seconds)
-        return parse(answer, unit_names(units), host=asked.host.name)
-    except HostError as error:
-        return error
-
-
-async def _observe_apis(
-    api: Api | BackstayError | None, services: Sequence[Service], cloud: Cloud
+async def _read_apis(
+    session: CloudSession, services: Sequence[Service], *, asked: bool
 ) -> ApiObservation:
-    if api is None or isinstance(api, BackstayError):
+    if not asked or isinstance(session.api, BackstayError):
         return ApiObservation()
-    return await observe(api, services, bound=cloud.bounds.api_seconds)
+    return await read_apis(session.api, services, bound=session.cloud.bounds.api_seconds)
 
 
-def _judge_hosts(looked: _Looked, cloud: Cloud) -> list[Finding]:
+def _judge_hosts(read: HostsRead, cloud: Cloud) -> list[Finding]:
     findings: list[Finding] = []
-    for asked in looked.questions:
-        observed = looked.hosts[asked.host.name]
+    for asked in read.questions:
+        observed = read.hosts[asked.host.name]
         if isinstance(observed, HostError):
             bmc = asked.host.bmc.url if asked.host.bmc else None
             findings.append(unreachable(observed, asked.target, asked.units, bmc_url=bmc))
@@ -157,69 +142,55 @@ def _judge_hosts(looked: _Looked, cloud: Cloud) -> list[Finding]:
 
 
 def _judge_apis(
-    looked: _Looked, cloud: Cloud, services: Sequence[Service], only: set[str] | None
+    hosts: HostsRead,
+    apis: ApiObservation,
+    cloud: Cloud,
+    services: Sequence[Service],
+    only: set[str] | None,
 ) -> list[Finding]:
     """Judge answers and agents; with ``only``, those that these hosts serve or run."""
     targets = [cloud.ssh_target(host) for host in cloud.hosts.values()]
-    served = served_by(services, looked.apis.endpoints, targets)
+    served = served_by(services, apis.endpoints, targets)
+    findings = judge_answers(apis, services, served, cloud.limits)
+    messaging = hosts.messaging(services)
     by_name = {service.name: service for service in services}
-    findings = judge_answers(looked.apis, services, served, cloud.limits)
-    messaging = _messaging(looked, services)
-    for report in looked.apis.reports:
-        keeper = looked.hosts.get(served[report.service].name) if report.service in served else None
-        offset = keeper.offset if isinstance(keeper, HostObservation) else 0.0
-        members = _members(looked, cloud, by_name[report.service])
+    for report in apis.reports:
+        server = served.get(report.service)
+        observed = hosts.observed(server.name) if server else None
         rpc_topology = RpcTopology(
             messaging=messaging,
             rpc_endpoint=by_name[report.service].rpc_endpoint,
             reconnect=cloud.maintenance.reconnect,
         )
-        findings += judge_agents(report, members, rpc_topology, offset=offset, limits=cloud.limits)
+        findings += judge_agents(
+            report,
+            _members(hosts, cloud, by_name[report.service]),
+            rpc_topology,
+            offset=observed.offset if observed else 0.0,
+            limits=cloud.limits,
+        )
     if only is None:
         return findings
     return [finding for finding in findings if _concerns(finding, only, served)]
 
 
-def _messaging(looked: _Looked, services: Sequence[Service]) -> Messaging | None:
-    """Return what the first broker that was asked tells, None where none did."""
-    for broker in (service.broker for service in services if service.broker):
-        for observed in looked.hosts.values():
-            if isinstance(observed, HostObservation):
-                asked = observed.probes.get(broker.probe.name)
-                if asked is not None and not asked.trouble:
-                    return broker.read(asked.value)
-    return None
-
-
-def _concerns(finding: Finding, only: set[str], served: Mapping[str, SshTarget]) -> bool:
-    """Say whether a finding is about one of the hosts; without a token it is about all."""
+def _concerns(finding: Finding, only: set[str], served: Served) -> bool:
+    """Return whether a finding is about one of the hosts; without a token it is about all."""
     no_token = not served and finding.severity is not Severity.OK
     return finding.host in only or no_token
 
 
-def _members(looked: _Looked, cloud: Cloud, service: Service) -> list[Member]:
+def _members(read: HostsRead, cloud: Cloud, service: Service) -> list[Member]:
     """Return every host as agents name it, with the units of one service."""
     members = []
     for host in cloud.hosts.values():
-        observed = looked.hosts.get(host.name)
+        observed = read.observed(host.name)
         names = {host.name, host.address}
-        if isinstance(observed, HostObservation):
+        if observed is not None:
             names |= {observed.hostname, observed.hostname.partition(".")[0]}
-        units = tuple(unit for _, unit in _questions(cloud, host, [service]).units)
+        units = tuple(unit for _, unit in required(cloud, host, [service]))
         members.append(Member(target=cloud.ssh_target(host), names=frozenset(names), units=units))
     return members
-
-
-async def _certificates(
-    api: Api | BackstayError | None, looked: _Looked, cloud: Cloud, chosen: set[str]
-) -> list[Finding]:
-    if api is None or isinstance(api, BackstayError):
-        return []
-    urls = [*(endpoint.url for endpoint in looked.apis.endpoints), api.auth_url]
-    hosts = {host.address: host.name for host in cloud.hosts.values()}
-    bound = cloud.bounds.connect_seconds
-    found = await certificates.check(urls, hosts, cloud.limits, bound=bound, ca=api.ca)
-    return [finding for finding in found if finding.host is None or finding.host in chosen]
 
 
 def _no_api(error: BackstayError) -> Finding:

@@ -47,7 +47,7 @@ class ApiObservation:
     not_asked: tuple[str, ...] = ()
 
 
-async def observe(api: Api, services: Sequence[Service], *, bound: float) -> ApiObservation:
+async def read_apis(api: Api, services: Sequence[Service], *, bound: float) -> ApiObservation:
     """Ask everything that ``services`` declare. ``bound`` is for one question, in seconds.
 
     Errors are part of what comes back: nothing is raised.

@@ -8,7 +8,7 @@ from backstay.services.declaration import Api
 from backstay.services.registry import all_smoke_tests
 
 
-async def run(api: Api, services: Collection[str]) -> list[Finding]:
+async def run_smoke_tests(api: Api, services: Collection[str]) -> list[Finding]:
     """Make, use and delete one resource of every kind that ``services`` (names) give.
 
     Cancelled, it deletes what it has made before it ends.

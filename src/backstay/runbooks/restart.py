@@ -9,6 +9,7 @@ from typing import Any
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, Severity
+from backstay.health.check import check_units
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Result, Running
 from backstay.journal.plan import Plan, Step
@@ -81,7 +82,7 @@ class _OnUnit(Action[Result]):
     async def finding(self, running: Running) -> Finding:
         """Return what the check says of the unit. Raises BackstayError where it says nothing."""
         host, unit = running.step.target, running.step.arguments["unit"]
-        for finding in await self.site.check_units(host):
+        for finding in await check_units(self.site, host):
             if finding.subject == f"unit {unit}" and finding.severity is not Severity.UNKNOWN:
                 return finding
         raise BackstayError(

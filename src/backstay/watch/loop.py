@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
+from backstay.health.check import check
 from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
 from backstay.transports.ping_monitor import PingMonitor
@@ -272,7 +273,7 @@ class WatchLoop:
             begun, calm = time.monotonic(), self._is_calm()
             try:
                 async with asyncio.timeout(CHECK_BOUND):
-                    found = await self.site.check()
+                    found = await check(self.site)
             except TimeoutError:
                 self._wrong["check"] = f"the check did not end within {CHECK_BOUND:g} s"
             else:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from backstay.access.session import CloudSession
+from backstay.access.session import CloudSession, FindingSource
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.epochs import me
@@ -59,6 +59,7 @@ class Environment:
 
     load: Callable[[Path], Cloud]
     api: Callable[[Cloud], Api | BackstayError]
+    sources: Sequence[FindingSource]
     command: Callable[..., list[str]]
     say: Callable[[str], None]
 
@@ -197,7 +198,12 @@ class Process:
             self._ledger = incident_log
             try:
                 async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
-                    site = CloudSession(cloud=cloud, shell=shell, api=self.means.api(cloud))
+                    site = CloudSession(
+                        cloud=cloud,
+                        shell=shell,
+                        api=self.means.api(cloud),
+                        sources=self.means.sources,
+                    )
                     await first_of(
                         self._work(site, incident_log),
                         self.file.another(cloud),

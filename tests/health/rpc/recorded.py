@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from backstay.access.session import CloudSession
 from backstay.errors import HostError, HostUnreachable
 from backstay.health.rpc.evidence import AgentsObservation
-from backstay.health.rpc.observe import Asking, observe_agents
+from backstay.health.rpc.observe import observe_agents
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
 from backstay.services.registry import all_services
@@ -50,7 +51,7 @@ class Recording:
     """Tells again what was recorded under a name."""
 
     cloud = CLOUD
-    services: list[Service] = list(all_services())  # noqa: RUF012 - as Asking has it
+    services: list[Service] = list(all_services())  # noqa: RUF012 - as CloudSession has it
 
     def __init__(self, name: str) -> None:
         read = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
@@ -124,7 +125,7 @@ class Many(Recording):
 class Recorder:
     """Asks a real cloud and keeps the answers: how the files in data/ were made."""
 
-    def __init__(self, site: Asking) -> None:
+    def __init__(self, site: CloudSession) -> None:
         self.site, self.cloud, self.services = site, site.cloud, site.services
         self.kept: dict[str, Any] = {"agents": [], "answers": {}}
 
@@ -146,6 +147,6 @@ class Recorder:
         return found
 
     async def record(self, name: str) -> AgentsObservation:
-        looked = await observe_agents(self)
+        looked = await observe_agents(self)  # type: ignore[arg-type]
         (DATA / f"{name}.json").write_text(as_text(self.kept))
         return looked

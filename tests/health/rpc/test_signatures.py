@@ -33,7 +33,7 @@ QUEUE, ANSWERS = "compute.compute1", "reply_1"
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.json")))
 def test_recorded(name: str) -> None:
-    looked = asyncio.run(observe_agents(Recording(name)))
+    looked = asyncio.run(observe_agents(Recording(name)))  # type: ignore[arg-type]
     lines = [
         f"{one.signature:10}{one.name:41}{one.evidence}"
         for one in judge_all(looked, reconnect=RECONNECT)
@@ -259,7 +259,7 @@ def test_nothing_that_settles_is_ever_restarted(**drawn: Any) -> None:
 def test_a_thousand_agents_are_read_and_judged_in_two_seconds() -> None:
     site = Many(1000)
     begun = time.process_time()  # this machine may be busy with others
-    looked = asyncio.run(observe_agents(site))
+    looked = asyncio.run(observe_agents(site))  # type: ignore[arg-type]
     judged = judge_all(looked, reconnect=RECONNECT)
     seconds = time.process_time() - begun
     assert len(judged) == 1000

@@ -4,12 +4,12 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from backstay.errors import HostUnreachable, PowerError
 from backstay.finding import Finding, Severity
-from backstay.health.witness import onhost
+from backstay.health.witness import observe, onhost
 from backstay.health.witness.evidence import HostEvidence
-from backstay.health.witness.observe import look
 from backstay.inventory.cloud import Cloud
 from backstay.services.registry import all_services
 
@@ -74,7 +74,10 @@ class Recorded:
         return found
 
     def look(self) -> HostEvidence:
-        return asyncio.run(look(self, self.suspect, here=self.here, power=self.power))
+        with patch.object(observe, "check_hosts", lambda session, hosts: session.check(hosts)):
+            return asyncio.run(
+                observe.look(self, self.suspect, here=self.here, power=self.power)  # type: ignore[arg-type]
+            )
 
 
 def seen(name: str) -> HostEvidence:

@@ -17,9 +17,6 @@ from backstay.health.witness import onhost
 from backstay.health.witness.evidence import PortState, read_witness
 
 DATA = Path(__file__).parent / "data"
-ARP_REPLY = bytes.fromhex(
-    "16922a4f7b3bda3ea386253608060001080006040002da3ea38625360a4d000b16922a4f7b3b0a4d001500000000"
-)
 
 
 @contextmanager
@@ -74,16 +71,6 @@ def test_a_closed_port_refuses() -> None:
     with listening(None) as port:
         pass
     assert onhost.ask_port("127.0.0.1", port)[0] == "refused"
-
-
-def test_who_speaks_for_an_address_by_arp() -> None:
-    assert onhost.speaks_for(ARP_REPLY, "10.77.0.11") == "da:3e:a3:86:25:36"
-    assert onhost.speaks_for(ARP_REPLY, "10.77.0.21") == "", "that is who is spoken to"
-    assert onhost.speaks_for(ARP_REPLY[:30], "10.77.0.11") == ""
-    request = onhost.arp_request(bytes.fromhex("16922a4f7b3b"), "10.77.0.21", "10.77.0.11")
-    assert onhost.speaks_for(request, "10.77.0.21") == "16:92:2a:4f:7b:3b"
-    assert request[:6] == b"\xff" * 6
-    assert request[38:42] == socket.inet_aton("10.77.0.11")
 
 
 def test_connections_and_when_they_last_brought_something() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from backstay.access.session import CloudSession
 from backstay.errors import ApiError, HostError
 from backstay.finding import Severity
+from backstay.health.check import check_hosts
 from backstay.health.impact import onhost
 from backstay.health.impact.judge import Connection, ImpactInput
 from backstay.inventory.cloud import Host
@@ -24,7 +25,7 @@ async def look(site: CloudSession, name: str) -> ImpactInput:
         site.endpoints(),
         _workloads(site),
         _agents(site),
-        site.check([name], with_apis=False),
+        check_hosts(site, [name], with_apis=False),
         asyncio.gather(*(_describe(site, one) for one in others)),
     )
     at = [(one.service_type, urlsplit(one.url).hostname) for one in endpoints]

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
+from backstay.access.session import CloudSession
 from backstay.errors import HostError
 from backstay.health.rpc import onhost
 from backstay.health.rpc.evidence import (
@@ -15,10 +16,9 @@ from backstay.health.rpc.evidence import (
     UnitSeen,
     read_unit,
 )
-from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
-from backstay.services.declaration import Agent, Broker, Service
+from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
 PING_BOUND = 6.0
@@ -30,22 +30,6 @@ PARTS = 4
 """So many such questions are asked at once."""
 
 
-class Asking(Protocol):
-    """What asks the cloud's hosts and APIs (``runbooks.site.Site``)."""
-
-    cloud: Cloud
-
-    @property
-    def services(self) -> Sequence[Service]:
-        """Return the services of the cloud."""
-
-    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - as Site
-        """Call a function on a host and return what it returns. Raises HostError."""
-
-    async def agents(self) -> list[Agent]:
-        """Return every agent that the APIs report. Raises ApiError."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hosts:
     """What hosts told: the inventory's name by every name, units by host, why some were silent."""
@@ -55,7 +39,9 @@ class _Hosts:
     silent: Mapping[str, str]
 
 
-async def observe_agents(site: Asking, hosts: Collection[str] | None = None) -> AgentsObservation:
+async def observe_agents(
+    site: CloudSession, hosts: Collection[str] | None = None
+) -> AgentsObservation:
     """Look at every agent that the APIs report, or at those on ``hosts``.
 
     First each is called; what the kernels know of the connections is read after that. Raises
@@ -134,7 +120,7 @@ def _seen(
     )
 
 
-async def _ask_broker(site: Asking, brokers: Sequence[Broker]) -> Messaging:
+async def _ask_broker(site: CloudSession, brokers: Sequence[Broker]) -> Messaging:
     """Ask the first host of the broker's that answers."""
     trouble = "cloud.yaml has no host with the message broker"
     for broker in brokers:
@@ -146,7 +132,7 @@ async def _ask_broker(site: Asking, brokers: Sequence[Broker]) -> Messaging:
     return Messaging(trouble=trouble)
 
 
-async def _stalled(site: Asking, brokers: Sequence[Broker]) -> frozenset[Peer]:
+async def _stalled(site: CloudSession, brokers: Sequence[Broker]) -> frozenset[Peer]:
     """Return the clients to whom the broker's hosts send in vain."""
     found: set[Peer] = set()
     for broker in brokers:
@@ -160,7 +146,7 @@ async def _stalled(site: Asking, brokers: Sequence[Broker]) -> frozenset[Peer]:
 
 
 async def _ping(
-    site: Asking, agents: Iterable[tuple[Agent, RpcEndpoint]]
+    site: CloudSession, agents: Iterable[tuple[Agent, RpcEndpoint]]
 ) -> dict[tuple[str, str], Ping | str]:
     """Call every agent from a controller; for those that cannot be called say why."""
     by_config: dict[str, list[tuple[Agent, RpcEndpoint]]] = {}
@@ -188,7 +174,7 @@ async def _ping(
 
 
 async def _ping_with(
-    site: Asking, config: str, agents: Sequence[tuple[Agent, RpcEndpoint]]
+    site: CloudSession, config: str, agents: Sequence[tuple[Agent, RpcEndpoint]]
 ) -> dict[tuple[str, str], Ping | str]:
     targets = [[w.exchange, w.topic, agent.rpc_target] for agent, w in agents]
     trouble = "no call could be made: cloud.yaml has no controller"
@@ -206,7 +192,7 @@ async def _ping_with(
 
 
 async def _ask_hosts(
-    site: Asking,
+    site: CloudSession,
     wirings: Sequence[RpcEndpoint],
     ports: frozenset[int],
     hosts: Collection[str] | None,

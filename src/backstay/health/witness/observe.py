@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError, HostUnreachable
-from backstay.finding import Finding, Severity
+from backstay.finding import Severity
+from backstay.health.check import check_hosts
 from backstay.health.witness import onhost
 from backstay.health.witness.evidence import (
     OPERATOR,
@@ -19,7 +21,6 @@ from backstay.health.witness.evidence import (
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.services.by_host import units_on
-from backstay.services.declaration import Service
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND
 from backstay.transports.targets import BmcTarget
@@ -37,28 +38,6 @@ Here = Callable[[str, Sequence[int], bool], Awaitable[dict[str, Any]]]
 AskPower = Callable[[BmcTarget], Awaitable[bool | None]]
 
 
-class Asking(Protocol):
-    """What asks the cloud's hosts (``runbooks.site.Site``)."""
-
-    cloud: Cloud
-
-    @property
-    def services(self) -> Sequence[Service]:
-        """Return the services of the cloud."""
-
-    async def ask(
-        self,
-        host: str,
-        function: Any,  # noqa: ANN401 - as Site
-        *arguments: Any,  # noqa: ANN401
-        bound: float = 30.0,
-    ) -> Any:  # noqa: ANN401
-        """Call a function on a host and return what it returns. Raises HostError."""
-
-    async def check(self, hosts: Sequence[str]) -> list[Finding]:
-        """Check some hosts, with what they serve."""
-
-
 async def ask_here(address: str, ports: Sequence[int], quick: bool) -> dict[str, Any]:
     """Ask this machine what the other hosts are asked. Raises TimeoutError."""
     return await on_thread(lambda: onhost.witness(address, list(ports), quick), LOOK_BOUND)
@@ -72,7 +51,7 @@ async def ask_power(target: BmcTarget) -> bool | None:
 
 
 async def look(
-    site: Asking, suspect: str, *, here: Here = ask_here, power: AskPower = ask_power
+    site: CloudSession, suspect: str, *, here: Here = ask_here, power: AskPower = ask_power
 ) -> HostEvidence:
     """Look at a host from everywhere at the same time. What cannot be asked is told, not raised.
 
@@ -103,7 +82,7 @@ async def look(
 
 
 async def look_for_address(
-    site: Asking, suspect: str, *, also: Sequence[str] = (), here: Here = ask_here
+    site: CloudSession, suspect: str, *, also: Sequence[str] = (), here: Here = ask_here
 ) -> tuple[Witness, ...]:
     """Ask once more who answers with a host's address, by ARP and ping only: under 3 seconds.
 
@@ -129,7 +108,7 @@ def witnesses(cloud: Cloud, suspect: str) -> list[str]:
     return [names[at * len(names) // MOST] for at in range(MOST)]
 
 
-def _ports(site: Asking, host: Host) -> list[int]:
+def _ports(site: CloudSession, host: Host) -> list[int]:
     """Return the ports of the services that the host's roles have, and of its SSH.
 
     Left out is the database: nobody but the host's own services asks it, and it counts every
@@ -153,7 +132,7 @@ async def _here(here: Here, address: str, ports: Sequence[int], *, quick: bool =
 
 
 async def _others(
-    site: Asking, host: Host, names: Sequence[str], *, quick: bool
+    site: CloudSession, host: Host, names: Sequence[str], *, quick: bool
 ) -> tuple[Witness, ...]:
     ports = [] if quick else _ports(site, host)
 
@@ -169,7 +148,7 @@ async def _others(
     return tuple(await asyncio.gather(*map(ask, names)))
 
 
-async def _login(site: Asking, suspect: str) -> Login:
+async def _login(site: CloudSession, suspect: str) -> Login:
     """Log in to the suspect: by way of a jump host it may answer when nothing else does."""
     try:
         async with asyncio.timeout(LOGIN_BOUND):
@@ -196,9 +175,9 @@ async def power_seen(cloud: Cloud, host: Host, power: AskPower) -> Power:
     return Power(on=on, told="" if on is not None else "its BMC says neither on nor off")
 
 
-async def _failed(site: Asking, suspect: str) -> tuple[str, ...]:
+async def _failed(site: CloudSession, suspect: str) -> tuple[str, ...]:
     """Return what ``check`` finds failed of the suspect, in words."""
-    findings = await site.check([suspect])
+    findings = await check_hosts(site, [suspect])
     return tuple(
         f"{finding.subject}: {finding.evidence}"
         for finding in findings

@@ -8,7 +8,6 @@ import errno
 import os
 import re
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -16,10 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from backstay.jsondata import Json
+from backstay.transports.arp import who_has
 from backstay.transports.ping import answers
 
-ARP = 0x0806
-ETHERNET = 1
 TRIES = 4
 PAUSE = 0.4  # seconds between two questions by ARP: one may be lost
 CONNECT = 2.0  # the kernel asks a second time after one second
@@ -127,78 +125,10 @@ def ask_arp(address: str, way: dict[str, Any], tries: int) -> dict[str, Any]:
     if way["router"] or way["own"] or not way["device"] or not way["source"]:
         return {"asked": False, "told": "not on its network", "macs": []}
     try:
-        asking = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP))
+        macs = who_has(way["device"], [address], way["source"], tries, PAUSE)[address]
     except OSError as error:
-        return {"asked": False, "told": error.strerror, "macs": []}
-    try:
-        asking.bind((way["device"], ARP))
-        _, _, _, kind, mine = asking.getsockname()
-        if kind != ETHERNET or len(mine) != 6:
-            return {"asked": False, "told": way["device"] + " is no Ethernet", "macs": []}
-        macs = exchange_arp(asking, mine, way["source"], address, tries)
-    except OSError as error:
-        return {"asked": False, "told": error.strerror, "macs": []}
-    finally:
-        asking.close()
-    return {"asked": True, "told": "", "macs": sorted(macs)}
-
-
-def exchange_arp(
-    asking: Any,  # noqa: ANN401
-    mine: bytes,
-    source: str,
-    address: str,
-    tries: int,
-) -> set[str]:
-    """Send requests, and gather who speaks for the address until a pause after the last."""
-    request = arp_request(mine, source, address)
-    macs = set()
-    for _ in range(tries):
-        asking.send(request)
-        until = time.monotonic() + PAUSE
-        while True:
-            left = until - time.monotonic()
-            if left <= 0:
-                break
-            asking.settimeout(left)
-            try:
-                frame = asking.recv(2048)
-            except socket.timeout:  # noqa: UP041 - another class before Python 3.10
-                break
-            mac = speaks_for(frame, address)
-            if mac and mac != spelled(mine):
-                macs.add(mac)
-    return macs
-
-
-def arp_request(mine: bytes, source: str, address: str) -> bytes:
-    """Return the frame that asks everybody who has ``address``."""
-    return b"".join(
-        [
-            b"\xff" * 6,
-            mine,
-            struct.pack("!H", ARP),
-            struct.pack("!HHBBH", ETHERNET, 0x0800, 6, 4, 1),
-            mine,
-            socket.inet_aton(source),
-            b"\0" * 6,
-            socket.inet_aton(address),
-        ]
-    )
-
-
-def speaks_for(frame: bytes, address: str) -> str:
-    """Return the hardware address that speaks for ``address`` in an ARP frame, else nothing."""
-    if len(frame) < 42 or frame[12:14] != struct.pack("!H", ARP):
-        return ""
-    if frame[14:20] != struct.pack("!HHBB", ETHERNET, 0x0800, 6, 4):
-        return ""
-    return spelled(frame[22:28]) if frame[28:32] == socket.inet_aton(address) else ""
-
-
-def spelled(mac: bytes) -> str:
-    """Return a hardware address as people write it."""
-    return ":".join(f"{byte:02x}" for byte in mac)
+        return {"asked": False, "told": error.strerror or str(error), "macs": []}
+    return {"asked": True, "told": "", "macs": macs}
 
 
 def ask_ping(address: str, tries: int) -> Any:  # noqa: ANN401 - True, False or None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
+from backstay.health.check import check, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Result, Running
@@ -30,7 +31,7 @@ class Units(Action[Result]):
         host = running.step.target
 
         async def look() -> Sequence[Finding]:
-            return bad(await self.site.check_units(host))
+            return bad(await check_units(self.site, host))
 
         took = await until_well(
             running,
@@ -149,7 +150,7 @@ async def new_findings(site: CloudSession, running: Running) -> list[Finding]:
     """Return what is bad now: all on the host itself, elsewhere what was not bad before."""
     host = running.step.target
     known = {tuple(name) for name in running.results[f"{host}.gates"]["known"]}
-    findings = bad(await site.check())
+    findings = bad(await check(site))
     return [f for f in findings if f.host == host or name_of(f) not in known]
 
 

@@ -11,6 +11,7 @@ from backstay.access.session import CloudSession, name_of
 from backstay.backup.place import Place
 from backstay.errors import ApiError, HookFailed, HostError
 from backstay.finding import bad
+from backstay.health.check import check
 from backstay.inventory.maintenance import Hook
 from backstay.journal.action import Action, Refused, Result, Running
 from backstay.journal.store import Store
@@ -32,7 +33,7 @@ class Gates(Action[Result]):
     async def do(self, running: Running) -> Result:
         """Ask. Raises Refused with every reason."""
         host, settings = running.step.target, running.plan.settings
-        findings = await self.site.check()
+        findings = await check(self.site)
         refusals = await ask_all(
             GateInput(
                 cloud=self.site.cloud,

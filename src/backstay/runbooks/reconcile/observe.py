@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
+from backstay.access.session import CloudSession
 from backstay.access.shipping import source_of
 from backstay.errors import HostError
 from backstay.finding import Finding
@@ -22,7 +23,6 @@ from backstay.runbooks.reconcile.comparison import (
     judge,
     kept_in_both,
 )
-from backstay.services.declaration import Service
 from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
 from backstay.services.registry import all_reconcilers
 
@@ -32,20 +32,7 @@ AGAIN_AFTER = 1.5
 """Seconds between the two looks of which a mismatch must be in both."""
 
 
-class Asking(Protocol):
-    """What asks the cloud's hosts (``runbooks.site.Site``)."""
-
-    cloud: Cloud
-
-    @property
-    def services(self) -> Sequence[Service]:
-        """Return the services of the cloud."""
-
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:  # noqa: ANN401 - as Site
-        """Call a function on a host and return what it returns. Raises HostError."""
-
-
-async def mismatches(site: Asking) -> ReconcileObservation:
+async def mismatches(site: CloudSession) -> ReconcileObservation:
     """Return where the cloud's records and reality differ, and what could not be asked.
 
     Nothing is changed, and nothing is raised for what does not answer: it is in ``missing``. What
@@ -61,7 +48,7 @@ async def mismatches(site: Asking) -> ReconcileObservation:
     return replace(looked, seconds=time.monotonic() - begun)
 
 
-async def reaper_findings(site: Asking) -> list[Finding]:
+async def reaper_findings(site: CloudSession) -> list[Finding]:
     """Return a finding for each setting that destroys what a restored record does not know.
 
     For nova that is the reaper of running deleted instances on every compute host. To be called
@@ -72,17 +59,17 @@ async def reaper_findings(site: Asking) -> list[Finding]:
     return guarded(kept, told, site.cloud)
 
 
-async def _once(site: Asking) -> ReconcileObservation:
+async def _once(site: CloudSession) -> ReconcileObservation:
     kept = _of_this_cloud(site)
     return judge(kept, await _describe(site, kept), site.cloud)
 
 
-def _of_this_cloud(site: Asking) -> list[Reconciler]:
+def _of_this_cloud(site: CloudSession) -> list[Reconciler]:
     names = {service.name for service in site.services}
     return [one for one in all_reconcilers() if one.service in names]
 
 
-async def _describe(site: Asking, kept: Sequence[Reconciler]) -> HostRecords:
+async def _describe(site: CloudSession, kept: Sequence[Reconciler]) -> HostRecords:
     """Ask every host what concerns it, in one round trip each."""
     keepers = _keepers(site)
     queries = {name: text for one in kept for name, text in one.records.items()}
@@ -106,7 +93,7 @@ async def _describe(site: Asking, kept: Sequence[Reconciler]) -> HostRecords:
 
 
 async def _read(
-    site: Asking,
+    site: CloudSession,
     read: tuple[str, Mapping[str, Any] | HostError],
     others: Iterable[str],
     queries: Mapping[str, str],
@@ -119,7 +106,7 @@ async def _read(
     return read
 
 
-def _keepers(site: Asking) -> list[str]:
+def _keepers(site: CloudSession) -> list[str]:
     """Return the hosts that have the databases; of copies, the first that answers is enough."""
     services = [service.name for service in site.services if service.keeps_databases]
     return [
@@ -140,7 +127,7 @@ def _questions(cloud: Cloud, host: Host, kept: Iterable[Reconciler]) -> list[Que
 
 
 async def _ask(
-    site: Asking, host: str, questions: Sequence[Question], queries: Mapping[str, str]
+    site: CloudSession, host: str, questions: Sequence[Question], queries: Mapping[str, str]
 ) -> Mapping[str, Any] | HostError:
     shipped = [[one.name, one.bound, _shipped(one), one.ask.__name__] for one in questions]
     bound = max([one.bound for one in questions] + ([RECORDS_BOUND] if queries else []))

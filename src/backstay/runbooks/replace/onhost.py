@@ -7,10 +7,8 @@ import glob
 import json
 import os
 import re
-import select
 import shutil
 import socket
-import struct
 import subprocess
 import time
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from backstay.backup.onhost import boot_id, lines, machine
 from backstay.backup.onhost_restore import copy, copy_rights, data_folder, place_files, said
 from backstay.jsondata import Json
+from backstay.transports.arp import arp_frame, spelled_mac, who_has
 
 NOTE = "/var/lib/backstay/replace.json"
 CONFIGURED = (
@@ -52,7 +51,7 @@ def adopted() -> dict[str, Any]:
 def holds(old: str, own: str) -> dict[str, Any]:
     """Return whether this host has the ``old`` address, and the hardware address of its own."""
     found = interface(own) or interface(old)
-    mac = ":".join("%02x" % byte for byte in hardware(found[0])) if found else ""
+    mac = spelled_mac(hardware(found[0])) if found else ""
     return {"has": interface(old) is not None, "mac": mac}
 
 
@@ -67,7 +66,7 @@ def adopt(given: dict[str, Any]) -> dict[str, Any]:
     if not device:
         raise OSError("no interface of this host has " + given["own"])
     if interface(given["old"]) is None:
-        others = who_has(device, given["old"])
+        others = others_at(device, given["old"])
         if others:
             return {"others": others}
     kept = os.path.join(given["staging"], BEFORE)
@@ -151,28 +150,12 @@ def reload_sshd() -> None:
         )
 
 
-def who_has(device: str, address: str) -> list[str]:
-    """Return the hardware addresses that answer for an IPv4 address, asked three times: RFC 5227.
+def others_at(device: str, address: str) -> list[str]:
+    """Return the hardware addresses that answer for an address on a device's network.
 
-    The question names no sender, so that nobody learns anything from it.
+    For an IPv6 address none: the kernel itself refuses one that another has (RFC 4862).
     """
-    if ":" in address:
-        return []  # the kernel itself refuses an IPv6 address that another has (RFC 4862)
-    mine = hardware(device)
-    found: list[str] = []
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP)) as wire:
-        wire.bind((device, ARP))
-        for _ in range(3):
-            wire.send(frame(1, mine, "0.0.0.0", b"\0" * 6, address))  # noqa: S104 - no address
-            until = time.monotonic() + 0.4
-            while time.monotonic() < until:
-                if not select.select([wire], [], [], max(until - time.monotonic(), 0))[0]:
-                    break
-                data = wire.recv(128)
-                sender, protocol = data[22:28], data[28:32]
-                if protocol == socket.inet_aton(address) and sender != mine:
-                    found.append(":".join("%02x" % byte for byte in sender))
-    return sorted(set(found))
+    return [] if ":" in address else who_has(device, [address])[address]
 
 
 def announce(device: str, address: str) -> None:
@@ -184,22 +167,8 @@ def announce(device: str, address: str) -> None:
         wire.bind((device, ARP))
         for _ in range(3):
             for operation, target in ((1, b"\0" * 6), (2, b"\xff" * 6)):
-                wire.send(frame(operation, mine, address, target, address))
+                wire.send(arp_frame(operation, mine, address, target, address))
             time.sleep(0.1)
-
-
-def frame(operation: int, mine: bytes, sender: str, target: bytes, address: str) -> bytes:
-    """Return an ARP packet to everybody: RFC 826."""
-    return (
-        b"\xff" * 6
-        + mine
-        + struct.pack(">H", ARP)
-        + struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation)
-        + mine
-        + socket.inet_aton(sender)
-        + target
-        + socket.inet_aton(address)
-    )
 
 
 def hardware(device: str) -> bytes:

@@ -11,6 +11,7 @@ from backstay.backup.mariadb import onhost_tables
 from backstay.backup.selection import invariants
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, bad
+from backstay.health.check import check, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.journal.action import Result, Running
 from backstay.runbooks.common.reattacher import AgentReattacher
@@ -110,7 +111,7 @@ class Start(Stop):
             )
 
         async def look() -> Sequence[Finding]:
-            found = bad(await self.site.check_units(host))
+            found = bad(await check_units(self.site, host))
             return [finding for finding in found if finding.service in names]
 
         took = await until_well(
@@ -155,7 +156,7 @@ class Works(Restoring):
         others: list[Finding] = []
 
         async def look() -> Sequence[Finding]:
-            found = bad(await self.site.check())
+            found = bad(await check(self.site))
             mine = [f for f in found if f.host in {host, None}]
             others[:] = [f for f in found if f not in mine]
             return mine

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
+from backstay.health.check import check_units
 from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
@@ -56,7 +57,7 @@ async def plan_of(
 
 async def _restart(site: CloudSession, cause: Cause) -> PlannedAction:
     for host in _hosts_of(site, cause):
-        units = failed_units(await site.check_units(host), host, cause.service)
+        units = failed_units(await check_units(site, host), host, cause.service)
         if units:
             does = f"restart {', '.join(units)} on {host}"
             return PlannedAction(

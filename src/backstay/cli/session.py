@@ -1,0 +1,123 @@
+"""A cloud opened for a command: hosts, APIs, and what backups add to the whole check."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from backstay.errors import BackstayError
+from backstay.finding import Finding, Severity
+from backstay.transports.threads import on_thread
+
+if TYPE_CHECKING:
+    from backstay.access.session import CloudSession
+    from backstay.inventory.cloud import Cloud
+    from backstay.transports.openstack import OpenStackApi
+    from backstay.transports.ssh import HostShell
+    from backstay.transports.targets import Answer, SshTarget
+
+_IMPORT_BOUND = 60.0  # seconds to read asyncssh from a slow disk
+
+
+@asynccontextmanager
+async def open_session(cloud: "Cloud") -> "AsyncIterator[CloudSession]":
+    """Open a cloud: its hosts over SSH and its APIs. Nothing is asked yet, nothing raised."""
+    from backstay.access.session import CloudSession
+
+    shell = LateShell(cloud.bounds.connect_seconds)
+    try:
+        yield CloudSession(cloud=cloud, shell=shell, api=open_api(cloud), sources=[read_backups])
+    finally:
+        shell.close()
+
+
+def open_api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
+    """Return the APIs, or the error that becomes a finding: hosts are checked all the same."""
+    from backstay.inventory.credentials import variables
+    from backstay.transports.openstack import OpenStackApi
+
+    try:
+        return OpenStackApi(
+            variables(cloud.credentials),
+            region=cloud.region,
+            interface=cloud.interface,
+            bound=cloud.bounds.api_seconds,
+        )
+    except BackstayError as error:
+        return error
+
+
+async def read_backups(cloud: "Cloud", hosts: Collection[str]) -> list[Finding]:
+    """Judge the backups on this machine, on a thread: their disk may be another's, and hang."""
+
+    def read() -> list[Finding]:
+        from backstay.backup.findings import findings
+
+        return findings(cloud, hosts, now=time.time())
+
+    try:
+        return await on_thread(read, cloud.bounds.host_seconds)
+    except TimeoutError:
+        return [
+            Finding(
+                host=None,
+                service="backup",
+                subject="catalogue",
+                severity=Severity.UNKNOWN,
+                evidence=f"not read within {cloud.bounds.host_seconds:g} s",
+                remedy="check the disk that `folder` under `backup` is on",
+            )
+        ]
+
+
+class LateShell:
+    """The hosts' shell, imported on a thread: keystone makes the token meanwhile.
+
+    Importing asyncssh and making a token take about as long, and each waits for nothing else.
+    """
+
+    def __init__(self, connect_bound: float) -> None:
+        self.connect_bound = connect_bound
+        self._shell: asyncio.Future[HostShell] | None = None
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._shell and self._shell.done() and not self._shell.cancelled():
+            self._shell.result().close()
+
+    async def answer(self, target: "SshTarget", script: str, *, bound: float) -> "Answer":
+        """Ask a host as ``HostShell.answer`` does."""
+        return await (await self._opened()).answer(target, script, bound=bound)
+
+    async def stream(
+        self,
+        target: "SshTarget",
+        script: str,
+        receive: Callable[[bytes], Awaitable[None]],
+        *,
+        silence: float,
+    ) -> str:
+        """Run a script as ``HostShell.stream`` does."""
+        return await (await self._opened()).stream(target, script, receive, silence=silence)
+
+    async def send(
+        self, target: "SshTarget", script: str, data: AsyncIterator[bytes], *, silence: float
+    ) -> None:
+        """Run a script as ``HostShell.send`` does."""
+        await (await self._opened()).send(target, script, data, silence=silence)
+
+    def drop(self, target: "SshTarget") -> None:
+        """Close the connection to a host."""
+        if self._shell and self._shell.done():
+            self._shell.result().drop(target)
+
+    async def _opened(self) -> "HostShell":
+        if self._shell is None:
+            self._shell = asyncio.ensure_future(on_thread(self._imported, _IMPORT_BOUND))
+        return await asyncio.shield(self._shell)
+
+    def _imported(self) -> "HostShell":
+        from backstay.transports.ssh import HostShell
+
+        return HostShell(connect_bound=self.connect_bound)
