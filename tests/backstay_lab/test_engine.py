@@ -349,9 +349,11 @@ def test_a_host_of_a_lab_that_is_up_starts_from_what_that_lab_was_built_with(
 def test_supervisors_are_found_also_of_a_lab_that_an_earlier_version_started(home, package):
     script = home / package / "supervisor.py"
     script.parent.mkdir(parents=True)
-    script.write_text("import time\ntime.sleep(60)\n")
+    script.write_text("import time\nprint(1, flush=True)\ntime.sleep(60)\n")
     argv = [sys.executable, str(script), str(Lab().folder / "hosts" / "spare1")]
-    with subprocess.Popen(argv) as process:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         try:
             assert down.supervisors(Lab()) == [process.pid]
         finally:
