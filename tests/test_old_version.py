@@ -77,7 +77,7 @@ def test_a_policy_in_the_old_words_is_read():
 
 
 @pytest.fixture
-def cloud_file(tmp_path) -> Path:
+def cloud_file(tmp_path: Path) -> Path:
     """Return a cloud.yaml beside a copy of the old version's backups."""
     backups = tmp_path / "backups"
     shutil.copytree(OLD / "catalogue", backups / "catalogue")
