@@ -43,7 +43,7 @@ def judged(messaging: Messaging | None, *, up: bool = True, enabled: bool = True
     [finding] = judge_agents(
         Reported(service="nova", agents=(agent,), at=now.timestamp()),
         [member],
-        RpcTopology(messaging=messaging, rpc_endpoint=NOVA.rpc_endpoint, reconnect=90.0),
+        RpcTopology(messaging=messaging, rpc_endpoint=NOVA.rpc_endpoints, reconnect=90.0),
         offset=0.0,
         limits=Limits(),
     )

@@ -48,7 +48,7 @@ class CloudOfAgents:
 
     @staticmethod
     def rpc_endpoint(binary: str) -> RpcEndpoint:
-        return next(one for one in named("nova").rpc_endpoint if one.binary == binary)
+        return next(one for one in named("nova").rpc_endpoints if one.binary == binary)
 
     async def agents(self) -> list[Agent]:
         return [

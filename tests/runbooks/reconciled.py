@@ -49,7 +49,7 @@ class Recorded:
         answers = json.loads((DATA / f"{self.name}.json").read_text())
         self.change(answers)
         answer = answers[host]
-        questions, queries = arguments[0], arguments[1]
+        questions, queries = arguments[0], arguments[2]
         wanted = {one[0] for one in questions} | ({"records"} if queries else set())
         assert wanted <= set(answer["answers"]), "the recording is of these very questions"
         return {

@@ -19,6 +19,7 @@ from backstay.runbooks.reconcile import onhost
 from backstay.services import oslo
 from backstay.services.cinder import reconcile as cinder
 from backstay.services.libvirt import reconcile as libvirt
+from backstay.services.mariadb import queries as queries_of_mariadb
 from backstay.services.neutron import reconcile as neutron
 from backstay.services.nova import reconcile as nova
 from backstay.services.nova.reaper import judge_reaper
@@ -36,8 +37,9 @@ QUESTIONS = [one for kept in all_reconcilers() for one in kept.questions] + [
 def test_a_question_can_be_shipped_and_brings_all_that_it_needs(question: Any) -> None:
     """It may fail here for want of the service, and for nothing else."""
     queries = {"one": "SELECT 1"}
+    reader = [source_of(queries_of_mariadb.answer_queries), "answer_queries"]
     shipped = [[question.name, 5.0, source_of(question.ask), question.ask.__name__]]
-    text = program(onhost.answer, shipped, queries, 5.0)
+    text = program(onhost.answer, shipped, reader, queries, 5.0)
     for source in (text, shipped[0][2]):
         ast.parse(source, feature_version=(3, 6))
         assert not re.search(r"removeprefix|removesuffix|:=|capture_output=", source)
@@ -92,7 +94,7 @@ SAID = (
 
 
 def test_rows_as_the_client_prints_them() -> None:
-    assert onhost.parsed(PRINTED) == {
+    assert queries_of_mariadb.parsed(PRINTED) == {
         "one": {"columns": ["a", "b"], "rows": [["1", "x\ty\nz\\"]]},
         "three": {"columns": [], "rows": []},
     }
@@ -106,9 +108,9 @@ def test_a_query_that_failed_is_not_an_empty_answer(monkeypatch: pytest.MonkeyPa
         printed = "==\none\na\n1\n==\nthree\n==\ntwo\n"
         return subprocess.CompletedProcess(command, 1, printed.encode(), SAID.encode())
 
-    monkeypatch.setattr("backstay.runbooks.reconcile.onhost.subprocess.run", run)
+    monkeypatch.setattr("backstay.services.mariadb.queries.subprocess.run", run)
     queries = {"one": "SELECT 1 AS a", "two": "SELECT a FROM nova.nothing", "three": "SELECT 3"}
-    told = onhost.records(queries, 5)
+    told = queries_of_mariadb.answer_queries(queries, 5)
     assert given[0].splitlines()[7] == "SELECT a FROM nova.nothing;"
     assert told["one"] == {"value": {"columns": ["a"], "rows": [["1"]]}}
     assert told["three"] == {"value": {"columns": [], "rows": []}}
@@ -120,9 +122,9 @@ def test_a_server_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPat
         said = b"ERROR 2002 (HY000): Can't connect to local server through socket"
         return subprocess.CompletedProcess(command, 1, b"", said)
 
-    monkeypatch.setattr("backstay.runbooks.reconcile.onhost.subprocess.run", run)
+    monkeypatch.setattr("backstay.services.mariadb.queries.subprocess.run", run)
     with pytest.raises(OSError, match="Can't connect"):
-        onhost.records({"one": "SELECT 1"}, 5)
+        queries_of_mariadb.answer_queries({"one": "SELECT 1"}, 5)
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_an_endpoint_and_a_path_give_one_version(endpoint, path, url):
         ({"OS_PASSWORD": ""}, "OS_PASSWORD is not set"),
         ({"OS_AUTH_URL": ""}, "OS_AUTH_URL is not set"),
         ({"OS_AUTH_URL": "10.0.0.5:5000"}, "OS_AUTH_URL is `10.0.0.5:5000`"),
-        ({"OS_AUTH_URL": "http://h:5000/v2.0"}, "no longer has"),
+        ({"OS_AUTH_URL": "http://h:5000/v2.0"}, "no longer exists"),
         ({"OS_PROJECT_NAME": ""}, "OS_PROJECT_NAME"),
         ({"OS_AUTH_TYPE": "v3oidcpassword"}, "`v3oidcpassword` is not supported"),
     ],

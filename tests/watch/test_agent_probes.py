@@ -51,13 +51,13 @@ def asked(tmp_path: Path) -> tuple[AgentQuestions, list[ProbeResult]]:
     return questions, signs
 
 
-def glance(**more: Any) -> list[Any]:
+def poll(**more: Any) -> list[Any]:
     return [1, "ok", json.loads(json.dumps(TOLD | more)), 0.01]
 
 
 def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
     questions, signs = asked
-    questions.glanced(glance())
+    questions.polled(poll())
     assert [(one.subject.key, one.look) for one in signs] == [
         ("compute1/agent/nova-compute", Outcome.OK)
     ]
@@ -66,7 +66,7 @@ def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
 @pytest.mark.parametrize("told", [{"bound": []}, {"consumers": []}, {"queues": []}])
 def test_a_queue_that_is_not_is_a_bad_sign_that_is_not_sure(asked: Any, told: Any) -> None:
     questions, signs = asked
-    questions.glanced(glance(**told))
+    questions.polled(poll(**told))
     assert [(one.look, one.sure) for one in signs] == [(Outcome.LATE, False)]
     assert QUEUE in signs[0].evidence
     assert questions._doubtful == {"compute1"}
@@ -79,36 +79,36 @@ def test_what_the_broker_says_twice_of_a_steady_agent_is_sure(asked: Any) -> Non
             steady and (host, unit) == ("compute1", "nova-compute")
         )
         signs.clear()
-        questions.glanced(glance())
+        questions.polled(poll())
         for _ in range(2):
-            questions.glanced(glance(consumers=[]))
+            questions.polled(poll(consumers=[]))
         assert [one.sure for one in signs] == [False, False, steady]
 
 
 def test_an_agent_that_takes_from_an_unfed_queue_is_deaf_however_young(asked: Any) -> None:
     questions, signs = asked
     for _ in range(2):
-        questions.glanced(glance(bound=[]))
+        questions.polled(poll(bound=[]))
     assert [one.sure for one in signs] == [False, True]
 
 
 @pytest.mark.parametrize(
     "answer",
-    [glance(up=30.0), glance(trouble="no"), glance(refused="no"), [1, "failed", "no", 0.1]],
+    [poll(up=30.0), poll(trouble="no"), poll(refused="no"), [1, "failed", "no", 0.1]],
 )
 def test_a_broker_that_has_just_come_back_or_tells_nothing_proves_nothing(
     asked: Any, answer: Any
 ) -> None:
     questions, signs = asked
-    questions.glanced(answer)
+    questions.polled(answer)
     assert signs == []
 
 
 def test_a_lost_queue_for_answers_is_a_reason_to_call(asked: Any) -> None:
     questions, _ = asked
-    questions.glanced(glance())
+    questions.polled(poll())
     assert questions._doubtful == set()
-    questions.glanced(glance(consumers=[[QUEUE, *PEER]]))
+    questions.polled(poll(consumers=[[QUEUE, *PEER]]))
     assert questions._doubtful == {"compute1"}
 
 
@@ -117,7 +117,7 @@ def test_what_a_call_has_found_only_a_call_clears(
 ) -> None:
     questions, signs = asked
     questions._called_bad["compute1/agent/nova-compute"] = "compute1"
-    questions.glanced(glance())
+    questions.polled(poll())
     assert signs == []
     called = []
 

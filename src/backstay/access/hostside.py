@@ -118,13 +118,13 @@ def ask_all(questions: dict[str, tuple[float, Callable[[], Any]]]) -> dict[str, 
     return dict(answers)
 
 
-def loaded(name: str, source: str, function: str) -> Callable[[], Any]:
-    """Return the function of a shipped source text, in a namespace of its own."""
+def loaded(name: str, source: str, function: str, *arguments: Any) -> Callable[[], Any]:  # noqa: ANN401 - JSON data
+    """Return the function of a shipped text with its arguments, in a namespace of its own."""
     namespace: dict[str, Any] = {"__name__": name}
 
     def call() -> Any:  # noqa: ANN401 - a probe returns what it likes
         exec(compile(source, name, "exec"), namespace)  # noqa: S102 - Backstay's own text
-        return namespace[function]()
+        return namespace[function](*arguments)
 
     return call
 

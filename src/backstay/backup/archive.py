@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from backstay.backup.files import CONTENT, Entry
+from backstay.backup.mariadb import NOT_DATA
 from backstay.backup.mariadb.onhost_database import squeezer
 from backstay.backup.restorable import Files
 from backstay.transports.programs import output_of
@@ -67,15 +68,6 @@ def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
 
     What only the scratch server and the backup tool have left in it stays here.
     """
-    leave = [
-        "ib_buffer_pool",
-        "ibtmp1",
-        "*.pid",
-        "backup-my.cnf",
-        "xtrabackup_*",
-        "mariadb_backup_*",
-        "server.log",
-    ]
     return output_of(
         "tar",
         "--create",
@@ -83,7 +75,7 @@ def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
         "--sparse",
         f"--owner={owner}:0",
         f"--group={owner}:0",
-        *(f"--exclude=./{name}" for name in leave),
+        *(f"--exclude=./{name}" for name in NOT_DATA),
         ".",
         folder=folder,
         doing="reading the restored data directory",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="HOST|BACKUP")
-@click.option("--service", default="", metavar="SERVICE", help="Only this one, as `nova`.")
+@click.option("--service", default="", metavar="SERVICE", help="Restore only this service.")
 @click.option(
     "--to",
     "moment",

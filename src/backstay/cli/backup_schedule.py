@@ -19,14 +19,13 @@ USUAL = "*-*-* 00:30"
 """Before most maintenance windows, and in no hour that a change of the clock leaves out."""
 _VARIABLES = {
     "s3": ("AWS_",),
-    "swift": ("OS_", "ST_"),
     "b2": ("B2_",),
     "azure": ("AZURE_",),
     "gs": ("GOOGLE_",),
     "rest": ("RESTIC_REST_",),
     "rclone": ("RCLONE_",),
 }
-"""What restic reads from the environment for each kind of repository."""
+"""What restic reads from the environment by kind of repository; services declare their own."""
 
 
 @click.command()
@@ -90,8 +89,12 @@ def _install(name: str, cloud: "Cloud", hosts: Sequence[str], calendar: str) -> 
 
 
 def only_here(repository: str, environment: Mapping[str, str]) -> list[str]:
-    """Return the variables that restic reads for a repository of that kind. Pure."""
-    prefix = _VARIABLES.get(repository.partition(":")[0], ())
+    """Return the variables that restic reads for a repository of that kind."""
+    from backstay.services.registry import all_services
+
+    kind = repository.partition(":")[0]
+    own = {service.name: service.repository_variables for service in all_services()}
+    prefix = _VARIABLES.get(kind) or own.get(kind, ())
     return sorted(name for name in environment if name.startswith(prefix))
 
 

@@ -66,7 +66,7 @@ def _hosts(cloud: "Cloud", host: str | None) -> list[str]:
     chosen = [cloud.hosts[host]] if host is not None else list(cloud.hosts.values())
     found = [one.name for one in chosen if keeps_databases(cloud, one, all_services())]
     if not found:
-        raise click.ClickException(f"{host or cloud.path} has no MariaDB to receive from")
+        raise click.ClickException(f"{host or cloud.path} keeps no databases")
     return found
 
 

@@ -159,7 +159,7 @@ def _judge_apis(
         observed = hosts.observed(server.name) if server else None
         rpc_topology = RpcTopology(
             messaging=messaging,
-            rpc_endpoint=by_name[report.service].rpc_endpoint,
+            rpc_endpoint=by_name[report.service].rpc_endpoints,
             reconnect=cloud.maintenance.reconnect,
         )
         findings += judge_agents(

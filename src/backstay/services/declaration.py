@@ -244,64 +244,123 @@ class Migrations:
 class Broker:
     """How the message broker tells who is connected: ``ask`` is shipped as a HostProbe's is.
 
-    ``probe`` asks the same, only where it costs next to nothing; ``glance`` asks without a login,
+    ``probe`` asks the same, only where it costs next to nothing; ``poll`` asks without a login,
     every few seconds. ``ports`` are where its clients connect to, ``role`` is that of its hosts.
     """
 
     ask: Callable[[], Any]
     probe: HostProbe
-    glance: Callable[[], Any]
+    poll: Callable[[], Any]
     read: Callable[[Mapping[str, Any]], Messaging]
     ports: tuple[int, ...]
     role: Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseServer:
+    """How the server that keeps the services' databases is read, where one service is that."""
+
+    read: Callable[[Json, Json], Json]
+    """Runs on the host, shipped as a HostProbe's ``ask``: called with queries by name and a bound
+    in seconds, it answers all of them as of one moment. By name it returns ``value``, with
+    ``columns`` (names) and ``rows`` (texts), or ``error``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autostart:
+    """Whether workloads start again when their host does."""
+
+    setting: str
+    """The setting's name, for the operator."""
+    ask: Callable[[], bool | None]
+    """Runs on the host, shipped as a HostProbe's ``ask``; None where the setting is not found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """All that Backstay knows about one service.
 
-    ``databases`` and ``paths`` (files and directories on the role's hosts) are what a backup
-    must hold, but for what ``leave_out`` matches (shell patterns of whole paths); ``followed``
-    are those of them whose new files must be here before the next backup, as records name them;
-    ``invariants`` are what must be true of them, ``stored_files`` a query for the files that
-    its records name: three columns of path, digest's algorithm (as hashlib calls it) and
-    digest. ``migrations`` are those of its ``databases``. ``exports`` are commands by the name
-    of a file: their output belongs into a backup too. ``put_back`` is shipped to a host on
-    which the service runs again after a restore, and called with these outputs by name.
-    ``keeps_databases`` marks the one in which all databases are. ``restore_order`` says when it
-    is started after a restore, lowest first. ``endpoint_types`` are the catalogue's types of
-    its API, the one in use first. ``in_flight`` asks for work under way, ``workloads`` for
-    what runs of the users' own; both raise as ``Api``. ``running`` is shipped to the hosts that
-    run the service, and tells the same where no API can: pairs of a name and its addresses.
-    ``rpc_endpoint`` says how its agents are reached, for every kind there may be; ``broker`` is
-    set by the service through which they are.
+    What is compared with reality and what a smoke test makes stand beside this declaration, in the
+    folder's ``reconcile.py`` and ``smoke_test.py``: see ``registry``.
     """
 
     name: str
+    """As operators call it (``nova``); the name of its folder."""
     title: str
+    """As it stands in headings (``Compute (nova)``)."""
     restore_order: int
+    """When it is started after a restore, lowest first."""
+
+    # What runs, and whether it works.
+
     units: tuple[Unit, ...] = ()
-    databases: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
-    followed: tuple[str, ...] = ()
-    invariants: tuple[Invariant, ...] = ()
-    stored_files: str = ""
-    migrations: Mapping[str, Migrations] = field(default_factory=dict)
-    exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    put_back: Callable[[Mapping[str, str]], Any] | None = None
-    keeps_databases: bool = False
+    """What must run, by role."""
     host_probes: tuple[HostProbe, ...] = ()
+    """What `check` asks its hosts."""
     api_probes: tuple[ApiProbe, ...] = ()
-    api_pulses: tuple[ApiLivenessProbe, ...] = ()
-    host_pulses: tuple[HostLivenessProbe, ...] = ()
+    """What `check` asks its API."""
+    host_liveness: tuple[HostLivenessProbe, ...] = ()
+    """What the watch asks its hosts all the time."""
+    api_liveness: tuple[ApiLivenessProbe, ...] = ()
+    """What the watch asks its API all the time."""
+    endpoint_types: tuple[str, ...] = ()
+    """The catalogue's types of its API, the one in use first."""
+
+    # Its agents, and the broker that takes messages to them.
+
     agents: Callable[[Api], Sequence[Agent]] | None = None
-    in_flight: Callable[[Api], Sequence[InFlightTask]] | None = None
-    workloads: Callable[[Api], Sequence[Workload]] | None = None
-    running: Callable[[], Any] | None = None
-    rpc_endpoint: tuple[RpcEndpoint, ...] = ()
+    """Returns its agents as the API reports them; raises as ``Api``."""
+    rpc_endpoints: tuple[RpcEndpoint, ...] = ()
+    """How its agents are reached, for every kind there may be."""
     broker: Broker | None = None
-    endpoint_types: tuple[str, ...] = field(default=())
+    """Set by the service that takes the messages."""
+
+    # What users have on it.
+
+    in_flight: Callable[[Api], Sequence[InFlightTask]] | None = None
+    """Returns the work that is under way; raises as ``Api``."""
+    workloads: Callable[[Api], Sequence[Workload]] | None = None
+    """Returns what runs of the users' own; raises as ``Api``."""
+    running: Callable[[], Any] | None = None
+    """The same where no API can tell. Runs on the hosts that have the service, shipped as a
+    HostProbe's ``ask``; returns pairs of a name and its addresses."""
+    emulators: tuple[str, ...] = ()
+    """How the names of the programs begin that workloads run in."""
+    autostart: Autostart | None = None
+    """Whether its workloads start again with their host."""
+
+    # What a backup must hold, and how it is put back.
+
+    databases: tuple[str, ...] = ()
+    """Names of its databases."""
+    database_server: DatabaseServer | None = None
+    """Set by the service that keeps the databases of all."""
+    migrations: Mapping[str, Migrations] = field(default_factory=dict)
+    """How each of its ``databases`` comes by its schema."""
+    invariants: tuple[Invariant, ...] = ()
+    """What must be true of its databases."""
+    paths: tuple[str, ...] = ()
+    """Files and directories on its hosts."""
+    leave_out: tuple[str, ...] = ()
+    """What of ``paths`` is left out: shell patterns of whole paths."""
+    followed: tuple[str, ...] = ()
+    """Those of ``paths`` whose new files must be saved before the next backup, as records name
+    them."""
+    stored_files: str = ""
+    """A query for the files that its records name: columns path, digest's algorithm (as hashlib
+    calls it), digest."""
+    exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commands by the name of a file that their output is saved as."""
+    put_back: Callable[[Mapping[str, str]], Any] | None = None
+    """Runs on a host on which the service runs again after a restore, shipped as a HostProbe's
+    ``ask``; called with the outputs of ``exports`` by name."""
+    repository_variables: tuple[str, ...] = ()
+    """How the names of the environment variables begin that restic needs for a repository in it."""
+
+    @property
+    def keeps_databases(self) -> bool:
+        """Whether the databases of all services are in it."""
+        return self.database_server is not None
 
     def units_on(self, roles: Iterable[Role], flavour: Flavour) -> tuple[Unit, ...]:
         """Return the units that a host with ``roles`` must run, as ``flavour`` names them."""

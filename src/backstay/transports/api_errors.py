@@ -118,7 +118,7 @@ def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
         return ApiRefused(
             attempted,
             came_back=came_back,
-            remedy="the credentials were refused: compare the openrc with keystone's users",
+            remedy="the credentials were refused: compare the openrc with openstack user list",
         )
     if code == 403:
         return ApiRefused(
@@ -127,7 +127,7 @@ def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
             remedy="the user may not do this: use credentials with the role admin",
         )
     remedy = (
-        "look at the service's log; do MariaDB, RabbitMQ and memcached answer it?"
+        "look at the service's log: its database, its message broker or its cache may not answer"
         if code >= 500
         else "is this the endpoint of that service? Compare: openstack catalog list"
     )

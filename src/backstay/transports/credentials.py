@@ -76,7 +76,7 @@ def auth_url(variables: Variables) -> str:
         )
     if url.endswith("/v2.0"):
         raise _wrong(
-            "OS_AUTH_URL ends in /v2.0, which keystone no longer has",
+            "OS_AUTH_URL ends in /v2.0, a version that no longer exists",
             f"use {url.removesuffix('v2.0')}v3",
         )
     return url if url.endswith("/v3") else f"{url}/v3"

@@ -253,7 +253,7 @@ class OpenStackApi:
 
     def _fetch(self) -> None:
         self._access, self._refusal = None, None
-        attempted = f"asking keystone for a token as {self._who}"
+        attempted = f"asking the identity service for a token as {self._who}"
         url = f"{self._plugin.auth_url}/auth/tokens"
         try:
             self._access = self._bounded(
@@ -289,7 +289,8 @@ class OpenStackApi:
             return ApiRefused(
                 attempted,
                 came_back=f"{api_errors.place(url)} refused the credentials (401)",
-                remedy="compare user, project, domains and password in the openrc with keystone's",
+                remedy="compare user, project, domains and password in the openrc with "
+                "those of the identity service",
             )
         if isinstance(error, exceptions.HttpError) and error.response is not None:
             return api_errors.status(attempted, url, error.http_status, error.response.content)

@@ -1,4 +1,4 @@
-"""Programs of this machine, as tar and MariaDB's own, started and bounded.
+"""Programs of this machine, such as tar and a database's own, started and bounded.
 
 Their last words go into errors; no statement is ever among their arguments.
 """
@@ -15,13 +15,19 @@ from backstay.errors import BackupError
 
 KILLED = 10.0
 """Seconds for which a program that was killed is waited for."""
+INSTALL = "install it on the machine that keeps the backups"
 _CHUNK = 1 << 18
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
-async def run(program: str, *arguments: str, doing: str, bound: float, given: str = "") -> str:
-    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s."""
-    process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE)
+async def run(
+    program: str, *arguments: str, doing: str, bound: float, given: str = "", remedy: str = INSTALL
+) -> str:
+    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s.
+
+    ``remedy`` as ``start`` has it.
+    """
+    process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE, remedy=remedy)
     try:
         async with asyncio.timeout(bound):
             output, errors = await process.communicate(given.encode())
@@ -59,20 +65,20 @@ async def start(
     stdin: int,
     stdout: int | None = None,
     folder: Path | None = None,
+    remedy: str = INSTALL,
 ) -> asyncio.subprocess.Process:
     """Start a program; with its input a pipe its output and errors are pipes too.
 
     ``stdout`` may name a file descriptor or a constant of asyncio.subprocess; its errors are then a
     pipe. It runs in ``folder``, or where this process does. Raises BackupError where there is no
-    such program.
+    such program, with ``remedy``.
     """
     path = found(program)
     if path is None:
         raise BackupError(
             f"starting {program}",
             came_back="this machine has no such program",
-            remedy="apt-get install mariadb-server mariadb-backup, on the machine that keeps the "
-            "backups; the server need not run there",
+            remedy=remedy,
         )
     # A server that is left to itself has a log.
     usual = stdin if stdin == asyncio.subprocess.PIPE else asyncio.subprocess.DEVNULL

@@ -201,11 +201,11 @@ class WatchLoop:
         stream = self.streams.get(host)
         return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
 
-    def _heard(self, host: str, found: Sequence[ProbeResult], glance: object) -> None:
+    def _heard(self, host: str, found: Sequence[ProbeResult], polled: object) -> None:
         for sign in found:
             self.tracking.take(sign)
-        if glance is not None:
-            self.agents.glanced(glance)
+        if polled is not None:
+            self.agents.polled(polled)
 
     def _aside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do something aside, unless it is under way."""

@@ -24,7 +24,7 @@ RECONNECT = 90.0
 WIRING = {
     rpc_endpoint.binary: rpc_endpoint
     for s in ("nova", "neutron", "cinder")
-    for rpc_endpoint in named(s).rpc_endpoint
+    for rpc_endpoint in named(s).rpc_endpoints
 }
 MINE = ("10.0.0.21", 40001)
 REPLY = ("10.0.0.21", 40002)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from backstay.backup.mariadb import INSTALL
 from backstay.errors import BackupError
 from backstay.transports.programs import kill, start, words
 
@@ -61,6 +62,7 @@ async def receiving(
         first,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
+        remedy=INSTALL,
     )
     try:
         yield Receiver(process)
@@ -119,6 +121,7 @@ async def asking(socket: Path) -> AsyncIterator[Asker]:
         "--unbuffered",
         "--skip-reconnect",
         stdin=asyncio.subprocess.PIPE,
+        remedy=INSTALL,
     )
     try:
         yield Asker(process)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from backstay.backup.mariadb import INSTALL
 from backstay.backup.mariadb.binlog_file import Reach, reach
 from backstay.errors import BackupError
 from backstay.transports.programs import failed, kill, start, words
@@ -87,6 +88,7 @@ async def _statements(socket: Path) -> AsyncIterator[int]:
             "--max-allowed-packet=1G",
             stdin=read,
             stdout=asyncio.subprocess.DEVNULL,
+            remedy=INSTALL,
         )
     except BackupError:
         os.close(write)
@@ -130,6 +132,7 @@ async def _decode(file: Path, begin: int, end: int, pipe: int) -> None:
         str(file),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
+        remedy=INSTALL,
     )
     try:
         _, errors = await process.communicate()

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from backstay.backup.mariadb import INSTALL
 from backstay.backup.mariadb.replay import Replayed, replay
 from backstay.errors import BackupError
 from backstay.transports.programs import end_well, failed, found, kill, run, start
@@ -73,6 +74,7 @@ class Scratch:
             found("mbstream") or "mbstream",
             str(self.data),
             stdin=asyncio.subprocess.PIPE,
+            remedy=INSTALL,
         )
         async with _fed(process, "unpacking the backup of the database") as writer:
             yield writer
@@ -98,6 +100,7 @@ class Scratch:
             "--skip-test-db",
             doing="making an empty data directory",
             bound=START_BOUND,
+            remedy=INSTALL,
         )
         await self._serve("--max-allowed-packet=1G", "--innodb-buffer-pool-size=512M")
         process = await start(
@@ -107,6 +110,7 @@ class Scratch:
             f"--user={user}",
             "--max-allowed-packet=1G",
             stdin=asyncio.subprocess.PIPE,
+            remedy=INSTALL,
         )
         async with _fed(process, "loading the dump of the databases") as writer:
             yield writer
@@ -122,6 +126,7 @@ class Scratch:
             "--use-memory=256M",
             doing="preparing the backup of the database",
             bound=bound,
+            remedy=INSTALL,
         )
 
     async def serve(self) -> None:
@@ -147,6 +152,7 @@ class Scratch:
             f"--user={getpass.getuser()}",
             *options,
             stdin=asyncio.subprocess.DEVNULL,
+            remedy=INSTALL,
         )
         try:
             async with asyncio.timeout(START_BOUND):
@@ -188,6 +194,7 @@ class Scratch:
                 doing="asking the restored database",
                 bound=bound,
                 given=text,
+                remedy=INSTALL,
             )
         ).splitlines()
 
@@ -201,6 +208,7 @@ class Scratch:
             *databases,
             doing="checking the restored tables",
             bound=bound,
+            remedy=INSTALL,
         )
         return [line for line in output.splitlines() if not line.endswith("OK")]
 
@@ -229,6 +237,7 @@ class Scratch:
             *([] if single else ["--databases"]),
             *databases,
             stdin=asyncio.subprocess.PIPE,
+            remedy=INSTALL,
         )
         assert process.stdout is not None  # noqa: S101 - it was asked for
         last = b""
@@ -278,7 +287,9 @@ class Scratch:
 
 async def server_version() -> str:
     """Return the version of this machine's server (``10.11.6-MariaDB``). Raises BackupError."""
-    output = await run("mariadbd", "--version", doing="asking for this server's version", bound=20)
+    output = await run(
+        "mariadbd", "--version", doing="asking for this server's version", bound=20, remedy=INSTALL
+    )
     return output.partition("Ver ")[2].partition(" ")[0]
 
 

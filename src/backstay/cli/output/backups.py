@@ -9,6 +9,7 @@ import click
 
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.choice import ends
+from backstay.backup.mariadb import SERVER
 from backstay.cli.output.run import plan_table
 from backstay.cli.output.text import columns, local_time
 from backstay.journal.plan import Plan
@@ -120,7 +121,7 @@ def backup_text(backup: Backup) -> str:
 def _database(backup: Backup) -> Iterator[str]:
     position = " ".join(backup.facts["position"]) or "no binary log"
     tables = len(backup.facts["rows_before"])
-    kind = f"MariaDB {backup.facts['version']}, {backup.engine.value}"
+    kind = f"{SERVER} {backup.facts['version']}, {backup.engine.value}"
     yield f"  {kind}, {tables} tables, up to {position}"
     unknown = backup.facts.get("release", {}).get("unknown", {})
     for name, why in unknown.items():

@@ -48,7 +48,7 @@ async def observe_agents(
     ApiError where an API does not tell its agents.
     """
     brokers = [service.broker for service in site.services if service.broker]
-    wirings = {w.binary: (s.name, w) for s in site.services for w in s.rpc_endpoint}
+    wirings = {w.binary: (s.name, w) for s in site.services for w in s.rpc_endpoints}
     agents = [agent for agent in await site.agents() if agent.binary in wirings]
     if hosts is not None:
         # One that goes by another name than its host's is found after its host was asked.

@@ -23,6 +23,7 @@ from backstay.runbooks.reconcile.comparison import (
     judge,
     kept_in_both,
 )
+from backstay.services.declaration import Service
 from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
 from backstay.services.registry import all_reconcilers
 
@@ -133,11 +134,23 @@ async def _ask(
     bound = max([one.bound for one in questions] + ([RECORDS_BOUND] if queries else []))
     try:
         told: Mapping[str, Any] = await site.ask(
-            host, onhost.answer, shipped, dict(queries), RECORDS_BOUND, bound=bound + 5
+            host,
+            onhost.answer,
+            shipped,
+            _reader(site.services) if queries else [],
+            dict(queries),
+            RECORDS_BOUND,
+            bound=bound + 5,
         )
     except HostError as error:
         return error
     return told
+
+
+def _reader(services: Iterable[Service]) -> list[str]:
+    """Return source text and name of what answers queries on a host that keeps the databases."""
+    read = next(each.database_server.read for each in services if each.database_server)
+    return [source_of(read), read.__name__]
 
 
 @cache

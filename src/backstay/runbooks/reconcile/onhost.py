@@ -1,86 +1,24 @@
 """What hosts are asked. Shipped as text: standard library, Python 3.6."""
 
-import re
 import socket
-import subprocess
 from typing import Any
 
 from backstay.access.hostside import ask_all, loaded
 from backstay.jsondata import Json
 
 
-def answer(questions: Json, queries: Json, bound: Json) -> Json:
+def answer(questions: Json, reader: Json, queries: Json, bound: Json) -> Json:
     """Ask all questions of a host at once, and its databases where ``queries`` are given.
 
-    ``questions`` are lists of name, bound, source text and function's name. An answer is a value,
-    an error, or late.
+    ``questions`` are lists of name, bound, source text and function's name; ``reader`` is the
+    source text and name of the function that answers ``queries`` within ``bound``. An answer is a
+    value, an error, or late.
     """
     asked: dict[str, Any] = {
         name: (limit, loaded(name, source, function)) for name, limit, source, function in questions
     }
     if queries:
-        asked["records"] = (bound, lambda: records(queries, bound))
+        source, function = reader
+        asked["records"] = (bound, loaded("records", source, function, queries, bound))
     answers = ask_all(asked)
     return {"names": [socket.gethostname()], "answers": answers}
-
-
-def records(queries: Json, bound: Json) -> Json:
-    """Return names of columns and rows for each query, all as of one moment.
-
-    The client goes on after a query that fails, and tells on which line it stood: nothing may be
-    taken for an empty answer that was none.
-    https://mariadb.com/kb/en/mariadb-command-line-client/
-    """
-    lines = ["SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;"]
-    lines += ["START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;"]
-    for name in sorted(queries):
-        lines.append("SELECT '" + name.replace("'", "''") + "' AS `==`;")
-        lines.append(queries[name] + ";")
-    done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
-        ["mariadb", "--batch", "--force"],
-        input="\n".join(lines).encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=bound,
-        check=False,
-    )
-    said = done.stderr.decode(errors="replace").strip()
-    failed = {int(number): text for number, text in re.findall(r"at line (\d+)(.*)", said)}
-    found = parsed(done.stdout.decode(errors="replace"))
-    if not found or any(number <= 2 for number in failed):
-        raise OSError("mariadb: " + said[-300:])
-    answers = {}
-    for place, name in enumerate(sorted(queries)):
-        line = 4 + 2 * place
-        if line in failed or name not in found:
-            answers[name] = {"error": failed.get(line, "").lstrip(": ")[:300] or said[-300:]}
-        else:
-            answers[name] = {"value": found[name]}
-    return answers
-
-
-def parsed(text: str) -> Json:
-    """Return columns and rows by the name that was selected before them.
-
-    A query without rows prints not even the names of its columns.
-    """
-    found: dict[str, Any] = {}
-    name, ahead = "", False
-    for line in text.split("\n")[:-1]:
-        fields = [plain(field) for field in line.split("\t")]
-        if fields == ["=="]:
-            ahead = True
-        elif ahead:
-            name, ahead = fields[0], False
-            found[name] = {"columns": [], "rows": []}
-        elif name and not found[name]["columns"]:
-            found[name]["columns"] = fields
-        elif name:
-            found[name]["rows"].append(fields)
-    return found
-
-
-def plain(field: str) -> str:
-    """Return a field without the client's escapes."""
-    meant = {"\\n": "\n", "\\t": "\t", "\\0": "\0", "\\\\": "\\"}
-    return re.sub(r"\\[nt0\\]", lambda found: meant[found.group(0)], field)

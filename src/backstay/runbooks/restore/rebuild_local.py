@@ -10,7 +10,7 @@ from typing import Any
 from backstay.backup import onhost_restore, proof
 from backstay.backup.files import CONTENT, MANIFEST
 from backstay.backup.loss import losses, stream_of
-from backstay.backup.mariadb import onhost_fill
+from backstay.backup.mariadb import HOT_BACKUP, onhost_fill
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import Scratch
 from backstay.backup.restorable import Files, chosen
@@ -86,7 +86,7 @@ class Rebuild(Restoring):
         told = [f"restored in {duration(seconds)}", *found["remarks"]]
         asked = f"{running.step.target}.look" in running.results
         lacking = asked and about.proved and not about.fills
-        told += ["here, for the host has no mariadb-backup"] * lacking
+        told += [f"here, for the host has no {HOT_BACKUP}"] * lacking
         return {**found, "seconds": seconds, "told": "; ".join(told)}
 
     async def _there(self, about: About, running: Running) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.files import MANIFEST
-from backstay.backup.mariadb import onhost_tables
+from backstay.backup.mariadb import SERVER, onhost_tables
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import server_version
 from backstay.backup.restorable import Files, changed, chosen, from_manifest
@@ -99,7 +99,7 @@ def _other_versions(backed_up: str, there: str, ours: str) -> list[str]:
     found = []
     for name, told in (("the host", _release(_number(there))), ("this machine", _release(ours))):
         if told != wanted:
-            found.append(f"the backup is of MariaDB {wanted}, {name} has {told or 'none'}")
+            found.append(f"the backup is of {SERVER} {wanted}, {name} has {told or 'none'}")
     return found
 
 

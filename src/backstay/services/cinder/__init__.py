@@ -104,7 +104,7 @@ def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTa
     return found
 
 
-def _wiring(binary: str) -> RpcEndpoint:
+def _rpc_endpoint(binary: str) -> RpcEndpoint:
     """Say how an agent is reached; cinder leaves the exchange at oslo.messaging's default."""
     return RpcEndpoint(
         binary=binary,
@@ -157,11 +157,11 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="volume list", ask=ask_volumes),),
-    api_pulses=(
+    api_liveness=(
         ApiLivenessProbe(name="one volume", service_type="block-storage", path="/volumes?limit=1"),
     ),
     agents=agents,
-    rpc_endpoint=tuple(map(_wiring, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
+    rpc_endpoints=tuple(map(_rpc_endpoint, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
     in_flight=in_flight,
     endpoint_types=("block-storage", "volumev3"),
 )

@@ -119,7 +119,7 @@ SERVICE = Service(
     "WHERE i.deleted = 0 AND i.status = 'active' AND i.os_hash_value IS NOT NULL "
     "AND l.value LIKE 'file://%'",
     api_probes=(ApiProbe(name="image list", ask=ask_images),),
-    api_pulses=(
+    api_liveness=(
         ApiLivenessProbe(name="one image", service_type="image", path="/v2/images?limit=1"),
     ),
     in_flight=in_flight,

@@ -71,7 +71,7 @@ SERVICE = Service(
         ApiProbe(name="project list", ask=ask_projects),
     ),
     # Its own token: looked up where all services have theirs looked up.
-    api_pulses=(
+    api_liveness=(
         ApiLivenessProbe(
             name="token validation",
             service_type="identity",

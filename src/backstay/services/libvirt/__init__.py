@@ -95,6 +95,7 @@ SERVICE = Service(
     ),
     paths=("/etc/libvirt",),
     running=ask_running,
+    emulators=("qemu", "kvm"),
     host_probes=(
         HostProbe(
             name="domain list",

@@ -7,8 +7,16 @@ from typing import Any
 
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
-from backstay.services.declaration import HostLivenessProbe, HostProbe, Service, Unit, Verdict
+from backstay.services.declaration import (
+    DatabaseServer,
+    HostLivenessProbe,
+    HostProbe,
+    Service,
+    Unit,
+    Verdict,
+)
 from backstay.services.mariadb.liveness import query_pulse
+from backstay.services.mariadb.queries import answer_queries
 
 _SUBJECT = "query"
 _CONNECTIONS_WARNING = 0.85
@@ -106,9 +114,9 @@ SERVICE = Service(
         ),
     ),
     paths=("/etc/mysql",),
-    keeps_databases=True,
+    database_server=DatabaseServer(read=answer_queries),
     host_probes=(
         HostProbe(name="query", roles=(Role.CONTROLLER,), ask=ask_query, judge=judge_query),
     ),
-    host_pulses=(HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=query_pulse),),
+    host_liveness=(HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=query_pulse),),
 )

@@ -57,7 +57,7 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
     ]
 
 
-def _wiring(binary: str, topic: str) -> RpcEndpoint:
+def _rpc_endpoint(binary: str, topic: str) -> RpcEndpoint:
     """Say how an agent is reached; all of them report by calls to the server."""
     return RpcEndpoint(
         binary=binary,
@@ -111,19 +111,19 @@ SERVICE = Service(
     leave_out=("/var/lib/neutron/lock/*",),
     api_probes=(ApiProbe(name="network list", ask=ask_networks),),
     # A tenth of what a network costs.
-    api_pulses=(
+    api_liveness=(
         ApiLivenessProbe(
             name="one agent", service_type="network", path="/v2.0/agents?limit=1&fields=id"
         ),
     ),
     agents=agents,
-    rpc_endpoint=(
+    rpc_endpoints=(
         # Layer-2 agents have a queue for each kind of news; one that each of them has stands here.
-        _wiring("neutron-linuxbridge-agent", "q-agent-notifier-port-update"),
-        _wiring("neutron-openvswitch-agent", "q-agent-notifier-tunnel-update"),
-        _wiring("neutron-dhcp-agent", "dhcp_agent"),
-        _wiring("neutron-l3-agent", "l3_agent"),
-        _wiring("neutron-metadata-agent", ""),  # nothing is sent to it
+        _rpc_endpoint("neutron-linuxbridge-agent", "q-agent-notifier-port-update"),
+        _rpc_endpoint("neutron-openvswitch-agent", "q-agent-notifier-tunnel-update"),
+        _rpc_endpoint("neutron-dhcp-agent", "dhcp_agent"),
+        _rpc_endpoint("neutron-l3-agent", "l3_agent"),
+        _rpc_endpoint("neutron-metadata-agent", ""),  # nothing is sent to it
     ),
     endpoint_types=("network",),
 )

@@ -127,7 +127,7 @@ def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Uni
     return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
 
 
-def _wiring(binary: str, topic: str, *, calls: bool = False) -> RpcEndpoint:
+def _rpc_endpoint(binary: str, topic: str, *, calls: bool = False) -> RpcEndpoint:
     return RpcEndpoint(
         binary=binary,
         exchange="nova",
@@ -188,13 +188,13 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
-    api_pulses=(ApiLivenessProbe(name="key pairs", service_type="compute", path="/os-keypairs"),),
+    api_liveness=(ApiLivenessProbe(name="key pairs", service_type="compute", path="/os-keypairs"),),
     agents=agents,
-    rpc_endpoint=(
-        _wiring("nova-conductor", "conductor"),
-        _wiring("nova-scheduler", "scheduler"),
+    rpc_endpoints=(
+        _rpc_endpoint("nova-conductor", "conductor"),
+        _rpc_endpoint("nova-scheduler", "scheduler"),
         # It writes every report by a call to the conductor.
-        _wiring("nova-compute", "compute", calls=True),
+        _rpc_endpoint("nova-compute", "compute", calls=True),
     ),
     in_flight=in_flight,
     workloads=workloads,

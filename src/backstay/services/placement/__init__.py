@@ -67,7 +67,7 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="resource provider list", ask=ask_providers),),
-    api_pulses=(
+    api_liveness=(
         ApiLivenessProbe(
             name="one provider", service_type="placement", path="/resource_providers?name=none"
         ),

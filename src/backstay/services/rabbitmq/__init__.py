@@ -21,7 +21,7 @@ from backstay.services.declaration import (
     Unit,
     Verdict,
 )
-from backstay.services.rabbitmq.liveness import glance_messaging, message_pulse
+from backstay.services.rabbitmq.liveness import message_pulse, poll_messaging
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
 from backstay.services.rabbitmq.queues import ask_messaging, ask_messaging_quickly, read_messaging
 
@@ -235,12 +235,12 @@ SERVICE = Service(
             bound=16.0,
         ),
     ),
-    host_pulses=(HostLivenessProbe(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
+    host_liveness=(HostLivenessProbe(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
     broker=Broker(
         ask=ask_messaging,
         read=read_messaging,
         probe=_MESSAGING,
-        glance=glance_messaging,
+        poll=poll_messaging,
         ports=(5672, 5671),
         role=Role.CONTROLLER,
     ),

@@ -93,7 +93,7 @@ def rabbit_answer(stream: Any) -> bytes:  # noqa: ANN401 - a socket's file
     return payload
 
 
-def glance_messaging() -> dict[str, Any]:
+def poll_messaging() -> dict[str, Any]:
     """Return what the management API knows of queues and connections, without a login."""
     answer: dict[str, Any] = {"clock": time.time(), "up": rabbit_up()}
     try:

@@ -169,6 +169,8 @@ SERVICE = Service(
         _stored("rsync", _COPIES, 873),
     ),
     paths=("/etc/swift", "/var/backups/swift"),
+    # https://restic.readthedocs.io/en/stable/030_preparing_a_new_repo.html#openstack-swift
+    repository_variables=("OS_", "ST_"),
     host_probes=(
         HostProbe(
             name="proxy server",
@@ -185,7 +187,7 @@ SERVICE = Service(
         ),
     ),
     api_probes=(ApiProbe(name="account", ask=ask_account),),
-    api_pulses=(
+    api_liveness=(
         ApiLivenessProbe(
             name="healthcheck", service_type="object-store", path="/healthcheck", at_root=True
         ),

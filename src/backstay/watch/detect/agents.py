@@ -51,7 +51,7 @@ class AgentQuestions:
         self._replies: Counter[str] = Counter()
         self._brokers: list[Broker] = [s.broker for s in site.services if s.broker]
         self._wirings: dict[str, RpcEndpoint] = {
-            w.binary: w for s in site.services for w in s.rpc_endpoint
+            w.binary: w for s in site.services for w in s.rpc_endpoints
         }
         self._names = site.cloud.host_names()
 
@@ -81,7 +81,7 @@ class AgentQuestions:
             if hosts:
                 await self._call(hosts)
 
-    def glanced(self, answer: Json) -> None:
+    def polled(self, answer: Json) -> None:
         """Take what the broker's host told: number, how it ended, what came, seconds."""
         _, ended, told, _ = answer
         if ended != "ok" or not self._brokers:
@@ -96,7 +96,7 @@ class AgentQuestions:
         for agent in self.agents:
             host = self._host(agent)
             if host is not None and agent.enabled and agent.binary in self._wirings:
-                self._glance(agent, host, rpc_topology, at)
+                self._judge_polled(agent, host, rpc_topology, at)
         if fewer := self._fewer_replies(messaging):
             self._doubtful |= fewer
             self._wake.set()
@@ -128,7 +128,7 @@ class AgentQuestions:
             return False
         return messaging.up >= self.site.cloud.maintenance.reconnect
 
-    def _glance(self, agent: Agent, host: str, rpc_topology: RpcTopology, at: float) -> None:
+    def _judge_polled(self, agent: Agent, host: str, rpc_topology: RpcTopology, at: float) -> None:
         subject = subject_of(agent, host)
         if trouble := rpc_topology.trouble(agent):
             evidence = f"{agent.binary} on {host}: {trouble}"

@@ -106,14 +106,14 @@ class ApiQuestions:
             except ApiError as error:
                 self.trouble = f"{error.attempted}: {error.came_back}"
             if not self.questions:
-                self.questions = self._alone = self._keystone_alone(self.api)
+                self.questions = self._alone = self._without_catalogue(self.api)
             await asyncio.sleep(TOKEN_PAUSE)
             if not self.trouble:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TOKEN_EVERY):
                         await self._wake.wait()
 
-    def _keystone_alone(self, api: Passes) -> tuple[Question, ...]:
+    def _without_catalogue(self, api: Passes) -> tuple[Question, ...]:
         """Return what validates a token, at the address from which tokens come.
 
         Without one its answer is 401, which tells nothing; that it hangs or fails tells enough.
@@ -126,7 +126,7 @@ class ApiQuestions:
                 url=joined(api.auth_url, pulse.path),
             )
             for service in self.services
-            for pulse in service.api_pulses
+            for pulse in service.api_liveness
             if pulse.own_token
         )
 
@@ -138,7 +138,7 @@ class ApiQuestions:
         refused = self._refused
         self._wake.clear()
         endpoints = await on_thread(api.endpoints, TOKEN_BOUND)
-        pulses = [(s, pulse) for s in self.services for pulse in s.api_pulses]
+        pulses = [(s, pulse) for s in self.services for pulse in s.api_liveness]
         served = self._served(endpoints)
         questions = []
         for service, pulse in pulses:

@@ -22,13 +22,13 @@ LASTS = 3600.0
 """Seconds after which the program on a host ends and is begun anew: nothing piles up there."""
 SILENCE = 10.0
 PAUSE = 1.0
-GLANCE = "glance"
+POLL = "broker"
 
 
 class Heard(Protocol):
-    """What is told of each line: the host, its signs, and a broker's glance where it is new."""
+    """What is told of each line: the host, its signs, and the broker's answer where it is new."""
 
-    def __call__(self, host: str, found: Sequence[ProbeResult], glance: Any) -> None:  # noqa: ANN401
+    def __call__(self, host: str, found: Sequence[ProbeResult], polled: Any) -> None:  # noqa: ANN401
         """Take them."""
 
 
@@ -51,7 +51,7 @@ class HostStream:
         self.heard: float | None = None
         self.trouble = "not asked yet"
         self.refused = False
-        self._glance: Any = None
+        self._polled: Any = None
         self._rest = b""
 
     @property
@@ -84,8 +84,8 @@ class HostStream:
             for _, one in self.watched.pulses
         ]
         if self.broker is not None:
-            glance = self.broker.glance
-            asked.append([GLANCE, watch.agents, 10.0, source_of(glance), glance.__name__])
+            poll = self.broker.poll
+            asked.append([POLL, watch.agents, 10.0, source_of(poll), poll.__name__])
         spec = {
             "units": unit_names([unit for _, unit in self.watched.units]),
             "pulses": asked,
@@ -100,13 +100,13 @@ class HostStream:
             self.told.take(json.loads(line))
         if lines:
             self.heard, self.trouble = time.monotonic(), ""
-            glance = self.told.answers.get(GLANCE)
-            new = glance is not None and glance[0] != self._glance
-            self._glance = glance[0] if glance else None
+            polled = self.told.answers.get(POLL)
+            new = polled is not None and polled[0] != self._polled
+            self._polled = polled[0] if polled else None
             self.take(
                 self.watched.host,
                 signs(self.watched, self.told, time.time()),
-                glance if new else None,
+                polled if new else None,
             )
 
 
@@ -123,7 +123,7 @@ def streams(
             pulses=tuple(
                 (service.name, pulse)
                 for service in mine
-                for pulse in service.host_pulses
+                for pulse in service.host_liveness
                 if set(pulse.roles) & set(host.roles)
             ),
         )

@@ -46,7 +46,7 @@ class Topology:
     def is_api(self, subject: Subject) -> bool:
         """Say whether a subject is an API's answer."""
         service = self.services.get(subject.service)
-        return service is not None and any(p.name == subject.name for p in service.api_pulses)
+        return service is not None and any(p.name == subject.name for p in service.api_liveness)
 
     def carries_all(self, host: str) -> bool:
         """Say whether what all services stand on is on this host."""
@@ -67,7 +67,7 @@ def topology(cloud: Cloud, services: Sequence[Service]) -> Topology:
         database=frozenset(s.name for s in services if s.keeps_databases),
         broker=frozenset(s.name for s in services if s.broker),
         identity=frozenset(s.name for s in services if any(p.first for p in s.api_probes)),
-        wired=frozenset(s.name for s in services if s.rpc_endpoint),
+        wired=frozenset(s.name for s in services if s.rpc_endpoints),
     )
 
 
