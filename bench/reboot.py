@@ -58,7 +58,7 @@ def bare(apis: dict[str, str], instances: dict[str, str]) -> dict[str, float]:
     run("lab", "shell", HOST, "systemctl", "reboot")
     wait_green()
     seen = recorder.stop()
-    return {one.what: one.down for kind, one in seen if kind == API}
+    return {one.what: one.down for one in seen if one.kind == API}
 
 
 def ours() -> dict[str, float]:

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from backstay.maintenance.outages import watched
+from backstay.maintenance.outages import outage_series
 from backstay.transports.sample import HttpSampler, PingSampler, answers_http
 
 
@@ -52,7 +52,7 @@ def test_an_outage_is_seen_from_its_first_question_to_the_first_answer() -> None
     await_samples(sampler, answered=True)
     sampler.stop()
     end(server)
-    seen = watched("api", sampler.samples)
+    seen = outage_series("api", "identity", sampler.samples)
     assert len(seen.outages) == 1
     assert seen.outages[0].ends is not None
     assert 0 < seen.down < seen.until - seen.since

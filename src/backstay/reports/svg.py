@@ -5,7 +5,7 @@ from html import escape
 
 from backstay.journal.records import StepState
 from backstay.quantities import exact
-from backstay.reports.timeline import Line, Phase
+from backstay.reports.timeline import OutageLine, Phase
 
 _ROW = 26
 _LEFT = 190
@@ -13,7 +13,7 @@ _WIDE = 700
 _RIGHT = 110
 
 
-def timeline_svg(phases: Sequence[Phase], lines: Sequence[Line]) -> str:
+def timeline_svg(phases: Sequence[Phase], lines: Sequence[OutageLine]) -> str:
     """Return the timeline: phases above, then a line for each API and instance."""
     if not phases:
         return ""
@@ -50,7 +50,7 @@ def _phase(row: int, phase: Phase, begins: float, whole: float) -> Iterator[str]
     yield _bar(row, kind, phase.begins - begins, taken, whole)
 
 
-def _outages(row: int, line: Line, begins: float, whole: float) -> Iterator[str]:
+def _outages(row: int, line: OutageLine, begins: float, whole: float) -> Iterator[str]:
     yield _label(row, f"{line.kind} {line.what}", f"{line.down:.1f} s out")
     if line.asked:
         yield _bar(row, "good", 0.0, whole, whole, thin=True)

@@ -1,11 +1,9 @@
-"""What reports of runs are made of: phases on a clock, and what was out meanwhile. Pure."""
+"""The parts of a run's report: phases on a clock, and the outages meanwhile. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from backstay.journal.records import StepState
-from backstay.maintenance.outages import Outage
+from backstay.maintenance.outages import Outage, OutageSeries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +17,12 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What was seen of one API or instance, and for how long it was out in past runs (seconds)."""
+class OutageLine:
+    """The outages of one API or instance, with those of past runs for comparison.
+
+    ``down`` is for how many seconds it did not answer in this run, ``past`` the median of past
+    runs, None where there is none.
+    """
 
     kind: str
     what: str
@@ -31,14 +33,14 @@ class Line:
     past: float | None
 
 
-def line_of(seen: Mapping[str, Any], past: float | None = None) -> Line:
-    """Return what a recorder has put down of one API or instance (``recorder.as_data``)."""
-    return Line(
-        kind=seen["kind"],
-        what=seen["what"],
-        down=seen["down"],
-        asked=seen["asked"],
-        unanswered=seen["unanswered"],
-        outages=tuple(Outage(**outage) for outage in seen["outages"]),
+def outage_line_of(series: OutageSeries, past: float | None = None) -> OutageLine:
+    """Return the line of a report for one recorded API or instance."""
+    return OutageLine(
+        kind=series.kind,
+        what=series.what,
+        down=series.down,
+        asked=series.asked,
+        unanswered=series.unanswered,
+        outages=series.outages,
         past=past,
     )

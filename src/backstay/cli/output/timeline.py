@@ -9,7 +9,7 @@ import click
 from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
 from backstay.reports.style import COLOURS
-from backstay.reports.timeline import Line, Phase
+from backstay.reports.timeline import OutageLine, Phase
 
 NAME = 24
 _COLOURS = {StepState.DONE: "green", StepState.FAILED: "red"}
@@ -37,7 +37,7 @@ def bars(phases: Sequence[Phase], width: int, notes: Sequence[str] = ()) -> Iter
         yield f"{row}{note}"
 
 
-def outage_line(line: Line) -> str:
+def outage_line(line: OutageLine) -> str:
     """Return what was seen of one API or instance."""
     name = f"{line.kind} {line.what}"[:NAME]
     past = f"{line.past:.1f} s" if line.past is not None else ""
@@ -94,7 +94,7 @@ def _failure(run: RunRecord) -> Iterator[str]:
             yield f"<p>What to do: {escape(step.error['remedy'])}</p>"
 
 
-def outages(lines: Sequence[Line], *, past: bool) -> Iterator[str]:
+def outages(lines: Sequence[OutageLine], *, past: bool) -> Iterator[str]:
     """Give a table of what users saw; ``past`` with a column for the runs before."""
     if not lines:
         return
@@ -104,7 +104,7 @@ def outages(lines: Sequence[Line], *, past: bool) -> Iterator[str]:
     yield "</table>"
 
 
-def _row(line: Line, *, past: bool) -> str:
+def _row(line: OutageLine, *, past: bool) -> str:
     before = f"{line.past:.1f} s" if line.past is not None else ""
     cell = f'<td class="number">{before}</td>' if past else ""
     return (

@@ -1,12 +1,10 @@
-"""What users see of a reboot: an API client and pings that go on asking, every 200 ms."""
+"""What users see of a reboot or a replacement: APIs and instances, asked at short intervals."""
 
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
-from backstay.maintenance.outages import Watched, watched
+from backstay.maintenance.outages import OutageSeries, outage_series
 from backstay.transports.sample import INTERVAL, HttpSampler, PingSampler
 
 API = "api"
@@ -14,18 +12,21 @@ INSTANCE = "instance"
 
 
 class OutageRecorder:
-    """Watches APIs (name to URL) and instances (name to address) from ``start`` to ``stop``."""
+    """Records the answers of APIs and instances in the background, from ``start`` to ``stop``.
+
+    ``started`` is when it was started, in Unix seconds; 0 while it does not run.
+    """
 
     def __init__(self) -> None:
         self._apis: dict[str, HttpSampler] = {}
         self._pings: PingSampler | None = None
         self._names: dict[str, str] = {}
-        self.began = 0.0
+        self.started = 0.0
 
     @property
     def on(self) -> bool:
-        """Say whether it watches."""
-        return self.began > 0
+        """Return whether it runs."""
+        return self.started > 0
 
     def start(
         self,
@@ -34,11 +35,12 @@ class OutageRecorder:
         *,
         interval: float = INTERVAL,
     ) -> None:
-        """Begin to watch, in the background. Without the right to ping, instances are left out.
+        """Start recording. Instances are left out where this user may not ping.
 
-        ``interval`` is how often an API is asked, in seconds.
+        ``apis`` are URLs by name, ``instances`` addresses by name. An API is asked every
+        ``interval`` seconds.
         """
-        self.began = time.time()
+        self.started = time.time()
         self._apis = {name: HttpSampler(url, interval=interval) for name, url in apis.items()}
         self._names = {address: name for name, address in instances.items()}
         with contextlib.suppress(PermissionError):
@@ -50,27 +52,23 @@ class OutageRecorder:
         """Return the APIs that have answered before, and did not when they were last asked."""
         return [
             name
-            for name, one in self._apis.items()
-            if any(answered for _, answered in one.samples) and not one.samples[-1][1]
+            for name, sampler in self._apis.items()
+            if any(answered for _, answered in sampler.samples) and not sampler.samples[-1][1]
         ]
 
-    def stop(self) -> list[tuple[str, Watched]]:
-        """End, and return what was seen of each, with its kind (API, INSTANCE)."""
+    def stop(self) -> list[OutageSeries]:
+        """Stop recording, and return the series of each API, then of each instance."""
         for sampler in self._samplers():
             sampler.stop()
-        self.began = 0.0
-        seen = [(API, watched(name, one.samples)) for name, one in self._apis.items()]
+        self.started = 0.0
         pings = self._pings.samples if self._pings else {}
-        seen += [
-            (INSTANCE, watched(self._names[address], samples)) for address, samples in pings.items()
+        found = [outage_series(API, name, one.samples) for name, one in self._apis.items()]
+        found += [
+            outage_series(INSTANCE, self._names[address], samples)
+            for address, samples in pings.items()
         ]
         self._apis, self._pings = {}, None
-        return seen
+        return found
 
     def _samplers(self) -> Sequence[HttpSampler | PingSampler]:
         return [*self._apis.values(), *([self._pings] if self._pings else [])]
-
-
-def as_data(seen: Sequence[tuple[str, Watched]]) -> list[dict[str, Any]]:
-    """Return what was watched as JSON data."""
-    return [{"kind": kind, **asdict(one), "down": round(one.down, 3)} for kind, one in seen]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
@@ -11,7 +11,7 @@ from backstay.health.check import check, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Result, Running
-from backstay.runbooks.common.outage_recorder import OutageRecorder, as_data
+from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_well
 from backstay.runbooks.reboot.power_cycle import RESUME
@@ -143,7 +143,9 @@ class Report(Action[Result]):
 
     async def do(self, running: Running) -> Result:
         """Return what was out, and for how long."""
-        return {"watched": as_data(self.recorder.stop() if self.recorder.on else [])}
+        return {
+            "watched": [asdict(one) for one in (self.recorder.stop() if self.recorder.on else ())]
+        }
 
 
 async def new_findings(site: CloudSession, running: Running) -> list[Finding]:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
-from backstay.reports.timeline import Line, Phase, line_of
+from backstay.maintenance.outages import OutageSeries
+from backstay.reports.timeline import OutageLine, Phase, outage_line_of
 from backstay.runbooks.reboot.plan import RUNBOOK
 
 _PAST = 5
@@ -55,7 +56,7 @@ class HostReport:
     restarted: tuple[str, ...]
     attached: float | None
     phases: tuple[Phase, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[OutageLine, ...]
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON data."""
@@ -110,14 +111,14 @@ def _report(host: str, steps: Steps, past: Sequence[Steps]) -> HostReport:
     )
 
 
-def _line(seen: Mapping[str, Any], past: Sequence[Steps]) -> Line:
+def _line(seen: Mapping[str, Any], past: Sequence[Steps]) -> OutageLine:
     downs = [
         other["down"]
         for steps in past
         for other in steps["report"].result.get("watched", [])
         if (other["kind"], other["what"]) == (seen["kind"], seen["what"])
     ]
-    return line_of(seen, statistics.median(downs) if downs else None)
+    return outage_line_of(OutageSeries.from_json(seen), statistics.median(downs) if downs else None)
 
 
 def _phases(steps: Steps) -> Iterator[Phase]:

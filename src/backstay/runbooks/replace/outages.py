@@ -8,7 +8,7 @@ not known. The report says so.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from backstay.errors import BackstayError
 from backstay.journal.action import Running
 from backstay.journal.store import Store
 from backstay.jsondata import Json
-from backstay.runbooks.common.outage_recorder import OutageRecorder, as_data
+from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.services.by_host import services_on, units_on
 
 BEGINS, ENDS = "confirm", "take-over"
@@ -114,8 +114,8 @@ class OutageRecording:
         """End it, and return what was seen."""
         if not self.recorder.on:
             return {"watched": [], "watched_since": None}
-        since = self.recorder.began
-        return {"watched": as_data(self.recorder.stop()), "watched_since": since}
+        since = self.recorder.started
+        return {"watched": [asdict(one) for one in self.recorder.stop()], "watched_since": since}
 
     def _start(self, apis: Mapping[str, str], instances: Mapping[str, str]) -> None:
         self.recorder.start(apis, instances, interval=_INTERVAL)

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
-from backstay.reports.timeline import Line, Phase, line_of
+from backstay.maintenance.outages import OutageSeries
+from backstay.reports.timeline import OutageLine, Phase, outage_line_of
 from backstay.runbooks.replace.plan import RUNBOOK
 
 GUIDE = 15 * 60.0
@@ -63,7 +64,7 @@ class Watch:
     """
 
     before: float
-    lines: tuple[Line, ...]
+    lines: tuple[OutageLine, ...]
     out_at_begin: tuple[str, ...]
     never: tuple[str, ...]
     silent: tuple[str, ...]
@@ -275,7 +276,7 @@ def _watch(steps: Steps, began: float) -> Watch | None:
     noted, told = _result(steps, "confirm").get("watching"), _result(steps, "take-over")
     if noted is None or told.get("watched_since") is None:
         return None
-    lines = tuple(line_of(seen) for seen in told["watched"])
+    lines = tuple(outage_line_of(OutageSeries.from_json(seen)) for seen in told["watched"])
     firsts = {(seen["kind"], seen["what"]): seen["since"] for seen in told["watched"]}
     return Watch(
         before=max(0.0, told["watched_since"] - began),
