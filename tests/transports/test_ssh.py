@@ -248,7 +248,7 @@ def test_a_frozen_host_takes_the_connection_and_sends_no_banner(tmp_path):
         begun = time.monotonic()
         error = asyncio.run(refusal(HostUnreachable, there, connect_bound=0.3))
         assert time.monotonic() - begun < 3
-    assert "no SSH banner came within 0.3 s" in error.came_back
+    assert "no SSH banner was received within 0.3 s" in error.came_back
 
 
 def test_a_full_backlog_is_a_host_that_does_not_answer(tmp_path):

@@ -30,11 +30,11 @@ class State(StrEnum):
 class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
-    ``taken_at`` is when it was begun; ``seconds`` later it was whole.
+    ``taken_at`` is when it was started; ``seconds`` later it was complete.
 
     ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
     databases were taken, where there are any; ``contents`` are what ``backup.contents`` sorts of
-    it; ``facts`` are what the database told around the backup; ``machine`` is what another host
+    it; ``facts`` were read from the database around the backup; ``machine`` is what another host
     must have alike to take this one's place, nothing in older backups; ``proof`` is what the
     verification found.
     """

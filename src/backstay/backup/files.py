@@ -92,7 +92,7 @@ class Mirror:
             part.rename(self.folder / MANIFEST)
 
     def export(self, texts: Mapping[str, str]) -> None:
-        """Keep what the host's programs told, beside its files."""
+        """Store what the host's programs printed, beside its files."""
         folder = self.folder / "exports"
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Following the files that change between backups, as images: what is new comes here at once.
+"""Following the files that change between backups, such as images: new ones are fetched at once.
 
-The binary log tells of an image; its data are a file. Without the file a restore to the last moment
-would bring back a record of nothing.
+The binary log has the record of an image; its data are a file. Without the file, a restore to the
+last moment would bring back a record without data.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from backstay.errors import BackstayError, BackupError
 from backstay.transports.targets import SshTarget
 
 PAUSE = 0.25
-"""Seconds between two looks of the host at its files."""
+"""Seconds between two listings of its files on the host."""
 PULSE = 1.0
-"""Seconds between two words of the state."""
+"""Seconds between two writes of the state."""
 QUIET = 0.25
 """Seconds for which a small file must not have changed: one being written is waited for."""
 BROUGHT = 100e6
 """Bytes that are brought in a second, about."""
 AGAIN = 2.0
-"""Seconds after which watching is begun again where it broke off."""
+"""Seconds after which following is started again where it was interrupted."""
 SILENCE = 60.0
 _STATE = "state.json"
 
@@ -51,10 +51,10 @@ class Shell(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowState:
-    """What following tells of itself.
+    """The state of following.
 
     ``whole_at`` is the last instant (Unix seconds) up to which every change of the files is here,
-    None where that was never seen; ``error`` says why no look succeeds now.
+    None where that was never seen; ``error`` is why listing fails now.
     """
 
     whole_at: float | None = None
@@ -72,7 +72,7 @@ class FollowedFiles:
         self.mirror = Mirror(folder)
 
     def state(self) -> FollowState:
-        """Return what following told last."""
+        """Return the state as it was written last."""
         try:
             return FollowState(**json.loads((self.mirror.folder / _STATE).read_text()))
         except (OSError, ValueError, TypeError):
@@ -82,15 +82,15 @@ class FollowedFiles:
         """Write it. Raises BackupError."""
         write(self.mirror.folder / _STATE, json.dumps(asdict(state)))
 
-    def add(self, entries: Sequence[Entry], told: Mapping[str, Any]) -> None:
-        """Note files that have come; ``told`` has the names of owners. Raises BackupError."""
+    def add(self, entries: Sequence[Entry], listed: Mapping[str, Any]) -> None:
+        """Record files that arrived; ``listed`` has the names of owners. Raises BackupError."""
         by_path = {entry[0]: entry for entry in [*self.mirror.known(), *entries]}
         names = self.mirror.names()
         self.mirror.note(
             {
                 "entries": sorted(by_path.values()),
-                "users": {**names.get("users", {}), **told["users"]},
-                "groups": {**names.get("groups", {}), **told["groups"]},
+                "users": {**names.get("users", {}), **listed["users"]},
+                "groups": {**names.get("groups", {}), **listed["groups"]},
             }
         )
 
@@ -128,7 +128,7 @@ class Follow:
         self._told_at = 0.0
 
     async def run(self) -> None:
-        """Watch until cancelled; what fails is told, and tried again."""
+        """Follow until cancelled; failures are reported in the state, and tried again."""
         while True:
             try:
                 await self._watch()
@@ -139,7 +139,7 @@ class Follow:
             await asyncio.sleep(AGAIN)
 
     async def _watch(self) -> None:
-        """Hear what the host tells of its files until it tells no more. Raises BackstayError."""
+        """Read the host's listings of its files until it ends. Raises BackstayError."""
         waiting, offset = bytearray(), math.inf
 
         async def receive(data: bytes) -> None:
@@ -148,10 +148,10 @@ class Follow:
             *lines, left = bytes(waiting).split(b"\n")
             waiting[:] = left
             for line in lines:
-                told = json.loads(line)
-                # The fastest line has told how far the clocks are apart.
-                offset = min(offset, time.time() - told["clock"])
-                whole = await self.heard(told)
+                listed = json.loads(line)
+                # The fastest line shows how far the clocks are apart.
+                offset = min(offset, time.time() - listed["clock"])
+                whole = await self.heard(listed)
                 self._report(None if whole is None else whole + offset)
 
         script = stream(onhost.watch, *self._asked, PAUSE)
@@ -162,15 +162,15 @@ class Follow:
             self._told_at = time.monotonic()
             self._store.write_state(FollowState(whole_at=whole_at))
 
-    async def heard(self, told: Mapping[str, Any]) -> float | None:
-        """Bring what is new of the files that the host has told of, and told of last.
+    async def heard(self, listed: Mapping[str, Any]) -> float | None:
+        """Fetch what is new of the files in the host's listing, or in its last one.
 
         Returns up to when all is here, by the host's clock; None where that is not known. Raises
         BackstayError.
         """
-        clock = float(told["clock"])
-        if "entries" in told:
-            self._listed = told
+        clock = float(listed["clock"])
+        if "entries" in listed:
+            self._listed = listed
         elif not self._left:
             return clock
         known = [*self._known(), *self._store.mirror.known()]
@@ -182,7 +182,7 @@ class Follow:
             await self._shell.stream(self._target, script, extraction.take, silence=SILENCE)
             await extraction.end()
             if not self._store.mirror.has(new):
-                return None  # they have changed again meanwhile, and are told of again
+                return None  # they have changed again meanwhile, and are listed again
             self._store.add(new, self._listed)
         self._left = bool(pending)
         return min([clock, *(float(entry[6]) / 10**9 for entry in pending)])

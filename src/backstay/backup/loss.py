@@ -14,7 +14,7 @@ def losses(
 ) -> list[str]:
     """Return sentences on what is lost from the databases; there is always one.
 
-    ``stream`` is what the stream told last of the log that the backup is joined by.
+    ``stream`` is the last state of the stream of the log that continues the backup.
     """
     if to.at is not None:
         return [f"lost: what was written to the databases after {_clock(to.at)}"]
@@ -41,9 +41,9 @@ def losses(
 
 
 def stream_of(backup: Backup, logs: Logs) -> StreamState | None:
-    """Return what the stream told last of the log that a backup is joined by.
+    """Return the last state of the stream of the log that continues a backup.
 
-    Not what it tells now: the host may have a new server, whose log is another.
+    Not its state now: the host may have a new server with another log.
     """
     if not backup.facts.get("position"):
         return None

@@ -53,7 +53,7 @@ def revision(source: Any) -> Any:  # noqa: ANN401 - as short
     """Return a version's own id and the ids that it comes after; None and none of another file.
 
     Read without running it. Branch labels among those that it depends on name no version, and may
-    be what only running it would tell.
+    be what only running it would show.
     """
     values = {}
     for node in ast.parse(source).body:

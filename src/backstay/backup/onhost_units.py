@@ -62,7 +62,7 @@ def triggered_by(units: list[str]) -> list[str]:
 
 
 def state(unit: str) -> str:
-    """Return the unit's ActiveState, nothing where systemd does not tell."""
+    """Return the unit's ActiveState, nothing where systemd does not report it."""
     return show("ActiveState", [unit])
 
 

@@ -72,7 +72,7 @@ class Place:
         (self._under_way / backup).unlink(missing_ok=True)
 
     def begun(self) -> set[str]:
-        """Return the names of what was begun and did not end.
+        """Return the names of backups that were started and did not end.
 
         Those of long ago are dropped: a restic whose Backstay was killed may store what it has for
         as long as a step may take.

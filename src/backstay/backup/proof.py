@@ -41,8 +41,8 @@ def lost_rows(
 ) -> list[str]:
     """Return the tables whose rows are neither those before nor after the backup, nor between.
 
-    In tables that were ``touched`` meanwhile rows came and went: of these only an empty one is told
-    that was never seen empty.
+    In tables that were ``touched`` meanwhile rows came and went: of these, only an empty table that
+    was never seen empty is reported.
     """
     found = []
     for table, count in before.items():

@@ -1,4 +1,4 @@
-"""A host's BMC in cloud.yaml, and the hosts that are only fenced: kept off by theirs."""
+"""A host's BMC in cloud.yaml, and the fenced hosts, which theirs keep off."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self

@@ -47,7 +47,7 @@ def read_document(path: Path) -> Document:
     try:
         node = yaml.compose(io.StringIO(text))
         lines, duplicates = _walk(node)  # before construction, which unfolds merge keys in place
-        # An empty file is an empty mapping: what it lacks is then told by name.
+        # An empty file is an empty mapping: what it lacks is then reported by name.
         data = {} if node is None else yaml.constructor.construct_document(node)
     except YAMLError as error:
         raise _not_yaml(path, error) from error

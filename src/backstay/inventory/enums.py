@@ -1,4 +1,4 @@
-"""The words of cloud.yaml that have a fixed set of values."""
+"""Keys of cloud.yaml that have a fixed set of values."""
 
 from enum import StrEnum
 

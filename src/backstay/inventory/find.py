@@ -1,4 +1,4 @@
-"""Where cloud.yaml is, when nobody says."""
+"""Where cloud.yaml is looked for when it is not named."""
 
 import os
 from collections.abc import Callable

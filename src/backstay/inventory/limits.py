@@ -11,7 +11,7 @@ from backstay.inventory.part import Part
 class Limit(Part):
     """Two values of one quantity: from ``warning`` on it is a warning, from ``failed`` a failure.
 
-    Whether more or less is worse is told by the two values themselves: with ``warning: 85,
+    Whether more or less is worse follows from the two values: with ``warning: 85,
     failed: 95`` more is worse, with ``warning: 10, failed: 3`` less is.
     """
 

@@ -1,4 +1,4 @@
-"""Read cloud.yaml, or say everything that is wrong with it."""
+"""Read cloud.yaml, or report everything that is wrong with it."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a site does maintenance: what it expects, what it allows, what it wants asked and told."""
+"""How a site does maintenance: what it expects and allows, its gates and its hooks."""
 
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from backstay.inventory.part import Part
 class Hook(Part):
     """Something of the site's own to call: a ``command`` or a ``url``, given up after ``bound``.
 
-    It is told what is done by variables (``BACKSTAY_RUN``, …) or as JSON, and may refuse: by an
+    It gets what is done in variables (``BACKSTAY_RUN``, …) or as JSON, and may refuse: by an
     exit status other than 0, by an HTTP status of 400 or more. A plain text is a command, or a URL
     where it begins like one.
     """
@@ -39,7 +39,7 @@ class Hooks(Part):
 
     ``before`` may refuse the maintenance (a change ticket, silencing of monitoring); ``backup``
     takes the site's own backup just before; ``drain`` stops new work from reaching the host,
-    ``undrain`` lets it come again; ``after`` is called when all is well again.
+    ``undrain`` lets it return; ``after`` is called when the checks are green again.
     """
 
     before: tuple[Hook, ...] = ()
@@ -55,7 +55,7 @@ class Maintenance(Part):
     ``expected`` is how long a reboot is taken to last while there is no history of it. ``down``
     and ``up`` are how long a host may take to go down and to come back, ``agents`` how long its
     agents may take to be attached again, ``settle`` how long everything must stay green.
-    ``reconnect`` is how long after the broker came back agents are left to reconnect by themselves.
+    ``reconnect`` is how long after the broker came back agents are given to reconnect on their own.
     ``power_cycle`` allows the BMC to help where the host itself does not reboot.
     ``backup`` takes a backup of the host just before, and proves it.
     """

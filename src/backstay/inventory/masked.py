@@ -47,7 +47,7 @@ def difference(before: str, after: str) -> str:
 
 
 def _secrets(node: Node, *, under: bool) -> Iterator[tuple[int, int]]:
-    """Give the places of secrets; ``under`` says that the node's key is called like one."""
+    """Give the places of secrets; with ``under`` the node's key is named like one."""
     if isinstance(node, ScalarNode):
         if under and node.value:
             yield int(node.start_mark.index), int(node.end_mark.index)

@@ -78,7 +78,7 @@ def of_duplicates(document: Document) -> list[Mistake]:
 def of_hosts(document: Document) -> list[Mistake]:
     """Return the mistakes between hosts: shared addresses, unknown hosts, fenced ones in use.
 
-    It looks at the raw data, so that these are told together with all others.
+    It reads the raw data, so that these are reported together with all others.
     """
     hosts = document.data.get("hosts") if isinstance(document.data, Mapping) else None
     if not isinstance(hosts, Mapping):

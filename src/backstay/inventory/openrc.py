@@ -29,10 +29,10 @@ def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
         raise _wrong(path, "there is no such file", "correct `openrc` in cloud.yaml")
     status, output, complaints = _run(path.absolute(), bound)
     if status != 0:
-        said = next((line for line in reversed(complaints.splitlines()) if line.strip()), "")
+        message = next((line for line in reversed(complaints.splitlines()) if line.strip()), "")
         raise _wrong(
             path,
-            f"sh ended with status {status}" + (f": {said.strip()}" if said else ""),
+            f"sh ended with status {status}" + (f": {message.strip()}" if message else ""),
             f"try by hand: sh -c '. {path}' (a POSIX sh, not bash; `source` and [[ ]] are bash's)",
         )
     pairs = (item.partition("=") for item in output.split("\0"))

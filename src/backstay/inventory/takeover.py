@@ -3,7 +3,7 @@
 The text is changed where it has to be and nowhere else: comments, order and layout are a person's.
 A round trip through a YAML library would lay the whole file out anew, and lose the comments that
 follow an entry that goes. What came of it is read again and compared with what was wanted, so
-a way of writing that is not understood here (anchors inside what moves, say) is told, not guessed.
+a layout that is not supported here (anchors inside what moves, say) is refused, not guessed.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""What is watched, who is told, what may be done by itself: ``watch:`` in cloud.yaml."""
+"""What is watched, who is notified, what may be done automatically: ``watch:`` in cloud.yaml."""
 
 from enum import StrEnum
 from ipaddress import ip_address
@@ -53,7 +53,7 @@ class Apprise(Part):
 
 
 class Channel(Part):
-    """One way to tell people: exactly one of the four.
+    """One way to notify people: exactly one of the four.
 
     ``least`` is the urgency from which on it is used. ``fallback`` is used only where another
     channel has failed.
@@ -75,14 +75,14 @@ class Channel(Part):
 
 
 class Right(StrEnum):
-    """What somebody may do on the page and by its API; who may act may read."""
+    """What a person may do on the page and by its API; who may act may read."""
 
     READ = "read"
     ACT = "act"
 
 
 class Person(Part):
-    """Somebody, or something, that may use the page: by a token of at least 16 characters."""
+    """A person or program that may use the page: by a token of at least 16 characters."""
 
     token: Secret
     may: Right = Right.READ
@@ -102,7 +102,7 @@ def _listens(given: str) -> str:
 class Page(Part):
     """The status page: where it listens, who may use it.
 
-    Without ``people`` it may listen on loopback only, where everybody may read and nobody act.
+    Without ``people`` it may listen on loopback only, where anyone may read and no one may act.
     Elsewhere it wants ``certificate`` and ``key`` (files in PEM).
     """
 

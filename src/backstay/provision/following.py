@@ -57,13 +57,13 @@ class LongCommand:
         self.log = log
 
     async def begin(self, work: Work, *, bound: float) -> None:
-        """Begin it, or find that it was begun; return at once. Raises HostError."""
+        """Start it, or find that it was started; return at once. Raises HostError."""
         await self._ask(
             onhost.begin, self.unit, work.script, work.after, bound, self.folder, bound=_ASK_BOUND
         )
 
     async def let_go(self) -> None:
-        """Let it change things now, if it was begun early: ``Work.waits``. Raises HostError."""
+        """Let it change things now, if it was started early: ``Work.waits``. Raises HostError."""
         await self._ask(onhost.let_go, self.unit, self.folder, bound=_ASK_BOUND)
 
     async def again(self) -> None:

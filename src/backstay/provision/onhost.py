@@ -81,10 +81,10 @@ def wrapper(mine: str) -> str:
 
 
 def state_of(unit: str, folder: str) -> dict[str, Any]:
-    """Return whether it has begun, whether it runs, and its exit status if it has ended.
+    """Return whether it was started, whether it runs, and its exit status if it has ended.
 
     One that was killed, or whose host was booted meanwhile, neither runs nor has a status: it has
-    not begun, and may be begun again.
+    not been started, and may be started again.
     """
     mine = os.path.join(folder, unit)
     runs = active(unit, mine)
@@ -145,7 +145,7 @@ def piece(log: str, offset: int) -> bytes:
 
 
 def let_go(unit: str, folder: str) -> dict[str, Any]:
-    """Let a command go on that waits for it, also if it is begun later or once more."""
+    """Release a command that waits, also one that is started later or once more."""
     write(os.path.join(folder, unit, "go"), "")
     return state_of(unit, folder)
 

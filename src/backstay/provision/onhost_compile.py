@@ -2,7 +2,7 @@
 
 Half the processor time of an installation is Python packages being compiled one by one. So
 dpkg's scripts only note them, and a unit of its own compiles what is noted, on another core. What
-services import comes first; nobody waits for the rest: a module that is not compiled yet is read a
+services import comes first; the rest is not waited for: a module that is not compiled yet is read a
 little more slowly.
 """
 

@@ -219,7 +219,7 @@ def unit_files(state: str) -> set[str]:
 
 
 def await_lock() -> None:
-    """Wait until nobody else uses APT's folder of packages: it may be shared, and APT would fail.
+    """Wait until no other process uses APT's package folder: it may be shared, and APT would fail.
 
     Bounded: APT says the rest.
     """

@@ -19,9 +19,9 @@ class PuppetApply:
 
     https://www.puppet.com/docs/puppet/7/man/apply
 
-    It may be begun early: reading facts and compiling the catalogue takes it a good part of its
+    It may be started early: reading facts and compiling the catalogue takes it a good part of its
     time, and changes nothing. ``prerun_command`` comes between that and the first change; where the
-    site has one of its own, Puppet itself is begun later.
+    site has one of its own, Puppet itself is started later.
     https://www.puppet.com/docs/puppet/7/configuration#prerun-command
     """
 

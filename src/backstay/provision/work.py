@@ -10,7 +10,7 @@ _ERROR = re.compile(r"\b(error|fatal|failed|could not|unable to|denied)\b|^E: ",
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TOLD = 4
 AWAIT = '/bin/sh "${BACKSTAY_AWAIT:-/dev/null}"'
-"""Waits in a shell until the command is let go; goes on at once where nobody holds it.
+"""Waits in a shell until the command is released; continues at once where nothing holds it.
 
 Its bound is that of the command.
 """
@@ -20,12 +20,12 @@ Its bound is that of the command.
 class Work:
     """One long command: its short name, and what it does in the operator's words.
 
-    ``good`` are the exit statuses that tell of success.
+    ``good`` are the exit statuses of success.
 
     ``here`` says that it runs on the operator's machine. ``serious`` finds the lines of its log
     that say why it failed. ``after`` is a shell line that is run when it ends, however it ends.
 
-    ``waits`` says that it may be begun early: before its first change it runs ``AWAIT``, which
+    ``waits``: it may be started early: before its first change it runs ``AWAIT``, which
     ends with ``LongCommand.let_go``.
     """
 

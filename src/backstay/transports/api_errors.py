@@ -1,4 +1,4 @@
-"""What came back from an API instead of an answer, in the operator's words."""
+"""Errors of APIs that gave no answer, for the operator."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from backstay.jsondata import Json
 
 _LONGEST_EXTRACT = 200
 
-# What OpenSSL says -> what it means, and what to do about it.
+# OpenSSL's message -> its meaning, and the remedy.
 _TLS = (
     (
         "certificate has expired",
@@ -57,7 +57,7 @@ _TLS = (
 
 
 def hung(attempted: str, url: str, bound: float) -> ApiUnreachable:
-    """Return the error for an API whose answer was not whole within ``bound`` seconds."""
+    """Return the error for an API whose answer was not complete within ``bound`` seconds."""
     return ApiUnreachable(
         attempted,
         came_back=f"{place(url)} gave no complete answer within {bound:g} s",
@@ -96,8 +96,8 @@ def not_connected(attempted: str, url: str, reason: str) -> ApiUnreachable:
 
 def no_tls(attempted: str, url: str, reason: str) -> ApiUnreachable:
     """Return the error for a TLS connection that did not come about."""
-    for said, means, remedy in _TLS:
-        if said in reason.lower():
+    for message, means, remedy in _TLS:
+        if message in reason.lower():
             return ApiUnreachable(
                 attempted,
                 came_back=f"{place(url)}: {means}",
@@ -112,8 +112,8 @@ def no_tls(attempted: str, url: str, reason: str) -> ApiUnreachable:
 
 def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
     """Return the error for an answer with an error status."""
-    said = extract(body)
-    came_back = f"{place(url)} answered {code}" + (f": {said}" if said else "")
+    message = extract(body)
+    came_back = f"{place(url)} answered {code}" + (f": {message}" if message else "")
     if code == 401:
         return ApiRefused(
             attempted,
@@ -171,7 +171,7 @@ def place(url: str) -> str:
 
 
 def extract(body: bytes) -> str:
-    """Return what an error's body says, on one line: JSON's message, HTML's title, or the text."""
+    """Return an error body's message on one line: of JSON, HTML's title, or the text."""
     text = body.decode("utf-8", "replace")
     try:
         message = _message(json.loads(text))

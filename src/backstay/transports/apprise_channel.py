@@ -21,7 +21,7 @@ async def send_apprise(address: str, *, title: str, text: str, bound: float) -> 
     """Send a message in plain text to one of apprise's addresses.
 
     Raises ChannelFailed where it is not taken, or not within ``bound`` seconds. Of the address only
-    the kind (what is before ``://``) is told.
+    the kind (the part before ``://``) is shown.
     """
     kind = address.partition("://")[0] if "://" in address else "?"
     try:
@@ -71,5 +71,5 @@ def _send(address: str, title: str, text: str, bound: float) -> str:
         )
     except Exception as error:  # more than a hundred plugins, whatever they raise
         return type(error).__name__
-    said = [entry.message for entry in sent.logs()]
-    return "" if sent else (said[-1] if said else "it was not accepted")
+    messages = [entry.message for entry in sent.logs()]
+    return "" if sent else (messages[-1] if messages else "it was not accepted")

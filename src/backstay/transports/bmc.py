@@ -27,7 +27,7 @@ def power_of(target: BmcTarget) -> Power:
 async def listens(target: BmcTarget) -> bool:
     """Return whether a BMC accepts a connection within ``LISTEN_BOUND`` seconds.
 
-    This tells a dead BMC from a slow one. IPMI runs over UDP and cannot be tested so: True.
+    This tells a dead BMC from a slow one. IPMI runs over UDP and cannot be tested this way: True.
     """
     where = urlsplit(target.url)
     if where.scheme == "ipmi":

@@ -11,7 +11,7 @@ from backstay.errors import ApiUnreachable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """``expires`` is aware, in UTC; ``distrust`` says why it is not trusted, empty where it is."""
+    """``expires`` is aware, in UTC; ``distrust`` is why it is not trusted, or empty."""
 
     expires: datetime
     distrust: str

@@ -1,7 +1,7 @@
 """HTTP requests that end at a deadline, however slowly the server sends.
 
 The timeout of requests and urllib3 is between two bytes: a server that sends one byte every few
-seconds keeps a caller for ever.
+seconds keeps a caller forever.
 https://requests.readthedocs.io/en/latest/user/advanced/#timeouts
 """
 

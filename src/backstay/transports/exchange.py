@@ -31,7 +31,7 @@ class HttpOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpExchange:
-    """How a request ended; ``status`` is 0 where no answer came, ``message`` says why not."""
+    """How a request ended; ``status`` is 0 where no answer came, ``message`` is the reason."""
 
     outcome: HttpOutcome
     seconds: float

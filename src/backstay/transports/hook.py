@@ -39,10 +39,12 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
         raise _failed(shown, f"it did not end within {bound:g} s") from None
     finally:
         await kill_session(process)
-    said = _last_line(output.decode(errors="replace"))
+    last_line = _last_line(output.decode(errors="replace"))
     if process.returncode != 0:
-        raise _failed(shown, f"exit status {process.returncode}: {said or 'it printed nothing'}")
-    return said
+        raise _failed(
+            shown, f"exit status {process.returncode}: {last_line or 'it printed nothing'}"
+        )
+    return last_line
 
 
 async def call_url(url: str, facts: Mapping[str, Any], *, bound: float) -> str:
@@ -66,10 +68,10 @@ async def call_url(url: str, facts: Mapping[str, Any], *, bound: float) -> str:
         raise _failed(place, f"no answer within {bound:g} s") from None
     except requests.RequestException as error:
         raise _failed(place, f"cannot be reached ({type(error).__name__})") from None
-    said = _last_line(answer.text)
+    last_line = _last_line(answer.text)
     if answer.status_code >= 400:
-        raise _failed(place, f"status {answer.status_code}: {said or 'it printed nothing'}")
-    return said
+        raise _failed(place, f"status {answer.status_code}: {last_line or 'it printed nothing'}")
+    return last_line
 
 
 def _last_line(text: str) -> str:

@@ -79,7 +79,7 @@ class OpenStackApi:
     def authenticate(self) -> Mapping[str, Any]:
         """Return a fresh token's data: ``user``, ``project``, ``expires_at`` and ``roles``.
 
-        The first call may tell of the token that another call has just got. Raises as ``get``.
+        The first call may return the token that another call has just got. Raises as ``get``.
         """
         with self._lock:
             if self._describe or (self._access is None and self._refusal is None):
@@ -122,7 +122,7 @@ class OpenStackApi:
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """PUT ``content``, as ``application/octet-stream`` if not said. Raises as ``get``."""
+        """PUT ``content``, as ``application/octet-stream`` by default. Raises as ``get``."""
         sent = {"Content-Type": "application/octet-stream"} | dict(headers or {})
         self.request("PUT", service_type, path, data=content, headers=sent)
 
@@ -133,7 +133,7 @@ class OpenStackApi:
     def delete(
         self, service_type: str, path: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send ``DELETE path``; what is gone already (404) is well. Raises as ``get``."""
+        """Send ``DELETE path``; 404 is no error: it is gone already. Raises as ``get``."""
         try:
             self.request("DELETE", service_type, path, headers=headers)
         except ApiFailed as error:
@@ -263,7 +263,7 @@ class OpenStackApi:
             self._refusal = error
 
     def _bounded(self, attempted: str, url: str, call: Any) -> Any:  # noqa: ANN401 - hands on
-        """Make the call within the bound, its errors told in the operator's words."""
+        """Make the call within the bound; its errors are for the operator."""
         with deadline(self.bound) as ends:
             try:
                 answer = call()

@@ -49,7 +49,7 @@ class PingMonitor:
         self._pings: Pings | None = None
 
     async def run(self) -> None:
-        """Ping for ever; where this user may not, do nothing for ever."""
+        """Ping until cancelled; where this user may not ping, wait until cancelled."""
         try:
             pings = Pings()
         except PermissionError:

@@ -1,6 +1,6 @@
 """Programs of this machine, such as tar and a database's own, started and bounded.
 
-Their last words go into errors; no statement is ever among their arguments.
+Their last line of output goes into errors; no statement is ever among their arguments.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 async def run(
     program: str, *arguments: str, doing: str, bound: float, given: str = "", remedy: str = INSTALL
 ) -> str:
-    """Return a program's output. Raises BackupError with its last words, or after ``bound`` s.
+    """Return a program's output. Raises BackupError with its last line, or after ``bound`` s.
 
     ``remedy`` as ``start`` has it.
     """
@@ -47,16 +47,16 @@ async def output_of(
     process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE, folder=folder)
     assert process.stdout is not None  # noqa: S101 - both were asked for
     assert process.stderr is not None  # noqa: S101
-    said = asyncio.ensure_future(process.stderr.read())
+    errors_read = asyncio.ensure_future(process.stderr.read())
     try:
         while data := await process.stdout.read(_CHUNK):
             yield data
         if await process.wait() != 0:
-            last = words(await said)
+            last = words(await errors_read)
             raise failed(doing, last or f"{program} ended with {process.returncode}")
     finally:
         await kill(process)
-        said.cancel()
+        errors_read.cancel()
 
 
 async def start(
@@ -111,7 +111,7 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 async def kill_session(process: asyncio.subprocess.Process) -> None:
     """End a program that has a session of its own, and all that it has started.
 
-    asyncio waits until nobody has its pipes open, as an ssh that it started would.
+    asyncio waits until no process has its pipes open, such as an ssh that it started.
     """
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -127,7 +127,7 @@ def found(program: str) -> str | None:
 
 
 def words(errors: bytes) -> str:
-    """Return the last line of what a program said on its standard error."""
+    """Return the last line of a program's standard error."""
     lines = errors.decode(errors="replace").strip().splitlines()
     return lines[-1][:300] if lines else ""
 

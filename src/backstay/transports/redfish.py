@@ -66,8 +66,8 @@ class Redfish:
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set, and why.
 
-        Without a boot override it starts nothing but its own disk when somebody powers it on;
-        ``PowerRestorePolicy`` keeps it off when the mains come back.
+        Without a boot override it starts nothing but its own disk when it is powered on by hand;
+        ``PowerRestorePolicy`` keeps it off when the mains power returns.
         https://redfish.dmtf.org/schemas/v1/ComputerSystem.v1_22_0.json
         """
         tried = {"boot override": _no_override, "power after an outage": _stay_off}

@@ -26,8 +26,8 @@ STALLED_HERE, STALLED_AFAR = 120.0, 1200.0
 """Seconds for which storing may make no progress: on a disk of this machine, or elsewhere.
 
 Elsewhere restic itself tries again for 15 minutes. Restic 0.14 stands still for good where a pack
-could not be written: it queues the next for uploads that have ended (``QueuePacker``), and tells
-nobody of the full disk.
+could not be written: it queues the next for uploads that have ended (``QueuePacker``), and does
+not report the full disk.
 """
 PACKS = 64 << 20
 """Bytes that restic may want at once: a few packs of 16 MiB."""
@@ -36,7 +36,7 @@ Send = Callable[[bytes], Awaitable[None]]
 
 
 class Restic:
-    """One repository. Every method raises BackupError in the operator's words.
+    """One repository. Every method raises BackupError.
 
     ``password_file`` is given to restic by name: the password is in no process list. ``cache`` is
     restic's own folder of metadata.
@@ -134,7 +134,7 @@ class Restic:
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101 - both were asked for
         assert stderr is not None  # noqa: S101
-        said = asyncio.ensure_future(stderr.read())
+        errors_read = asyncio.ensure_future(stderr.read())
         try:
             while True:
                 async with asyncio.timeout(silence):
@@ -142,7 +142,7 @@ class Restic:
                 if not data:
                     break
                 yield data
-            errors = (await said).decode(errors="replace")
+            errors = (await errors_read).decode(errors="replace")
             # A wrong file can have the right size: the exit status is what is to be trusted.
             if await process.wait() != 0:
                 raise self._error("reading", errors)
@@ -150,7 +150,7 @@ class Restic:
             raise self._error("reading", f"no output for {silence:g} s") from None
         finally:
             await kill_session(process)
-            said.cancel()
+            errors_read.cancel()
 
     async def restore(
         self, snapshot: str, target: Path, *, bound: float, only: Sequence[str] = ()
@@ -208,7 +208,7 @@ class Restic:
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101 - both were asked for
         assert stderr is not None  # noqa: S101
-        said = asyncio.ensure_future(stderr.read())
+        errors_read = asyncio.ensure_future(stderr.read())
         last, before = "", None
         try:
             async with self._moving("storing in") as limit:
@@ -218,10 +218,10 @@ class Restic:
                     if counted != before:
                         limit.reschedule(asyncio.get_running_loop().time() + self.stalled)
                     before = counted
-                errors = await said
+                errors = await errors_read
                 await process.wait()
         finally:
-            said.cancel()
+            errors_read.cancel()
         return last, errors.decode(errors="replace")
 
     @asynccontextmanager

@@ -75,7 +75,7 @@ def counts(line: str) -> tuple[Any, ...]:
 
 
 def summary(output: str, host: str, tags: Sequence[str]) -> Snapshot:
-    """Return the snapshot of which restic has told, last, that it is stored. Raises BackupError."""
+    """Return the snapshot that restic reported as stored last. Raises BackupError."""
     for line in reversed(output.splitlines()):
         message: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
         if message.get("message_type") == "summary":

@@ -56,7 +56,7 @@ def _connection(
 ) -> http.client.HTTPConnection:
     if scheme != "https":
         return http.client.HTTPConnection(host, port, timeout=bound)
-    # What is asked is whether somebody answers; who it is, is the check's business. No secret goes.
+    # Only whether anything answers is measured; the check judges what answers. No secret is sent.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -54,8 +54,8 @@ class Letter:
 async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapping[str, str]:
     """Hand a letter in; return the recipients that were refused, with the reason of each.
 
-    Raises ChannelFailed where nobody will get it, or where that is not known ``bound`` seconds
-    later. A password is sent over an encrypted connection only.
+    Raises ChannelFailed where no recipient will get it, or where that is not known after ``bound``
+    seconds. A password is sent over an encrypted connection only.
     """
     place = f"{server.host}:{server.port}"
     if server.username and server.tls == "none":

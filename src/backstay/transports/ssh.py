@@ -30,7 +30,7 @@ CONNECTING_AT_ONCE = 64
 
 
 class _Witness(asyncssh.SSHClient):
-    """Remembers how far a connection came and which host key it was shown in vain."""
+    """Remembers how far a connection came, and the host key that was refused."""
 
     def __init__(self) -> None:
         self.presented: asyncssh.SSHKey | None = None
@@ -49,7 +49,7 @@ class _Witness(asyncssh.SSHClient):
 
     @property
     def banner_seen(self) -> bool:
-        """Return whether the server has told its version."""
+        """Return whether the server has sent its version."""
         return bool(self.connection and self.connection.get_extra_info("server_version"))
 
 
@@ -94,7 +94,7 @@ class HostShell:
 
         ``bound`` is in seconds, connecting not included. Raises HostUnreachable, HostKeyRefused,
         LoginRefused, or RemoteFailure with the last line of the script's errors. The script must
-        only read: it runs a second time where a connection kept open turns out to be gone.
+        only read: it runs a second time where a connection kept open turns out to be closed.
         """
         reused = target in self._open
         try:
@@ -120,14 +120,14 @@ class HostShell:
         """Run ``script`` with the host's ``python3 -I``, handing on its output as bytes.
 
         ``silence`` is for how many seconds nothing may come, connecting not included. Returns what
-        the script said on its standard error, as text. Raises as ``answer``; and what ``receive``
+        the script wrote to its standard error, as text. Raises as ``answer``; and what ``receive``
         raises, ending the script.
         """
         connection, _ = await self._connection(target)
         try:
             async with asyncio.timeout(silence):
                 process = await connection.create_process("python3 -I -", encoding=None)
-            said = asyncio.ensure_future(process.stderr.read())
+            errors_read = asyncio.ensure_future(process.stderr.read())
             try:
                 process.stdin.write(script.encode())
                 process.stdin.write_eof()
@@ -139,10 +139,10 @@ class HostShell:
                     await receive(data)
                 async with asyncio.timeout(silence):
                     done = await process.wait()
-                    errors = str((await said).decode(errors="replace"))
+                    errors = str((await errors_read).decode(errors="replace"))
             finally:
                 process.close()  # sshd then hangs up on a script that still runs
-                said.cancel()  # else it has an error for nobody when the connection is lost
+                errors_read.cancel()  # else its error is never retrieved
         except TimeoutError:
             self._drop(target)
             raise ssh_errors.no_answer(target, silence) from None
@@ -172,7 +172,7 @@ class HostShell:
             command = f"python3 -I -c {shlex.quote(script)}"
             async with asyncio.timeout(silence):
                 process = await connection.create_process(command, encoding=None)
-            said = asyncio.ensure_future(process.stderr.read())
+            errors_read = asyncio.ensure_future(process.stderr.read())
             try:
                 with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
                     async for piece in data:
@@ -182,10 +182,10 @@ class HostShell:
                     process.stdin.write_eof()
                 async with asyncio.timeout(silence):
                     done = await process.wait()
-                    errors = str((await said).decode(errors="replace"))
+                    errors = str((await errors_read).decode(errors="replace"))
             finally:
                 process.close()
-                said.cancel()
+                errors_read.cancel()
         except TimeoutError:
             self._drop(target)
             raise ssh_errors.no_answer(target, silence) from None

@@ -1,4 +1,4 @@
-"""What came back from a host instead of an answer, in the operator's words."""
+"""Errors of hosts that gave no answer, for the operator."""
 
 import errno
 import socket
@@ -32,7 +32,7 @@ def silent(
             came_back=f"cannot be reached: port {_port(target)} did not answer within {bound:g} s",
             remedy=_LOOK,
         )
-    missing = "the login was not finished" if banner_seen else "no SSH banner came"
+    missing = "the login was not finished" if banner_seen else "no SSH banner was received"
     return HostUnreachable(
         _connecting(target),
         came_back=f"cannot be reached: port {_port(target)} is open, but {missing} within "
@@ -42,7 +42,7 @@ def silent(
 
 
 def no_connection(target: SshTarget, error: Exception) -> HostUnreachable:
-    """Return the error for a connection that was refused or broke off before the login."""
+    """Return the error for a connection that was refused or lost before the login."""
     reason, remedy = str(error) or type(error).__name__, _LOOK
     if isinstance(error, socket.gaierror):
         reason = f"the name `{target.address}` is not known: {error.strerror}"
@@ -58,7 +58,7 @@ def no_connection(target: SshTarget, error: Exception) -> HostUnreachable:
 
 
 def lost(target: SshTarget, error: Exception) -> HostUnreachable:
-    """Return the error for a connection that broke off while the host was being asked."""
+    """Return the error for a connection that was lost while the host was being asked."""
     return HostUnreachable(
         _asking(target),
         came_back=f"the connection was lost: {error or type(error).__name__}",

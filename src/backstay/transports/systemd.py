@@ -1,4 +1,4 @@
-"""Timers and services of this machine's systemd, for what goes on while its operator sleeps.
+"""Timers and services of this machine's systemd, for what runs unattended.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html
 """
@@ -79,7 +79,7 @@ def _timer(does: str, begins: str) -> str:
 
 
 def next_time(calendar: str) -> str:
-    """Return when a calendar expression comes next, in systemd's words. Raises BackstayError.
+    """Return when a calendar expression elapses next, as systemd prints it. Raises BackstayError.
 
     Empty where this machine has no systemd to ask.
     https://www.freedesktop.org/software/systemd/man/latest/systemd.time.html#Calendar%20Events
@@ -104,7 +104,7 @@ def next_time(calendar: str) -> str:
 def service_file(
     *, does: str, command: Sequence[str], environment: Mapping[str, str], more: str = ""
 ) -> str:
-    """Return the file of a service that runs for ever, and is started again when it ends. Pure.
+    """Return the file of a service that is restarted whenever it ends. Pure.
 
     ``more`` are further lines about the service.
     """
@@ -113,7 +113,7 @@ def service_file(
     )
     return (
         f"[Unit]\nDescription={does}\nWants=network-online.target\n"
-        # It is started again however often it has ended: nobody looks after it at night.
+        # It is restarted however often it has ended: at night no operator would do it.
         "After=network-online.target\nStartLimitIntervalSec=0\n\n"
         f"[Service]\nRestart=always\nRestartSec=5\n{more}{variables}"
         f"ExecStart={' '.join(map(_quoted, command))}\n\n"
@@ -141,7 +141,7 @@ def install(unit: str, files: Mapping[str, str], folder: Path = FOLDER, *, inste
 def remove(unit: str, *files: str, folder: Path = FOLDER) -> bool:
     """Stop a unit and remove its file and ``files``. Return whether any was there.
 
-    What a timer has begun goes on. Raises BackstayError.
+    What a timer has started continues. Raises BackstayError.
     """
     attempted = f"removing {unit}"
     paths = [folder / name for name in (unit, *files)]

@@ -15,7 +15,7 @@ class SshTarget:
 
     ``key`` and ``known_hosts`` are files. What is None is as the ``ssh`` command has it: from
     ``~/.ssh/config``, the agent, ``~/.ssh/known_hosts``, the operator's login name, port 22.
-    With a ``key`` given, ``~/.ssh/config`` and the agent are left alone: cloud.yaml says it all.
+    With a ``key`` given, ``~/.ssh/config`` and the agent are not used: cloud.yaml has everything.
     """
 
     name: str

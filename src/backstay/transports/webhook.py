@@ -27,7 +27,7 @@ async def post_json(
 
     ``ca`` is a file that the certificate is checked against, None the system's. Raises
     ChannelFailed for any other status, and where none comes within ``bound`` seconds. Nothing but
-    the URL's host is told: what follows it holds a secret as often as not.
+    the URL's host is shown: the rest often holds a secret.
     """
 
     def post() -> requests.Response:
@@ -59,7 +59,7 @@ async def post_json(
 
 
 def where(url: str) -> str:
-    """Return a URL's scheme, host and port: what may be told of it."""
+    """Return a URL's scheme, host and port: the part that may be shown."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 

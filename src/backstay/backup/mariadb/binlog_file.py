@@ -28,7 +28,7 @@ _ENDS = re.compile(rb"COMMIT$|ROLLBACK$|XA ")
 
 
 def identity(head: bytes) -> str | None:
-    """Return what tells a file from another of its name, None where ``head`` is too short.
+    """Return what distinguishes a file from another of its name, None where ``head`` is too short.
 
     It is time, type, server and length of the format description event: what the server has in
     its file and what a client receives differ only in the flags behind them (in use, or closed).
@@ -132,7 +132,7 @@ def _events(data: BinaryIO, start: int) -> Iterator[tuple[int, int, int, bytes]]
 
 
 def _checksum(data: BinaryIO) -> int:
-    """Return how many bytes of each event are its checksum: the description tells."""
+    """Return how many bytes of each event are its checksum, by the format description."""
     for _, _, kind, body in _events(data, 0):
         return 4 if kind == _FORMAT and len(body) > 5 and body[-5] else 0
     return 0

@@ -3,7 +3,7 @@
 import re
 
 HEAD = 1 << 16
-"""How many bytes of a dump's beginning tell its position."""
+"""How many bytes from the start of a dump hold its position."""
 
 _POSITION = re.compile(
     rb"^-- CHANGE MASTER TO MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+);", re.M

@@ -34,7 +34,7 @@ def lag_findings(folder: Path, *, limit: float, now: float) -> list[Finding]:
 
 
 def judge(state: StreamState, *, runs: bool, limit: float, now: float) -> Finding:
-    """Judge one stream by what it told last, and whether its process runs. Pure."""
+    """Judge one stream by its last state, and whether its process runs. Pure."""
     late = state.behind_for(now)
     if late <= limit:
         evidence = f"{state.file} up to {state.received}, RPO {duration(late)}"

@@ -86,7 +86,7 @@ class Incarnation:
         self.arriving.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def state(self) -> StreamState | None:
-        """Return what the stream told last of this incarnation, None where it told nothing."""
+        """Return the last state of the stream of this incarnation, None where there is none."""
         with contextlib.suppress(OSError, ValueError, TypeError):
             return StreamState.read((self.folder / _STATE).read_text())
         return None
@@ -114,7 +114,7 @@ class Logs:
         self.folder = folder
 
     def state(self) -> StreamState | None:
-        """Return what the stream told of itself last, None where there never was one."""
+        """Return the last state of the stream, None where there never was one."""
         try:
             return StreamState.read((self.folder / _STATE).read_text())
         except FileNotFoundError:
@@ -134,7 +134,7 @@ class Logs:
                 write(incarnation.folder / _STATE, state.text())
 
     def ended(self) -> None:
-        """Note that no stream is wanted any more: nobody is to be warned that none runs."""
+        """Record that no stream is wanted any more: that none runs is no warning then."""
         (self.folder / _STATE).unlink(missing_ok=True)
 
     def incarnations(self) -> list[Incarnation]:
@@ -153,7 +153,7 @@ class Logs:
     def after(self, file: str, position: int, identity: str) -> list[Path]:
         """Return the files to replay in order, the first from ``position``.
 
-        ``identity`` tells the server's ``file`` from others of the name: see ``binlogfile``.
+        ``identity`` distinguishes the server's ``file`` from others of its name (``binlog_file``).
         Raises BackupError where they are not all here.
         """
         incarnation = self.of(file, identity)
@@ -194,7 +194,7 @@ def write(file: Path, text: str) -> None:
 def joined(backup: Backup) -> tuple[str, int, str]:
     """Return where the log goes on from a backup: file, position, and the file's identity.
 
-    Raises BackupError where the backup does not tell.
+    Raises BackupError where the backup has no position.
     """
     position = backup.facts.get("position")
     if not position:

@@ -105,7 +105,7 @@ def send_dump() -> None:
     """
     own = ("mysql", "information_schema", "performance_schema", "sys")
     names = [name for name in query("SHOW DATABASES") if name not in own]
-    logs = query("SELECT @@log_bin") == ["1"]  # without a binary log there is no position to tell
+    logs = query("SELECT @@log_bin") == ["1"]  # without a binary log there is no position
     send_dumped(
         [
             "--single-transaction",
@@ -136,7 +136,7 @@ def send_dumped(arguments: Json) -> None:
 def handed_on(command: Any, hand_on: Any) -> Any:  # noqa: ANN401 - words, a function
     """Run a program whose output ``hand_on`` sends; return its status, its errors, that's result.
 
-    The program is killed where nobody takes the output for a while: after a cut of the network the
+    The program is killed where its output is not read for a while: after a cut of the network the
     other end stays open for hours (sshd's default), and it would hold the server's locks.
     """
     with tempfile.TemporaryFile() as errors:
@@ -184,7 +184,7 @@ def send(data: Any) -> None:  # noqa: ANN401 - bytes
 
 
 def why_not(said: Json) -> Json:
-    """Return why mariadb-backup failed, from its lines: the first that tells of an error.
+    """Return why mariadb-backup failed, from its lines: the first that is an error.
 
     Of a page that is damaged it prints the content too, which may be a secret: never that.
     """

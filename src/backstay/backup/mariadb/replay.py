@@ -138,6 +138,6 @@ async def _decode(file: Path, begin: int, end: int, pipe: int) -> None:
         _, errors = await process.communicate()
     finally:
         await kill(process)
-    # Its exit status alone does not tell.
+    # Its exit status alone does not show it.
     if process.returncode != 0 or b"ERROR" in errors:
         raise failed(_DOING, f"{file.name}: {words(errors) or process.returncode}")

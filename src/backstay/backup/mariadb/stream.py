@@ -20,7 +20,7 @@ PULSE = 1.0
 """Seconds between two questions for the server's position, and between two words of its state."""
 ASK_BOUND = 10.0
 STALLED = 30.0
-"""Seconds for which nothing may come while the server has more, before it is begun again."""
+"""Seconds without data while the server has more, after which it is restarted."""
 _LOOK = 0.05
 _PAUSES = (0.5, 10.0)
 _SAMPLES = 600
@@ -28,7 +28,10 @@ _LOCK_TRIES = 10
 
 
 class Stream:
-    """The stream of one host. ``backups`` gives those of the host, ``say`` is told each state."""
+    """The stream of one host.
+
+    ``backups`` gives the backups of the host; ``say`` is called with each state.
+    """
 
     def __init__(
         self,
@@ -202,10 +205,10 @@ class Stream:
         self.state = replace(self.state, **changed)  # type: ignore[arg-type]  # its own fields
 
     async def _pulse(self) -> None:
-        """Write the state again and again: that it is fresh tells that this is alive."""
+        """Write the state again and again: a fresh state shows that this process is alive."""
         while True:
             self.state = replace(self.state, written_at=time.time())
-            with contextlib.suppress(BackupError):  # a full disk: the old state is told to be old
+            with contextlib.suppress(BackupError):  # a full disk: the old state is reported as old
                 self._logs.write_state(self.state)
             self._say(self.state)
             await asyncio.sleep(PULSE)

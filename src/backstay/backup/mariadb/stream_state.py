@@ -1,4 +1,4 @@
-"""What a stream tells of itself, once a second, in one small file."""
+"""The state of a stream, written once a second into one small file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from enum import StrEnum
 from backstay.backup.mariadb.binlog_file import number
 
 FRESH = 5.0
-"""Seconds after which what a stream told last is no news any more."""
+"""Seconds after which the last state of a stream is stale."""
 
 
 class StreamActivity(StrEnum):
@@ -21,7 +21,7 @@ class StreamActivity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """What a stream tells. Times are Unix seconds of this machine's clock.
+    """The state of a stream. Times are Unix seconds of this machine's clock.
 
     ``begun_at`` is when the server's log, this incarnation of it, was first received.
     ``file`` and ``received`` are the newest file that is here and its bytes, ``source_file`` and
