@@ -25,8 +25,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_service_that_has_ended_is_restarted(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{service-failed: restart}") as watched:
         lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
-        watched.until(lambda: watched.told.first("closed"), "it is told to be over")
-        watched.until(lambda: watched.told.first("acted"), "the run's end is told")
+        watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
+        watched.until(lambda: watched.told.first("action_taken"), "the run's end is told")
         [run] = watched.runs()
         assert (run["plan"]["runbook"], run["state"]) == ("restart", "done")
         [incident] = watched.incidents()
@@ -38,8 +38,8 @@ def test_a_service_that_has_ended_is_restarted(lab: Lab, folder: Path) -> None:
 def test_a_deaf_agent_is_reattached(lab: Lab, folder: Path) -> None:
     with watching(lab, folder, "{agent-deaf: reattach}") as watched:
         lab.backstay("lab", "break", "wedge-agent", "compute1")
-        watched.until(lambda: watched.told.first("closed"), "it is told to be over", 300)
-        watched.until(lambda: watched.told.first("acted"), "the run's end is told", 300)
+        watched.until(lambda: watched.told.first("resolved"), "it is told to be over", 300)
+        watched.until(lambda: watched.told.first("action_taken"), "the run's end is told", 300)
         [run] = watched.runs()
         assert (run["plan"]["runbook"], run["state"]) == ("reattach", "done")
         lab.wait_green()
@@ -51,7 +51,7 @@ def test_nothing_is_done_where_the_policy_says_tell(lab: Lab, folder: Path) -> N
         lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
         watched.until(lambda: watched.told.first("opened"), "it is told")
         lab.backstay("lab", "heal")
-        watched.until(lambda: watched.told.first("closed"), "it is told to be over")
+        watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
         assert watched.runs() == []
 
 
@@ -62,7 +62,7 @@ def nothing_is_begun(watched: Watch, why: str) -> None:
     )
     time.sleep(20)  # as long as it would take to begin
     assert watched.runs() == []
-    assert watched.told.first("acted") is None
+    assert watched.told.first("action_taken") is None
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_who_is_cut_off_replaces_nothing(lab: Lab, folder: Path) -> None:
         lab.backstay("lab", "break", "cut-network", "proxy", "--from", "operator")
         nothing_is_begun(watched, "in doubt: only this machine is cut off")
         lab.backstay("lab", "heal")
-        watched.until(lambda: watched.told.first("closed"), "it is told to be over")
+        watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_witnesses_that_disagree_replace_nothing(lab: Lab, folder: Path) -> None
             nothing_is_begun(watched, "controller is not known to be dead: ")
             assert "the witnesses disagree: storage1 sees it" in watched.log
             lab.backstay("lab", "heal")
-        watched.until(lambda: watched.told.first("closed"), "it is told to be over")
+        watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
 
 
 @pytest.mark.slow
@@ -98,8 +98,10 @@ def test_a_replacement_that_is_approved(lab: Lab, folder: Path) -> None:
         watched.until_all_up()
         try:
             lab.backstay("lab", "break", "dead-board", "proxy")
-            watched.until(lambda: watched.told.first("asked"), "an approval is asked for")
-            asked = watched.told.first("asked")
+            watched.until(
+                lambda: watched.told.first("approval_requested"), "an approval is asked for"
+            )
+            asked = watched.told.first("approval_requested")
             assert asked is not None
             command = asked["approval"].split()
             assert command[:3] == ["backstay", "watch", "approve"]
@@ -116,7 +118,7 @@ def test_a_replacement_that_is_approved(lab: Lab, folder: Path) -> None:
             watched.until(lambda: watched.runs()[0]["state"] == "done", "it is done", REPLACED)
             is_taken_over(watched.cloud, "proxy")
             is_green(lab, watched.cloud)
-            watched.until(lambda: watched.told.first("closed"), "it is told to be over")
+            watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
             assert len(watched.runs()) == 1
         finally:
             watched.stop()
@@ -131,7 +133,7 @@ def test_no_hand_is_touched_until_green(lab: Lab, folder: Path) -> None:
         try:
             begun = time.monotonic()
             lab.backstay("lab", "break", "dead-board", "controller")
-            watched.until(lambda: watched.told.first("closed"), "it is told to be over", REPLACED)
+            watched.until(lambda: watched.told.first("resolved"), "it is told to be over", REPLACED)
             print(f"from the loss to the end of the incident: {time.monotonic() - begun:.0f} s")
             # What users need is back; a new backup, its proof and cloud.yaml come after that.
             watched.until(

@@ -71,7 +71,7 @@ def test_a_fault_is_seen_and_its_end(lab: Lab, watch: Watch, tab: Tab) -> None:
     lab.backstay("lab", "heal")
     lab.wait_green()
     expect(headline).to_contain_text("over after", timeout=120_000)
-    expect(tab.locator(".timeline")).to_contain_text("closed")
+    expect(tab.locator(".timeline")).to_contain_text("resolved")
     tab.goto(URL)
     expect(headline).to_contain_text("All is well since", timeout=CHECKED_MS)
 

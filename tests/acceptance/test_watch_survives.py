@@ -77,17 +77,17 @@ def test_no_incident_is_lost_and_nothing_is_said_twice(
         anew(watched)
     watched.until(watched.incidents, "it is written down")
     lab.backstay("lab", "heal")
-    watched.until(lambda: watched.told.first("closed"), "it is told to be over")
+    watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
     watched.until(lambda: all(one["closed"] for one in watched.incidents()), "all is over")
     # A busy machine may have other trouble meanwhile, or find that this one hangs as well.
     assert watched.told.once()
     mine = [one for _, one in watched.told.posts if one["incident"]["service"] == "swift"]
-    words = [one["word"] for one in mine]
-    assert (words.count("opened"), words.count("closed")) == (1, 1)
-    assert (words[0], words[-1]) == ("opened", "closed")
+    words = [one["event"] for one in mine]
+    assert (words.count("opened"), words.count("resolved")) == (1, 1)
+    assert (words[0], words[-1]) == ("opened", "resolved")
     [incident] = [one for one in watched.incidents() if one["cause"]["service"] == "swift"]
-    kinds = [one["kind"] for one in incident["happened"]]
-    assert (kinds[0], kinds[-1]) == ("opened", "closed")
+    kinds = [one["kind"] for one in incident["timeline"]]
+    assert (kinds[0], kinds[-1]) == ("opened", "resolved")
     assert kinds.count("opened") == 1
 
 

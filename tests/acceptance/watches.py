@@ -36,7 +36,7 @@ class Told:
 
     def of(self, word: str, since: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
         """The posts with a word (``opened``), that came since a time."""
-        return [(at, post) for at, post in self.posts if post["word"] == word and at >= since]
+        return [(at, post) for at, post in self.posts if post["event"] == word and at >= since]
 
     def first(self, word: str) -> dict[str, Any] | None:
         """The first post with a word, None before it has come."""
@@ -178,7 +178,7 @@ class Watch:
         """Wait until no incident is open any more, and that is told."""
 
         def over() -> bool:
-            told = [len(self.told.of(word)) for word in ("opened", "closed")]
+            told = [len(self.told.of(word)) for word in ("opened", "resolved")]
             return told[0] == told[1] and all(one["closed"] for one in self.incidents())
 
         self.until(over, "it is over, and told", bound)

@@ -58,7 +58,7 @@ def test_what_is_the_matter_and_what_was(cloud: Path) -> None:
     store = store_of(cloud)
     first = store.open(CAUSE, began=1.0, at=2.0, channels=[])
     held = "restart: not now: in doubt"
-    altered(store, first.id, lambda it: noted(it, "held-back", held, at=3.0))
+    altered(store, first.id, lambda it: noted(it, "blocked", held, at=3.0))
     altered(store, first.id, lambda it: closed(it, at=62.0, text="over", channels=[]))
     warning = replace(CAUSE, key="x", urgency=Urgency.WARNING, title="a disk is filling")
     store.open(warning, began=time.time(), at=time.time(), channels=[])
@@ -70,7 +70,7 @@ def test_what_is_the_matter_and_what_was(cloud: Path) -> None:
     [newest, oldest] = json.loads(watch(cloud, "incidents", "-o", "json").output)
     assert (newest["cause"]["key"], oldest["closed"]) == ("x", 62.0)
     shown = watch(cloud, "incidents", "incident-1")
-    assert "held-back" in shown.output
+    assert "blocked" in shown.output
     assert CAUSE.remedy in shown.output
     assert watch(cloud, "incidents", "9").exit_code == 2
 

@@ -116,5 +116,5 @@ def test_where_cloud_yaml_is_looked_for(tmp_path, monkeypatch):
 
 def test_the_old_word_of_policies_is_accepted() -> None:
     policy = Policy.model_validate({"service-failed": "tell", "controller-dead": "ask"})
-    assert (policy.service_failed, policy.agent_deaf) == ("notify", "notify")
+    assert (policy.service_failed, policy.agent_not_processing) == ("notify", "notify")
     assert policy.controller_dead == "ask"

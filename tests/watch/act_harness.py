@@ -133,4 +133,4 @@ class Acted:
     def lines(self, kind: str) -> list[str]:
         """The lines of that kind in all timelines."""
         found = self.watch_store.everything()
-        return [it.text for one in found for it in one.incident.happened if it.kind == kind]
+        return [it.text for one in found for it in one.incident.timeline if it.kind == kind]

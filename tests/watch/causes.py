@@ -57,27 +57,27 @@ def incident(cause: Cause = MARIADB, **more: Any) -> Incident:
             "cause": cause,
             "began": BEGAN,
             "opened": BEGAN + 2,
-            "happened": (TimelineEntry(at=BEGAN + 2, kind="opened", text=cause.title),),
+            "timeline": (TimelineEntry(at=BEGAN + 2, kind="opened", text=cause.title),),
             **more,
         }
     )
 
 
 def over(one: Incident, after: float = 192.0) -> Incident:
-    line = TimelineEntry(at=one.began + after, kind="closed", text="answers again")
-    return replace(one, closed=one.began + after, happened=(*one.happened, line))
+    line = TimelineEntry(at=one.began + after, kind="resolved", text="answers again")
+    return replace(one, closed=one.began + after, timeline=(*one.timeline, line))
 
 
 def notification(
-    one: Incident, word: NotificationEvent = NotificationEvent.OPENED, **more: Any
+    one: Incident, event: NotificationEvent = NotificationEvent.OPENED, **more: Any
 ) -> Notification:
     channel = more.get("channel", "mail")
     return Notification(
         **{
-            "id": f"{one.id}.{word}.0.{channel}",
+            "id": f"{one.id}.{event}.0.{channel}",
             "incident": one.id,
             "channel": channel,
-            "word": word,
+            "event": event,
             "state": Delivery.WAITING,
             "attempts": 0,
             "made": one.opened,

@@ -14,7 +14,7 @@ from backstay.journal.records import RunState
 from backstay.watch.act.approvals import NotApproved, approve
 from backstay.watch.act.guards import Act, reason_for
 from backstay.watch.incidents.incident import Kind
-from backstay.watch.incidents.notification import NotificationEvent
+from backstay.watch.incidents.notification import NotificationEvent as Event
 from tests.watch.act_harness import Acted
 from tests.watch.causes import CAUSE, OTHER
 
@@ -55,10 +55,14 @@ def test_a_failed_service_is_restarted_once_and_told(play: Play) -> None:
 
     acted = play(RESTART, story)
     assert acted.store.run("1").reason == f"watch: incident-1: {CAUSE.key}"
-    assert acted.lines("acted") == ["begins restart-1: do it"]
-    assert len(acted.lines("ended")) == 1
-    words = [it.word for it in acted.watch_store.notifications()]
-    assert words == [NotificationEvent.OPENED, NotificationEvent.ACTED, NotificationEvent.CLOSED]
+    assert acted.lines("action_taken") == ["begins restart-1: do it"]
+    assert len(acted.lines("run_ended")) == 1
+    words = [it.event for it in acted.watch_store.notifications()]
+    assert words == [
+        Event.OPENED,
+        Event.ACTION_TAKEN,
+        Event.RESOLVED,
+    ]
 
 
 def test_it_is_tried_so_often_with_a_pause_and_then_left_to_people(play: Play) -> None:
@@ -78,7 +82,7 @@ def test_it_is_tried_so_often_with_a_pause_and_then_left_to_people(play: Play) -
     acted = play(RESTART, story)
     assert acted.begun == ["restart-1", "restart-2"]
     assert acted.store.run("1").state is RunState.ABANDONED
-    said = acted.lines("held-back")
+    said = acted.lines("blocked")
     assert len(said) == 2
     assert "nothing is done before" in said[0]
     assert "tried 2 times" in said[1]
@@ -91,7 +95,7 @@ def test_nothing_is_done_without_a_policy(play: Play) -> None:
 
     acted = play({}, story)
     assert acted.planned == []
-    assert acted.lines("held-back") == []
+    assert acted.lines("blocked") == []
 
 
 def test_one_thing_at_a_time(play: Play) -> None:
@@ -117,7 +121,7 @@ def test_never_while_in_doubt(play: Play) -> None:
 
     acted = play(RESTART, story)
     assert acted.begun == ["restart-1"]
-    assert len(acted.lines("held-back")) == 1
+    assert len(acted.lines("blocked")) == 1
 
 
 def test_what_cannot_be_planned_is_told_once_and_tried_again_later(play: Play) -> None:
@@ -132,7 +136,7 @@ def test_what_cannot_be_planned_is_told_once_and_tried_again_later(play: Play) -
 
     acted = play(REPLACE, story)
     assert acted.begun == []
-    assert acted.lines("held-back") == ["replace: not done: making sure: alive: compute1 sees it"]
+    assert acted.lines("blocked") == ["replace: not done: making sure: alive: compute1 sees it"]
 
 
 def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> None:
@@ -158,8 +162,12 @@ def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> Non
 
     acted = play(ASK, story)
     assert acted.lines("approved") == ["replace-1 was approved by ann"]
-    words = [it.word for it in acted.watch_store.notifications()]
-    assert words == [NotificationEvent.OPENED, NotificationEvent.ASKED, NotificationEvent.ACTED]
+    words = [it.event for it in acted.watch_store.notifications()]
+    assert words == [
+        Event.OPENED,
+        Event.APPROVAL_REQUESTED,
+        Event.ACTION_TAKEN,
+    ]
 
 
 def test_an_approval_that_comes_too_late(play: Play) -> None:
@@ -176,8 +184,8 @@ def test_an_approval_that_comes_too_late(play: Play) -> None:
     acted = play(ASK, story)
     assert acted.begun == []
     assert acted.store.run("1").state is RunState.ABANDONED
-    assert acted.lines("held-back") == ["replace-1 was not approved in time: it is not begun"]
-    assert len(acted.lines("asked")) == 1
+    assert acted.lines("blocked") == ["replace-1 was not approved in time: it is not begun"]
+    assert len(acted.lines("approval_requested")) == 1
 
 
 def test_what_is_over_by_itself_is_not_begun(play: Play) -> None:
@@ -212,7 +220,7 @@ def test_after_a_restart_of_the_watch_a_new_code_is_sent(play: Play) -> None:
         assert acted.begun == ["replace-1"]
 
     acted = play(ASK, story)
-    assert len(acted.lines("asked")) == 2
+    assert len(acted.lines("approval_requested")) == 2
 
 
 def test_a_run_whose_process_was_killed_is_gone_on_with_but_not_for_ever(play: Play) -> None:
@@ -228,7 +236,7 @@ def test_a_run_whose_process_was_killed_is_gone_on_with_but_not_for_ever(play: P
 
     acted = play(REPLACE, story)
     assert acted.begun == ["replace-1"] * 3
-    assert "was begun 3 times" in acted.lines("held-back")[0]
+    assert "was begun 3 times" in acted.lines("blocked")[0]
 
 
 def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
@@ -241,8 +249,8 @@ def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
 
     acted = play(RESTART, story)
     assert acted.begun == ["restart-1", "restart-2"]
-    assert acted.lines("held-back")[0] == "restart-1 could not be begun: no cloud.yaml"
-    assert "tried 2 times" in acted.lines("held-back")[-1]
+    assert acted.lines("blocked")[0] == "restart-1 could not be begun: no cloud.yaml"
+    assert "tried 2 times" in acted.lines("blocked")[-1]
 
 
 def test_a_watch_that_dies_before_it_has_asked_asks_and_begins_nothing(play: Play) -> None:
@@ -256,7 +264,7 @@ def test_a_watch_that_dies_before_it_has_asked_asks_and_begins_nothing(play: Pla
 
     acted = play(ASK, story)
     assert acted.begun == []
-    assert len(acted.lines("asked")) == 1
+    assert len(acted.lines("approval_requested")) == 1
 
 
 def test_the_end_of_a_run_is_told_though_its_incident_is_over(play: Play) -> None:
@@ -271,10 +279,8 @@ def test_the_end_of_a_run_is_told_though_its_incident_is_over(play: Play) -> Non
         await acted.look()
 
     acted = play(RESTART, story)
-    assert len(acted.lines("ended")) == 1
-    assert [it.word for it in acted.watch_store.notifications(unsent=True)] == [
-        NotificationEvent.ACTED
-    ]
+    assert len(acted.lines("run_ended")) == 1
+    assert [it.event for it in acted.watch_store.notifications(unsent=True)] == [Event.ACTION_TAKEN]
 
 
 def test_who_approved_decides_also_whether_it_is_gone_on_with(play: Play) -> None:

@@ -44,10 +44,10 @@ def test_a_dead_controller_is_one_cause_with_all_that_follows(top: Topology) -> 
 
 
 def test_a_host_that_is_cut_off_from_here_is_no_dead_host(top: Topology) -> None:
-    cut = {"controller": word(Kind.CUT_OFF_HERE)}
+    cut = {"controller": word(Kind.MONITORING_HOST_ISOLATED)}
     down = [track(key, State.DOWN, Outcome.SILENT) for key in APIS]
     [one] = ready(scene(top, host("controller", State.DOWN), *down, words=cut))
-    assert one.cause.kind is Kind.CUT_OFF_HERE
+    assert one.cause.kind is Kind.MONITORING_HOST_ISOLATED
     assert one.cause.title.startswith("only we are cut off")
     assert "replace" not in one.cause.remedy.replace("nothing is to be restarted or replaced", "")
     assert one.cause.urgency is Urgency.WARNING
@@ -57,7 +57,7 @@ def test_cut_off_from_all_hosts_is_one_cause(top: Topology) -> None:
     names = list(top.cloud.hosts)
     words = {name: word(Kind.HOST_UNREACHABLE) for name in names}
     [one] = ready(scene(top, *(host(name, State.DOWN) for name in names), words=words))
-    assert one.cause.kind is Kind.CUT_OFF_HERE
+    assert one.cause.kind is Kind.MONITORING_HOST_ISOLATED
     assert one.cause.title.endswith("this machine does not reach any host")
 
 
@@ -146,7 +146,7 @@ def test_agents_of_one_host_are_one_cause_and_of_many_hosts_too(top: Topology) -
     hosts = ("controller", "proxy", "compute1", "compute2")
     many = [track(f"{name}/agent/nova-compute", State.DOWN, Outcome.LATE) for name in hosts]
     [one] = ready(scene(top, *many))
-    assert (one.cause.key, one.cause.kind) == ("agents:cloud", Kind.AGENT_DEAF)
+    assert (one.cause.key, one.cause.kind) == ("agents:cloud", Kind.AGENT_NOT_PROCESSING)
 
 
 def test_a_host_in_a_planned_run_is_silent_and_what_it_carries(top: Topology) -> None:

@@ -25,7 +25,7 @@ class Sited(Recorded):
     [
         ("power-off", Kind.HOST_OFF),
         ("silent-power-on", Kind.HOST_DEAD),
-        ("cut-off-here", Kind.CUT_OFF_HERE),
+        ("cut-off-here", Kind.MONITORING_HOST_ISOLATED),
         ("frozen", Kind.HOST_UNREACHABLE),
         ("alive", None),
     ],

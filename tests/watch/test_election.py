@@ -179,5 +179,5 @@ def test_a_telling_is_made_but_once(journal: str, watches: list[Watch], tmp_path
         one.until("tells", 15)
         one.end()
     notifications = WatchStore(journal, "lab").notifications()
-    assert len({(it.incident, it.word) for it in notifications}) == len(notifications)
+    assert len({(it.incident, it.event) for it in notifications}) == len(notifications)
     assert sum(it.state is not Delivery.SENT for it in notifications) <= 4

@@ -1,6 +1,7 @@
 """What makes one message."""
 
-from backstay.watch.incidents.notification import Delivery, NotificationEvent
+from backstay.watch.incidents.notification import Delivery
+from backstay.watch.incidents.notification import NotificationEvent as Event
 from backstay.watch.notify.grouping import next_batch, pieces
 from tests.watch.causes import DISK, incident, notification, over
 
@@ -22,19 +23,30 @@ def test_what_was_tried_goes_out_again_as_it_was() -> None:
 
 def test_of_several_words_the_one_that_matters_is_said() -> None:
     for words, said in (
-        ([NotificationEvent.OPENED, NotificationEvent.CHANGED], NotificationEvent.OPENED),
+        ([Event.OPENED, Event.UPDATED], Event.OPENED),
         (
-            [NotificationEvent.OPENED, NotificationEvent.CHANGED, NotificationEvent.ASKED],
-            NotificationEvent.ASKED,
+            [
+                Event.OPENED,
+                Event.UPDATED,
+                Event.APPROVAL_REQUESTED,
+            ],
+            Event.APPROVAL_REQUESTED,
         ),
-        ([NotificationEvent.ASKED, NotificationEvent.ACTED], NotificationEvent.ACTED),
         (
-            [NotificationEvent.OPENED, NotificationEvent.ASKED, NotificationEvent.CLOSED],
-            NotificationEvent.CLOSED,
+            [Event.APPROVAL_REQUESTED, Event.ACTION_TAKEN],
+            Event.ACTION_TAKEN,
         ),
-        ([NotificationEvent.CHANGED, NotificationEvent.CHANGED], NotificationEvent.CHANGED),
+        (
+            [
+                Event.OPENED,
+                Event.APPROVAL_REQUESTED,
+                Event.RESOLVED,
+            ],
+            Event.RESOLVED,
+        ),
+        ([Event.UPDATED, Event.UPDATED], Event.UPDATED),
     ):
         one = over(DOWN)
-        [piece] = pieces([(notification(one, word), one) for word in words])
-        assert piece.word is said
+        [piece] = pieces([(notification(one, event), one) for event in words])
+        assert piece.event is said
         assert len(piece.notifications) == len(words)

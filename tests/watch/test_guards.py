@@ -51,7 +51,7 @@ def run_of(
 
 
 def test_the_policy_says_what_is_wanted() -> None:
-    deaf = replace(CAUSE, kind=Kind.AGENT_DEAF, host="compute1")
+    deaf = replace(CAUSE, kind=Kind.AGENT_NOT_PROCESSING, host="compute1")
     assert wanted(POLICY, CAUSE, CLOUD) is Act.RESTART
     assert wanted(POLICY, deaf, CLOUD) is Act.REATTACH
     assert wanted(POLICY, DEAD, CLOUD) is Act.REPLACE
@@ -66,7 +66,7 @@ def test_nothing_speaks_against_it() -> None:
     assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, GOOD) == ""
 
 
-CUT = incident_of(replace(CAUSE, kind=Kind.CUT_OFF_HERE, key="cut-off", host=""))
+CUT = incident_of(replace(CAUSE, kind=Kind.MONITORING_HOST_ISOLATED, key="cut-off", host=""))
 
 
 @pytest.mark.parametrize(

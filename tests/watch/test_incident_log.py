@@ -61,7 +61,7 @@ async def tell(incident_log: IncidentLog, told: list[tuple[str, NotificationEven
     """Send all that is due, as the courier does."""
     for notification, incident in await incident_log.due(1e12):
         await incident_log.sending(notification.id)
-        told.append((incident.cause.key, notification.word))
+        told.append((incident.cause.key, notification.event))
         await incident_log.sent(notification.id, at=5.0)
 
 
@@ -81,12 +81,12 @@ def test_an_incident_is_kept_told_and_closed(tmp_path: Path) -> None:
         assert await incident_log.open(CAUSE, began=1.0, at=3.0) == opened
         assert incident_log.changed.is_set()
         await tell(incident_log, told)
-        await incident_log.note(opened, "acted", "began restart-1", at=3.0, run="restart-1")
+        await incident_log.note(opened, "action_taken", "began restart-1", at=3.0, run="restart-1")
         await incident_log.close(opened, at=9.0, text="answers again")
         await tell(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
-            (CAUSE.key, NotificationEvent.CLOSED),
+            (CAUSE.key, NotificationEvent.RESOLVED),
         ]
         assert incident_log.open_incidents() == ()
         assert incident_log.troubles == ()
@@ -117,15 +117,15 @@ def test_told_though_the_journal_fails_and_joined_later(tmp_path: Path, broken: 
         await tell(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
-            (CAUSE.key, NotificationEvent.CLOSED),
+            (CAUSE.key, NotificationEvent.RESOLVED),
         ]
 
     asyncio.run(story())
     [kept] = store.everything()
-    assert [it.kind for it in kept.incident.happened] == ["opened", "closed"]
-    assert [(it.word, it.state) for it in kept.notifications] == [
+    assert [it.kind for it in kept.incident.timeline] == ["opened", "resolved"]
+    assert [(it.event, it.state) for it in kept.notifications] == [
         (NotificationEvent.OPENED, Delivery.SENT),
-        (NotificationEvent.CLOSED, Delivery.SENT),
+        (NotificationEvent.RESOLVED, Delivery.SENT),
     ]
     assert spare.everything() == []
 
@@ -229,7 +229,7 @@ def test_what_was_read_before_it_ended_does_not_come_back(tmp_path: Path) -> Non
         await tell(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
-            (CAUSE.key, NotificationEvent.CLOSED),
+            (CAUSE.key, NotificationEvent.RESOLVED),
         ]
         assert incident_log.open_incidents() == ()
 
@@ -400,5 +400,5 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
         assert len(mine) == begun[key]
         assert sum(it.closed is not None for it in mine) == ended[key]
         assert told.count((key, NotificationEvent.OPENED)) == begun[key]
-        assert told.count((key, NotificationEvent.CLOSED)) == ended[key]
+        assert told.count((key, NotificationEvent.RESOLVED)) == ended[key]
     assert spare.everything() == [it for it in spare.everything() if not it.finished]

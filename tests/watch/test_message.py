@@ -60,7 +60,7 @@ incident-12""",
 
 def test_when_it_is_over_the_duration_comes_first_and_the_mails_are_a_thread() -> None:
     ended = over(DOWN)
-    told = said((notification(ended, NotificationEvent.CLOSED, made=ended.closed), ended))
+    told = said((notification(ended, NotificationEvent.RESOLVED, made=ended.closed), ended))
     assert told.subject == "[lab] OVER after 3 min 12 s: MariaDB on controller does not answer"
     assert told.follows == said((notification(DOWN), DOWN)).id
     first, when, news, *_ = told.text.splitlines()
@@ -71,11 +71,13 @@ def test_when_it_is_over_the_duration_comes_first_and_the_mails_are_a_thread() -
 
 
 def test_an_approval_is_asked_for_with_its_command() -> None:
-    line = TimelineEntry(at=BEGAN + 9, kind="asked", text="controller can be replaced by spare1")
-    asked = replace(DOWN, happened=(*DOWN.happened, line))
+    line = TimelineEntry(
+        at=BEGAN + 9, kind="approval_requested", text="controller can be replaced by spare1"
+    )
+    asked = replace(DOWN, timeline=(*DOWN.timeline, line))
     told = message(
-        [(notification(asked, NotificationEvent.ASKED), asked)],
-        pieces([(notification(asked, NotificationEvent.ASKED), asked)]),
+        [(notification(asked, NotificationEvent.APPROVAL_REQUESTED), asked)],
+        pieces([(notification(asked, NotificationEvent.APPROVAL_REQUESTED), asked)]),
         approval=lambda one: f"backstay watch approve {one.name} 7XK2",
     )
     assert told.subject.startswith("[lab] YOUR APPROVAL IS ASKED: MariaDB")
@@ -89,7 +91,7 @@ def test_several_are_one_message_and_the_worst_is_its_subject() -> None:
     ended = over(incident(id=14))
     told = said(
         (notification(full), full),
-        (notification(ended, NotificationEvent.CLOSED), ended),
+        (notification(ended, NotificationEvent.RESOLVED), ended),
         (notification(DOWN), DOWN),
     )
     assert told.subject == "[lab] DOWN: MariaDB on controller does not answer (and 2 more)"
@@ -99,7 +101,7 @@ def test_several_are_one_message_and_the_worst_is_its_subject() -> None:
 
 
 def test_only_being_cut_off_here_is_not_called_down() -> None:
-    cut = replace(MARIADB, kind=Kind.CUT_OFF_HERE, title="only we are cut off")
+    cut = replace(MARIADB, kind=Kind.MONITORING_HOST_ISOLATED, title="only we are cut off")
     assert headline(incident(cut), NotificationEvent.OPENED) == "CUT OFF: only we are cut off"
 
 
@@ -115,8 +117,8 @@ def test_what_a_host_said_cannot_break_a_subject_or_fill_a_mailbox() -> None:
         evidence=tuple(f"line {n} " + "x" * 5000 for n in range(100)),
         symptoms=tuple(f"compute{n}/agent/nova-compute" for n in range(40)),
     )
-    many = tuple(TimelineEntry(at=BEGAN + n, kind="changed", text="y" * 2000) for n in range(50))
-    one = incident(cause, happened=many)
+    many = tuple(TimelineEntry(at=BEGAN + n, kind="updated", text="y" * 2000) for n in range(50))
+    one = incident(cause, timeline=many)
     told = said((notification(one), one))
     assert "\n" not in told.subject
     assert len(told.text) < 12_000
@@ -134,19 +136,19 @@ def test_a_telling_is_known_again_and_another_journals_is_not_taken_for_it() -> 
 
 
 def test_the_webhooks_document_is_as_the_schema_says() -> None:
-    for one, word in ((DOWN, NotificationEvent.OPENED), (over(DOWN), NotificationEvent.CLOSED)):
-        told = json.loads(json.dumps(document(notification(one, word), one)))
+    for one, event in ((DOWN, NotificationEvent.OPENED), (over(DOWN), NotificationEvent.RESOLVED)):
+        told = json.loads(json.dumps(document(notification(one, event), one)))
         assert list(told) == SCHEMA["required"] == list(SCHEMA["properties"])
         schema = SCHEMA["properties"]["incident"]
         assert list(told["incident"]) == schema["required"] == list(schema["properties"])
-        happened = schema["properties"]["happened"]["items"]
-        assert all(list(line) == happened["required"] for line in told["incident"]["happened"])
+        timeline = schema["properties"]["timeline"]["items"]
+        assert all(list(line) == timeline["required"] for line in told["incident"]["timeline"])
         assert datetime.fromisoformat(told["incident"]["began"]).timestamp() == BEGAN
     assert told["incident"]["seconds"] == 192.0
     values = SCHEMA["properties"]["incident"]["properties"]
     assert values["kind"]["enum"] == [kind.value for kind in Kind]
     assert set(values["urgency"]["enum"]) == {urgency.value for urgency in Urgency}
-    assert SCHEMA["properties"]["word"]["enum"] == [word.value for word in NotificationEvent]
+    assert SCHEMA["properties"]["event"]["enum"] == [event.value for event in NotificationEvent]
 
 
 def test_an_alert_lasts_while_it_is_posted_and_ends_with_the_incident() -> None:

@@ -67,7 +67,7 @@ def free_port() -> int:
 
 
 def words(inbox: Inbox) -> list[tuple[str, str]]:
-    return [(one.document["word"], one.document["incident"]["title"]) for one in inbox.got]
+    return [(one.document["event"], one.document["incident"]["title"]) for one in inbox.got]
 
 
 def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
@@ -89,7 +89,7 @@ def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
     assert first["Subject"] == f"[lab] DOWN: {MARIADB.title}"
     assert str(last["Subject"]).startswith("[lab] OVER after 1 min 41 s")
     assert last["References"] == first["Message-ID"]
-    assert [word for word, _ in words(site.hook)] == ["opened", "closed"]
+    assert [event for event, _ in words(site.hook)] == ["opened", "resolved"]
     assert [one.headers["Idempotency-Key"] for one in site.hook.got] == [
         one.document["id"] for one in site.hook.got
     ]
@@ -145,7 +145,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
 
     asyncio.run(story())
     assert len(site.sms.got) == 2
-    assert words(site.hook)[3] == ("closed", "channel mail takes no messages")
+    assert words(site.hook)[3] == ("resolved", "channel mail takes no messages")
 
 
 def test_a_channel_that_hangs_is_not_waited_for_three_times(
@@ -338,7 +338,7 @@ def test_the_test_message(site: Site) -> None:
 
     asyncio.run(story())
     assert site.mailbox.subjects == ["[lab] Test of backstay watch"]
-    assert [one.document["word"] for one in site.hook.got] == ["test"]
+    assert [one.document["event"] for one in site.hook.got] == ["test"]
 
 
 def test_a_change_is_told_in_the_thread(site: Site) -> None:
@@ -350,7 +350,11 @@ def test_a_change_is_told_in_the_thread(site: Site) -> None:
             down = await incident_log.change(down, off, at=time.time(), text="BMC: off", tell=True)
             await until(lambda: len(site.mailbox.got) == 2)
             await incident_log.note(
-                down, "acted", "began replace-7", at=time.time(), word=NotificationEvent.ACTED
+                down,
+                "action_taken",
+                "started replace-7",
+                at=time.time(),
+                event=NotificationEvent.ACTION_TAKEN,
             )
             await until(lambda: len(site.mailbox.got) == 3)
 
@@ -359,5 +363,5 @@ def test_a_change_is_told_in_the_thread(site: Site) -> None:
         "[lab] NOW OFF: controller is off",
         "[lab] ACTED: controller is off",
     ]
-    assert "began replace-7" in site.mailbox.got[2].get_content()
+    assert "started replace-7" in site.mailbox.got[2].get_content()
     assert len({mail["References"] for mail in site.mailbox.got[1:]}) == 1

@@ -31,9 +31,9 @@ def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
     altered(
         store, first.id, lambda it: closed(it, at=101.0, text="answers again", channels=["mail"])
     )
-    assert [one.word for one in store.notifications()] == [
+    assert [one.event for one in store.notifications()] == [
         NotificationEvent.OPENED,
-        NotificationEvent.CLOSED,
+        NotificationEvent.RESOLVED,
     ]
     assert store.open(CAUSE, began=200.0, at=201.0, channels=[]).id != first.id
 
@@ -43,15 +43,17 @@ def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
     more = replace(CAUSE, symptoms=("controller/keystone/token", "controller/nova/servers"))
     altered(store, opened.id, lambda it: changed(it, more, at=93.0, text="nova too"))
     altered(
-        store, opened.id, lambda it: noted(it, "acted", "began replace-7", at=94.0, run="replace-7")
+        store,
+        opened.id,
+        lambda it: noted(it, "action_taken", "started replace-7", at=94.0, run="replace-7"),
     )
     read = store.incident(opened.id)
     assert read is not None
     assert (read.cause, read.run, read.closed) == (more, "replace-7", None)
-    assert [(one.at, one.kind) for one in read.happened] == [
+    assert [(one.at, one.kind) for one in read.timeline] == [
         (92.0, "opened"),
-        (93.0, "changed"),
-        (94.0, "acted"),
+        (93.0, "updated"),
+        (94.0, "action_taken"),
     ]
     assert store.incidents(only_open=True) == [read]
 
@@ -67,7 +69,7 @@ def test_two_copies_of_an_incident_are_joined(store: WatchStore) -> None:
         store.put([noted(sent, "said", "another", at=92.5)])
     read = store.record(opened.id)
     assert read is not None
-    assert [it.text for it in read.incident.happened] == [CAUSE.title, "another", "one thing"]
+    assert [it.text for it in read.incident.timeline] == [CAUSE.title, "another", "one thing"]
     assert [it.state for it in read.notifications] == [Delivery.SENT]
     assert [it.id for it in store.notifications()] == [mail.id]
     assert store.notifications(unsent=True) == []

@@ -161,7 +161,7 @@ class Policy(Part):
     service_failed: Annotated[Literal["notify", "restart"], _Old] = Field(
         default="notify", alias="service-failed"
     )
-    agent_deaf: Annotated[Literal["notify", "reattach"], _Old] = Field(
+    agent_not_processing: Annotated[Literal["notify", "reattach"], _Old] = Field(
         default="notify", alias="agent-deaf"
     )
     controller_dead: Annotated[Literal["notify", "ask", "replace"], _Old] = Field(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from backstay.journal.migrations import Schema, open_schema
 from backstay.journal.records import JournalError
 
 BUSY_SECONDS = 15
@@ -20,16 +21,18 @@ BUSY_SECONDS = 15
 
 
 class Database:
-    """Some tables in the database at an SQLAlchemy URL, made at the first use where they lack.
+    """One part of the journal in the database at an SQLAlchemy URL.
+
+    Its tables are created at the first use, or upgraded if an older version has written them.
 
     Its errors are the operator's: JournalError, without a password in a URL. A URL that names no
     usable kind of database is told at once, a database that does not answer when it is used.
     ``busy`` is for how many seconds a write waits for another process's; reading never waits.
     """
 
-    def __init__(self, url: str, tables: sa.MetaData, *, busy: float = BUSY_SECONDS) -> None:
+    def __init__(self, url: str, schema: Schema, *, busy: float = BUSY_SECONDS) -> None:
         self.url = url
-        self._tables = tables
+        self._schema = schema
         self._made = False
         self._making = threading.Lock()
         with self._describe("opening the journal"):
@@ -52,14 +55,12 @@ class Database:
                 yield db
 
     def _make(self) -> None:
-        """Make the tables where they are not there; only looking for them waits for nobody."""
+        """Create or upgrade the tables if needed; reading whether it is needed waits for nobody."""
         with self._making:
             if self._made:
                 return
             with _reachable(self._engine).execution_options(only_reads=True) as db:
-                there = sa.inspect(db).get_table_names()
-            if not set(self._tables.tables) <= set(there):
-                self._tables.create_all(self._engine)
+                open_schema(self._engine, db, self._schema)
             self._made = True
 
     def dispose(self) -> None:

@@ -26,7 +26,7 @@ from backstay.journal.records import (
     StepState,
     with_current_keys,
 )
-from backstay.journal.tables import EVENTS, METADATA, RUNS, STEPS
+from backstay.journal.tables import EVENTS, RUNS, SCHEMA, STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Store:
     """
 
     def __init__(self, url: str, *, busy: float = BUSY_SECONDS) -> None:
-        self._database = Database(url, METADATA, busy=busy)
+        self._database = Database(url, SCHEMA, busy=busy)
 
     def create(self, plan: Plan, *, reason: str = "", ticket: str = "") -> str:
         """Write a whole plan down and return the name of its run."""

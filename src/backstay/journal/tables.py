@@ -2,6 +2,8 @@
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
+from backstay.journal.migrations import Schema
+
 METADATA = MetaData()
 
 RUNS = Table(
@@ -55,3 +57,4 @@ EPOCHS = Table(
     Column("run", String(40), nullable=False),
     Column("at", Float(53), nullable=False),
 )
+SCHEMA = Schema(part="runs", version=1, tables=METADATA, oldest="runs")

@@ -32,8 +32,8 @@ class EventLog:
     def _look(self) -> None:
         now = {it.id: it for it in self._ledger.open_incidents()}
         for number, one in now.items():
-            known = len(self._known[number].happened) if number in self._known else 0
-            for line in one.happened[known:]:
+            known = len(self._known[number].timeline) if number in self._known else 0
+            for line in one.timeline[known:]:
                 self._say(f"{one.name} {line.kind}: {line.text}")
         for number, one in self._known.items():
             if number not in now:

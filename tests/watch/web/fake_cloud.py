@@ -18,9 +18,10 @@ from backstay.journal.store import Claim, Store
 from backstay.watch.detect.probe import Subject
 from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed, State, TargetStatus
 from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
+from backstay.watch.incidents.migrations import SCHEMA
 from backstay.watch.incidents.record import closed, noted
 from backstay.watch.incidents.store import Minute, WatchStore
-from backstay.watch.incidents.tables import APPROVALS, METADATA
+from backstay.watch.incidents.tables import APPROVALS
 from tests.watch.altered import altered
 
 READER, ACTOR = "read-0123456789abcdef", "act-0123456789abcdefg"
@@ -220,7 +221,7 @@ class Invented:
             "by": "",
             "refused": False,
         }
-        with Database(self.url, METADATA).write("asking") as db:
+        with Database(self.url, SCHEMA).write("asking") as db:
             db.execute(sa.insert(APPROVALS).values(**row))
 
     def closed_incident(self) -> Incident:
@@ -228,7 +229,7 @@ class Invented:
         cause = replace(
             MARIADB,
             key="agent-deaf:compute1/nova-compute",
-            kind=Kind.AGENT_DEAF,
+            kind=Kind.AGENT_NOT_PROCESSING,
             urgency=Urgency.WARNING,
             host="compute1",
             service="nova",
@@ -239,7 +240,7 @@ class Invented:
         altered(
             self.store,
             found.id,
-            lambda it: noted(it, "acted", "restarted it: reattach-6", at=now - 85970),
+            lambda it: noted(it, "action_taken", "restarted it: reattach-6", at=now - 85970),
         )
         altered(
             self.store,

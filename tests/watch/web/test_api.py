@@ -59,7 +59,7 @@ def test_incidents_are_told_with_their_timeline(api: TestClient) -> None:
     told = api.get("/incidents/2").json()
     assert told["title"] == MARIADB.title
     assert told["symptoms"] == list(MARIADB.symptoms)
-    assert [one["kind"] for one in told["happened"]] == ["opened"]
+    assert [one["kind"] for one in told["timeline"]] == ["opened"]
     assert [(one["channel"], one["state"]) for one in told["notifications"]] == [
         ("mail", "waiting")
     ]

@@ -133,7 +133,7 @@ def test_an_incidents_own_page_follows_it(invented: Invented, served: Serving) -
         altered(
             invented.store,
             incident.id,
-            lambda it: noted(it, "changed", "and glance too", at=time.time()),
+            lambda it: noted(it, "updated", "and glance too", at=time.time()),
         )
         await expect(tab.locator(".timeline")).to_contain_text("and glance too", timeout=8000)
         await invented.heal(incident)

@@ -48,14 +48,14 @@ def test_a_week_has_as_many_columns_as_pixels_at_the_most() -> None:
 
 
 def test_an_incidents_course_has_a_mark_for_everything_that_happened() -> None:
-    happened = [
+    timeline = [
         TimelineEntry(at=105.0, kind="opened", text="<b>"),
-        TimelineEntry(at=160.0, kind="closed", text="answers"),
+        TimelineEntry(at=160.0, kind="resolved", text="answers"),
     ]
-    drawn = parsed(course(happened, began=100.0, until=160.0, closed=True))
+    drawn = parsed(course(timeline, began=100.0, until=160.0, closed=True))
     marks = drawn.findall("circle")
-    assert [one.get("class") for one in marks] == ["opened", "closed"]
-    assert marks[1].findtext("title") == "closed after 1 min"
+    assert [one.get("class") for one in marks] == ["opened", "resolved"]
+    assert marks[1].findtext("title") == "resolved after 1 min"
     assert "its end: 1 min" in drawn.get("aria-label", "")
 
 

@@ -321,7 +321,7 @@ def test_what_hosts_say_is_text(tmp_path: Path) -> None:
     asked = client(tmp_path, LOCAL_ALONE)
     invented = Invented(tmp_path)
     evil = "<script>alert(1)</script>"
-    altered(invented.store, 1, lambda it: noted(it, "changed", evil, at=time.time()))
+    altered(invented.store, 1, lambda it: noted(it, "updated", evil, at=time.time()))
     with asked:
         text = asked.get("/incidents/1").text
     assert evil not in text

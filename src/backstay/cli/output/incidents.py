@@ -42,7 +42,7 @@ def incident_text(incident: Incident) -> str:
     if cause.symptoms:
         lines += ["", f"  also down because of it: {', '.join(cause.symptoms)}"]
     lines.append("")
-    for one in incident.happened:
+    for one in incident.timeline:
         at = f"{datetime.fromtimestamp(one.at):%H:%M:%S}"
         lines.append(f"  {at}  {one.kind:<9} {clean(one.text)}")
     return "\n".join(lines) + "\n"

@@ -127,7 +127,7 @@ class Actor:
             return False
         why = blocked_by(act, incident, self.policy, now)
         if why:
-            await self.begun.once(incident, "held-back", f"{act}: not now: {why}")
+            await self.begun.once(incident, "blocked", f"{act}: not now: {why}")
             return False
         try:
             made = await self._planned(act, self.site, incident.cause)
@@ -140,8 +140,8 @@ class Actor:
         if act is Act.ASK:
             await self.begun.ask(incident, run, f"{run} would {made.does}")
             return False
-        told = NotificationEvent.ACTED if act is Act.REPLACE else None
-        return await self.begun.begin(incident, run, f"begins {run}: {made.does}", word=told)
+        told = NotificationEvent.ACTION_TAKEN if act is Act.REPLACE else None
+        return await self.begun.begin(incident, run, f"begins {run}: {made.does}", event=told)
 
     async def _refuse(self, incident: Incident, act: Act, error: Exception) -> None:
         """Note why nothing is done, and do not ask again for a while."""
@@ -149,4 +149,4 @@ class Actor:
         text = "it could not be planned in time"
         if isinstance(error, BackstayError):
             text = f"{error.attempted}: {error.came_back}"
-        await self.begun.once(incident, "held-back", f"{act}: not done: {text}")
+        await self.begun.once(incident, "blocked", f"{act}: not done: {text}")

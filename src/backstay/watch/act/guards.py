@@ -66,13 +66,15 @@ def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
     """Return what the policy wants done about a cause, None where it is only told."""
     if cause.kind is Kind.SERVICE_FAILED and policy.service_failed == "restart":
         return Act.RESTART
-    if cause.kind is Kind.AGENT_DEAF and policy.agent_deaf == "reattach":
+    if cause.kind is Kind.AGENT_NOT_PROCESSING and policy.agent_not_processing == "reattach":
         return Act.REATTACH
     if policy.controller_dead == "notify":
         return None
     host = cloud.hosts.get(cause.host)
     gone = cause.kind in {Kind.HOST_DEAD, Kind.HOST_OFF, Kind.HOST_UNREACHABLE}
-    if (gone and host and _REPLACED & set(host.roles)) or cause.kind is Kind.CUT_OFF_HERE:
+    if (
+        gone and host and _REPLACED & set(host.roles)
+    ) or cause.kind is Kind.MONITORING_HOST_ISOLATED:
         return Act(policy.controller_dead)
     return None
 
@@ -95,8 +97,8 @@ def _doubt(cause: Cause, now: Situation) -> str:
         return f"in doubt: {now.doubt}"
     if not now.writable:
         return "the journal cannot be written: what is done could not be gone on with"
-    if cause.kind is Kind.CUT_OFF_HERE or any(
-        one.cause.kind is Kind.CUT_OFF_HERE for one in now.incidents
+    if cause.kind is Kind.MONITORING_HOST_ISOLATED or any(
+        one.cause.kind is Kind.MONITORING_HOST_ISOLATED for one in now.incidents
     ):
         return "in doubt: only this machine is cut off; whoever is reached by others lives"
     if cause.kind is Kind.HOST_UNREACHABLE:

@@ -85,7 +85,9 @@ class RunManager:
             if told and self._ways.clock() - (run.ended or 0.0) < FRESH:
                 incident = await self._ledger.incident(int(told.group(1)))
                 if incident is not None:
-                    await self.once(incident, "ended", _ended(run), word=NotificationEvent.ACTED)
+                    await self.once(
+                        incident, "run_ended", _ended(run), event=NotificationEvent.ACTION_TAKEN
+                    )
 
     async def withdraw(self, ours: Sequence[RunRecord], open_ones: Sequence[Incident]) -> None:
         """Give up what was planned for an incident that is over."""
@@ -122,7 +124,7 @@ class RunManager:
         taken = sum(one.kind == "taken" for one in events)
         if taken > self._policy.attempts:
             text = f"{run.id} was begun {taken} times: backstay runs resume {run.id}"
-            await self.once(incident, "held-back", text)
+            await self.once(incident, "blocked", text)
             return False
         return await self.begin(incident, run.id, f"{run.id} {why}: it is gone on with")
 
@@ -144,7 +146,7 @@ class RunManager:
         elif approval.used is not None:
             await self.once(incident, "approved", f"{run.id} was approved by {approval.by}")
             return await self.begin(
-                incident, run.id, f"begins {run.id}", word=NotificationEvent.ACTED
+                incident, run.id, f"begins {run.id}", event=NotificationEvent.ACTION_TAKEN
             )
         elif not approval.waits(self._ways.clock()):
             await self._give_up(incident, run, "was not approved in time: it is not begun")
@@ -156,7 +158,7 @@ class RunManager:
     async def _give_up(self, incident: Incident, run: RunRecord, why: str) -> None:
         self._forget_child(run.id)
         await self._abandon(run, why)
-        await self.once(incident, "held-back", f"{run.id} {why}")
+        await self.once(incident, "blocked", f"{run.id} {why}")
 
     async def _abandon(self, run: RunRecord, why: str) -> None:
         await self._approvals.refuse(run.id)
@@ -183,15 +185,15 @@ class RunManager:
         when = f"{datetime.fromtimestamp(until):%H:%M:%S}"
         await self._ledger.note(
             incident,
-            "asked",
+            "approval_requested",
             f"{text}; it begins when somebody approves it before {when}",
             at=now,
             run=run,
-            word=NotificationEvent.ASKED,
+            event=NotificationEvent.APPROVAL_REQUESTED,
         )
 
     async def begin(
-        self, incident: Incident, run: str, text: str, *, word: NotificationEvent | None = None
+        self, incident: Incident, run: str, text: str, *, event: NotificationEvent | None = None
     ) -> bool:
         """Let a process of its own carry out a run; say whether it was begun."""
         log = runtime_folder() / f"{run}.log"
@@ -199,10 +201,10 @@ class RunManager:
             command = self._ways.command("runs", "resume", run, "--cloud", str(self._cloud.path))
             self._children[run] = await self._ways.begin(command, log)
         except BackstayError as error:
-            await self.once(incident, "held-back", str(error))
+            await self.once(incident, "blocked", str(error))
             return False
         now = self._ways.clock()
-        await self._ledger.note(incident, "acted", text, at=now, run=run, word=word)
+        await self._ledger.note(incident, "action_taken", text, at=now, run=run, event=event)
         return True
 
     def _forget_child(self, run: str) -> None:
@@ -211,12 +213,12 @@ class RunManager:
             known.forget()
 
     async def once(
-        self, incident: Incident, kind: str, text: str, *, word: NotificationEvent | None = None
+        self, incident: Incident, kind: str, text: str, *, event: NotificationEvent | None = None
     ) -> None:
         """Add a line to an incident's timeline, unless it is there."""
-        if any((line.kind, line.text) == (kind, text) for line in incident.happened):
+        if any((line.kind, line.text) == (kind, text) for line in incident.timeline):
             return
-        await self._ledger.note(incident, kind, text, at=self._ways.clock(), word=word)
+        await self._ledger.note(incident, kind, text, at=self._ways.clock(), event=event)
 
 
 def _ended(run: RunRecord) -> str:

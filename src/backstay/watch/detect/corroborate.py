@@ -142,7 +142,7 @@ def word_of(seen: HostEvidence) -> Corroboration:
 
 _KINDS: Mapping[Verdict, Kind] = {
     Verdict.DEAD: Kind.HOST_DEAD,
-    Verdict.CUT_OFF_HERE: Kind.CUT_OFF_HERE,
+    Verdict.CUT_OFF_HERE: Kind.MONITORING_HOST_ISOLATED,
     Verdict.UNKNOWN: Kind.HOST_UNREACHABLE,
 }
 

@@ -21,7 +21,7 @@ SAID = 6
 """So many looks in a row must say that a host is better than it was called."""
 WATCHED = {State.SUSPECT, State.DOWN}
 
-_WORSE = (Kind.HOST_UNREACHABLE, Kind.CUT_OFF_HERE, Kind.HOST_DEAD, Kind.HOST_OFF)
+_WORSE = (Kind.HOST_UNREACHABLE, Kind.MONITORING_HOST_ISOLATED, Kind.HOST_DEAD, Kind.HOST_OFF)
 
 Aside = Callable[[str, Callable[[], Awaitable[None]]], None]
 

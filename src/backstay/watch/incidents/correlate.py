@@ -112,7 +112,7 @@ def _is_cut_off(scene: CorrelationInput, track: TargetState) -> bool:
     if word is None:
         return False
     unsaid = word.kind is Kind.HOST_UNREACHABLE and not word.spoke
-    return word.kind is Kind.CUT_OFF_HERE or (unsaid and _nobody_reached(scene))
+    return word.kind is Kind.MONITORING_HOST_ISOLATED or (unsaid and _nobody_reached(scene))
 
 
 def _nobody_reached(scene: CorrelationInput) -> bool:

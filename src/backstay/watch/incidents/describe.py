@@ -78,14 +78,14 @@ def cut_off_cause(
 ) -> Cause:
     """Return the cause that this machine's own network is."""
     what = "any host" if everything else ", ".join(sorted(hosts)[:FEW])
-    seen = any(word.kind is Kind.CUT_OFF_HERE for word in words.values())
+    seen = any(word.kind is Kind.MONITORING_HOST_ISOLATED for word in words.values())
     others = ": other hosts do" if seen else ""
     evidence = [f"{host}: {word.reason}" for host, word in sorted(words.items())][:FEW]
     for word in list(words.values())[:1]:
         evidence += word.words
     return Cause(
-        key="cut-off-here",
-        kind=Kind.CUT_OFF_HERE,
+        key=str(Kind.MONITORING_HOST_ISOLATED),
+        kind=Kind.MONITORING_HOST_ISOLATED,
         urgency=Urgency.WARNING,
         host="" if len(hosts) > 1 else hosts[0],
         service=HOST,
@@ -159,7 +159,7 @@ def agents_cause(host: str, tracks: Sequence[TargetState]) -> Cause:
         title = f"{len(tracks)} agents on {len(hosts)} hosts {_agents_verb(2, deaf=deaf)}"
     return Cause(
         key=f"agents:{host or 'cloud'}",
-        kind=Kind.AGENT_DEAF if deaf else Kind.AGENT_DOWN,
+        kind=Kind.AGENT_NOT_PROCESSING if deaf else Kind.AGENT_DOWN,
         urgency=Urgency.CRITICAL,
         host=host,
         service="agent",

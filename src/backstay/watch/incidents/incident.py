@@ -9,12 +9,12 @@ class Kind(StrEnum):
 
     SERVICE_FAILED = "service-failed"
     SERVICE_HUNG = "service-hung"
-    AGENT_DEAF = "agent-deaf"
+    AGENT_NOT_PROCESSING = "agent-not-processing"
     AGENT_DOWN = "agent-down"
     HOST_UNREACHABLE = "host-unreachable"
     HOST_OFF = "host-off"
     HOST_DEAD = "host-dead"
-    CUT_OFF_HERE = "cut-off-here"
+    MONITORING_HOST_ISOLATED = "monitoring-host-isolated"
     FINDING = "finding"
     CHANNEL_FAILED = "channel-failed"
 
@@ -72,7 +72,7 @@ class Incident:
     opened: float
     closed: float | None = None
     run: str = ""
-    happened: tuple[TimelineEntry, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
 
     @property
     def name(self) -> str:

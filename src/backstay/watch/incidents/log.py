@@ -160,13 +160,13 @@ class IncidentLog:
         *,
         at: float,
         run: str | None = None,
-        word: NotificationEvent | None = None,
+        event: NotificationEvent | None = None,
     ) -> Incident:
-        """Add a line to its timeline; ``run`` was begun for it; with ``word``, tell it."""
+        """Add a line to its timeline; ``run`` was begun for it; with ``event``, tell it."""
         channels = self._channels(incident.cause.urgency)
         return await self._alter(
             incident,
-            lambda it: of.noted(it, kind, text, at=at, run=run, word=word, channels=channels),
+            lambda it: of.noted(it, kind, text, at=at, run=run, event=event, channels=channels),
         )
 
     async def close(self, incident: Incident, *, at: float, text: str) -> None:
@@ -347,7 +347,7 @@ class IncidentLog:
         It is the same where it began with the same line: the journal had written it after all.
         """
         for one in self._book.values():
-            if one.incident.happened[:1] == known.happened[:1]:
+            if one.incident.timeline[:1] == known.timeline[:1]:
                 return one
         return None if known.closed else self._open_one(known.cause.key)
 

@@ -8,10 +8,10 @@ class NotificationEvent(StrEnum):
     """What is told of an incident."""
 
     OPENED = "opened"
-    CHANGED = "changed"
-    ASKED = "asked"
-    ACTED = "acted"
-    CLOSED = "closed"
+    UPDATED = "updated"
+    APPROVAL_REQUESTED = "approval_requested"
+    ACTION_TAKEN = "action_taken"
+    RESOLVED = "resolved"
 
 
 class Delivery(StrEnum):
@@ -33,7 +33,7 @@ class Notification:
     id: str
     incident: int
     channel: str
-    word: NotificationEvent
+    event: NotificationEvent
     state: Delivery
     attempts: int
     made: float

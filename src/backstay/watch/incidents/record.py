@@ -47,7 +47,7 @@ def opened(
     """Return a new incident's."""
     first = TimelineEntry(at=at, kind="opened", text=cause.title)
     incident = Incident(
-        id=number, cloud=cloud, cause=cause, began=began, opened=at, happened=(first,)
+        id=number, cloud=cloud, cause=cause, began=began, opened=at, timeline=(first,)
     )
     return _describe(IncidentRecord(incident=incident), NotificationEvent.OPENED, at, channels)
 
@@ -58,8 +58,8 @@ def changed(
     """Return it with more, or something else, known of its cause."""
     incident = replace(record.incident, cause=cause)
     return _describe(
-        _with(replace(record, incident=incident), at, "changed", text),
-        NotificationEvent.CHANGED,
+        _with(replace(record, incident=incident), at, "updated", text),
+        NotificationEvent.UPDATED,
         at,
         channels,
     )
@@ -72,14 +72,14 @@ def noted(
     *,
     at: float,
     run: str | None = None,
-    word: NotificationEvent | None = None,
+    event: NotificationEvent | None = None,
     channels: Iterable[str] = (),
 ) -> IncidentRecord:
-    """Return it with a line more; ``run`` was begun for it; ``word`` is what is told, if any."""
+    """Return it with a line more; ``run`` was begun for it; ``event`` is what is told, if any."""
     if run is not None:
         record = replace(record, incident=replace(record.incident, run=run))
     record = _with(record, at, kind, text)
-    return record if word is None else _describe(record, word, at, channels)
+    return record if event is None else _describe(record, event, at, channels)
 
 
 def closed(
@@ -89,7 +89,7 @@ def closed(
     if record.incident.closed is not None:
         return record
     record = replace(record, incident=replace(record.incident, closed=at))
-    return _describe(_with(record, at, "closed", text), NotificationEvent.CLOSED, at, channels)
+    return _describe(_with(record, at, "resolved", text), NotificationEvent.RESOLVED, at, channels)
 
 
 def with_telling(record: IncidentRecord, notification: Notification) -> IncidentRecord:
@@ -107,27 +107,27 @@ def given_up(
 ) -> IncidentRecord:
     """Return it with a telling that cannot be sent, told the same through other channels."""
     failed = replace(notification, state=Delivery.FAILED, error=error)
-    return _describe(with_telling(record, failed), notification.word, notification.made, instead)
+    return _describe(with_telling(record, failed), notification.event, notification.made, instead)
 
 
 def _with(record: IncidentRecord, at: float, kind: str, text: str) -> IncidentRecord:
-    happened = (*record.incident.happened, TimelineEntry(at=at, kind=kind, text=text))
-    return replace(record, incident=replace(record.incident, happened=happened))
+    timeline = (*record.incident.timeline, TimelineEntry(at=at, kind=kind, text=text))
+    return replace(record, incident=replace(record.incident, timeline=timeline))
 
 
 def _describe(
-    record: IncidentRecord, word: NotificationEvent, at: float, channels: Iterable[str]
+    record: IncidentRecord, event: NotificationEvent, at: float, channels: Iterable[str]
 ) -> IncidentRecord:
     """Add a telling for each channel; its name tells incident, word, count and channel."""
     notifications = list(record.notifications)
     for channel in channels:
-        count = sum((one.word, one.channel) == (word, channel) for one in notifications)
+        count = sum((one.event, one.channel) == (event, channel) for one in notifications)
         notifications.append(
             Notification(
-                id=f"{record.incident.id}.{word}.{count}.{channel}"[:80],
+                id=f"{record.incident.id}.{event}.{count}.{channel}"[:80],
                 incident=record.incident.id,
                 channel=channel,
-                word=word,
+                event=event,
                 state=Delivery.WAITING,
                 attempts=0,
                 made=at,
@@ -140,7 +140,7 @@ def _describe(
 def joined(one: IncidentRecord, other: IncidentRecord) -> IncidentRecord:
     """Return what two copies of one dossier hold together."""
     first, second = sorted(
-        (one, other), key=lambda it: (len(it.incident.happened), it.incident.run), reverse=True
+        (one, other), key=lambda it: (len(it.incident.timeline), it.incident.run), reverse=True
     )
     ends = [it.incident.closed for it in (one, other) if it.incident.closed is not None]
     notifications = {notification.id: notification for notification in first.notifications}
@@ -154,7 +154,7 @@ def joined(one: IncidentRecord, other: IncidentRecord) -> IncidentRecord:
             opened=min(one.incident.opened, other.incident.opened),
             closed=min(ends, default=None),
             run=first.incident.run or second.incident.run,
-            happened=_together(first.incident.happened, second.incident.happened),
+            timeline=_together(first.incident.timeline, second.incident.timeline),
         ),
         notifications=tuple(sorted(notifications.values(), key=lambda it: (it.made, it.id))),
     )
@@ -171,7 +171,7 @@ def folded(known: IncidentRecord, again: IncidentRecord) -> IncidentRecord:
         incident=replace(
             again.incident,
             id=number,
-            happened=tuple(it for it in again.incident.happened if it.kind != "opened"),
+            timeline=tuple(it for it in again.incident.timeline if it.kind != "opened"),
         ),
         notifications=tuple(replace(it, incident=number) for it in again.notifications),
     )
@@ -186,13 +186,13 @@ def _once(notifications: Sequence[Notification]) -> tuple[Notification, ...]:
     """Return the tellings with each channel's word of the beginning but once."""
     best: dict[str, Notification] = {}
     for one in notifications:
-        if one.word is NotificationEvent.OPENED:
+        if one.event is NotificationEvent.OPENED:
             known = best.get(one.channel, one)
             best[one.channel] = max(known, one, key=_progress)
     return tuple(
         one
         for one in notifications
-        if one.word is not NotificationEvent.OPENED
+        if one.event is not NotificationEvent.OPENED
         or one.state in _FINAL
         or one is best[one.channel]
     )

@@ -80,7 +80,7 @@ class Recovery:
 
     def _mine(self, cause: Cause) -> list[TargetState]:
         """Return what a cause is about, not what follows from it."""
-        if cause.kind is Kind.CUT_OFF_HERE:
+        if cause.kind is Kind.MONITORING_HOST_ISOLATED:
             hosts = [self.tracks[key] for key in cause.symptoms if key in self.tracks]
             return [track for track in hosts if track.subject.service == HOST]
         found = [t for t in self.tracks.values() if t.subject.service == cause.service]

@@ -11,7 +11,7 @@ from backstay.watch.act.approval import Approval
 from backstay.watch.incidents.incident import Cause, Incident, Kind, TimelineEntry, Urgency
 from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
 from backstay.watch.incidents.record import IncidentRecord
-from backstay.watch.incidents.tables import HAPPENED, INCIDENTS, TELLINGS
+from backstay.watch.incidents.tables import INCIDENTS, NOTIFICATIONS, TIMELINE
 
 
 def row_of(db: Connection, number: int, cloud: str | None = None) -> Any:  # noqa: ANN401 - a row
@@ -30,8 +30,8 @@ def dossiers_of(db: Connection, which: sa.ColumnElement[bool]) -> list[IncidentR
 
 def dossier_of(db: Connection, row: RowMapping) -> IncidentRecord:
     """Return an incident with all that is told of it."""
-    query = sa.select(TELLINGS).where(TELLINGS.c.incident == row["id"])
-    notifications = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+    query = sa.select(NOTIFICATIONS).where(NOTIFICATIONS.c.incident == row["id"])
+    notifications = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
     return IncidentRecord(
         incident=incident_of(db, row), notifications=tuple(map(telling_of, notifications))
     )
@@ -50,13 +50,13 @@ def put(db: Connection, record: IncidentRecord) -> None:
         "run": incident.run,
     }
     upsert(db, INCIDENTS, INCIDENTS.c.id == incident.id, {"id": incident.id, **values})
-    query = sa.select(HAPPENED).where(HAPPENED.c.incident == incident.id)
+    query = sa.select(TIMELINE).where(TIMELINE.c.incident == incident.id)
     known = {(row["at"], row["kind"], row["text"]) for row in db.execute(query).mappings()}
-    for one in incident.happened:
+    for one in incident.timeline:
         if (one.at, one.kind, one.text) not in known:
-            db.execute(sa.insert(HAPPENED).values(incident=incident.id, **asdict(one)))
+            db.execute(sa.insert(TIMELINE).values(incident=incident.id, **asdict(one)))
     for notification in record.notifications:
-        upsert(db, TELLINGS, TELLINGS.c.id == notification.id, asdict(notification))
+        upsert(db, NOTIFICATIONS, NOTIFICATIONS.c.id == notification.id, asdict(notification))
 
 
 def upsert(
@@ -72,7 +72,7 @@ def upsert(
 
 def incident_of(db: Connection, row: RowMapping) -> Incident:
     """Return an incident with its timeline."""
-    query = sa.select(HAPPENED).where(HAPPENED.c.incident == row["id"])
+    query = sa.select(TIMELINE).where(TIMELINE.c.incident == row["id"])
     told = row["cause"]
     return Incident(
         id=row["id"],
@@ -90,9 +90,9 @@ def incident_of(db: Connection, row: RowMapping) -> Incident:
         opened=row["opened"],
         closed=row["closed"],
         run=row["run"],
-        happened=tuple(
+        timeline=tuple(
             TimelineEntry(at=one["at"], kind=one["kind"], text=one["text"])
-            for one in db.execute(query.order_by(HAPPENED.c.at, HAPPENED.c.number)).mappings()
+            for one in db.execute(query.order_by(TIMELINE.c.at, TIMELINE.c.number)).mappings()
         ),
     )
 
@@ -100,8 +100,8 @@ def incident_of(db: Connection, row: RowMapping) -> Incident:
 def telling_of(row: RowMapping) -> Notification:
     """Return a telling."""
     return Notification(
-        **{name: row[name] for name in Notification.__slots__ if name not in {"word", "state"}},
-        word=NotificationEvent(row["word"]),
+        **{name: row[name] for name in Notification.__slots__ if name not in {"event", "state"}},
+        event=NotificationEvent(row["event"]),
         state=Delivery(row["state"]),
     )
 

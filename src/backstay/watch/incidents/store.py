@@ -12,9 +12,10 @@ from backstay.journal.database import BUSY_SECONDS, Database
 from backstay.watch.act.approval import Approval
 from backstay.watch.incidents import rows
 from backstay.watch.incidents.incident import Cause, Incident
+from backstay.watch.incidents.migrations import SCHEMA
 from backstay.watch.incidents.notification import Delivery, Notification
 from backstay.watch.incidents.record import UNNUMBERED, IncidentRecord, joined, opened
-from backstay.watch.incidents.tables import APPROVALS, INCIDENTS, METADATA, SAMPLES, TELLINGS
+from backstay.watch.incidents.tables import APPROVALS, INCIDENTS, NOTIFICATIONS, SAMPLES
 
 _UNSENT = (Delivery.WAITING, Delivery.SENDING)
 
@@ -41,7 +42,7 @@ class WatchStore:
 
     def __init__(self, url: str, cloud: str, *, busy: float = BUSY_SECONDS) -> None:
         self.cloud = cloud
-        self._database = Database(url, METADATA, busy=busy)
+        self._database = Database(url, SCHEMA, busy=busy)
         self._epochs: dict[str, int] = {}
 
     @property
@@ -106,7 +107,7 @@ class WatchStore:
         Only where the journal can be written: what is told by what was read is written down.
         """
         with self._write("reading the open incidents") as db:
-            untold = sa.select(TELLINGS.c.incident).where(TELLINGS.c.state.in_(_UNSENT))
+            untold = sa.select(NOTIFICATIONS.c.incident).where(NOTIFICATIONS.c.state.in_(_UNSENT))
             wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(untold)
             for number in also:
                 wanted |= INCIDENTS.c.id == number
@@ -146,22 +147,22 @@ class WatchStore:
     ) -> list[Notification]:
         """Return what is to be told, or was, the oldest first."""
         with self._read("reading what is to be told") as db:
-            query = sa.select(TELLINGS).join(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
+            query = sa.select(NOTIFICATIONS).join(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if incident is not None:
-                query = query.where(TELLINGS.c.incident == incident)
+                query = query.where(NOTIFICATIONS.c.incident == incident)
             if unsent:
-                query = query.where(TELLINGS.c.state.in_(_UNSENT))
-            found = db.execute(query.order_by(TELLINGS.c.made, TELLINGS.c.id)).mappings()
+                query = query.where(NOTIFICATIONS.c.state.in_(_UNSENT))
+            found = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
             return [rows.telling_of(row) for row in found]
 
     def told(self) -> dict[tuple[str, Delivery], int]:
         """Return how many tellings each channel has in each state."""
         with self._read("counting what was told") as db:
             query = (
-                sa.select(TELLINGS.c.channel, TELLINGS.c.state, sa.func.count())
+                sa.select(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state, sa.func.count())
                 .join(INCIDENTS)
                 .where(INCIDENTS.c.cloud == self.cloud)
-                .group_by(TELLINGS.c.channel, TELLINGS.c.state)
+                .group_by(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state)
             )
             return {(channel, Delivery(state)): n for channel, state, n in db.execute(query)}
 

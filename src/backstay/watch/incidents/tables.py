@@ -33,7 +33,7 @@ INCIDENTS = Table(
     Column("run", String(40), nullable=False),
     Index("incidents_open", "cloud", "closed"),
 )
-HAPPENED = Table(
+TIMELINE = Table(
     "incident_events",
     METADATA,
     Column("number", Integer, primary_key=True),
@@ -44,13 +44,13 @@ HAPPENED = Table(
 )
 # What is to be told, written in the transaction that opens or closes the incident: an alert is lost
 # by no crash. A row goes waiting, sending, sent; or failed, and then to another channel.
-TELLINGS = Table(
-    "tellings",
+NOTIFICATIONS = Table(
+    "notifications",
     METADATA,
     Column("id", String(80), primary_key=True),
     Column("incident", ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("channel", String(100), nullable=False),
-    Column("word", String(20), nullable=False),
+    Column("event", String(20), nullable=False),
     Column("state", String(20), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("made", Float(53), nullable=False),

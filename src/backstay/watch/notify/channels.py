@@ -164,10 +164,10 @@ class ByWebhook:
                 "schema": SCHEMA,
                 "id": f"test.{at.timestamp() * 1000:.0f}@backstay",
                 "cloud": cloud,
-                "word": "test",
-                "told_at": at.isoformat(timespec="milliseconds"),
+                "event": "test",
+                "notified_at": at.isoformat(timespec="milliseconds"),
                 "subject": f"[{cloud}] Test of backstay watch",
-                "text": _test_text(cloud),
+                "message": _test_text(cloud),
             }
         )
         return "the webhook took it"

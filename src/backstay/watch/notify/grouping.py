@@ -12,7 +12,7 @@ class MessageSection:
     """What a message says of one incident: one event, for ``notifications`` (their ids)."""
 
     incident: Incident
-    word: NotificationEvent
+    event: NotificationEvent
     notifications: tuple[str, ...]
 
 
@@ -42,22 +42,25 @@ def pieces(batch: Sequence[tuple[Notification, Incident]]) -> list[MessageSectio
     ids: dict[int, list[str]] = {}
     for notification, incident in batch:
         incidents[incident.id] = incident
-        words.setdefault(incident.id, []).append(notification.word)
+        words.setdefault(incident.id, []).append(notification.event)
         ids.setdefault(incident.id, []).append(notification.id)
     return [
         MessageSection(
-            incident=incident, word=_said(words[number]), notifications=tuple(ids[number])
+            incident=incident, event=_said(words[number]), notifications=tuple(ids[number])
         )
         for number, incident in incidents.items()
     ]
 
 
+_ACTS = {NotificationEvent.APPROVAL_REQUESTED, NotificationEvent.ACTION_TAKEN}
+
+
 def _said(words: Sequence[NotificationEvent]) -> NotificationEvent:
-    if NotificationEvent.CLOSED in words:
-        return NotificationEvent.CLOSED
-    acts = [word for word in words if word in {NotificationEvent.ASKED, NotificationEvent.ACTED}]
+    if NotificationEvent.RESOLVED in words:
+        return NotificationEvent.RESOLVED
+    acts = [event for event in words if event in _ACTS]
     if acts:
         return acts[-1]
     return (
-        NotificationEvent.OPENED if NotificationEvent.OPENED in words else NotificationEvent.CHANGED
+        NotificationEvent.OPENED if NotificationEvent.OPENED in words else NotificationEvent.UPDATED
     )

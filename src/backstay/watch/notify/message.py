@@ -13,12 +13,12 @@ from backstay.watch.notify.grouping import MessageSection
 _STATES = {
     Kind.SERVICE_FAILED: "DOWN",
     Kind.SERVICE_HUNG: "HUNG",
-    Kind.AGENT_DEAF: "DEAF",
+    Kind.AGENT_NOT_PROCESSING: "DEAF",
     Kind.AGENT_DOWN: "DOWN",
     Kind.HOST_UNREACHABLE: "UNREACHABLE",
     Kind.HOST_OFF: "OFF",
     Kind.HOST_DEAD: "DEAD",
-    Kind.CUT_OFF_HERE: "CUT OFF",
+    Kind.MONITORING_HOST_ISOLATED: "CUT OFF",
     Kind.FINDING: "FAILED",
     Kind.CHANNEL_FAILED: "FAILED",
 }
@@ -57,10 +57,10 @@ def message(
     """
     first, incident = batch[0]
     shown = sorted(said, key=_rank)
-    subject = headline(shown[0].incident, shown[0].word)
+    subject = headline(shown[0].incident, shown[0].event)
     if len(shown) > 1:
         subject += f" (and {len(shown) - 1} more)"
-    own = {notification.word for notification, _ in batch}
+    own = {notification.event for notification, _ in batch}
     follows = (
         ""
         if len(shown) > 1 or NotificationEvent.OPENED in own
@@ -70,8 +70,8 @@ def message(
         id=known_as(first, incident.cloud),
         follows=follows,
         subject=f"[{incident.cloud}] {subject}"[:_SUBJECT],
-        text=_RULE.join(text(one.incident, one.word, approval, zone) for one in shown),
-        short="\n\n".join(short(one.incident, one.word, approval, zone) for one in shown),
+        text=_RULE.join(text(one.incident, one.event, approval, zone) for one in shown),
+        short="\n\n".join(short(one.incident, one.event, approval, zone) for one in shown),
     )
 
 
@@ -83,87 +83,89 @@ def known_as(notification: Notification, cloud: str) -> str:
     return _id(notification.id, notification.made, cloud)
 
 
-def headline(incident: Incident, word: NotificationEvent) -> str:
+def headline(incident: Incident, event: NotificationEvent) -> str:
     """Return one line: ``DOWN: MariaDB on controller does not answer``."""
-    return _one_line(f"{_state(incident, word)}: {incident.cause.title}")
+    return _one_line(f"{_state(incident, event)}: {incident.cause.title}")
 
 
 def text(
     incident: Incident,
-    word: NotificationEvent,
+    event: NotificationEvent,
     approval: Callable[[Incident], str] = lambda _: "",
     zone: tzinfo | None = None,
 ) -> str:
     """Return all that is known, the most needed first."""
     cause = incident.cause
-    lines = [headline(incident, word), _when(incident, word, zone), *_news(incident, word), ""]
-    if word is not NotificationEvent.CLOSED:
+    lines = [headline(incident, event), _when(incident, event, zone), *_news(incident, event), ""]
+    if event is not NotificationEvent.RESOLVED:
         lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
         lines += [f"To do:      {_one_line(cause.remedy)}"] if cause.remedy else []
-        lines += [f"Approve by: {approval(incident)}"] if _asks(incident, word, approval) else []
+        lines += [f"Approve by: {approval(incident)}"] if _asks(incident, event, approval) else []
     lines += [f"Run:        backstay runs show {incident.run}"] if incident.run else []
     lines += ["", "What was seen:", *_some(cause.evidence)] if cause.evidence else []
     lines += ["", _symptoms(cause.symptoms)] if cause.symptoms else []
-    lines += ["", "What happened:", *_timeline(incident.happened, zone)]
+    lines += ["", "What happened:", *_timeline(incident.timeline, zone)]
     lines += ["", f"{incident.name}, cloud {incident.cloud}, {cause.kind}, {cause.urgency}"]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
 def short(
     incident: Incident,
-    word: NotificationEvent,
+    event: NotificationEvent,
     approval: Callable[[Incident], str] = lambda _: "",
     zone: tzinfo | None = None,
 ) -> str:
     """Return the same in a few lines."""
     cause = incident.cause
-    lines = [headline(incident, word), _when(incident, word, zone), *_news(incident, word)]
-    if word is not NotificationEvent.CLOSED:
+    lines = [headline(incident, event), _when(incident, event, zone), *_news(incident, event)]
+    if event is not NotificationEvent.RESOLVED:
         lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
         lines += [f"Seen: {_one_line(cause.evidence[0])}"] if cause.evidence else []
         lines += [f"{len(cause.symptoms)} more are down because of it"] if cause.symptoms else []
         lines += [f"To do: {_one_line(cause.remedy)}"] if cause.remedy else []
-        lines += [f"Approve by: {approval(incident)}"] if _asks(incident, word, approval) else []
+        lines += [f"Approve by: {approval(incident)}"] if _asks(incident, event, approval) else []
     return "\n".join([*lines, incident.name])
 
 
-def _state(incident: Incident, word: NotificationEvent) -> str:
-    if word is NotificationEvent.CLOSED:
+def _state(incident: Incident, event: NotificationEvent) -> str:
+    if event is NotificationEvent.RESOLVED:
         return f"OVER after {exact(_until(incident) - incident.began)}"
-    if word is NotificationEvent.ASKED:
+    if event is NotificationEvent.APPROVAL_REQUESTED:
         return "YOUR APPROVAL IS ASKED"
-    if word is NotificationEvent.ACTED:
+    if event is NotificationEvent.ACTION_TAKEN:
         return "ACTED"
     urgent = incident.cause.urgency is Urgency.CRITICAL
     state = _STATES[incident.cause.kind] if urgent else "WARNING"
-    return f"NOW {state}" if word is NotificationEvent.CHANGED else state
+    return f"NOW {state}" if event is NotificationEvent.UPDATED else state
 
 
-def _when(incident: Incident, word: NotificationEvent, zone: tzinfo | None) -> str:
+def _when(incident: Incident, event: NotificationEvent, zone: tzinfo | None) -> str:
     began = datetime.fromtimestamp(incident.began, zone).astimezone(zone)
-    if word is NotificationEvent.CLOSED:
+    if event is NotificationEvent.RESOLVED:
         ended = datetime.fromtimestamp(_until(incident), zone).astimezone(zone)
         day = "" if ended.date() == began.date() else f"{ended:%a %d %b} "
         return f"From {began:%a %d %b %H:%M:%S} to {day}{ended:%H:%M:%S %Z}"
     return f"Since {began:%a %d %b %H:%M:%S %Z}"
 
 
-def _news(incident: Incident, word: NotificationEvent) -> list[str]:
+def _news(incident: Incident, event: NotificationEvent) -> list[str]:
     """Return the last line of the timeline that the word is about."""
-    if word is NotificationEvent.OPENED:
+    if event is NotificationEvent.OPENED:
         return []
-    told = [one.text for one in incident.happened if one.kind == word]
+    told = [one.text for one in incident.timeline if one.kind == event]
     return [_one_line(told[-1])] if told and told[-1] else []
 
 
-def _asks(incident: Incident, word: NotificationEvent, approval: Callable[[Incident], str]) -> bool:
-    return word is NotificationEvent.ASKED and bool(approval(incident))
+def _asks(
+    incident: Incident, event: NotificationEvent, approval: Callable[[Incident], str]
+) -> bool:
+    return event is NotificationEvent.APPROVAL_REQUESTED and bool(approval(incident))
 
 
 def _until(incident: Incident) -> float:
     if incident.closed is not None:
         return incident.closed
-    return incident.happened[-1].at if incident.happened else incident.opened
+    return incident.timeline[-1].at if incident.timeline else incident.opened
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -185,20 +187,20 @@ def _symptoms(keys: Sequence[str]) -> str:
     return f"Down because of it ({len(keys)}): {told}"
 
 
-def _timeline(happened: Sequence[TimelineEntry], zone: tzinfo | None) -> list[str]:
+def _timeline(timeline: Sequence[TimelineEntry], zone: tzinfo | None) -> list[str]:
     """Return the last of what happened; the first line stays, whatever came between."""
-    kept = happened if len(happened) <= _MOST else (happened[0], *happened[1 - _MOST :])
+    kept = timeline if len(timeline) <= _MOST else (timeline[0], *timeline[1 - _MOST :])
     lines = []
     for one in kept:
         at = datetime.fromtimestamp(one.at, zone).astimezone(zone)
         lines.append(f"  {at:%H:%M:%S} {one.kind}: {_one_line(one.text)}".rstrip(": "))
-    if len(kept) < len(happened):
-        lines.insert(1, f"  … {len(happened) - len(kept)} more")
+    if len(kept) < len(timeline):
+        lines.insert(1, f"  … {len(timeline) - len(kept)} more")
     return lines
 
 
 def _rank(piece: MessageSection) -> tuple[bool, bool]:
-    over = piece.word is NotificationEvent.CLOSED
+    over = piece.event is NotificationEvent.RESOLVED
     return over, piece.incident.cause.urgency is not Urgency.CRITICAL
 
 

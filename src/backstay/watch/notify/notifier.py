@@ -157,8 +157,8 @@ class Notifier:
         for notification, incident in await self._ledger.due(self._clock()):
             if notification.channel != line.name:
                 continue
-            once = notification.word in {NotificationEvent.OPENED, NotificationEvent.CLOSED}
-            known = (incident.id, notification.word, line.name) in self._describe
+            once = notification.event in {NotificationEvent.OPENED, NotificationEvent.RESOLVED}
+            known = (incident.id, notification.event, line.name) in self._describe
             if notification.id in self._ids or (once and known):
                 await self._ledger.sent(notification.id, at=self._clock())
             else:
@@ -199,7 +199,7 @@ class Notifier:
         # The first, whose id the message has, is noted last: see grouping.next_batch.
         for notification, incident in reversed(batch):
             self._ids.append(notification.id)
-            self._describe.append((incident.id, notification.word, line.name))
+            self._describe.append((incident.id, notification.event, line.name))
             await self._ledger.sent(notification.id, at=self._clock())
 
     async def _failed(
@@ -253,7 +253,7 @@ class Notifier:
             await self._ledger.give_up(notification.id, error=error, instead=others or ())
 
     def _instead(self, notification: Notification, incident: Incident) -> tuple[str, ...] | None:
-        told = (incident.id, notification.word)
+        told = (incident.id, notification.event)
         return instead_of(
             self._watch,
             notification.channel,

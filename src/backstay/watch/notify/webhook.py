@@ -8,7 +8,7 @@ from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.notification import Notification
 from backstay.watch.notify.message import headline, known_as, text
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a key changes its meaning or goes."""
 
 
@@ -24,11 +24,11 @@ def document(
         "schema": SCHEMA,
         "id": known_as(notification, incident.cloud),
         "cloud": incident.cloud,
-        "word": str(notification.word),
-        "told_at": _written(notification.made),
-        "subject": f"[{incident.cloud}] {headline(incident, notification.word)}",
-        "text": text(incident, notification.word, approval),
-        "approval": approval(incident) if notification.word == "asked" else "",
+        "event": str(notification.event),
+        "notified_at": _written(notification.made),
+        "subject": f"[{incident.cloud}] {headline(incident, notification.event)}",
+        "message": text(incident, notification.event, approval),
+        "approval": approval(incident) if notification.event == "approval_requested" else "",
         "incident": {
             "id": incident.id,
             "name": incident.name,
@@ -49,9 +49,9 @@ def document(
                 None if incident.closed is None else round(incident.closed - incident.began, 3)
             ),
             "run": incident.run or None,
-            "happened": [
+            "timeline": [
                 {"at": _written(one.at), "kind": one.kind, "text": one.text}
-                for one in incident.happened
+                for one in incident.timeline
             ],
         },
     }

@@ -105,7 +105,7 @@ class IncidentAnswer(_Answer):
     opened: float
     closed: float | None
     run: str
-    happened: list[HappenedAnswer]
+    timeline: list[HappenedAnswer]
 
     @classmethod
     def of(cls, one: Incident) -> "IncidentAnswer":
@@ -127,7 +127,7 @@ class IncidentAnswer(_Answer):
             opened=one.opened,
             closed=one.closed,
             run=one.run,
-            happened=[HappenedAnswer.model_validate(line) for line in one.happened],
+            timeline=[HappenedAnswer.model_validate(line) for line in one.timeline],
         )
 
 
@@ -143,7 +143,7 @@ class TellingAnswer(_Answer):
 
     id: str
     channel: str
-    word: NotificationEvent
+    event: NotificationEvent
     state: Delivery
     attempts: int
     made: float

@@ -176,7 +176,7 @@ def _clock_marks(since: float, until: float) -> Iterator[str]:
         at += every
 
 
-def course(happened: Sequence[TimelineEntry], *, began: float, until: float, closed: bool) -> str:
+def course(timeline: Sequence[TimelineEntry], *, began: float, until: float, closed: bool) -> str:
     """Return an incident on a line of time, from its first sign to its end or to now."""
     whole = max(1.0, until - began)
     left, wide = 10, 740
@@ -187,7 +187,7 @@ def course(happened: Sequence[TimelineEntry], *, began: float, until: float, clo
     marks = "".join(
         f'<circle class="{escape(one.kind)}" cx="{x(one.at):.1f}" cy="22" r="6">'
         f"<title>{escape(one.kind)} after {exact(one.at - began)}</title></circle>"
-        for one in happened
+        for one in timeline
     )
     ends = "over after" if closed else "open for"
     return (

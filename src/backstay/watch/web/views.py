@@ -126,7 +126,7 @@ async def incident_shown(
     except BackstayError as failed:
         unread = f"{failed}; {failed.remedy}"
     course = charts.course(
-        found.happened, began=found.began, until=until, closed=found.closed is not None
+        found.timeline, began=found.began, until=until, closed=found.closed is not None
     )
     return Shown(
         title=f"{found.name} - {desk.cloud.name}",
