@@ -116,7 +116,7 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
     begun = broken("wedge-agent", "compute1", {"how": "deaf"})
     took, told = watch.until_told(begun)
     print(f"TOLD of a deaf agent after {took:.1f} s: {told['title']}")
-    assert (told["kind"], told["host"]) == ("agent-deaf", "compute1")
+    assert (told["kind"], told["host"]) == ("agent-not-processing", "compute1")
     assert "backstay reattach" in told["remedy"]
     assert took <= DEAF
     healed(lab, watch)

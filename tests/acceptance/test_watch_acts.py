@@ -36,7 +36,7 @@ def test_a_service_that_has_ended_is_restarted(lab: Lab, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_deaf_agent_is_reattached(lab: Lab, folder: Path) -> None:
-    with watching(lab, folder, "{agent-deaf: reattach}") as watched:
+    with watching(lab, folder, "{agent-not-processing: reattach}") as watched:
         lab.backstay("lab", "break", "wedge-agent", "compute1")
         watched.until(lambda: watched.told.first("resolved"), "it is told to be over", 300)
         watched.until(lambda: watched.told.first("action_taken"), "the run's end is told", 300)

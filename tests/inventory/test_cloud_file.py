@@ -115,6 +115,8 @@ def test_where_cloud_yaml_is_looked_for(tmp_path, monkeypatch):
 
 
 def test_the_old_word_of_policies_is_accepted() -> None:
-    policy = Policy.model_validate({"service-failed": "tell", "controller-dead": "ask"})
-    assert (policy.service_failed, policy.agent_not_processing) == ("notify", "notify")
+    policy = Policy.model_validate(
+        {"service-failed": "tell", "agent-deaf": "reattach", "controller-dead": "ask"}
+    )
+    assert (policy.service_failed, policy.agent_not_processing) == ("notify", "reattach")
     assert policy.controller_dead == "ask"

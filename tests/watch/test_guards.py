@@ -14,7 +14,7 @@ from tests.watch.act_harness import CLOUD
 from tests.watch.causes import CAUSE
 
 POLICY = Policy.model_validate(
-    {"service-failed": "restart", "agent-deaf": "reattach", "controller-dead": "replace"}
+    {"service-failed": "restart", "agent-not-processing": "reattach", "controller-dead": "replace"}
 )
 DEAD = replace(CAUSE, kind=Kind.HOST_DEAD, key="host:controller", service="host")
 GOOD = Situation(now=10_000.0, doubt="", writable=True, lag=0.0, incidents=(), runs=())

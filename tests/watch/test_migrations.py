@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -42,7 +43,7 @@ def store(journal: Path) -> Iterator[WatchStore]:
     opened.close_database()
 
 
-def rows(journal: Path, query: str) -> list[tuple[object, ...]]:
+def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
     db = sqlite3.connect(journal)
     try:
         return db.execute(query).fetchall()

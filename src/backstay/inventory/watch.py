@@ -4,7 +4,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from backstay.inventory.duration import Duration
 from backstay.inventory.part import Part
@@ -150,7 +150,7 @@ class Policy(Part):
 
     Attributes:
         service_failed: ``restart`` restarts the failed units of the service.
-        agent_deaf: ``reattach`` restarts agents that do not process RPC messages.
+        agent_not_processing: ``reattach`` restarts agents that do not process RPC messages.
         controller_dead: ``replace`` rebuilds a dead controller on its spare.
         attempts: How often an action is tried for one incident.
         cool_down: Seconds without any action after one has ended.
@@ -162,7 +162,9 @@ class Policy(Part):
         default="notify", alias="service-failed"
     )
     agent_not_processing: Annotated[Literal["notify", "reattach"], _Old] = Field(
-        default="notify", alias="agent-deaf"
+        default="notify",
+        alias="agent-not-processing",
+        validation_alias=AliasChoices("agent-not-processing", "agent-deaf"),
     )
     controller_dead: Annotated[Literal["notify", "ask", "replace"], _Old] = Field(
         default="notify", alias="controller-dead"

@@ -228,7 +228,7 @@ class Invented:
         now = time.time()
         cause = replace(
             MARIADB,
-            key="agent-deaf:compute1/nova-compute",
+            key="agent-not-processing:compute1/nova-compute",
             kind=Kind.AGENT_NOT_PROCESSING,
             urgency=Urgency.WARNING,
             host="compute1",
