@@ -1,11 +1,19 @@
 """What is lost and kept, from connections recorded on the lab."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from backstay.access.scripts import program
+from backstay.access.shipping import source_of
 from backstay.health.impact.judge import Connection, Effect, ImpactInput, Kind, judge
-from backstay.health.impact.onhost import connections
+from backstay.health.impact.onhost import connections, look
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Unit, Workload
+from backstay.services.registry import named
 
 SS = (Path(__file__).parent / "data" / "ss-compute1.txt").read_text()
 DHCP = Unit(
@@ -31,7 +39,7 @@ def agent(host: str) -> Agent:
 
 
 def seen(host: str, address: str, **other: object) -> ImpactInput:
-    found = [Connection(address=a, port=p, program=name) for a, p, name in connections(SS)]
+    found = [Connection.of(a, p, name, ("qemu", "kvm")) for a, p, name in connections(SS)]
     values: dict[str, object] = {
         "endpoints": (),
         "elsewhere": frozenset(),
@@ -41,6 +49,7 @@ def seen(host: str, address: str, **other: object) -> ImpactInput:
         "agents": (agent("compute1"),),
         "connections": {"compute1": found},
         "resumes": None,
+        "autostart": "resume_guests_state_on_host_boot",
     }
     whole = {"host": host, "address": address, "hostname": host} | values | other
     return ImpactInput(**whole)  # type: ignore[arg-type]
@@ -101,3 +110,19 @@ def test_what_did_not_answer_is_unknown() -> None:
     assert "which instances run where" in unknown
     assert "where the disks of compute1 come from" in unknown
     assert not of(effects, Kind.KEPT)
+
+
+def test_the_question_takes_that_of_the_service_with_it() -> None:
+    autostart = named("nova").autostart
+    assert autostart is not None
+    given = [source_of(autostart.ask), autostart.ask.__name__]
+    done = subprocess.run(
+        [sys.executable, "-I", "-"],
+        input=program(look, given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "not root" in done.stderr:
+        pytest.skip("asked as root only")
+    assert json.loads(done.stdout).keys() == {"connections", "resumes"}

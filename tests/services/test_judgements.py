@@ -1,6 +1,7 @@
 """What services say of the answers to their own questions."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +227,21 @@ def test_odd_servers_and_volumes_and_providers():
     assert cinder.anomalies({"status": "available", "size": "big"})
     assert placement.judge_providers({"resource_providers": [{}]}).evidence == "1 resource provider"
     assert placement.judge_providers([]).severity.value == "failed"
+
+
+def test_whether_instances_start_with_their_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    files: dict[str, str] = {}
+
+    def text(path: Path) -> str:
+        if path.name not in files:
+            raise FileNotFoundError
+        return files[path.name]
+
+    monkeypatch.setattr(Path, "read_text", text)
+    assert nova.ask_autostart() is None
+    files["nova.conf"] = "[DEFAULT]\n# resume_guests_state_on_host_boot = true\n"
+    assert nova.ask_autostart() is None
+    files["nova.conf"] += "resume_guests_state_on_host_boot = True\n"
+    assert nova.ask_autostart() is True
+    files["nova-compute.conf"] = " resume_guests_state_on_host_boot=false\n"
+    assert nova.ask_autostart() is False

@@ -9,7 +9,6 @@ from backstay.services.declaration import Agent, Unit, Workload
 
 # Remote ports over which disks come: iSCSI and NFS are the kernel's own connections.
 _KERNEL_STORAGE = frozenset((3260, 2049))
-_EMULATORS = ("qemu", "kvm")
 OBJECTS = "object-store"
 
 
@@ -37,6 +36,15 @@ class Connection:
     address: str
     port: int
     program: str
+    storage: bool
+    """Whether the disk of an instance comes over it."""
+
+    @classmethod
+    def of(cls, address: str, port: int, program: str, emulators: tuple[str, ...]) -> "Connection":
+        """Return the connection; ``emulators`` are how programs are called that run instances."""
+        by_kernel = not program and port in _KERNEL_STORAGE
+        storage = by_kernel or program.startswith(emulators)
+        return cls(address=address, port=port, program=program, storage=storage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,8 @@ class ImpactInput:
     agents: tuple[Agent, ...] | None
     connections: Mapping[str, Sequence[Connection] | None]
     resumes: bool | None
+    autostart: str
+    """The setting that ``resumes`` is the value of."""
 
 
 def judge(seen: ImpactInput) -> list[Effect]:
@@ -110,15 +120,15 @@ def _units(seen: ImpactInput) -> Iterator[Effect]:
 
 def _instances(seen: ImpactInput) -> Iterator[Effect]:
     if seen.workloads is None:
-        why = "nova did not answer"
+        why = "the compute API did not answer"
         yield Effect(kind=Kind.UNKNOWN, what="which instances run where", why=why)
         return
     here = [one.name for one in seen.workloads if one.host in {seen.host, seen.hostname}]
     away = [one for one in seen.workloads if one.host not in {seen.host, seen.hostname}]
     if here:
         again = {
-            True: "they start again with it: resume_guests_state_on_host_boot is true there",
-            False: "they stay off: resume_guests_state_on_host_boot is not true there",
+            True: f"they start again with it: {seen.autostart} is true there",
+            False: f"they stay off: {seen.autostart} is not true there",
             None: "whether they start again with it is not known",
         }[seen.resumes]
         what = f"{_count(here, 'instance')}: {_few(here)}"
@@ -159,7 +169,7 @@ def _storage(seen: ImpactInput) -> Iterator[Effect]:
         if connections is None:
             silent.append(host)
             continue
-        disks = [one for one in connections if _is_storage(one)]
+        disks = [one for one in connections if one.storage]
         total += len(disks)
         if any(one.address == seen.address for one in disks):
             using.append(host)
@@ -190,7 +200,7 @@ def _clients(seen: ImpactInput) -> Iterator[Effect]:
     found: dict[str, set[str]] = {}
     for host, connections in seen.connections.items():
         for one in connections or ():
-            if one.address == seen.address and one.program and not _is_storage(one):
+            if one.address == seen.address and one.program and not one.storage:
                 found.setdefault(one.program, set()).add(host)
     if found:
         programs = ", ".join(sorted(found))
@@ -200,11 +210,6 @@ def _clients(seen: ImpactInput) -> Iterator[Effect]:
             what=f"the connections of {programs} on {hosts}",
             why="they are connected to this host, and have to reconnect when it is back",
         )
-
-
-def _is_storage(one: Connection) -> bool:
-    by_kernel = not one.program and one.port in _KERNEL_STORAGE
-    return by_kernel or one.program.startswith(_EMULATORS)
 
 
 def _count(things: Sequence[object], noun: str) -> str:

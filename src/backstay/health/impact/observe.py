@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
+from backstay.access.shipping import source_of
 from backstay.errors import ApiError, HostError
 from backstay.finding import Severity
 from backstay.health.check import check_hosts
@@ -13,7 +14,7 @@ from backstay.health.impact.judge import Connection, ImpactInput
 from backstay.inventory.cloud import Host
 from backstay.inventory.enums import Role
 from backstay.services.by_host import units_on
-from backstay.services.declaration import Agent, Unit, Workload
+from backstay.services.declaration import Agent, Autostart, Unit, Workload
 
 
 async def look(site: CloudSession, name: str) -> ImpactInput:
@@ -21,12 +22,14 @@ async def look(site: CloudSession, name: str) -> ImpactInput:
     host = site.host(name)
     away = Role.SPARE, Role.STORAGE
     others = [one for one in site.cloud.hosts.values() if not set(one.roles) <= set(away)]
+    autostart = next((s.autostart for s in site.services if s.autostart), None)
+    emulators = tuple(name for service in site.services for name in service.emulators)
     endpoints, workloads, agents, findings, told = await asyncio.gather(
         site.endpoints(),
         _workloads(site),
         _agents(site),
         check_hosts(site, [name], with_apis=False),
-        asyncio.gather(*(_describe(site, one) for one in others)),
+        asyncio.gather(*(_describe(site, one, autostart) for one in others)),
     )
     at = [(one.service_type, urlsplit(one.url).hostname) for one in endpoints]
     by_host = dict(zip((one.name for one in others), told, strict=True))
@@ -43,11 +46,12 @@ async def look(site: CloudSession, name: str) -> ImpactInput:
         workloads=workloads,
         agents=agents,
         connections={
-            one.name: _connections(by_host[one.name])
+            one.name: _connections(by_host[one.name], emulators)
             for one in others
             if one.name != name and Role.COMPUTE in one.roles
         },
         resumes=own["resumes"] if own else None,
+        autostart=autostart.setting if autostart else "",
     )
 
 
@@ -55,19 +59,24 @@ def _units(site: CloudSession, host: Host) -> list[Unit]:
     return [unit for _, unit in units_on(site.cloud, host, site.services)]
 
 
-async def _describe(site: CloudSession, host: Host) -> dict[str, Any] | None:
+async def _describe(
+    site: CloudSession, host: Host, autostart: Autostart | None
+) -> dict[str, Any] | None:
+    shipped = [source_of(autostart.ask), autostart.ask.__name__] if autostart else []
     try:
-        told: dict[str, Any] = await site.ask(host.name, onhost.look)
+        told: dict[str, Any] = await site.ask(host.name, onhost.look, shipped)
     except HostError:
         return None
     return told
 
 
-def _connections(told: dict[str, Any] | None) -> list[Connection] | None:
+def _connections(
+    told: dict[str, Any] | None, emulators: tuple[str, ...]
+) -> list[Connection] | None:
     if told is None or not isinstance(told["connections"], list):
         return None
     return [
-        Connection(address=address, port=port, program=program)
+        Connection.of(address, port, program, emulators)
         for address, port, program in told["connections"]
     ]
 

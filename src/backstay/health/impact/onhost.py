@@ -2,13 +2,15 @@
 
 import re
 import subprocess
-from pathlib import Path
 
+from backstay.access.hostside import loaded
 from backstay.jsondata import Json
 
 
-def look() -> Json:
+def look(autostart: Json) -> Json:
     """Return who on this host is connected to whom, and whether its instances start by themselves.
+
+    ``autostart`` is source text and name of the function that tells the second, or empty.
 
     https://man7.org/linux/man-pages/man8/ss.8.html; connections of the kernel's own (iSCSI, NFS)
     have no program.
@@ -19,7 +21,10 @@ def look() -> Json:
     )
     known = done.returncode == 0
     shown = connections(done.stdout.decode(errors="replace")) if known else None
-    return {"connections": shown, "resumes": resumes()}
+    return {
+        "connections": shown,
+        "resumes": loaded("autostart", *autostart)() if autostart else None,
+    }
 
 
 def connections(text: str) -> Json:
@@ -33,16 +38,3 @@ def connections(text: str) -> Json:
         program = re.search(r'\(\("([^"]*)"', line)
         found.add((address.strip("[]"), int(port), program.group(1) if program else ""))
     return sorted(found)
-
-
-def resumes() -> Json:
-    """Return nova's resume_guests_state_on_host_boot, None where it is not said."""
-    for place in [Path("/etc/nova/nova-compute.conf"), Path("/etc/nova/nova.conf")]:
-        try:
-            text = place.read_text()
-        except OSError:
-            continue
-        named = re.search(r"^\s*resume_guests_state_on_host_boot\s*=\s*(\w+)", text, re.M)
-        if named:
-            return named.group(1).lower() == "true"
-    return None

@@ -1,6 +1,8 @@
 """nova: instances."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from backstay.inventory.enums import Role
@@ -9,6 +11,7 @@ from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,
     ApiProbe,
+    Autostart,
     InFlightTask,
     Invariant,
     Migrations,
@@ -32,6 +35,7 @@ SERVERS = Listing(
 # https://docs.openstack.org/nova/latest/configuration/config.html
 REPORT_INTERVAL = 10.0
 DOWN_AFTER = 60.0
+AUTOSTART = "resume_guests_state_on_host_boot"
 
 
 def ask_servers(api: Api) -> Sequence[Verdict]:
@@ -123,6 +127,22 @@ def _called(server: Mapping[str, Any]) -> str:
     return str(server.get("name") or server["id"])
 
 
+def ask_autostart() -> Any:  # noqa: ANN401 - True, False or None
+    """Return nova-compute's setting, None where no file has it. Runs on the host.
+
+    https://docs.openstack.org/nova/latest/configuration/config.html#DEFAULT.resume_guests_state_on_host_boot
+    """
+    for place in [Path("/etc/nova/nova-compute.conf"), Path("/etc/nova/nova.conf")]:
+        try:
+            text = place.read_text()
+        except OSError:
+            continue
+        named = re.search(r"^\s*" + AUTOSTART + r"\s*=\s*(\w+)", text, re.M)
+        if named:
+            return named.group(1).lower() == "true"
+    return None
+
+
 def _on_controller(name: str, purpose: str, *ports: int, agent: str = "") -> Unit:
     return Unit(name=name, role=Role.CONTROLLER, purpose=purpose, ports=ports, agent=agent)
 
@@ -198,5 +218,6 @@ SERVICE = Service(
     ),
     in_flight=in_flight,
     workloads=workloads,
+    autostart=Autostart(setting=AUTOSTART, ask=ask_autostart),
     endpoint_types=("compute",),
 )
