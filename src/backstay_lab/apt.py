@@ -34,7 +34,7 @@ class Source:
     signed_by: str
 
     def stanza(self) -> str:
-        """Give the source in the format of sources.list(5), deb822 style."""
+        """Return the source in the format of sources.list(5), deb822 style."""
         lines = [
             "Types: deb",
             f"URIs: {self.uri}",
@@ -47,7 +47,7 @@ class Source:
 
 
 def parse_targets(text: str, read_entry: Callable[[Path], str] = Path.read_text) -> list[Source]:
-    """Give the distribution's own sources from the output of ``apt-get indextargets``.
+    """Return the distribution's own sources from the output of ``apt-get indextargets``.
 
     ``read_entry`` gives the text of one of APT's files of sources, for the keyring named there.
     """
@@ -70,7 +70,7 @@ def parse_targets(text: str, read_entry: Callable[[Path], str] = Path.read_text)
 
 
 def signed_by(sources_entry: str, read_entry: Callable[[Path], str]) -> str:
-    """Give the keyring that an entry ``FILE:N`` names: stanza N of a ``.sources`` file, or line N.
+    """Return the keyring of an entry ``FILE:N``: stanza N of a ``.sources`` file, or line N.
 
     APT does not report it with its targets. Empty where the entry names none (APT then trusts
     its own keyrings) or has the key itself in it.
@@ -93,7 +93,7 @@ def _fields(stanza: str) -> dict[str, str]:
 
 
 def parse_settings(dump: str) -> dict[str, str]:
-    """Give the settings about reaching repositories from the output of ``apt-config dump``."""
+    """Return the settings about reaching repositories from the output of ``apt-config dump``."""
     found = {}
     for line in dump.splitlines():
         match = SETTINGS.match(line)
@@ -103,7 +103,7 @@ def parse_settings(dump: str) -> dict[str, str]:
 
 
 def proxy_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Give APT's general proxies as the variables that debootstrap's downloader reads."""
+    """Return APT's general proxies as the variables that debootstrap's downloader reads."""
     names = {"Acquire::http::Proxy": "http_proxy", "Acquire::https::Proxy": "https_proxy"}
     return {
         variable: settings[key]
@@ -126,16 +126,16 @@ class AptConfiguration:
         return next(s for s in self.sources if s.suite in (self.codename, "stable", "oldstable"))
 
     def sources_file(self) -> str:
-        """Give a sources file (deb822) with all sources."""
+        """Return a sources file (deb822) with all sources."""
         return "\n".join(source.stanza() for source in self.sources)
 
     def settings_file(self) -> str:
-        """Give an apt.conf with the machine's settings and those that keep a host small."""
+        """Return an apt.conf with the machine's settings and those that keep a host small."""
         lines = [f'{key} "{value}";' for key, value in self.settings.items()]
         return "\n".join([*lines, 'Acquire::Languages "none";', ""])
 
     def keyrings(self) -> list[Path]:
-        """Give the keyring files that the sources name."""
+        """Return the keyring files that the sources name."""
         names = {source.signed_by for source in self.sources if source.signed_by.startswith("/")}
         return [Path(name) for name in sorted(names)]
 
@@ -191,7 +191,7 @@ def _without_mirror_list(source: Source) -> Source:
 
 
 def download_environment(configuration: AptConfiguration) -> dict[str, str]:
-    """Give the environment for programs that install packages: quiet, with the proxies."""
+    """Return the environment for programs that install packages: quiet, with the proxies."""
     return {
         "DEBIAN_FRONTEND": "noninteractive",
         "LC_ALL": "C.UTF-8",
@@ -200,7 +200,7 @@ def download_environment(configuration: AptConfiguration) -> dict[str, str]:
 
 
 def architecture() -> str:
-    """Give the machine's Debian architecture."""
+    """Return the machine's Debian architecture."""
     done = subprocess.run(
         ["dpkg", "--print-architecture"], capture_output=True, text=True, timeout=10, check=True
     )
@@ -208,5 +208,5 @@ def architecture() -> str:
 
 
 def machine_environment() -> dict[str, str]:
-    """Give the proxy variables of the operator's own environment."""
+    """Return the proxy variables of the operator's own environment."""
     return {key: os.environ[key] for key in ("http_proxy", "https_proxy") if key in os.environ}

@@ -1,8 +1,8 @@
-"""``lab new-board``: the mechanic was here, and the host is as it was first built."""
+"""``lab new-board``: a host with a dead board gets a new one and its disk as first built."""
 
 from backstay_lab import state
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
+from backstay_lab.faults import records
 from backstay_lab.hosts import LabHost
 from backstay_lab.progress import Progress
 from backstay_lab.up import LabRequest, up
@@ -11,7 +11,7 @@ from backstay_lab.up import LabRequest, up
 def new_board(name: str, host: str, progress: Progress) -> None:
     """Give a host with a dead board a new one, and the disk that it had when the lab was built.
 
-    All that it has stored since is lost, as with real hardware. Raises LabError where its board is
+    Everything stored since then is lost, as with real hardware. Raises LabError where its board is
     not dead.
     """
     lab = state.opened(name).lab
@@ -20,10 +20,10 @@ def new_board(name: str, host: str, progress: Progress) -> None:
         raise LabError(
             f"putting a new board into {host}",
             came_back="its board is not dead",
-            remedy=f"backstay lab break dead-board {host}, if it shall be",
+            remedy=f"backstay lab break dead-board {host}, to kill it",
         )
     target.dead_board.unlink()
-    for record in book.read(lab):
+    for record in records.read(lab):
         if record.host == host:
-            book.remove(lab, record)
+            records.remove(lab, record)
     up(LabRequest(name=name, only=(host,)), progress)

@@ -21,7 +21,7 @@ FREEZE_BOUND = 10.0
 
 @cache
 def hierarchies() -> tuple[Path, ...]:
-    """Give the mount points of the cgroup hierarchies that hosts are put into."""
+    """Return the mount points of the cgroup hierarchies that hosts are put into."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, filesystem = line.partition(" - ")
@@ -33,12 +33,12 @@ def hierarchies() -> tuple[Path, ...]:
 
 
 def paths(name: str) -> list[Path]:
-    """Give the folders of the group of that name in every hierarchy."""
+    """Return the folders of the group of that name in every hierarchy."""
     return [hierarchy / name for hierarchy in hierarchies()]
 
 
 def create(name: str) -> list[Path]:
-    """Make the group where it is missing; give its folders."""
+    """Make the group where it is missing; return its folders."""
     folders = paths(name)
     for folder in folders:
         folder.mkdir(exist_ok=True)
@@ -46,7 +46,7 @@ def create(name: str) -> list[Path]:
 
 
 def renew(name: str) -> list[Path]:
-    """Make the group anew, without what an earlier use left below it; give its folders.
+    """Create the group again, without what an earlier use left below it; return its folders.
 
     On cgroup v2 a group with settings for groups below it takes no process itself any more.
     """
@@ -55,7 +55,7 @@ def renew(name: str) -> list[Path]:
 
 
 def joiner(folders: Sequence[Path]) -> Callable[[], None]:
-    """Give a function that puts the calling process into the groups, for use after a fork."""
+    """Return a function that puts the calling process into the groups, for use after a fork."""
     files = [os.fsencode(folder / "cgroup.procs") for folder in folders]
 
     def join() -> None:
@@ -68,7 +68,7 @@ def joiner(folders: Sequence[Path]) -> Callable[[], None]:
 
 
 def named(prefix: str) -> set[str]:
-    """Give the names of all groups that begin with ``prefix``."""
+    """Return the names of all groups whose names start with ``prefix``."""
     return {
         folder.name
         for hierarchy in hierarchies()
@@ -78,7 +78,7 @@ def named(prefix: str) -> set[str]:
 
 
 def processes(name: str) -> set[int]:
-    """Give the process ids in the group and in all groups below it, in any hierarchy."""
+    """Return the process ids in the group and in all groups below it, in any hierarchy."""
     found: set[int] = set()
     for folder in paths(name):
         for inner, _, _ in os.walk(folder):

@@ -1,4 +1,4 @@
-"""``backstay lab``: a real OpenStack cloud on this machine, to practise on."""
+"""``backstay lab``: a real OpenStack cloud on this machine, for practice."""
 
 import json
 import os
@@ -25,11 +25,11 @@ ELSEWHERE = {
     cls=LazyGroup, elsewhere=ELSEWHERE, context_settings={"help_option_names": ["-h", "--help"]}
 )
 def lab() -> None:
-    """Run a real OpenStack cloud on this machine, to practise on."""
+    """Run a real OpenStack cloud on this machine, for practice."""
 
 
 def name_option() -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give the option that names the lab; BACKSTAY_LAB names it where the option does not."""
+    """Return the option that names the lab; BACKSTAY_LAB names it where the option does not."""
     return click.option(
         "--name", default=name_from_environment, help="The lab's name.  [BACKSTAY_LAB, or lab]"
     )
@@ -39,12 +39,12 @@ def name_option() -> "Callable[[Callable[..., None]], Callable[..., None]]":
 @name_option()
 @click.option("--computes", type=click.IntRange(1, MAX_COMPUTES), help="Compute hosts.  [2]")
 @click.option("--only", multiple=True, metavar="HOST", help="Bring up only this host; repeatable.")
-@click.option("--slot", type=click.IntRange(0, SLOTS[-1]), help="Which addresses: 10.(77+2n).0.")
+@click.option("--slot", type=click.IntRange(0, SLOTS[-1]), help="Address range: 10.(77+2n).0.0/24.")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 def up(
     name: str, computes: int | None, only: tuple[str, ...], slot: int | None, hosts: tuple[str, ...]
 ) -> None:
-    """Bring the lab up: build it where it is not built, start it where it is off.
+    """Start the lab; build it first where it is not built.
 
     With --only, further HOSTs may follow: --only spare1 compute1.
     """
@@ -55,24 +55,24 @@ def up(
     if hosts and not only:
         raise click.UsageError("name hosts after --only")
     progress = Progress()
-    wish = LabRequest(name=name, computes=computes, only=(*only, *hosts), slot=slot)
+    request = LabRequest(name=name, computes=computes, only=(*only, *hosts), slot=slot)
     _stop_at_once(name, progress)
     with progress.shown():
-        known = bring_up(wish, progress)
+        known = bring_up(request, progress)
     click.echo(f"Lab {name} is up after {progress.seconds():.0f} s: {known.lab.cloud_file}")
 
 
 def _stop_at_once(name: str, progress: "Progress") -> None:
     """End at once on Ctrl-C and SIGTERM: threads may wait for hosts and APIs up to their bounds.
 
-    Nothing of theirs is worth waiting for: the next ``up`` or ``down`` clears what this leaves.
+    The next ``up`` or ``down`` clears what this leaves.
     """
     from backstay_lab import programs
 
     def stop(number: int, _frame: object) -> None:
         programs.kill_all()
         progress.hide()
-        click.echo(f"\nInterrupted. Go on with: {typed('up', name)}", err=True)
+        click.echo(f"\nInterrupted. Continue with: {typed('up', name)}", err=True)
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -81,7 +81,7 @@ def _stop_at_once(name: str, progress: "Progress") -> None:
 
 
 def typed(command: str, name: str) -> str:
-    """Give a lab command as it is typed for this lab."""
+    """Return the command line of a lab command for this lab."""
     return f"backstay lab {command}" + ("" if name == DEFAULT_NAME else f" --name {name}")
 
 
@@ -89,7 +89,7 @@ def typed(command: str, name: str) -> str:
 @name_option()
 @click.argument("host")
 def new_board(name: str, host: str) -> None:
-    """Put a new board and a disk as first built into a HOST whose board is dead."""
+    """Give a HOST with a dead board a new one, and its disk as first built."""
     from backstay_lab import board as repair
     from backstay_lab.progress import Progress
 
@@ -97,14 +97,14 @@ def new_board(name: str, host: str) -> None:
     _stop_at_once(name, progress)
     with progress.shown():
         repair.new_board(name, host, progress)
-    click.echo(f"{host} has a new board, and knows nothing of what was since the lab was built.")
+    click.echo(f"{host} has a new board and the disk that it had when the lab was built.")
 
 
 @lab.command()
 @name_option()
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def status(name: str, output: str) -> None:
-    """Say where the lab's files are, and each host's address, power and BMC."""
+    """Show the lab's files, and each host's address, power and BMC."""
     from backstay_lab.status import read
 
     found = read(name)
@@ -136,7 +136,7 @@ def _print_status(found: "Mapping[str, Any]") -> None:
 def shell(name: str, host: str, command: tuple[str, ...]) -> None:
     """Open a root shell on HOST, or run COMMAND there, without needing its network.
 
-    COMMAND's words are joined and given to a shell there, as ssh does.
+    COMMAND's arguments are joined and passed to a shell there, as ssh does.
     """
     from backstay_lab import state
     from backstay_lab.hosts import LabHost
@@ -144,14 +144,14 @@ def shell(name: str, host: str, command: tuple[str, ...]) -> None:
     inside = ["bash", "-c", " ".join(command)] if command else ["bash", "--login"]
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
     argv = LabHost(state.opened(name).lab, host).command(inside, terminal)
-    os.execvp(argv[0], argv)  # noqa: S606 - the words after the host's name are the operator's
+    os.execvp(argv[0], argv)  # noqa: S606 - the arguments after the host's name are the operator's
 
 
 @lab.command()
 @name_option()
-@click.option("--purge", is_flag=True, help="Forget the built hosts and package layers too.")
+@click.option("--purge", is_flag=True, help="Delete the built hosts and package layers too.")
 def down(name: str, *, purge: bool) -> None:
-    """Take the lab down and remove everything that it made on this machine."""
+    """Stop the lab and remove everything that it made on this machine."""
     from backstay_lab.down import down as take_down
 
     found = take_down(name, purge=purge)
@@ -161,7 +161,7 @@ def down(name: str, *, purge: bool) -> None:
 @lab.command()
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get.")
 def requirements(*, install: bool) -> None:
-    """Say what this machine lacks for a lab; exit status 3 where it lacks something."""
+    """Show what this machine lacks for a lab; exit status 3 where something is missing."""
     from backstay_lab import machine
     from backstay_lab.up import LabRequest, require
 

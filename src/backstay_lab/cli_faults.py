@@ -33,7 +33,7 @@ def kill_service(name: str, target: str) -> None:
 @name_option()
 @click.argument("target", metavar="[HOST/]UNIT")
 def stop_service(name: str, target: str) -> None:
-    """Stop a service as if it had ended by itself: inactive, not failed."""
+    """Stop a service as if it had exited by itself: inactive, not failed."""
     _break(name, "stop-service", target)
 
 
@@ -49,7 +49,7 @@ def hang_service(name: str, target: str) -> None:
 @name_option()
 @click.argument("host")
 def power_off(name: str, host: str) -> None:
-    """Take a host's power at once, as if its plug was pulled."""
+    """Cut a host's power at once, as if its plug was pulled."""
     _break(name, "power-off", host)
 
 
@@ -57,7 +57,7 @@ def power_off(name: str, host: str) -> None:
 @name_option()
 @click.argument("host")
 def dead_board(name: str, host: str) -> None:
-    """Kill a host for good: off, disk destroyed, its BMC cannot power it on. No undo."""
+    """Destroy a host: off, disk lost, its BMC cannot power it on. No undo."""
     _break(name, "dead-board", host)
 
 
@@ -78,7 +78,7 @@ def freeze(name: str, host: str) -> None:
     type=click.Choice(["everyone", "operator"]),
     default="everyone",
     show_default=True,
-    help="Who does not reach the host any more; the operator is this machine.",
+    help="From where the host is unreachable; the operator is this machine.",
 )
 def cut_network(name: str, host: str, whom: str) -> None:
     """Cut a host's network: packets are dropped silently, open connections too."""
@@ -114,7 +114,7 @@ def fill_disk(name: str, host: str) -> None:
     "no-reply-queue: no answer to its own calls reaches it.",
 )
 def wedge_agent(name: str, host: str, how: str) -> None:
-    """Wedge a host's nova-compute: active and connected, it takes no work."""
+    """Wedge a host's nova-compute: active and connected, it does not process RPC messages."""
     _break(name, "wedge-agent", host, {"how": how})
 
 
@@ -130,9 +130,9 @@ def old_client(name: str, host: str) -> None:
 @name_option()
 @click.argument("host", required=False, default="")
 def rabbit_amnesia(name: str, host: str) -> None:
-    """Bring the message broker back without queues, exchanges and users.
+    """Restart the message broker without its queues, exchanges and users.
 
-    HOST is the one with the broker, the controller where it is not named.
+    HOST is the one with the broker; by default the controller.
     """
     _break(name, "rabbit-amnesia", host)
 
@@ -144,8 +144,8 @@ def rabbit_amnesia(name: str, host: str) -> None:
 def heal(name: str, fault: str | None, target: str | None) -> None:
     """Undo faults, the newest first: all of them, or those of one kind or one target.
 
-    Safe to repeat. What cannot be undone (a dead board) is named and left; asked for by its name
-    it is an error.
+    Safe to repeat. What cannot be undone (a dead board) is named and left; where it was asked for
+    by its name, that is an error.
     """
     from backstay_lab import faults
     from backstay_lab.faults.fault import NoUndo
@@ -171,11 +171,11 @@ def heal(name: str, fault: str | None, target: str | None) -> None:
 def _break(name: str, fault: str, target: str, options: Mapping[str, str] | None = None) -> None:
     from backstay_lab import faults
 
-    record, seen = faults.break_(_lab(name), fault, target, options or {})
-    click.echo(f"{fault} {record.target}: {seen}. {_way_back(name, record)}")
+    record, evidence = faults.break_(_lab(name), fault, target, options or {})
+    click.echo(f"{fault} {record.target}: {evidence}. {_undo_command(name, record)}")
 
 
-def _way_back(name: str, record: "Record") -> str:
+def _undo_command(name: str, record: "Record") -> str:
     if record.fault == "dead-board":
         return "There is no undo."
     return f"Undo: {typed('heal', name)} {record.fault} {record.target}"
@@ -188,7 +188,7 @@ def _lab(name: str) -> "Lab":
 
 
 def _refuse_unknown(fault: str | None) -> None:
-    from backstay_lab.faults.breaking import FAULTS
+    from backstay_lab.faults.lifecycle import FAULTS
 
     if fault is not None and fault not in FAULTS:
-        raise click.BadParameter(f"{fault} is none of: all, {', '.join(FAULTS)}")
+        raise click.BadParameter(f"`{fault}` is not one of: all, {', '.join(FAULTS)}")

@@ -1,4 +1,4 @@
-"""The lab's own way to its cloud's APIs: authenticated calls with a bound, errors in words.
+"""Calls of the lab's cloud's APIs: authenticated, each with a bound, errors as LabError.
 
 For making things (seeding). What the ``check`` command asks goes through ``transports``.
 """
@@ -20,7 +20,7 @@ CALL_BOUND = 60.0
 """Seconds for one call; an API that hangs is asked again by whoever waits for it."""
 ATTEMPTS_TO_CONNECT = 4
 PAUSE_TO_CONNECT = 0.5
-REMEDY = "backstay check; each host's journal: backstay lab shell HOST journalctl -p warning"
+REMEDY = "backstay check; each host's log: backstay lab shell HOST journalctl -p warning"
 
 Answer = TypeVar("Answer")
 
@@ -84,9 +84,9 @@ class CloudApi:
         )
         answer = _connected(request, attempted)
         if answer.status_code >= 400 and answer.status_code not in accept:
-            said = answer.text.strip()[:300]
+            text = answer.text.strip()[:300]
             raise LabError(
-                attempted, came_back=f"status {answer.status_code}: {said}", remedy=REMEDY
+                attempted, came_back=f"status {answer.status_code}: {text}", remedy=REMEDY
             )
         return answer
 
@@ -127,8 +127,8 @@ def await_answer(
 ) -> Answer:
     """Ask until the answer is not None; raise LabError when that takes over ``bound`` seconds.
 
-    ``missing`` says what the answer still lacks, for that error. An error of the API while
-    waiting is no end: it may be starting; the last one is named.
+    ``missing`` returns what is still missing, for that error. An error of the API does not end
+    the wait: it may be starting; the last one is named.
     """
     deadline = time.monotonic() + bound
     while True:

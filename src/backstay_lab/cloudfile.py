@@ -10,7 +10,7 @@ from backstay_lab.seed_identity import PROJECTS
 
 
 def cloud_yaml(lab: Lab) -> str:
-    """Give the lab's inventory: what ``backstay`` commands read as ``cloud.yaml``."""
+    """Return the lab's inventory: what ``backstay`` commands read as ``cloud.yaml``."""
     head = [
         f"name: {lab.name}",
         "flavour: debian",
@@ -31,7 +31,7 @@ def cloud_yaml(lab: Lab) -> str:
 
 
 def _provision() -> list[str]:
-    """Give how hosts are built again: as ``build.apply_puppet`` has built them."""
+    """Return how hosts are built again: as ``build.apply_puppet`` has built them."""
     modules = f"{INSIDE}/modules, /usr/share/puppet/modules"
     lines = ["provision:"]
     for role, manifest in ((Role.CONTROLLER, "controller"), (Role.STORAGE_PROXY, "proxy")):
@@ -60,7 +60,7 @@ def _host(lab: Lab, place: Place) -> list[str]:
 
 
 def openrc(lab: Lab, user: str, password: str) -> str:
-    """Give a user's credentials, in the project of the user's name, for ``.`` in a POSIX shell."""
+    """Return a user's credentials for ``.`` in a POSIX shell; the project has the user's name."""
     controller = lab.address(lab.places["controller"])
     settings = {
         "OS_AUTH_URL": f"http://{controller}:5000/v3",

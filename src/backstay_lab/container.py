@@ -7,14 +7,14 @@ from backstay_lab.layout import archives_folder
 
 
 def machine_name(cgroup: str) -> str:
-    """Give the name of the container in a group, as systemd-nspawn takes it."""
+    """Return the name of the container in a group, as systemd-nspawn takes it."""
     return cgroup.replace(".", "-")
 
 
 def command(
     *, root: Path, name: str, machine: str, veths: Iterable[tuple[str, str]], target: str | None
 ) -> list[str]:
-    """Give the command line of systemd-nspawn(1) that boots a host from its ``root``.
+    """Return the command line of systemd-nspawn(1) that boots a host from its ``root``.
 
     ``veths`` are pairs: the machine's end of an interface, and the host's. ``target`` is the
     systemd target to boot to instead of the default.
@@ -43,7 +43,7 @@ def command(
 
 
 def entered(leader: int) -> list[str]:
-    """Give the beginning of a command line that runs a program beside a host's PID 1.
+    """Return the beginning of a command line that runs a program beside a host's PID 1.
 
     ``leader`` is that PID 1 as the machine numbers it. No network of the host is needed.
     """

@@ -78,10 +78,10 @@ def _mount(*arguments: str) -> None:
 
 
 def mounts_below(folder: Path, mountinfo: str) -> list[Path]:
-    """Give the mount points at or below a folder from proc_pid_mountinfo(5), innermost first."""
+    """Return the mount points at or below a folder from proc_pid_mountinfo(5), innermost first."""
     points = []
     for line in mountinfo.splitlines():
-        # a blank in a name stands as \\040 there
+        # a space in a name is written as \\040 there
         point = Path(line.split()[4].encode().decode("unicode_escape"))
         if point.is_relative_to(folder):
             points.append(point)
@@ -100,7 +100,7 @@ def unmount_all(folder: Path) -> list[Path]:
 
 
 def loops_below(folder: Path, listing: str) -> list[str]:
-    """Give the loop devices with a file below a folder, from ``losetup --json``."""
+    """Return the loop devices with a file below a folder, from ``losetup --json``."""
     devices = json.loads(listing)["loopdevices"] if listing.strip() else []
     return [
         device["name"]

@@ -29,7 +29,7 @@ BUILDERS = ("base", "controller", "proxy", "storage", "compute")
 def down(name: str, *, purge: bool) -> bool:
     """Take a lab down; with ``purge`` forget its built disks, keys and the layers too.
 
-    Gives False where there was no such lab. Raises LabError where something cannot be removed.
+    Returns False where there was no such lab. Raises LabError where something cannot be removed.
     """
     with state.locked(name):
         known = state.load_or_guess(name)
@@ -75,7 +75,7 @@ def end_processes(lab: Lab) -> None:
         raise LabError(
             f"ending the processes of lab {lab.name}",
             came_back=f"some in {', '.join(stuck)} cannot be killed",
-            remedy="they wait in the kernel: see their state with ps, then repeat the command",
+            remedy="they wait in the kernel: read their state with ps, then repeat the command",
         )
 
 
@@ -87,15 +87,15 @@ def end_builders(lab: Lab) -> None:
 
 
 def supervisors(lab: Lab) -> list[int]:
-    """Give the process ids of the lab's supervisors, by their command lines."""
+    """Return the process ids of the lab's supervisors, by their command lines."""
     prefix = os.fsencode(lab.folder / "hosts") + b"/"
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                ours = len(words) > 2 and words[-2].endswith(SUPERVISORS)
-                if ours and words[-1].startswith(prefix):
+                arguments = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                ours = len(arguments) > 2 and arguments[-2].endswith(SUPERVISORS)
+                if ours and arguments[-1].startswith(prefix):
                     found.append(int(entry.name))
     return found
 

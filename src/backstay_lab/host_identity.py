@@ -34,13 +34,13 @@ def _key(file: Path, comment: str) -> None:
 
 
 def hosts_file(lab: Lab) -> str:
-    """Give the /etc/hosts that all hosts of the lab have."""
+    """Return the /etc/hosts that all hosts of the lab have."""
     lines = [f"{lab.address(place)} {name}" for name, place in lab.places.items()]
     return "\n".join(["127.0.0.1 localhost", "::1 localhost ip6-localhost", *lines, ""])
 
 
 def network_file(lab: Lab, host: LabHost) -> str:
-    """Give the settings that the host's network unit reads."""
+    """Return the settings that the host's network unit reads."""
     return f"ADDRESS={host.address}\nGATEWAY={lab.gateway}\n"
 
 
@@ -51,7 +51,7 @@ def write(host: LabHost) -> None:
     _replace(etc / "hostname", f"{host.name}\n")
     _replace(etc / "hosts", hosts_file(lab))
     _replace(etc / "machine-id", f"{uuid.uuid4().hex}\n", mode=0o444)
-    # the machine's resolver does not answer here: each look-up would wait for it, Puppet's for 80 s
+    # the machine's resolver does not answer here: each look-up would wait for it, Puppet's 80 s
     _replace(etc / "resolv.conf", "# the lab's names are in /etc/hosts\n")
     _replace(etc / "backstay" / "lab-network", network_file(lab, host))
     key = lab.folder / "ssh" / f"host-{host.name}"

@@ -92,7 +92,7 @@ class LabHost:
 
     @property
     def console(self) -> Path:
-        """The log of what the host's systemd and its container say."""
+        """The log of the host's systemd and of its container."""
         return self.folder / "console.log"
 
     @property
@@ -102,7 +102,7 @@ class LabHost:
 
     @property
     def restore_policy(self) -> Path:
-        """The file in which its board keeps what it does when the mains come back, if told."""
+        """The file with what its board does when the mains come back, where that was set."""
         return self.lab.folder / BMC_FOLDER / restore_policy_file(self.name)
 
     @property
@@ -111,16 +111,16 @@ class LabHost:
         return self.lab.cgroup(self.name)
 
     def veth(self, network: Network) -> str:
-        """Give the machine's end of one of the host's interfaces."""
+        """Return the machine's end of one of the host's interfaces."""
         return self.lab.veth(self.place, network)
 
     def power_state(self) -> Literal["on", "off"]:
-        """Tell whether the host runs (or is between two boots of a reboot)."""
+        """Return whether the host runs (or is between two boots of a reboot)."""
         running = self._process("supervisor") or self._process("nspawn")
         return "on" if running else "off"
 
     def leader(self) -> int | None:
-        """Give the machine's process id of the host's PID 1; None where it does not run.
+        """Return the machine's process id of the host's PID 1; None where it does not run.
 
         It is a child of systemd-nspawn and has the number 1 in a process id namespace of its own
         (``NSpid`` in proc_pid_status(5)).
@@ -134,7 +134,7 @@ class LabHost:
     def power_on(self, *, target: str | None = None, bound: float = 30) -> None:
         """Start the host where it is off; return once its PID 1 runs.
 
-        Its board forgets what it does when the mains come back: whoever does this wants it on.
+        Resets what its board does when the mains come back: the caller wants it on.
         ``target`` is the systemd target to boot to instead of the default. Raises LabError where
         its disk is missing, its board is dead, or it does not start within ``bound`` seconds.
         """
@@ -182,12 +182,12 @@ class LabHost:
                 raise LabError(
                     f"powering off {self.name}",
                     came_back="processes of it are left that cannot be killed",
-                    remedy=f"look at them: cat {cgroups.paths(self.cgroup)[0]}/cgroup.procs",
+                    remedy=f"list them: cat {cgroups.paths(self.cgroup)[0]}/cgroup.procs",
                 )
             processes.kill(self._process("nspawn"))
 
     def _unplug(self) -> None:
-        """Take its interfaces down: a host without power says goodbye to nobody.
+        """Take its interfaces down: a host without power closes no connection.
 
         The kernel, which is the machine's own, would end the connections of killed processes.
         """
@@ -199,7 +199,7 @@ class LabHost:
             )
 
     def boot_id(self) -> str | None:
-        """Give the boot id that the host has now; None where it does not run."""
+        """Return the boot id that the host has now; None where it does not run."""
         leader = self.leader()
         if leader is None:
             return None
@@ -248,7 +248,7 @@ class LabHost:
         return self.run(["sh", "-eus"], stdin=text, bound=bound, check=check)
 
     def command(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
-        """Give the machine's command line that runs a program inside of the host.
+        """Return the machine's command line that runs a program inside of the host.
 
         Raises LabError where the host is off.
         """
@@ -311,21 +311,21 @@ class LabHost:
 
 
 def all_hosts(lab: Lab, names: Sequence[str] | None = None) -> list[LabHost]:
-    """Give the lab's hosts, or those named, in the lab's order."""
+    """Return the lab's hosts, or those named, in the lab's order."""
     return [LabHost(lab, name) for name in lab.places if names is None or name in names]
 
 
 def _last_line(log: Path) -> str:
-    """Give the last line before the supervisor's own, which says why a container ended."""
+    """Return the last line before the supervisor's own, which explains why a container ended."""
     with contextlib.suppress(OSError):
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        said = [line for line in lines if not line.startswith(("-- ", "Attempted to remove"))]
-        return said[-1] if said else "it printed nothing"
+        output = [line for line in lines if not line.startswith(("-- ", "Attempted to remove"))]
+        return output[-1] if output else "it printed nothing"
     return "it printed nothing"
 
 
 def _trim(log: Path, limit: int = 1_000_000) -> None:
-    """Begin a log anew that has grown beyond ``limit`` bytes."""
+    """Delete a log that has grown beyond ``limit`` bytes."""
     with contextlib.suppress(OSError):
         if log.stat().st_size > limit:
             log.unlink()

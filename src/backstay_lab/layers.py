@@ -1,6 +1,6 @@
 """Package layers: the base system, and one layer of packages per role on top of it.
 
-A layer's folder is named by the digest of all that goes into it, so that it is made anew when a
+A layer's folder is named by the digest of all that goes into it, so that it is made again when a
 list changes, and appears by an atomic rename only once it is finished. All layers lie in
 ``/var/lib/backstay/layers`` and are shared by the labs of a machine; nothing ever writes to a
 finished one.
@@ -61,20 +61,20 @@ _downloads = threading.Lock()
 
 
 def parse_packages(text: str) -> list[str]:
-    """Give the names in a package list: one a line, ``#`` begins a comment."""
+    """Return the names in a package list: one a line, ``#`` begins a comment."""
     names = (line.partition("#")[0].strip() for line in text.splitlines())
     return [name for name in names if name]
 
 
 def packages(name: str) -> list[str]:
-    """Give the package list of the base or of a role; every role has Puppet's list as well."""
+    """Return the package list of the base or of a role; every role has Puppet's list as well."""
     lists = [name] if name == BASE else [PUPPET, name]
     texts = ((DATA / "packages" / part).read_text() for part in lists)
     return list(dict.fromkeys(found for text in texts for found in parse_packages(text)))
 
 
 def digest(*parts: str) -> str:
-    """Give a short name for the exact content of some texts."""
+    """Return a short name for the exact content of some texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -117,17 +117,17 @@ class Recipe:
         return layers_folder() / f"{BASE}-{name}"
 
     def role_folder(self, role: str) -> Path:
-        """Give the finished layer of a role: what its packages add to the base."""
+        """Return the finished layer of a role: what its packages add to the base."""
         name = digest(self.base_folder.name, INSTALL, *packages(role))
         return layers_folder() / f"{role}-{name}"
 
     def lowers(self, role: str | None) -> list[Path]:
-        """Give the layers below a host's disk, uppermost first; no role: a bare host."""
+        """Return the layers below a host's disk, uppermost first; no role: a bare host."""
         return [*([self.role_folder(role)] if role else []), self.base_folder]
 
 
 def ensure_base(recipe: Recipe, lab: Lab) -> Path:
-    """Make the base layer where it is missing; give its folder. Raises LabError."""
+    """Make the base layer where it is missing; return its folder. Raises LabError."""
     with _claimed(recipe.base_folder) as part:
         if part:
             _make_base(recipe, lab, part)
@@ -136,7 +136,7 @@ def ensure_base(recipe: Recipe, lab: Lab) -> Path:
 
 
 def ensure_role(recipe: Recipe, lab: Lab, role: str) -> Path:
-    """Make a role's layer where it is missing, the base being there; give its folder."""
+    """Make a role's layer where it is missing, the base being there; return its folder."""
     folder = recipe.role_folder(role)
     with _claimed(folder) as part:
         if part:
@@ -148,7 +148,7 @@ def ensure_role(recipe: Recipe, lab: Lab, role: str) -> Path:
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[Path | None]:
-    """Give an empty folder to make a layer in, or None where it is finished; one maker at a time.
+    """Return an empty folder to make a layer in, or None where it is finished; one maker at a time.
 
     What an interrupted maker left is removed first.
     """

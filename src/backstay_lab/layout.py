@@ -32,7 +32,7 @@ class Network(StrEnum):
 
 
 def home() -> Path:
-    """Give the folder of all labs of this machine: ``/var/lib/backstay``.
+    """Return the folder of all labs of this machine: ``/var/lib/backstay``.
 
     ``BACKSTAY_LAB_HOME`` names another one.
     """
@@ -40,17 +40,17 @@ def home() -> Path:
 
 
 def name_from_environment() -> str:
-    """Give the lab's name where the command line has none: ``BACKSTAY_LAB``, else ``lab``."""
+    """Return the lab's name where the command line has none: ``BACKSTAY_LAB``, else ``lab``."""
     return os.environ.get("BACKSTAY_LAB", DEFAULT_NAME)
 
 
 def restore_policy_file(host: str) -> str:
-    """Give the file in the BMCs' folder that says what a board does when the mains come back."""
+    """Return the name of the file that stores what a board does when the mains come back."""
     return f"{host}.restore"
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can be a lab's name: short, lower case, safe in paths and cgroups."""
+    """Return whether a text can be a lab's name: short, lower case, safe in paths and cgroups."""
     return re.fullmatch(r"[a-z][a-z0-9-]{0,19}", text) is not None
 
 
@@ -94,7 +94,7 @@ class Lab:
         return self.openrc_of("admin")
 
     def openrc_of(self, user: str) -> Path:
-        """Give the file with a user's credentials: ``openrc`` (admin), ``openrc-USER``."""
+        """Return the file with a user's credentials: ``openrc`` (admin), ``openrc-USER``."""
         return self.folder / ("openrc" if user == "admin" else f"openrc-{user}")
 
     @property
@@ -133,15 +133,15 @@ class Lab:
         return f"backstay_lab{self.slot}"
 
     def net(self, network: Network) -> str:
-        """Give the first three numbers of a network."""
+        """Return the first three numbers of a network."""
         return self.management_net if network is Network.MANAGEMENT else self.provider_net
 
     def bridge(self, network: Network) -> str:
-        """Give the name of a network's bridge on the machine."""
+        """Return the name of a network's bridge on the machine."""
         return f"bs{self.slot}-{'mgmt' if network is Network.MANAGEMENT else 'prov'}"
 
     def veth(self, place: Place, network: Network) -> str:
-        """Give the name of the machine's end of a host's interface (at most 15 characters)."""
+        """Return the name of the machine's end of a host's interface (at most 15 characters)."""
         return f"bs{self.slot}{network}-{place.number}"
 
     @property
@@ -150,11 +150,11 @@ class Lab:
         return f"{self.management_net}.1"
 
     def address(self, place: Place) -> str:
-        """Give a host's management address."""
+        """Return a host's management address."""
         return f"{self.management_net}.{place.number}"
 
     def bmc_address(self, place: Place) -> str:
-        """Give the address of a host's BMC, which lives on the machine's bridge."""
+        """Return the address of a host's BMC, which lives on the machine's bridge."""
         return f"{self.management_net}.{place.number + 100}"
 
     @property
@@ -170,22 +170,22 @@ class Lab:
         return {place.name: place for place in places}
 
     def cgroup(self, member: str) -> str:
-        """Give the name of a host's cgroup in every hierarchy (or that of ``build`` work)."""
+        """Return the name of a host's cgroup in every hierarchy (or that of ``build`` work)."""
         return f"backstay-lab-{self.name}.{member}"
 
 
 def layers_folder() -> Path:
-    """Give the folder of the package layers, shared by all labs of the machine."""
+    """Return the folder of the package layers, shared by all labs of the machine."""
     return home() / "layers"
 
 
 def archives_folder() -> Path:
-    """Give the folder of downloaded Debian packages, shared by all labs of the machine."""
+    """Return the folder of downloaded Debian packages, shared by all labs of the machine."""
     return home() / "archives"
 
 
 def current_cloud_file() -> Path | None:
-    """Give the ``cloud.yaml`` of the lab that was brought up last of those that are up, else None.
+    """Return the ``cloud.yaml`` of the running lab that was started last; None where none is up.
 
     Never raises: an unreadable or half-written state means that a lab is not up.
     """

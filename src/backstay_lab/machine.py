@@ -1,4 +1,4 @@
-"""Can this machine host a lab? What is missing, said exactly, with the command that mends it."""
+"""Whether this machine can host a lab: what is missing, each with the command that fixes it."""
 
 import os
 import shutil
@@ -69,7 +69,7 @@ ATTEMPTS = {
 
 
 def read() -> Facts:
-    """Read the machine. Needs no rights; as another user than root the kernel is not tried."""
+    """Read the machine. Needs no rights; without root the kernel's features are not tried."""
     root = os.geteuid() == 0
     present = {program: shutil.which(program) is not None for program in PROGRAMS}
     return Facts(
@@ -83,7 +83,7 @@ def read() -> Facts:
 
 
 def missing(facts: Facts, *, built: bool, bare: bool) -> list[Missing]:
-    """Give what the machine lacks, in the order in which to mend it.
+    """Return what the machine lacks, in the order in which to fix it.
 
     ``built``: the lab's disks are there already, so that less free disk is needed; ``bare``:
     only bare hosts are wanted.
@@ -98,7 +98,7 @@ def missing(facts: Facts, *, built: bool, bare: bool) -> list[Missing]:
         names = " ".join(sorted({PROGRAMS[program] for program in absent}))
         lacks.append(Missing(f"the programs {', '.join(absent)}", f"apt-get install {names}"))
     lacks.extend(
-        Missing(what, "use a machine, or a virtual machine, whose kernel allows it")
+        Missing(what, "use a machine or a virtual machine with a kernel that allows it")
         for what in facts.kernel
     )
     disk = BARE_DISK_NEEDED if bare or built else DISK_NEEDED
@@ -131,7 +131,7 @@ def require(lacks: list[Missing]) -> None:
 
 
 def install_missing(facts: Facts) -> list[str]:
-    """Install the packages of missing programs with apt-get; give their names."""
+    """Install the packages of missing programs with apt-get; return their names."""
     names = sorted({PROGRAMS[name] for name, present in facts.programs.items() if not present})
     if names:
         environment = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -142,7 +142,7 @@ def install_missing(facts: Facts) -> list[str]:
 
 
 def codename() -> str:
-    """Give the machine's release, as in its APT sources. Raises LabError where it says none."""
+    """Return the machine's release, as in its APT sources. Raises LabError where there is none."""
     release = _os_release()
     name = release.get("VERSION_CODENAME")
     if not name:

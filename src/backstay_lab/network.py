@@ -12,14 +12,14 @@ IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def claims(lab: Lab) -> tuple[str, ...]:
-    """Give the names that the lab takes on the machine, as the state records them."""
+    """Return the names that the lab takes on the machine, as the state records them."""
     return (*(lab.bridge(network) for network in Network), f"nft:{lab.nft_table}")
 
 
 def ruleset(lab: Lab, uplink: str) -> str:
-    """Give the lab's nftables rules: hosts reach the outside by the machine's address.
+    """Return the lab's nftables rules: hosts reach the outside by the machine's address.
 
-    The uplink may carry smaller packets than the bridges: TCP is told so (clamped to its MTU).
+    The uplink may carry smaller packets than the bridges: TCP's segment size is clamped to its MTU.
     """
     return f"""
 table ip {lab.nft_table}
@@ -39,7 +39,7 @@ table ip {lab.nft_table} {{
 
 
 def uplink(routes: str) -> str | None:
-    """Give the interface of the default route from ``ip -json route show default``."""
+    """Return the interface of the default route from ``ip -json route show default``."""
     for route in json.loads(routes or "[]"):
         if route.get("dst") == "default" and "dev" in route:
             return str(route["dev"])
@@ -47,26 +47,26 @@ def uplink(routes: str) -> str | None:
 
 
 def taken(lab: Lab, ours: tuple[str, ...], links: str, tables: str, addresses: str) -> list[str]:
-    """Give what stands in the lab's way, as phrases: names and addresses that others hold.
+    """Return the conflicts as phrases: the lab's names and addresses that others have.
 
     ``ours`` are the claims on record; ``links`` is ``ip -json link``, ``tables`` is
     ``nft -j list tables``, ``addresses`` is ``ip -json address``.
     """
-    in_the_way = []
+    conflicts = []
     names = {str(link["ifname"]) for link in json.loads(links or "[]")}
     for network in Network:
         bridge = lab.bridge(network)
         if bridge in names and bridge not in ours:
-            in_the_way.append(f"an interface {bridge} exists that is not the lab's")
+            conflicts.append(f"an interface {bridge} exists that is not the lab's")
     for entry in json.loads(tables or "{}").get("nftables", []):
         table = entry.get("table", {})
         if table.get("name") == lab.nft_table and f"nft:{lab.nft_table}" not in ours:
-            in_the_way.append(f"an nftables table {lab.nft_table} exists that is not the lab's")
+            conflicts.append(f"an nftables table {lab.nft_table} exists that is not the lab's")
     bridges = {lab.bridge(network) for network in Network}
     for link in json.loads(addresses or "[]"):
         if link.get("ifname") not in bridges:
-            in_the_way.extend(_overlaps(lab, link))
-    return in_the_way
+            conflicts.extend(_overlaps(lab, link))
+    return conflicts
 
 
 def _overlaps(lab: Lab, link: dict[str, object]) -> list[str]:
@@ -83,17 +83,17 @@ def _overlaps(lab: Lab, link: dict[str, object]) -> list[str]:
 
 def refuse_if_taken(lab: Lab, ours: tuple[str, ...]) -> None:
     """Raise LabError where another holds one of the lab's names or addresses."""
-    in_the_way = taken(
+    conflicts = taken(
         lab,
         ours,
         _ask("ip", "-json", "link"),
         _ask("nft", "-j", "list", "tables"),
         _ask("ip", "-json", "address"),
     )
-    if in_the_way:
+    if conflicts:
         raise LabError(
             f"claiming names and addresses for lab {lab.name}",
-            came_back="; ".join(in_the_way),
+            came_back="; ".join(conflicts),
             remedy="remove what is named there if nothing needs it, or choose another --slot",
         )
 

@@ -9,7 +9,7 @@ from backstay_lab import supervisor
 
 
 def recorded(file: Path) -> int | None:
-    """Give the process that ``supervisor.write_pid`` recorded, where it is still the same one.
+    """Return the process that ``supervisor.write_pid`` recorded, where it is still the same one.
 
     Its id and its start time agree, and it has not ended.
     """
@@ -23,7 +23,7 @@ def recorded(file: Path) -> int | None:
 
 
 def children(parent: int) -> list[int]:
-    """Give a process's children; from all processes, since not every kernel lists them."""
+    """Return a process's children; from all processes, since not every kernel lists them."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -35,7 +35,7 @@ def children(parent: int) -> list[int]:
 
 
 def namespace_pids(pid: int) -> list[int]:
-    """Give a process's ids, in the machine's namespace first and in its own innermost last."""
+    """Return a process's ids, in the machine's namespace first and in its own innermost last."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("NSpid:"):
@@ -44,7 +44,7 @@ def namespace_pids(pid: int) -> list[int]:
 
 
 def is_systemd(pid: int) -> bool:
-    """Say whether a process runs systemd: PID 1 of a container runs systemd-nspawn's stub first."""
+    """Return whether a process runs systemd: a container's PID 1 is systemd-nspawn's stub first."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"
     return False

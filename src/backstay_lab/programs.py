@@ -1,4 +1,4 @@
-"""Running local programs: always with a bound, errors as LabError with the last lines said."""
+"""Local programs, run with a bound; errors are LabError with the last lines of output."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from backstay_lab import cgroups
 from backstay_lab.errors import LabError
 
 LAST_LINES = 12
-# in a long log these lines say why: Puppet's, APT's and dpkg's
+# in a long log these lines hold the reason: Puppet's, APT's and dpkg's
 ERROR = re.compile(r"\s*(Error|E|dpkg: error)\b.*:")
 
 _running: set[subprocess.Popen[str]] = set()
@@ -30,7 +30,7 @@ def run(
     check: bool = True,
     accept: Sequence[int] = (0,),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in its own session and give what it said.
+    """Run a program in its own session; return its exit status and output.
 
     ``attempted`` is the phrase for the error; ``bound`` is in seconds; ``cgroup`` is the name of
     a group (made where missing) that the program and all its children live in, so that they are
@@ -100,7 +100,7 @@ def _run(
         raise LabError(
             attempted,
             came_back=f"{argv[0]} did not end within {bound:.0f} s",
-            remedy="look at the machine's load and network, then repeat the command",
+            remedy="check the machine's load and network, then repeat the command",
         ) from error
     except BaseException:
         _kill_session(process)
@@ -135,11 +135,11 @@ def _failed(
     done: subprocess.CompletedProcess[str],
     log: Path | None,
 ) -> LabError:
-    said = (done.stdout if log else done.stderr or done.stdout).strip().splitlines()
-    errors = [line for line in said if ERROR.match(line)] if log else []
-    last = "\n    ".join((errors or said)[-LAST_LINES:]) or "it printed nothing"
+    lines = (done.stdout if log else done.stderr or done.stdout).strip().splitlines()
+    errors = [line for line in lines if ERROR.match(line)] if log else []
+    last = "\n    ".join((errors or lines)[-LAST_LINES:]) or "it printed nothing"
     return LabError(
         attempted,
         came_back=f"{argv[0]} ended with status {done.returncode}:\n    {last}",
-        remedy=f"read {log}" if log else "mend what the message names, then repeat the command",
+        remedy=f"read {log}" if log else "fix what the message names, then repeat the command",
     )

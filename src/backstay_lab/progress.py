@@ -34,7 +34,7 @@ class Progress:
                 print(f"{now - self._began:6.0f} s  {host:<12} {phase}", flush=True)
 
     def seconds(self) -> float:
-        """Give the seconds since the beginning."""
+        """Return the seconds since the beginning."""
         return time.monotonic() - self._began
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Waiting until hosts are usable, with a bound."""
+"""When hosts are usable: waits with a bound."""
 
 import socket
 import time
@@ -38,7 +38,7 @@ def _no_greeting(host: LabHost) -> list[str]:
                 return []
     except OSError as error:
         return [str(error)]
-    return ["something else than SSH greets on port 22"]
+    return ["port 22 does not answer as SSH"]
 
 
 def await_units(host: LabHost, bound: float = 120) -> None:
@@ -54,5 +54,5 @@ def await_units(host: LabHost, bound: float = 120) -> None:
 
 def _starting(host: LabHost) -> list[str]:
     done = host.run(["systemctl", "is-system-running"], check=False, bound=20)
-    word = done.stdout.strip()
-    return [] if word in ("running", "degraded") else [f"systemd says {word or 'nothing'}"]
+    state = done.stdout.strip()
+    return [] if state in ("running", "degraded") else [f"systemd is {state or 'silent'}"]

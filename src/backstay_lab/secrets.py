@@ -1,4 +1,4 @@
-"""The lab's secrets: generated from nothing at each build, kept in one file of mode 0600."""
+"""The lab's secrets: generated at each build, stored in one file of mode 0600."""
 
 import base64
 import json
@@ -36,13 +36,13 @@ CEPH_KEYS = ("ceph_mon_key", "ceph_admin_key", "ceph_cinder_key")
 
 
 def ceph_key() -> str:
-    """Give a new Ceph key: type 1 (AES), time of making, length and 16 random bytes, base64."""
+    """Return a new Ceph key: type 1 (AES), time of making, length and 16 random bytes, base64."""
     header = struct.pack("<hiih", 1, int(time.time()), 0, 16)
     return base64.b64encode(header + secrets.token_bytes(16)).decode()
 
 
 def generate() -> dict[str, str]:
-    """Give new secrets: letters and digits only, so that they are safe in URLs and files."""
+    """Return new secrets: letters and digits only, so that they are safe in URLs and files."""
     made = {name: secrets.token_hex(16) for name in PASSWORDS}
     made["ceph_fsid"] = str(uuid.uuid4())
     made.update((name, ceph_key()) for name in CEPH_KEYS)
@@ -50,7 +50,7 @@ def generate() -> dict[str, str]:
 
 
 def as_yaml(values: dict[str, str], prefix: str = "") -> str:
-    """Give the secrets as YAML; a JSON string is a YAML string."""
+    """Return the secrets as YAML; a JSON string is a YAML string."""
     return "".join(f"{prefix}{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
@@ -66,7 +66,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def renew(file: Path) -> dict[str, str]:
-    """Generate secrets and write them to a file; give them."""
+    """Generate secrets and write them to a file; return them."""
     values = generate()
     write_private(file, as_yaml(values))
     return values

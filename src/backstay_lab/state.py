@@ -1,7 +1,7 @@
 """What ``lab up`` has claimed and how far it came, in ``state.json``: written before each change.
 
-``lab down`` does not depend on it: it finds what is ours by name. The state says which names are
-ours to remove, and whether a second ``lab up`` may go on or has to begin again.
+``lab down`` does not depend on it: it finds what is ours by name. The state records which names
+are ours to remove, and whether a second ``lab up`` may continue or has to start over.
 """
 
 import fcntl
@@ -44,7 +44,7 @@ class State:
         return Lab(self.name, self.slot, self.computes)
 
     def at(self, phase: Phase) -> "State":
-        """Give the same state at another phase."""
+        """Return the same state at another phase."""
         return replace(self, phase=phase)
 
 
@@ -93,7 +93,7 @@ def save(state: State) -> None:
 
 
 def all_labs() -> list[State]:
-    """Give the states of all labs of this machine that can be read."""
+    """Return the states of all labs of this machine that can be read."""
     found = []
     for file in sorted((home() / "labs").glob("*/state.json")):
         try:
@@ -114,7 +114,7 @@ def load_or_guess(name: str) -> State | None:
 
 
 def opened(name: str) -> State:
-    """Give the state of a lab that must be there. Raises LabError where it is not."""
+    """Return the state of a lab that must be there. Raises LabError where it is not."""
     state = load(name)
     if state is None:
         raise LabError(
@@ -124,7 +124,7 @@ def opened(name: str) -> State:
 
 
 def new(name: str, computes: int, taken: set[int]) -> State:
-    """Give the state of a new lab in the first slot that no other lab has."""
+    """Return the state of a new lab in the first slot that no other lab has."""
     if not is_name(name):
         raise LabError(
             f"naming a lab {name!r}",

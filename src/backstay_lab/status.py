@@ -1,4 +1,4 @@
-"""What ``lab status`` says, read from the machine."""
+"""What ``lab status`` prints, read from the machine."""
 
 from dataclasses import asdict, dataclass
 
@@ -20,7 +20,7 @@ class HostStatus:
 
 
 def read(name: str) -> dict[str, object]:
-    """Give the lab's status as the JSON object that the command prints.
+    """Return the lab's status as the JSON object that the command prints.
 
     Its members: ``name``, ``phase`` (down, building, starting, up), ``folder``, ``cloud_file``
     and ``openrc`` (paths, null while the lab is not up), ``hosts``, a list of objects with

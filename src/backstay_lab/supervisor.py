@@ -27,7 +27,7 @@ VETH_BOUND = 20.0
 
 
 def start_time(pid: int) -> str:
-    """Give the start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5)."""
+    """Return a process's start time in clock ticks since boot: field 22 of proc_pid_stat(5)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
@@ -48,7 +48,7 @@ def renew_groups(groups: list[Path]) -> None:
 
 
 def joiner(groups: list[Path]) -> Callable[[], None]:
-    """Give a function that puts the calling process into the groups."""
+    """Return a function that puts the calling process into the groups."""
 
     def join() -> None:
         for group in groups:

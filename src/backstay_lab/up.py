@@ -1,7 +1,7 @@
-"""``lab up``: from whatever state the machine is in to a running lab.
+"""``lab up``: from any state of the machine to a running lab.
 
-Hosts with a role are built once (packages, Puppet, seed), shut down in an orderly way, and their
-disks kept. From then on ``lab up`` starts fresh copies of those.
+Hosts with a role are built once (packages, Puppet, seed), shut down cleanly, and their disks
+kept. From then on ``lab up`` starts fresh copies of those.
 """
 
 import contextlib
@@ -48,47 +48,47 @@ class LabRequest:
     slot: int | None = None
 
 
-def up(wish: LabRequest, progress: Progress) -> State:
+def up(request: LabRequest, progress: Progress) -> State:
     """Bring a lab up; safe to repeat after an interruption at any point. Raises LabError."""
-    require(wish)
-    with state.locked(wish.name):
-        return Bringing(_opened(wish), wish.only, progress).run()
+    require(request)
+    with state.locked(request.name):
+        return BringUp(_opened(request), request.only, progress).run()
 
 
-def require(wish: LabRequest) -> None:
-    """Raise LabError where the machine lacks something for the lab that is wished for."""
-    bare = bool(wish.only) and all(name.startswith("spare") for name in wish.only)
-    known = state.load(wish.name)
+def require(request: LabRequest) -> None:
+    """Raise LabError where the machine lacks something for the lab that was asked for."""
+    bare = bool(request.only) and all(name.startswith("spare") for name in request.only)
+    known = state.load(request.name)
     has_built = known is not None and (known.lab.built / "key").exists()
     running = known is not None and known.phase is not Phase.DOWN
     facts = machine.read()
     machine.require(machine.missing(facts, built=has_built, bare=bare or running))
 
 
-def _opened(wish: LabRequest) -> State:
-    """Give the state to go on from; a lab that is down may change its number of hosts."""
-    known = state.load(wish.name)
+def _opened(request: LabRequest) -> State:
+    """Return the state to start from; a lab that is down may change its number of hosts."""
+    known = state.load(request.name)
     if known is None:
         taken = {other.slot for other in state.all_labs()}
-        if wish.slot is not None:
-            taken = set(SLOTS) - {wish.slot}
-        known = state.new(wish.name, wish.computes or 2, taken)
-    elif wish.computes and wish.computes != known.computes:
+        if request.slot is not None:
+            taken = set(SLOTS) - {request.slot}
+        known = state.new(request.name, request.computes or 2, taken)
+    elif request.computes and request.computes != known.computes:
         if known.phase is not Phase.DOWN:
             raise LabError(
-                f"bringing up lab {wish.name} with {wish.computes} compute hosts",
+                f"bringing up lab {request.name} with {request.computes} compute hosts",
                 came_back=f"it is up with {known.computes}",
                 remedy="backstay lab down, then repeat the command",
             )
-        known = replace(known, computes=wish.computes)
-    unknown = [name for name in wish.only if name not in known.lab.places]
+        known = replace(known, computes=request.computes)
+    unknown = [name for name in request.only if name not in known.lab.places]
     if unknown:
         LabHost(known.lab, unknown[0])  # raises the error that names the hosts
     return known
 
 
-class Bringing:
-    """One ``lab up`` under way."""
+class BringUp:
+    """One ``lab up`` in progress."""
 
     def __init__(self, known: State, only: Sequence[str], progress: Progress) -> None:
         self.state = known
@@ -98,7 +98,7 @@ class Bringing:
         self.parallel = ParallelHosts()
 
     def run(self) -> State:
-        """Do it."""
+        """Bring the lab up; return its state. Raises LabError."""
         recipe = layers.Recipe(apt.read(machine.codename()), apt.architecture())
         key = build.content_key(self.lab, recipe)
         chosen = choose(self.lab, self.only, built=self._is_built(recipe, key))
@@ -142,7 +142,7 @@ class Bringing:
         state.save(new)
 
     def _clear_leftovers(self, chosen: Plan) -> None:
-        """Throw away what cannot be gone on with; a lab that is down has nothing left to keep."""
+        """Discard what cannot be used further; a lab that is down has nothing left to keep."""
         if self.state.phase is Phase.DOWN:
             down.end_processes(self.lab)
             down.unmount(self.lab.folder)
@@ -213,7 +213,7 @@ class Bringing:
         )
 
     def _freeze(self, hosts: Sequence[LabHost], key: str) -> None:
-        """Shut the built hosts down and keep their disks; the key makes them valid."""
+        """Shut the built hosts down and save their disks; the key makes them valid."""
         self.progress.phase("cloud", "shutdown")
 
         def one(host: LabHost) -> None:
@@ -221,7 +221,7 @@ class Bringing:
             host.power_off(hard=False, bound=SHUTDOWN_BOUND)
             down.unmount(host.folder)
 
-        # compute hosts first, while the controller still takes their goodbyes
+        # compute hosts first, while the controller still receives their sign-off
         computes = [host for host in hosts if host.place.manifest == "compute"]
         self.parallel.each(computes, one)
         self.parallel.each([host for host in hosts if host not in computes], one)
@@ -231,10 +231,10 @@ class Bringing:
             shutil.rmtree(host.folder)
         (self.lab.built / "key").write_text(key)
         self._save(replace(self.state, phase=Phase.STARTING, built_key=key))
-        self.progress.phase("cloud", "kept")
+        self.progress.phase("cloud", "saved")
 
     def built_image(self, host: LabHost) -> Path:
-        """Give the kept disk of a built host."""
+        """Return the saved disk of a built host."""
         return self.lab.built / f"{host.name}.img"
 
     # --- starting -----------------------------------------------------------------------------
@@ -255,8 +255,8 @@ class Bringing:
                 self.progress.phase(host.name, "disk")
                 built = self.built_image(host) if host.place.manifest else None
                 self._new_disk(recipe, host, built)
-            # Agents ask the controller's services first; a question before these listen is lost,
-            # and asked again after a minute: instances would be that long without an address.
+            # Agents ask the controller's services first; a request before these listen is lost,
+            # and repeated after a minute: instances would have no address for that long.
             if host.place.manifest == "compute" and "controller" in started:
                 self.progress.phase(host.name, "waiting")
                 self.parallel.wait_for(started["controller"])

@@ -15,7 +15,7 @@ from backstay.errors import BackstayError
 from backstay.inventory.load import load
 from backstay.transports.bmc import power_of
 from backstay_lab.errors import LabError
-from backstay_lab.faults import breaking
+from backstay_lab.faults import lifecycle
 from tests.acceptance.background_load import again_and_again
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, last_run
@@ -123,9 +123,9 @@ def test_one_whose_faults_are_healed_after_it_is_fenced_stays_off(lab: Lab, clou
         for way in WAYS:
             # From a certain step on its address answers, by the spare: the cut is not to be seen.
             with contextlib.suppress(LabError):
-                breaking.break_(host.lab, way, HOST, {})
+                lifecycle.break_(host.lab, way, HOST, {})
         told.extend(
-            str(one.error) for one in breaking.heal(host.lab) if one.record.fault == "power-off"
+            str(one.error) for one in lifecycle.heal(host.lab) if one.record.fault == "power-off"
         )
 
     host = host_of(lab, HOST)

@@ -14,8 +14,8 @@ import pytest
 
 from backstay.inventory.maintenance import Maintenance
 from backstay_lab import state
-from backstay_lab.faults import record as book
-from backstay_lab.faults.breaking import FAULTS
+from backstay_lab.faults import records
+from backstay_lab.faults.lifecycle import FAULTS
 from backstay_lab.hosts import LabHost
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import reboot
@@ -42,7 +42,7 @@ def broken(fault: str, target: str, options: Mapping[str, str] | None = None) ->
     """Make a fault in this process, as the command does; return the time just before."""
     lab = state.opened(os.environ.get("BACKSTAY_LAB", "lab")).lab
     record = FAULTS[fault].prepare(lab, target, options or {})
-    book.add(lab, record)
+    records.add(lab, record)
     begun = time.time()
     FAULTS[fault].make(LabHost(lab, record.host), record)
     return begun

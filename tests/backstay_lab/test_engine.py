@@ -26,7 +26,7 @@ from backstay_lab.machine import Facts, missing, require
 from backstay_lab.plan import Plan
 from backstay_lab.progress import Progress
 from backstay_lab.state import Phase, State
-from backstay_lab.up import Bringing
+from backstay_lab.up import BringUp
 
 DATA = Path(__file__).parent / "data"
 GIB = 1024**3
@@ -339,8 +339,8 @@ def test_a_host_of_a_lab_that_is_up_starts_from_what_that_lab_was_built_with(
             return [layer]
 
     recipe = OneLayer(configuration=None, architecture="amd64")  # type: ignore[arg-type]
-    assert Bringing(known, only, Progress())._is_built(recipe, "newer") is expected
-    assert Bringing(known, only, Progress())._is_built(recipe, "earlier") is (
+    assert BringUp(known, only, Progress())._is_built(recipe, "newer") is expected
+    assert BringUp(known, only, Progress())._is_built(recipe, "earlier") is (
         layers_there or phase is not Phase.UP or not only
     )
 

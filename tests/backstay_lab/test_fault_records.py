@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
-from backstay_lab.faults.breaking import chosen
+from backstay_lab.faults import records
+from backstay_lab.faults.lifecycle import chosen
 from backstay_lab.faults.network import ruleset
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.layout import Lab
 
 KILLED = Record(fault="kill-service", host="controller", unit="nova-api.service")
@@ -35,30 +35,30 @@ def lab(tmp_path, monkeypatch) -> Lab:
 
 
 def test_records_come_back_as_they_were_written(lab: Lab) -> None:
-    book.add(lab, KILLED)
-    book.add(lab, HALF_OPEN)
-    assert book.read(lab) == [KILLED, HALF_OPEN]
-    book.remove(lab, KILLED)
-    book.remove(lab, KILLED)
-    assert book.read(lab) == [HALF_OPEN]
+    records.add(lab, KILLED)
+    records.add(lab, HALF_OPEN)
+    assert records.read(lab) == [KILLED, HALF_OPEN]
+    records.remove(lab, KILLED)
+    records.remove(lab, KILLED)
+    assert records.read(lab) == [HALF_OPEN]
 
 
 def test_the_same_fault_again_is_one_fault(lab: Lab) -> None:
-    book.add(lab, CUT)
-    book.add(lab, LOSS)
-    book.add(lab, CUT_OPERATOR)
-    assert book.read(lab) == [LOSS, CUT_OPERATOR]
+    records.add(lab, CUT)
+    records.add(lab, LOSS)
+    records.add(lab, CUT_OPERATOR)
+    assert records.read(lab) == [LOSS, CUT_OPERATOR]
 
 
 def test_an_unreadable_record_is_an_error_for_the_operator(lab: Lab) -> None:
     (lab.folder / "faults.json").write_text(json.dumps([{"fault": "loss"}]))
     with pytest.raises(LabError):
-        book.read(lab)
+        records.read(lab)
 
 
 def test_no_lab_no_record(lab: Lab) -> None:
     with pytest.raises(LabError) as refused:
-        book.add(Lab("other"), CUT)
+        records.add(Lab("other"), CUT)
     assert refused.value.remedy == "backstay lab up"
 
 

@@ -48,7 +48,7 @@ class BoardOfHost:
 
 
 def main() -> None:
-    """Serve until SIGTERM; say ``serving`` on standard output once all addresses are bound."""
+    """Serve until SIGTERM; print ``serving`` on standard output once all addresses are bound."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     name = sys.argv[1]
     folder = Lab(name).folder / BMC_FOLDER

@@ -1,7 +1,7 @@
 """The driver behind sushy-tools: Redfish systems that are hosts of the lab.
 
 sushy-tools keeps one application object in its module, so one process has one driver. Which host
-it speaks for is told by the address at which the request came in: the WSGI layer in front of it
+it acts for follows from the address at which the request arrived: the WSGI layer in front of it
 (service.py) puts the host's name into the request's environment, and a request sees no other host.
 """
 

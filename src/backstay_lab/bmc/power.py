@@ -91,7 +91,7 @@ class Board:
         return self._host.power_state() == "on"
 
     def reset(self, reset_type: str) -> None:
-        """Carry out a Redfish reset; an orderly shutdown goes on after this returns.
+        """Carry out a Redfish reset; a clean shutdown continues after this returns.
 
         Raises UnknownReset, DeadBoard, or what the lab's host raises.
         """
@@ -129,7 +129,7 @@ class Board:
         except BackstayError as error:
             LOG.error("%s; %s", error, error.remedy)
         except Exception:
-            # The end of a background thread: the log is the only place left to tell it.
+            # The end of a background thread: errors can only be logged.
             LOG.exception("%s: reset failed", self.name)
 
 
@@ -138,9 +138,9 @@ ALWAYS_OFF, LAST_STATE = "AlwaysOff", "LastState"
 POLICIES = ("AlwaysOn", ALWAYS_OFF, LAST_STATE)
 
 
-def policy(kept: Path) -> str:
-    """Return the policy that a board keeps in a file, ``LastState`` where none was set."""
+def policy(file: Path) -> str:
+    """Return the policy that is stored in a file, ``LastState`` where none was set."""
     try:
-        return kept.read_text().strip()
+        return file.read_text().strip()
     except FileNotFoundError:
         return LAST_STATE

@@ -52,7 +52,7 @@ def start(lab: Lab) -> None:
 def stop(lab: Lab) -> None:
     """Stop the board controllers of a lab; nothing where none run.
 
-    A host that was powered on by its controller goes on running. The addresses go with the bridge.
+    A host that was powered on by its controller keeps running. The addresses go with the bridge.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in _processes(lab):
@@ -70,7 +70,7 @@ def running(lab: Lab) -> bool:
 def _processes(lab: Lab) -> list[int]:
     """Return the process's id: found by its control group and its command line.
 
-    That needs no record, so that one is found again whose starter was killed half-way; other
+    This needs no record, so that the process is found even if its starter was killed; other
     members of the group are hosts that were powered on by their controller.
     """
     return [pid for pid in cgroups.processes(lab.cgroup("bmc")) if _is_ours(pid, lab)]
@@ -78,15 +78,15 @@ def _processes(lab: Lab) -> list[int]:
 
 def _is_ours(pid: int, lab: Lab) -> bool:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     ours = ([b"-m", module.encode(), lab.name.encode(), b""] for module in (MODULE, EARLIER_MODULE))
-    return words[-4:] in ours
+    return arguments[-4:] in ours
 
 
 def _spawn(lab: Lab) -> None:
-    """Start the process and wait until it says on its standard output that it serves."""
+    """Start the process and wait until it prints ``serving``."""
     bmc = lab.folder / BMC_FOLDER
     log = bmc / "log"
     joiner = cgroups.joiner(cgroups.create(lab.cgroup("bmc")))
@@ -102,12 +102,12 @@ def _spawn(lab: Lab) -> None:
         )
     assert process.stdout is not None  # noqa: S101  # by stdout=PIPE
     ready, _, _ = select.select([process.stdout], [], [], START_BOUND)
-    said = process.stdout.readline() if ready else b""
+    output = process.stdout.readline() if ready else b""
     process.stdout.close()
-    if said.strip() != b"serving":
+    if output.strip() != b"serving":
         stop(lab)
         raise LabError(
-            "Start of the lab's board controllers",
+            "starting the lab's board controllers",
             came_back=_last_line(log) if ready else f"no answer within {START_BOUND:.0f} s",
             remedy=f"read {log}, then run 'backstay lab up' again",
         )
@@ -123,7 +123,7 @@ def _gone(lab: Lab, bound: float) -> bool:
 
 
 def _put_addresses_up(lab: Lab, hosts: Sequence[str]) -> None:
-    """Give the machine the controllers' addresses: each as one address, the bridge has the net."""
+    """Add the controllers' addresses to the machine, each as a /32: the bridge has the net."""
     bridge = lab.bridge(Network.MANAGEMENT)
     for host in hosts:
         address = lab.bmc_address(lab.places[host])
@@ -162,4 +162,4 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    return lines[-1] if lines else "it ended without a word"
+    return lines[-1] if lines else "it ended without output"

@@ -18,31 +18,33 @@ NO_OVERRIDE = {"BootSourceOverrideEnabled": "Disabled"}
 _SYSTEM = re.compile(r"/redfish/v1/Systems/([^/]+)/?")
 
 
-def offering_policy(application: Wsgi, system: str, kept: Path) -> Wsgi:
-    """Return an application whose one system has the policy, too.
+def offering_policy(application: Wsgi, system: str, file: Path) -> Wsgi:
+    """Return an application whose only system has the policy, too.
 
-    ``system`` is that system's UUID, ``kept`` the file that keeps the policy.
+    ``system`` is that system's UUID, ``file`` stores the policy.
     """
 
-    def asked(environment: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def answer_request(
+        environment: Environment, start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         found = _SYSTEM.fullmatch(environment.get("PATH_INFO", ""))
         method = environment.get("REQUEST_METHOD")
         if found is None or found[1] != system or method not in {"GET", "PATCH"}:
             return application(environment, start_response)
-        answer = (_patched if method == "PATCH" else _shown)(application, environment, kept)
+        answer = (_patched if method == "PATCH" else _shown)(application, environment, file)
         return answer(environment, start_response)
 
-    return asked
+    return answer_request
 
 
-def _shown(application: Wsgi, environment: Environment, kept: Path) -> Response:
+def _shown(application: Wsgi, environment: Environment, file: Path) -> Response:
     answer = Response.from_app(application, environment)
     if answer.status_code == 200:
-        answer.set_data(json.dumps(json.loads(answer.get_data()) | {NAME: policy(kept)}))
+        answer.set_data(json.dumps(json.loads(answer.get_data()) | {NAME: policy(file)}))
     return answer
 
 
-def _patched(application: Wsgi, environment: Environment, kept: Path) -> Response:
+def _patched(application: Wsgi, environment: Environment, file: Path) -> Response:
     body = environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
     try:
         given = json.loads(body)
@@ -59,5 +61,5 @@ def _patched(application: Wsgi, environment: Environment, kept: Path) -> Respons
         answer = Response.from_app(application, environment | left)
         if answer.status_code >= 400 or wanted is None:
             return answer
-    kept.write_text(wanted)
+    file.write_text(wanted)
     return Response(status=204)

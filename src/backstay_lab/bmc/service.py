@@ -89,7 +89,7 @@ def _bind(lab: str, endpoint: Endpoint, settings: Path) -> BaseWSGIServer:
     server = ThreadedWSGIServer(
         endpoint.address, endpoint.port, _for_host(guarded, endpoint.host), _Handler
     )
-    # The handshake is left to the request's thread: in accept() a client that connects and says
+    # The handshake is left to the request's thread: in accept() a client that connects and sends
     # nothing would keep everyone else out.
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False

@@ -1,16 +1,15 @@
-"""An agent that looks alive and takes no work."""
+"""An agent that looks alive and does not process RPC messages."""
 
 import re
 import time
 from collections.abc import Collection, Mapping
 
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
-from backstay_lab.faults import units
+from backstay_lab.faults import records, units
 from backstay_lab.faults.broker import broker_host
 from backstay_lab.faults.fault import Fault, refuse_unless_on
 from backstay_lab.faults.network import in_force, write_table
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
 
@@ -35,8 +34,8 @@ rabbit_binding:remove({{binding, {{resource, <<"/">>, exchange, <<"nova">>}}, <<
 {{resource, <<"/">>, queue, <<"{queue}">>}}, []}}, <<"backstay-lab">>).
 """
 
-# The queue is struck out of the broker's tables while its process, which would tell the client,
-# is not told: so it is for an agent whose queue expired unnoticed.
+# The queue is removed from the broker's tables without its process, which would notify the client:
+# the same happens to an agent when its queue expires unnoticed.
 FORGET_QUEUE = """
 rabbit_amqqueue:internal_delete({{resource, <<"/">>, queue, <<"{queue}">>}}, <<"backstay-lab">>).
 """
@@ -95,9 +94,9 @@ class WedgeAgent(Fault):
     ``deaf``: its queue gets no messages any more; heartbeats go on, the service counts as up, and
     it does not heal by itself. ``half-open``: the packets of its connections to the broker are
     dropped, as by a firewall that forgot them; both ends hold them for established until the
-    messaging library's heartbeat (60 s at first) gives up and connects anew, which works.
-    ``no-reply-queue``: the queue for the answers to its own calls is gone, and nobody told it. It
-    answers calls, its own time out.
+    messaging library's heartbeat (60 s at first) gives up and reconnects, which works.
+    ``no-reply-queue``: the queue for the answers to its own calls is gone, and it was not
+    notified. It answers calls; its own time out.
     """
 
     name = "wedge-agent"
@@ -124,7 +123,7 @@ class WedgeAgent(Fault):
     def make(self, host: LabHost, record: Record) -> None:
         """Remove the binding or the queue, or drop the connections' packets."""
         if record.options["how"] == HALF_OPEN:
-            write_table(host.lab, book.read(host.lab))
+            write_table(host.lab, records.read(host.lab))
             return
         template = FORGET_QUEUE if record.options["how"] == NO_REPLY else UNBIND
         expression = template.format(queue=record.noted["queue"]).replace("\n", " ").strip()
@@ -140,7 +139,7 @@ class WedgeAgent(Fault):
             ports = record.noted["ports"]
             return f"the packets of its AMQP connections (ports {ports}) are dropped silently"
         if record.options["how"] == NO_REPLY:
-            return _unheard(host, record)
+            return _without_reply_queue(host, record)
         if _bound(broker_host(host.lab), record.noted["queue"]):
             return None
         return f"nova-compute is connected, but exchange nova has no way to {record.noted['queue']}"
@@ -148,13 +147,13 @@ class WedgeAgent(Fault):
     def undo(self, host: LabHost, record: Record) -> str:
         """Restart the deaf agent until it is bound again; let the half-open one's packets pass."""
         if record.options["how"] == HALF_OPEN:
-            others = [other for other in book.read(host.lab) if other.key != record.key]
+            others = [other for other in records.read(host.lab) if other.key != record.key]
             write_table(host.lab, others)
             return "the packets of its connections pass again"
         if host.power_state() == "off":
             return f"{host.name} is off: its agent binds its queue when it starts"
         if record.options["how"] == NO_REPLY:
-            if _unheard(host, record):
+            if _without_reply_queue(host, record):
                 host.run(["systemctl", "restart", UNIT], bound=BOUND)
             return "nova-compute has a new queue for answers"
         broker, queue = broker_host(host.lab), record.noted["queue"]
@@ -173,7 +172,7 @@ class WedgeAgent(Fault):
         return f"nova-compute restarted, {queue} is bound again"
 
 
-def _unheard(host: LabHost, record: Record) -> str | None:
+def _without_reply_queue(host: LabHost, record: Record) -> str | None:
     """Return that the process waits for answers from a queue that is gone; None where not."""
     if units.show(host, UNIT).main_pid != int(record.noted["pid"]):
         return None
@@ -201,7 +200,7 @@ def _bound(broker: LabHost, queue: str) -> bool:
 
 
 def _is_wedged(lab: Lab, fault: str, host: str) -> bool:
-    return any(record.key == (fault, host, "") for record in book.read(lab))
+    return any(record.key == (fault, host, "") for record in records.read(lab))
 
 
 def _refuse_unless_bound(broker: LabHost, queue: str, wedged: bool) -> None:

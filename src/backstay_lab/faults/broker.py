@@ -1,27 +1,26 @@
-"""A message broker that has lost its memory."""
+"""A message broker that has lost its database."""
 
 from collections.abc import Mapping
 
 from backstay.inventory.enums import Role
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
-from backstay_lab.faults import units
+from backstay_lab.faults import records, units
 from backstay_lab.faults.fault import Fault, refuse_unless_on
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost, all_hosts
 from backstay_lab.layout import Lab
 
 UNIT = "rabbitmq-server.service"
 HOME = "/var/lib/rabbitmq"
 BOUND = 240.0  # seconds for a stop and a start of the broker
-KEPT = f"{HOME}/backstay-lab-definitions.json"  # users with digests of their passwords: 0600
+DEFINITIONS = f"{HOME}/backstay-lab-definitions.json"  # users with digests of their passwords: 0600
 
-# The definitions are kept once: a second try must not keep those of the empty broker.
+# The definitions are saved once: a second attempt must not save those of the empty broker.
 FORGET = f"""
 umask 077
-if [ ! -s {KEPT} ]; then
-    rabbitmqctl --quiet export_definitions - >{KEPT}.part
-    mv {KEPT}.part {KEPT}
+if [ ! -s {DEFINITIONS} ]; then
+    rabbitmqctl --quiet export_definitions - >{DEFINITIONS}.part
+    mv {DEFINITIONS}.part {DEFINITIONS}
 fi
 systemctl stop rabbitmq-server
 rm -rf {HOME}/mnesia
@@ -29,20 +28,20 @@ install -d -o rabbitmq -g rabbitmq -m 0750 {HOME}/mnesia
 systemctl start rabbitmq-server
 rabbitmqctl --quiet await_startup --timeout 120
 """
-# Only who may come in is brought back: queues and exchanges are declared by the services.
+# Only users and permissions are restored: queues and exchanges are declared by the services.
 REMEMBER = f"""
 import json
-kept = json.load(open("{KEPT}"))
+saved = json.load(open("{DEFINITIONS}"))
 wanted = ("users", "vhosts", "permissions", "topic_permissions", "policies", "parameters")
-print(json.dumps({{key: kept[key] for key in wanted if key in kept}}))
+print(json.dumps({{key: saved[key] for key in wanted if key in saved}}))
 """
-# Also after an interruption at any line above: without kept definitions nothing was forgotten yet.
+# Also after an interruption at any line above: without saved definitions nothing was lost yet.
 RESTORE = f"""
 umask 077
 [ -d {HOME}/mnesia ] || install -d -o rabbitmq -g rabbitmq -m 0750 {HOME}/mnesia
 systemctl start rabbitmq-server
 rabbitmqctl --quiet await_startup --timeout 120
-if [ -s {KEPT} ]; then
+if [ -s {DEFINITIONS} ]; then
     python3 -I -c '{REMEMBER}' | rabbitmqctl --quiet import_definitions
 fi
 """
@@ -65,7 +64,9 @@ def broker_host(lab: Lab) -> LabHost:
         if host.role is Role.CONTROLLER:
             return host
     raise LabError(
-        "finding the message broker", came_back="the lab has no controller", remedy="lab up"
+        "finding the message broker",
+        came_back="the lab has no controller",
+        remedy="backstay lab up",
     )
 
 
@@ -78,7 +79,9 @@ class RabbitAmnesia(Fault):
         """Find the broker (``target`` may be empty) and note its users' names."""
         host = LabHost(lab, target) if target else broker_host(lab)
         units.running(host, UNIT, f"making the broker on {host.name} forget")
-        before = [record for record in book.read(lab) if record.key == (self.name, host.name, "")]
+        before = [
+            record for record in records.read(lab) if record.key == (self.name, host.name, "")
+        ]
         noted = before[0].noted if before else {"users": ",".join(users(host))}
         return Record(fault=self.name, host=host.name, noted=noted)
 
@@ -95,7 +98,7 @@ class RabbitAmnesia(Fault):
         return None if left else f"the broker runs and has forgotten {', '.join(sorted(lost))}"
 
     def undo(self, host: LabHost, record: Record) -> str:
-        """Bring users and permissions back as they were; services declare the rest themselves."""
+        """Restore users and permissions; services declare the rest themselves."""
         refuse_unless_on(host, f"restoring the users of the broker on {host.name}")
         script = RESTORE
         if "guest" not in _noted(record):
@@ -106,9 +109,10 @@ class RabbitAmnesia(Fault):
             raise LabError(
                 f"restoring the users of the broker on {host.name}",
                 came_back=f"{', '.join(sorted(missing))} is still unknown",
-                remedy=f"backstay lab shell {host.name} rabbitmqctl import_definitions {KEPT}",
+                remedy=f"backstay lab shell {host.name} rabbitmqctl import_definitions "
+                f"{DEFINITIONS}",
             )
-        host.script(f"rm -f {KEPT}")
+        host.script(f"rm -f {DEFINITIONS}")
         return f"users {', '.join(_noted(record))} and their permissions are back"
 
 

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from backstay_lab import cgroups
 from backstay_lab.errors import LabError
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
 
 
 class NoUndo(LabError):
-    """The fault cannot be undone; the message says what can be done instead."""
+    """The fault cannot be undone; the remedy is what can be done instead."""
 
 
 class Fault(ABC):
@@ -37,7 +37,7 @@ class Fault(ABC):
 
     @abstractmethod
     def evidence(self, host: LabHost, record: Record) -> str | None:
-        """Return what is seen of the fault, as a phrase; None where it is not there."""
+        """Return the evidence of the fault, as a phrase; None where it is not there."""
 
     @abstractmethod
     def undo(self, host: LabHost, record: Record) -> str:

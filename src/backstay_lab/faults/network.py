@@ -1,8 +1,8 @@
 """A host cut off, and one whose packets get lost.
 
 The machine drops the packets on the bridge, by the names of the host's ports there: that holds
-across a reboot of the host, cuts established connections too, and nobody is told, as with a pulled
-cable. All rules of a lab stand in one table of its own, written anew from the recorded faults at
+across a reboot of the host, cuts established connections too, and notifies neither end, as a pulled
+cable does. All rules of a lab are in one table of its own, rewritten from the recorded faults at
 every change, so that a table and its record cannot drift apart.
 """
 
@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from backstay_lab import programs
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
+from backstay_lab.faults import records
 from backstay_lab.faults.fault import Fault
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab, Network
 
@@ -137,7 +137,7 @@ class _ByRules(Fault):
 
     def make(self, host: LabHost, record: Record) -> None:
         """Put the rules in force; the record is among the lab's already."""
-        write_table(host.lab, book.read(host.lab))
+        write_table(host.lab, records.read(host.lab))
 
     def evidence(self, host: LabHost, record: Record) -> str | None:
         """Return what the rules do."""
@@ -145,7 +145,9 @@ class _ByRules(Fault):
 
     def undo(self, host: LabHost, record: Record) -> str:
         """Put the rules of all other faults in force."""
-        write_table(host.lab, [other for other in book.read(host.lab) if other.key != record.key])
+        write_table(
+            host.lab, [other for other in records.read(host.lab) if other.key != record.key]
+        )
         return "its packets pass again"
 
 

@@ -7,7 +7,7 @@ from backstay_lab import cgroups, disk
 from backstay_lab.bmc.power import ALWAYS_OFF, policy
 from backstay_lab.errors import LabError
 from backstay_lab.faults.fault import Fault, NoUndo, refuse_unless_on
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
 
@@ -43,12 +43,12 @@ class PowerOff(Fault):
     def undo(self, host: LabHost, record: Record) -> str:
         """Power it on and wait until its systemd answers; services start after that.
 
-        A board that was told to stay off when the mains come back does: raises NoUndo.
+        A board that is set to stay off when the mains come back does so: raises NoUndo.
         """
         if host.power_state() == "off" and policy(host.restore_policy) == ALWAYS_OFF:
             raise NoUndo(
                 f"healing {self.name} of {host.name}",
-                came_back="the mains are back, and its board was told to keep it off",
+                came_back="the mains are back, and its board is set to keep it off",
                 remedy=f"power it on by its board, then: backstay lab heal {self.name} {host.name}",
             )
         host.power_on()

@@ -4,10 +4,9 @@ import time
 from collections.abc import Mapping
 
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
-from backstay_lab.faults import units
+from backstay_lab.faults import records, units
 from backstay_lab.faults.fault import Fault
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
 
@@ -42,7 +41,7 @@ def _record(lab: Lab, fault: str, target: str) -> Record:
     """Return the record for a unit that runs, or that this fault has broken before."""
     host, unit = units.find(lab, target)
     found = Record(fault=fault, host=host.name, unit=unit.name)
-    if not unit.runs and found.key not in {known.key for known in book.read(lab)}:
+    if not unit.runs and found.key not in {known.key for known in records.read(lab)}:
         raise LabError(
             f"breaking {unit.name} on {host.name}",
             came_back=f"it does not run ({unit.active}, {unit.sub})",
@@ -64,7 +63,7 @@ class KillService(Fault):
         return _record(lab, self.name, target)
 
     def make(self, host: LabHost, record: Record) -> None:
-        """Mask, kill, and wait until systemd has seen it."""
+        """Mask, kill, and wait until systemd has noticed."""
         _script(host, MASK, record.unit, bound=60)
         until = time.monotonic() + BOUND
         while self.evidence(host, record) is None and time.monotonic() < until:
@@ -118,7 +117,7 @@ class StopService(Fault):
     def undo(self, host: LabHost, record: Record) -> str:
         """Start it."""
         if host.power_state() == "off":
-            return f"{host.name} is off: whether it starts with it is its own affair"
+            return f"{host.name} is off: whether the unit starts at boot is up to the host"
         host.run(["systemctl", "start", "--", record.unit], bound=START_BOUND)
         return f"{record.unit} is started"
 
@@ -126,7 +125,7 @@ class StopService(Fault):
 class HangService(Fault):
     """Every process of a unit is stopped: its port takes connections, nothing answers.
 
-    systemd goes on calling it active. A unit with a watchdog is killed by it in the end.
+    systemd still reports it as active. A unit with a watchdog is killed by it eventually.
     """
 
     name = "hang-service"
@@ -148,10 +147,12 @@ class HangService(Fault):
         alive = {pid: state for pid, state in states.items() if state != "Z"}
         if not alive or set(alive.values()) - {"T", "t"}:
             return None
-        return f"all {len(alive)} processes of {record.unit} are stopped, systemd calls it active"
+        return (
+            f"all {len(alive)} processes of {record.unit} are stopped, systemd reports it as active"
+        )
 
     def undo(self, host: LabHost, record: Record) -> str:
-        """Let all processes go on."""
+        """Let all processes continue."""
         if host.power_state() == "off":
             return f"the stopped processes went with {host.name}'s power; it is off"
         unit = units.show(host, record.unit)
@@ -165,7 +166,7 @@ class HangService(Fault):
                 came_back="some of its processes are still stopped",
                 remedy=f"backstay lab heal {self.name} {record.target}",
             )
-        return f"{len(states)} processes of {unit.name} go on"
+        return f"{len(states)} processes of {unit.name} continue"
 
     def _signal(self, host: LabHost, record: Record, signal: str) -> None:
         argv = ["systemctl", "kill", "--kill-whom=all", f"--signal={signal}", "--", record.unit]

@@ -1,4 +1,4 @@
-"""Which unit on which host the operator means, and what systemd says about it."""
+"""Which unit on which host the operator means, and its state in systemd."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SUFFIXES = (".service", ".socket", ".timer", ".mount", ".path", ".target")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit as systemd sees it; ``group`` is its control group, empty while it does not run."""
+    """A unit as systemd reports it; ``group`` is its control group, empty while it does not run."""
 
     name: str
     load: str
@@ -32,7 +32,7 @@ class Unit:
 
 
 def parse_unit(shown: str) -> Unit:
-    """Return the unit that ``systemctl show --property=PROPERTIES`` tells of."""
+    """Return the unit that ``systemctl show --property=PROPERTIES`` describes."""
     value = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     return Unit(
         name=value["Id"],
@@ -78,7 +78,7 @@ def show(host: LabHost, unit: str) -> Unit:
 
 
 def running(host: LabHost, unit: str, attempted: str) -> Unit:
-    """Give a unit that runs. Raises LabError where the host is off or the unit does not run."""
+    """Return a unit that runs. Raises LabError where the host is off or the unit does not run."""
     refuse_unless_on(host, attempted)
     shown = show(host, unit)
     if not shown.runs:
@@ -128,7 +128,7 @@ def choose(unit: str, found: Mapping[str, Unit]) -> str | None:
 
     None where no host has it. Raises LabError where more than one does.
     """
-    having = [host for host, seen in found.items() if seen.load != "not-found"]
+    having = [host for host, unit_there in found.items() if unit_there.load != "not-found"]
     running = [host for host in having if found[host].runs]
     candidates = running or having
     if len(candidates) > 1:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from backstay_lab.errors import LabError
 from backstay_lab.faults.fault import Fault, refuse_unless_on
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
 
@@ -58,13 +58,13 @@ class FillDisk(Fault):
         if host.power_state() == "off":
             return None
         script = f"ls {FILE}.* >/dev/null 2>&1 && df --output=pcent / || true"
-        said = host.script(script).stdout
-        if not said or used_percent(said) < FULL:
+        output = host.script(script).stdout
+        if not output or used_percent(output) < FULL:
             return None
-        return f"its root file system is {used_percent(said)} % full ({FILE}.*)"
+        return f"its root file system is {used_percent(output)} % full ({FILE}.*)"
 
     def undo(self, host: LabHost, record: Record) -> str:
         """Remove the files. A host that is off has to be powered on first."""
         refuse_unless_on(host, f"removing {FILE}.* from {host.name}")
-        said = host.script(f"rm -f {FILE}.*; df --output=pcent /").stdout
-        return f"removed {FILE}.*, its root file system is {used_percent(said)} % full"
+        output = host.script(f"rm -f {FILE}.*; df --output=pcent /").stdout
+        return f"removed {FILE}.*, its root file system is {used_percent(output)} % full"

@@ -1,19 +1,19 @@
-"""Making and healing faults: written down, made, seen; undone, seen to be gone, struck out."""
+"""The life of a fault: recorded, made, verified; healed, verified, removed from the record."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from backstay_lab import programs
 from backstay_lab.errors import LabError
-from backstay_lab.faults import record as book
+from backstay_lab.faults import records
 from backstay_lab.faults.agent import WedgeAgent
 from backstay_lab.faults.broker import RabbitAmnesia
+from backstay_lab.faults.disk_full import FillDisk
 from backstay_lab.faults.fault import Fault, NoUndo
-from backstay_lab.faults.filling import FillDisk
 from backstay_lab.faults.network import CutNetwork, Loss, table
 from backstay_lab.faults.old_client import OldClient
 from backstay_lab.faults.power import DeadBoard, Freeze, PowerOff
-from backstay_lab.faults.record import Record
+from backstay_lab.faults.records import Record
 from backstay_lab.faults.service import HangService, KillService, StopService
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
@@ -50,28 +50,28 @@ class Healed:
 
 def active_faults(lab: Lab) -> list[Record]:
     """Return the faults that were made and not healed, oldest first."""
-    return book.read(lab)
+    return records.read(lab)
 
 
 def break_(lab: Lab, fault: str, target: str, options: Mapping[str, str]) -> tuple[Record, str]:
-    """Make a fault and return its record and what is seen of it.
+    """Make a fault; return its record and the evidence of it.
 
-    Raises LabError where the target is unknown, or the fault was made and cannot be seen: it is
-    on record then, so that ``heal`` undoes what there is of it.
+    Raises LabError where the target is unknown, or the fault was made without evidence of it: it is
+    recorded then, so that ``heal`` undoes it.
     """
     kind = FAULTS[fault]
     record = kind.prepare(lab, target, options)
     host = LabHost(lab, record.host)
-    book.add(lab, record)
+    records.add(lab, record)
     kind.make(host, record)
-    seen = kind.evidence(host, record)
-    if seen is None:
+    evidence = kind.evidence(host, record)
+    if evidence is None:
         raise LabError(
             f"breaking {record.target} by {fault}",
-            came_back="it was done, but the fault is not to be seen",
+            came_back="it was done, but there is no evidence of the fault",
             remedy=f"backstay lab heal {fault} {record.target}, then try again",
         )
-    return record, seen
+    return record, evidence
 
 
 def heal(lab: Lab, fault: str | None = None, target: str | None = None) -> Iterator[Healed]:
@@ -80,7 +80,7 @@ def heal(lab: Lab, fault: str | None = None, target: str | None = None) -> Itera
     ``target`` is a host, a unit or ``HOST/UNIT``. One that cannot be undone does not stop the
     others.
     """
-    for record in chosen(book.read(lab), fault, target):
+    for record in chosen(records.read(lab), fault, target):
         try:
             yield Healed(record, done=_undo(lab, record))
         except LabError as error:
@@ -107,22 +107,22 @@ def _means(target: str, record: Record) -> bool:
 def _undo(lab: Lab, record: Record) -> str:
     kind, host = FAULTS[record.fault], LabHost(lab, record.host)
     if host.dead_board.exists() and record.fault not in (*ON_MACHINE, "dead-board"):
-        book.remove(lab, record)
+        records.remove(lab, record)
         return f"it went with {host.name}'s board and disk, which are dead"
     done = kind.undo(host, record)
     # A host without power shows power-off only; every other fault is gone or waits on its disk.
-    seen = kind.evidence(host, record) if _can_look(record, host) else None
-    if seen is not None:
+    evidence = kind.evidence(host, record) if _can_verify(record, host) else None
+    if evidence is not None:
         raise LabError(
             f"healing {record.fault} of {record.target}",
-            came_back=f"{done}, but still {seen}",
+            came_back=f"{done}, but still: {evidence}",
             remedy=f"backstay lab heal {record.fault} {record.target}",
         )
-    book.remove(lab, record)
+    records.remove(lab, record)
     return done
 
 
-def _can_look(record: Record, host: LabHost) -> bool:
+def _can_verify(record: Record, host: LabHost) -> bool:
     return record.fault in ("power-off", *ON_MACHINE) or host.power_state() == "on"
 
 
@@ -136,7 +136,7 @@ def release(lab: Lab) -> None:
         attempted="removing the lab's rules for broken networks",
         check=False,
     )
-    book.forget(lab)
+    records.forget(lab)
 
 
 __all__ = ["FAULTS", "Healed", "NoUndo", "active_faults", "break_", "chosen", "heal", "release"]
