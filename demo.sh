@@ -1,20 +1,20 @@
 #!/bin/sh
-# The main job on a real cloud: bring the lab up, check it, break it, find it, heal it. demo.sh BACKSTAY
+# The main task on a real cloud: start the lab, check it, break it, diagnose it, heal it. demo.sh BACKSTAY
 set -eu
 backstay=$1
 bold=$(printf '\033[1m') plain=$(printf '\033[0m')
 [ -t 1 ] || bold='' plain=''
-say() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 fail() {
     echo "demo: $*" >&2
     exit 1
 }
 
-# fault SUBJECT FAULT TARGET: make the fault, see that the check names the subject, heal, be green.
+# fault SUBJECT FAULT TARGET: make the fault; the check must name the subject, and be green after heal.
 fault() {
     subject=$1
     shift
-    say "A fault: $*"
+    title "A fault: $*"
     "$backstay" lab break "$@"
     status=0
     found=$("$backstay" check 2>/dev/null) || status=$?
@@ -31,13 +31,13 @@ fault() {
     echo "Green again."
 }
 
-say "What this machine needs for the lab"
+title "Requirements of the lab"
 "$backstay" lab requirements --install
 
-say "A real OpenStack cloud on this machine (the first time about 10 minutes, later under 2)"
+title "A real OpenStack cloud on this machine (about 10 minutes the first time, later under 2)"
 "$backstay" lab up
 
-say "backstay check"
+title "backstay check"
 "$backstay" check
 
 fault "unit nova-scheduler" kill-service controller/nova-scheduler
@@ -45,4 +45,4 @@ fault "unit nova-api" hang-service controller/nova-api
 fault "compute1" cut-network compute1
 fault "disk /" fill-disk compute2
 
-say "The lab stays up: try 'lab break', 'check', and 'lab down' of $backstay"
+title "The lab stays up. Try: $backstay lab break, $backstay check, $backstay lab down"
