@@ -21,7 +21,7 @@ def test_the_report_of_a_controller() -> None:
     assert not report.cycled
     assert report.whole
     assert round(report.away or 0) == 13
-    assert round(report.well or 0) == 84
+    assert round(report.until_working or 0) == 84
     lines = {line.what: line for line in report.lines}
     assert lines["compute"].down > 30
     assert len(lines["compute"].outages) == 1
@@ -41,7 +41,7 @@ def test_past_runs_stand_beside_it() -> None:
     later = replace(RUN, id="reboot-9", made=RUN.made + 86400)
     [report] = reports(later, [later, RUN])
     assert report.runs == 1
-    assert report.past_well == report.well
+    assert report.past_until_working == report.until_working
     assert all(line.past == line.down for line in report.lines)
     assert durations([RUN], "controller") == [round_trip(RUN.steps)]
 
@@ -60,7 +60,7 @@ def test_interrupted_runs_tell_no_duration() -> None:
 
 def test_text_fits_and_says_it() -> None:
     text = click.unstyle(reboot_text(reports(RUN, []), width=80))
-    assert "everything well after 84 s" in text
+    assert "everything worked after 84 s" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "instance demo-1" in text
 

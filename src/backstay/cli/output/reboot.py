@@ -35,11 +35,11 @@ def _headline(report: HostReport) -> str:
     by = ", by its BMC" if report.cycled else ""
     words = [f"rebooted{by} (boot id {report.boot_before[:8]} -> {report.boot_after[:8]})"]
     words.append(f"away for {report.away:.0f} s")
-    if report.well is not None:
+    if report.until_working is not None:
         before = ""
-        if report.past_well is not None:
-            before = f" (before: {report.past_well:.0f} s)"
-        words.append(f"everything well after {report.well:.0f} s{before}")
+        if report.past_until_working is not None:
+            before = f" (before: {report.past_until_working:.0f} s)"
+        words.append(f"everything worked after {report.until_working:.0f} s{before}")
     return ", ".join(words)
 
 
@@ -65,9 +65,13 @@ def _host_html(report: HostReport) -> Iterator[str]:
             f"rebooted{by}: boot id {escape(report.boot_before)} → {escape(report.boot_after)}"
         )
         words.append(f"away for {report.away:.0f} s")
-    if report.well is not None:
-        past = f" (before: {report.past_well:.0f} s)" if report.past_well is not None else ""
-        words.append(f"everything well after {report.well:.0f} s{past}")
+    if report.until_working is not None:
+        past = (
+            f" (before: {report.past_until_working:.0f} s)"
+            if report.past_until_working is not None
+            else ""
+        )
+        words.append(f"everything worked after {report.until_working:.0f} s{past}")
     yield f"<p>{', '.join(words) or 'not seen to have rebooted'}.</p>"
     if report.agents:
         yield f"<p>{escape(agents_line(report))}.</p>"

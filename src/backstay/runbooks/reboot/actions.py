@@ -9,11 +9,15 @@ from backstay.journal.action import Action, Runbook, Running
 from backstay.journal.store import Store
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.common.outage_recorder import OutageRecorder
+from backstay.runbooks.reboot import steps
 from backstay.runbooks.reboot.postflight import Agents, Functions, Report, Settle, Units
 from backstay.runbooks.reboot.power_cycle import Ask, Down, Up
 from backstay.runbooks.reboot.preflight import Gates, Hooks, Note
 
-_RECORDED = frozenset({"down", "up", "units", "functions", "agents", "settle"})
+_RECORDED = frozenset(
+    kind.name
+    for kind in (steps.DOWN, steps.UP, steps.UNITS, steps.FUNCTIONS, steps.AGENTS, steps.SETTLE)
+)
 """The steps during which outages are recorded, by another process too than the one that started."""
 
 
@@ -26,28 +30,32 @@ def runbook(site: CloudSession, store: Store) -> Runbook:
     hooks = site.cloud.maintenance.hooks
     actions: dict[str, Action[Any]] = {
         **backup.actions(site),
-        "gates": Gates(site, store),
-        "before": Hooks(site, hooks.before, may_refuse=True),
-        "backup": Hooks(site, hooks.backup),
-        "note": Note(site, recorder),
-        "drain": Hooks(site, hooks.drain),
-        "ask": Ask(site),
-        "down": Down(site),
-        "up": Up(site),
-        "units": Units(site),
-        "functions": Functions(site, recorder),
-        "agents": Agents(site),
-        "settle": Settle(site),
-        "undrain": Hooks(site, hooks.undrain),
-        "report": Report(recorder),
-        "after": Hooks(site, hooks.after),
+        **dict(
+            [
+                steps.GATES.by(Gates(site, store)),
+                steps.BEFORE.by(Hooks(site, hooks.before, may_refuse=True)),
+                steps.BACKUP_HOOKS.by(Hooks(site, hooks.backup)),
+                steps.NOTE.by(Note(site, recorder)),
+                steps.DRAIN.by(Hooks(site, hooks.drain)),
+                steps.ASK.by(Ask(site)),
+                steps.DOWN.by(Down(site)),
+                steps.UP.by(Up(site)),
+                steps.UNITS.by(Units(site)),
+                steps.FUNCTIONS.by(Functions(site, recorder)),
+                steps.AGENTS.by(Agents(site)),
+                steps.SETTLE.by(Settle(site)),
+                steps.UNDRAIN.by(Hooks(site, hooks.undrain)),
+                steps.REPORT.by(Report(recorder)),
+                steps.AFTER.by(Hooks(site, hooks.after)),
+            ]
+        ),
     }
 
     @asynccontextmanager
     async def around(running: Running) -> AsyncIterator[None]:
         if running.step.action in _RECORDED and not recorder.on:
-            noted = running.results[f"{running.step.target}.note"]
-            recorder.start(noted["apis"], noted["instances"])
+            noted = running.result(steps.NOTE)
+            recorder.start(noted.apis, noted.instances)
         yield
 
     return Runbook(actions=actions, around=around)

@@ -1,8 +1,8 @@
-"""The steps after the host is back: does all of it work, and stay so; what was out meanwhile."""
+"""The steps after the host is back: units, functions and agents work, and stay so; outages."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
@@ -10,158 +10,175 @@ from backstay.finding import Finding, Severity, bad
 from backstay.health.check import check, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.inventory.enums import Role
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Action, Running
 from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_well
 from backstay.runbooks.reboot.power_cycle import RESUME
+from backstay.runbooks.reboot.steps import (
+    GATES,
+    NOTE,
+    AgentsAttached,
+    OutagesRecorded,
+    Waited,
+)
 
-_LAST_LOOK = 15.0
-"""A look at agents that do not answer takes up to so many seconds."""
+_LAST_OBSERVATION = 15.0
+"""Seconds before the step's bound at which agents are observed for the last time."""
 
 
 @dataclass(frozen=True)
-class Units(Action[Result]):
-    """Waits until every unit that the host's roles require runs."""
+class Units(Action[Waited]):
+    """Waits until all units that the host's roles require are active."""
 
     site: CloudSession
 
-    async def do(self, running: Running) -> Result:
-        """Ask the host alone: its APIs may not answer yet."""
-        host = running.step.target
+    async def do(self, running: Running) -> Waited:
+        """Check the host alone: its APIs may not answer yet. Raises BackstayError at the bound."""
+        host = running.host
 
-        async def look() -> Sequence[Finding]:
+        async def failing() -> Sequence[Finding]:
             return bad(await check_units(self.site, host))
 
         took = await until_well(
             running,
-            look,
+            failing,
             attempted=f"waiting for the units of {host}",
             remedy=f"backstay check {host}; {RESUME}",
         )
-        return {"seconds": round(took, 1)}
+        return Waited(seconds=round(took, 1))
 
 
 @dataclass(frozen=True)
-class Functions(Units):
+class Functions(Action[Waited]):
     """Waits until everything works that worked before, agents aside."""
 
+    site: CloudSession
     recorder: OutageRecorder
 
-    async def do(self, running: Running) -> Result:
-        """Check the whole cloud, as soon as its APIs answer at all.
+    async def do(self, running: Running) -> Waited:
+        """Check the whole cloud once its APIs answer at all. Raises BackstayError at the bound.
 
-        The watch knows when; questions of the check's own would only hold up a host that starts.
+        Whether they answer is known from the recording of outages; probes of the check would only
+        slow down a host that is starting.
         """
 
-        async def look() -> Sequence[Finding]:
-            silent = self.recorder.silent_apis()
-            if silent:
-                return [_about(None, f"API {name}", "does not answer yet", "") for name in silent]
+        async def failing() -> Sequence[Finding]:
+            if silent := self.recorder.silent_apis():
+                return [_silent(name) for name in silent]
             found = await new_findings(self.site, running)
             return [finding for finding in found if not finding.subject.startswith("agent ")]
 
         took = await until_well(
             running,
-            look,
+            failing,
             attempted="waiting for everything to work as before",
             remedy=f"backstay check; {RESUME}",
         )
-        return {"seconds": round(took, 1)}
+        return Waited(seconds=round(took, 1))
 
 
-class Settle(Units):
-    """Waits until everything has been well for the settling time."""
+@dataclass(frozen=True)
+class Settle(Action[Waited]):
+    """Waits until everything has worked for the settling time."""
 
-    async def do(self, running: Running) -> Result:
-        """Check the whole cloud again and again."""
+    site: CloudSession
+
+    async def do(self, running: Running) -> Waited:
+        """Check the whole cloud repeatedly. Raises BackstayError at the bound."""
         lasting = self.site.cloud.maintenance.settle
 
-        async def look() -> Sequence[Finding]:
+        async def failing() -> Sequence[Finding]:
             return await new_findings(self.site, running)
 
         took = await until_well(
             running,
-            look,
-            attempted=f"waiting for everything to stay well for {lasting:g} s",
+            failing,
+            attempted=f"waiting for all checks to pass for {lasting:g} s",
             remedy=f"backstay check; {RESUME}",
             lasting=lasting,
         )
-        return {"seconds": round(took, 1)}
+        return Waited(seconds=round(took, 1))
 
 
-class Agents(Units):
-    """Sees every agent that was well before answer a call; restarts those that do not come back."""
+@dataclass(frozen=True)
+class Agents(Action[AgentsAttached]):
+    """Waits until every agent that was up before answers a call; restarts those that do not."""
 
-    async def do(self, running: Running) -> Result:
-        """Leave them to reconnect by themselves first; never restart one twice.
+    site: CloudSession
 
-        That an agent has reported since the boot is not enough: one that is deaf reports, too.
+    async def do(self, running: Running) -> AgentsAttached:
+        """Let agents reconnect by themselves first; never restart one twice.
+
+        A report since the boot is no proof: an agent that is deaf reports, too. Raises
+        BackstayError where some are not attached at the step's bound.
         """
-        host = running.step.target
-        before = {tuple(agent) for agent in running.results[f"{host}.note"]["agents"]}
+        host, noted = running.host, running.result(NOTE)
+        before = set(noted.agents)
         everyone = Role.CONTROLLER in self.site.host(host).roles
-        hostname = running.results[f"{host}.note"]["hostname"]
-        names = self.site.cloud.host_names({host: hostname})
+        names = self.site.cloud.host_names({host: noted.hostname})
         reattacher = AgentReattacher(self.site, None if everyone else {host}, say=running.say)
 
-        def concerned(one: AgentDiagnosis) -> bool:
-            known = (one.seen.agent.host, one.seen.agent.binary) in before
-            return known and (everyone or names.host_of(one.seen.agent.host) == host)
+        def concerned(name: str) -> bool:
+            return everyone or names.host_of(name) == host
 
-        begun = time.monotonic()
-        left = await reattacher.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
-        up = reattacher.broker_up
+        def chosen(diagnosis: AgentDiagnosis) -> bool:
+            agent = diagnosis.seen.agent
+            return (agent.host, agent.binary) in before and concerned(agent.host)
+
+        started = time.monotonic()
+        bound = running.step.bound - _LAST_OBSERVATION
+        left = await reattacher.until_attached(chosen, bound=bound)
         if left:
             raise BackstayError(
                 "waiting for every agent to be attached",
                 came_back=f"not within {running.step.bound:g} s: {name_agents(left)}",
                 remedy=f"{reattacher.remedy(left[0])}; backstay reattach; {RESUME}",
             )
-        count = sum(everyone or names.host_of(name) == host for name, _ in before)
-        return {
-            "seconds": round(time.monotonic() - begun, 1),
-            "proved": count,
-            "restarted": reattacher.restarted,
-            "since_broker": round(up, 1) if everyone and up else None,
-            "told": _agents_told(count, reattacher.restarted),
-        }
+        count, up = sum(concerned(name) for name, _ in before), reattacher.broker_up
+        return AgentsAttached(
+            seconds=round(time.monotonic() - started, 1),
+            proved=count,
+            restarted=tuple(reattacher.restarted),
+            since_broker=round(up, 1) if everyone and up else None,
+            summary=_summary(count, reattacher.restarted),
+        )
 
 
-def _agents_told(count: int, restarted: Sequence[str]) -> str:
+def _summary(count: int, restarted: Sequence[str]) -> str:
     if not count:
-        return "it has none"
-    again = f"restarted {', '.join(restarted)}" if restarted else "none restarted"
-    return f"{count} proved attached, {again}"
+        return "it has no agents"
+    which = f"restarted {', '.join(restarted)}" if restarted else "none restarted"
+    return f"{count} answered a call, {which}"
 
 
 @dataclass(frozen=True)
-class Report(Action[Result]):
-    """Ends the watch and keeps what it saw."""
+class Report(Action[OutagesRecorded]):
+    """Stops recording outages, and puts them into the journal."""
 
     recorder: OutageRecorder
 
-    async def do(self, running: Running) -> Result:
-        """Return what was out, and for how long."""
-        return {
-            "watched": [asdict(one) for one in (self.recorder.stop() if self.recorder.on else ())]
-        }
+    async def do(self, running: Running) -> OutagesRecorded:
+        """Return the outages of each API and instance."""
+        return OutagesRecorded(series=tuple(self.recorder.stop() if self.recorder.on else ()))
 
 
 async def new_findings(site: CloudSession, running: Running) -> list[Finding]:
-    """Return what is bad now: all on the host itself, elsewhere what was not bad before."""
-    host = running.step.target
-    known = {tuple(name) for name in running.results[f"{host}.gates"]["known"]}
+    """Return the checks that fail now: all of the host's own, elsewhere those that did not before.
+
+    Agents are among them.
+    """
+    host, known = running.host, set(running.result(GATES).known)
     findings = bad(await check(site))
     return [f for f in findings if f.host == host or name_of(f) not in known]
 
 
-def _about(host: str | None, subject: str, evidence: str, remedy: str) -> Finding:
+def _silent(api: str) -> Finding:
     return Finding(
-        host=host,
-        service="agents",
-        subject=subject,
+        host=None,
+        service="",
+        subject=f"API {api}",
         severity=Severity.FAILED,
-        evidence=evidence,
-        remedy=remedy,
+        evidence="does not answer yet",
+        remedy="",
     )

@@ -2,76 +2,87 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, HostError, HostUnreachable, PowerError
 from backstay.health.remedy import on
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Action, Running
 from backstay.quantities import duration
 from backstay.runbooks.common.waiting import until
 from backstay.runbooks.reboot import onhost
+from backstay.runbooks.reboot.steps import GATES, NOTE, CameBack, RebootRequested, WentDown
 from backstay.transports.bmc import power_of
 
 PAUSE = 1.0
+"""Seconds between two questions to a host that is going down or coming back."""
 STALE = 300.0
-"""Seconds for which a yes of the gates holds, beyond the bounds of the steps that follow them."""
-RESUME = "then go on: backstay runs resume"
+"""Seconds for which the gates' answers are valid, beyond the bounds of the steps that follow."""
+RESUME = "then: backstay runs resume"
 
 
-def boot_id_before(running: Running) -> str:
-    """Return the boot id that was noted before the host was asked to reboot."""
-    return str(running.results[f"{running.step.target}.note"]["boot_id"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """A boot of a host: its id, and when it started by the host's clock, in Unix seconds."""
+
+    id: str
+    started: float
 
 
-async def another_boot(site: CloudSession, running: Running) -> Mapping[str, Any] | None:
-    """Return the boot that follows the one noted; None while it cannot be read or is the same."""
-    boot = await read_boot(site, running.step.target)
-    return boot if boot and boot["boot_id"] != boot_id_before(running) else None
+async def read_boot(site: CloudSession, host: str) -> Boot | None:
+    """Return the host's current boot, None where the host cannot be asked.
 
-
-async def read_boot(site: CloudSession, host: str) -> Mapping[str, Any] | None:
-    """Return what the host tells of its boot, None where it cannot be asked.
-
-    Unreadable is unknown, never a yes.
+    None is unknown, never a proof of a reboot.
     """
     try:
-        boot: Mapping[str, Any] = await site.ask(host, onhost.boot)
+        answer = await site.ask(host, onhost.boot)
     except HostError:
         return None
-    return boot
+    return Boot(id=answer["boot_id"], started=answer["clock"] - answer["up"])
+
+
+async def next_boot(site: CloudSession, running: Running) -> Boot | None:
+    """Return the boot that follows the noted one; None while unknown, or still the noted one."""
+    boot = await read_boot(site, running.host)
+    return boot if boot and boot.id != running.result(NOTE).boot_id else None
 
 
 def _refuse_stale(running: Running) -> None:
-    """Refuse where the gates' yes is old: a run taken up days later would reboot at any time."""
+    """Raise BackstayError where the gates were asked too long ago, as in a run resumed days later.
+
+    The reboot would happen at any time of day then.
+    """
     steps = [step for step in running.plan.steps if step.target == running.step.target]
     between = steps[: [step.id for step in steps].index(running.step.id)]
-    age = time.time() - running.results[f"{running.step.target}.gates"]["asked_at"]
+    age = time.time() - running.result(GATES).asked_at
     if age > sum(step.bound for step in between) + STALE:
         raise BackstayError(
-            f"asking {running.step.target} for a reboot",
-            came_back=f"the gates were asked {duration(age)} ago: what held then may not hold now",
-            remedy=f"backstay runs abandon {running.run}, and begin anew",
+            f"asking {running.host} for a reboot",
+            came_back=f"the gates were asked {duration(age)} ago: their answers may have changed",
+            remedy=f"backstay runs abandon {running.run}; then: backstay reboot {running.host}",
         )
 
 
 @dataclass(frozen=True)
-class Ask(Action[Result]):
+class Ask(Action[RebootRequested]):
     """Asks the host's systemd for a clean reboot."""
 
     site: CloudSession
 
-    async def do(self, running: Running) -> Result:
-        """Ask; the host compares the boot id, so that no second reboot follows a first one."""
-        host = running.step.target
+    async def do(self, running: Running) -> RebootRequested:
+        """Ask for it; the host compares the boot id, so that it is never rebooted twice.
+
+        Raises BackstayError where the gates were asked too long ago, or systemd refuses.
+        """
+        host = running.host
         _refuse_stale(running)
+        boot_id = running.result(NOTE).boot_id
         try:
-            answer = await self.site.ask(host, onhost.reboot, boot_id_before(running))
+            answer = await self.site.ask(host, onhost.reboot, boot_id)
         except HostUnreachable as error:
-            # It may have gone down while it answered: the next step sees.
-            return {"asked": False, "told": f"{error.came_back}: perhaps it goes down already"}
+            # It may have gone down while it answered: the next step finds out.
+            why = f"{error.came_back}: it may be going down already"
+            return RebootRequested(asked=False, summary=why)
         if answer.get("error"):
             target = self.site.cloud.ssh_target(self.site.host(host))
             raise BackstayError(
@@ -79,117 +90,119 @@ class Ask(Action[Result]):
                 came_back=answer["error"],
                 remedy=f"{on(target, 'systemctl list-jobs')}; {RESUME}",
             )
-        return {**answer, "told": answer["why"]}
+        return RebootRequested(asked=answer["asked"], why=answer["why"], summary=answer["why"])
 
-    async def probe(self, running: Running) -> Result | None:
-        """Find that it was asked where there is another boot already."""
-        boot = await another_boot(self.site, running)
-        return {"asked": True} if boot else None
+    async def probe(self, running: Running) -> RebootRequested | None:
+        """Return that it was asked where the next boot has started already."""
+        return RebootRequested(asked=True) if await next_boot(self.site, running) else None
 
 
 @dataclass(frozen=True)
-class Down(Action[Result]):
+class Down(Action[WentDown]):
     """Waits until the host has gone down; power-cycles it where it does not."""
 
     site: CloudSession
 
-    async def do(self, running: Running) -> Result:
-        """Wait for the end of its SSH server and of its pings, or for another boot."""
-        times = self.site.cloud.maintenance
-        begun = time.monotonic()
-        gone = await until(lambda: self._gone(running), bound=times.down, pause=PAUSE)
-        seconds = time.monotonic() - begun
-        if gone:
-            return {"gone_after": round(seconds, 1), "cycled": False}
-        await power_cycle(
-            self.site, running, f"it had not gone down {duration(times.down)} after it was asked"
-        )
-        told = f"did not go down within {duration(times.down)}: power-cycled by its BMC"
-        return {"gone_after": round(seconds, 1), "cycled": True, "told": told}
+    async def do(self, running: Running) -> WentDown:
+        """Wait until neither SSH nor ping answers, or for the next boot.
 
-    async def probe(self, running: Running) -> Result | None:
-        """Find that it went down where it is gone, or back with another boot."""
+        Raises BackstayError where it does not go down and cannot be power-cycled.
+        """
+        times = self.site.cloud.maintenance
+        started = time.monotonic()
+        gone = await until(lambda: self._gone(running), bound=times.down, pause=PAUSE)
+        seconds = round(time.monotonic() - started, 1)
+        if gone:
+            return WentDown(gone_after=seconds, cycled=False)
+        limit = duration(times.down)
+        await power_cycle(self.site, running, f"it had not gone down {limit} after it was asked")
+        summary = f"did not go down within {limit}: power-cycled by its BMC"
+        return WentDown(gone_after=seconds, cycled=True, summary=summary)
+
+    async def probe(self, running: Running) -> WentDown | None:
+        """Return that it went down where it is gone, or back with the next boot."""
         gone = await self._gone(running)
-        return {"gone_after": None, "cycled": False} if gone else None
+        return WentDown(gone_after=None, cycled=False) if gone else None
 
     async def _gone(self, running: Running) -> bool | None:
-        """Return True when it is gone; a host whose SSH server has ended may still hang."""
-        host = running.step.target
+        """Return True when it is gone, None while it is not.
+
+        A host whose SSH server has ended may still hang on its way down: ping tells.
+        """
+        host = running.host
         pings, boot = await asyncio.gather(
             self.site.ping(self.site.host(host).address), read_boot(self.site, host)
         )
         if boot is not None:
-            return True if boot["boot_id"] != boot_id_before(running) else None
+            return True if boot.id != running.result(NOTE).boot_id else None
         return None if pings else True
 
 
 @dataclass(frozen=True)
-class Up(Action[Result]):
+class Up(Action[CameBack]):
     """Waits until the host is back with another boot id; power-cycles it once where it is not."""
 
     site: CloudSession
 
-    async def do(self, running: Running) -> Result:
-        """Wait; the boot id is the proof."""
-        times = self.site.cloud.maintenance
-        begun = time.monotonic()
-        boot = await self._back(running, times.up)
-        cycled = False
+    async def do(self, running: Running) -> CameBack:
+        """Wait; another boot id is the proof. Raises BackstayError where it does not come back."""
+        limit, started = self.site.cloud.maintenance.up, time.monotonic()
+        boot, cycled = await self._back(running, limit), False
         if boot is None:
-            await power_cycle(
-                self.site, running, f"it was not back {duration(times.up)} after it went down"
-            )
+            why = f"it was not back {duration(limit)} after it went down"
+            await power_cycle(self.site, running, why)
             cycled = True
-            boot = await self._back(running, times.up)
+            boot = await self._back(running, limit)
         if boot is None:
             raise await self._not_back(running)
-        return self._result(boot, cycled=cycled, seconds=time.monotonic() - begun)
+        return _came_back(boot, cycled=cycled, seconds=round(time.monotonic() - started, 1))
 
-    async def probe(self, running: Running) -> Result | None:
-        """Find that it is back where its boot id is another."""
-        boot = await another_boot(self.site, running)
-        return self._result(boot, cycled=False, seconds=None) if boot else None
+    async def probe(self, running: Running) -> CameBack | None:
+        """Return that it is back where its boot id is another."""
+        boot = await next_boot(self.site, running)
+        return _came_back(boot, cycled=False, seconds=None) if boot else None
 
-    async def _back(self, running: Running, bound: float) -> Mapping[str, Any] | None:
-        return await until(lambda: another_boot(self.site, running), bound=bound, pause=PAUSE)
-
-    @staticmethod
-    def _result(boot: Mapping[str, Any], *, cycled: bool, seconds: float | None) -> Result:
-        return {
-            "boot_id": boot["boot_id"],
-            # By the clock of the host, which dates its agents' reports.
-            "booted_at": boot["clock"] - boot["up"],
-            "cycled": cycled,
-            "seconds": None if seconds is None else round(seconds, 1),
-            "told": f"another boot id: {boot['boot_id'][:8]}…",
-        }
+    async def _back(self, running: Running, bound: float) -> Boot | None:
+        return await until(lambda: next_boot(self.site, running), bound=bound, pause=PAUSE)
 
     async def _not_back(self, running: Running) -> BackstayError:
-        host = running.step.target
-        times = self.site.cloud.maintenance
+        host = running.host
         try:
             boot = await self.site.ask(host, onhost.boot)
-            seen = f"it answers with the boot id of before, {boot['boot_id']}: it has not rebooted"
+            seen = f"it answers with its former boot id {boot['boot_id']}: it has not rebooted"
         except HostError as error:
-            seen = f"its boot id cannot be read ({error.came_back}), so whether it rebooted is "
-            seen += "not known"
+            seen = f"its boot id cannot be read ({error.came_back}); whether it rebooted is unknown"
+        limit = duration(self.site.cloud.maintenance.up)
         return BackstayError(
             f"waiting for {host} to come back",
-            came_back=f"not within {duration(times.up)}: {seen}",
-            remedy=f"look at its console ({_bmc(self.site, host)}), {RESUME}",
+            came_back=f"not within {limit}: {seen}",
+            remedy=f"check its console ({_bmc(self.site, host)}); {RESUME}",
         )
 
 
+def _came_back(boot: Boot, *, cycled: bool, seconds: float | None) -> CameBack:
+    return CameBack(
+        boot_id=boot.id,
+        booted_at=boot.started,
+        cycled=cycled,
+        seconds=seconds,
+        summary=f"new boot id {boot.id[:8]}…",
+    )
+
+
 async def power_cycle(site: CloudSession, running: Running, why: str) -> None:
-    """Power-cycle the host by its BMC, where that is allowed. Raises BackstayError."""
-    host = site.host(running.step.target)
+    """Power-cycle the host by its BMC.
+
+    Raises BackstayError where cloud.yaml does not allow it, it has no BMC, or the BMC fails.
+    """
+    host = site.host(running.host)
     target = site.cloud.bmc_target(host)
     if target is None or not site.cloud.maintenance.power_cycle:
         reason = "has no BMC in cloud.yaml" if target is None else "may not be power-cycled"
         raise BackstayError(
             f"rebooting {host.name}",
             came_back=f"{why}, and it {reason}",
-            remedy=f"look at its console, {RESUME}",
+            remedy=f"check its console; {RESUME}",
         )
     running.say(f"{why}: power-cycling it by its BMC")
     try:
@@ -198,7 +211,7 @@ async def power_cycle(site: CloudSession, running: Running, why: str) -> None:
         raise BackstayError(
             error.attempted,
             came_back=f"{error.came_back}; it was tried because {why}",
-            remedy=f"{error.remedy}; power-cycle it by hand, {RESUME}",
+            remedy=f"{error.remedy}; power-cycle it by hand; {RESUME}",
         ) from error
 
 

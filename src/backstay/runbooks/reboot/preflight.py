@@ -1,4 +1,4 @@
-"""The steps before the host is touched: may it, and what was it like."""
+"""The steps before the host is rebooted: gates, hooks, and a note of its state."""
 
 import asyncio
 import time
@@ -7,32 +7,34 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from backstay.access.session import CloudSession, name_of
+from backstay.access.session import CloudSession, Name, name_of
 from backstay.backup.place import Place
 from backstay.errors import ApiError, HookFailed, HostError
 from backstay.finding import bad
 from backstay.health.check import check
 from backstay.inventory.maintenance import Hook
-from backstay.journal.action import Action, Refused, Result, Running
+from backstay.journal.action import Action, Refused, Running
 from backstay.journal.store import Store
 from backstay.maintenance.gates import GateInput, ask_all
 from backstay.maintenance.gates_onhost import boot_obstacles
 from backstay.maintenance.refusal import GatesRefused
 from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.reboot import onhost
+from backstay.runbooks.reboot.plan import options_of
+from backstay.runbooks.reboot.steps import GATES, GatesPassed, HooksCalled, HostNoted
 from backstay.transports.hook import call_command, call_url
 
 
 @dataclass(frozen=True)
-class Gates(Action[Result]):
-    """Asks all gates; notes what was bad before, so that it is not laid to the reboot."""
+class Gates(Action[GatesPassed]):
+    """Asks all gates, and records which checks were failing before the reboot."""
 
     site: CloudSession
     store: Store
 
-    async def do(self, running: Running) -> Result:
-        """Ask. Raises Refused with every reason."""
-        host, settings = running.step.target, running.plan.settings
+    async def do(self, running: Running) -> GatesPassed:
+        """Ask all gates. Raises Refused with every reason."""
+        host, options = running.host, options_of(running.plan)
         findings = await check(self.site)
         refusals = await ask_all(
             GateInput(
@@ -42,47 +44,55 @@ class Gates(Action[Result]):
                 now=time.time(),
                 findings=findings,
                 known=self._known(running),
-                on_host=await self._on_host(host),
+                on_host=await self._boot_obstacles(host),
                 in_flight=self.site.in_flight,
-                idle=settings["idle"],
+                idle=options.idle,
                 runs=self.store.runs(cloud=self.site.cloud.name, limit=200),
                 progress=running.say,
                 backed_up=Place(self.site.cloud).catalogue.verified_at(host),
-                closes=settings["closes"],
-                expected=settings["expected"],
+                closes=options.closes,
+                expected=options.expected,
             ),
-            settings["skip_gates"],
+            options.skip_gates,
         )
         if refusals:
             why = GatesRefused(f"rebooting {host}", refusals)
             raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy)
-        known = [name_of(finding) for finding in bad(findings)]
-        told = f"{len(known)} findings were bad before" if known else ""
-        return {"known": known, "asked_at": time.time(), "told": told}
+        known = tuple(name_of(finding) for finding in bad(findings))
+        return GatesPassed(known=known, asked_at=time.time(), summary=already_failing(len(known)))
 
-    async def _on_host(self, host: str) -> Mapping[str, Any]:
+    async def _boot_obstacles(self, host: str) -> Mapping[str, Any]:
         try:
-            told: Mapping[str, Any] = await self.site.ask(host, boot_obstacles)
+            found: Mapping[str, Any] = await self.site.ask(host, boot_obstacles)
         except HostError:
             return {}
-        return told
+        return found
 
-    def _known(self, running: Running) -> frozenset[tuple[str | None, str, str]] | None:
-        """Return what was bad before the run's first host went down, None for the first."""
-        first = running.results.get(f"{running.plan.targets[0]}.gates")
-        return frozenset(tuple(name) for name in first["known"]) if first else None
+    def _known(self, running: Running) -> frozenset[Name] | None:
+        """Return what was failing before the run's first host went down, None for the first."""
+        first = running.find(GATES, running.plan.targets[0])
+        return None if first is None else frozenset(first.known)
+
+
+def already_failing(count: int) -> str:
+    """Return the summary of ``count`` checks that were failing before the reboot. Pure."""
+    if not count:
+        return ""
+    checks = "1 check was" if count == 1 else f"{count} checks were"
+    return f"{checks} already failing (ignored afterwards)"
 
 
 @dataclass(frozen=True)
-class Hooks(Action[Result]):
-    """Calls hooks of the site's own, one after another. Where one says no, the run ends."""
+class Hooks(Action[HooksCalled]):
+    """Calls the site's own hooks, one after another; the first that fails ends the run."""
 
     site: CloudSession
     hooks: Sequence[Hook]
     may_refuse: bool = field(default=False, kw_only=True)
+    """Whether a hook that fails refuses the reboot: the host has not been changed yet."""
 
-    async def do(self, running: Running) -> Result:
-        """Call them all; a no before the host is touched is a refusal."""
+    async def do(self, running: Running) -> HooksCalled:
+        """Call them all. Raises HookFailed, or Refused where hooks may refuse."""
         facts = {
             "run": running.run,
             "runbook": running.plan.runbook,
@@ -90,46 +100,53 @@ class Hooks(Action[Result]):
             "host": running.step.target,
             "step": running.step.action,
         }
-        said = []
+        outputs = []
         for hook in self.hooks:
             try:
                 if hook.url:
-                    said.append(await call_url(hook.url, facts, bound=hook.bound))
+                    outputs.append(await call_url(hook.url, facts, bound=hook.bound))
                 else:
-                    said.append(await call_command(hook.command or "", facts, bound=hook.bound))
+                    outputs.append(await call_command(hook.command or "", facts, bound=hook.bound))
             except HookFailed as error:
                 if not self.may_refuse:
                     raise
                 raise Refused(
                     error.attempted, came_back=error.came_back, remedy=error.remedy
                 ) from error
-        return {"said": said, "told": "; ".join(filter(None, said))}
+        return HooksCalled(outputs=tuple(outputs), summary="; ".join(filter(None, outputs)))
 
 
 @dataclass(frozen=True)
-class Note(Action[Result]):
-    """Notes the boot id, what runs, and who answers; begins to watch."""
+class Note(Action[HostNoted]):
+    """Notes the boot id, running services and agents; starts to record outages."""
 
     site: CloudSession
     recorder: OutageRecorder
 
-    async def do(self, running: Running) -> Result:
-        """Read from the host and the APIs. An API that does not answer leaves its part out."""
-        host = running.step.target
-        noted: dict[str, Any] = dict(await self.site.ask(host, onhost.running_units))
-        noted["apis"] = await self._apis(host)
-        noted["instances"] = await self._instances()
-        noted["agents"] = await self._agents()
-        self.recorder.start(noted["apis"], noted["instances"])
-        instances, apis = len(noted["instances"]), len(noted["apis"])
-        noted["told"] = (
-            f"boot id {noted['boot_id'][:8]}…; watching {apis} API{'s' * (apis != 1)} and "
-            f"{instances} instance{'s' * (instances != 1)}"
+    async def do(self, running: Running) -> HostNoted:
+        """Read from the host and the APIs; what an API that does not answer has is left out.
+
+        Raises HostError.
+        """
+        host = running.host
+        units = await self.site.ask(host, onhost.running_units)
+        apis, instances = await self._apis(host), await self._instances()
+        self.recorder.start(apis, instances)
+        targets = f"{_counted(len(apis), 'API')} and {_counted(len(instances), 'instance')}"
+        return HostNoted(
+            boot_id=units["boot_id"],
+            hostname=units["hostname"],
+            kernel=units["kernel"],
+            running=tuple(units["running"]),
+            failed=tuple(units["failed"]),
+            apis=apis,
+            instances=instances,
+            agents=await self._agents(),
+            summary=f"boot id {units['boot_id'][:8]}…; recording outages of {targets}",
         )
-        return noted
 
     async def _apis(self, host: str) -> dict[str, str]:
-        """Return the root of each API whose endpoint has the host's address."""
+        """Return the root URL of each API whose endpoint has the host's address, by its type."""
         address = self.site.host(host).address
         return {
             endpoint.service_type: "{0.scheme}://{0.netloc}/".format(urlsplit(endpoint.url))
@@ -138,7 +155,7 @@ class Note(Action[Result]):
         }
 
     async def _instances(self) -> dict[str, str]:
-        """Return the instances that answer ping from here: the others cannot be watched."""
+        """Return the instances that answer ping from here: no others can be recorded."""
         try:
             workloads = await self.site.workloads()
         except ApiError:
@@ -148,9 +165,13 @@ class Note(Action[Result]):
         pairs = zip(addresses.items(), answers, strict=True)
         return {name: address for (name, address), answered in pairs if answered}
 
-    async def _agents(self) -> list[list[str]]:
+    async def _agents(self) -> tuple[tuple[str, str], ...]:
         try:
             agents = await self.site.agents()
         except ApiError:
-            return []
-        return [[agent.host, agent.binary] for agent in agents if agent.up and agent.enabled]
+            return ()
+        return tuple((agent.host, agent.binary) for agent in agents if agent.up and agent.enabled)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,46 +1,47 @@
-"""What a reboot cost, from the journal: phases, outages, and the last runs beside them. Pure."""
+"""What a reboot cost, from the journal: phases, outages, and past runs for comparison. Pure."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from backstay.journal.action import StepKind
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
+from backstay.journal.result import StepResult
 from backstay.maintenance.outages import OutageSeries
 from backstay.reports.timeline import OutageLine, Phase, outage_line_of
+from backstay.runbooks.backup import steps as backup
+from backstay.runbooks.reboot import steps as reboot
 from backstay.runbooks.reboot.plan import RUNBOOK
 
+R = TypeVar("R", bound=StepResult)
+
 _PAST = 5
-# Which steps belong to which phase of the timeline, in the words of its reader.
-_BACKUP = ("repository", "bring", "database", "files", "record", "verify", "backup")
-_PHASES = {
-    "gates": "gates",
-    "before": "hooks",
-    **dict.fromkeys(_BACKUP, "backup"),
-    "drain": "drain",
-    "ask": "going down",
-    "down": "going down",
-    "up": "coming back",
-    "units": "units",
-    "functions": "functions",
-    "agents": "agents",
-    "settle": "settling",
-    "undrain": "drain ended",
-    "after": "hooks after",
-}
+"""How many past runs are compared with."""
+_PHASES = {kind.name: kind.phase for kind in (*backup.KINDS, *reboot.KINDS) if kind.phase}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
     """A reboot of one host.
 
-    ``away`` is for how many seconds, from being asked until its other boot id was read, the host
-    was going down and coming back; ``well`` from being asked until everything worked and its
-    agents were attached. ``past_well`` is the median of ``well`` in the last runs. ``agents`` is
-    how many agents were proved attached, None where they were not; ``restarted`` names those that
-    had to be; ``attached`` is how many seconds after the broker answered the last was, None where
-    it was not the broker that was away. ``whole`` tells whether the watch was kept up by one
-    process from before the reboot to the end.
+    Attributes:
+        host: its name in cloud.yaml.
+        boot_before: the boot id before the reboot.
+        boot_after: the one after it, empty while it is not back.
+        cycled: whether it was power-cycled.
+        away: seconds from the request to reboot until the other boot id was read.
+        until_working: seconds from the request until everything worked, agents attached.
+        past_until_working: the median of that in past runs.
+        runs: how many past runs that is the median of.
+        whole: whether one process recorded outages from before the reboot to the end.
+        agents: how many agents answered a call, None where not all did.
+        restarted: names of the agents that had to be restarted.
+        attached: the broker's uptime in seconds when the last agent was attached, None where it
+            was not the broker that was rebooted.
+        phases: the phases, in order.
+        lines: outages of each API and instance.
+
     """
 
     host: str
@@ -48,8 +49,8 @@ class HostReport:
     boot_after: str
     cycled: bool
     away: float | None
-    well: float | None
-    past_well: float | None
+    until_working: float | None
+    past_until_working: float | None
     runs: int
     whole: bool
     agents: int | None
@@ -71,7 +72,8 @@ def reports(run: RunRecord, past: Sequence[RunRecord]) -> list[HostReport]:
     found = []
     for host in run.plan.targets:
         steps = _by_action(run, host)
-        if "note" in steps and steps["note"].result:
+        noted = _find(steps, reboot.NOTE)
+        if noted is not None:
             earlier = [
                 steps_of
                 for other in past
@@ -79,50 +81,58 @@ def reports(run: RunRecord, past: Sequence[RunRecord]) -> list[HostReport]:
                 and other.made < run.made
                 and other.plan.runbook == RUNBOOK
                 and other.state is RunState.DONE
-                and (steps_of := _by_action(other, host)).get("note") is not None
+                and (steps_of := _by_action(other, host)).get(reboot.NOTE.name) is not None
             ]
-            found.append(_report(host, steps, earlier[:_PAST]))
+            found.append(_report(host, noted.boot_id, steps, earlier[:_PAST]))
     return found
 
 
 Steps = Mapping[str, StepRecord]
 
 
-def _report(host: str, steps: Steps, past: Sequence[Steps]) -> HostReport:
-    up = steps["up"].result
-    watched = steps["report"].result.get("watched", [])
-    well = [taken for taken in map(_well, past) if taken is not None]
-    first = steps["ask"].began
+def _find(steps: Steps, kind: StepKind[R]) -> R | None:
+    """Return a step's result, None while it is not done. Raises JournalError where unreadable."""
+    record = steps.get(kind.name)
+    if record is None or record.state is not StepState.DONE:
+        return None
+    return kind.result.from_json(record.result)
+
+
+def _report(host: str, boot_before: str, steps: Steps, past: Sequence[Steps]) -> HostReport:
+    down, up = _find(steps, reboot.DOWN), _find(steps, reboot.UP)
+    agents, outages = _find(steps, reboot.AGENTS), _find(steps, reboot.REPORT)
+    worked = [taken for taken in map(_until_working, past) if taken is not None]
     return HostReport(
         host=host,
-        boot_before=str(steps["note"].result["boot_id"]),
-        boot_after=str(up.get("boot_id", "")),
-        cycled=bool(up.get("cycled") or steps["down"].result.get("cycled")),
-        away=_between(first, steps["up"].ended) if up else None,
-        well=_well(steps),
-        past_well=statistics.median(well) if well else None,
-        runs=len(well),
+        boot_before=boot_before,
+        boot_after=up.boot_id if up else "",
+        cycled=bool((up and up.cycled) or (down and down.cycled)),
+        away=_between(steps[reboot.ASK.name].began, steps[reboot.UP.name].ended) if up else None,
+        until_working=_until_working(steps),
+        past_until_working=statistics.median(worked) if worked else None,
+        runs=len(worked),
         whole=all(step.attempts <= 1 for step in steps.values()),
-        agents=steps["agents"].result.get("proved"),
-        restarted=tuple(steps["agents"].result.get("restarted", ())),
-        attached=steps["agents"].result.get("since_broker"),
+        agents=agents.proved if agents else None,
+        restarted=agents.restarted if agents else (),
+        attached=agents.since_broker if agents else None,
         phases=tuple(_phases(steps)),
-        lines=tuple(_line(seen, past) for seen in watched),
+        lines=tuple(_line(series, past) for series in (outages.series if outages else ())),
     )
 
 
-def _line(seen: Mapping[str, Any], past: Sequence[Steps]) -> OutageLine:
+def _line(series: OutageSeries, past: Sequence[Steps]) -> OutageLine:
     downs = [
-        other["down"]
+        other.down
         for steps in past
-        for other in steps["report"].result.get("watched", [])
-        if (other["kind"], other["what"]) == (seen["kind"], seen["what"])
+        if (outages := _find(steps, reboot.REPORT)) is not None
+        for other in outages.series
+        if (other.kind, other.what) == (series.kind, series.what)
     ]
-    return outage_line_of(OutageSeries.from_json(seen), statistics.median(downs) if downs else None)
+    return outage_line_of(series, statistics.median(downs) if downs else None)
 
 
 def _phases(steps: Steps) -> Iterator[Phase]:
-    """Give the phases that were begun; neighbours of one name are one phase."""
+    """Yield the phases that were started; neighbours of one name are one phase."""
     name, begins, ends, state = "", 0.0, 0.0, StepState.WAITING
     for action, step in steps.items():
         if action not in _PHASES or step.began is None:
@@ -136,9 +146,10 @@ def _phases(steps: Steps) -> Iterator[Phase]:
         yield Phase(name=name, begins=begins, ends=ends, state=state)
 
 
-def _well(steps: Steps) -> float | None:
-    agents = steps["agents"]
-    return _between(steps["ask"].began, agents.ended) if agents.state is StepState.DONE else None
+def _until_working(steps: Steps) -> float | None:
+    agents = steps[reboot.AGENTS.name]
+    done = agents.state is StepState.DONE
+    return _between(steps[reboot.ASK.name].began, agents.ended) if done else None
 
 
 def _between(begins: float | None, ends: float | None) -> float | None:
@@ -150,9 +161,9 @@ def _by_action(run: RunRecord, host: str) -> dict[str, StepRecord]:
 
 
 def durations(runs: Sequence[RunRecord], host: str) -> list[float]:
-    """Return how long reboots of ``host`` took that were done, the newest first, in seconds.
+    """Return how long completed reboots of ``host`` took, in seconds, the newest first.
 
-    Runs that were taken up again are left out: somebody was away between.
+    Runs that were resumed are left out: they include the time until somebody resumed them.
     """
     found = []
     for run in runs:

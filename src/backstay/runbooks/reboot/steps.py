@@ -102,7 +102,7 @@ class AgentsAttached(StepResult):
 
     Attributes:
         seconds: how long that took.
-        proved: how many answered.
+        proved: how many answered, None in a journal from before agents were called.
         restarted: names of those that had to be restarted.
         since_broker: the broker's uptime in seconds when the last was attached, None where it was
             not the broker that was rebooted.
@@ -110,9 +110,9 @@ class AgentsAttached(StepResult):
     """
 
     seconds: float
-    proved: int
-    restarted: tuple[str, ...]
-    since_broker: float | None
+    proved: int | None = None
+    restarted: tuple[str, ...] = ()
+    since_broker: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,8 +131,8 @@ def _took(run: RunRecord) -> Iterator[tuple[str, float, str]]:
                 yield replaced.host, replaced.well, f"{replaced.host} replaced"
     elif run.plan.runbook == reboot.RUNBOOK:
         for rebooted in reboot_report.reports(run, ()):
-            if rebooted.well is not None:
-                yield rebooted.host, rebooted.well, f"{rebooted.host} rebooted"
+            if rebooted.until_working is not None:
+                yield rebooted.host, rebooted.until_working, f"{rebooted.host} rebooted"
     elif run.plan.runbook == restore.RUNBOOK and run.seconds is not None:
         host = ", ".join(run.plan.targets)
         yield host, run.seconds, f"{host} restored"
