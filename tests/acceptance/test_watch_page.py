@@ -56,7 +56,7 @@ def load_seconds() -> float:
 def test_a_fault_is_seen_and_its_end(lab: Lab, watch: Watch, tab: Tab) -> None:
     tab.goto(URL)
     headline = tab.locator("h1")
-    expect(headline).to_contain_text("All is well since", timeout=CHECKED_MS)
+    expect(headline).to_contain_text("All systems operational", timeout=CHECKED_MS)
     tab.evaluate("window.stillThere = true")
     lab.backstay("lab", "break", "hang-service", "controller/mariadb")
     begun = time.monotonic()
@@ -70,10 +70,10 @@ def test_a_fault_is_seen_and_its_end(lab: Lab, watch: Watch, tab: Tab) -> None:
     expect(headline).to_contain_text("for")
     lab.backstay("lab", "heal")
     lab.wait_green()
-    expect(headline).to_contain_text("over after", timeout=120_000)
+    expect(headline).to_contain_text("resolved after", timeout=120_000)
     expect(tab.locator(".timeline")).to_contain_text("resolved")
     tab.goto(URL)
-    expect(headline).to_contain_text("All is well since", timeout=CHECKED_MS)
+    expect(headline).to_contain_text("All systems operational", timeout=CHECKED_MS)
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_a_runs_progress_is_seen(lab: Lab, watch: Watch, tab: Tab) -> None:
         first = done.get_attribute("value")
         expect(done).not_to_have_attribute("value", str(first), timeout=60_000)
         assert running.wait(timeout=240) == 0
-    expect(runs).not_to_contain_text("Under way", timeout=20_000)
+    expect(runs).not_to_contain_text("Runs in progress", timeout=20_000)
     tab.goto(f"{URL}/runs/reboot-1")
     expect(tab.locator("h1")).to_contain_text("done in")
     expect(tab.locator("progress")).to_have_count(1)

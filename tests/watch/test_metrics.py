@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 
 from backstay.watch.incidents.notification import Delivery
 from backstay.watch.web.metrics import exposition
-from backstay.watch.web.reading import Records
-from backstay.watch.web.recovery_status import HostRecoveryStatus, Measured, RecoveryStatus
-from tests.watch.web.fake_cloud import DOWN, MARIADB, Invented, snapshot
+from backstay.watch.web.records import Records
+from backstay.watch.web.recovery_status import HostRecoveryStatus, Recovery, RecoveryStatus
+from tests.watch.web.fake_cloud import DOWN, MARIADB, FakeCloud, snapshot
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 NAMES = {
@@ -41,14 +41,14 @@ NAMES = {
 @pytest.fixture
 def told(tmp_path: Path) -> dict[str, dict[tuple[str, ...], float]]:
     now = time.time()
-    incident = Invented(tmp_path).store.open(MARIADB, began=now, at=now, channels=[])
+    incident = FakeCloud(tmp_path).store.open(MARIADB, began=now, at=now, channels=[])
     records = Records(
         open=(incident,),
-        told={("mail", Delivery.SENT): 3},
-        kept=RecoveryStatus(
-            hosts=(HostRecoveryStatus(host="controller", verified_at=now - 60, stream=0.5),),
-            measured=(
-                Measured(what="controller replaced", seconds=412.0, run="replace-8", at=now),
+        notifications={("mail", Delivery.SENT): 3},
+        recovery=RecoveryStatus(
+            hosts=(HostRecoveryStatus(host="controller", verified_at=now - 60, stream_lag=0.5),),
+            recoveries=(
+                Recovery(operation="controller replaced", seconds=412.0, run="replace-8", at=now),
             ),
         ),
     )

@@ -41,7 +41,7 @@ from backstay.watch.notify.notifier import Notifier
 from backstay.watch.notify.routing import channels_for
 from backstay.watch.supervisor import TaskSupervisor, first_of
 from backstay.watch.web.app import make_app
-from backstay.watch.web.serve import serve
+from backstay.watch.web.server import serve
 
 STALE = 60.0
 """Seconds without a bulletin after which the watching counts as stuck, and is begun again."""
@@ -119,7 +119,7 @@ class Process:
         while True:
             cloud = self.file.cloud
             app = make_app(
-                board=self.board,
+                feed=self.board,
                 store=self.reading,
                 journal=self.journal,
                 cloud=cloud,

@@ -1,4 +1,4 @@
-"""The application over an invented cloud, and served for real."""
+"""The application over a made-up cloud, and served for real."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ import pytest
 from backstay.inventory.watch import Page
 from backstay.watch.web.app import make_app
 from backstay.watch.web.context import Approve
-from backstay.watch.web.serve import serve
-from tests.watch.web.fake_cloud import Invented
+from backstay.watch.web.server import serve
+from tests.watch.web.fake_cloud import FakeCloud
 
 
 @pytest.fixture
-def invented(tmp_path: Path) -> Invented:
-    return Invented(tmp_path)
+def fake(tmp_path: Path) -> FakeCloud:
+    return FakeCloud(tmp_path)
 
 
 def free_port() -> int:
@@ -33,14 +33,14 @@ Serving = Callable[..., AbstractAsyncContextManager[str]]
 def served() -> Serving:
     @contextlib.asynccontextmanager
     async def serving(
-        invented: Invented, *, page: Page | None = None, approve: Approve | None = None
+        fake: FakeCloud, *, page: Page | None = None, approve: Approve | None = None
     ) -> AsyncIterator[str]:
         page = page or Page(listen=f"127.0.0.1:{free_port()}")
         app = make_app(
-            board=invented.board,
-            store=invented.store,
-            journal=invented.journal,
-            cloud=invented.cloud,
+            feed=fake.feed,
+            store=fake.store,
+            journal=fake.journal,
+            cloud=fake.cloud,
             approve=approve,
         )
         task = asyncio.create_task(serve(app, page))

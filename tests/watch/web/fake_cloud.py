@@ -1,4 +1,4 @@
-"""A cloud that is made up, with a board, incidents, runs and history to show."""
+"""A made-up cloud with a snapshot, incidents, runs and history to show."""
 
 import math
 import random
@@ -183,7 +183,7 @@ def snapshot(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Sn
 DOWN = ("controller/mariadb/query", *MARIADB.symptoms)
 
 
-class Invented:
+class FakeCloud:
     """All of it, in a folder."""
 
     def __init__(self, folder: Path, page: dict[str, Any] | None = None) -> None:
@@ -191,23 +191,23 @@ class Invented:
         self.url = f"sqlite:///{folder}/journal.db"
         self.journal = Store(self.url)
         self.store = WatchStore(self.url, "amber")
-        self.board = SnapshotFeed("amber")
-        self.board.snapshot = snapshot(time.time())
+        self.feed = SnapshotFeed("amber")
+        self.feed.snapshot = snapshot(time.time())
 
     async def break_(self) -> Incident:
         now = time.time()
         incident = self.store.open(MARIADB, began=now - 8, at=now - 5, channels=["mail", "chat"])
-        await self.board.publish(snapshot(now, down=DOWN))
+        await self.feed.publish(snapshot(now, down=DOWN))
         return incident
 
-    async def heal(self, incident: Incident) -> None:
+    async def recover(self, incident: Incident) -> None:
         now = time.time()
         altered(
             self.store,
             incident.id,
             lambda it: closed(it, at=now, text="answers again", channels=["mail", "chat"]),
         )
-        await self.board.publish(snapshot(now))
+        await self.feed.publish(snapshot(now))
 
     def ask(self, incident: Incident, run: str = "replace-8") -> None:
         """Let a run wait for an approval."""

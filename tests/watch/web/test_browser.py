@@ -17,7 +17,7 @@ from backstay.journal.records import RunState
 from backstay.watch.incidents.record import noted
 from tests.watch.altered import altered
 from tests.watch.web.conftest import Serving, free_port
-from tests.watch.web.fake_cloud import ACTOR, Invented, with_people
+from tests.watch.web.fake_cloud import ACTOR, FakeCloud, with_people
 
 CHROMIUM = shutil.which("chromium")
 W3M = shutil.which("w3m")
@@ -62,7 +62,7 @@ Story = Callable[[Tab, str], Awaitable[None]]
 
 
 def browse(
-    invented: Invented,
+    fake: FakeCloud,
     served: Serving,
     story: Story,
     *,
@@ -75,14 +75,14 @@ def browse(
     async def publish() -> None:
         while True:
             await asyncio.sleep(0.5)
-            await invented.board.publish(replace(invented.board.snapshot, at=time.time()))
+            await fake.feed.publish(replace(fake.feed.snapshot, at=time.time()))
 
     async def approve(incident: int, code: str, who: str) -> str:
-        return f"replace-8 is begun, approved by {who} with {code}"
+        return f"replace-8 started, approved by {who} with {code}"
 
     async def told() -> None:
         async with (
-            served(invented, page=page, approve=approve) as url,
+            served(fake, page=page, approve=approve) as url,
             async_playwright() as player,
         ):
             publishing = asyncio.create_task(publish())
@@ -102,83 +102,83 @@ def browse(
 
 @needs_chromium
 def test_a_fault_appears_and_its_incident_opens_and_closes(
-    invented: Invented, served: Serving
+    fake: FakeCloud, served: Serving
 ) -> None:
     async def story(tab: Tab, url: str) -> None:
         await tab.goto(url)
         headline = tab.locator("h1")
-        await expect(headline).to_contain_text("All is well since")
+        await expect(headline).to_contain_text("All systems operational")
         await tab.evaluate("window.stillThere = true")
-        incident = await invented.break_()
+        incident = await fake.break_()
         await expect(headline).to_contain_text("1 incident: MariaDB on controller", timeout=8000)
         down = tab.locator(".tile.down", has_text="mariadb query")
         await expect(down).to_contain_text("took the connection, no answer")
         await expect(tab.locator("article.critical")).to_contain_text("Nobody can log in")
         assert await tab.title() == "incident - amber"
-        await invented.heal(incident)
-        await expect(headline).to_contain_text("All is well since", timeout=8000)
+        await fake.recover(incident)
+        await expect(headline).to_contain_text("All systems operational", timeout=8000)
         await expect(tab.locator("article.critical")).to_have_count(0)
         await expect(tab.locator(".tile.down")).to_have_count(0)
         assert await tab.evaluate("window.stillThere"), "the page was loaded again"
 
-    browse(invented, served, story)
+    browse(fake, served, story)
 
 
 @needs_chromium
-def test_an_incidents_own_page_follows_it(invented: Invented, served: Serving) -> None:
+def test_an_incidents_own_page_follows_it(fake: FakeCloud, served: Serving) -> None:
     async def story(tab: Tab, url: str) -> None:
-        incident = await invented.break_()
+        incident = await fake.break_()
         await tab.goto(f"{url}/incidents/{incident.id}")
         await expect(tab.locator("h1")).to_contain_text("does not answer, for")
         altered(
-            invented.store,
+            fake.store,
             incident.id,
             lambda it: noted(it, "updated", "and glance too", at=time.time()),
         )
         await expect(tab.locator(".timeline")).to_contain_text("and glance too", timeout=8000)
-        await invented.heal(incident)
-        await expect(tab.locator("h1")).to_contain_text("over after", timeout=8000)
+        await fake.recover(incident)
+        await expect(tab.locator("h1")).to_contain_text("resolved after", timeout=8000)
         await expect(tab.locator(".timeline")).to_contain_text("answers again")
 
-    browse(invented, served, story)
+    browse(fake, served, story)
 
 
 @needs_chromium
-def test_a_runs_progress_moves(invented: Invented, served: Serving) -> None:
+def test_a_runs_progress_moves(fake: FakeCloud, served: Serving) -> None:
     async def story(tab: Tab, url: str) -> None:
         await tab.goto(url)
-        await expect(tab.locator("h1")).to_contain_text("All is well")
-        name, claim = invented.run()
+        await expect(tab.locator("h1")).to_contain_text("All systems operational")
+        name, claim = fake.run()
         for number in range(3):
             step = f"proxy.step{number}"
-            invented.journal.begin(claim, step)
-            invented.journal.say(claim, step, f"said {number}")
+            fake.journal.begin(claim, step)
+            fake.journal.say(claim, step, f"said {number}")
             runs = tab.locator("#runs")
             await expect(runs).to_contain_text(f"said {number}", timeout=8000)
             await expect(runs).to_contain_text(f"{number} of 7 steps done")
-            invented.journal.finish(claim, step, {})
+            fake.journal.finish(claim, step, {})
         await tab.goto(f"{url}/runs/{name}")
-        await expect(tab.locator("h1")).to_contain_text("reboot of proxy: running")
-        invented.journal.end(claim, RunState.DONE)
+        await expect(tab.locator("h1")).to_contain_text("reboot proxy: running")
+        fake.journal.end(claim, RunState.DONE)
         await expect(tab.locator("h1")).to_contain_text("done in", timeout=8000)
 
-    browse(invented, served, story)
+    browse(fake, served, story)
 
 
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1200])
 def test_everything_is_legible_named_and_within_the_screen(
-    invented: Invented, served: Serving, scheme: str, width: int
+    fake: FakeCloud, served: Serving, scheme: str, width: int
 ) -> None:
-    invented.closed_incident()
-    invented.keep_history()
-    name, claim = invented.run()
-    invented.journal.begin(claim, "proxy.step0")
+    fake.closed_incident()
+    fake.keep_history()
+    name, claim = fake.run()
+    fake.journal.begin(claim, "proxy.step0")
 
     async def story(tab: Tab, url: str) -> None:
-        incident = await invented.break_()
-        subject = "/subjects/controller/keystone/token validation?span=day"
+        incident = await fake.break_()
+        subject = "/targets/controller/keystone/token validation?span=day"
         for path in (
             "/",
             "/incidents",
@@ -198,17 +198,17 @@ def test_everything_is_legible_named_and_within_the_screen(
             assert await tab.locator("h1").count() == 1
             assert await tab.locator("main").count() == 1
 
-    browse(invented, served, story, color_scheme=scheme, viewport={"width": width, "height": 700})
+    browse(fake, served, story, color_scheme=scheme, viewport={"width": width, "height": 700})
 
 
 @needs_chromium
 def test_logging_in_and_approving_by_the_keyboard_alone(tmp_path: Path, served: Serving) -> None:
-    invented = Invented(tmp_path, with_people(f"127.0.0.1:{free_port()}"))
-    page = invented.cloud.watch.page
+    fake = FakeCloud(tmp_path, with_people(f"127.0.0.1:{free_port()}"))
+    page = fake.cloud.watch.page
 
     async def story(tab: Tab, url: str) -> None:
-        incident = await invented.break_()
-        invented.ask(incident)
+        incident = await fake.break_()
+        fake.ask(incident)
         await tab.goto(f"{url}/login?next=/incidents/{incident.id}")
         await expect(tab.get_by_label("Name")).to_be_focused()  # by itself
         await tab.keyboard.type("anna")
@@ -228,15 +228,15 @@ def test_logging_in_and_approving_by_the_keyboard_alone(tmp_path: Path, served: 
         await asyncio.sleep(2.5)  # the live stream goes on, and takes nothing away
         assert await tab.input_value("#code") == "abc"
         await tab.keyboard.press("Enter")
-        await expect(tab.locator(".told")).to_contain_text("approved by anna with abc")
+        await expect(tab.locator(".message")).to_contain_text("approved by anna with abc")
 
-    browse(invented, served, story, page=page)
+    browse(fake, served, story, page=page)
 
 
 @needs_chromium
-def test_every_link_and_button_is_reached_by_tab(invented: Invented, served: Serving) -> None:
+def test_every_link_and_button_is_reached_by_tab(fake: FakeCloud, served: Serving) -> None:
     async def story(tab: Tab, url: str) -> None:
-        await invented.break_()
+        await fake.break_()
         await tab.goto(url)
         wanted = await tab.locator("a[href], button").count()
         seen = set()
@@ -250,25 +250,25 @@ def test_every_link_and_button_is_reached_by_tab(invented: Invented, served: Ser
             )
         assert seen - {-1} == set(range(wanted))
 
-    browse(invented, served, story)
+    browse(fake, served, story)
 
 
 @needs_chromium
-def test_without_a_script_the_page_loads_itself_again(invented: Invented, served: Serving) -> None:
+def test_without_a_script_the_page_loads_itself_again(fake: FakeCloud, served: Serving) -> None:
     async def story(tab: Tab, url: str) -> None:
         await tab.goto(url)
-        await expect(tab.locator("h1")).to_contain_text("All is well")
+        await expect(tab.locator("h1")).to_contain_text("All systems operational")
         refresh = await tab.locator("noscript meta, head meta[http-equiv=refresh]").count()
         assert refresh == 1
 
-    browse(invented, served, story, java_script_enabled=False)
+    browse(fake, served, story, java_script_enabled=False)
 
 
 @pytest.mark.skipif(W3M is None, reason="no w3m: tests/clients.sh")
-def test_a_text_browser_tells_the_same(invented: Invented, served: Serving) -> None:
+def test_a_text_browser_tells_the_same(fake: FakeCloud, served: Serving) -> None:
     async def story() -> str:
-        await invented.break_()
-        async with served(invented) as url:
+        await fake.break_()
+        async with served(fake) as url:
             async with asyncio.timeout(10):
                 while True:
                     told = await asyncio.to_thread(

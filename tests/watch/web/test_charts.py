@@ -1,10 +1,11 @@
-"""Charts: what they draw, and what they say to those who do not see them."""
+"""Charts: what they draw, and what they say to screen readers."""
 
 from xml.etree import ElementTree
 
-from backstay.watch.incidents.incident import TimelineEntry
+from backstay.watch.incidents.incident import Incident, TimelineEntry
 from backstay.watch.incidents.store import Minute
-from backstay.watch.web.charts import course, history, millis, sparkline
+from backstay.watch.web.charts import history, millis, sparkline, timeline
+from tests.watch.web.fake_cloud import MARIADB
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -18,7 +19,7 @@ def test_a_sparkline_breaks_where_no_answer_came() -> None:
     drawn = parsed(sparkline(recent))
     assert len(drawn.findall("polyline")) == 2
     assert len(drawn.findall("rect")) == 1
-    assert drawn.findtext("title") == "5 answers in 4 s, 1 unanswered, at most 200 ms"
+    assert drawn.findtext("title") == "5 probes in 4 s, 1 failed, at most 200 ms"
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
@@ -37,7 +38,7 @@ def test_history_shows_what_was_not_answered_and_gaps() -> None:
     assert len(bad) == 1
     assert float(bad[0].get("height", 0)) == 75.0
     assert len(drawn.findall("rect")) == 16
-    assert "900 questions, 30 unanswered" in (drawn.findtext("title") or "")
+    assert "900 probes, 30 failed" in (drawn.findtext("title") or "")
     assert "longest 400 ms" in (drawn.findtext("title") or "")
 
 
@@ -47,19 +48,27 @@ def test_a_week_has_as_many_columns_as_pixels_at_the_most() -> None:
     assert len(drawn.findall("rect")) <= 700
 
 
-def test_an_incidents_course_has_a_mark_for_everything_that_happened() -> None:
-    timeline = [
-        TimelineEntry(at=105.0, kind="opened", text="<b>"),
-        TimelineEntry(at=160.0, kind="resolved", text="answers"),
-    ]
-    drawn = parsed(course(timeline, began=100.0, until=160.0, closed=True))
+def test_a_timeline_has_a_mark_for_every_entry() -> None:
+    incident = Incident(
+        id=1,
+        cloud="amber",
+        cause=MARIADB,
+        began=100.0,
+        opened=105.0,
+        closed=160.0,
+        timeline=(
+            TimelineEntry(at=105.0, kind="opened", text="<b>"),
+            TimelineEntry(at=160.0, kind="resolved", text="answers"),
+        ),
+    )
+    drawn = parsed(timeline(incident, now=1000.0))
     marks = drawn.findall("circle")
     assert [one.get("class") for one in marks] == ["opened", "resolved"]
     assert marks[1].findtext("title") == "resolved after 1 min"
-    assert "its end: 1 min" in drawn.get("aria-label", "")
+    assert "to the end: 1 min" in drawn.get("aria-label", "")
 
 
-def test_latencies_are_told_shortly() -> None:
+def test_latencies_are_short() -> None:
     assert [millis(one) for one in (None, 0.0004, 0.0123, 0.9, 1.44)] == [
         "-",
         "0.4 ms",

@@ -1,4 +1,4 @@
-"""Backups, RPO and RTO as this machine's files and journal have them."""
+"""Backups, RPO and RTO from the files and the journal of this machine."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.finding import Severity
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
-from backstay.watch.web.recovery_status import look, measured
+from backstay.watch.web.recovery_status import read_recovery_status, recoveries
 from tests.watch.web.fake_cloud import cloud
 
 NOW = 1_800_000_000.0
@@ -36,14 +36,14 @@ def write_backup(folder: Path, *, name: str, taken_at: float, state: str = "veri
     )
 
 
-def test_the_newest_proved_backup_counts(tmp_path: Path) -> None:
+def test_the_newest_verified_backup_counts(tmp_path: Path) -> None:
     write_backup(tmp_path, name="a", taken_at=NOW - 7200)
     write_backup(tmp_path, name="b", taken_at=NOW - 3600, state="failed")
-    controller, proxy = look(cloud(tmp_path), (), NOW).hosts
-    assert (controller.backup, controller.all) == ("a", 2)
-    assert controller.rpo(NOW + 5) == 7205
-    assert controller.proved_in == 2.2
-    assert (proxy.host, proxy.rpo(NOW)) == ("proxy", None)
+    controller, proxy = read_recovery_status(cloud(tmp_path), (), NOW).hosts
+    assert (controller.backup, controller.backups) == ("a", 2)
+    assert controller.rpo_at(NOW + 5) == 7205
+    assert controller.restore_seconds == 2.2
+    assert (proxy.host, proxy.rpo_at(NOW)) == ("proxy", None)
 
 
 def test_a_stream_leaves_less_to_lose(tmp_path: Path) -> None:
@@ -61,29 +61,31 @@ def test_a_stream_leaves_less_to_lose(tmp_path: Path) -> None:
     for folder in (tmp_path / "backups/logs/controller", tmp_path / "backups/logs/controller/1"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "state.json").write_text(state.text())
-    controller = look(cloud(tmp_path), (), NOW).hosts[0]
-    assert controller.stream == 0
-    assert controller.rpo(NOW) == 0
+    controller = read_recovery_status(cloud(tmp_path), (), NOW).hosts[0]
+    assert controller.stream_lag == 0
+    assert controller.rpo_at(NOW) == 0
 
 
 def test_findings_are_those_of_the_check(tmp_path: Path) -> None:
-    found = look(cloud(tmp_path), (), NOW).findings
+    found = read_recovery_status(cloud(tmp_path), (), NOW).findings
     assert {(one.host, one.severity) for one in found} == {
         ("controller", Severity.WARNING),
         ("proxy", Severity.WARNING),
     }
 
 
-def test_a_catalogue_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_catalogue_is_reported(tmp_path: Path) -> None:
     write_backup(tmp_path, name="a", taken_at=NOW)
     (tmp_path / "backups/catalogue/a.json").write_text("no")
-    kept = look(cloud(tmp_path), (), NOW)
-    assert "a.json" in kept.trouble
-    assert [one.verified_at for one in kept.hosts] == [None, None]
+    status = read_recovery_status(cloud(tmp_path), (), NOW)
+    assert "a.json" in status.error
+    assert [one.verified_at for one in status.hosts] == [None, None]
 
 
 def test_windows_come_in_order(tmp_path: Path) -> None:
-    opens = [one.opens.timestamp() for one in look(cloud(tmp_path), (), NOW).openings]
+    opens = [
+        one.opens.timestamp() for one in read_recovery_status(cloud(tmp_path), (), NOW).openings
+    ]
     assert opens == sorted(opens)
     assert len(opens) == 3
     assert opens[1] - opens[0] == 86400
@@ -126,5 +128,5 @@ def restored(number: int, *, seconds: float, state: RunState = RunState.DONE) ->
         ([], []),
     ],
 )
-def test_the_newest_run_that_was_done_counts(runs: list[Any], took: list[Any]) -> None:
-    assert [(one.run, one.seconds) for one in measured(runs)] == took
+def test_the_newest_completed_run_counts(runs: list[Any], took: list[Any]) -> None:
+    assert [(one.run, one.seconds) for one in recoveries(runs)] == took

@@ -25,59 +25,62 @@ def changed(key: str, state: State, base: Snapshot | None = None) -> Snapshot:
 
 def test_all_is_well_since_the_last_that_was_not() -> None:
     told = headline(snapshot(NOW), (), now=NOW)
-    assert (told.mood, told.text, told.since) == (Level.WELL, "All is well since", NOW - 7 * 3600)
-    later = headline(snapshot(NOW), (), now=NOW, over_at=NOW - 30)
+    assert (told.level, told.text, told.since) == (
+        Level.OK,
+        "All systems operational",
+        NOW - 7 * 3600,
+    )
+    later = headline(snapshot(NOW), (), now=NOW, resolved_at=NOW - 30)
     assert later.since == NOW - 30
 
 
 def test_the_most_urgent_incident_is_named_first() -> None:
     told = headline(snapshot(NOW, down=DOWN), (WARNING, INCIDENT), now=NOW)
-    assert told.mood is Level.BAD
-    assert told.text == f"2 incidents, 1 critical: {MARIADB.title}, since"
+    assert told.level is Level.CRITICAL
+    assert told.text == f"2 incidents, 1 critical: {MARIADB.title}"
     assert told.since == NOW - 60
     only = headline(snapshot(NOW), (WARNING,), now=NOW)
-    assert (only.mood, only.text) == (Level.DOUBT, "1 incident: a disk, since")
+    assert (only.level, only.text) == (Level.WARNING, "1 incident: a disk")
 
 
 def test_what_is_not_sure_is_not_well() -> None:
     told = headline(changed("proxy/swift/object", State.SUSPECT), (), now=NOW)
-    assert (told.mood, told.text) == (Level.DOUBT, "In doubt: proxy swift object, since")
+    assert (told.level, told.text) == (Level.WARNING, "Possible fault: proxy swift object")
     back = headline(changed("proxy/swift/object", State.RECOVERING), (), now=NOW)
-    assert (back.mood, back.text) == (Level.DOUBT, "1 recovering, nothing is down")
+    assert (back.level, back.text) == (Level.WARNING, "No target is down, 1 recovering")
 
 
 def test_silence_covers_its_host_only() -> None:
     silenced = snapshot(NOW, silence="proxy")
     assert (
-        headline(changed("proxy/swift/object", State.DOWN, silenced), (), now=NOW).mood
-        is Level.WELL
+        headline(changed("proxy/swift/object", State.DOWN, silenced), (), now=NOW).level is Level.OK
     )
     other = changed("controller/nova/servers", State.DOWN, silenced)
-    assert headline(other, (), now=NOW).mood is Level.DOUBT
+    assert headline(other, (), now=NOW).level is Level.WARNING
 
 
 def test_a_board_that_is_old_is_never_well() -> None:
     told = headline(snapshot(NOW), (), now=NOW + STALE + 1)
-    assert told.mood is Level.BAD
-    assert told.text.startswith("The watch has not looked for 16 s")
+    assert told.level is Level.CRITICAL
+    assert told.text.startswith("No probe results for 16 s")
     with_one = headline(snapshot(NOW), (INCIDENT,), now=NOW + STALE + 1)
-    assert "has not looked" in with_one.text
+    assert "No probe results" in with_one.text
     assert MARIADB.title in with_one.text
 
 
 def test_who_stands_by_says_who_watches() -> None:
     told = headline(replace(snapshot(NOW), leading=False), (), now=NOW)
-    assert told.mood is Level.DOUBT
-    assert "root@ops1, process 4711 watches" in told.text
+    assert told.level is Level.WARNING
+    assert "the leader is root@ops1, process 4711" in told.text
 
 
 def test_nothing_seen_is_not_well() -> None:
     empty = replace(snapshot(NOW), standings={})
-    assert headline(empty, (), now=NOW).mood is Level.DOUBT
+    assert headline(empty, (), now=NOW).level is Level.WARNING
     unknown = snapshot(NOW)
     for key in unknown.standings:
         unknown = changed(key, State.UNKNOWN, unknown)
-    assert headline(unknown, (), now=NOW).mood is Level.DOUBT
+    assert headline(unknown, (), now=NOW).level is Level.WARNING
 
 
 def test_hosts_with_troubles_come_first_and_silenced_ones_last(tmp_path: Path) -> None:
@@ -92,26 +95,26 @@ def test_hosts_with_troubles_come_first_and_silenced_ones_last(tmp_path: Path) -
         "compute1",
         "proxy",
     ]
-    assert views[0].says == "1 of 3 down"
-    assert views[0].standings[0].subject == Subject(
+    assert views[0].summary == "1 of 3 down"
+    assert views[0].targets[0].subject == Subject(
         host="compute2", service="agent", name="nova-compute"
     )
-    assert views[1].says == "all 20 up"
+    assert views[1].summary == "all 20 up"
     assert views[-1].silence is not None
 
 
 def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
     down = snapshot(NOW, down=("controller/nova/nova-api",))
     controller = next(one for one in hosts(down, cloud(tmp_path)) if one.name == "controller")
-    assert controller.drawn[0].subject.name == "nova-api"
-    assert "nova-scheduler" in [one.subject.name for one in controller.plain]
-    assert len(controller.drawn) + len(controller.plain) == 20
+    assert controller.detailed[0].subject.name == "nova-api"
+    assert "nova-scheduler" in [one.subject.name for one in controller.compact]
+    assert len(controller.detailed) + len(controller.compact) == 20
 
 
 def test_nobody_claims_what_was_not_seen() -> None:
     blind = replace(snapshot(NOW), troubles=("no token within 10 s",))
     told = headline(blind, (), now=NOW)
-    assert (told.mood, "the watch itself has a trouble" in told.text) == (Level.DOUBT, True)
+    assert (told.level, "the watch itself has a problem" in told.text) == (Level.WARNING, True)
     failed = Finding(
         host="controller",
         service="keystone",
@@ -122,9 +125,9 @@ def test_nobody_claims_what_was_not_seen() -> None:
     )
     checked = replace(snapshot(NOW), findings=(failed,))
     told = headline(checked, (), now=NOW)
-    assert (told.mood, told.since) == (Level.DOUBT, checked.checked_at)
-    assert told.text.endswith("but the last check had 1 finding that is not good, at")
+    assert (told.level, told.since) == (Level.WARNING, checked.checked_at)
+    assert told.text.endswith("but the last check reported 1 problem")
     silenced = replace(snapshot(NOW, silence="controller"), findings=(failed,))
-    assert headline(silenced, (), now=NOW).mood is Level.WELL
+    assert headline(silenced, (), now=NOW).level is Level.OK
     some = changed("proxy/swift/object", State.UNKNOWN)
-    assert headline(some, (), now=NOW).mood is Level.DOUBT
+    assert headline(some, (), now=NOW).level is Level.WARNING

@@ -1,19 +1,40 @@
-"""Who a request is from, and whether it may do what it asks for."""
+"""Who a request is from and what it may do: tokens of cloud.yaml, logins, failed attempts.
 
+Tokens are those of ``watch.page.people``. Logins live in the memory of this process. All memory
+here is bounded.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from backstay.inventory.watch import Page
-from backstay.watch.web.attempts import Attempts
-from backstay.watch.web.people import ON_THIS_MACHINE, People, Visitor
-from backstay.watch.web.sessions import LASTS, Session, Sessions
+from backstay.errors import InventoryError
+from backstay.inventory.watch import Page, Right
+
+SHORTEST = 16
+"""Characters of a token, at least."""
+
+SESSION_SECONDS = 12 * 3600.0
+"""How long a login is valid: a shift."""
+
+ATTEMPTS = 5
+WITHIN = 300.0
+"""An address may fail this often within this many seconds, then it has to wait."""
+
+_MOST_SESSIONS = 1000
+_MOST_ADDRESSES = 4096
 
 
-class Limited(Exception):
-    """Too many wrong tokens came from this address; ``seconds`` until it may try again."""
+class TooManyAttempts(Exception):
+    """Too many wrong tokens came from this address; it may try again in ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"too many wrong tokens: wait {seconds:.0f} s")
@@ -21,26 +42,161 @@ class Limited(Exception):
 
 
 class WrongToken(Exception):
-    """A token is given, and nobody has it."""
+    """The token that was given is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who a request is from: a name under ``people``, empty for anybody on this machine."""
+
+    name: str
+    may: Right
+
+    @property
+    def may_act(self) -> bool:
+        """Return whether more than reading is allowed."""
+        return self.may is Right.ACT
+
+
+LOCAL_VISITOR = Visitor(name="", may=Right.READ)
+
+
+class People:
+    """Recognises people by their tokens, of which only digests are stored."""
+
+    def __init__(self, page: Page) -> None:
+        """Read the tokens. Raises InventoryError if one cannot be read, is short or not unique."""
+        self._digests: dict[str, bytes] = {}
+        self._may = {name: person.may for name, person in page.people.items()}
+        for name, person in page.people.items():
+            token = person.token.reveal().strip()
+            if len(token) < SHORTEST:
+                raise InventoryError(
+                    f"reading the token of {name} under `watch.page.people`",
+                    came_back=f"it has {len(token)} characters, at least {SHORTEST} are required",
+                    remedy="generate a new one: python3 -c 'import secrets; "
+                    "print(secrets.token_urlsafe(24))'",
+                )
+            digest = _digest(token)
+            if digest in self._digests.values():
+                raise InventoryError(
+                    f"reading the token of {name} under `watch.page.people`",
+                    came_back="another person has the same token",
+                    remedy="give each person a token of their own: actions are recorded by name",
+                )
+            self._digests[name] = digest
+
+    def named(self, name: str, token: str) -> Visitor | None:
+        """Return the person of that name if the token is theirs, else None."""
+        known = self._digests.get(name, b"")
+        # Compared in any case: a wrong name takes as long as a wrong token.
+        same = hmac.compare_digest(known, _digest(token.strip()))
+        return self._visitor(name) if same else None
+
+    def by_token(self, token: str) -> Visitor | None:
+        """Return the person with this token, else None, in the same time for every token."""
+        given = _digest(token.strip())
+        found = [name for name, known in self._digests.items() if hmac.compare_digest(known, given)]
+        return self._visitor(found[0]) if found else None
+
+    def _visitor(self, name: str) -> Visitor:
+        return Visitor(name=name, may=self._may[name])
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A login. ``message`` is shown once, on the next page."""
+
+    visitor: Visitor
+    until: float
+    message: str = ""
+
+
+class Sessions:
+    """Logins by digests of their random names, and the tokens that forms carry (CSRF).
+
+    If there are too many, the oldest ends.
+    https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html
+    """
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[bytes, Session] = OrderedDict()
+        self._key = secrets.token_bytes(32)
+
+    def start(self, visitor: Visitor, now: float) -> str:
+        """Start a session, and return its name, for a cookie."""
+        name = secrets.token_urlsafe(32)
+        self._open[_digest(name)] = Session(visitor=visitor, until=now + SESSION_SECONDS)
+        while len(self._open) > _MOST_SESSIONS:
+            self._open.popitem(last=False)
+        return name
+
+    def find(self, name: str, now: float) -> Session | None:
+        """Return the session of that name, None if there is none or it has expired."""
+        session = self._open.get(_digest(name))
+        if session is not None and session.until <= now:
+            self.end(name)
+            return None
+        return session
+
+    def end(self, name: str) -> None:
+        """End a session."""
+        self._open.pop(_digest(name), None)
+
+    def form_token(self, cookie: str) -> str:
+        """Return the token for forms sent with this cookie; no other site can know it."""
+        return hmac.new(self._key, cookie.encode(), hashlib.sha256).hexdigest()
+
+    def is_form_token(self, cookie: str, given: str) -> bool:
+        """Return whether a form was made for the visitor with this cookie."""
+        known = self.form_token(cookie)
+        return bool(cookie) and hmac.compare_digest(known.encode(), given.encode())
+
+
+class FailedAttempts:
+    """Counts failed logins by address; an IPv6 network (/64) counts as one address."""
+
+    def __init__(self) -> None:
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+
+    def wait(self, address: str, now: float) -> float:
+        """Return the seconds for which this address has to wait, 0 if it may try."""
+        failed = self._recent(address, now)
+        return max(0.0, failed[0] + WITHIN - now) if len(failed) >= ATTEMPTS else 0.0
+
+    def add(self, address: str, now: float) -> None:
+        """Record a failure. If there are too many addresses, the least recent is forgotten."""
+        key = _network(address)
+        self._failed[key] = [*self._recent(address, now), now][-ATTEMPTS:]
+        self._failed.move_to_end(key)
+        while len(self._failed) > _MOST_ADDRESSES:
+            self._failed.popitem(last=False)
+
+    def forget(self, address: str) -> None:
+        """Forget the failures of an address."""
+        self._failed.pop(_network(address), None)
+
+    def _recent(self, address: str, now: float) -> list[float]:
+        return [at for at in self._failed.get(_network(address), []) if now - at < WITHIN]
 
 
 class Access:
-    """Knows visitors by token, by session, or as being on this machine."""
+    """Recognises visitors by token, by session, or as being on this machine."""
 
     def __init__(self, page: Page) -> None:
         """Read the tokens. Raises InventoryError."""
         self.people = People(page)
         self.sessions = Sessions()
-        self._attempts = Attempts()
+        self._attempts = FailedAttempts()
         self._on_loopback = page.on_loopback
         self.encrypted = page.certificate is not None
         # https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes
         self.cookie = "__Host-backstay" if self.encrypted else "backstay"
 
     def visitor(self, request: Request) -> Visitor | None:
-        """Return who asks, None where that is not known and reading wants it to be.
+        """Return who a request is from, None if reading requires a login and there is none.
 
-        Raises WrongToken or Limited.
+        Raises WrongToken or TooManyAttempts.
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -48,57 +204,67 @@ class Access:
         session = self.session(request)
         if session is not None:
             return session.visitor
-        return ON_THIS_MACHINE if self._on_loopback else None
+        return LOCAL_VISITOR if self._on_loopback else None
 
     def bearer(self, request: Request, token: str) -> Visitor:
-        """Return whose token it is. Raises WrongToken or Limited."""
-        return self._tried(request, self.people.by_token, token)
+        """Return the visitor with this token. Raises WrongToken or TooManyAttempts."""
+        return self._attempt(request, self.people.by_token, token)
 
     def log_in(self, request: Request, name: str, token: str) -> str:
-        """Return the name of a new session, for the cookie. Raises WrongToken or Limited."""
-        visitor = self._tried(request, lambda given: self.people.named(name, given), token)
-        return self.sessions.begin(visitor, time.time())
+        """Start a session and return its name. Raises WrongToken or TooManyAttempts."""
+        visitor = self._attempt(request, lambda given: self.people.named(name, given), token)
+        return self.sessions.start(visitor, time.time())
 
     def session(self, request: Request) -> Session | None:
         """Return the session of this request, if it has one."""
         return self.sessions.find(request.cookies.get(self.cookie, ""), time.time())
 
-    def cookie_header(self, value: str, *, lasts: float = LASTS) -> str:
+    def cookie_header(self, value: str, *, seconds: float = SESSION_SECONDS) -> str:
         """Return a Set-Cookie header's value: not for scripts, not for other sites' requests."""
         secure = "; Secure" if self.encrypted else ""
-        return (
-            f"{self.cookie}={value}; Path=/; Max-Age={lasts:.0f}; HttpOnly; SameSite=Strict{secure}"
-        )
-
-    def _tried(
-        self, request: Request, known: Callable[[str], Visitor | None], token: str
-    ) -> Visitor:
-        address, now = _address(request), time.time()
-        wait = self._attempts.wait(address, now)
-        if wait:
-            raise Limited(wait)
-        visitor = known(token)
-        if visitor is None:
-            self._attempts.failed(address, now)
-            raise WrongToken
-        self._attempts.succeeded(address)
-        return visitor
+        attributes = f"Path=/; Max-Age={seconds:.0f}; HttpOnly; SameSite=Strict{secure}"
+        return f"{self.cookie}={value}; {attributes}"
 
     def is_own_form(self, request: Request, given: str) -> bool:
-        """Say whether a form comes from a page of this site that was made for this visitor."""
+        """Return whether a form comes from a page of this site made for this visitor."""
         return _same_origin(request) and self.sessions.is_form_token(
             request.cookies.get(self.cookie, ""), given
         )
 
+    def _attempt(
+        self, request: Request, known: Callable[[str], Visitor | None], token: str
+    ) -> Visitor:
+        address, now = request.client.host if request.client else "", time.time()
+        wait = self._attempts.wait(address, now)
+        if wait:
+            raise TooManyAttempts(wait)
+        visitor = known(token)
+        if visitor is None:
+            self._attempts.add(address, now)
+            raise WrongToken
+        self._attempts.forget(address)
+        return visitor
+
 
 def _same_origin(request: Request) -> bool:
-    """Say whether the browser does not say that it comes from elsewhere.
+    """Return False if the browser says that the request comes from another site.
 
-    Text browsers tell neither header; what their forms carry has to be enough.
+    Text browsers send neither header; the form token has to be enough then.
     """
     origin = request.headers.get("origin") or request.headers.get("referer")
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+def _network(address: str) -> str:
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "elsewhere"
+    if ip.version == 6 and ip.ipv4_mapped is None:
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)
+
+
+def _digest(secret: str) -> bytes:
+    """Return what is stored of a token: it is long and random, so that one round is enough."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

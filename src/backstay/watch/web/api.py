@@ -1,146 +1,258 @@
 """The JSON API under /api/v1, and /metrics: the same as the pages show, for programs."""
 
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from backstay.errors import BackstayError
 from backstay.inventory.watch import Right
+from backstay.journal.records import NoSuchRun
 from backstay.transports.threads import on_thread
-from backstay.watch.web import metrics
-from backstay.watch.web.access import Limited, WrongToken
-from backstay.watch.web.context import NotThere, PageContext, not_there
-from backstay.watch.web.openapi import Operation, description
-from backstay.watch.web.operations import OPERATIONS, PREFIX, Answer, Asked, Refused
-from backstay.watch.web.people import Visitor
-from backstay.watch.web.problem import problem
-from backstay.watch.web.questions import Nothing
+from backstay.watch.web import api_models as models
+from backstay.watch.web import metrics, summary
+from backstay.watch.web.access import TooManyAttempts, Visitor, WrongToken
+from backstay.watch.web.context import PageContext, approval_unknown, not_there
+from backstay.watch.web.problem import ApprovalRefused, Problem, documented
 
-_JSON = "application/json"
-_BOUND = 20.0
+PREFIX = "/api/v1"
+_METRICS_SECONDS = 20.0
 
-_log = logging.getLogger(__name__)
+_token = HTTPBearer(scheme_name="token", auto_error=False)
 
 
-def routes(desk: PageContext) -> list[BaseRoute]:
-    """Return the API's routes, its description and the metrics."""
-    operations = [operation for operation, _ in OPERATIONS]
-    told = description(
-        PREFIX,
-        operations,
-        [answer.__doc__ or "" for _, answer in OPERATIONS],
-        on_loopback=desk.cloud.watch.page.on_loopback,
-    )
-
-    async def describe(request: Request) -> Response:
-        _visitor(desk, request, Right.READ)
-        return JSONResponse(told)
-
-    async def measure(request: Request) -> Response:
-        _visitor(desk, request, Right.READ)
-        snapshot, records, now = desk.board.snapshot, desk.reading.records, time.time()
-        # Of a thousand hosts it takes a while: the questions to the cloud go on meanwhile.
-        text = await on_thread(lambda: metrics.exposition(snapshot, records, now), _BOUND)
-        return Response(text, media_type=metrics.MEDIA_TYPE)
-
-    return [
-        Route("/metrics", measure, methods=["GET"]),
-        Route(f"{PREFIX}/openapi.json", describe, methods=["GET"]),
-        *(
-            Route(
-                PREFIX + operation.path,
-                _handler(desk, operation, answer),
-                methods=[operation.method],
-            )
-            for operation, answer in OPERATIONS
-        ),
-    ]
+async def _context(request: Request) -> PageContext:
+    context: PageContext = request.app.state.context
+    return context
 
 
-def _handler(
-    desk: PageContext, operation: Operation, answer: Answer
-) -> Callable[[Request], Awaitable[Response]]:
-    async def handle(request: Request) -> Response:
-        visitor = _visitor(desk, request, operation.right)
-        body: BaseModel = Nothing()
-        try:
-            path = operation.inside.model_validate(request.path_params)
-        except ValidationError:
-            raise not_there(f"{request.url.path}", f"GET {PREFIX}/openapi.json") from None
-        query = operation.query.model_validate(_once(request))
-        if operation.body is not None:
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != _JSON:
-                raise HTTPException(415, f"the body has to be {_JSON}")
-            body = operation.body.model_validate_json(await request.body(), strict=True)
-        asked = Asked(desk=desk, visitor=visitor, query=query, path=path, body=body)
-        told = await answer(asked)
-        return Response(told.model_dump_json(), media_type=_JSON)
-
-    async def handled(request: Request) -> Response:
-        try:
-            return await handle(request)
-        except (ValidationError, Refused) as error:
-            return failed(error)
-
-    return handled
+Context = Annotated[PageContext, Depends(_context)]
 
 
-def _once(request: Request) -> dict[str, str]:
-    """Return the query's parameters. Raises HTTPException where one is there twice."""
+async def _single_parameters(request: Request) -> None:
+    """Raise HTTPException if a query parameter is given twice."""
     pairs = request.query_params.multi_items()
     if len(dict(pairs)) != len(pairs):
-        raise HTTPException(422, "a parameter is there twice")
-    return dict(pairs)
+        raise HTTPException(422, "a parameter is given twice")
 
 
-def _visitor(desk: PageContext, request: Request, right: Right) -> Visitor:
-    """Return who asks, where that is allowed: to act only by a token. Raises HTTPException."""
-    challenge = {"WWW-Authenticate": "Bearer"}
+async def _json_body(request: Request) -> None:
+    """Raise HTTPException if the body is not declared as JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, "the body has to be application/json")
+
+
+async def _reader(request: Request, context: Context) -> Visitor:
+    """Return who reads. Raises HTTPException."""
     try:
-        if right is Right.ACT:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            visitor = desk.access.bearer(request, token) if scheme.lower() == "bearer" else None
-        else:
-            visitor = desk.access.visitor(request)
-    except WrongToken:
-        raise HTTPException(401, "nobody has this token", headers=challenge) from None
-    except Limited as limited:
-        wait = {"Retry-After": f"{limited.seconds:.0f}"}
-        raise HTTPException(429, str(limited), headers=wait) from None
+        return _known(context.access.visitor(request))
+    except (WrongToken, TooManyAttempts) as error:
+        raise _unauthorized(error) from None
+
+
+async def _actor(request: Request, context: Context) -> Visitor:
+    """Return who acts: by a token, never by a login. Raises HTTPException."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    try:
+        visitor = context.access.bearer(request, token) if scheme.lower() == "bearer" else None
+    except (WrongToken, TooManyAttempts) as error:
+        raise _unauthorized(error) from None
+    if _known(visitor).may is not Right.ACT:
+        raise HTTPException(403, f"{_known(visitor).name} may read, not act")
+    return _known(visitor)
+
+
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+def _known(visitor: Visitor | None) -> Visitor:
     if visitor is None:
-        raise HTTPException(401, "a token is needed", headers=challenge)
-    if right is Right.ACT and not visitor.may_act:
-        raise HTTPException(403, f"{visitor.name} may read, not act")
+        raise HTTPException(401, "a token is required", headers=_CHALLENGE)
     return visitor
 
 
-def failed(error: Exception) -> Response:
-    """Return an error as a problem document."""
-    match error:
-        case ValidationError():
-            told = [
-                f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}"
-                for one in error.errors(include_url=False, include_input=False)
-            ]
-            return problem(422, "Unprocessable Content", "see `errors`", errors=told[:20])
-        case Refused(error=refused):
-            return problem(409, "Conflict", str(refused), remedy=refused.remedy)
-        case HTTPException():
-            title = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}.get(
-                error.status_code, "Error"
-            )
-            return problem(error.status_code, title, error.detail, headers=error.headers)
-        case NotThere():
-            return problem(404, "Not Found", str(error), remedy=error.remedy)
-        case BackstayError():
-            return problem(503, "Service Unavailable", str(error), remedy=error.remedy)
-        case _:
-            _log.error("answering failed", exc_info=error)
-            return problem(500, "Internal Server Error", remedy="see the watch's log")
+def _unauthorized(error: WrongToken | TooManyAttempts) -> HTTPException:
+    if isinstance(error, WrongToken):
+        return HTTPException(401, "unknown token", headers=_CHALLENGE)
+    return HTTPException(429, str(error), headers={"Retry-After": f"{error.seconds:.0f}"})
+
+
+router = APIRouter(
+    prefix=PREFIX,
+    dependencies=[Depends(_single_parameters), Security(_token), Security(_reader)],
+    responses=documented(401, 422, 429),
+)
+actions = APIRouter(
+    prefix=PREFIX,
+    dependencies=[Security(_token)],
+    responses=documented(400, 401, 403, 404, 409, 415, 422, 429),
+)
+unlisted = APIRouter(include_in_schema=False, dependencies=[Security(_reader)])
+
+NoQuery = Annotated[models.NoQuery, Query()]
+
+
+@router.get("/status")
+async def status(context: Context, _query: NoQuery) -> models.CloudStatus:
+    """Return the status of the cloud at a glance."""
+    snapshot, records = context.feed.snapshot, context.reader.wanted()
+    headline = summary.headline(
+        snapshot, records.open, now=time.time(), resolved_at=records.resolved_at
+    )
+    return models.CloudStatus(
+        cloud=snapshot.cloud,
+        at=snapshot.at,
+        state=snapshot.worst,
+        level=headline.level,
+        summary=headline.text,
+        since=headline.since,
+        leading=snapshot.leading,
+        leader=snapshot.leader,
+        incidents=len(records.open),
+        silences=list(snapshot.silences),
+        checked_at=snapshot.checked_at,
+        problems=list(snapshot.troubles),
+        journal_error=records.error,
+    )
+
+
+@router.get("/targets")
+async def targets(
+    context: Context, query: Annotated[models.TargetsQuery, Query()]
+) -> models.Targets:
+    """List the status of targets, in the order of their keys."""
+    found = [
+        status
+        for _, status in sorted(context.feed.snapshot.standings.items())
+        if query.host in {None, status.subject.host or "cloud"}
+        and query.service in {None, status.subject.service}
+        and query.state in {None, status.state}
+    ]
+    page = found[query.offset : query.offset + query.limit]
+    return models.Targets(total=len(found), targets=[models.Target.of(status) for status in page])
+
+
+@router.get("/incidents", responses=documented(503))
+async def incidents(
+    context: Context, query: Annotated[models.IncidentsQuery, Query()]
+) -> models.Incidents:
+    """List incidents, newest first."""
+    found = await context.reader.ask(
+        lambda: context.reader.store.incidents(
+            only_open=query.open, limit=query.limit, before=query.before
+        )
+    )
+    return models.Incidents(
+        incidents=[models.incident_summary(incident) for incident in found],
+        before=found[-1].id if len(found) == query.limit else None,
+    )
+
+
+@router.get("/incidents/{id}", responses=documented(404, 503))
+async def incident(
+    context: Context, number: Annotated[models.Number, Path(alias="id")], _query: NoQuery
+) -> models.IncidentDetail:
+    """Return an incident with its notifications."""
+    reader = context.reader
+    found = await reader.ask(lambda: reader.store.incident(number))
+    if found is None:
+        raise not_there(f"incident {number}", f"GET {PREFIX}/incidents")
+    notifications = await reader.ask(lambda: reader.store.notifications(incident=number))
+    waiting = await reader.ask(lambda: reader.store.waiting(now=time.time()))
+    return models.incident_detail(found, notifications, waiting.get(number))
+
+
+@router.get("/runs", responses=documented(503))
+async def runs(context: Context, query: Annotated[models.RunsQuery, Query()]) -> models.Runs:
+    """List runs of runbooks, newest first."""
+    reader, cloud = context.reader, context.cloud.name
+    found = await reader.ask(
+        lambda: reader.journal.runs(cloud=cloud, limit=query.limit, before=query.before)
+    )
+    last = found[-1].id.rpartition("-")[2] if len(found) == query.limit else None
+    return models.Runs(
+        runs=[models.RunSummary.of(run) for run in found], before=int(last) if last else None
+    )
+
+
+@router.get("/runs/{id}", responses=documented(404, 503))
+async def run(
+    context: Context, name: Annotated[models.Name, Path(alias="id")], _query: NoQuery
+) -> models.RunDetail:
+    """Return a run with its events."""
+    reader = context.reader
+    try:
+        found = await reader.ask(lambda: reader.journal.run(name))
+    except NoSuchRun:
+        raise not_there(f"run {name}", f"GET {PREFIX}/runs") from None
+    if found.plan.cloud != context.cloud.name:
+        raise not_there(f"run {name}", f"GET {PREFIX}/runs")
+    events = await reader.ask(lambda: reader.journal.events(found.id))
+    return models.RunDetail(**models.RunSummary.of(found).model_dump(), events=events)
+
+
+@router.get("/backups")
+async def backups(context: Context, _query: NoQuery) -> models.Backups:
+    """Return the age of backups, RPO and RTO as measured."""
+    return models.Backups.at(context.reader.wanted().recovery, time.time())
+
+
+@router.get("/windows")
+async def windows(context: Context, _query: NoQuery) -> models.Windows:
+    """List the next openings of maintenance windows."""
+    openings, now = context.reader.wanted().recovery.openings, time.time()
+    return models.Windows(openings=[models.WindowOpening.at(one, now) for one in openings])
+
+
+@router.get("/history", responses=documented(503))
+async def history(
+    context: Context, query: Annotated[models.HistoryQuery, Query()]
+) -> models.History:
+    """Return the probes of a target, by minute."""
+    found = await context.history(query.target, query.hours * 3600)
+    return models.History(
+        target=query.target, minutes=[models.HistoryMinute.of(minute) for minute in found]
+    )
+
+
+@actions.post("/approvals", dependencies=[Depends(_json_body)], responses=documented(503))
+async def approve(
+    context: Context,
+    visitor: Annotated[Visitor, Security(_actor)],
+    approval: models.ApprovalRequest,
+) -> models.ApprovalResult:
+    """Approve the run that waits for an incident, by the code that was sent. A code works once."""
+    if context.approve is None:
+        raise not_there("something to approve", "see `policy` under `watch` in cloud.yaml")
+    try:
+        message = await context.approve(approval.incident, approval.code, visitor.name)
+    except BackstayError as error:
+        raise ApprovalRefused(error) from error
+    except TimeoutError:
+        raise approval_unknown(approval.incident) from None
+    return models.ApprovalResult(message=message)
+
+
+@unlisted.get("/metrics")
+async def exposition(context: Context) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    snapshot, records, now = context.feed.snapshot, context.reader.records, time.time()
+    # Takes a while for a thousand hosts: on a thread, so that probes are not delayed.
+    text = await on_thread(lambda: metrics.exposition(snapshot, records, now), _METRICS_SECONDS)
+    return Response(text, media_type=metrics.MEDIA_TYPE)
+
+
+@unlisted.get(f"{PREFIX}/openapi.json")
+async def openapi(request: Request, context: Context) -> dict[str, Any]:
+    """Return the description of the API: what FastAPI derives, and what it cannot know."""
+    description: dict[str, Any] = request.app.openapi()
+    schemas = description["components"]["schemas"]
+    schemas[Problem.__name__] = Problem.model_json_schema(mode="serialization")
+    if context.cloud.watch.page.on_loopback:
+        for path in description["paths"].values():
+            if "get" in path:
+                path["get"]["security"] = [{}, {_token.scheme_name: []}]
+    return description

@@ -1,10 +1,15 @@
-"""The whole application: pages, API, metrics, and what guards them."""
+"""The web application of the watch: pages, API, metrics, and what guards them.
+
+Only what serves the page imports this module: FastAPI takes longer to load than ``--help`` may.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -17,37 +22,37 @@ from backstay.watch.detect.status import SnapshotFeed
 from backstay.watch.incidents.store import WatchStore
 from backstay.watch.web import api, pages
 from backstay.watch.web.access import Access
-from backstay.watch.web.context import Approve, PageContext, compile_all
-from backstay.watch.web.guard import Guard
-from backstay.watch.web.reading import Reading
+from backstay.watch.web.context import Approve, PageContext
+from backstay.watch.web.guard import ErrorResponse, Guard
+from backstay.watch.web.problem import ApprovalRefused, problem_of
+from backstay.watch.web.records import RecordReader
+from backstay.watch.web.rendering import compile_templates
 
 
 def make_app(
     *,
-    board: SnapshotFeed,
+    feed: SnapshotFeed,
     store: WatchStore,
     journal: Store,
     cloud: Cloud,
     approve: Approve | None = None,
-) -> Starlette:
-    """Return the application. Raises InventoryError where somebody's token cannot be used.
+) -> FastAPI:
+    """Return the application. Raises InventoryError if a token of cloud.yaml cannot be used.
 
     While it is served it reads ``store`` and ``journal`` in the background, on threads.
     """
-    page = cloud.watch.page
-    desk = PageContext(
-        board=board,
-        reading=Reading(store, journal, cloud),
+    context = PageContext(
+        feed=feed,
+        reader=RecordReader(store, journal, cloud),
         cloud=cloud,
-        access=Access(page),
+        access=Access(cloud.watch.page),
         approve=approve,
     )
-
-    compile_all()
+    compile_templates()
 
     @asynccontextmanager
-    async def reading(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(desk.reading.run())
+    async def reading(_app: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(context.reader.run())
         try:
             yield
         finally:
@@ -56,30 +61,41 @@ def make_app(
                 await task
 
     async def failed(request: Request, error: Exception) -> Response:
-        return await _describe(desk, request, error)
+        """Return an error as a document for programs, as a page for people."""
+        path = request.url.path
+        if path.startswith("/api/") or path == "/metrics":
+            return problem_of(error)
+        return await pages.failed(context, request, error)
 
-    return Starlette(
-        routes=[*api.routes(desk), *pages.routes(desk)],
+    expected = (HTTPException, RequestValidationError, BackstayError, ApprovalRefused)
+    app = FastAPI(
+        title="Backstay watch",
+        version=version("backstay"),
+        description="State of the cloud, incidents and runs. Times are Unix seconds.",
+        # The description needs a token: api.py serves it. The pages that FastAPI makes of it load
+        # scripts from elsewhere.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        routes=pages.routes(context),
         lifespan=reading,
-        middleware=[
-            Middleware(
-                Guard,
-                on_loopback=page.on_loopback,
-                address=page.address[0],
-                encrypted=page.certificate is not None,
-                failed=failed,
-            )
-        ],
-        exception_handlers={HTTPException: failed, BackstayError: failed},
+        middleware=[_guard(cloud, failed)],
+        exception_handlers=dict.fromkeys(expected, failed),
+        generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    app.state.context = context
+    for router in (api.router, api.actions, api.unlisted):
+        app.include_router(router)
+    return app
 
 
-async def _describe(desk: PageContext, request: Request, error: Exception) -> Response:
-    """Return an error as a document for programs, as a page for people."""
-    if _is_for_programs(request):
-        return api.failed(error)
-    return await pages.failed(desk, request, error)
-
-
-def _is_for_programs(request: Request) -> bool:
-    return request.url.path.startswith("/api/") or request.url.path == "/metrics"
+def _guard(cloud: Cloud, failed: ErrorResponse) -> Middleware:
+    page = cloud.watch.page
+    return Middleware(
+        Guard,
+        on_loopback=page.on_loopback,
+        address=page.address[0],
+        encrypted=page.certificate is not None,
+        failed=failed,
+    )

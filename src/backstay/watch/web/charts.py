@@ -1,6 +1,6 @@
-"""Charts as SVG: latency now, by hour and day, and what happened on a line of time. Pure.
+"""Charts as SVG: recent latency, its history, the timeline of an incident. Pure.
 
-Each has a title and says in words what it shows: it is read aloud, and by text browsers.
+Each has a title that says in words what it shows, for screen readers and text browsers.
 """
 
 import math
@@ -10,14 +10,14 @@ from html import escape
 from itertools import groupby
 
 from backstay.quantities import exact
-from backstay.watch.incidents.incident import TimelineEntry
+from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.store import Minute
 
 _WIDE, _HIGH = 120, 24
 
 
 def millis(seconds: float | None) -> str:
-    """Return a latency: ``0.4 ms``, ``12 ms``, ``1.4 s``, ``-`` where there is none."""
+    """Return a latency in words: ``0.4 ms``, ``12 ms``, ``1.4 s``, ``-`` if there is none."""
     if seconds is None:
         return "-"
     if seconds < 0.00995:
@@ -26,44 +26,44 @@ def millis(seconds: float | None) -> str:
 
 
 def sparkline(recent: Sequence[tuple[float, float | None]]) -> str:
-    """Return the last answers as a small line; a bar from top to bottom where none came."""
+    """Return recent latencies as a small line, with a vertical bar for each failed probe."""
     if not recent:
         return ""
-    begins, ends = recent[0][0], recent[-1][0]
-    whole = max(1.0, ends - begins)
+    first, last = recent[0][0], recent[-1][0]
+    whole = max(1.0, last - first)
     top = _top([seconds for _, seconds in recent if seconds is not None])
-    missing = [at for at, seconds in recent if seconds is None]
+    failed = [at for at, seconds in recent if seconds is None]
     drawn = [
-        f'<rect class="bad" x="{(at - begins) / whole * _WIDE:.0f}" y="0" width="2" '
+        f'<rect class="bad" x="{(at - first) / whole * _WIDE:.0f}" y="0" width="2" '
         f'height="{_HIGH}"/>'
-        for at in missing
+        for at in failed
     ]
     for line in _lines(recent):
         points = " ".join(
-            f"{(at - begins) / whole * _WIDE:.0f},{_HIGH - 2 - seconds / top * (_HIGH - 4):.0f}"
+            f"{(at - first) / whole * _WIDE:.0f},{_HIGH - 2 - seconds / top * (_HIGH - 4):.0f}"
             for at, seconds in line
         )
         drawn.append(f'<polyline points="{points}"/>')
-    none = f", {len(missing)} unanswered" if missing else ""
-    says = f"{len(recent)} answers in {exact(whole)}{none}, at most {millis(top)}"
+    without = f", {len(failed)} failed" if failed else ""
+    title = f"{len(recent)} probes in {exact(whole)}{without}, at most {millis(top)}"
     return (
         f'<svg class="spark" viewBox="0 0 {_WIDE + 2} {_HIGH}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{says}">'
-        f"<title>{says}</title>{''.join(drawn)}</svg>"
+        f'role="img" aria-label="{title}">'
+        f"<title>{title}</title>{''.join(drawn)}</svg>"
     )
 
 
 def _top(latencies: Sequence[float]) -> float:
-    """Return the top of a scale: never so small that noise looks like a fault."""
+    """Return the top of the scale: never so small that noise looks like a fault."""
     return max(0.05, *latencies) if latencies else 0.05
 
 
 def _lines(
     recent: Sequence[tuple[float, float | None]],
 ) -> Iterator[list[tuple[float, float]]]:
-    """Give the stretches in which answers came."""
-    for came, stretch in groupby(recent, key=lambda one: one[1] is not None):
-        if came:
+    """Yield the stretches without a failed probe."""
+    for successful, stretch in groupby(recent, key=lambda one: one[1] is not None):
+        if successful:
             yield [(at, seconds) for at, seconds in stretch if seconds is not None]
 
 
@@ -71,9 +71,9 @@ _LEFT, _PLOT, _TALL, _FOOT = 56, 700, 150, 22
 
 
 def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
-    """Return how a subject answered: the median's line, the longest's shade, what came not in red.
+    """Return the probes of a target: median as a line, longest as a shade, failed ones in red.
 
-    Each column is a minute, or as many minutes as fit a pixel.
+    Each column is a minute, or as many minutes as one pixel covers. Empty without any minute.
     """
     columns = list(_columns(minutes, since, until))
     if not columns:
@@ -81,15 +81,15 @@ def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
     top = _top([one[2] for one in columns if one[2] is not None])
     drawn = [*_scale(top), *_clock_marks(since, until)]
     median = []
-    for x, middle, slowest, missing in columns:
+    for x, middle, slowest, failed in columns:
         if slowest is not None:
             y = _y(slowest, top)
             drawn.append(
                 f'<rect class="shade" x="{x:.1f}" y="{y:.1f}" width="1.5" '
                 f'height="{_TALL - y:.1f}"/>'
             )
-        if missing:
-            high = max(3.0, missing * _TALL)
+        if failed:
+            high = max(3.0, failed * _TALL)
             drawn.append(
                 f'<rect class="bad" x="{x:.1f}" y="{_TALL - high:.1f}" width="1.5" '
                 f'height="{high:.1f}"/>'
@@ -103,20 +103,20 @@ def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
     answered = sum(one.answered for one in minutes)
     highest = max((m.median for m in minutes if m.median is not None), default=None)
     longest = max((m.longest for m in minutes if m.longest is not None), default=None)
-    says = (
-        f"{asked} questions, {asked - answered} unanswered; median at most {millis(highest)}, "
+    title = (
+        f"{asked} probes, {asked - answered} failed; median at most {millis(highest)}, "
         f"longest {millis(longest)}"
     )
     return (
         f'<svg class="history" viewBox="0 0 {_LEFT + _PLOT + 10} {_TALL + _FOOT}" role="img" '
-        f'aria-label="{says}"><title>{says}</title>{"".join(drawn)}</svg>'
+        f'aria-label="{title}"><title>{title}</title>{"".join(drawn)}</svg>'
     )
 
 
 def _columns(
     minutes: Sequence[Minute], since: float, until: float
 ) -> Iterator[tuple[float, float | None, float | None, float]]:
-    """Give x, median, longest, and which part of the questions was not answered."""
+    """Yield x, median, longest, and the share of failed probes."""
     whole = max(1.0, until - since)
     width = max(60.0, whole / _PLOT)
     for column, group in groupby(minutes, key=lambda m: int((m.minute * 60 - since) // width)):
@@ -133,7 +133,7 @@ def _columns(
 
 
 def _stretches(points: Sequence[tuple[float, float]], *, gap: float) -> Iterator[str]:
-    """Give lines through points that are no further apart; a point alone is a dash."""
+    """Yield lines through points at most ``gap`` apart; a single point becomes a dash."""
     stretch: list[tuple[float, float]] = []
     for point in [*points, (math.inf, 0.0)]:
         if stretch and point[0] - stretch[-1][0] > gap:
@@ -168,33 +168,36 @@ def _clock_marks(since: float, until: float) -> Iterator[str]:
     at = since - since % every + every
     while at < until:
         x = _LEFT + (at - since) / whole * _PLOT
-        told = datetime.fromtimestamp(at).astimezone().strftime(form)
+        text = datetime.fromtimestamp(at).astimezone().strftime(form)
         yield (
             f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_TALL}"/>'
-            f'<text class="soft" x="{x:.1f}" y="{_TALL + 16}" text-anchor="middle">{told}</text>'
+            f'<text class="soft" x="{x:.1f}" y="{_TALL + 16}" text-anchor="middle">{text}</text>'
         )
         at += every
 
 
-def course(timeline: Sequence[TimelineEntry], *, began: float, until: float, closed: bool) -> str:
-    """Return an incident on a line of time, from its first sign to its end or to now."""
-    whole = max(1.0, until - began)
+def timeline(incident: Incident, now: float) -> str:
+    """Return an incident on a line from its first symptom to its end, or to ``now``."""
+    until = incident.closed or now
+    whole = max(1.0, until - incident.began)
     left, wide = 10, 740
 
     def x(at: float) -> float:
-        return left + max(0.0, min(1.0, (at - began) / whole)) * wide
+        return left + max(0.0, min(1.0, (at - incident.began) / whole)) * wide
 
     marks = "".join(
         f'<circle class="{escape(one.kind)}" cx="{x(one.at):.1f}" cy="22" r="6">'
-        f"<title>{escape(one.kind)} after {exact(one.at - began)}</title></circle>"
-        for one in timeline
+        f"<title>{escape(one.kind)} after {exact(one.at - incident.began)}</title></circle>"
+        for one in incident.timeline
     )
-    ends = "over after" if closed else "open for"
+    state = "resolved after" if incident.closed else "open for"
+    title = f"from the first symptom to {'the end' if incident.closed else 'now'}: {exact(whole)}"
     return (
-        f'<svg class="course" viewBox="0 0 {wide + 2 * left} 56" role="img" '
-        f'aria-label="from the first sign to {"its end" if closed else "now"}: {exact(whole)}">'
-        f'<line class="{"soft" if closed else "on"}" x1="{left}" x2="{left + wide}" y1="22" '
-        f'y2="22"/>{marks}<text class="soft" x="{left}" y="50">first sign</text>'
-        f'<text class="soft" x="{left + wide}" y="50" text-anchor="end">{ends} {exact(whole)}'
+        f'<svg class="timeline-chart" viewBox="0 0 {wide + 2 * left} 56" role="img" '
+        f'aria-label="{title}"><title>{title}</title>'
+        f'<line class="{"resolved" if incident.closed else "open"}" x1="{left}" '
+        f'x2="{left + wide}" y1="22" y2="22"/>{marks}'
+        f'<text class="soft" x="{left}" y="50">first symptom</text>'
+        f'<text class="soft" x="{left + wide}" y="50" text-anchor="end">{state} {exact(whole)}'
         "</text></svg>"
     )

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from backstay.watch.detect.status import Snapshot, State
 from backstay.watch.incidents.incident import Kind, Urgency
-from backstay.watch.web.reading import Records
+from backstay.watch.web.records import Records
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,7 +46,7 @@ def _watch_metrics(snapshot: Snapshot, records: Records, now: float) -> Iterator
         ("leading", "1 if this process is the leader, 0 if it stands by", snapshot.leading),
         ("age_seconds", "seconds since the last round of probes", max(0.0, now - snapshot.at)),
         ("problems", "number of problems of the watch itself", len(snapshot.troubles)),
-        ("journal_readable", "1 if the journal can be read", not records.trouble),
+        ("journal_readable", "1 if the journal can be read", not records.error),
     ):
         yield GaugeMetricFamily(f"backstay_watch_{name}", text, value=float(value))
     if snapshot.checked_at is not None:
@@ -106,7 +106,7 @@ def _incident_metrics(records: Records) -> Iterator[GaugeMetricFamily]:
         "notifications in the journal, by delivery state",
         labels=("channel", "state"),
     )
-    for (channel, state), number in sorted(records.told.items()):
+    for (channel, state), number in sorted(records.notifications.items()):
         notifications.add_metric((channel, state.value), float(number))
     yield notifications
     yield GaugeMetricFamily(
@@ -128,12 +128,12 @@ def _backup_metrics(records: Records, now: float) -> Iterator[GaugeMetricFamily]
         "duration of the latest recovery of that kind",
         labels=("operation",),
     )
-    for one in records.kept.hosts:
+    for one in records.recovery.hosts:
         if one.verified_at is not None:
             age.add_metric((one.host,), max(0.0, now - one.verified_at))
-        lost = one.rpo(now)
+        lost = one.rpo_at(now)
         if lost is not None:
             rpo.add_metric((one.host,), lost)
-    for each in records.kept.measured:
-        took.add_metric((each.what,), each.seconds)
+    for each in records.recovery.recoveries:
+        took.add_metric((each.operation,), each.seconds)
     yield from (age, rpo, took)

@@ -18,83 +18,87 @@ from starlette.routing import BaseRoute, Route
 from backstay.errors import BackstayError
 from backstay.journal.records import JournalError
 from backstay.reports.style import COLOURS
-from backstay.watch.web.access import Limited, WrongToken
-from backstay.watch.web.context import NotThere, PageContext, Shown, draw, frame, not_answered
-from backstay.watch.web.people import Visitor
-from backstay.watch.web.views import PAGES, Asked, View, incident_shown
+from backstay.watch.web.access import TooManyAttempts, Visitor, WrongToken
+from backstay.watch.web.context import NotThere, PageContext, approval_unknown
+from backstay.watch.web.rendering import RenderedPage, document, render
+from backstay.watch.web.views import PAGES, PageRequest, View, incident_page
 
-PACE = 1.0
-"""Seconds between two looks of the live stream, at the least."""
+INTERVAL = 1.0
+"""Seconds between two updates of the live stream, at least."""
 
-_LASTS = 600.0
-_STREAMS = 64
+_STREAM_SECONDS = 600.0
+_MOST_STREAMS = 64
 _LONGEST_FIELD = 512
-_FRESH = {"Cache-Control": "max-age=300"}
+_STATIC_HEADERS = {"Cache-Control": "max-age=300"}
 
 _log = logging.getLogger(__name__)
-
-
-def routes(desk: PageContext) -> list[BaseRoute]:
-    """Return the routes of all pages."""
-    streams = _Streams()
-    found: list[BaseRoute] = [
-        Route("/style.css", _text("style.css", "text/css", before=COLOURS)),
-        Route("/live.js", _text("live.js", "text/javascript")),
-        Route("/icon.svg", _text("icon.svg", "image/svg+xml")),
-        Route("/login", _Login(desk).show, methods=["GET"]),
-        Route("/login", _Login(desk).log_in, methods=["POST"]),
-        Route("/logout", _log_out(desk), methods=["POST"]),
-        Route("/incidents/{number}/approve", _approve(desk), methods=["POST"]),
-    ]
-    for path, view in PAGES.items():
-        found.append(Route(f"/live{path}", _live(desk, view, streams), methods=["GET"]))
-        found.append(Route(path, _page(desk, view), methods=["GET"]))
-    return found
-
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _page(desk: PageContext, view: View) -> Handler:
+def routes(context: PageContext) -> list[BaseRoute]:
+    """Return the routes of all pages."""
+    login, streams = _Login(context), _LiveStreams(context)
+    found: list[BaseRoute] = [
+        Route("/style.css", _static("style.css", "text/css", before=COLOURS)),
+        Route("/live.js", _static("live.js", "text/javascript")),
+        Route("/icon.svg", _static("icon.svg", "image/svg+xml")),
+        Route("/login", login.show, methods=["GET"]),
+        Route("/login", login.log_in, methods=["POST"]),
+        Route("/logout", login.log_out, methods=["POST"]),
+        Route("/incidents/{number}/approve", _approve(context), methods=["POST"]),
+    ]
+    for path, view in PAGES.items():
+        found.append(Route(f"/live{path}", streams.handler(view), methods=["GET"]))
+        found.append(Route(path, _page(context, view), methods=["GET"]))
+    return found
+
+
+def _page(context: PageContext, view: View) -> Handler:
     async def page(request: Request) -> Response:
-        visitor = _visitor(desk, request)
+        visitor = _visitor(context, request)
         if visitor is None:
             return _to_login(request)
-        session = desk.access.session(request)
-        told = session.told if session else ""
-        asked = _asked(desk, request, visitor, told)
-        shown = await view(desk, asked)
+        session = context.access.session(request)
+        asked = _page_request(context, request, visitor, session.message if session else "")
+        rendered = await view(context, asked)
         if session:
-            session.told = ""
-        return _html(desk, shown, asked)
+            session.message = ""
+        return _html(context, rendered, asked)
 
     return page
 
 
-def _asked(desk: PageContext, request: Request, visitor: Visitor, told: str = "") -> Asked:
-    cookie = request.cookies.get(desk.access.cookie, "")
-    token = desk.access.sessions.form_token(cookie) if cookie else ""
-    return Asked(request=request, visitor=visitor, form_token=token, told=told)
+def _page_request(
+    context: PageContext, request: Request, visitor: Visitor, message: str = ""
+) -> PageRequest:
+    cookie = request.cookies.get(context.access.cookie, "")
+    token = context.access.sessions.form_token(cookie) if cookie else ""
+    return PageRequest(http=request, visitor=visitor, form_token=token, message=message)
 
 
-def _html(desk: PageContext, shown: Shown, asked: Asked, status: int = 200) -> Response:
-    url = asked.request.url
-    path = quote(url.path) + (f"?{url.query}" if url.query else "")
-    text = frame(desk, shown, visitor=asked.visitor, path=path, form_token=asked.form_token)
+def _html(
+    context: PageContext, page: RenderedPage, request: PageRequest, status: int = 200
+) -> Response:
+    url = request.http.url
+    text = document(
+        context.cloud,
+        page,
+        visitor=request.visitor,
+        path=quote(url.path) + (f"?{url.query}" if url.query else ""),
+        form_token=request.form_token,
+    )
     return HTMLResponse(text, status)
 
 
-def _visitor(desk: PageContext, request: Request) -> Visitor | None:
+def _visitor(context: PageContext, request: Request) -> Visitor | None:
     try:
-        return desk.access.visitor(request)
+        return context.access.visitor(request)
     except WrongToken:
-        raise HTTPException(401, "nobody has this token") from None
-    except Limited as limited:
-        raise _wait(limited) from None
-
-
-def _wait(limited: Limited) -> HTTPException:
-    return HTTPException(429, str(limited), headers={"Retry-After": f"{limited.seconds:.0f}"})
+        raise HTTPException(401, "unknown token") from None
+    except TooManyAttempts as error:
+        headers = {"Retry-After": f"{error.seconds:.0f}"}
+        raise HTTPException(429, str(error), headers=headers) from None
 
 
 def _to_login(request: Request) -> Response:
@@ -102,98 +106,97 @@ def _to_login(request: Request) -> Response:
 
 
 class _Login:
-    """Logging in, by name and token."""
+    """Logging in, by name and token, and out."""
 
-    def __init__(self, desk: PageContext) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
     async def show(self, request: Request) -> Response:
-        """Show the form. Whoever has no cookie yet gets one: the form is bound to it."""
+        """Show the form. A visitor without a cookie gets one: the form is bound to it."""
         return self._form(request, request.query_params.get("next", "/"))
 
     async def log_in(self, request: Request) -> Response:
-        """Begin a session. The name of the one before is never used on."""
+        """Start a session, always under a new name."""
         given = await _fields(request, "name", "token", "next", "form_token")
-        access = self._desk.access
+        access = self._context.access
         if not access.is_own_form(request, given["form_token"]):
-            return self._form(request, given["next"], "This form was too old; here is a new one.")
+            return self._form(request, given["next"], "The form had expired. Please try again.")
         try:
             name = access.log_in(request, given["name"], given["token"])
         except WrongToken:
-            return self._form(request, given["next"], "Name and token do not belong together.", 403)
-        except Limited as limited:
-            told = f"Too many wrong tokens from your address: wait {limited.seconds:.0f} seconds."
-            form = self._form(request, given["next"], told, 429)
-            form.headers["Retry-After"] = f"{limited.seconds:.0f}"
+            return self._form(request, given["next"], "Wrong name or token.", 403)
+        except TooManyAttempts as error:
+            text = f"Too many wrong tokens from your address: wait {error.seconds:.0f} seconds."
+            form = self._form(request, given["next"], text, 429)
+            form.headers["Retry-After"] = f"{error.seconds:.0f}"
             return form
-        answer = RedirectResponse(_local(given["next"]), 303)
-        answer.headers["Set-Cookie"] = access.cookie_header(name)
-        return answer
+        response = RedirectResponse(_local_path(given["next"]), 303)
+        response.headers["Set-Cookie"] = access.cookie_header(name)
+        return response
+
+    async def log_out(self, request: Request) -> Response:
+        """End the session."""
+        access = self._context.access
+        given = await _fields(request, "form_token")
+        if not access.is_own_form(request, given["form_token"]):
+            raise HTTPException(403, "this form was not sent from this page")
+        access.sessions.end(request.cookies.get(access.cookie, ""))
+        response = RedirectResponse("/login", 303)
+        response.headers["Set-Cookie"] = access.cookie_header("", seconds=0)
+        return response
 
     def _form(self, request: Request, to: str, error: str = "", status: int = 200) -> Response:
-        access = self._desk.access
+        access, cloud = self._context.access, self._context.cloud
         cookie = request.cookies.get(access.cookie, "")
         known = cookie if 20 <= len(cookie) <= 64 else ""
         name = known or secrets.token_urlsafe(32)
-        token = access.sessions.form_token(name)
-        form = draw(
+        form = render(
             "login",
-            to=_local(to),
+            to=_local_path(to),
             error=error,
-            form_token=token,
-            people=bool(self._desk.cloud.watch.page.people),
+            form_token=access.sessions.form_token(name),
+            people=bool(cloud.watch.page.people),
         )
-        shown = Shown(title=f"log in - {self._desk.cloud.name}", parts={"login": form})
-        text = frame(self._desk, shown, visitor=None, path="/login", live=False)
-        answer = HTMLResponse(text, status)
+        page = RenderedPage(title=f"log in - {cloud.name}", parts={"login": form})
+        text = document(cloud, page, visitor=None, path="/login", live=False)
+        response = HTMLResponse(text, status)
         if not known:
-            answer.headers["Set-Cookie"] = access.cookie_header(name)
-        return answer
+            response.headers["Set-Cookie"] = access.cookie_header(name)
+        return response
 
 
-def _log_out(desk: PageContext) -> Handler:
-    async def log_out(request: Request) -> Response:
-        given = await _fields(request, "form_token")
-        if not desk.access.is_own_form(request, given["form_token"]):
-            raise HTTPException(403, "this form does not come from this page")
-        desk.access.sessions.end(request.cookies.get(desk.access.cookie, ""))
-        answer = RedirectResponse("/login", 303)
-        answer.headers["Set-Cookie"] = desk.access.cookie_header("", lasts=0)
-        return answer
-
-    return log_out
-
-
-def _approve(desk: PageContext) -> Handler:
+def _approve(context: PageContext) -> Handler:
     async def approve(request: Request) -> Response:
-        session = desk.access.session(request)  # not by a token in a header: forms are for people
+        session = context.access.session(request)  # not a token in a header: forms are for people
         if session is None:
             return _to_login(request)
         given = await _fields(request, "code", "form_token")
-        if not desk.access.is_own_form(request, given["form_token"]):
-            raise HTTPException(403, "this form does not come from this page")
+        if not context.access.is_own_form(request, given["form_token"]):
+            raise HTTPException(403, "this form was not sent from this page")
         if not session.visitor.may_act:
             raise HTTPException(403, f"{session.visitor.name} may read, not act")
         number = request.path_params["number"]
         known = number.isascii() and number.isdigit() and len(number) < 10
-        found = await desk.incident(int(number)) if known else None
-        if found is None or desk.approve is None:
+        found = await context.incident(int(number)) if known else None
+        if found is None or context.approve is None:
             raise HTTPException(404, "there is nothing to approve")
+        code, name = given["code"].strip(), session.visitor.name
         try:
-            session.told = await desk.approve(found.id, given["code"].strip(), session.visitor.name)
+            session.message = await context.approve(found.id, code, name)
         except (BackstayError, TimeoutError) as failure:
-            error = failure if isinstance(failure, BackstayError) else not_answered(found.id)
-            asked = _asked(desk, request, session.visitor)
-            told = f"{error}. What to do: {error.remedy}"
-            shown = await incident_shown(desk, asked, found, error=told)
-            return _html(desk, shown, asked, 409)
+            error = failure if isinstance(failure, BackstayError) else approval_unknown(found.id)
+            asked = _page_request(context, request, session.visitor)
+            text = f"{error}. What to do: {error.remedy}"
+            return _html(
+                context, await incident_page(context, asked, found, error=text), asked, 409
+            )
         return RedirectResponse(f"/incidents/{found.id}", 303)
 
     return approve
 
 
 async def _fields(request: Request, *names: str) -> dict[str, str]:
-    """Return a form's fields, empty where they are not there; files are not taken."""
+    """Return a form's fields, empty if they are missing; files are refused."""
     async with request.form(max_files=0, max_fields=10) as form:
         return {
             name: value[:_LONGEST_FIELD] if isinstance(value := form.get(name, ""), str) else ""
@@ -201,103 +204,102 @@ async def _fields(request: Request, *names: str) -> dict[str, str]:
         }
 
 
-def _local(to: str) -> str:
-    """Return a path of this site, and nothing that a browser would take for another's."""
+def _local_path(to: str) -> str:
+    """Return a path of this site; ``/`` for anything that a browser may take for another site."""
     safe = to.startswith("/") and not to.startswith("//") and "\\" not in to and to.isprintable()
     return quote(to, safe="/?=&%") if safe else "/"
 
 
-class _Streams:
-    """Counts the live streams: each costs a rendering a second."""
+class _LiveStreams:
+    """Pages by server-sent events. Their number is bounded: each renders a page every second.
 
-    def __init__(self) -> None:
-        self.open = 0
-
-
-def _live(desk: PageContext, view: View, streams: _Streams) -> Handler:
-    async def live(request: Request) -> Response:
-        visitor = _visitor(desk, request)
-        if visitor is None:
-            raise HTTPException(401, "log in")
-        if streams.open >= _STREAMS:
-            raise HTTPException(503, "too many open pages", headers={"Retry-After": "30"})
-        return StreamingResponse(
-            _stream(desk, view, _asked(desk, request, visitor), streams),
-            media_type="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},
-        )
-
-    return live
-
-
-async def _stream(
-    desk: PageContext, view: View, asked: Asked, streams: _Streams
-) -> AsyncIterator[str]:
-    """Give the parts of a page that have changed, as JSON, until the visitor may not read it.
-
-    It ends after a while, and the browser asks again, as whoever it then is.
     https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
-    before: dict[str, str] = {}
-    until = time.monotonic() + _LASTS
-    streams.open += 1
-    try:
-        yield "retry: 2000\n\n"
-        async with aclosing(_ticks(desk)) as ticks:
-            async for _ in ticks:
-                if time.monotonic() > until or _gone(desk, asked):
-                    return
-                try:
-                    shown = await view(desk, asked)
-                except JournalError:
-                    continue  # what is shown stays; the next look may bring more
-                except BackstayError:
-                    return
-                now = {k: v for k, v in shown.parts.items() if k not in shown.still}
-                changed = {k: v for k, v in now.items() if before.get(k) != v}
-                before = now
-                told = json.dumps({"title": shown.title, "parts": changed})
-                yield f"data: {told}\n\n" if changed else ": still here\n\n"
-    finally:
-        streams.open -= 1
+
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
+        self._open = 0
+
+    def handler(self, view: View) -> Handler:
+        """Return the handler that streams a page."""
+
+        async def live(request: Request) -> Response:
+            visitor = _visitor(self._context, request)
+            if visitor is None:
+                raise HTTPException(401, "log in")
+            if self._open >= _MOST_STREAMS:
+                raise HTTPException(503, "too many open pages", headers={"Retry-After": "30"})
+            return StreamingResponse(
+                self._stream(view, _page_request(self._context, request, visitor)),
+                media_type="text/event-stream",
+                headers={"X-Accel-Buffering": "no"},
+            )
+
+        return live
+
+    async def _stream(self, view: View, request: PageRequest) -> AsyncIterator[str]:
+        """Yield the parts of a page that have changed, as JSON, while the visitor may read it.
+
+        It ends after a while, and the browser connects again, as whoever it is by then.
+        """
+        before: dict[str, str] = {}
+        until = time.monotonic() + _STREAM_SECONDS
+        self._open += 1
+        try:
+            yield "retry: 2000\n\n"
+            async with aclosing(self._ticks()) as ticks:
+                async for _ in ticks:
+                    if time.monotonic() > until or not self._may_read(request):
+                        return
+                    try:
+                        page = await view(self._context, request)
+                    except JournalError:
+                        continue  # what is shown stays until the next update
+                    except BackstayError:
+                        return
+                    now = {k: v for k, v in page.parts.items() if k not in page.fixed}
+                    changed = {k: v for k, v in now.items() if before.get(k) != v}
+                    before = now
+                    update = json.dumps({"title": page.title, "parts": changed})
+                    yield f"data: {update}\n\n" if changed else ": no change\n\n"
+        finally:
+            self._open -= 1
+
+    async def _ticks(self) -> AsyncGenerator[None]:
+        """Yield when the snapshot changes: at most once, at least every other interval."""
+        async for _ in self._context.feed.changes(bound=INTERVAL):
+            yield
+            await asyncio.sleep(INTERVAL)
+
+    def _may_read(self, request: PageRequest) -> bool:
+        """Return whether the visitor's session, or token, is still valid."""
+        try:
+            return self._context.access.visitor(request.http) is not None
+        except (WrongToken, TooManyAttempts):
+            return False
 
 
-async def _ticks(desk: PageContext) -> AsyncGenerator[None]:
-    """Give a turn when the board changes, at least every other second, at most once a second."""
-    async for _ in desk.board.changes(bound=PACE):
-        yield
-        await asyncio.sleep(PACE)
-
-
-def _gone(desk: PageContext, asked: Asked) -> bool:
-    """Say whether the visitor's session, or token, is none any more."""
-    try:
-        return desk.access.visitor(asked.request) is None
-    except (WrongToken, Limited):
-        return True
-
-
-def _text(name: str, media_type: str, *, before: str = "") -> Handler:
+def _static(name: str, media_type: str, *, before: str = "") -> Handler:
     text = before + (files("backstay.watch.web") / "static" / name).read_text("utf-8")
 
-    async def fixed(_request: Request) -> Response:
-        return Response(text, media_type=media_type, headers=_FRESH)
+    async def static(_request: Request) -> Response:
+        return Response(text, media_type=media_type, headers=_STATIC_HEADERS)
 
-    return fixed
+    return static
 
 
-async def failed(desk: PageContext, request: Request, error: Exception) -> Response:
-    """Return an error as a page, in words."""
-    status, told, remedy, headers = 500, "Something is wrong with the page itself.", "", {}
+async def failed(context: PageContext, request: Request, error: Exception) -> Response:
+    """Return an error as a page."""
+    status, text, remedy, headers = 500, "Internal error of the page.", "", {}
     if isinstance(error, HTTPException):
-        status, told, headers = error.status_code, error.detail, dict(error.headers or {})
+        status, text, headers = error.status_code, error.detail, dict(error.headers or {})
     elif isinstance(error, BackstayError):
         status = 404 if isinstance(error, NotThere) else 503
-        told, remedy = str(error), error.remedy
+        text, remedy = str(error), error.remedy
     else:
         _log.error("showing %s failed", request.url.path, exc_info=error)
-        remedy = "see the watch's log: journalctl -u backstay-watch"
-    part = draw("failed", status=status, told=told, remedy=remedy)
-    shown = Shown(title=f"{status} - {desk.cloud.name}", parts={"failed": part})
-    text = frame(desk, shown, visitor=None, path="", live=False)
-    return HTMLResponse(text, status, headers=headers)
+        remedy = "see the log of the watch: journalctl -u backstay-watch"
+    part = render("error", status=status, text=text, remedy=remedy)
+    page = RenderedPage(title=f"{status} - {context.cloud.name}", parts={"error": part})
+    html = document(context.cloud, page, visitor=None, path="", live=False)
+    return HTMLResponse(html, status, headers=headers)

@@ -1,6 +1,6 @@
-"""What is kept of the cloud, and how quickly it came back when it had to: as measured.
+"""Backups, RPO and RTO as measured, and the next maintenance windows.
 
-RPO is what would be lost with a host now, by its stream or its newest proved backup; RTO is how
+RPO is what would be lost with a host now, by its stream or its newest verified backup; RTO is how
 long past replacements, restores and reboots took, from the journal.
 """
 
@@ -30,32 +30,41 @@ _OPENINGS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecoveryStatus:
-    """What is kept of a host. Times are Unix seconds.
+    """Backups of a host. Times are Unix seconds.
 
-    ``verified_at`` is when its newest proved backup was taken, ``backup`` that one's name; ``all``
-    counts all that there are. ``stream`` is how many seconds of changes its stream lacked when
-    it was looked at; None where it has none, or has never had everything. ``proved_in`` is how many
-    seconds it took to restore the backup for its proof.
+    Attributes:
+        host: Its name in cloud.yaml.
+        verified_at: When its newest verified backup was taken.
+        backup: The name of that backup.
+        backups: The number of all its backups.
+        stream_lag: Seconds of changes that its stream lacked when it was read; None if there is no
+            stream, or it was never complete.
+        restore_seconds: How long it took to restore the backup for its verification.
+
     """
 
     host: str
     verified_at: float | None = None
     backup: str = ""
-    all: int = 0
-    stream: float | None = None
-    proved_in: float | None = None
+    backups: int = 0
+    stream_lag: float | None = None
+    restore_seconds: float | None = None
 
-    def rpo(self, now: float) -> float | None:
-        """Return how many seconds of changes would be lost with the host now, if that is known."""
-        age = None if self.verified_at is None else max(0.0, now - self.verified_at)
-        return min((one for one in (self.stream, age) if one is not None), default=None)
+    def age_at(self, now: float) -> float | None:
+        """Return the age of the newest verified backup in seconds, None if there is none."""
+        return None if self.verified_at is None else max(0.0, now - self.verified_at)
+
+    def rpo_at(self, now: float) -> float | None:
+        """Return the seconds of changes that would be lost with the host at ``now``, if known."""
+        known = [one for one in (self.stream_lag, self.age_at(now)) if one is not None]
+        return min(known, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """How long it took (``seconds``) until ``what`` was done, the last time: in ``run``."""
+class Recovery:
+    """The duration of the latest ``operation`` of a kind (``controller replaced``), in ``run``."""
 
-    what: str
+    operation: str
     seconds: float
     run: str
     at: float
@@ -63,68 +72,70 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryStatus:
-    """All of it; ``findings`` are what ``check`` says of backups and streams."""
+    """Status of all hosts; ``findings`` are those of ``check`` about backups and streams."""
 
     hosts: tuple[HostRecoveryStatus, ...] = ()
     findings: tuple[Finding, ...] = ()
-    measured: tuple[Measured, ...] = ()
+    recoveries: tuple[Recovery, ...] = ()
     openings: tuple[Opening, ...] = ()
-    trouble: str = ""
+    error: str = ""
 
 
-def look(cloud: Cloud, runs: Sequence[RunRecord], now: float) -> RecoveryStatus:
-    """Read the files of this machine. Blocks; where they cannot be read, ``trouble`` says why."""
-    folder, trouble = folder_of(cloud), ""
+def read_recovery_status(cloud: Cloud, runs: Sequence[RunRecord], now: float) -> RecoveryStatus:
+    """Read the files of this machine. Blocks; if they cannot be read, ``error`` says why."""
+    folder, failure = folder_of(cloud), ""
     backups: list[Backup] = []
     try:
         backups = Catalogue(folder / Catalogue.FOLDER).backups()
     except BackupError as error:
-        trouble = f"{error}; {error.remedy}"
+        failure = f"{error}; {error.remedy}"
     names = {*usual_hosts(cloud), *(one.host for one in backups)}
     return RecoveryStatus(
         hosts=tuple(_host(folder, name, backups, now) for name in cloud.hosts if name in names),
         findings=tuple(backup_findings(cloud, (), now=now)),
-        measured=tuple(measured(runs)),
-        openings=tuple(to_come(cloud, now)),
-        trouble=trouble,
+        recoveries=tuple(recoveries(runs)),
+        openings=tuple(next_openings(cloud, now)),
+        error=failure,
     )
 
 
 def _host(folder: Path, name: str, backups: Sequence[Backup], now: float) -> HostRecoveryStatus:
     mine = [one for one in backups if one.host == name]
-    proved = next((one for one in mine if one.state is State.VERIFIED), None)
+    verified = next((one for one in mine if one.state is State.VERIFIED), None)
     return HostRecoveryStatus(
         host=name,
-        verified_at=proved.taken_at if proved else None,
-        backup=proved.name if proved else "",
-        all=len(mine),
-        stream=_lacks(folder / "logs" / name, now),
-        proved_in=proved.proof.get("restore_seconds") if proved else None,
+        verified_at=verified.taken_at if verified else None,
+        backup=verified.name if verified else "",
+        backups=len(mine),
+        stream_lag=_stream_lag(folder / "logs" / name, now),
+        restore_seconds=verified.proof.get("restore_seconds") if verified else None,
     )
 
 
-def _lacks(folder: Path, now: float) -> float | None:
+def _stream_lag(folder: Path, now: float) -> float | None:
     try:
         state = Logs(folder).state() if folder.is_dir() else None
     except BackupError:
-        return None  # a finding says so
+        return None  # reported as a finding
     return state.rpo(now) if state is not None else None
 
 
-def measured(runs: Sequence[RunRecord]) -> Iterator[Measured]:
-    """Give what the newest run of each kind took that was done; ``runs`` the newest first. Pure."""
+def recoveries(runs: Sequence[RunRecord]) -> Iterator[Recovery]:
+    """Yield the newest completed run of each kind and host; ``runs`` are newest first. Pure."""
     seen: set[tuple[str, str]] = set()
     for run in runs:
         if run.state is not RunState.DONE:
             continue
-        for host, seconds, what in _took(run):
+        for host, seconds, operation in _durations(run):
             if (run.plan.runbook, host) not in seen:
                 seen.add((run.plan.runbook, host))
-                yield Measured(what=what, seconds=seconds, run=run.id, at=run.ended or run.made)
+                yield Recovery(
+                    operation=operation, seconds=seconds, run=run.id, at=run.ended or run.made
+                )
 
 
-def _took(run: RunRecord) -> Iterator[tuple[str, float, str]]:
-    """Give host, seconds and what was done."""
+def _durations(run: RunRecord) -> Iterator[tuple[str, float, str]]:
+    """Yield host, seconds and operation."""
     if run.plan.runbook == replace.RUNBOOK:
         for replaced in replace_report.reports(run):
             if replaced.well is not None:
@@ -138,8 +149,8 @@ def _took(run: RunRecord) -> Iterator[tuple[str, float, str]]:
         yield host, run.seconds, f"{host} restored"
 
 
-def to_come(cloud: Cloud, now: float) -> list[Opening]:
-    """Return the next openings of every maintenance window, one that is open now with them."""
+def next_openings(cloud: Cloud, now: float) -> list[Opening]:
+    """Return the next openings of every maintenance window, including those open now."""
     at = datetime.fromtimestamp(now, UTC)
     found = [
         one

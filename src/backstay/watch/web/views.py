@@ -1,4 +1,4 @@
-"""The pages: each gives its parts, which the live stream sends again when they change."""
+"""The pages: each returns its parts, which the live stream sends again when they change."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -13,164 +13,159 @@ from backstay.reports.svg import timeline_svg
 from backstay.reports.timeline import Phase
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.web import charts, summary
-from backstay.watch.web.context import PageContext, Shown, draw, not_there
-from backstay.watch.web.people import Visitor
-from backstay.watch.web.reading import Records
+from backstay.watch.web.access import Visitor
+from backstay.watch.web.context import PageContext, not_there
+from backstay.watch.web.records import Records
+from backstay.watch.web.rendering import RenderedPage, render
+from backstay.watch.web.summary import Level
 
 SPANS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
 _LONGEST_STEPS = 30
+_TITLES = {Level.OK: "ok", Level.WARNING: "warning", Level.CRITICAL: "incident"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request for a page: who asks, and what a form of theirs carries.
+class PageRequest:
+    """A request for a page: who it is from, and what their forms carry.
 
-    ``told`` is what came of the last thing that they did.
+    ``message`` is the result of what the visitor did last.
     """
 
-    request: Request
+    http: Request
     visitor: Visitor
     form_token: str
-    told: str = ""
+    message: str = ""
 
 
-View = Callable[[PageContext, Asked], Awaitable[Shown]]
+View = Callable[[PageContext, PageRequest], Awaitable[RenderedPage]]
 
 
-async def home(desk: PageContext, asked: Asked) -> Shown:
+async def home(context: PageContext, request: PageRequest) -> RenderedPage:
     """Show the cloud at a glance."""
-    snapshot, records, now = desk.board.snapshot, desk.reading.wanted(), time.time()
-    over_at = max((one.closed for one in records.over if one.closed), default=None)
-    headline = summary.headline(snapshot, records.open, now=now, over_at=over_at)
+    snapshot, records, now = context.feed.snapshot, context.reader.wanted(), time.time()
+    headline = summary.headline(snapshot, records.open, now=now, resolved_at=records.resolved_at)
     findings = sorted(
         (one for one in snapshot.findings if one.severity is not Severity.OK),
         key=lambda one: rank(one.severity),
     )
-    title = {"well": "well", "doubt": "in doubt", "bad": "incident"}[headline.mood]
-    return Shown(
-        title=f"{title} - {desk.cloud.name}",
+    return RenderedPage(
+        title=f"{_TITLES[headline.level]} - {context.cloud.name}",
         parts={
-            "headline": draw("headline", headline=headline, snapshot=snapshot, now=now),
-            "troubles": draw("troubles", snapshot=snapshot, records=records),
-            "incidents-open": draw("incidents_open", records=records, now=now, link=True),
-            "runs": draw("runs", runs=[_progress(run, records, now) for run in records.runs]),
-            "hosts": draw(
+            "headline": render("headline", headline=headline, snapshot=snapshot, now=now),
+            "problems": render("problems", snapshot=snapshot, records=records),
+            "incidents-open": render("incidents_open", records=records, now=now, alone=False),
+            "runs": render("runs", runs=[_progress(run, records, now) for run in records.runs]),
+            "hosts": render(
                 "hosts",
-                hosts=summary.hosts(snapshot, desk.cloud),
+                hosts=summary.hosts(snapshot, context.cloud),
                 sparkline=charts.sparkline,
-                many=len(desk.cloud.hosts) > 12,
+                many=len(context.cloud.hosts) > 12,
                 alone=False,
             ),
-            "findings": draw("findings", findings=findings, snapshot=snapshot),
-            "kept": draw("kept", kept=records.kept, now=now),
-            "windows": draw("windows", openings=records.kept.openings, now=now),
+            "findings": render("findings", findings=findings, snapshot=snapshot),
+            "recovery-status": render("recovery_status", recovery=records.recovery, now=now),
+            "windows": render("windows", openings=records.recovery.openings, now=now),
         },
     )
 
 
-async def host(desk: PageContext, asked: Asked) -> Shown:
-    """Show one host with all that is watched of it."""
-    name = asked.request.path_params["name"]
+async def host(context: PageContext, request: PageRequest) -> RenderedPage:
+    """Show one host with all its targets."""
+    name = request.http.path_params["name"]
     wanted = "" if name == "cloud" else name
-    views = [v for v in summary.hosts(desk.board.snapshot, desk.cloud) if v.name == wanted]
+    views = [v for v in summary.hosts(context.feed.snapshot, context.cloud) if v.name == wanted]
     if not views:
-        raise not_there(f"the host {name}", "see the hosts on the first page")
-    return Shown(
-        title=f"{name} - {desk.cloud.name}",
-        parts={
-            "hosts": draw("hosts", hosts=views, sparkline=charts.sparkline, many=False, alone=True),
-        },
-    )
+        raise not_there(f"the host {name}", "choose a host from the overview")
+    hosts = render("hosts", hosts=views, sparkline=charts.sparkline, many=False, alone=True)
+    return RenderedPage(title=f"{name} - {context.cloud.name}", parts={"hosts": hosts})
 
 
-async def incidents(desk: PageContext, asked: Asked) -> Shown:
-    """Show the open incidents, and those that are over, page by page."""
-    records, now = desk.reading.wanted(), time.time()
-    before = _number(asked.request.query_params.get("before"))
-    over = list(records.over)
+async def incidents(context: PageContext, request: PageRequest) -> RenderedPage:
+    """Show the open incidents, and the resolved ones page by page."""
+    records, now = context.reader.wanted(), time.time()
+    before = _number(request.http.query_params.get("before"))
+    resolved = list(records.resolved)
     if before is not None:
-        found = await desk.reading.ask(
-            lambda: desk.reading.store.incidents(limit=30, before=before)
+        found = await context.reader.ask(
+            lambda: context.reader.store.incidents(limit=30, before=before)
         )
-        over = [one for one in found if one.closed is not None]
-    return Shown(
-        title=f"incidents - {desk.cloud.name}",
+        resolved = [one for one in found if one.closed is not None]
+    return RenderedPage(
+        title=f"incidents - {context.cloud.name}",
         parts={
-            "troubles": draw("troubles", snapshot=desk.board.snapshot, records=records),
-            "incidents-open": draw("incidents_open", records=records, now=now, link=False),
-            "incidents-over": draw("incidents_over", incidents=over, before=before),
+            "problems": render("problems", snapshot=context.feed.snapshot, records=records),
+            "incidents-open": render("incidents_open", records=records, now=now, alone=True),
+            "incidents-resolved": render("incidents_resolved", incidents=resolved, before=before),
         },
     )
 
 
-async def incident(desk: PageContext, asked: Asked) -> Shown:
-    """Show one incident: what it is, what to do, what happened, who was told."""
-    number = _number(asked.request.path_params["number"])
-    found = await desk.incident(number) if number is not None else None
+async def incident(context: PageContext, request: PageRequest) -> RenderedPage:
+    """Show one incident: cause, impact, remedy, timeline, notifications."""
+    number = _number(request.http.path_params["number"])
+    found = await context.incident(number) if number is not None else None
     if found is None:
-        raise not_there(f"incident {asked.request.path_params['number']}")
-    return await incident_shown(desk, asked, found)
+        raise not_there(f"incident {request.http.path_params['number']}")
+    return await incident_page(context, request, found)
 
 
-async def incident_shown(
-    desk: PageContext, asked: Asked, found: Incident, *, error: str = ""
-) -> Shown:
-    """Show an incident; ``error`` is why what was just approved is not."""
-    now, records = time.time(), desk.reading.records
-    until = found.closed or now
-    notifications, unread = [], ""
+async def incident_page(
+    context: PageContext, request: PageRequest, found: Incident, *, error: str = ""
+) -> RenderedPage:
+    """Show an incident; ``error`` is why an approval was refused just now."""
+    now, records = time.time(), context.reader.records
+    notifications, unreadable = [], ""
     try:
-        notifications = await desk.reading.ask(
-            lambda: desk.reading.store.notifications(incident=found.id)
+        notifications = await context.reader.ask(
+            lambda: context.reader.store.notifications(incident=found.id)
         )
-    except BackstayError as failed:
-        unread = f"{failed}; {failed.remedy}"
-    course = charts.course(
-        found.timeline, began=found.began, until=until, closed=found.closed is not None
-    )
-    return Shown(
-        title=f"{found.name} - {desk.cloud.name}",
+    except BackstayError as failure:
+        unreadable = f"{failure}; {failure.remedy}"
+    return RenderedPage(
+        title=f"{found.name} - {context.cloud.name}",
         parts={
-            "incident": draw("incident", incident=found, now=now),
-            "answer": draw("answer", error=error, told=asked.told),
-            "approve": draw(
-                "approve",
+            "incident": render("incident", incident=found, now=now),
+            "message": render("message", error=error, message=request.message),
+            "approval": render(
+                "approval",
                 incident=found,
-                waiting=records.waiting.get(found.id),
-                visitor=asked.visitor,
-                form_token=asked.form_token,
-                possible=desk.approve is not None,
-                now=now,
+                waiting=records.waiting.get(found.id) if context.approve is not None else None,
+                visitor=request.visitor,
+                form_token=request.form_token,
             ),
-            "course": draw("course", incident=found, course=course),
-            "notifications": draw("notifications", notifications=notifications, unread=unread),
+            "timeline": render("timeline", incident=found, chart=charts.timeline(found, now)),
+            "notifications": render(
+                "notifications", notifications=notifications, unreadable=unreadable
+            ),
         },
-        still=frozenset({"answer"}),
+        fixed=frozenset({"message"}),
     )
 
 
-async def run(desk: PageContext, asked: Asked) -> Shown:
-    """Show a run: its steps on a line of time, and what each said."""
-    name = asked.request.path_params["name"]
-    journal = desk.reading.journal
-    desk.reading.wanted()
+async def run(context: PageContext, request: PageRequest) -> RenderedPage:
+    """Show a run: its steps on a time line, and their messages."""
+    name = request.http.path_params["name"]
+    reader = context.reader
+    reader.wanted()
     try:
-        found = await desk.reading.ask(lambda: journal.run(name))
+        found = await reader.ask(lambda: reader.journal.run(name))
     except NoSuchRun:
-        raise not_there(f"the run {name}", "backstay runs list") from None
-    if found.plan.cloud != desk.cloud.name:
-        raise not_there(f"the run {name}", "backstay runs list")
-    events = await desk.reading.ask(lambda: journal.events(found.id))
+        raise not_there(f"run {name}", "backstay runs list") from None
+    if found.plan.cloud != context.cloud.name:
+        raise not_there(f"run {name}", "backstay runs list")
+    events = await reader.ask(lambda: reader.journal.events(found.id))
     now = time.time()
-    said = {step.id: [e for e in events if e.step == step.id and e.text] for step in found.steps}
-    return Shown(
-        title=f"{found.id} - {desk.cloud.name}",
+    return RenderedPage(
+        title=f"{found.id} - {context.cloud.name}",
         parts={
-            "run": draw("run", run=found, progress=_progress(found, None, now), now=now),
-            "run-drawing": f'<div class="scroll">{_run_drawing(found, now)}</div>',
-            "run-steps": draw(
+            "run": render("run", run=found, progress=_progress(found, None, now), now=now),
+            "run-chart": f'<div class="scroll">{_run_chart(found, now)}</div>',
+            "run-steps": render(
                 "run_steps",
-                said=said,
+                messages={
+                    step.id: [e for e in events if e.step == step.id and e.text]
+                    for step in found.steps
+                },
                 now=now,
                 steps=list(zip(found.plan.steps, found.steps, strict=True)),
             ),
@@ -178,62 +173,66 @@ async def run(desk: PageContext, asked: Asked) -> Shown:
     )
 
 
-async def subject(desk: PageContext, asked: Asked) -> Shown:
-    """Show one subject: how it stands, and how it answered in an hour, a day, a week."""
-    key = asked.request.path_params["key"]
-    span = asked.request.query_params.get("span", "hour")
+async def target(context: PageContext, request: PageRequest) -> RenderedPage:
+    """Show one target: its state, and its probes of an hour, a day or a week."""
+    key = request.http.path_params["key"]
+    span = request.http.query_params.get("span", "hour")
     seconds = SPANS.get(span, SPANS["hour"])
-    standing = desk.board.snapshot.standings.get(key)
-    chart, unread, minutes = "", "", []
+    status = context.feed.snapshot.standings.get(key)
+    chart, unreadable, minutes = "", "", []
     try:
-        minutes = await desk.history(key, seconds)
+        minutes = await context.history(key, seconds)
         now = time.time()
         chart = charts.history(minutes, since=now - seconds, until=now)
-    except BackstayError as failed:
-        unread = f"{failed}; {failed.remedy}"
-    if standing is None and not minutes and not unread:
-        raise not_there(f"{key}", "see what is watched on the first page")
-    return Shown(
-        title=f"{key} - {desk.cloud.name}",
+    except BackstayError as failure:
+        unreadable = f"{failure}; {failure.remedy}"
+    if status is None and not minutes and not unreadable:
+        raise not_there(f"the target {key}", "choose a target from the overview")
+    return RenderedPage(
+        title=f"{key} - {context.cloud.name}",
         parts={
-            "subject": draw("subject", key=key, standing=standing, sparkline=charts.sparkline),
-            "history": draw(
-                "history", key=key, chart=chart, unread=unread, spans=list(SPANS), span=span
+            "target": render("target", key=key, status=status, sparkline=charts.sparkline),
+            "history": render(
+                "history", key=key, chart=chart, unreadable=unreadable, spans=list(SPANS), span=span
             ),
         },
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is: ``done`` of ``all`` steps; ``does`` is under way for ``seconds``."""
+class RunProgress:
+    """Progress of a run: ``done`` of ``total`` steps.
+
+    ``step`` describes the one that is running, for ``seconds`` of at most ``bound``; ``message`` is
+    the newest of the run.
+    """
 
     run: RunRecord
     done: int
-    all: int
-    does: str
+    total: int
+    step: str
     seconds: float | None
     bound: float | None
-    says: str
+    message: str
 
 
-def _progress(run: RunRecord, records: Records | None, now: float) -> Progress:
+def _progress(run: RunRecord, records: Records | None, now: float) -> RunProgress:
     done = sum(one.state is StepState.DONE for one in run.steps)
-    doing = next((i for i, one in enumerate(run.steps) if one.state is StepState.RUNNING), None)
-    began = run.steps[doing].began if doing is not None else None
-    return Progress(
+    running = next((i for i, one in enumerate(run.steps) if one.state is StepState.RUNNING), None)
+    began = run.steps[running].began if running is not None else None
+    return RunProgress(
         run=run,
         done=done,
-        all=len(run.steps),
-        does=run.plan.steps[doing].does if doing is not None else "",
+        total=len(run.steps),
+        step=run.plan.steps[running].does if running is not None else "",
         seconds=now - began if began is not None else None,
-        bound=run.plan.steps[doing].bound if doing is not None else None,
-        says=records.says.get(run.id, "") if records is not None else "",
+        bound=run.plan.steps[running].bound if running is not None else None,
+        message=records.messages.get(run.id, "") if records is not None else "",
     )
 
 
-def _run_drawing(run: RunRecord, now: float) -> str:
-    begun = [one for one in run.steps if one.began is not None]
+def _run_chart(run: RunRecord, now: float) -> str:
+    started = [one for one in run.steps if one.began is not None]
     return timeline_svg(
         [
             Phase(
@@ -242,14 +241,14 @@ def _run_drawing(run: RunRecord, now: float) -> str:
                 ends=one.ended or (now if one.state is StepState.RUNNING else one.began or 0.0),
                 state=one.state,
             )
-            for one in begun[-_LONGEST_STEPS:]
+            for one in started[-_LONGEST_STEPS:]
         ],
         (),
     )
 
 
 def _number(given: str | None) -> int | None:
-    """Return a number that the journal can have given to something, else None."""
+    """Return a number that the journal can have assigned, else None."""
     return int(given) if given and given.isascii() and given.isdigit() and len(given) < 10 else None
 
 
@@ -259,5 +258,5 @@ PAGES: dict[str, View] = {
     "/incidents": incidents,
     "/incidents/{number}": incident,
     "/runs/{name}": run,
-    "/subjects/{key:path}": subject,
+    "/targets/{key:path}": target,
 }

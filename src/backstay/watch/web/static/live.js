@@ -1,5 +1,4 @@
-// Puts the parts of a page that have changed in the place of the old ones. Without it the page is
-// loaded again by itself.
+// Replaces the parts of a page that have changed. Without it the page reloads by itself.
 "use strict";
 (() => {
   const main = document.querySelector("main[data-live]");
@@ -8,13 +7,13 @@
 
   const place = (name, html) => {
     const part = document.getElementById(name);
-    if (!part || part.hasAttribute("data-still")) return;
-    // Nobody loses what they are typing.
-    const typing = [...part.querySelectorAll("input:not([type=hidden])")];
-    if (typing.some((one) => one === document.activeElement || one.value)) return;
+    if (!part || part.hasAttribute("data-fixed")) return;
+    // Do not replace a form while somebody types in it.
+    const inputs = [...part.querySelectorAll("input:not([type=hidden])")];
+    if (inputs.some((input) => input === document.activeElement || input.value)) return;
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const scrolled = [...part.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
-    part.innerHTML = html; // drawn by this server, which has escaped what hosts have said
+    part.innerHTML = html; // rendered by this server, which escapes text from hosts
     [...part.querySelectorAll(".scroll")].forEach((one, i) => { one.scrollLeft = scrolled[i] || 0; });
     if (!focused) return;
     const same = [...part.querySelectorAll("a, [tabindex]")].find(
@@ -23,19 +22,19 @@
     if (same) same.focus({ preventScroll: true });
   };
 
-  let heard = Date.now();
+  let received = Date.now();
   const source = new EventSource(main.dataset.live);
   source.onmessage = (event) => {
-    const told = JSON.parse(event.data);
-    heard = Date.now();
-    document.title = told.title;
-    for (const [name, html] of Object.entries(told.parts)) place(name, html);
+    const update = JSON.parse(event.data);
+    received = Date.now();
+    document.title = update.title;
+    for (const [name, html] of Object.entries(update.parts)) place(name, html);
   };
-  source.onopen = () => { heard = Date.now(); };
+  source.onopen = () => { received = Date.now(); };
   setInterval(() => {
     const lost = source.readyState !== EventSource.OPEN;
-    const seconds = Math.round((Date.now() - heard) / 1000);
-    state.textContent = lost ? `The connection to the watch is lost, ${seconds} s ago.` : "Live.";
+    const seconds = Math.round((Date.now() - received) / 1000);
+    state.textContent = lost ? `Connection to the watch lost ${seconds} s ago.` : "Live.";
     document.body.classList.toggle("lost", lost && seconds > 5);
     if (source.readyState === EventSource.CLOSED && seconds > 10) location.reload();
   }, 1000);

@@ -11,12 +11,18 @@ from starlette.testclient import TestClient
 from backstay.errors import InventoryError
 from backstay.inventory.watch import Right
 from backstay.watch.incidents.record import noted
+from backstay.watch.web.access import (
+    ATTEMPTS,
+    SESSION_SECONDS,
+    WITHIN,
+    FailedAttempts,
+    People,
+    Sessions,
+    Visitor,
+)
 from backstay.watch.web.app import make_app
-from backstay.watch.web.attempts import TRIES, WITHIN, Attempts
-from backstay.watch.web.people import People, Visitor
-from backstay.watch.web.sessions import LASTS, Sessions
 from tests.watch.altered import altered
-from tests.watch.web.fake_cloud import ACTOR, READER, Invented, cloud, with_people
+from tests.watch.web.fake_cloud import ACTOR, READER, FakeCloud, cloud, with_people
 
 ELSEWHERE = {
     "listen": "10.0.0.5:8484",
@@ -33,15 +39,15 @@ async def _approve(incident: int, code: str, who: str) -> str:
 
 
 def client(tmp_path: Path, page: dict[str, Any]) -> TestClient:
-    invented = Invented(tmp_path, page)
+    fake = FakeCloud(tmp_path, page)
     app = make_app(
-        board=invented.board,
-        store=invented.store,
-        journal=invented.journal,
-        cloud=invented.cloud,
+        feed=fake.feed,
+        store=fake.store,
+        journal=fake.journal,
+        cloud=fake.cloud,
         approve=_approve,
     )
-    invented.closed_incident()
+    fake.closed_incident()
     base = "https://ops.example:8484" if page is ELSEWHERE else "http://localhost:8484"
     return TestClient(app, base_url=base, follow_redirects=False)
 
@@ -66,7 +72,7 @@ PAGES = [
     "/incidents",
     "/incidents/1",
     "/hosts/controller",
-    "/subjects/controller/nova/servers",
+    "/targets/controller/nova/servers",
 ]
 
 
@@ -122,7 +128,7 @@ def test_acting_wants_a_token_with_that_right(
     answer = asked.post("/api/v1/approvals", json={"incident": 1, "code": "c"}, headers=headers)
     assert answer.status_code == status
     if status == 200:
-        assert answer.json() == {"told": "1 c anna"}
+        assert answer.json() == {"message": "1 c anna"}
 
 
 def test_a_session_does_not_act_by_the_api(tmp_path: Path) -> None:
@@ -219,7 +225,7 @@ def test_name_and_token_belong_together(tmp_path: Path, name: str, token: str) -
 
 def test_wrong_tokens_are_tried_a_few_times_only(tmp_path: Path) -> None:
     asked = client(tmp_path, LOCAL_PEOPLE)
-    for _ in range(TRIES):
+    for _ in range(ATTEMPTS):
         assert log_in(asked, "anna", "a-wrong-token-of-some-length") == 403
     form = form_token(asked.get("/login").text)
     given = {"name": "anna", "token": ACTOR, "next": "/", "form_token": form}
@@ -232,23 +238,23 @@ def test_wrong_tokens_are_tried_a_few_times_only(tmp_path: Path) -> None:
 
 
 def test_attempts_are_forgotten_after_a_while_and_are_bounded() -> None:
-    attempts = Attempts()
-    for second in range(TRIES):
+    attempts = FailedAttempts()
+    for second in range(ATTEMPTS):
         assert attempts.wait("2001:db8::1", float(second)) == 0
-        attempts.failed("2001:db8::1", float(second))
+        attempts.add("2001:db8::1", float(second))
     assert attempts.wait("2001:db8::ffff", 5.0) == WITHIN - 5
     assert attempts.wait("2001:db8:0:1::1", 5.0) == 0
     assert attempts.wait("2001:db8::1", WITHIN + 0.1) == 0
     for number in range(10_000):
-        attempts.failed(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}", 10.0)
+        attempts.add(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}", 10.0)
     assert len(attempts._failed) < 5000
 
 
 def test_a_session_ends_by_itself() -> None:
     sessions = Sessions()
-    name = sessions.begin(Visitor(name="anna", may=Right.ACT), now=100.0)
-    assert sessions.find(name, 100.0 + LASTS - 1) is not None
-    assert sessions.find(name, 100.0 + LASTS) is None
+    name = sessions.start(Visitor(name="anna", may=Right.ACT), now=100.0)
+    assert sessions.find(name, 100.0 + SESSION_SECONDS - 1) is not None
+    assert sessions.find(name, 100.0 + SESSION_SECONDS) is None
     assert sessions.find(name, 101.0) is None
 
 
@@ -319,9 +325,9 @@ def test_long_bodies_are_not_read(alone: TestClient) -> None:
 
 def test_what_hosts_say_is_text(tmp_path: Path) -> None:
     asked = client(tmp_path, LOCAL_ALONE)
-    invented = Invented(tmp_path)
+    fake = FakeCloud(tmp_path)
     evil = "<script>alert(1)</script>"
-    altered(invented.store, 1, lambda it: noted(it, "updated", evil, at=time.time()))
+    altered(fake.store, 1, lambda it: noted(it, "updated", evil, at=time.time()))
     with asked:
         text = asked.get("/incidents/1").text
     assert evil not in text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backstay.watch.web.context import remedy
+from backstay.watch.web.rendering import remedy
 
 
 @pytest.mark.parametrize(

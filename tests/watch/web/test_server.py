@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from backstay.inventory.watch import Page
-from backstay.watch.web import serve as module
+from backstay.watch.web import server as module
 from backstay.watch.web.app import make_app
-from backstay.watch.web.serve import PageError, serve
+from backstay.watch.web.server import PageError, serve
 from tests.watch.web.conftest import Serving, free_port
-from tests.watch.web.fake_cloud import READER, Invented, with_people
+from tests.watch.web.fake_cloud import READER, FakeCloud, with_people
 
 
 def certificate(folder: Path, name: str = "page") -> tuple[Path, Path]:
@@ -49,22 +49,20 @@ def certificate(folder: Path, name: str = "page") -> tuple[Path, Path]:
     return pem, private
 
 
-def app_of(invented: Invented):
-    return make_app(
-        board=invented.board, store=invented.store, journal=invented.journal, cloud=invented.cloud
-    )
+def app_of(fake: FakeCloud):
+    return make_app(feed=fake.feed, store=fake.store, journal=fake.journal, cloud=fake.cloud)
 
 
-def test_a_port_that_is_taken_is_told(invented: Invented) -> None:
+def test_a_port_that_is_taken_is_told(fake: FakeCloud) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(PageError, match=listen) as told:
-            asyncio.run(serve(app_of(invented), Page(listen=listen)))
+            asyncio.run(serve(app_of(fake), Page(listen=listen)))
     assert told.value.came_back == "Address already in use"
     assert "ss -ltnp" in told.value.remedy
 
 
-def test_files_that_are_no_certificate_are_told(invented: Invented, tmp_path: Path) -> None:
+def test_files_that_are_no_certificate_are_told(fake: FakeCloud, tmp_path: Path) -> None:
     pem, key = certificate(tmp_path)
     _, other = certificate(tmp_path, "other")
     text = tmp_path / "text.pem"
@@ -73,11 +71,11 @@ def test_files_that_are_no_certificate_are_told(invented: Invented, tmp_path: Pa
         (tmp_path / "none.pem", key, "No such file"),
         (text, key, "not a certificate"),
         (pem, text, "not a certificate"),
-        (pem, other, "the key is not the certificate's"),
+        (pem, other, "the key does not belong"),
     ):
         page = Page(listen="127.0.0.1:1", certificate=chosen, key=private)
         with pytest.raises(PageError) as told:
-            asyncio.run(serve(app_of(invented), page))
+            asyncio.run(serve(app_of(fake), page))
         assert says in told.value.came_back
 
 
@@ -85,10 +83,10 @@ def test_it_is_encrypted_with_the_certificate(tmp_path: Path, served: Serving) -
     pem, key = certificate(tmp_path)
     listen = f"127.0.0.1:{free_port()}"
     given = {**with_people(listen), "certificate": str(pem), "key": str(key)}
-    invented = Invented(tmp_path, given)
+    fake = FakeCloud(tmp_path, given)
 
     async def story() -> httpx.Response:
-        async with served(invented, page=invented.cloud.watch.page) as url:
+        async with served(fake, page=fake.cloud.watch.page) as url:
             trusts = ssl.create_default_context(cafile=str(pem))
             secure = url.replace("http://127.0.0.1", "https://localhost")
             async with httpx.AsyncClient(verify=trusts) as client:
@@ -99,11 +97,11 @@ def test_it_is_encrypted_with_the_certificate(tmp_path: Path, served: Serving) -
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_it_ends_soon_with_a_live_page_open(invented: Invented) -> None:
+def test_it_ends_soon_with_a_live_page_open(fake: FakeCloud) -> None:
     page = Page(listen=f"127.0.0.1:{free_port()}")
 
     async def story() -> tuple[float, str]:
-        task = asyncio.create_task(serve(app_of(invented), page))
+        task = asyncio.create_task(serve(app_of(fake), page))
         url = f"http://{page.listen}"
         async with httpx.AsyncClient(base_url=url, timeout=10) as client, asyncio.timeout(20):
             while True:
@@ -125,16 +123,16 @@ def test_it_ends_soon_with_a_live_page_open(invented: Invented) -> None:
 
     took, first = asyncio.run(story())
     assert took < 6
-    assert "All is well since" in first
+    assert "All systems operational" in first
 
 
 def test_who_connects_and_says_nothing_is_left(
-    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+    fake: FakeCloud, served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
 
     async def story() -> list[bytes]:
-        async with served(invented) as url, asyncio.timeout(10):
+        async with served(fake) as url, asyncio.timeout(10):
             host, port = url.removeprefix("http://").split(":")
             request = b"GET /live.js HTTP/1.1\r\nHost: localhost\r\n"
             ends = []
@@ -151,14 +149,14 @@ def test_who_connects_and_says_nothing_is_left(
 
 
 def test_a_live_stream_is_not_left(
-    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+    fake: FakeCloud, served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
 
     async def story() -> int:
         count = 0
         async with (
-            served(invented) as url,
+            served(fake) as url,
             httpx.AsyncClient(base_url=url) as client,
             client.stream("GET", "/live/") as answer,
             asyncio.timeout(10),
@@ -172,10 +170,10 @@ def test_a_live_stream_is_not_left(
     assert asyncio.run(story()) == 3
 
 
-def test_signals_are_left_to_the_process(invented: Invented, served: Serving) -> None:
+def test_signals_are_left_to_the_process(fake: FakeCloud, served: Serving) -> None:
     async def story() -> None:
         before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
-        async with served(invented) as url, httpx.AsyncClient(base_url=url) as client:
+        async with served(fake) as url, httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/")).status_code == 200
             assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before
 

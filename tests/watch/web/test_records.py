@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from backstay.journal.records import JournalError
-from backstay.watch.web import reading as module
-from backstay.watch.web.reading import Reading
+from backstay.watch.web import records as module
+from backstay.watch.web.records import RecordReader
 from tests.watch.web.conftest import Serving
-from tests.watch.web.fake_cloud import DOWN, Invented, snapshot
+from tests.watch.web.fake_cloud import DOWN, FakeCloud, snapshot
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -34,65 +34,65 @@ async def _timed(client: httpx.AsyncClient, path: str) -> tuple[httpx.Response, 
     return answer, time.perf_counter() - begun
 
 
-def test_a_reader_does_not_wait_for_a_writer(invented: Invented, tmp_path: Path) -> None:
-    invented.closed_incident()
-    invented.journal.runs()  # the first use makes the tables
+def test_a_reader_does_not_wait_for_a_writer(fake: FakeCloud, tmp_path: Path) -> None:
+    fake.closed_incident()
+    fake.journal.runs()  # the first use makes the tables
     with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as writer:
         writer.execute("BEGIN IMMEDIATE")
         begun = time.perf_counter()
-        assert len(invented.store.incidents()) == 1
-        assert invented.journal.runs() == []
+        assert len(fake.store.incidents()) == 1
+        assert fake.journal.runs() == []
         assert time.perf_counter() - begun < 5
         writer.execute("ROLLBACK")
 
 
 def test_the_board_is_shown_while_the_database_is_held(
-    invented: Invented, served: Serving, monkeypatch: pytest.MonkeyPatch
+    fake: FakeCloud, served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held so that nobody can read either: a database elsewhere that has stopped to answer."""
     monkeypatch.setattr(module, "_BOUND", 0.3)
-    invented.closed_incident()
+    fake.closed_incident()
 
     async def story() -> None:
-        async with served(invented) as url, httpx.AsyncClient(base_url=url) as client:
+        async with served(fake) as url, httpx.AsyncClient(base_url=url) as client:
             await until_shown(client, "/incidents", "takes no work")
 
             def hangs(*_args, **_kwargs):
                 time.sleep(1.0)
-                raise AssertionError("nobody waits for this")
+                raise AssertionError("not waited for")
 
-            monkeypatch.setattr(invented.store, "incidents", hangs)
-            monkeypatch.setattr(invented.store, "history", hangs)
-            monkeypatch.setattr(invented.store, "notifications", hangs)
-            await invented.board.publish(snapshot(time.time(), down=DOWN))
+            monkeypatch.setattr(fake.store, "incidents", hangs)
+            monkeypatch.setattr(fake.store, "history", hangs)
+            monkeypatch.setattr(fake.store, "notifications", hangs)
+            await fake.feed.publish(snapshot(time.time(), down=DOWN))
             await until_shown(client, "/", "The journal cannot be read")
             home, took = await _timed(client, "/")
             assert "took the connection, no answer" in home.text
             assert took < 0.5  # of a busy machine; alone it is a few milliseconds
             known, took = await _timed(client, "/incidents/1")
             assert "takes no work" in known.text
-            assert "It cannot be read now" in known.text
-            subject, _ = await _timed(client, "/subjects/controller/keystone/token validation")
-            assert "History cannot be read now" in subject.text
+            assert "Notifications cannot be read now" in known.text
+            subject, _ = await _timed(client, "/targets/controller/keystone/token validation")
+            assert "The history cannot be read now" in subject.text
             api, _ = await _timed(client, "/api/v1/incidents")
             assert (api.status_code, api.headers["content-type"]) == (
                 503,
                 "application/problem+json",
             )
-            assert (await client.get("/api/v1/status")).json()["journal"]
+            assert (await client.get("/api/v1/status")).json()["journal_error"]
 
     asyncio.run(story())
 
 
-def test_questions_that_hang_are_few(invented: Invented, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_that_hang_are_few(fake: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BOUND", 0.05)
-    reading = Reading(invented.store, invented.journal, invented.cloud)
+    reader = RecordReader(fake.store, fake.journal, fake.cloud)
 
     async def story() -> list[str]:
         told = []
         for _ in range(10):
             with pytest.raises(JournalError) as error:
-                await reading.ask(lambda: time.sleep(1.0))
+                await reader.ask(lambda: time.sleep(1.0))
             told.append(error.value.came_back)
         return told
 
@@ -101,34 +101,34 @@ def test_questions_that_hang_are_few(invented: Invented, monkeypatch: pytest.Mon
 
 
 def test_records_are_read_more_often_while_somebody_looks(
-    invented: Invented, monkeypatch: pytest.MonkeyPatch
+    fake: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUICK", 0.05)
-    monkeypatch.setattr(module, "_WATCHED_FOR", 0.2)
-    reading = Reading(invented.store, invented.journal, invented.cloud)
+    monkeypatch.setattr(module, "INTERVAL", 0.05)
+    monkeypatch.setattr(module, "_RECENTLY_WANTED", 0.2)
+    reader = RecordReader(fake.store, fake.journal, fake.cloud)
 
     async def story() -> None:
-        task = asyncio.create_task(reading.run())
-        await until(lambda: reading.records.at > 0)
-        incident = await invented.break_()
-        reading.wanted()
-        await until(lambda: [one.id for one in reading.records.open] == [incident.id])
-        name, claim = invented.run()
-        invented.journal.begin(claim, "proxy.step0")
-        invented.journal.say(claim, "proxy.step0", "half of it")
-        reading.wanted()
-        await until(lambda: reading.records.says.get(name) == "half of it")
+        task = asyncio.create_task(reader.run())
+        await until(lambda: reader.records.at > 0)
+        incident = await fake.break_()
+        reader.wanted()
+        await until(lambda: [one.id for one in reader.records.open] == [incident.id])
+        name, claim = fake.run()
+        fake.journal.begin(claim, "proxy.step0")
+        fake.journal.say(claim, "proxy.step0", "half of it")
+        reader.wanted()
+        await until(lambda: reader.records.messages.get(name) == "half of it")
         task.cancel()
 
     asyncio.run(story())
 
 
-def test_a_page_is_quick_with_everything_down(invented: Invented, served: Serving) -> None:
-    down = snapshot(time.time(), down=tuple(invented.board.snapshot.standings))
+def test_a_page_is_quick_with_everything_down(fake: FakeCloud, served: Serving) -> None:
+    down = snapshot(time.time(), down=tuple(fake.feed.snapshot.standings))
 
     async def story() -> list[float]:
-        await invented.board.publish(down)
-        async with served(invented) as url, httpx.AsyncClient(base_url=url) as client:
+        await fake.feed.publish(down)
+        async with served(fake) as url, httpx.AsyncClient(base_url=url) as client:
             return [(await _timed(client, "/"))[1] for _ in range(20)]
 
     times = sorted(asyncio.run(story()))

@@ -1,4 +1,4 @@
-"""Serves the page in the watch's own event loop."""
+"""The HTTP server of the page, in the event loop of the watch."""
 
 import asyncio
 import errno
@@ -15,9 +15,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from backstay.errors import BackstayError
 from backstay.inventory.watch import Page
 
-_AT_ONCE = 256
-_GOODBYE = 3
-_PATIENCE = 10.0
+_MOST_CONNECTIONS = 256
+_SHUTDOWN_SECONDS = 3
+_IDLE_SECONDS = 10.0
 
 
 class PageError(BackstayError):
@@ -25,14 +25,14 @@ class PageError(BackstayError):
 
 
 async def serve(app: ASGIApp, page: Page) -> None:
-    """Serve until it is cancelled. Raises PageError where it cannot listen, or not encrypted."""
+    """Serve until cancelled. Raises PageError if it cannot listen or load its certificate."""
     if page.certificate is not None and page.key is not None:
         _try_certificate(page)
     with _listening(page) as listening:
-        server = _Quiet(
+        server = _Server(
             uvicorn.Config(
                 app,
-                http=_Impatient,
+                http=_Protocol,
                 ssl_certfile=page.certificate,
                 ssl_keyfile=page.key,
                 log_config=None,
@@ -41,8 +41,8 @@ async def serve(app: ASGIApp, page: Page) -> None:
                 proxy_headers=False,
                 ws="none",
                 lifespan="on",
-                limit_concurrency=_AT_ONCE,
-                timeout_graceful_shutdown=_GOODBYE,
+                limit_concurrency=_MOST_CONNECTIONS,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
         )
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
@@ -51,41 +51,41 @@ async def serve(app: ASGIApp, page: Page) -> None:
         except asyncio.CancelledError:
             server.should_exit = True
             with suppress(TimeoutError):
-                async with asyncio.timeout(2 * _GOODBYE):
+                async with asyncio.timeout(2 * _SHUTDOWN_SECONDS):
                     await serving
             raise
     if not server.started:
         raise PageError(
             "serving the status page",
-            came_back="it ended before it began",
-            remedy="see the log: journalctl -u backstay-watch",
+            came_back="the server exited during startup",
+            remedy="see the log of the watch: journalctl -u backstay-watch",
         )
 
 
-class _Impatient(H11Protocol):
-    """Closes connections on which no request comes: a few hundred would keep everybody out."""
+class _Protocol(H11Protocol):
+    """Closes connections without a request: a few hundred would block all other visitors."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Look after the connection from its first moment."""
+        """Start checking the connection."""
         super().connection_made(transport)
-        self.loop.call_later(_PATIENCE, self._look, self.cycle)
+        self.loop.call_later(_IDLE_SECONDS, self._check, self.cycle)
 
-    def _look(self, before: RequestResponseCycle | None) -> None:
+    def _check(self, before: RequestResponseCycle | None) -> None:
         if self.transport.is_closing():
             return
-        waits = self.cycle is None or self.cycle.response_complete
-        if waits and self.cycle is before:
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self.cycle is before:
             self.transport.close()
         else:
-            self.loop.call_later(_PATIENCE, self._look, self.cycle)
+            self.loop.call_later(_IDLE_SECONDS, self._check, self.cycle)
 
 
-class _Quiet(uvicorn.Server):
-    """Leaves signals to the process that it is a part of."""
+class _Server(uvicorn.Server):
+    """Leaves signal handling to the watch."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take no signal."""
+        """Install no signal handler."""
         yield
 
 
@@ -96,9 +96,9 @@ def _listening(page: Page) -> Iterator[socket.socket]:
     try:
         listening = socket.create_server((address, port), family=family, backlog=128)
     except OSError as error:
-        remedy = "let it listen elsewhere: `listen` under `watch.page` in cloud.yaml"
+        remedy = "choose another address: `listen` under `watch.page` in cloud.yaml"
         if error.errno == errno.EADDRINUSE:
-            remedy = f"see who has it (ss -ltnp 'sport = :{port}'), or {remedy}"
+            remedy = f"find the process that uses it: ss -ltnp 'sport = :{port}'; or {remedy}"
         raise PageError(
             f"listening on {page.listen} for the status page",
             came_back=os.strerror(error.errno) if error.errno else str(error),
@@ -113,20 +113,20 @@ def _try_certificate(page: Page) -> None:
     attempted = f"reading the page's certificate {page.certificate} and key {page.key}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # An encrypted key is refused: nobody is there to type its passphrase.
+        # An encrypted key is refused: its passphrase cannot be entered.
         context.load_cert_chain(str(page.certificate), str(page.key), password=lambda: "")
     except ssl.SSLError as error:
         pair = "MISMATCH" in (error.reason or "")
         raise PageError(
             attempted,
-            came_back="the key is not the certificate's"
+            came_back="the key does not belong to the certificate"
             if pair
-            else "they are not a certificate and its unencrypted key in PEM",
+            else "not a certificate and its unencrypted key in PEM format",
             remedy="openssl x509 -in CERTIFICATE -noout -text; openssl pkey -in KEY -noout",
         ) from error
     except (OSError, ValueError) as error:
         raise PageError(
             attempted,
             came_back=getattr(error, "strerror", None) or str(error),
-            remedy="see that both are there and that the user of the watch may read them",
+            remedy="check that both files exist and are readable for the user of the watch",
         ) from error
