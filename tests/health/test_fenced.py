@@ -56,9 +56,13 @@ def test_mistakes_in_it_are_told(tmp_path: Path, entry: str, hosts: str, said: s
 @pytest.mark.parametrize(
     ("on", "severity", "evidence"),
     [
-        (False, Severity.WARNING, "only fenced: its power is off by its BMC; c was replaced"),
+        (
+            False,
+            Severity.WARNING,
+            "only fenced: its BMC reports that its power is off; c was replaced",
+        ),
         (True, Severity.FAILED, "its power is on: it may answer as c"),
-        (None, Severity.UNKNOWN, "its BMC says neither on nor off"),
+        (None, Severity.UNKNOWN, "its BMC reports neither on nor off"),
     ],
 )
 def test_its_power_decides(

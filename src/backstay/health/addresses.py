@@ -35,6 +35,11 @@ class SharedAddress:
     address: str
     macs: tuple[str, ...]
 
+    @property
+    def evidence(self) -> str:
+        """Return it in a sentence."""
+        return f"two hosts answer for {self.address} (MAC {', MAC '.join(self.macs)})"
+
 
 async def ask_here(addresses: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Return who answers for the addresses that are on a network of this machine; else none."""
@@ -51,19 +56,25 @@ async def findings(session: CloudSession, *, here: AskHere = ask_here) -> list[F
 
 
 async def read_shared(
-    session: CloudSession, hosts: Iterable[str], *, here: AskHere = ask_here
+    session: CloudSession,
+    hosts: Iterable[str],
+    *,
+    here: AskHere = ask_here,
+    by: Sequence[str] | None = None,
 ) -> list[SharedAddress]:
     """Return the addresses of ``hosts`` that several hosts answer for.
 
     One that is seen so is asked about once more, and its host is asked for its own interfaces.
+    ``by`` are the hosts that ask where this machine cannot; None for the first two.
     """
+    by = witnesses(session.cloud) if by is None else by
     names = {session.cloud.hosts[name].address: name for name in hosts}
-    first = await _answers(session, list(names), here)
+    first = await _answers(session, list(names), here, by)
     suspects = [address for address, macs in first.items() if len(macs) > 1]
     if not suspects:
         return []
     await asyncio.sleep(_AGAIN)
-    answers = await _answers(session, suspects, here)
+    answers = await _answers(session, suspects, here, by)
     shared = [
         SharedAddress(host=names[address], address=address, macs=tuple(sorted(macs)))
         for address, macs in answers.items()
@@ -74,25 +85,25 @@ async def read_shared(
 
 
 async def _answers(
-    session: CloudSession, addresses: Sequence[str], here: AskHere
+    session: CloudSession, addresses: Sequence[str], here: AskHere, by: Sequence[str]
 ) -> dict[str, set[str]]:
     found = {address: set(macs) for address, macs in (await here(addresses)).items()}
     left = [address for address in addresses if address not in found]
     if left:
-        asked = (_from_host(session, name, left) for name in witnesses(session.cloud))
+        asked = (_from_host(session, name, left) for name in by)
         for answers in await asyncio.gather(*asked):
             for address, macs in answers.items():
                 found.setdefault(address, set()).update(macs)
     return found
 
 
-def witnesses(cloud: Cloud) -> list[str]:
-    """Return the hosts that ask where this machine is on another network: two, no spares.
+def witnesses(cloud: Cloud, *, most: int = WITNESSES) -> list[str]:
+    """Return the hosts that ask where this machine is on another network: no spares.
 
     Of two each asks about the other.
     """
     names = [host.name for host in cloud.hosts.values() if set(host.roles) - {Role.SPARE}]
-    return names[:WITNESSES]
+    return names[:most]
 
 
 async def _from_host(
@@ -121,7 +132,7 @@ def judge(cloud: Cloud, shared: SharedAddress) -> Finding:
         service="host",
         subject=SUBJECT,
         severity=Severity.FAILED,
-        evidence=f"two hosts answer for {shared.address}: MAC {', '.join(shared.macs)}",
+        evidence=shared.evidence,
         remedy=remedy(cloud, shared.host),
     )
 

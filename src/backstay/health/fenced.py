@@ -26,7 +26,7 @@ async def findings(
     now = datetime.now(UTC)
 
     async def find(name: str, host: Fenced) -> Finding:
-        on, trouble = await _state(name, host, power or _ask, bound)
+        on, trouble = await read_power(name, host, power=power, bound=bound)
         return judge(name, host, on, trouble, now=now)
 
     return list(await asyncio.gather(*(find(name, host) for name, host in fenced.items())))
@@ -39,38 +39,49 @@ def judge(name: str, host: Fenced, on: bool | None, trouble: str, *, now: dateti
     with the address of the one in its place.
     """
     since = f"{host.was} was replaced {duration((now - host.since).total_seconds())} ago"
-    away = f"take {name} from the network, then its entry under `fenced` out of cloud.yaml"
     if on:
         severity, seen = Severity.FAILED, f"its power is on: it may answer as {host.was}"
-        remedy = f"switch it off at once ({host.bmc.url if host.bmc else 'by hand'}); {away}"
     elif on is False:
-        severity, seen, remedy = Severity.WARNING, "only fenced: its power is off by its BMC", away
+        severity, seen = Severity.WARNING, "only fenced: its BMC reports that its power is off"
     elif host.bmc is None:
-        severity, seen, remedy = Severity.WARNING, "only fenced, and it has no BMC to ask", away
+        severity, seen = Severity.WARNING, "only fenced, and it has no BMC to ask"
     else:
         severity, seen = Severity.UNKNOWN, f"only fenced, and its power is not known: {trouble}"
-        remedy = f"look whether it is off ({host.bmc.url}); {away}"
     return Finding(
         host=name,
         service="host",
         subject=SUBJECT,
         severity=severity,
         evidence=f"{seen}; {since}",
-        remedy=remedy,
+        remedy=remedy(name, host, on=on),
     )
 
 
-async def _state(name: str, host: Fenced, power: AskPower, bound: float) -> tuple[bool | None, str]:
+def remedy(name: str, host: Fenced, *, on: bool | None) -> str:
+    """Return what to do about a fenced host. Pure."""
+    bmc = host.bmc.url if host.bmc else ""
+    away = f"take {name} from the network, then its entry under `fenced` out of cloud.yaml"
+    if on:
+        return f"switch it off at once ({bmc or 'by hand'}); {away}"
+    if on is None and bmc:
+        return f"check whether it is off ({bmc}); {away}"
+    return away
+
+
+async def read_power(
+    name: str, host: Fenced, *, power: AskPower | None = None, bound: float = BOUND
+) -> tuple[bool | None, str]:
+    """Return whether a fenced host is on, None where that is not known; and why it is not."""
     if host.bmc is None:
-        return None, ""
+        return None, "it has no BMC"
     try:
         async with asyncio.timeout(bound):
-            on = await power(host.bmc.target(name))
+            on = await (power or _ask)(host.bmc.target(name))
     except BackstayError as error:
         return None, error.came_back
     except TimeoutError:
         return None, f"its BMC gave no answer within {bound:g} s"
-    return on, "" if on is not None else "its BMC says neither on nor off"
+    return on, "" if on is not None else "its BMC reports neither on nor off"
 
 
 async def _ask(target: BmcTarget) -> bool | None:

@@ -152,6 +152,7 @@ class Policy(Part):
         service_failed: ``restart`` restarts the failed units of the service.
         agent_not_processing: ``reattach`` restarts agents that do not process RPC messages.
         controller_dead: ``replace`` rebuilds a dead controller on its spare.
+        fenced_host_on: ``power-off`` cuts the power of a fenced host that is on by its BMC.
         attempts: How often an action is tried for one incident.
         cool_down: Seconds without any action after one has ended.
         approval: Seconds for which an approval may be given.
@@ -169,6 +170,7 @@ class Policy(Part):
     controller_dead: Annotated[Literal["notify", "ask", "replace"], _Old] = Field(
         default="notify", alias="controller-dead"
     )
+    fenced_host_on: Literal["notify", "power-off"] = Field(default="notify", alias="fenced-host-on")
     attempts: int = Field(default=2, ge=1, le=10)
     cool_down: Duration = 600.0
     approval: Duration = 3600.0

@@ -9,6 +9,7 @@ from typing import Any
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
+from backstay.health.addresses import is_second_host
 from backstay.health.remedy import on
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
@@ -97,28 +98,41 @@ def healthy(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where the host itself, a controller or an API is not healthy.
 
     Of other hosts only what went wrong since the run's first host went down counts: a compute host
-    that is down anyway does not keep the controller from its reboot.
+    that is down anyway does not keep the controller from its reboot. A second host in the place of
+    any counts always (``second_hosts``).
     """
-    unhealthy = bad(asked.findings)
+    second = [f for f in asked.findings if is_second_host(f, asked.cloud.fenced)]
+    unhealthy = [finding for finding in bad(asked.findings) if finding not in second]
     if asked.known is not None:
         counts = [f for f in unhealthy if (f.host, f.service, f.subject) not in asked.known]
     else:
         near = {host.name for host in asked.cloud.with_role(Role.CONTROLLER)} | {asked.host, None}
         counts = [f for f in unhealthy if f.host in near]
-    if not counts:
-        return []
-    shown = "; ".join(
-        f"{finding.host or 'cloud'}: {finding.subject} ({finding.evidence})"
-        for finding in counts[:_SHOWN]
-    )
-    more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+    refusals = second_hosts(asked.findings, asked.cloud)
+    if counts:
+        shown = "; ".join(map(_describe, counts[:_SHOWN]))
+        more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+        remedy = f"backstay check; and if this is why you reboot: --skip-gate {HEALTHY}"
+        reason = f"not healthy beforehand: {shown}{more}"
+        refusals.append(Refusal(gate=HEALTHY, reason=reason, remedy=remedy))
+    return refusals
+
+
+def second_hosts(findings: Sequence[Finding], cloud: Cloud) -> list[Refusal]:
+    """Refuse where there are two hosts in one place: a fenced host is on, or an address has two.
+
+    Every runbook that changes the cloud asks this before its first step: what it sends to one host
+    may reach the other.
+    """
     return [
-        Refusal(
-            gate=HEALTHY,
-            reason=f"not healthy beforehand: {shown}{more}",
-            remedy=f"backstay check; and if this is why you reboot: --skip-gate {HEALTHY}",
-        )
+        Refusal(gate=HEALTHY, reason=_describe(finding), remedy=finding.remedy)
+        for finding in findings
+        if is_second_host(finding, cloud.fenced)
     ]
+
+
+def _describe(finding: Finding) -> str:
+    return f"{finding.host or 'cloud'}: {finding.subject} ({finding.evidence})"
 
 
 async def in_flight(asked: GateInput) -> Sequence[Refusal]:

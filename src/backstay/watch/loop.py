@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
+from backstay.health.addresses import is_second_host
 from backstay.health.check import check
 from backstay.inventory.watch import Watch
 from backstay.journal.store import Store
@@ -27,10 +28,11 @@ from backstay.watch.detect.corroborate import Corroborator
 from backstay.watch.detect.host_stream import streams
 from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.detect.reachability import HostReachability
+from backstay.watch.detect.second_hosts import SecondHosts
 from backstay.watch.detect.silences import silences
-from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed
+from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed, State
 from backstay.watch.detect.suspects import Suspects
-from backstay.watch.detect.topology import topology
+from backstay.watch.detect.topology import host_subject, topology
 from backstay.watch.detect.tracker import StateTracker
 from backstay.watch.incidents.correlate import CorrelationInput, causes
 from backstay.watch.incidents.incident import Cause, Incident, Kind
@@ -113,6 +115,7 @@ class WatchLoop:
         self.confirming = Corroborator(site)
         self.suspects = Suspects(self.tracking, self.confirming, self._aside)
         self.agents = AgentQuestions(site, self.tracking.take, self._steady)
+        self.second_hosts = SecondHosts(site, self.tracking.take, self._is_up)
         api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
         self.apis = ApiQuestions(cloud, site.services, api, self.tracking.take)
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
@@ -140,6 +143,8 @@ class WatchLoop:
             "keeping a token": self.apis.keep_token,
             "the list of agents": self.agents.keep_list,
             "calling agents": self.agents.call_doubtful,
+            "the power of fenced hosts": self.second_hosts.watch_powers,
+            "who answers for addresses": self.second_hosts.watch_addresses,
             "the whole check": self._check_forever,
             "reading the runs": self._read_runs_forever,
             "keeping history": self._keep_history_forever,
@@ -195,6 +200,11 @@ class WatchLoop:
         if self._is_late:
             return "this machine is busy itself"
         return self.reach.excuse(host) if host else ""
+
+    def _is_up(self, host: str) -> bool:
+        """Return whether nothing is known against a host's being there."""
+        track = self.tracking.tracks.get(host_subject(host).key)
+        return track is None or track.state is not State.DOWN
 
     def _steady(self, host: str, unit: str) -> bool:
         """Say whether a unit has been running for so long that it had the time to connect."""
@@ -279,7 +289,12 @@ class WatchLoop:
             else:
                 self._wrong.pop("check", None)
                 self.findings, self.checked_at = tuple(found), time.time()
-                failed = [f for f in found if f.severity is Severity.FAILED]
+                failed = [
+                    finding
+                    for finding in found
+                    if finding.severity is Severity.FAILED
+                    and not is_second_host(finding, self.site.cloud.fenced)
+                ]
                 self.recovery.checked(failed, calm=calm and self._is_calm())
                 self.tracking.changed.set()
             await asyncio.sleep(max(1.0, begun + self.watch.check - time.monotonic()))

@@ -140,7 +140,7 @@ class Actor:
         if act is Act.ASK:
             await self.begun.ask(incident, run, f"{run} would {made.does}")
             return False
-        told = NotificationEvent.ACTION_TAKEN if act is Act.REPLACE else None
+        told = NotificationEvent.ACTION_TAKEN if act in {Act.REPLACE, Act.POWER_OFF} else None
         return await self.begun.begin(incident, run, f"begins {run}: {made.does}", event=told)
 
     async def _refuse(self, incident: Incident, act: Act, error: Exception) -> None:

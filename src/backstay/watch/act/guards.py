@@ -25,6 +25,7 @@ class Act(StrEnum):
 
     RESTART = "restart"
     REATTACH = "reattach"
+    POWER_OFF = "power-off"
     ASK = "ask"
     REPLACE = "replace"
 
@@ -68,6 +69,8 @@ def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
         return Act.RESTART
     if cause.kind is Kind.AGENT_NOT_PROCESSING and policy.agent_not_processing == "reattach":
         return Act.REATTACH
+    if cause.kind is Kind.FENCED_HOST_ON and policy.fenced_host_on == "power-off":
+        return Act.POWER_OFF
     if policy.controller_dead == "notify":
         return None
     host = cloud.hosts.get(cause.host)

@@ -11,6 +11,7 @@ from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
 from backstay.journal.plan import Plan
+from backstay.runbooks import power_off
 from backstay.runbooks.reattach.plan import plan as reattach_plan
 from backstay.runbooks.replace.plan import ReplaceRequest, chosen, spare_for
 from backstay.runbooks.replace.plan import plan as replace_plan
@@ -51,6 +52,9 @@ async def plan_of(
         return await _restart(site, cause)
     if act is Act.REATTACH:
         return await _reattach(site, cause)
+    if act is Act.POWER_OFF:
+        does = f"cut the power of the fenced host {cause.host} by its BMC"
+        return PlannedAction(plan=power_off.plan(site.cloud, cause.host), does=does)
     refuse_unless_dead(judge(await look(site, cause.host, here=here, power=power)))
     return await _replace(site, cause)
 

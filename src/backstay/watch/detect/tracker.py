@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from backstay.watch.detect.history import History
 from backstay.watch.detect.probe import Outcome, ProbeResult
+from backstay.watch.detect.second_hosts import SERVICES
 from backstay.watch.detect.state_machine import Rule, TargetState, forgotten, step
 from backstay.watch.detect.status import State, TargetStatus
 from backstay.watch.detect.topology import AGENT, HOST, Topology
@@ -85,7 +86,7 @@ class StateTracker:
 
     def _rule(self, sign: ProbeResult) -> Rule:
         subject = sign.subject
-        if subject.service in {HOST, AGENT}:
+        if subject.service in {HOST, AGENT, *SERVICES}:
             return self._confirmed
         if self.top.is_api(subject):
             return self._api

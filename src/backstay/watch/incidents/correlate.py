@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.second_hosts import ADDRESS, FENCED
 from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import AGENT, HOST, Topology, host_subject, watched_hosts
 from backstay.watch.incidents.describe import (
     agents_cause,
     cut_off_cause,
+    fenced_host_cause,
     findings_cause,
     host_cause,
     service_cause,
+    shared_address_cause,
 )
 from backstay.watch.incidents.incident import Cause, Kind
 
@@ -57,15 +60,35 @@ class CandidateCause:
 def causes(scene: CorrelationInput) -> list[CandidateCause]:
     """Return the causes, those that explain most first."""
     down = {track.subject.key: track for track in scene.tracks.values() if track.is_down}
+    second = _second_hosts(scene, down)
     silent = {key: track for key, track in down.items() if _is_silent(scene, track)}
     left = {key: track for key, track in down.items() if key not in silent}
-    found = _hosts(scene, left)
+    found = second + _hosts(scene, left)
     # An incident that was open before a run goes on until what the run mends is well.
     followed = left | silent
     found += _kept(scene, followed)
     left = {key: track for key, track in left.items() if key in followed}
     found += [*_services(scene, left), *_agents(scene, left)]
     return found + _findings(scene, ready=not found)
+
+
+def _second_hosts(scene: CorrelationInput, down: dict[str, TargetState]) -> list[CandidateCause]:
+    """Find fenced hosts that are on, and addresses that two hosts answer for; take them out.
+
+    No planned run silences them. They explain nothing else: what fails meanwhile is told.
+    """
+    found = []
+    for track in _take(down, lambda one: one.subject.service == FENCED):
+        old = scene.topology.cloud.fenced.get(track.subject.host)
+        if old is not None:
+            key = f"{old.was}/{ADDRESS}/"
+            symptoms = _take(down, lambda one, key=key: one.subject.key.startswith(key))  # type: ignore[misc]
+            cause = fenced_host_cause(track, old, symptoms)
+            found.append(CandidateCause(cause=cause, began=_began([track, *symptoms])))
+    for track in _take(down, lambda one: one.subject.service == ADDRESS):
+        cause = shared_address_cause(scene.topology, track)
+        found.append(CandidateCause(cause=cause, began=_began([track])))
+    return found
 
 
 def _is_silent(scene: CorrelationInput, track: TargetState) -> bool:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from backstay.health import addresses, fenced
 from backstay.health.remedy import on
+from backstay.inventory.bmc import Fenced
 from backstay.inventory.enums import Role
 from backstay.quantities import duration
 from backstay.watch.detect.corroboration import Corroboration
@@ -95,6 +97,48 @@ def cut_off_cause(
         remedy="mend the network of the machine that watches: ip route get ADDRESS; nothing is to "
         "be restarted or replaced",
         symptoms=(*(host_subject(host).key for host in sorted(hosts)), *_keys(symptoms)),
+    )
+
+
+def fenced_host_cause(track: TargetState, old: Fenced, symptoms: Sequence[TargetState]) -> Cause:
+    """Return the cause that a fenced host is which is on: it may answer as the one in its place."""
+    name = track.subject.host
+    return Cause(
+        key=f"fenced-host:{name}",
+        kind=Kind.FENCED_HOST_ON,
+        urgency=Urgency.CRITICAL,
+        host=name,
+        service=track.subject.service,
+        title=f"Fenced host {name} is powered on: it may answer as {old.was}",
+        evidence=_evidence([track, *symptoms], None),
+        impact=_two_in_one_place(old.was),
+        remedy=fenced.remedy(name, old, on=True),
+        symptoms=_keys(symptoms),
+    )
+
+
+def shared_address_cause(top: Topology, track: TargetState) -> Cause:
+    """Return the cause that an address is which two hosts answer for."""
+    name = track.subject.host
+    evidence = _evidence([track], None)
+    title = next(iter(evidence), f"two hosts answer for the address of {name}")
+    return Cause(
+        key=f"address:{name}",
+        kind=Kind.DUPLICATE_ADDRESS,
+        urgency=Urgency.CRITICAL,
+        host=name,
+        service=track.subject.service,
+        title=title[:1].upper() + title[1:],
+        evidence=evidence,
+        impact=_two_in_one_place(name),
+        remedy=addresses.remedy(top.cloud, name),
+    )
+
+
+def _two_in_one_place(name: str) -> str:
+    return (
+        f"what is sent to {name} may reach another host: requests fail or change data that is "
+        "not the cloud's, and agents may work for the wrong controller"
     )
 
 

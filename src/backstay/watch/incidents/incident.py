@@ -14,6 +14,8 @@ class Kind(StrEnum):
     HOST_UNREACHABLE = "host-unreachable"
     HOST_OFF = "host-off"
     HOST_DEAD = "host-dead"
+    FENCED_HOST_ON = "fenced-host-on"
+    DUPLICATE_ADDRESS = "duplicate-address"
     MONITORING_HOST_ISOLATED = "monitoring-host-isolated"
     FINDING = "finding"
     CHANNEL_FAILED = "channel-failed"
