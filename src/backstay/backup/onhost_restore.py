@@ -17,37 +17,10 @@ import subprocess
 import sys
 from typing import IO, Any
 
-PREPARE_PROGRAMS = ("mariadb-backup", "mariabackup")
 NEW = "new"
 BEFORE = "before"
 AWAY = "moved-away"
 """A file beside the two folders: all that was there is in ``before``."""
-
-
-def look() -> dict[str, Any]:
-    """Return what decides whether this host can take a backup; makes nothing."""
-    folder = data_folder()
-    there = folder if os.path.isdir(folder) else os.path.dirname(folder)
-    owner = os.stat(there)
-    try:
-        name = pwd.getpwuid(owner.st_uid).pw_name if there == folder else "mysql"
-    except KeyError:
-        name = "mysql"
-    return {
-        "data": folder,
-        "owner": name,
-        "own_mount": os.path.ismount(folder),
-        "server": said(["mariadbd", "--version"]) or said(["/usr/sbin/mariadbd", "--version"]),
-        "free_data": free(there),
-        "zstd": zstd() is not None,
-        "fills": bool(zstd() and preparer() and shutil.which("mbstream")),
-        "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
-    }
-
-
-def preparer() -> Any:  # noqa: ANN401 - a name, or None
-    """Return the program that makes the files of a hot backup consistent."""
-    return next((name for name in PREPARE_PROGRAMS if shutil.which(name)), None)
 
 
 def unknown(users: list[str], groups: list[str]) -> list[str]:
@@ -55,13 +28,6 @@ def unknown(users: list[str], groups: list[str]) -> list[str]:
     known_users = {one.pw_name for one in pwd.getpwall()}
     known_groups = {one.gr_name for one in grp.getgrall()}
     return sorted(set(users) - known_users | set(groups) - known_groups)
-
-
-def data_folder() -> str:
-    """Return the data directory that the server's own option files name."""
-    lines = said(["my_print_defaults", "--mysqld"]).splitlines()
-    named = [line.partition("=")[2] for line in lines if line.startswith("--datadir=")]
-    return (named[-1] if named else "/var/lib/mysql").rstrip("/")
 
 
 def said(command: list[str]) -> str:

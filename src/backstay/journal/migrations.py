@@ -131,9 +131,8 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
     """Keep other processes from upgrading meanwhile; SQLite's transactions do that themselves."""
     lock, unlock = {
         "postgresql": (f"SELECT pg_advisory_lock({_LOCK})", f"SELECT pg_advisory_unlock({_LOCK})"),
-        "mysql": (_GET_LOCK, _RELEASE_LOCK),
-        "mariadb": (_GET_LOCK, _RELEASE_LOCK),
-    }.get(engine.dialect.name, ("", ""))
+        "sqlite": ("", ""),
+    }.get(engine.dialect.name, (_GET_LOCK, _RELEASE_LOCK))
     if not lock:
         yield
         return

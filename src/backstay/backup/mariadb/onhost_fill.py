@@ -7,16 +7,51 @@ import contextlib
 import ctypes
 import glob
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 from typing import IO, Any
 
-from backstay.backup.onhost_restore import preparer, zstd
+from backstay.backup.onhost_restore import free, said, zstd
 
+PREPARE_PROGRAMS = ("mariadb-backup", "mariabackup")
 TOOLS_OWN = ("backup-my.cnf", "xtrabackup_*", "mariadb_backup_*", "ib_buffer_pool", "ibtmp1")
 FRAME_BEGINS = b"\x28\xb5\x2f\xfd"
 PIECE = 1 << 20
+
+
+def look() -> dict[str, Any]:
+    """Return what decides whether this host can take a backup; makes nothing."""
+    folder = data_folder()
+    there = folder if os.path.isdir(folder) else os.path.dirname(folder)
+    owner = os.stat(there)
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name if there == folder else "mysql"
+    except KeyError:
+        name = "mysql"
+    return {
+        "data": folder,
+        "owner": name,
+        "own_mount": os.path.ismount(folder),
+        "server": said(["mariadbd", "--version"]) or said(["/usr/sbin/mariadbd", "--version"]),
+        "free_data": free(there),
+        "zstd": zstd() is not None,
+        "fills": bool(zstd() and preparer() and shutil.which("mbstream")),
+        "has": {program: bool(shutil.which(program)) for program in ("tar", "systemctl")},
+    }
+
+
+def preparer() -> Any:  # noqa: ANN401 - a name, or None
+    """Return the program that makes the files of a hot backup consistent."""
+    return next((name for name in PREPARE_PROGRAMS if shutil.which(name)), None)
+
+
+def data_folder() -> str:
+    """Return the data directory that the server's own option files name."""
+    lines = said(["my_print_defaults", "--mysqld"]).splitlines()
+    named = [line.partition("=")[2] for line in lines if line.startswith("--datadir=")]
+    return (named[-1] if named else "/var/lib/mysql").rstrip("/")
 
 
 def fill(folder: str, owner: str) -> None:

@@ -13,8 +13,9 @@ import subprocess
 import time
 from typing import Any
 
+from backstay.backup.mariadb.onhost_fill import data_folder
 from backstay.backup.onhost import boot_id, lines, machine
-from backstay.backup.onhost_restore import copy, copy_rights, data_folder, place_files, said
+from backstay.backup.onhost_restore import copy, copy_rights, place_files, said
 from backstay.jsondata import Json
 from backstay.transports.arp import arp_frame, spelled_mac, who_has
 

@@ -11,7 +11,7 @@ from typing import Any
 from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.files import MANIFEST
-from backstay.backup.mariadb import SERVER, onhost_tables
+from backstay.backup.mariadb import SERVER, onhost_fill, onhost_tables
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import server_version
 from backstay.backup.restorable import Files, changed, chosen, from_manifest
@@ -35,7 +35,7 @@ class Look(Restoring):
         """Ask. Raises Refused with every reason."""
         about, host = self.about(running), running.step.target
         try:
-            told: Mapping[str, Any] = await self.site.ask(host, onhost_restore.look)
+            told: Mapping[str, Any] = await self.site.ask(host, onhost_fill.look)
             ours = await server_version() if about.has_databases else ""
         except (HostError, BackupError) as error:
             raise Refused(
@@ -72,7 +72,7 @@ class Look(Restoring):
 
 
 def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:
-    """Return what stands against it. Pure; ``told`` is what the host said (``onhost_restore``)."""
+    """Return what stands against it. Pure; ``told`` is what the host said (``onhost_fill``)."""
     backup, found = about.backup, []
     lacks = [program for program, there in told["has"].items() if not there]
     if lacks:
