@@ -5,7 +5,11 @@ tests/fixtures/old_version/README.md lists what is in the files.
 
 import json
 import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -62,7 +66,7 @@ def test_a_policy_in_the_old_words_is_read():
     policy = load(OLD / "run-cloud.yaml").watch.policy
     written = {
         "service-failed": "notify",  # was: tell
-        "agent-deaf": "notify",
+        "agent-not-processing": "notify",  # was: agent-deaf: tell
         "controller-dead": "ask",
         "attempts": 2,
         "cool_down": 600.0,
@@ -125,3 +129,77 @@ def test_the_states_and_the_freshness_of_old_backups_are_known():
         ("controller", Severity.WARNING),
         ("proxy", Severity.OK),
     ]
+
+
+# --- the journal --------------------------------------------------------------------------------
+
+ROWS = {
+    "runs": 9,
+    "steps": 73,
+    "events": 117,
+    "epochs": 5,
+    "incidents": 4,
+    "incident_events": 11,
+    "notifications": 18,  # was: tellings
+    "samples": 64,
+    "approvals": 1,
+}
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the old journal, which the commands use."""
+    file = tmp_path / "journal.db"
+    shutil.copy(OLD / "journal.sqlite", file)
+    monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{file}")
+    return file
+
+
+def values(document: Any) -> Iterator[str]:
+    """Yield every value of a JSON document, but no key: those have new names."""
+    if isinstance(document, dict):
+        for value in document.values():
+            yield from values(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from values(value)
+    else:
+        yield json.dumps(document)
+
+
+def test_every_value_of_an_old_run_is_listed_and_shown(journal):
+    old = json.loads((OLD / "outputs" / "runs-list.json").read_text())
+    new = json.loads(run("runs", "list", "-o", "json"))
+    assert [it["id"] for it in new] == [it["id"] for it in old]
+    for before, after in zip(old, new, strict=True):
+        assert Counter(values(before)) - Counter(values(after)) == Counter(), before["id"]
+        shown = json.loads(run("runs", "show", before["id"], "-o", "json"))
+        assert Counter(values(before)) - Counter(values(shown)) == Counter(), before["id"]
+        assert before["id"] in run("runs", "show", before["id"])
+
+
+def test_old_incidents_are_listed_with_their_timelines(journal, cloud_file):
+    old = json.loads((OLD / "outputs" / "watch-incidents-stopped.json").read_text())
+    new = json.loads(run("watch", "incidents", "-o", "json", "--cloud", cloud_file))
+    assert [it["id"] for it in new] == [it["id"] for it in old]
+    for before, after in zip(old, new, strict=True):
+        assert (after["closed"], after["run"]) == (before["closed"], before["run"])
+        assert after["cause"]["title"] == before["cause"]["title"]
+        told = [(line["at"], line["text"]) for line in before["happened"]]
+        assert [(line["at"], line["text"]) for line in after["timeline"]] == told
+
+
+def test_every_row_of_an_old_journal_is_there_after_the_upgrade(journal, cloud_file):
+    run("runs", "list")
+    run("watch", "incidents", "--cloud", cloud_file)
+    database = sqlite3.connect(journal)
+    try:
+        counted = {
+            table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ROWS
+        }
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        kinds = database.execute("SELECT DISTINCT event FROM notifications").fetchall()
+    finally:
+        database.close()
+    assert counted == ROWS
+    assert {kind for (kind,) in kinds} == {"opened", "approval_requested", "resolved"}
