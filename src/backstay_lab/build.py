@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from backstay_lab import layers
+from backstay_lab.files import write_private
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import REGION, Lab
-from backstay_lab.secrets import as_yaml, load, write_private
+from backstay_lab.secrets import as_yaml, load
 
 PUPPET = layers.DATA / "puppet"
 INSIDE = "/etc/backstay/puppet"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from backstay.inventory.enums import Role
 from backstay_lab.build import INSIDE
+from backstay_lab.files import write_private
 from backstay_lab.layout import BMC_PORT, REGION, Lab, Place
-from backstay_lab.secrets import write_private
 from backstay_lab.seed_identity import PROJECTS
 
 

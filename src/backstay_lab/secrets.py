@@ -2,12 +2,13 @@
 
 import base64
 import json
-import os
 import secrets
 import struct
 import time
 import uuid
 from pathlib import Path
+
+from backstay_lab.files import write_private
 
 PASSWORDS = (
     "admin_password",
@@ -52,17 +53,6 @@ def generate() -> dict[str, str]:
 def as_yaml(values: dict[str, str], prefix: str = "") -> str:
     """Return the secrets as YAML; a JSON string is a YAML string."""
     return "".join(f"{prefix}{name}: {json.dumps(value)}\n" for name, value in values.items())
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no instant otherwise, atomically."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-    part.rename(file)
 
 
 def renew(file: Path) -> dict[str, str]:

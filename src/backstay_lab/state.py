@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from backstay_lab.errors import LabError
+from backstay_lab.files import write_json
 from backstay_lab.layout import MAX_COMPUTES, SLOTS, Lab, home, is_name
 
 
@@ -84,12 +85,7 @@ def save(state: State) -> None:
     file = _file(state.name)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.parent.chmod(0o700)
-    part = file.with_suffix(".part")
-    with part.open("w") as out:
-        json.dump(asdict(state), out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    part.rename(file)
+    write_json(file, asdict(state))
 
 
 def all_labs() -> list[State]:

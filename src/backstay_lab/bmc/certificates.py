@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import os
 from pathlib import Path
 
 from cryptography import x509
@@ -10,16 +9,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from backstay_lab.files import write_private
+
 VALID = datetime.timedelta(days=825)  # what browsers accept at most; labs live shorter
 Key = ec.EllipticCurvePrivateKey
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, never readable for others in between."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
 
 
 def ensure_authority(folder: Path, lab: str) -> tuple[x509.Certificate, Key]:
@@ -41,7 +34,7 @@ def ensure_authority(folder: Path, lab: str) -> tuple[x509.Certificate, Key]:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    write_private(key_file, _pem(key))
+    write_private(key_file, _pem(key).decode())
     certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return certificate, key
 
@@ -68,7 +61,7 @@ def ensure_certificate(folder: Path, lab: str, host: str, address: str) -> tuple
         .add_extension(signed_by, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    write_private(key_file, _pem(key))
+    write_private(key_file, _pem(key).decode())
     certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return certificate_file, key_file
 

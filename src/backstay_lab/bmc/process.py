@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backstay_lab import cgroups, programs
-from backstay_lab.bmc.certificates import ensure_authority, ensure_certificate, write_private
+from backstay_lab.bmc.certificates import ensure_authority, ensure_certificate
 from backstay_lab.errors import LabError
+from backstay_lab.files import write_private
 from backstay_lab.layout import BMC_FOLDER, Lab, Network
 
 MODULE = "backstay_lab.bmc"
@@ -153,8 +154,8 @@ def _ensure_password(bmc: Path, host: str) -> None:
         return
     password = secrets.token_urlsafe(16)
     digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
-    write_private(digest_file, f"{USER}:{digest}\n".encode())
-    write_private(password_file, f"{password}\n".encode())
+    write_private(digest_file, f"{USER}:{digest}\n")
+    write_private(password_file, f"{password}\n")
 
 
 def _last_line(log: Path) -> str:

@@ -6,13 +6,13 @@
 import datetime
 import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from backstay_lab.errors import LabError
+from backstay_lab.files import write_json
 from backstay_lab.layout import Lab
 
 
@@ -85,13 +85,7 @@ def _file(lab: Lab) -> Path:
 
 def _change(lab: Lab, change: Callable[[list[Record]], list[Record]]) -> None:
     with _locked(lab):
-        file = _file(lab)
-        part = file.with_suffix(".part")
-        with part.open("w") as out:
-            json.dump([asdict(record) for record in change(read(lab))], out, indent=1)
-            out.flush()
-            os.fsync(out.fileno())
-        part.rename(file)
+        write_json(_file(lab), [asdict(record) for record in change(read(lab))])
 
 
 @contextmanager
