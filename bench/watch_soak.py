@@ -52,7 +52,7 @@ def watch(cloud: Path, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
         "BACKSTAY_LOCKS": f"file://{folder}/locks",
     }
     process = subprocess.Popen(
-        [BACKSTAY, "watch", "--cloud", cloud],
+        [BACKSTAY, "watch", "run", "--cloud", cloud],
         stdout=subprocess.DEVNULL,
         env=os.environ | own,
         stdin=subprocess.DEVNULL,

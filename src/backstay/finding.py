@@ -13,16 +13,6 @@ class Severity(StrEnum):
     FAILED = "failed"
     UNKNOWN = "unknown"
 
-    @property
-    def exit_status(self) -> int:
-        """Exit status of a monitoring plugin (0 ok, 1 warning, 2 critical, 3 unknown).
-
-        https://nagios-plugins.org/doc/guidelines.html#AEN78
-        """
-        return _EXIT_STATUS[self]
-
-
-_EXIT_STATUS = {Severity.OK: 0, Severity.WARNING: 1, Severity.FAILED: 2, Severity.UNKNOWN: 3}
 
 _WORST_FIRST = (Severity.FAILED, Severity.UNKNOWN, Severity.WARNING, Severity.OK)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.lazy import LazyGroup
+from backstay.cli.group import LazyGroup
 from backstay_lab.layout import DEFAULT_NAME, MAX_COMPUTES, SLOTS, name_from_environment
 
 if TYPE_CHECKING:

@@ -89,7 +89,7 @@ def streaming(cloud: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run ``backup stream`` in a process group of its own, which the story may end."""
     with (cloud.parent / "story-stream.log").open("ab") as log:
         process = subprocess.Popen(
-            [BACKSTAY, "backup", "stream", "--cloud", str(cloud)],
+            [BACKSTAY, "backup", "stream", "run", "--cloud", str(cloud)],
             stderr=log,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -105,7 +105,7 @@ def streaming(cloud: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def status(lab: Lab, cloud: Path) -> tuple[int, dict[str, Any]]:
-    named = ("backup", "stream", "--status", "--cloud", str(cloud), "-o", "json")
+    named = ("backup", "stream", "status", "--cloud", str(cloud), "-o", "json")
     done = lab.backstay(*named, ok=False)
     [told] = json.loads(done.stdout)
     return done.returncode, told

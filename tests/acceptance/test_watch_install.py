@@ -1,4 +1,4 @@
-"""`watch --install` on a machine with systemd: the spare, as if it were the operator's host."""
+"""`watch install` on a machine with systemd: the spare, as if it were the operator's host."""
 
 import json
 import subprocess
@@ -77,7 +77,7 @@ def is_watched(lab: Lab) -> bool:
 
 
 def test_systemd_keeps_it_running(lab: Lab, unit: str) -> None:
-    told = on_host(lab, "watch", "--install")
+    told = on_host(lab, "watch", "install")
     assert f"{unit.removesuffix('.service')} runs" in told
     assert shown(lab, unit, "ActiveState") == "active", "it has said that it is ready"
     assert is_watched(lab)
@@ -106,6 +106,6 @@ def test_systemd_keeps_it_running(lab: Lab, unit: str) -> None:
     assert incidents()[0]["cause"]["host"] == "proxy"
     assert "Traceback" not in lab.shell(HOST, f"journalctl -o cat -u {unit}")
 
-    on_host(lab, "watch", "--uninstall")
+    on_host(lab, "watch", "uninstall")
     assert shown(lab, unit, "LoadState") == "not-found"
     assert not is_watched(lab)

@@ -111,7 +111,7 @@ class Watch:
         """Start it, again."""
         with (self.folder / "watch.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [BACKSTAY, "watch", "--cloud", self.cloud],
+                [BACKSTAY, "watch", "run", "--cloud", self.cloud],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -221,7 +221,7 @@ def test_the_recovery_point_is_what_was_seen() -> None:
 @pytest.mark.parametrize(
     ("more", "runs", "evidence", "remedy"),
     [
-        ({}, False, "no stream runs here; received only up to 2 min ago", "--install"),
+        ({}, False, "no stream runs here; received only up to 2 min ago", "backup stream install"),
         ({}, True, "has reported nothing for 2 min", "stop that process"),
         (
             {"written_at": 1119.0, "error": "refused", "remedy": "look"},

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.cli.backup_schedule import only_here
+from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
 from backstay.transports import systemd
 
@@ -46,7 +47,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_a_schedule_names_all_that_it_needs(
     call: Any, installed: dict[str, str], tmp_path: Path
 ) -> None:
-    done = call("schedule", "proxy", "--at", "Mon..Fri 04:00")
+    done = call("schedule", "install", "proxy", "--at", "Mon..Fri 04:00")
     assert done.exit_code == 0, done.output
     assert "scheduled: Mon..Fri 04:00" in done.output
     assert set(installed) == {"backstay-backup-my-cloud.service", "backstay-backup-my-cloud.timer"}
@@ -62,14 +63,12 @@ def test_a_schedule_names_all_that_it_needs(
     [
         (["controler"], "did you mean controller?"),
         (["--at", "every day"], "reading the calendar expression `every day`"),
-        (["proxy", "--remove"], "--show and --remove stand alone"),
-        (["--show", "--remove"], "--show and --remove stand alone"),
     ],
 )
 def test_a_schedule_called_wrongly(
     call: Any, installed: dict[str, str], arguments: list[str], told: str
 ) -> None:
-    done = call("schedule", *arguments)
+    done = call("schedule", "install", *arguments)
     assert done.exit_code != 0
     assert told in done.output + str(done.exception)
     assert installed == {}
@@ -80,9 +79,9 @@ def test_credentials_of_this_terminal_alone_are_refused(
 ) -> None:
     text = CLOUD.replace("{openrc: openrc}", "{environment: true}")
     (tmp_path / "cloud.yaml").write_text(text)
-    done = call("schedule")
-    assert done.exit_code == 1
-    assert "which a timer has not" in done.output
+    done = call("schedule", "install")
+    assert done.exit_code == ExitStatus.REFUSED
+    assert "which a unit of systemd does not have" in done.output
     assert installed == {}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
 from backstay.journal.records import RunState
 from backstay.journal.store import Store
@@ -47,27 +48,27 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (["controller", "--now", "--at", "02:00"], "exactly one of"),
         (["controller", "--at", "2 a.m."], "not a time such as 02:00"),
         (["controller", "--window", "nightly"], "it has short, long"),
-        (["controller", "--now", "--emergency"], "--emergency needs a --reason"),
-        (["controller", "--now", "--despite", "runs"], "`runs` is none of healthy"),
+        (["controller", "--now", "--emergency"], "--emergency requires a --reason"),
+        (["controller", "--now", "--skip-gate", "runs"], "`runs` is none of healthy"),
         (["controller", "--now", "--wait-for-idle", "soon"], "not a duration such as"),
     ],
 )
 def test_called_wrongly(call: Any, arguments: list[str], told: str) -> None:
     done = call("reboot", *arguments, "--yes")
-    assert done.exit_code == 2
+    assert done.exit_code == ExitStatus.USAGE
     assert told in done.output
     assert json.loads(call("runs", "list", "-o", "json").output) == []
 
 
 def test_no_terminal_and_no_yes(call: Any) -> None:
     done = call("reboot", "controller", "--window", "long")
-    assert done.exit_code == 1
+    assert done.exit_code == ExitStatus.USAGE
     assert "needs --yes" in done.output
 
 
 def test_a_window_that_is_too_short(call: Any) -> None:
     done = call("reboot", "controller", "--window", "short", "--yes")
-    assert done.exit_code == 4
+    assert done.exit_code == ExitStatus.REFUSED
     assert "never open for more than 5 min" in done.output
     assert "15 min (a guess" in done.output
 
@@ -90,19 +91,19 @@ def test_the_plan_is_shown_and_nothing_is_written(call: Any) -> None:
 def test_runs_that_are_over_or_unknown_are_not_resumed(call: Any, tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/journal.db")
     name = store.create(recorded("reboot-controller")[0].plan)
-    assert "begun: " not in call("runs", "list").output
-    assert call("runs", "abandon", name).exit_code == 1
+    assert "started steps: " not in call("runs", "list").output
+    assert call("runs", "abandon", name).exit_code == ExitStatus.USAGE
     assert call("runs", "abandon", name, "--yes", "--reason", "gone").exit_code == 0
     assert store.run(name).state is RunState.ABANDONED
     again = call("runs", "resume", name)
-    assert again.exit_code == 1
+    assert again.exit_code == ExitStatus.REFUSED
     assert "nothing to resume" in again.output
-    assert "no run of that name" in str(call("runs", "show", "reboot-77").exception)
+    assert "no run of that name" in call("runs", "show", "reboot-77").output
 
 
 def test_a_run_of_another_cloud_is_not_resumed(call: Any, tmp_path: Path) -> None:
     name = Store(f"sqlite:///{tmp_path}/journal.db").create(recorded("reboot-controller")[0].plan)
     (tmp_path / "cloud.yaml").write_text(CLOUD.replace("name: lab", "name: other"))
     done = call("runs", "resume", name)
-    assert done.exit_code == 1
+    assert done.exit_code == ExitStatus.REFUSED
     assert "is of the cloud lab" in done.output

@@ -398,5 +398,5 @@ def test_the_exit_status_of_a_look() -> None:
 
     assert status_of(looked("green")) == 0
     assert status_of(looked("images")) == 1
-    assert status_of(looked("images", silent=["compute1"])) == 2
+    assert status_of(looked("images", silent=["compute1"])) == 3
     assert status_of(replace(ReconcileObservation(mismatches=()), seconds=1.0)) == 0

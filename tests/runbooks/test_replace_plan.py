@@ -101,9 +101,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     ("arguments", "said"),
     [
         (["compute1", "--with", "spare1"], "neither a controller nor a storage proxy"),
-        (["controller", "--with", "compute1"], "is no spare; those of"),
+        (["controller", "--with", "compute1"], "is not a spare; spares of"),
         (["controller", "--with", "spare2"], "is meant for proxy"),
-        (["controller", "--with", "spare1", "--vouch", "proxy"], "that is not controller"),
+        (["controller", "--with", "spare1", "--confirm-fenced", "proxy"], "that is not controller"),
         (["controller", "--with", "spare1", "--to", "noon"], "neither `latest`, `backup`"),
         (["controller", "--with", "spare1"], "without a terminal this needs --yes"),
     ],

@@ -181,7 +181,7 @@ def test_a_run_whose_last_step_was_cut_off_is_resumed(
     call = CliRunner().invoke
     file.write_text(CLOUD)
     lost = call(backstay, ["runs", "resume", run.id, "--cloud", str(file)])
-    assert lost.exit_code == 1
+    assert lost.exit_code == 4
     assert "no host spare1 any more" in lost.output
     file.write_text(CLOUD + OLD)  # the spare is gone because it is the controller now
     assert call(backstay, ["runs", "resume", run.id, "--cloud", str(file)]).exit_code == 0

@@ -68,7 +68,9 @@ class Watch:
         with (self.folder / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [BACKSTAY, "watch", "--cloud", self.cloud], stderr=log, env=self.environment
+                    [BACKSTAY, "watch", "run", "--cloud", self.cloud],
+                    stderr=log,
+                    env=self.environment,
                 )
             )
         return self.processes[-1]

@@ -94,10 +94,13 @@ class FollowedFiles:
             }
         )
 
+    def before(self, at: float) -> list[str]:
+        """Return what has not changed since ``at`` (Unix seconds)."""
+        return [entry[0] for entry in self.mirror.known() if entry[6] < at * 10**9]
+
     def drop_before(self, at: float) -> list[str]:
         """Remove what had not changed since ``at`` (Unix seconds): a verified backup has it."""
-        known = self.mirror.known()
-        old = [entry[0] for entry in known if entry[6] < at * 10**9]
+        known, old = self.mirror.known(), self.before(at)
         if old:
             names = self.mirror.names()
             self.mirror.note({**names, "entries": [e for e in known if e[0] not in old]})

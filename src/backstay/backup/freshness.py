@@ -72,4 +72,4 @@ def _remedy(host: str, newest: Backup | None) -> str:
     take = f"backstay backup create {host} --verify"
     if newest is not None and newest.state is State.FAILED:
         return f"fix what is named, then: {take}"
-    return f"{take}; every night: backstay backup schedule"
+    return f"{take}; every night: backstay backup schedule install"

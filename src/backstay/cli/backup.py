@@ -1,6 +1,5 @@
-"""``backstay backup``: take backups of hosts, prove them, keep the right ones."""
+"""``backstay backup``: take backups of hosts, verify them, keep the right ones."""
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -9,39 +8,46 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import known_hosts
-from backstay.cli.execution import DONE, carry_out, open_store
-from backstay.cli.lazy import Elsewhere, LazyGroup
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.runs import output_option
+from backstay.cli.execution import start
+from backstay.cli.exit_status import RUN_STATUSES, exit_statuses
+from backstay.cli.group import Elsewhere, LazyGroup
+from backstay.cli.options import (
+    backup_argument,
+    cloud_option,
+    confirm,
+    dry_run_option,
+    hosts_argument,
+    optional_host_argument,
+    output_option,
+    reason_option,
+    yes_option,
+)
+from backstay.cli.session import backups_of, open_cloud, require_hosts
 
 if TYPE_CHECKING:
-    from backstay.backup.place import Place
-    from backstay.inventory.backup import Keep
-    from backstay.inventory.cloud import Cloud
-    from backstay.journal.plan import Plan
+    from backstay.backup.prune import Removal
 
-_PRUNE_BOUND = 3600.0
-
+_READING = exit_statuses(ok="shown", unknown="the catalogue cannot be read, or has none of it")
 
 # One line for each command that lives in a module of its own.
 ELSEWHERE: Elsewhere = {
     "restore": ("backstay.cli.backup_restore", "restore", "Put a backup back on its host."),
-    "stream": ("backstay.cli.backup_stream", "stream", "Keep receiving the binary log."),
-    "schedule": ("backstay.cli.backup_schedule", "schedule", "Let a timer take backups."),
+    "stream": ("backstay.cli.backup_stream", "stream", "Receive the binary log continuously."),
+    "schedule": ("backstay.cli.backup_schedule", "schedule", "Take backups by a systemd timer."),
 }
 
 
 @click.group(cls=LazyGroup, elsewhere=ELSEWHERE)
 def backup() -> None:
-    """Take backups of hosts, prove them by restoring them, keep the right ones."""
+    """Take backups of hosts, verify them by restoring them, keep the right ones."""
 
 
-@backup.command()
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
-@click.option("--verify/--no-verify", default=False, help="Prove each backup when it is taken.")
-@click.option("--prune", "then_prune", is_flag=True, help="When all is well, prune.")
-@click.option("--reason", default="", help="Why, for the journal.")
+@backup.command(epilog=RUN_STATUSES)
+@hosts_argument
+@click.option("--verify/--no-verify", default=False, help="Verify each backup when it is taken.")
+@click.option("--prune", "then_prune", is_flag=True, help="Prune when all backups are taken.")
+@dry_run_option
+@reason_option
 @cloud_option
 @output_option
 def create(
@@ -49,65 +55,76 @@ def create(
     hosts: tuple[str, ...],
     verify: bool,
     then_prune: bool,
+    dry_run: bool,
     reason: str,
     cloud: Path | None,
     output: str,
 ) -> None:
     """Back up HOSTs; without any, the controllers and storage proxies.
 
-    Nothing half-taken is ever listed: a backup is in the catalogue when all of it is stored.
+    A backup is listed in the catalogue only when all of it is stored.
     """
     from backstay.backup.selection import usual_hosts
+    from backstay.cli.output.run import show_plan
     from backstay.runbooks.backup.plan import plan
     from backstay.services.registry import all_services
 
-    described = load_cloud(cloud)
-    known_hosts(hosts, described)
-    made = plan(described, hosts or usual_hosts(described), all_services(), verify=verify)
-    status = _carry(described, made, reason, as_json=output == "json")
-    if then_prune and status == DONE:
-        _prune(_place(described), described.backup.keep, to_stderr=output == "json")
-    sys.exit(status)
+    described, as_json = open_cloud(cloud), output == "json"
+    require_hosts(hosts, described)
+    chosen = hosts or usual_hosts(described)
+    made = plan(described, chosen, all_services(), verify=verify, prune=then_prune)
+    if dry_run:
+        show_plan(made, as_json=as_json)
+        return
+    sys.exit(start(described, made, reason=reason, as_json=as_json))
 
 
-@backup.command()
-@click.argument("name", metavar="BACKUP|HOST")
+@backup.command(epilog=RUN_STATUSES)
+@backup_argument
+@dry_run_option
 @cloud_option
 @output_option
-def verify(name: str, cloud: Path | None, output: str) -> None:
-    """Prove a BACKUP, or the newest one of a HOST: restore it into a scratch server and look."""
+def verify(name: str, dry_run: bool, cloud: Path | None, output: str) -> None:
+    """Verify a BACKUP, or the newest one of a HOST: restore it into a scratch server and check."""
+    from backstay.cli.output.run import show_plan
     from backstay.runbooks.backup.plan import verify_plan
 
-    described = load_cloud(cloud)
-    found = _place(described).catalogue.named(name)
+    described, as_json = open_cloud(cloud), output == "json"
+    found = backups_of(described).catalogue.named(name)
     made = verify_plan(described, found.host, found.name)
-    sys.exit(_carry(described, made, f"verify {found.name}", as_json=output == "json"))
+    if dry_run:
+        show_plan(made, as_json=as_json)
+        return
+    sys.exit(start(described, made, reason=f"verify {found.name}", as_json=as_json))
 
 
-@backup.command("list")
+@backup.command("list", epilog=_READING)
+@optional_host_argument
 @cloud_option
 @output_option
-def list_backups(cloud: Path | None, output: str) -> None:
-    """List the backups, the newest first, with their states."""
-    place = _place(load_cloud(cloud))
-    found = place.catalogue.backups()
+def list_backups(host: str | None, cloud: Path | None, output: str) -> None:
+    """List the backups, of HOST or of all hosts, the newest first, with their states."""
+    place = backups_of(open_cloud(cloud))
+    found = place.catalogue.backups(host=host)
     if output == "json":
-        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        click.echo(json.dumps([asdict(backup) for backup in found], indent=2))
     elif found:
         from backstay.cli.output.backups import backups_table
 
         click.echo(backups_table(found), nl=False)
     else:
-        click.echo(f"no backups in {place.folder}: backstay backup create --verify")
+        of = f" of {host}" if host else ""
+        create = f"backstay backup create {f'{host} ' if host else ''}--verify"
+        click.echo(f"no backups{of} in {place.folder}: {create}")
 
 
-@backup.command()
-@click.argument("name", metavar="BACKUP|HOST")
+@backup.command(epilog=_READING)
+@backup_argument
 @cloud_option
 @output_option
 def show(name: str, cloud: Path | None, output: str) -> None:
-    """Show what is in a BACKUP, or in the newest one of a HOST, and what proves it."""
-    found = _place(load_cloud(cloud)).catalogue.named(name)
+    """Show what is in a BACKUP, or in the newest one of a HOST, and how it was verified."""
+    found = backups_of(open_cloud(cloud)).catalogue.named(name)
     if output == "json":
         click.echo(json.dumps(asdict(found), indent=2))
     else:
@@ -116,66 +133,36 @@ def show(name: str, cloud: Path | None, output: str) -> None:
         click.echo(backup_text(found), nl=False)
 
 
-@backup.command()
-@click.option("--dry-run", is_flag=True, help="Only say which would go.")
+@backup.command(epilog=RUN_STATUSES)
+@dry_run_option
+@yes_option
+@reason_option
 @cloud_option
-def prune(dry_run: bool, cloud: Path | None) -> None:
+@output_option
+def prune(*, dry_run: bool, yes: bool, reason: str, cloud: Path | None, output: str) -> None:
     """Remove the backups that `keep` does not hold, never the last verified one of a host.
 
-    With them go the binary logs that no backup needs any more.
+    With them, the binary logs that no backup needs any more.
     """
-    described = load_cloud(cloud)
-    _prune(_place(described), described.backup.keep, dry_run=dry_run)
+    from backstay.backup.prune import removal
+    from backstay.runbooks.backup.plan import prune_plan
 
-
-def _prune(place: "Place", keep: "Keep", *, dry_run: bool = False, to_stderr: bool = False) -> None:
-    from backstay.backup.mariadb.logs import not_needed
-    from backstay.backup.retention import to_forget
-
-    hosts = {one.host for one in place.catalogue.backups()}
-    going = [
-        one for host in sorted(hosts) for one in to_forget(place.catalogue.backups(host=host), keep)
-    ]
-    kept = [one for one in place.catalogue.backups() if one not in going]
-    logs = [
-        file
-        for host in sorted(hosts)
-        for file in not_needed(
-            place.logs(host).incarnations(), [one for one in kept if one.host == host]
-        )
-    ]
-    word = "would remove" if dry_run else "removes"
-    for one in going:
-        click.echo(f"{word} {one.name} ({one.state})", err=to_stderr)
-    for file in logs:
-        click.echo(f"{word} {file}: no backup needs it", err=to_stderr)
-    if not going and not logs:
-        click.echo("nothing to remove", err=to_stderr)
-    if dry_run:
+    described, as_json = open_cloud(cloud), output == "json"
+    going = removal(backups_of(described), described.backup.keep)
+    _show(going, err=as_json)
+    if dry_run or not going:
         return
-    for one in going:
-        place.begin(one.name)
-    if going:
-        # From the catalogue first: none is listed whose data are gone.
-        place.catalogue.remove([one.name for one in going])
-        snapshots = [snapshot for one in going for snapshot in one.snapshots.values()]
-        asyncio.run(place.restic().forget(snapshots, prune=True, bound=_PRUNE_BOUND))
-    for one in going:
-        place.end(one.name)
-    for file in logs:
-        file.unlink(missing_ok=True)
-    for host in sorted(hosts):
-        if (at := place.catalogue.verified_at(host)) is not None:
-            place.followed(host).drop_before(at)
+    confirm("Remove these permanently?", yes=yes, err=as_json)
+    sys.exit(start(described, prune_plan(described, going), reason=reason, as_json=as_json))
 
 
-def _carry(cloud: "Cloud", plan: "Plan", reason: str, *, as_json: bool) -> int:
-    store = open_store()
-    run = store.create(plan, reason=reason)
-    return carry_out(cloud, store, store.run(run), as_json=as_json)
-
-
-def _place(cloud: "Cloud") -> "Place":
-    from backstay.backup.place import Place
-
-    return Place(cloud)
+def _show(going: "Removal", *, err: bool) -> None:
+    for backup in going.backups:
+        click.echo(f"would remove {backup.name} ({backup.state})", err=err)
+    for file in going.logs:
+        click.echo(f"would remove {file}: no backup needs it", err=err)
+    for host, count in going.followed.items():
+        files = f"{count} file{'s' * (count != 1)}"
+        click.echo(f"would remove {files} received from {host}: in a verified backup", err=err)
+    if not going:
+        click.echo("nothing to remove", err=err)

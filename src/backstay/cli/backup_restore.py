@@ -8,38 +8,54 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.execution import carry_out, open_store
-from backstay.cli.options import cloud_option, load_cloud, moment_named
-from backstay.cli.runs import output_option
+from backstay.cli import completion
+from backstay.cli.execution import start
+from backstay.cli.exit_status import RUN_STATUSES, Refused
+from backstay.cli.options import (
+    RestorePointType,
+    cloud_option,
+    confirm_name,
+    dry_run_option,
+    output_option,
+    reason_option,
+    yes_option,
+)
+from backstay.cli.session import backups_of, open_cloud, open_session
 
 if TYPE_CHECKING:
     from backstay.backup.choice import RestorePoint
-    from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
     from backstay.runbooks.restore.plan import RestoreOptions
 
 
-@click.command()
-@click.argument("name", metavar="HOST|BACKUP")
-@click.option("--service", default="", metavar="SERVICE", help="Restore only this service.")
+@click.command(epilog=RUN_STATUSES)
+@click.argument("name", metavar="HOST|BACKUP", shell_complete=completion.backups_and_hosts)
+@click.option(
+    "--service",
+    default="",
+    metavar="SERVICE",
+    shell_complete=completion.services,
+    help="Restore only this service.",
+)
 @click.option(
     "--to",
     "moment",
+    type=RestorePointType(),
     default="backup",
     metavar="TIME|latest|backup",
-    help="Replay the stream of the log up to then; a time is local without a zone.",
+    help="Replay the binary log up to then; a time without a zone is local.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
-@click.option("--reason", default="", help="Why, for the journal.")
+@dry_run_option
+@yes_option
+@reason_option
 @cloud_option
 @output_option
 def restore(
     *,
     name: str,
     service: str,
-    moment: str,
+    moment: "RestorePoint",
     dry_run: bool,
     yes: bool,
     reason: str,
@@ -48,45 +64,26 @@ def restore(
 ) -> None:
     """Put the newest verified backup of a HOST back on it, or the BACKUP of that name.
 
-    Everything is made and checked here first, and sent beside what is there; only then are the
-    services stopped. What is replaced is kept on the host.
-
-    Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
+    Everything is first made and checked on this machine, and copied to the host beside its data;
+    only then are the services stopped. What is replaced is kept on the host.
     """
     from backstay.runbooks.restore.plan import plan as make
     from backstay.services.registry import all_services
 
-    described = load_cloud(cloud)
-    chosen = _chosen(described, name, service, moment_named(moment))
+    described, as_json = open_cloud(cloud), output == "json"
+    chosen = _chosen(described, name, service, moment)
     made = make(described, chosen, all_services())
-    if output != "json" or dry_run:
-        _show(described, chosen, made)
+    if not as_json or dry_run:
+        _show(described, chosen, made, err=as_json)
     if dry_run:
-        asyncio.run(_differences(described, chosen, as_json=output == "json"))
+        asyncio.run(_differences(described, chosen, as_json=as_json))
         return
     host = chosen.backup.host
-    if not yes:
-        if not _asks():
-            raise click.ClickException("without a terminal this needs --yes")
-        typed = click.prompt(
-            f"What {host} has now is replaced. Type its name to go on",
-            default="",
-            show_default=False,
-        )
-        if typed.strip() != host:
-            click.echo(f"that is not {host}: nothing has been changed", err=True)
-            raise SystemExit(4)
-    store = open_store()
-    run = store.create(made, reason=reason)
-    sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
+    confirm_name(f"This will replace what {host} has now", host, yes=yes)
+    sys.exit(start(described, made, reason=reason, as_json=as_json))
 
 
-def _asks() -> bool:
-    """Say whether there is somebody to ask."""
-    return sys.stdin.isatty()
-
-
-def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan") -> None:
+def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan", *, err: bool) -> None:
     """Print what is put back, what that loses, and the plan."""
     from backstay.backup.loss import losses, stream_of
     from backstay.cli.output.backups import before
@@ -95,24 +92,26 @@ def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan") -> None:
     lost = []
     if any(step.action == "rebuild" for step in plan.steps):
         lost = losses(
-            backup, chosen.to, stream_of(backup, _place(cloud).logs(backup.host)), now=now
+            backup, chosen.to, stream_of(backup, backups_of(cloud).logs(backup.host)), now=now
         )
-    click.echo(before(plan, chosen, lost, now=now), nl=False)
+    click.echo(before(plan, chosen, lost, now=now), nl=False, err=err)
 
 
 def _chosen(cloud: "Cloud", name: str, service: str, to: "RestorePoint") -> "RestoreOptions":
-    """Return what is to be restored. Raises BackupError and what click tells."""
+    """Return what is to be restored. Raises BackupError, Refused and click's errors."""
     from backstay.backup.choice import choose
     from backstay.runbooks.restore.plan import RestoreOptions, services_of
     from backstay.services.registry import all_services
 
-    place = _place(cloud)
+    place = backups_of(cloud)
     if name in cloud.hosts:
         backup = choose(place.catalogue.backups(), name, to, now=datetime.now(UTC))
     else:
         backup = place.catalogue.named(name)
     if backup.host not in cloud.hosts:
-        raise click.ClickException(f"{cloud.path} has no host {backup.host}: add it first")
+        raise Refused(
+            f"{cloud.path} has no host {backup.host}", remedy="add it there, then try again"
+        )
     if service:
         there = services_of(cloud, backup.host, all_services(), "")
         found = [one for one in there if one.name == service]
@@ -127,18 +126,11 @@ def _chosen(cloud: "Cloud", name: str, service: str, to: "RestorePoint") -> "Res
     return RestoreOptions(backup=backup, to=to, service=service)
 
 
-def _place(cloud: "Cloud") -> "Place":
-    from backstay.backup.place import Place
-
-    return Place(cloud)
-
-
 async def _differences(cloud: "Cloud", chosen: "RestoreOptions", *, as_json: bool) -> None:
-    """Print what would change on the host, which is only asked."""
+    """Print what would change on the host, which is only read."""
     from backstay.cli.output.backups import differences_text
-    from backstay.cli.session import open_session
     from backstay.runbooks.restore.difference import difference
 
-    async with open_session(cloud) as site:
-        found: Any = await difference(site, _place(cloud), chosen)
+    async with open_session(cloud) as session:
+        found: Any = await difference(session, backups_of(cloud), chosen)
     click.echo(differences_text(found, as_json=as_json), nl=False)

@@ -1,16 +1,24 @@
-"""``backstay backup schedule``: a timer of systemd's takes, proves and prunes backups."""
+"""``backstay backup schedule``: a systemd timer takes, verifies and prunes backups."""
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli import unattended
-from backstay.cli.check import known_hosts
-from backstay.cli.options import cloud_option, load_cloud
+from backstay.cli.exit_status import ExitStatus, exit_statuses
+from backstay.cli.options import cloud_option, dry_run_option, hosts_argument
+from backstay.cli.session import open_cloud, require_hosts
+from backstay.cli.units import (
+    own_command,
+    own_environment,
+    refuse_environment,
+    show_files,
+    uninstall,
+)
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
@@ -28,62 +36,105 @@ _VARIABLES = {
 """What restic reads from the environment by kind of repository; services declare their own."""
 
 
-@click.command()
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.group()
+def schedule() -> None:
+    """Take backups by a timer of this machine's systemd: one timer for each cloud."""
+
+
+@schedule.command(epilog=exit_statuses(ok="installed", refused="refused, nothing changed"))
+@hosts_argument
 @click.option(
     "--at",
     "calendar",
     metavar="CALENDAR",
     default=USUAL,
     show_default=True,
-    help="When, as systemd.time(7) has it.",
+    help="When, as in systemd.time(7).",
 )
-@click.option("--show", is_flag=True, help="Only say what is scheduled, and how it went.")
-@click.option("--remove", is_flag=True, help="Take the timer away; backups stay.")
+@dry_run_option
 @cloud_option
-def schedule(
-    *, hosts: tuple[str, ...], calendar: str, show: bool, remove: bool, cloud: Path | None
-) -> None:
-    """Let a timer back up HOSTs, prove each backup and prune; without any, the usual hosts.
+def install(*, hosts: tuple[str, ...], calendar: str, dry_run: bool, cloud: Path | None) -> None:
+    """Install a timer that backs up HOSTs, verifies each backup and prunes.
 
-    One timer for each cloud, of this machine's systemd: installing it again replaces it. A time
-    that passed while the machine was off is caught up when it is on again.
+    Without HOSTs, the usual ones. Installing it again replaces it. A time that passed while the
+    machine was off is caught up when it is on again.
     """
-    described = load_cloud(cloud)
-    name = f"backstay-backup-{re.sub('[^A-Za-z0-9_.-]', '-', described.name)}"
-    if show or remove:
-        if hosts or (show and remove):
-            raise click.UsageError("--show and --remove stand alone")
-        click.echo(_shown(name) if show else _removed(name))
-        return
-    known_hosts(hosts, described)
-    _install(name, described, hosts, calendar)
+    described = open_cloud(cloud)
+    require_hosts(hosts, described)
+    _install(described, hosts, calendar, dry_run=dry_run)
 
 
-def _install(name: str, cloud: "Cloud", hosts: Sequence[str], calendar: str) -> None:
-    from backstay.transports import systemd as timer
+@schedule.command("uninstall", epilog=exit_statuses(ok="removed, or there was none"))
+@dry_run_option
+@cloud_option
+def uninstall_timer(dry_run: bool, cloud: Path | None) -> None:
+    """Remove the timer; backups stay."""
+    name = _unit(open_cloud(cloud))
+    uninstall([f"{name}.timer", f"{name}.service"], "backups stay", dry_run=dry_run)
 
-    coming = timer.next_time(calendar)
-    unattended.refuse_environment(cloud)
+
+@schedule.command(
+    epilog=exit_statuses(
+        ok="a timer is installed and its last run did not fail",
+        warning="none is installed",
+        failed="its last run failed",
+    )
+)
+@cloud_option
+def status(cloud: Path | None) -> None:
+    """Show what is scheduled, and how the last run ended."""
+    from backstay.transports.systemd import state
+
+    name = _unit(open_cloud(cloud))
+    found = state(name)
+    if not found:
+        click.echo("nothing is scheduled: backstay backup schedule install")
+        sys.exit(ExitStatus.WARNING)
+    last = found.get("LastTriggerUSec", "").replace("n/a", "")
+    result = found.get("Result", "unknown")
+    if found.get("ActiveState") == "activating":
+        result = "running"
+    click.echo(
+        f"{name}: {found['OnCalendar']}, next {found.get('NextElapseUSecRealtime') or 'unknown'}\n"
+        f"  last: {f'{last}, {result}' if last else 'not yet'} (journalctl -u {name})\n"
+        f"  runs: {found['ExecStart']}"
+    )
+    ended_well = not last or result in {"success", "running", "unknown"}
+    sys.exit(ExitStatus.OK if ended_well else ExitStatus.FAILED)
+
+
+def _unit(cloud: "Cloud") -> str:
+    return f"backstay-backup-{re.sub('[^A-Za-z0-9_.-]', '-', cloud.name)}"
+
+
+def _install(cloud: "Cloud", hosts: Sequence[str], calendar: str, *, dry_run: bool) -> None:
+    from backstay.transports import systemd
+
+    name, coming = _unit(cloud), systemd.next_time(calendar)
+    refuse_environment(cloud)
     words = ["backup", "create", *hosts, "--verify", "--prune"]
-    files = timer.repeating_files(
+    files = systemd.repeating_files(
         name,
         does=f"Backstay: {name.removeprefix('backstay-')}",
         calendar=calendar,
-        command=unattended.command(*words, "--reason", "scheduled", "--cloud", str(cloud.path)),
-        environment=unattended.environment(),
+        command=own_command(*words, "--reason", "scheduled", "--cloud", str(cloud.path)),
+        environment=own_environment(),
     )
-    timer.install(f"{name}.timer", files, instead=f"let cron call: backstay {' '.join(words)}")
-    click.echo(
-        f"scheduled: {calendar}{f', next {coming}' if coming else ''}\n"
-        "  see it: backstay backup schedule --show\n"
-        "  call it off: backstay backup schedule --remove"
-    )
+    if dry_run:
+        show_files(files)
+    else:
+        instead = f"let cron call: backstay {' '.join(words)}"
+        systemd.install(f"{name}.timer", files, instead=instead)
+        click.echo(
+            f"scheduled: {calendar}{f', next {coming}' if coming else ''}\n"
+            "  see it: backstay backup schedule status\n"
+            "  cancel it: backstay backup schedule uninstall"
+        )
     lacking = only_here(cloud.backup.repository or "", os.environ)
     if lacking:
         click.echo(
-            f"  the repository may need {', '.join(lacking)}, which only this terminal has: give "
-            f"them to the timer, too: systemctl edit {name}.service",
+            f"  the repository may need {', '.join(lacking)}, which only this terminal has: add "
+            f"them to the timer's service: systemctl edit {name}.service",
             err=True,
         )
 
@@ -96,28 +147,3 @@ def only_here(repository: str, environment: Mapping[str, str]) -> list[str]:
     own = {service.name: service.repository_variables for service in all_services()}
     prefix = _VARIABLES.get(kind) or own.get(kind, ())
     return sorted(name for name in environment if name.startswith(prefix))
-
-
-def _shown(name: str) -> str:
-    from backstay.transports.systemd import state
-
-    found = state(name)
-    if not found:
-        return "nothing is scheduled: backstay backup schedule"
-    last = found.get("LastTriggerUSec", "").replace("n/a", "")
-    result = found.get("Result", "unknown")
-    if found.get("ActiveState") == "activating":
-        result = "at work"
-    return (
-        f"{name}: {found['OnCalendar']}, next {found.get('NextElapseUSecRealtime') or 'unknown'}\n"
-        f"  last: {f'{last}, {result}' if last else 'not yet'} (journalctl -u {name})\n"
-        f"  does: {found['ExecStart']}"
-    )
-
-
-def _removed(name: str) -> str:
-    from backstay.transports.systemd import remove
-
-    return (
-        f"removed {name}" if remove(f"{name}.timer", f"{name}.service") else "nothing is scheduled"
-    )

@@ -1,9 +1,7 @@
 """``backstay check``: whether everything runs that should, and works."""
 
 import asyncio
-import difflib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Coroutine, Sequence
@@ -13,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.session import open_session
+from backstay.cli.exit_status import exit_statuses, of_severity
+from backstay.cli.options import cloud_option, hosts_argument
+from backstay.cli.output.text import terminal_width
+from backstay.cli.session import open_cloud, open_session, require_hosts
 from backstay.finding import Finding
 
 if TYPE_CHECKING:
@@ -24,17 +24,25 @@ if TYPE_CHECKING:
 _PATIENCE = 2.0  # seconds until a person at a terminal is told what is waited for
 
 
-@click.command()
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.command(
+    epilog=exit_statuses(
+        "These are those of monitoring plugins.",
+        ok="ok",
+        warning="warning",
+        failed="failed",
+        unknown="unknown",
+    )
+)
+@hosts_argument
 @cloud_option
-@click.option("--deep", is_flag=True, help="Also make, use and delete an instance, a volume, …")
+@click.option("--deep", is_flag=True, help="Also create, use and delete an instance, a volume, …")
 @click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json", "nagios"]),
     default="table",
     show_default=True,
-    help="For people, for programs, or for monitoring.",
+    help="Output format; nagios is that of monitoring plugins.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show only what is not ok.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what is ok line by line.")
@@ -54,12 +62,9 @@ def check(  # options come by name
     verbose: bool,
     timeout: float | None,
 ) -> None:
-    """Check the whole cloud, or only the HOSTs and the APIs that they serve.
-
-    Exit status: 0 ok, 1 warning, 2 failed, 3 unknown, as monitoring plugins have it.
-    """
-    described = load_cloud(cloud)
-    known_hosts(hosts, described)
+    """Check the whole cloud, or only the HOSTs and the APIs that they serve."""
+    described = open_cloud(cloud)
+    require_hosts(hosts, described)
     if timeout is not None:
         bounds = {
             "connect_seconds": min(timeout, described.bounds.connect_seconds),
@@ -73,16 +78,7 @@ def check(  # options come by name
     # https://no-color.org: any value but the empty one
     colour = False if os.environ.get("NO_COLOR") else None
     click.echo(_shown(report, output, quiet=quiet, verbose=verbose), nl=False, color=colour)
-    sys.exit(report.status.exit_status)
-
-
-def known_hosts(hosts: Sequence[str], cloud: "Cloud") -> None:
-    """Refuse a host that cloud.yaml does not have, with the nearest that it has."""
-    for host in hosts:
-        if host not in cloud.hosts:
-            near = difflib.get_close_matches(host, cloud.hosts, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(cloud.hosts)}"
-            raise click.BadParameter(f"{cloud.path} has no host {host}; {hint}", param_hint="HOST")
+    sys.exit(of_severity(report.status))
 
 
 def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
@@ -127,5 +123,4 @@ def _shown(report: "Report", output: str, *, quiet: bool, verbose: bool) -> str:
         return findings_document(report)
     if output == "nagios":
         return plugin_line(report)
-    width = max(40, min(100, shutil.get_terminal_size().columns))
-    return findings_table(report, width=width, verbose=verbose, quiet=quiet)
+    return findings_table(report, width=terminal_width(), verbose=verbose, quiet=quiet)

@@ -1,23 +1,22 @@
-"""Carrying out a run from the command line, for ``reboot`` and ``runs resume``."""
+"""Runs from the command line: found in the journal, carried out, printed."""
 
 import asyncio
 import json
-import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from backstay.cli.exit_status import ExitStatus, Refused, of_run
+from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_session
 
 if TYPE_CHECKING:
     from backstay.cli.output.run import Live
     from backstay.inventory.cloud import Cloud
+    from backstay.journal.plan import Plan
     from backstay.journal.records import RunRecord, RunState
     from backstay.journal.store import Store
-
-DONE, FAILED, REFUSED = 0, 2, 4
-"""Exit statuses of a run. 4 tells that nothing was changed."""
 
 
 def open_store() -> "Store":
@@ -32,8 +31,7 @@ def shown(store: "Store", run: "RunRecord") -> str:
     """Return a run's reports as text for this terminal."""
     from backstay.cli.output.reports import reports_of
 
-    width = max(60, min(100, shutil.get_terminal_size().columns))
-    return reports_of(store, run).text(width)
+    return reports_of(store, run).text(terminal_width())
 
 
 def page_of(store: "Store", run: "RunRecord") -> str:
@@ -54,7 +52,36 @@ def whole_run(store: "Store", run: "RunRecord") -> str:
     return json.dumps(whole, indent=2)
 
 
-def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool = False) -> int:
+def newest_run(store: "Store", name: str | None, *, unfinished: bool) -> "RunRecord":
+    """Return the run of that name; without one the newest that was started and is not finished.
+
+    Where there is none of these, ``unfinished`` decides whether that is refused or the newest of
+    all is returned. Which run was taken is printed. Raises JournalError and Refused.
+    """
+    if name is not None:
+        return store.run(name)
+    found = store.runs(limit=1, unfinished=True) or ([] if unfinished else store.runs(limit=1))
+    if not found:
+        which = "unfinished run" if unfinished else "run"
+        raise Refused(f"the journal has no {which}", remedy="name a RUN of backstay runs list")
+    run = found[0]
+    kind = "newest unfinished" if run.state.in_flight else "newest"
+    click.echo(f"backstay: no RUN given: taking {run.id}, the {kind}", err=True)
+    return run
+
+
+def start(
+    cloud: "Cloud", plan: "Plan", *, reason: str, ticket: str = "", as_json: bool = False
+) -> ExitStatus:
+    """Write a plan into the journal and carry it out, showing it; return the exit status."""
+    store = open_store()
+    run = store.create(plan, reason=reason, ticket=ticket)
+    return carry_out(cloud, store, store.run(run), as_json=as_json)
+
+
+def carry_out(
+    cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool = False
+) -> ExitStatus:
     """Carry out a run from where it is, showing it; return the exit status.
 
     With ``as_json`` standard output gets the whole run when it is over, and nothing else.
@@ -68,19 +95,17 @@ def carry_out(cloud: "Cloud", store: "Store", run: "RunRecord", *, as_json: bool
         state = asyncio.run(_carried_out(cloud, store, run, live))
     except KeyboardInterrupt:
         live.close()
-        click.echo(f"interrupted; to go on: backstay runs resume {run.id}", err=True)
+        click.echo(f"interrupted; to continue: backstay runs resume {run.id}", err=True)
         raise
     except LockHeld as error:
         if run.state is RunState.PLANNED:
             store.refuse(run.id, error)
-        click.echo(f"backstay: refused, nothing has been changed: {error}", err=True)
-        click.echo(f"  what to do: {error.remedy}", err=True)
-        return REFUSED
+        raise Refused(str(error), remedy=error.remedy) from error
     finally:
         live.close()
     run = store.run(run.id)
     click.echo(whole_run(store, run) if as_json else shown(store, run) + ending(run).rstrip("\n"))
-    return {RunState.DONE: DONE, RunState.REFUSED: REFUSED}.get(state, FAILED)
+    return of_run(state)
 
 
 async def _carried_out(
@@ -90,5 +115,6 @@ async def _carried_out(
     from backstay.journal.place import locks_url
     from backstay.runbooks.registry import runbook_of
 
-    async with open_session(cloud) as site:
-        return await work(store, run, runbook_of(run, site, store), locks=locks_url(), watch=live)
+    async with open_session(cloud) as session:
+        runbook = runbook_of(run, session, store)
+        return await work(store, run, runbook, locks=locks_url(), watch=live)

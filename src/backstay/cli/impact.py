@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import known_hosts
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.runs import output_option
-from backstay.cli.session import open_session
+from backstay.cli.exit_status import exit_statuses
+from backstay.cli.options import cloud_option, host_argument, output_option
+from backstay.cli.session import open_cloud, open_session, require_hosts
 
 if TYPE_CHECKING:
     from backstay.health.impact.judge import Effect
@@ -20,17 +19,17 @@ if TYPE_CHECKING:
 _COLOURS = {"lost": "red", "kept": "green", "unknown": "magenta"}
 
 
-@click.command()
-@click.argument("host")
+@click.command(epilog=exit_statuses(ok="shown", unknown="the cloud cannot be read"))
+@host_argument
 @cloud_option
 @output_option
 def impact(host: str, cloud: Path | None, output: str) -> None:
-    """Say what users lose and keep while HOST is down.
+    """Show what users lose and keep while HOST is down.
 
-    It is read from this cloud as it is now: whose endpoints and connections end there.
+    It is read from the cloud as it is now: which endpoints and connections end on that host.
     """
-    described = load_cloud(cloud)
-    known_hosts([host], described)
+    described = open_cloud(cloud)
+    require_hosts([host], described)
     effects = asyncio.run(_effects(described, host))
     if output == "json":
         click.echo(
@@ -39,13 +38,13 @@ def impact(host: str, cloud: Path | None, output: str) -> None:
         return
     click.echo(click.style(f"while {host} is down", bold=True))
     for effect in effects:
-        word = click.style(f"{effect.kind.upper():<8}", fg=_COLOURS[effect.kind])
-        click.echo(f"  {word}{effect.what}\n          {effect.why}")
+        kind = click.style(f"{effect.kind.upper():<8}", fg=_COLOURS[effect.kind])
+        click.echo(f"  {kind}{effect.what}\n          {effect.why}")
 
 
 async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":
     from backstay.health.impact.judge import judge
     from backstay.health.impact.observe import look
 
-    async with open_session(cloud) as site:
-        return judge(await look(site, host))
+    async with open_session(cloud) as session:
+        return judge(await look(session, host))

@@ -9,40 +9,39 @@ from typing import NoReturn
 import click
 
 from backstay import __version__
-from backstay.cli.lazy import LazyGroup
-from backstay.errors import BackstayError
+from backstay.cli.group import RootGroup
 
 COMMANDS = {
     "check": (
         "backstay.cli.check",
         "check",
-        "Is everything running that should, and does it work?",
+        "Check that everything that should run runs, and works.",
     ),
     "impact": (
         "backstay.cli.impact",
         "impact",
-        "What do users lose and keep while a host is down?",
+        "Show what users lose and keep while a host is down.",
     ),
     "reboot": (
         "backstay.cli.reboot",
         "reboot",
-        "Reboot hosts in a window: gates before, proof after.",
+        "Reboot hosts in a window: gates before, checks after.",
     ),
     "reattach": (
         "backstay.cli.reattach",
         "reattach",
-        "Find agents that look alive and take no work; restart only those.",
+        "Find agents that look alive and do not process RPC messages; restart only those.",
     ),
     "reconcile": (
         "backstay.cli.reconcile",
         "reconcile",
-        "Compare records with what really exists; heal what is safe.",
+        "Compare records with what really exists; repair what is safe.",
     ),
-    "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do, and do nothing."),
+    "plan": ("backstay.cli.reboot", "plan", "Show what a runbook would do; change nothing."),
     "backup": (
         "backstay.cli.backup",
         "backup",
-        "Backups that are proved: create, list, show, verify, prune, stream.",
+        "Verified backups: create, list, show, verify, restore, prune, stream.",
     ),
     "replace": (
         "backstay.cli.replace",
@@ -52,14 +51,14 @@ COMMANDS = {
     "spare": (
         "backstay.cli.spare",
         "spare",
-        "Spares that are ready before they are needed: prepare, status.",
+        "Prepare spares before they are needed: prepare, status.",
     ),
     "watch": (
         "backstay.cli.watch",
         "watch",
-        "Tell before users do: alerts, a status page, acts by policy.",
+        "Notice before users do: notifications, a status page, actions by policy.",
     ),
-    "runs": ("backstay.cli.runs", "runs", "What was done: list, show, resume, abandon."),
+    "runs": ("backstay.cli.runs", "runs", "Runs in the journal: list, show, resume, abandon."),
     "lab": (
         "backstay.cli.lab",
         "lab",
@@ -69,48 +68,31 @@ COMMANDS = {
 
 
 @click.group(
-    cls=LazyGroup, elsewhere=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=RootGroup, elsewhere=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(__version__, prog_name="backstay")
 def backstay() -> None:
-    """Backstay keeps an OpenStack control plane standing."""
+    """Backstay keeps an OpenStack control plane standing.
+
+    Exit statuses are the same for all commands: 0 ok, 1 warning or differs, 2 failed, 3 unknown,
+    4 refused, 64 called wrongly, 130 interrupted.
+    """
 
 
 def main() -> NoReturn:
-    """Run the command line; print errors for the operator instead of tracebacks.
-
-    Exit status: the command's own; 2 where it was called wrongly, 3 for an error told in words,
-    130 when interrupted.
-    """
+    """Run the command line and end with its exit status."""
     # Importing makes many objects that stay; looking through them for garbage again and again is a
     # tenth of a check's own work.
     gc.set_threshold(50_000)
     try:
-        status = _status()
+        backstay.main()
     except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
-    _leave(status)
-
-
-def _status() -> int:
-    try:
-        status = backstay(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("backstay: interrupted", err=True)
-        return 130
-    except BackstayError as error:
-        click.echo(f"backstay: {error.attempted}: {error.came_back}", err=True)
-        click.echo(f"  what to do: {error.remedy}", err=True)
-        return 3
-    return status if isinstance(status, int) else 0
+        _leave(ended.code if isinstance(ended.code, int) else int(bool(ended.code)))
 
 
 def _leave(status: int) -> NoReturn:
     """End at once: taking every object apart first takes a tenth of a second after a check."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError):  # whoever read it has seen enough
+        with contextlib.suppress(BrokenPipeError):  # the reader has closed the pipe
             stream.flush()
     os._exit(status)

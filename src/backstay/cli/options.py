@@ -1,14 +1,20 @@
-"""The ``--cloud`` option of every command that works on a cloud, and what it finds."""
+"""The options and arguments that commands share, what the shell completes, what --yes skips."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from backstay.cli import completion
+from backstay.cli.exit_status import Refused
+
 if TYPE_CHECKING:
     from backstay.backup.choice import RestorePoint
-    from backstay.inventory.cloud import Cloud
 
+F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[F], F]
 
 cloud_option = click.option(
     "--cloud",
@@ -16,37 +22,109 @@ cloud_option = click.option(
     metavar="FILE",
     help="cloud.yaml; else $BACKSTAY_CLOUD, ./cloud.yaml, /etc/backstay/cloud.yaml, the lab's.",
 )
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Skip confirmation.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show what would be done; change nothing."
+)
+reason_option = click.option("--reason", default="", help="Reason, recorded with the run.")
+ticket_option = click.option("--ticket", default="", help="Change ticket, recorded with the run.")
+
+host_argument = click.argument("host", metavar="HOST", shell_complete=completion.hosts)
+optional_host_argument = click.argument(
+    "host", metavar="[HOST]", required=False, shell_complete=completion.hosts
+)
+hosts_argument = click.argument(
+    "hosts", nargs=-1, metavar="[HOST]...", shell_complete=completion.hosts
+)
+backup_argument = click.argument(
+    "name", metavar="BACKUP|HOST", shell_complete=completion.backups_and_hosts
+)
+run_argument = click.argument(
+    "run", metavar="[RUN]", required=False, shell_complete=completion.runs
+)
 
 
-def load_cloud(given: Path | None) -> "Cloud":
-    """Return the cloud that the command is about, saying so where it is the lab.
+class DurationType(click.ParamType):  # type: ignore[type-arg]
+    """A duration such as 90s or 10m; its value is in seconds."""
 
-    Raises InventoryError where there is none, or where its file holds mistakes.
-    """
-    from backstay.cli.lab import current_cloud_file
-    from backstay.inventory.find import find
-    from backstay.inventory.load import load
-    from backstay.services.registry import all_services
+    name = "duration"
 
-    found = find(given, current_cloud_file)
-    if found.of_lab:
-        click.echo(
-            f"backstay: no cloud.yaml is named or here: using the lab's, {found.path}", err=True
-        )
-    return load(found.path, services=[service.name for service in all_services()])
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return seconds."""
+        from backstay.inventory.duration import seconds
+
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-def moment_named(text: str) -> "RestorePoint":
-    """Return the moment: `latest`, `backup` or a time, which is local without a zone.
+class RestorePointType(click.ParamType):  # type: ignore[type-arg]
+    """A moment to restore: `latest`, `backup` or a time, which is local without a zone."""
 
-    Raises click.BadParameter.
-    """
-    from backstay.backup.choice import RestorePoint
+    name = "moment"
 
-    try:
-        return RestorePoint.from_document("" if text == "backup" else text)
-    except ValueError:
-        raise click.BadParameter(
-            f"`{text}` is neither `latest`, `backup`, nor a time such as '2026-11-24 02:00'",
-            param_hint="--to",
-        ) from None
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> "RestorePoint":
+        """Return the moment."""
+        from backstay.backup.choice import RestorePoint
+
+        try:
+            return RestorePoint.from_document("" if value == "backup" else value)
+        except ValueError:
+            self.fail(
+                f"`{value}` is neither `latest`, `backup`, nor a time such as '2026-11-24 02:00'",
+                param,
+                ctx,
+            )
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[Any]":
+        """Return the two moments that have a name."""
+        return completion.words(["latest", "backup"], incomplete)
+
+
+def confirm(question: str, *, yes: bool, err: bool = False) -> None:
+    """Ask the operator, unless ``yes`` is given already. Raises Refused where the answer is no."""
+    if yes:
+        return
+    _require_terminal()
+    if not click.confirm(question, err=err):
+        raise Refused("not confirmed")
+
+
+def confirm_name(statement: str, name: str, *, yes: bool) -> None:
+    """Ask the operator to type the name that ``statement`` is about. Raises Refused."""
+    if yes:
+        return
+    _require_terminal()
+    typed = click.prompt(f"{statement}. Type its name to confirm", default="", show_default=False)
+    if typed.strip() != name:
+        raise Refused(f"that is not {name}")
+
+
+def _require_terminal() -> None:
+    if not _has_terminal():
+        raise click.UsageError("without a terminal this needs --yes")
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -1,8 +1,7 @@
-"""``backstay reattach``: find agents that take no work, restart only those."""
+"""``backstay reattach``: agents that look alive and do not process RPC messages."""
 
 import asyncio
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.check import known_hosts
-from backstay.cli.execution import DONE, REFUSED, carry_out, open_store
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.runs import output_option
-from backstay.cli.session import open_session
+from backstay.cli.execution import start
+from backstay.cli.exit_status import ExitStatus, exit_statuses
+from backstay.cli.options import (
+    cloud_option,
+    confirm,
+    dry_run_option,
+    hosts_argument,
+    output_option,
+    reason_option,
+    yes_option,
+)
+from backstay.cli.output.text import terminal_width
+from backstay.cli.session import open_cloud, open_session, require_hosts
 
 if TYPE_CHECKING:
     from backstay.health.rpc.diagnosis import AgentDiagnosis
@@ -23,18 +30,24 @@ if TYPE_CHECKING:
     from backstay.journal.plan import Plan
 
 
-@click.command()
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.command(
+    epilog=exit_statuses(
+        ok="all agents are attached",
+        failed="some were not reattached (backstay runs resume)",
+        refused="nothing changed, as no restart would help",
+    )
+)
+@hosts_argument
 @click.option(
     "--at-a-time",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Restart so many agents at once; else one in twenty, and at least one.",
+    help="Agents to restart in parallel (default: 5 %, at least 1).",
 )
-@click.option("--force", is_flag=True, help="Restart also those of which nothing is known.")
-@click.option("--dry-run", is_flag=True, help="Look and show the plan; touch nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
-@click.option("--reason", default="", help="Why, for the journal.")
+@click.option("--force", is_flag=True, help="Also restart agents in unknown state.")
+@dry_run_option
+@yes_option
+@reason_option
 @cloud_option
 @output_option
 def reattach(  # options come by name
@@ -48,45 +61,37 @@ def reattach(  # options come by name
     cloud: Path | None,
     output: str,
 ) -> None:
-    """Find the agents that look alive and take no work, and restart only those.
+    """Find the agents that look alive and do not process RPC messages; restart only those.
 
-    Every agent is called by a message; it is attached where the answer comes. One that merely
+    Every agent is called by a message; it is attached where the answer comes. An agent that still
     settles after the broker came back is left alone. With HOSTs, only the agents on them.
-
-    Exit status: 0 all are attached, 2 some could not be helped (backstay runs resume), 4 nothing
-    has been changed and no restart would help.
     """
     from backstay.runbooks.reattach.plan import plan as make
 
-    described = load_cloud(cloud)
-    known_hosts(hosts, described)
-    looked, judged = asyncio.run(_seen(described, hosts))
+    described = open_cloud(cloud)
+    require_hosts(hosts, described)
+    observed, judged = asyncio.run(_observed(described, hosts))
     plan = make(described, judged, at_a_time=at_a_time, force=force)
     actions = _actions(judged, plan)
     if output != "json":
-        _show(looked, judged, actions, plan)
+        _show(observed, judged, actions, plan)
     elif dry_run or plan is None:
         click.echo(_document(judged, actions, plan))
     if plan is None:
         sys.exit(_without_a_plan(judged))
     if dry_run:
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.ClickException("without a terminal this needs --yes")
-        click.confirm("Do it?", abort=True)
-    store = open_store()
-    run = store.create(plan, reason=reason)
-    sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
+    confirm("Restart these agents?", yes=yes)
+    sys.exit(start(described, plan, reason=reason, as_json=output == "json"))
 
 
-async def _seen(
+async def _observed(
     cloud: "Cloud", hosts: Sequence[str]
 ) -> "tuple[AgentsObservation, list[AgentDiagnosis]]":
     from backstay.health.rpc.agents import diagnose_agents
 
-    async with open_session(cloud) as site:
-        return await diagnose_agents(site, hosts or None)
+    async with open_session(cloud) as session:
+        return await diagnose_agents(session, hosts or None)
 
 
 def _actions(judged: "Sequence[AgentDiagnosis]", plan: "Plan | None") -> dict[int, str]:
@@ -97,23 +102,22 @@ def _actions(judged: "Sequence[AgentDiagnosis]", plan: "Plan | None") -> dict[in
 
     batches = [step for step in plan.steps if step.action == "restart"] if plan else []
     found = {}
-    for at, one in enumerate(judged):
-        step = next((step for step in batches if among(targets_of(step))(one)), None)
-        if one.signature is Signature.ATTACHED:
+    for at, agent in enumerate(judged):
+        step = next((step for step in batches if among(targets_of(step))(agent)), None)
+        if agent.signature is Signature.ATTACHED:
             continue
-        if one.signature is Signature.SETTLING:
-            found[at] = "wait; restart it only if it does not come by itself"
+        if agent.signature is Signature.SETTLING:
+            found[at] = "wait; restart it only if it does not attach by itself"
         elif step is not None:
-            found[at] = (
-                f"restart {one.seen.rpc_endpoint.unit} ({step.id.replace('restart-', 'batch ')})"
-            )
+            unit = agent.seen.rpc_endpoint.unit
+            found[at] = f"restart {unit} ({step.id.replace('restart-', 'batch ')})"
         else:
-            found[at] = f"not restarted: {one.remedy}"
+            found[at] = f"not restarted: {agent.remedy}"
     return found
 
 
 def _show(
-    looked: "AgentsObservation",
+    observed: "AgentsObservation",
     judged: "Sequence[AgentDiagnosis]",
     actions: Mapping[int, str],
     plan: "Plan | None",
@@ -121,8 +125,8 @@ def _show(
     from backstay.cli.output.agents import agents_table
     from backstay.cli.output.run import plan_table
 
-    width = max(60, min(120, shutil.get_terminal_size().columns))
-    click.echo(agents_table(judged, actions, width=width, broker_up=looked.broker.up), nl=False)
+    table = agents_table(judged, actions, width=terminal_width(), broker_up=observed.broker.up)
+    click.echo(table, nl=False)
     if plan is not None:
         click.echo("\n" + plan_table(plan), nl=False)
 
@@ -136,8 +140,8 @@ def _document(
     return json.dumps({"agents": agents_document(judged, actions), "plan": document}, indent=2)
 
 
-def _without_a_plan(judged: "Sequence[AgentDiagnosis]") -> int:
+def _without_a_plan(judged: "Sequence[AgentDiagnosis]") -> ExitStatus:
     from backstay.health.rpc.diagnosis import Signature
 
-    well = all(one.signature is Signature.ATTACHED for one in judged)
-    return DONE if well else REFUSED
+    attached = all(agent.signature is Signature.ATTACHED for agent in judged)
+    return ExitStatus.OK if attached else ExitStatus.REFUSED

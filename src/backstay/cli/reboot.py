@@ -1,99 +1,100 @@
-"""``backstay reboot`` and ``backstay plan reboot``."""
+"""``backstay reboot`` and ``backstay plan``."""
 
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.check import known_hosts
-from backstay.cli.execution import REFUSED, carry_out, open_store
-from backstay.cli.lazy import LazyGroup
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.runs import output_option
+from backstay.cli import completion
+from backstay.cli.execution import open_store, start
+from backstay.cli.exit_status import RUN_STATUSES, Refused, exit_statuses
+from backstay.cli.group import LazyGroup
+from backstay.cli.options import (
+    DurationType,
+    cloud_option,
+    confirm,
+    dry_run_option,
+    output_option,
+    reason_option,
+    ticket_option,
+    yes_option,
+)
+from backstay.cli.session import open_cloud, require_hosts
+from backstay.cli.units import own_command, own_environment, refuse_environment, show_files
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
-    from backstay.journal.store import Store
     from backstay.maintenance.timing import Go
 
 _NAP = 30.0
 
 
-class _DurationType(click.ParamType):  # type: ignore[type-arg]
-    name = "duration"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Return seconds."""
-        from backstay.inventory.duration import seconds
-
-        try:
-            return seconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _when_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that ``reboot`` and ``plan reboot`` share."""
-    for option in (
-        click.argument("hosts", nargs=-1, required=True, metavar="HOST..."),
-        cloud_option,
-        click.option("--now", "now", is_flag=True, help="Begin now."),
-        click.option("--at", "at", metavar="HH:MM", help="Begin at that time, by this clock."),
-        click.option("--window", metavar="NAME", help="Begin in that window, when it opens next."),
-        click.option("--emergency", is_flag=True, help="Whatever the windows; needs --reason."),
-        click.option("--despite", multiple=True, metavar="GATE", help="Do not ask this gate."),
-        click.option(
-            "--wait-for-idle",
-            "idle",
-            type=_DurationType(),
-            default=0.0,
-            metavar="10m",
-            help="Wait that long for work under way to end.",
-        ),
-        click.option("--reason", default="", help="Why, for the journal."),
-        click.option("--ticket", default="", help="The change ticket, for the journal."),
-    )[::-1]:
-        command = option(command)
-    return command
-
-
-@click.command()
-@_when_and_what
-@click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
-@click.option("--schedule", is_flag=True, help="Let a systemd timer begin it, and return.")
+@click.command(epilog=RUN_STATUSES)
+@click.argument(
+    "hosts", nargs=-1, required=True, metavar="HOST...", shell_complete=completion.hosts
+)
+@cloud_option
+@click.option("--now", "now", is_flag=True, help="Start now.")
+@click.option("--at", "at", metavar="HH:MM", help="Start at HH:MM, local time.")
+@click.option(
+    "--window",
+    metavar="NAME",
+    shell_complete=completion.windows,
+    help="Start when that window opens next, or now while it is open.",
+)
+@click.option("--emergency", is_flag=True, help="Ignore maintenance windows (requires --reason).")
+@click.option(
+    "--skip-gate",
+    "skip_gates",
+    multiple=True,
+    metavar="GATE",
+    shell_complete=completion.gates,
+    help="Skip this gate (repeatable).",
+)
+@click.option(
+    "--wait-for-idle",
+    "idle",
+    type=DurationType(),
+    default=0.0,
+    metavar="10m",
+    help="How long to wait for work under way to end.",
+)
+@reason_option
+@ticket_option
+@click.option("--schedule", is_flag=True, help="Start it by a systemd timer, and return.")
+@dry_run_option
+@yes_option
 @output_option
-def reboot(yes: bool, schedule: bool, output: str, **chosen: Any) -> None:  # noqa: ANN401 - click's by name
-    """Reboot HOSTs, one after another, and see that everything is back.
+def reboot(*, schedule: bool, dry_run: bool, yes: bool, output: str, **chosen: Any) -> None:  # noqa: ANN401 - click's by name
+    """Reboot HOSTs, one after another, and wait until everything is back.
 
-    Nothing is touched before every gate has said yes. Each host counts as rebooted when its boot
-    id is another, and as back when everything that worked before works again and stays so.
-
-    Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
+    Nothing is touched before every gate is open. Each host counts as rebooted when its boot id is
+    another, and as back when everything that worked before works again and stays so.
     """
-    cloud, store = load_cloud(chosen["cloud"]), open_store()
-    plan, go = _planned(cloud, store, chosen)
+    if schedule and chosen["now"]:
+        raise click.UsageError("--schedule goes with --at or --window")
+    cloud = open_cloud(chosen["cloud"])
+    plan, go = _planned(cloud, chosen)
     if output != "json":
         _show(plan, go)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.ClickException("without a terminal this needs --yes")
-        click.confirm(f"Reboot {', '.join(plan.targets)}?", abort=True)
+    if dry_run and not schedule:
+        if output == "json":
+            document = {"at": go.at.isoformat(), "plan": plan.document()}
+            click.echo(json.dumps(document, indent=2))
+        return
+    if not dry_run:
+        confirm(f"Reboot {', '.join(plan.targets)}?", yes=yes)
     if schedule:
-        _schedule(cloud, plan, go, chosen)
+        _schedule(cloud, plan, go, chosen, dry_run=dry_run)
         return
     _wait(go)
-    run = store.create(plan, reason=chosen["reason"], ticket=chosen["ticket"])
-    sys.exit(carry_out(cloud, store, store.run(run), as_json=output == "json"))
+    reason, ticket = chosen["reason"], chosen["ticket"]
+    sys.exit(start(cloud, plan, reason=reason, ticket=ticket, as_json=output == "json"))
 
 
 @click.group(
@@ -107,100 +108,74 @@ def reboot(yes: bool, schedule: bool, output: str, **chosen: Any) -> None:  # no
     },
 )
 def plan() -> None:
-    """Show what a runbook would do, with the bound of each step. Nothing is touched."""
+    """Show what a runbook would do, with the bound of each step: the same as its --dry-run."""
 
 
-@plan.command("reboot")
-@_when_and_what
-@output_option
-def plan_reboot(output: str, **chosen: Any) -> None:  # noqa: ANN401 - as above
-    """Show the plan of a reboot of HOSTs."""
-    cloud, store = load_cloud(chosen["cloud"]), open_store()
-    made, go = _planned(cloud, store, chosen)
-    if output == "json":
-        click.echo(json.dumps({"at": go.at.isoformat(), "plan": made.document()}, indent=2))
-        return
-    _show(made, go)
+def as_plan(command: click.Command, summary: str, **fixed: object) -> click.Command:
+    """Return a command as ``plan`` offers it: --dry-run is on, and ``fixed`` options are set."""
+    assert command.callback is not None  # noqa: S101 - for mypy
+    values = {"dry_run": True, "yes": True} | fixed
+    return click.Command(
+        command.name,
+        params=[option for option in command.params if option.name not in values],
+        callback=partial(command.callback, **values),
+        help=summary,
+        epilog=exit_statuses(ok="shown", refused="it would be refused"),
+    )
 
 
-def _planned(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> "tuple[Plan, Go]":
-    """Return the plan and when it begins; ends with REFUSED where there is no time for it."""
+plan.add_command(as_plan(reboot, "Show the plan of a reboot of HOSTs.", schedule=False))
+
+
+def _planned(cloud: "Cloud", chosen: dict[str, Any]) -> "tuple[Plan, Go]":
+    """Return the plan and when it starts. Raises Refused where there is no time for it."""
     from backstay.maintenance.refusal import Refusal
     from backstay.runbooks.reboot.plan import RebootOptions
     from backstay.runbooks.reboot.plan import plan as make
+    from backstay.runbooks.reboot.start_time import Start, decide_start
 
-    _known(chosen["hosts"], cloud)
-    _checked(chosen, cloud)
-    decided, seconds = _decided(cloud, store, chosen)
+    _require_options(chosen, cloud)
+    past, now = open_store().runs(cloud=cloud.name, limit=100), datetime.now(UTC)
+    at = _instant(chosen["at"], now) if chosen["at"] else now
+    when = Start(at=at, window=chosen["window"] or "", emergency=chosen["emergency"])
+    decided, seconds = decide_start(cloud, past, chosen["hosts"], when, now=now)
     if isinstance(decided, Refusal):
-        click.echo(f"backstay: refused, nothing has been changed: {decided.reason}", err=True)
-        click.echo(f"  what to do: {decided.remedy}", err=True)
-        raise SystemExit(REFUSED)
+        raise Refused(decided.reason, remedy=decided.remedy)
     opening = decided.opening
-    made = make(
-        cloud,
-        chosen["hosts"],
-        RebootOptions(
-            closes=opening.closes.timestamp() if opening else None,
-            window=opening.window if opening else "",
-            expected=seconds,
-            source=decided.expected.source,
-            skip_gates=tuple(chosen["despite"]),
-            idle=chosen["idle"],
-            emergency=chosen["emergency"],
-        ),
+    options = RebootOptions(
+        closes=opening.closes.timestamp() if opening else None,
+        window=opening.window if opening else "",
+        expected=seconds,
+        source=decided.expected.source,
+        skip_gates=tuple(chosen["skip_gates"]),
+        idle=chosen["idle"],
+        emergency=chosen["emergency"],
     )
-    return made, decided
+    return make(cloud, chosen["hosts"], options), decided
 
 
-def _known(hosts: Sequence[str], cloud: "Cloud") -> None:
-    known_hosts(hosts, cloud)
-    if len(set(hosts)) != len(hosts):
-        raise click.BadParameter("a host is named twice", param_hint="HOST")
-
-
-def _checked(chosen: dict[str, Any], cloud: "Cloud") -> None:
-    """Refuse options that do not go together."""
+def _require_options(chosen: dict[str, Any], cloud: "Cloud") -> None:
+    """Raise click's errors for names that are unknown and options that do not go together."""
     from backstay.maintenance.gates import MAY_BE_SKIPPED
 
+    require_hosts(chosen["hosts"], cloud)
+    if len(set(chosen["hosts"])) != len(chosen["hosts"]):
+        raise click.BadParameter("a host is named twice", param_hint="HOST")
     when = [name for name in ("now", "at", "window") if chosen[name]]
     if len(when) != 1:
-        raise click.UsageError("say when: exactly one of --now, --at HH:MM and --window NAME")
+        raise click.UsageError("give exactly one of --now, --at HH:MM and --window NAME")
     if chosen["window"] and chosen["window"] not in cloud.windows:
         names = ", ".join(cloud.windows) or "none"
         raise click.BadParameter(
-            f"{cloud.path} has no such window: it has {names}", param_hint="--window"
+            f"{cloud.path} has no such window; it has {names}", param_hint="--window"
         )
     if chosen["emergency"] and not chosen["reason"]:
-        raise click.UsageError("--emergency needs a --reason")
-    for gate in chosen["despite"]:
+        raise click.UsageError("--emergency requires a --reason")
+    for gate in chosen["skip_gates"]:
         if gate not in MAY_BE_SKIPPED:
             raise click.BadParameter(
-                f"`{gate}` is none of {', '.join(MAY_BE_SKIPPED)}", param_hint="--despite"
+                f"`{gate}` is none of {', '.join(MAY_BE_SKIPPED)}", param_hint="--skip-gate"
             )
-
-
-def _decided(cloud: "Cloud", store: "Store", chosen: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Return Go or Refusal, and the seconds that one host is expected to take."""
-    from backstay.maintenance import timing
-    from backstay.runbooks.reboot.report import durations
-
-    past = store.runs(cloud=cloud.name, limit=100)
-    each = [
-        timing.expected(durations(past, host), cloud.maintenance.expected)
-        for host in chosen["hosts"]
-    ]
-    longest = max(each, key=lambda one: one.seconds)
-    needed = timing.Expected(seconds=sum(one.seconds for one in each), source=longest.source)
-    now = datetime.now(UTC)
-    windows = {} if chosen["emergency"] else cloud.windows
-    if chosen["window"]:
-        decided = timing.in_window(cloud.windows, chosen["window"], now, needed)
-    elif chosen["at"]:
-        decided = timing.at_instant(windows, _instant(chosen["at"], now), needed)
-    else:
-        decided = timing.at_instant(windows, now, needed)
-    return decided, longest.seconds
 
 
 def _instant(text: str, now: datetime) -> datetime:
@@ -224,52 +199,58 @@ def _show(plan: "Plan", go: "Go") -> None:
 
     click.echo(plan_table(plan), nl=False)
     expected = f"expected to take {duration(go.expected.seconds)} ({go.expected.source})"
-    click.echo(f"  begins {describe_time(go.at)}; {expected}; at most {duration(plan.bound)}")
+    click.echo(f"  starts {describe_time(go.at)}; {expected}; at most {duration(plan.bound)}")
     if go.opening and go.latest_start:
         click.echo(
             f"  window {go.opening.window} closes {describe_time(go.opening.closes)}; "
-            "latest safe start "
-            f"{describe_time(go.latest_start)}"
+            f"latest safe start {describe_time(go.latest_start)}"
         )
 
 
-def _schedule(cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any]) -> None:
-    """Install a timer that begins it; what it then needs must not depend on this terminal."""
-    from backstay.cli import unattended
+def _schedule(
+    cloud: "Cloud", plan: "Plan", go: "Go", chosen: dict[str, Any], *, dry_run: bool
+) -> None:
+    """Install a timer that starts it; what it then needs must not depend on this terminal."""
     from backstay.maintenance.timing import describe_time
     from backstay.transports.systemd import install, unit_files
 
-    if chosen["now"]:
-        raise click.UsageError("--schedule goes with --at or --window")
-    unattended.refuse_environment(cloud)
+    refuse_environment(cloud)
     name = f"backstay-reboot-{'-'.join(plan.targets)}"
-    again = ["--now", "--yes", "--cloud", str(cloud.path)]
-    again += [word for gate in chosen["despite"] for word in ("--despite", gate)]
-    again += ["--wait-for-idle", f"{chosen['idle']:g}"] if chosen["idle"] else []
-    again += ["--emergency"] if chosen["emergency"] else []
-    for option in ("reason", "ticket"):
-        again += [f"--{option}", chosen[option]] if chosen[option] else []
     files = unit_files(
         name,
         does=f"Backstay: reboot {', '.join(plan.targets)}",
         at=go.at,
-        command=unattended.command("reboot", *plan.targets, *again),
-        environment=unattended.environment(),
+        command=own_command("reboot", *plan.targets, *_again(cloud, chosen)),
+        environment=own_environment(),
     )
+    if dry_run:
+        show_files(files)
+        return
     install(f"{name}.timer", files, instead="leave out --schedule and leave the terminal open")
     click.echo(
         f"scheduled for {describe_time(go.at)}; see it: systemctl list-timers {name}.timer\n"
-        f"  call it off: systemctl disable --now {name}.timer\n"
-        f"  what it did: backstay runs list; journalctl -u {name}"
+        f"  cancel it: systemctl disable --now {name}.timer\n"
+        f"  what it did: backstay runs list; log: journalctl -u {name}"
     )
 
 
+def _again(cloud: "Cloud", chosen: dict[str, Any]) -> list[str]:
+    """Return the options with which the timer calls this command."""
+    words = ["--now", "--yes", "--cloud", str(cloud.path)]
+    words += [word for gate in chosen["skip_gates"] for word in ("--skip-gate", gate)]
+    words += ["--wait-for-idle", f"{chosen['idle']:g}"] if chosen["idle"] else []
+    words += ["--emergency"] if chosen["emergency"] else []
+    for option in ("reason", "ticket"):
+        words += [f"--{option}", chosen[option]] if chosen[option] else []
+    return words
+
+
 def _wait(go: "Go") -> None:
-    """Wait in the foreground until it begins."""
+    """Wait in the foreground until it starts."""
     from backstay.quantities import duration
 
     left = go.at.timestamp() - time.time()
     if left > 0:
-        click.echo(f"  waiting for {duration(left)}; Ctrl-C calls it off")
+        click.echo(f"  waiting for {duration(left)}; Ctrl-C cancels it")
     while (left := go.at.timestamp() - time.time()) > 0:
         time.sleep(min(left, _NAP))

@@ -2,105 +2,97 @@
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.execution import REFUSED, carry_out, open_store
-from backstay.cli.options import cloud_option, load_cloud, moment_named
-from backstay.cli.runs import output_option
+from backstay.cli import completion
+from backstay.cli.execution import start
+from backstay.cli.exit_status import RUN_STATUSES
+from backstay.cli.options import (
+    RestorePointType,
+    cloud_option,
+    confirm_name,
+    dry_run_option,
+    host_argument,
+    output_option,
+    reason_option,
+    yes_option,
+)
+from backstay.cli.reboot import as_plan
+from backstay.cli.session import backups_of, open_cloud, require_hosts
 
 if TYPE_CHECKING:
-    from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
     from backstay.runbooks.restore.plan import RestoreOptions
 
 
-def _who_and_what(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that ``replace`` and ``plan replace`` share."""
-    for option in (
-        click.argument("host", metavar="HOST"),
-        click.option("--with", "spare", required=True, metavar="SPARE", help="Its new machine."),
-        click.option(
-            "--to",
-            "moment",
-            default=None,
-            metavar="TIME|latest|backup",
-            help="Restore as of then; the latest known where a stream was kept.",
-        ),
-        click.option(
-            "--backup",
-            "backup",
-            default="",
-            metavar="BACKUP",
-            help="Begin with this backup, not with the newest verified one.",
-        ),
-        click.option(
-            "--vouch",
-            default="",
-            metavar="HOST",
-            help="Its name again: somebody has taken its power and its cables out. Only "
-            "where its BMC cannot be asked.",
-        ),
-        cloud_option,
-    )[::-1]:
-        command = option(command)
-    return command
-
-
-@click.command()
-@_who_and_what
-@click.option("--yes", is_flag=True, help="Do not ask: for scripts.")
-@click.option("--reason", default="", help="Why, for the journal.")
+@click.command(epilog=RUN_STATUSES)
+@host_argument
+@click.option(
+    "--with",
+    "spare",
+    required=True,
+    metavar="SPARE",
+    shell_complete=completion.spares,
+    help="Spare to rebuild on.",
+)
+@click.option(
+    "--to",
+    type=RestorePointType(),
+    metavar="TIME|latest|backup",
+    help="Restore as of then (default: the latest known where a stream was kept).",
+)
+@click.option(
+    "--backup",
+    default="",
+    metavar="BACKUP",
+    shell_complete=completion.backups,
+    help="Start from this backup (default: the newest verified one).",
+)
+@click.option(
+    "--confirm-fenced",
+    default="",
+    metavar="HOST",
+    shell_complete=completion.hosts,
+    help="Confirm that HOST was powered off and unplugged by hand (like pcs stonith confirm). "
+    "Only where its BMC cannot be reached.",
+)
+@cloud_option
+@dry_run_option
+@yes_option
+@reason_option
 @output_option
-def replace(yes: bool, reason: str, output: str, **chosen: Any) -> None:  # noqa: ANN401 - click's by name
+def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any) -> None:  # noqa: ANN401 - click's by name
     """Build the dead HOST anew on SPARE: fence, build, restore, check.
 
     Nothing is changed before several places have found HOST dead. Its power is taken and read back
     before the spare gets its address. Instances are not touched.
-
-    Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
     """
-    made = _made(chosen)
-    if output != "json":
+    made, as_json = _made(given), output == "json"
+    if not as_json:
         _show(made)
-    host = made.chosen.backup.host
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.ClickException("without a terminal this needs --yes")
-        typed = click.prompt(
-            f"{host} is powered off for good. Type its name to go on",
-            default="",
-            show_default=False,
-        )
-        if typed.strip() != host:
-            click.echo(f"that is not {host}: nothing has been changed", err=True)
-            raise SystemExit(REFUSED)
-    store = open_store()
-    run = store.create(made.plan, reason=reason)
-    sys.exit(carry_out(made.cloud, store, store.run(run), as_json=output == "json"))
-
-
-@click.command("replace")
-@_who_and_what
-@output_option
-def plan_replace(output: str, **chosen: Any) -> None:  # noqa: ANN401 - as above
-    """Show the plan that builds HOST anew on SPARE, and what it would lose."""
-    made = _made(chosen)
-    if output == "json":
-        document = {"lost": made.lost, "plan": made.plan.document()}
-        click.echo(json.dumps(document, indent=2))
+    if dry_run:
+        if as_json:
+            document = {"lost": made.lost, "plan": made.plan.document()}
+            click.echo(json.dumps(document, indent=2))
         return
-    _show(made)
+    host = made.chosen.backup.host
+    confirm_name(f"This will permanently power off {host}", host, yes=yes)
+    sys.exit(start(made.cloud, made.plan, reason=reason, as_json=as_json))
+
+
+plan_replace = as_plan(
+    replace, "Show the plan that builds HOST anew on SPARE, and what it would lose.", reason=""
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
-    """A replacement as it was asked for: ``lost`` are sentences on what it cannot bring back."""
+    """A replacement as it was requested: ``lost`` are sentences on what it cannot bring back."""
 
     cloud: "Cloud"
     plan: "Plan"
@@ -111,59 +103,36 @@ class _Made:
 
 def _made(given: dict[str, Any]) -> _Made:
     from backstay.backup.loss import losses, stream_of
-    from backstay.backup.place import Place
     from backstay.runbooks.replace.plan import ReplaceRequest
+    from backstay.runbooks.replace.plan import chosen as choose
     from backstay.runbooks.replace.plan import plan as make
     from backstay.services.registry import all_services
 
-    cloud, now = load_cloud(given["cloud"]), datetime.now(UTC)
-    host, spare = given["host"], given["spare"]
-    _require(cloud, host, spare, given["vouch"])
-    place = Place(cloud)
-    chosen = _chosen(place, host, given["backup"], given["moment"], now)
-    wish = ReplaceRequest(spare=spare, chosen=chosen, confirmed_fenced=bool(given["vouch"]))
-    made = make(cloud, wish, all_services(), now=now)
+    cloud, now = open_cloud(given["cloud"]), datetime.now(UTC)
+    host, spare, confirmed = given["host"], given["spare"], given["confirm_fenced"]
+    _require(cloud, host, spare, confirmed)
+    place = backups_of(cloud)
+    chosen = choose(place, host, now=now, backup=given["backup"], to=given["to"])
+    request = ReplaceRequest(spare=spare, chosen=chosen, confirmed_fenced=bool(confirmed))
+    made = make(cloud, request, all_services(), now=now)
     backup, lost = chosen.backup, []
     if any(step.action == "rebuild" for step in made.steps):
         lost = losses(backup, chosen.to, stream_of(backup, place.logs(host)), now=now)
     return _Made(cloud=cloud, plan=made, chosen=chosen, lost=lost, now=now)
 
 
-def _require(cloud: "Cloud", host: str, spare: str, confirm_fenced: str) -> None:
-    """End with what is wrong about the names that were given."""
-    from backstay.cli.check import known_hosts
-    from backstay.inventory.enums import Role
+def _require(cloud: "Cloud", host: str, spare: str, confirmed: str) -> None:
+    """Raise click's error for what is wrong about the names that were given."""
+    from backstay.runbooks.replace.plan import host_blocker, spare_blocker
 
-    known_hosts([host, spare], cloud)
-    there = cloud.hosts[host]
-    if not {Role.CONTROLLER, Role.STORAGE_PROXY} & set(there.roles):
-        raise click.BadParameter(
-            f"{host} is neither a controller nor a storage proxy: only these can be replaced",
-            param_hint="HOST",
-        )
-    if Role.SPARE not in cloud.hosts[spare].roles:
-        names = ", ".join(one.name for one in cloud.with_role(Role.SPARE)) or "none"
-        raise click.BadParameter(
-            f"{spare} is no spare; those of {cloud.path}: {names}", param_hint="--with"
-        )
-    meant = cloud.hosts[spare].spare_for
-    if meant and host not in meant:
-        raise click.BadParameter(
-            f"{spare} is meant for {', '.join(meant)}: `spare_for` in {cloud.path}",
-            param_hint="--with",
-        )
-    if confirm_fenced and confirm_fenced != host:
-        raise click.BadParameter(f"that is not {host}", param_hint="--vouch")
-
-
-def _chosen(
-    place: "Place", host: str, name: str, moment: str | None, now: datetime
-) -> "RestoreOptions":
-    """Return what is restored: up to the last moment where there is a log to do so."""
-    from backstay.runbooks.replace.plan import chosen
-
-    to = moment_named(moment) if moment is not None else None
-    return chosen(place, host, now=now, backup=name, to=to)
+    require_hosts([host], cloud)
+    require_hosts([spare], cloud, hint="--with")
+    if blocker := host_blocker(cloud, host):
+        raise click.BadParameter(blocker, param_hint="HOST")
+    if blocker := spare_blocker(cloud, host, spare):
+        raise click.BadParameter(blocker, param_hint="--with")
+    if confirmed and confirmed != host:
+        raise click.BadParameter(f"that is not {host}", param_hint="--confirm-fenced")
 
 
 def _show(made: _Made) -> None:

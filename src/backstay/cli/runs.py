@@ -1,32 +1,45 @@
-"""``backstay runs``: what was done, and what was left half-way."""
+"""``backstay runs``: what was done, and what was left unfinished."""
 
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.execution import carry_out, open_store, page_of, shown, whole_run
-from backstay.cli.options import cloud_option, load_cloud
-
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For people or for programs.",
+from backstay.cli.execution import carry_out, newest_run, open_store, page_of, shown, whole_run
+from backstay.cli.exit_status import RUN_STATUSES, Refused, exit_statuses
+from backstay.cli.options import (
+    cloud_option,
+    confirm,
+    dry_run_option,
+    output_option,
+    run_argument,
+    yes_option,
 )
+from backstay.cli.session import open_cloud
+
+if TYPE_CHECKING:
+    from backstay.inventory.cloud import Cloud
+    from backstay.journal.records import RunRecord
+
+_READING = exit_statuses(ok="shown", unknown="the journal cannot be read, or has no such run")
 
 
 @click.group()
 def runs() -> None:
-    """Look at runs in the journal, go on with one that stopped, or give it up."""
+    """List and show runs in the journal; resume or abandon one that is unfinished."""
 
 
-@runs.command("list")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@runs.command("list", epilog=_READING)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many at most.",
+)
 @output_option
 def list_runs(limit: int, output: str) -> None:
     """List the newest runs."""
@@ -39,20 +52,23 @@ def list_runs(limit: int, output: str) -> None:
     click.echo(runs_table(found), nl=False)
 
 
-@runs.command()
-@click.argument("run")
+@runs.command(epilog=_READING)
+@run_argument
 @click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json", "html"]),
     default="table",
     show_default=True,
-    help="For people, for programs, or a page with the timeline drawn.",
+    help="Output format; html is a page with the timeline drawn.",
 )
-def show(run: str, output: str) -> None:
-    """Show a RUN step by step: when what was done, what came of it, and what was out meanwhile."""
+def show(run: str | None, output: str) -> None:
+    """Show a RUN: its steps with times and results, and what was out meanwhile.
+
+    Without RUN the newest unfinished one; where there is none, the newest.
+    """
     store = open_store()
-    found = store.run(run)
+    found = newest_run(store, run, unfinished=False)
     if output == "json":
         click.echo(whole_run(store, found))
         return
@@ -64,56 +80,71 @@ def show(run: str, output: str) -> None:
     click.echo(run_text(found, store.events(found.id)) + shown(store, found), nl=False)
 
 
-@runs.command()
-@click.argument("run")
+@runs.command(epilog=RUN_STATUSES)
+@run_argument
+@dry_run_option
 @cloud_option
 @output_option
-def resume(run: str, cloud: Path | None, output: str) -> None:
-    """Go on with a RUN that was interrupted or that failed, from where it is.
+def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> None:
+    """Resume a RUN that was interrupted or failed, from where it stopped.
 
-    Steps that are done are not repeated; the one under way is first looked at.
+    Steps that are done are not repeated; the one that was under way is first checked. Without RUN
+    the newest one that was started and is not finished.
     """
     store = open_store()
-    found = store.run(run)
+    found = newest_run(store, run, unfinished=True)
     if not found.state.in_flight:
-        raise click.ClickException(f"{found.id} is {found.state.value}: there is nothing to resume")
-    described = load_cloud(cloud)
-    if described.name != found.plan.cloud:
-        raise click.ClickException(
-            f"{found.id} is of the cloud {found.plan.cloud}, {described.path} describes "
-            f"{described.name}: name the right file with --cloud"
-        )
-    gone = [name for name in found.plan.targets if name not in described.hosts]
-    # A replacement whose last step has written cloud.yaml: its spare has the host's name now.
-    if found.plan.targets[0] in {old.was for old in described.fenced.values()}:
-        gone = [name for name in gone if name != found.plan.settings.get("spare")]
-    if gone:
-        raise click.ClickException(
-            f"{described.path} has no host {', '.join(gone)} any more: put it back, or "
-            f"backstay runs abandon {found.id}"
-        )
+        raise Refused(f"{found.id} is {found.state.value}: there is nothing to resume")
+    described = open_cloud(cloud)
+    _require_same(found, described)
+    if dry_run:
+        from backstay.cli.output.run import remaining_table
+
+        click.echo(remaining_table(found), nl=False)
+        return
     sys.exit(carry_out(described, store, found, as_json=output == "json"))
 
 
-@runs.command()
-@click.argument("run")
-@click.option("--reason", default="", help="Why, for those who read the journal later.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def abandon(run: str, reason: str, yes: bool) -> None:
-    """Give up a RUN that will not be resumed. What it has done stays as it is."""
+def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
+    """Raise Refused where the run is of another cloud, or of hosts that are gone."""
+    if cloud.name != run.plan.cloud:
+        raise Refused(
+            f"{run.id} is of the cloud {run.plan.cloud}, {cloud.path} describes {cloud.name}",
+            remedy="name the right file with --cloud",
+        )
+    gone = [name for name in run.plan.targets if name not in cloud.hosts]
+    # A replacement whose last step has written cloud.yaml: its spare has the host's name now.
+    if run.plan.targets and run.plan.targets[0] in {old.was for old in cloud.fenced.values()}:
+        gone = [name for name in gone if name != run.plan.settings.get("spare")]
+    if gone:
+        raise Refused(
+            f"{cloud.path} has no host {', '.join(gone)} any more",
+            remedy=f"put it back, or: backstay runs abandon {run.id}",
+        )
+
+
+@runs.command(epilog=exit_statuses(ok="abandoned", refused="not confirmed, or the run is finished"))
+@run_argument
+@dry_run_option
+@click.option("--reason", default="", help="Reason, recorded in the journal.")
+@yes_option
+def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
+    """Give up a RUN that will not be resumed. What it has done stays as it is.
+
+    Without RUN the newest one that was started and is not finished.
+    """
     from backstay.journal.engine import lock_names
 
     store = open_store()
-    found = store.run(run)
+    found = newest_run(store, run, unfinished=True)
     if not found.state.in_flight:
-        raise click.ClickException(
-            f"{found.id} is {found.state.value}: there is nothing to abandon"
-        )
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.ClickException("without a terminal this needs --yes")
-        begun = [step.id for step in found.steps if step.attempts]
-        click.echo(f"{found.id} was carried out by {found.holder}; begun: {', '.join(begun)}")
-        click.confirm("Give it up, leaving everything as it is now?", abort=True)
+        raise Refused(f"{found.id} is {found.state.value}: there is nothing to abandon")
+    started = ", ".join(step.id for step in found.steps if step.attempts) or "none"
+    if not yes or dry_run:
+        click.echo(f"{found.id} was carried out by {found.holder}; started steps: {started}")
+    if dry_run:
+        click.echo(f"would abandon {found.id}")
+        return
+    confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
     store.abandon(found.id, lock_names(found), f"abandoned: {reason or 'no reason given'}")
-    click.echo(f"{found.id} is abandoned; whoever still carries it out can change nothing more")
+    click.echo(f"{found.id} is abandoned; a process that still carries it out can change no more")

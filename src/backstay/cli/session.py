@@ -1,10 +1,14 @@
 """A cloud opened for a command: hosts, APIs, and what backups add to the whole check."""
 
 import asyncio
+import difflib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
@@ -12,12 +16,38 @@ from backstay.transports.threads import on_thread
 
 if TYPE_CHECKING:
     from backstay.access.session import CloudSession
+    from backstay.backup.place import Place
     from backstay.inventory.cloud import Cloud
     from backstay.transports.openstack import OpenStackApi
     from backstay.transports.ssh import HostShell
     from backstay.transports.targets import Answer, SshTarget
 
 _IMPORT_BOUND = 60.0  # seconds to read asyncssh from a slow disk
+
+
+def open_cloud(given: Path | None, *, quiet: bool = False) -> "Cloud":
+    """Return the cloud that the command is about; print a line where it is the lab.
+
+    Raises InventoryError where there is none, or where its file holds mistakes.
+    """
+    from backstay.cli.lab import current_cloud_file
+    from backstay.inventory.find import find
+    from backstay.inventory.load import load
+    from backstay.services.registry import all_services
+
+    found = find(given, current_cloud_file)
+    if found.of_lab and not quiet:
+        click.echo(f"backstay: no cloud.yaml given or found here: using {found.path}", err=True)
+    return load(found.path, services=[service.name for service in all_services()])
+
+
+def require_hosts(hosts: Sequence[str], cloud: "Cloud", *, hint: str = "HOST") -> None:
+    """Raise click's error for a host that cloud.yaml does not have, with the nearest it has."""
+    for host in hosts:
+        if host not in cloud.hosts:
+            near = difflib.get_close_matches(host, cloud.hosts, n=1)
+            other = f"did you mean {near[0]}?" if near else f"it has {', '.join(cloud.hosts)}"
+            raise click.BadParameter(f"{cloud.path} has no host {host}; {other}", param_hint=hint)
 
 
 @asynccontextmanager
@@ -46,6 +76,13 @@ def open_api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
         )
     except BackstayError as error:
         return error
+
+
+def backups_of(cloud: "Cloud") -> "Place":
+    """Return where the backups of a cloud are on this machine."""
+    from backstay.backup.place import Place
+
+    return Place(cloud)
 
 
 async def read_backups(cloud: "Cloud", hosts: Collection[str]) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""``backstay spare``: make a spare ready before it is needed, and see for what it is."""
+"""``backstay spare``: prepare a spare before it is needed, and show for what it is prepared."""
 
 import asyncio
 import json
@@ -10,66 +10,86 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backstay.cli.execution import carry_out, open_store
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.runs import output_option
+from backstay.cli import completion
+from backstay.cli.execution import start
+from backstay.cli.exit_status import RUN_STATUSES, ExitStatus, exit_statuses
+from backstay.cli.options import cloud_option, dry_run_option, output_option, reason_option
+from backstay.cli.session import backups_of, open_cloud, open_session, require_hosts
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group()
 def spare() -> None:
-    """Make spares ready ahead of time, so that a replacement takes less."""
+    """Prepare spares ahead of time, so that a replacement takes less."""
 
 
-@spare.command()
-@click.argument("name", metavar="SPARE")
-@click.option("--for", "host", required=True, metavar="HOST", help="Whose place it shall take.")
-@click.option("--reason", default="", help="Why, for the journal.")
+@spare.command(epilog=RUN_STATUSES)
+@click.argument("name", metavar="SPARE", shell_complete=completion.spares)
+@click.option(
+    "--for",
+    "host",
+    required=True,
+    metavar="HOST",
+    shell_complete=completion.hosts,
+    help="Host that the spare will replace.",
+)
+@dry_run_option
+@reason_option
 @cloud_option
 @output_option
-def prepare(*, name: str, host: str, reason: str, cloud: Path | None, output: str) -> None:
-    """Install the packages of HOST on SPARE and bring large files there; nothing is started.
+def prepare(
+    *, name: str, host: str, dry_run: bool, reason: str, cloud: Path | None, output: str
+) -> None:
+    """Install the packages of HOST on SPARE and copy large files to it; nothing is started.
 
-    They are those of the newest verified backup. Again after packages were upgraded: it is quick.
-
-    Exit status: 0 done, 2 failed half-way (backstay runs resume), 4 refused, nothing changed.
+    They are those of the newest verified backup. Repeat it after packages were upgraded: that is
+    quick.
     """
     from backstay.backup.choice import RestorePoint, choose
-    from backstay.backup.place import Place
+    from backstay.cli.output.run import show_plan
     from backstay.runbooks.spare import plan
 
-    described = load_cloud(cloud)
+    described, as_json = open_cloud(cloud), output == "json"
     _require_spare(described, name)
-    if host not in described.hosts:
-        raise click.BadParameter(f"{described.path} has no host {host}", param_hint="--for")
+    require_hosts([host], described, hint="--for")
     now = datetime.now(UTC)
-    backup = choose(Place(described).catalogue.backups(), host, RestorePoint(), now=now)
-    store = open_store()
-    run = store.create(plan(described, name, backup, now=now), reason=reason)
-    sys.exit(carry_out(described, store, store.run(run), as_json=output == "json"))
+    catalogue = backups_of(described).catalogue
+    backup = choose(catalogue.backups(), host, RestorePoint(), now=now)
+    made = plan(described, name, backup, now=now)
+    if dry_run:
+        show_plan(made, as_json=as_json)
+        return
+    sys.exit(start(described, made, reason=reason, as_json=as_json))
 
 
-@spare.command()
-@click.argument("names", nargs=-1, metavar="[SPARE]...")
+@spare.command(
+    epilog=exit_statuses(
+        ok="all are prepared",
+        warning="one is not, or its host has newer packages",
+        unknown="one does not answer",
+    )
+)
+@click.argument("names", nargs=-1, metavar="[SPARE]...", shell_complete=completion.spares)
 @cloud_option
 @output_option
 def status(names: tuple[str, ...], cloud: Path | None, output: str) -> None:
-    """Tell for what each spare is prepared, and how much of it is not so any more.
-
-    Exit status: 0 all are prepared, 1 one is not, or a host has newer packages, 3 one is silent.
-    """
-    described = load_cloud(cloud)
+    """Show for which host each spare is prepared, and how much has changed since."""
+    described = open_cloud(cloud)
     for name in names:
         _require_spare(described, name)
     found = asyncio.run(_statuses(described, names))
     if output == "json":
         click.echo(json.dumps(found, indent=2))
     for one in found if output != "json" else ():
-        click.echo(f"{one['spare']}: {_words(one)}")
+        click.echo(f"{one['spare']}: {_describe(one)}")
+    if not found and output != "json":
+        click.echo(f"{described.path} has no host with the role spare")
     states = {one["state"] for one in found}
-    sys.exit(3 if "unknown" in states else int(states != {"prepared"}))
+    if "unknown" in states:
+        sys.exit(ExitStatus.UNKNOWN)
+    sys.exit(ExitStatus.OK if states == {"prepared"} else ExitStatus.WARNING)
 
 
 def _require_spare(cloud: "Cloud", name: str) -> None:
@@ -77,20 +97,22 @@ def _require_spare(cloud: "Cloud", name: str) -> None:
 
     spares = [host.name for host in cloud.with_role(Role.SPARE)]
     if name not in spares:
-        raise click.BadParameter(f"{name} is none of the spares: {', '.join(spares) or 'none'}")
+        raise click.BadParameter(
+            f"{name} is not a spare of {cloud.path}; spares: {', '.join(spares) or 'none'}",
+            param_hint="SPARE",
+        )
 
 
 async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, Any]]:
-    from backstay.cli.session import open_session
     from backstay.inventory.enums import Role
     from backstay.runbooks.spare import readiness
 
     wanted = names or tuple(host.name for host in cloud.with_role(Role.SPARE))
-    async with open_session(cloud) as site:
-        return list(await asyncio.gather(*(readiness(site, name) for name in wanted)))
+    async with open_session(cloud) as session:
+        return list(await asyncio.gather(*(readiness(session, name) for name in wanted)))
 
 
-def _words(one: dict[str, Any]) -> str:
+def _describe(one: dict[str, Any]) -> str:
     from backstay.quantities import duration
 
     if one["state"] == "unknown":
@@ -98,10 +120,10 @@ def _words(one: dict[str, Any]) -> str:
     if one["state"] == "bare":
         return f"not prepared: backstay spare prepare {one['spare']} --for HOST"
     age = duration(time.time() - one["at"])
-    words: str = f"prepared for {one['for']} {age} ago, of {one['backup']}"
+    text: str = f"prepared for {one['for']} {age} ago, from {one['backup']}"
     if one["state"] == "prepared":
-        return words
+        return text
     return (
-        f"{words}; {one['behind']} packages differ from its newest backup: "
+        f"{text}; {one['behind']} packages differ from its newest backup: "
         f"backstay spare prepare {one['spare']} --for {one['for']}"
     )

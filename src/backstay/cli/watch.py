@@ -1,4 +1,4 @@
-"""``backstay watch``: watch a cloud, tell, act by policy, show."""
+"""``backstay watch``: watch a cloud, notify, act by policy, show."""
 
 import asyncio
 import json
@@ -13,61 +13,78 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backstay.cli.options import cloud_option, load_cloud
-from backstay.cli.runs import output_option
+from backstay.cli import completion
+from backstay.cli.exit_status import ExitStatus, Refused, exit_statuses
+from backstay.cli.group import show_error
+from backstay.cli.options import cloud_option, dry_run_option, output_option
+from backstay.cli.session import open_api, open_cloud, read_backups
+from backstay.cli.units import (
+    own_command,
+    own_environment,
+    refuse_environment,
+    show_files,
+    uninstall,
+)
+from backstay.errors import BackstayError, InventoryError
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.watch.incidents.incident import Incident
     from backstay.watch.incidents.store import WatchStore
 
-OK, WARNING, CRITICAL, UNKNOWN = range(4)
-"""Exit statuses of ``watch status``, as monitoring plugins have it."""
-_BEGINS = 15.0
-"""Seconds within which an approved run should have begun."""
+_STARTS = 15.0
+"""Seconds within which an approved run should have started."""
 
 
-@click.group(invoke_without_command=True)
-@click.option("--install", is_flag=True, help="Let systemd keep it running.")
-@click.option("--uninstall", is_flag=True, help="Undo --install; what was noted stays.")
-@cloud_option
-@click.pass_context
-def watch(ctx: click.Context, *, install: bool, uninstall: bool, cloud: Path | None) -> None:
-    """Watch the cloud: tell before users do, act where `watch.policy` says so, show a page.
+@click.group()
+def watch() -> None:
+    """Watch the cloud: notify before users do, act where `watch.policy` allows it, show a page.
 
-    It runs until it is stopped. Of several, on one machine or on many, one leads and the others
-    stand by. Channels, policy and page are under `watch:` in cloud.yaml.
+    Of several watches, on one machine or on many, one leads and the others stand by. Channels,
+    policy and page are under `watch:` in cloud.yaml.
     """
-    ctx.obj = cloud
-    if ctx.invoked_subcommand is not None:
-        if install or uninstall:
-            raise click.UsageError("--install and --uninstall go with no command")
-        return
-    if install and uninstall:
-        raise click.UsageError("--install and --uninstall go one at a time")
-    described = load_cloud(cloud)
-    if install:
-        _install(described)
-    elif uninstall:
-        _uninstall(described)
-    else:
-        _watch(described)
 
 
-@watch.command()
-@click.argument("channel", required=False)
+@watch.command(epilog=exit_statuses(ok="stopped", unknown="it cannot watch"))
 @cloud_option
-@click.pass_obj
-def test(outer: Path | None, channel: str | None, cloud: Path | None) -> None:
-    """Send a test message by CHANNEL, or by every one.
+def run(cloud: Path | None) -> None:
+    """Watch in the foreground until stopped."""
+    _watch(open_cloud(cloud))
 
-    Exit status: 0 all were taken, 2 one was not.
-    """
-    described = load_cloud(cloud or outer)
+
+@watch.command(epilog=exit_statuses(ok="installed", refused="refused, nothing changed"))
+@dry_run_option
+@cloud_option
+def install(dry_run: bool, cloud: Path | None) -> None:
+    """Install a systemd service that keeps watching, and start it."""
+    _install(open_cloud(cloud), dry_run=dry_run)
+
+
+@watch.command("uninstall", epilog=exit_statuses(ok="removed, or there was none"))
+@dry_run_option
+@cloud_option
+def uninstall_service(dry_run: bool, cloud: Path | None) -> None:
+    """Stop and remove the service; what it recorded stays."""
+    unit = f"{_unit(open_cloud(cloud))}.service"
+    uninstall([unit], "what it recorded stays", dry_run=dry_run)
+
+
+@watch.command(
+    epilog=exit_statuses(
+        ok="all channels accepted it", failed="one did not", unknown="there is no channel"
+    )
+)
+@click.argument("channel", metavar="[CHANNEL]", required=False, shell_complete=completion.channels)
+@cloud_option
+def test(channel: str | None, cloud: Path | None) -> None:
+    """Send a test message through CHANNEL, or through all of them."""
+    described = open_cloud(cloud)
     names = list(described.watch.channels)
     if not names:
-        raise click.ClickException(
-            f"{described.path} names no channels: put some under `watch.channels`"
+        raise InventoryError(
+            "sending a test message",
+            came_back=f"{described.path} has no notification channel",
+            remedy="add one under `watch.channels`: docs/watch.md",
         )
     if channel is not None and channel not in names:
         raise click.BadParameter(
@@ -77,65 +94,72 @@ def test(outer: Path | None, channel: str | None, cloud: Path | None) -> None:
     sys.exit(asyncio.run(_tested(described, names if channel is None else [channel])))
 
 
-async def _tested(cloud: "Cloud", names: Sequence[str]) -> int:
-    """Send a test message by each; return the exit status."""
-    from backstay.errors import BackstayError
+async def _tested(cloud: "Cloud", names: Sequence[str]) -> ExitStatus:
+    """Send a test message through each; return the exit status."""
     from backstay.watch.notify.channels import send_test
 
-    told = await asyncio.gather(*(send_test(cloud, name) for name in names), return_exceptions=True)
-    status = 0
-    for name, one in zip(names, told, strict=True):
-        if isinstance(one, BackstayError):
-            status = 2
-            click.echo(f"{name}: {one.attempted}: {one.came_back}", err=True)
-            click.echo(f"  what to do: {one.remedy}", err=True)
-        elif isinstance(one, BaseException):
-            raise one
+    results = await asyncio.gather(
+        *(send_test(cloud, name) for name in names), return_exceptions=True
+    )
+    status = ExitStatus.OK
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, BackstayError):
+            status = ExitStatus.FAILED
+            show_error(result, name)
+        elif isinstance(result, BaseException):
+            raise result
         else:
-            click.echo(f"{name}: {one}")
+            click.echo(f"{name}: {result}")
     return status
 
 
-@watch.command()
+@watch.command(
+    epilog=exit_statuses(
+        ok="no open incidents",
+        warning="a warning is open",
+        failed="something critical is open",
+        unknown="no watch is running",
+    )
+)
 @cloud_option
 @output_option
-@click.pass_obj
-def status(outer: Path | None, cloud: Path | None, output: str) -> None:
-    """Say who watches, and what is the matter.
-
-    Exit status: 0 nothing, 1 a warning, 2 something critical, 3 nobody watches.
-    """
-    described = load_cloud(cloud or outer)
+def status(cloud: Path | None, output: str) -> None:
+    """Show the leader and open incidents."""
+    described = open_cloud(cloud)
     store = _store(described)
     found = store.incidents(only_open=True)
     leads = asyncio.run(_leads(described))
     leader = store.leader()
-    critical = [one for one in found if one.cause.urgency == "critical"]
-    result = UNKNOWN if not leads else CRITICAL if critical else WARNING if found else OK
     if output == "json":
         document = {
             "cloud": described.name,
             "watched": leads,
             "leader": leader if leads else "",
-            "incidents": [asdict(one) for one in found],
+            "incidents": [asdict(incident) for incident in found],
         }
         click.echo(json.dumps(document, indent=2))
-        sys.exit(result)
+        sys.exit(_exit_status(found, watched=leads))
     from backstay.cli.output.incidents import incidents_table
 
     if leads:
         click.echo(f"{described.name} is watched by {leader}")
     else:
-        last = f"; the last was {leader}" if leader else ""
-        click.echo(f"nobody watches {described.name}{last}: backstay watch --install")
-    click.echo(
-        incidents_table(found, time.time()) if found else "nothing is the matter\n", nl=False
-    )
-    sys.exit(result)
+        last = f"; the last leader was {leader}" if leader else ""
+        click.echo(f"no watch is running for {described.name}{last}: backstay watch install")
+    click.echo(incidents_table(found, time.time()) if found else "no open incidents\n", nl=False)
+    sys.exit(_exit_status(found, watched=leads))
+
+
+def _exit_status(incidents: "Sequence[Incident]", *, watched: bool) -> ExitStatus:
+    if not watched:
+        return ExitStatus.UNKNOWN
+    if any(incident.cause.urgency == "critical" for incident in incidents):
+        return ExitStatus.FAILED
+    return ExitStatus.WARNING if incidents else ExitStatus.OK
 
 
 async def _leads(cloud: "Cloud") -> bool:
-    """Say whether a watch leads: whether its lock is held."""
+    """Return whether a watch leads: whether its lock is held."""
     from backstay.journal.locks import keeper
     from backstay.journal.place import locks_url
 
@@ -143,18 +167,22 @@ async def _leads(cloud: "Cloud") -> bool:
         return not await mine.take(f"watch/{cloud.name}")
 
 
-@watch.command()
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
-@click.argument("incident", required=False)
+@watch.command(epilog=exit_statuses(ok="shown", unknown="the journal cannot be read"))
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many at most.",
+)
+@click.argument(
+    "incident", metavar="[INCIDENT]", required=False, shell_complete=completion.incidents
+)
 @cloud_option
 @output_option
-@click.pass_obj
-def incidents(
-    outer: Path | None, incident: str | None, limit: int, cloud: Path | None, output: str
-) -> None:
-    """List the newest incidents, or show one INCIDENT with all that happened."""
-    described = load_cloud(cloud or outer)
-    store = _store(described)
+def incidents(incident: str | None, limit: int, cloud: Path | None, output: str) -> None:
+    """List the newest incidents, or show one INCIDENT with its timeline."""
+    store = _store(open_cloud(cloud))
     found = store.incidents(limit=limit) if incident is None else [_named(store, incident)]
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
@@ -166,7 +194,7 @@ def incidents(
     elif found:
         click.echo(incidents_table(found, time.time()), nl=False)
     else:
-        click.echo("there were none")
+        click.echo("no incidents yet")
 
 
 def _named(store: "WatchStore", name: str) -> "Incident":
@@ -179,33 +207,43 @@ def _named(store: "WatchStore", name: str) -> "Incident":
     return found
 
 
-@watch.command()
-@click.argument("code")
+@watch.command(
+    epilog=exit_statuses(
+        ok="it has started",
+        failed="it has not started in time",
+        refused="the code approves nothing",
+    )
+)
+@click.argument("code", metavar="CODE")
+@dry_run_option
 @cloud_option
-@click.pass_obj
-def approve(outer: Path | None, code: str, cloud: Path | None) -> None:
-    """Let the plan begin that was sent with CODE. A code can be used once.
-
-    Exit status: 0 it has begun, 2 it has not begun in time, 3 the code approves nothing.
-    """
+def approve(code: str, dry_run: bool, cloud: Path | None) -> None:
+    """Approve the plan that was sent with CODE. A code can be used once."""
     from backstay.cli.execution import open_store
     from backstay.journal.epochs import who
     from backstay.journal.records import RunState
+    from backstay.watch.act.approvals import NotApproved, waiting
     from backstay.watch.act.approvals import approve as use
 
-    described = load_cloud(cloud or outer)
-    run = use(_store(described), code, by=f"{who()}@{socket.gethostname()}", now=time.time())
+    store, now = _store(open_cloud(cloud)), time.time()
+    try:
+        if dry_run:
+            click.echo(f"would approve {waiting(store, code, now=now).run}")
+            return
+        run = use(store, code, by=f"{who()}@{socket.gethostname()}", now=now)
+    except NotApproved as error:
+        raise Refused(error.came_back, remedy=error.remedy) from error
     click.echo(f"{run} is approved")
-    journal, end = open_store(), time.monotonic() + _BEGINS
+    journal, end = open_store(), time.monotonic() + _STARTS
     while journal.run(run).state is RunState.PLANNED and time.monotonic() < end:
         time.sleep(0.2)
     if journal.run(run).state is RunState.PLANNED:
         click.echo(
-            f"no watch has begun it within {_BEGINS:g} s; begin it: backstay runs resume {run}",
+            f"no watch has started it within {_STARTS:g} s; start it: backstay runs resume {run}",
             err=True,
         )
-        sys.exit(2)
-    click.echo(f"it has begun; see it: backstay runs show {run}")
+        sys.exit(ExitStatus.FAILED)
+    click.echo(f"it has started; see it: backstay runs show {run}")
 
 
 def _store(cloud: "Cloud") -> "WatchStore":
@@ -217,63 +255,57 @@ def _store(cloud: "Cloud") -> "WatchStore":
 
 def _watch(cloud: "Cloud") -> None:
     """Watch until asked to end."""
-    from backstay.cli.session import open_api, read_backups
-    from backstay.cli.unattended import command
     from backstay.inventory.load import load
     from backstay.services.registry import all_services
     from backstay.watch.process import Environment, Process
 
     names = [service.name for service in all_services()]
-    means = Environment(
+    environment = Environment(
         load=lambda path: load(path, services=names),
         api=open_api,
         sources=(read_backups,),
-        command=command,
-        say=_say,
+        command=own_command,
+        say=_log,
     )
     page = cloud.watch.page
     scheme = "https" if page.certificate else "http"
-    _say(f"watching {cloud.name} ({cloud.path}); page: {scheme}://{page.listen}/")
+    _log(f"watching {cloud.name} ({cloud.path}); page: {scheme}://{page.listen}/")
     if not cloud.watch.channels:
-        _say(f"nobody is told: {cloud.path} names no channels under `watch.channels`")
+        _log(f"notifications: no channel configured under `watch.channels` in {cloud.path}")
 
     async def run() -> None:
-        await Process(cloud.path, means).run()
+        await Process(cloud.path, environment).run()
 
     asyncio.run(run())
-    _say("ended")
+    _log("ended")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     """Write a line of the log; journald adds the time itself."""
     at = "" if "JOURNAL_STREAM" in os.environ else f"{time.strftime('%H:%M:%S')} "
     click.echo(f"{at}{' '.join(line.split())}", err=True)
 
 
-def _install(cloud: "Cloud") -> None:
-    from backstay.cli.unattended import (
-        command,
-        environment,
-        refuse_environment,
-    )
+def _install(cloud: "Cloud", *, dry_run: bool) -> None:
     from backstay.transports.systemd import install, service_file
 
     refuse_environment(cloud)
-    name = _service(cloud)
+    name = _unit(cloud)
     text = service_file(
         does=f"Backstay: watch {cloud.name}",
-        command=command("watch", "--cloud", str(cloud.path)),
-        environment=environment(),
+        command=own_command("watch", "run", "--cloud", str(cloud.path)),
+        environment=own_environment(),
         more=_UNIT,
     )
-    install(
-        f"{name}.service",
-        {f"{name}.service": text},
-        instead=f"let something else keep this running: backstay watch --cloud {cloud.path}",
-    )
+    files = {f"{name}.service": text}
+    if dry_run:
+        show_files(files)
+        return
+    run = f"backstay watch run --cloud {cloud.path}"
+    install(f"{name}.service", files, instead=f"let another supervisor keep this running: {run}")
     click.echo(
-        f"{name} runs; see it: backstay watch status, journalctl -u {name}\n"
-        "  try the channels: backstay watch test; undo it: backstay watch --uninstall"
+        f"{name} is running; see it: backstay watch status; log: journalctl -u {name}\n"
+        "  test the channels: backstay watch test; undo it: backstay watch uninstall"
     )
 
 
@@ -282,7 +314,7 @@ Type=notify
 NotifyAccess=main
 WatchdogSec=60
 TimeoutStopSec=10
-# A run that it has begun goes on when the watch ends or is started anew.
+# A run that it has started goes on when the watch ends or is restarted.
 KillMode=process
 RuntimeDirectory=backstay
 RuntimeDirectoryMode=0700
@@ -297,13 +329,5 @@ Nice=-10
 """
 
 
-def _uninstall(cloud: "Cloud") -> None:
-    from backstay.transports.systemd import remove
-
-    name = _service(cloud)
-    there = remove(f"{name}.service")
-    click.echo(f"{name} is removed; what was noted stays" if there else "it is not installed")
-
-
-def _service(cloud: "Cloud") -> str:
+def _unit(cloud: "Cloud") -> str:
     return f"backstay-watch-{cloud.name}"

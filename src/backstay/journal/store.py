@@ -180,15 +180,26 @@ class Store:
         )
 
     def runs(
-        self, *, cloud: str | None = None, limit: int = 20, before: int | None = None
+        self,
+        *,
+        cloud: str | None = None,
+        limit: int = 20,
+        before: int | None = None,
+        unfinished: bool = False,
     ) -> list[RunRecord]:
-        """Return the newest runs, the newest first; ``before`` a run's number."""
+        """Return the newest runs, the newest first; ``before`` a run's number.
+
+        ``unfinished`` leaves those that were started and are neither done nor given up.
+        """
         with self._read("reading the runs") as db:
             query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
             if cloud is not None:
                 query = query.where(RUNS.c.cloud == cloud)
             if before is not None:
                 query = query.where(RUNS.c.number < before)
+            if unfinished:
+                states = [RunState.RUNNING, RunState.FAILED]
+                query = query.where(RUNS.c.state.in_(states))
             return [_record(db, row) for row in db.execute(query).mappings()]
 
     def events(self, run: str) -> list[Event]:

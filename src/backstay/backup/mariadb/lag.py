@@ -43,12 +43,17 @@ def judge(state: StreamState, *, runs: bool, limit: float, now: float) -> Findin
         since = f"never up to date since it started {duration(late)} ago"
     else:
         since = f"received only up to {duration(late)} ago"
-    again = f"backstay backup stream {state.host}"
     if not runs:
-        evidence, remedy = f"no stream runs here; {since}", f"{again} --install"
+        evidence, remedy = (
+            f"no stream runs here; {since}",
+            f"backstay backup stream install {state.host}",
+        )
     elif now - state.written_at > FRESH:
         evidence = f"its process has reported nothing for {duration(now - state.written_at)}"
-        evidence, remedy = f"{evidence}; {since}", f"stop that process, and then: {again}"
+        evidence, remedy = (
+            f"{evidence}; {since}",
+            f"stop that process, and then: backstay backup stream run {state.host}",
+        )
     elif state.error:
         evidence, remedy = f"{since}: {state.error}", state.remedy
     else:

@@ -1,9 +1,11 @@
 """Plans and runs for a person: what will be done, what is being done, what was done."""
 
+import json
 import sys
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +30,7 @@ _COLOURS = {
 _MARKS = {
     StepState.DONE: ("done", "green"),
     StepState.FAILED: ("FAILED", "red"),
-    StepState.RUNNING: ("begun", "cyan"),
+    StepState.RUNNING: ("started", "cyan"),
     StepState.WAITING: ("-", "white"),
 }
 
@@ -49,8 +51,28 @@ def plan_table(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def show_plan(plan: Plan, *, as_json: bool = False) -> None:
+    """Print a plan that is not carried out."""
+    if as_json:
+        click.echo(json.dumps({"plan": plan.document()}, indent=2))
+        return
+    click.echo(plan_table(plan) + f"  at most {duration(plan.bound)}")
+
+
+def remaining_table(run: RunRecord) -> str:
+    """Return the steps of a run that are not done, with their bounds."""
+    left = [
+        step
+        for step, record in zip(run.plan.steps, run.steps, strict=True)
+        if record.state is not StepState.DONE
+    ]
+    done = len(run.steps) - len(left)
+    head = f"{run.id}: {done} of {len(run.steps)} steps are done; a resume would do the others\n"
+    return head + plan_table(replace(run.plan, steps=tuple(left)))
+
+
 class Live:
-    """Prints a line when a step begins to say something, and one when it ends.
+    """Prints a line when a step reports progress, and one when it ends.
 
     On a terminal the line of the step under way counts its seconds.
     """
@@ -77,14 +99,14 @@ class Live:
             text = f"{progress.step.does}{': ' if progress.text else ''}{progress.text}"
             self._line("ok", "green", progress, text, took)
         elif progress.error is not None:
-            self._line("NO", "red", progress, progress.step.does, took)
+            self._line("FAILED", "red", progress, progress.step.does, took)
 
     def _line(
         self, mark: str, colour: str, progress: Progress, text: str, took: float | None
     ) -> None:
         at = time.strftime("%H:%M:%S")
         seconds = f" ({took:.1f} s)" if took is not None and took >= 0.1 else ""
-        styled = click.style(f"{mark:<2}", fg=colour, bold=mark == "NO")
+        styled = click.style(f"{mark:<6}", fg=colour, bold=mark == "FAILED")
         line = f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}"
         if self._bar is None:
             click.echo(line, err=self._err)
@@ -138,7 +160,7 @@ def ending(run: RunRecord) -> str:
         lines.append("  nothing has been changed")
     if run.state is RunState.FAILED:
         lines.append(f"  not done: {', '.join(undone)}")
-        lines.append(f"  to go on from there: backstay runs resume {run.id}")
+        lines.append(f"  to continue from there: backstay runs resume {run.id}")
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +168,7 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
     """Return one line for each run, the newest first."""
     if not runs:
         return "no runs yet\n"
-    rows = [("run", "state", "what", "began", "took", "who", "why")]
+    rows = [("run", "state", "what", "started", "took", "who", "reason")]
     rows += [
         (
             run.id,
@@ -163,11 +185,11 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 
 def run_text(run: RunRecord, events: Sequence[Event]) -> str:
-    """Return a run with its steps and everything that was said, as a timeline."""
+    """Return a run with its steps and everything that they reported, as a timeline."""
     lines = [ending(run).rstrip("\n")]
-    lines.append(f"  made {local_time(run.made)} by {run.who}; carried out by {run.holder}")
+    lines.append(f"  planned {local_time(run.made)} by {run.who}; carried out by {run.holder}")
     if run.reason or run.ticket:
-        lines.append(f"  why: {' '.join(filter(None, (run.ticket, run.reason)))}")
+        lines.append(f"  reason: {' '.join(filter(None, (run.ticket, run.reason)))}")
     lines.append("")
     said = {step.id: [e for e in events if e.step == step.id] for step in run.steps}
     for step, record in zip(run.plan.steps, run.steps, strict=True):
@@ -182,8 +204,8 @@ def _step(does: str, record: StepRecord, events: Sequence[Event]) -> Iterator[st
     took = ""
     if record.began is not None and record.ended is not None:
         took = f" ({record.ended - record.began:.1f} s)"
-    again = f", begun {record.attempts} times" if record.attempts > 1 else ""
-    yield f"  {at} {click.style(f'{mark:<6}', fg=colour)} {does}{took}{again}"
+    again = f", started {record.attempts} times" if record.attempts > 1 else ""
+    yield f"  {at} {click.style(f'{mark:<7}', fg=colour)} {does}{took}{again}"
     for event in events:
         if event.text:
             wrapped = textwrap.wrap(clean(event.text), 96, break_on_hyphens=False)

@@ -1,9 +1,12 @@
 """What all printed forms share: columns, times, and text of hosts without control characters."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
 
 import click
+
+_NARROWEST, _WIDEST = 60, 110
 
 
 def clean(text: str) -> str:
@@ -32,3 +35,8 @@ def columns(
             cells[coloured] = click.style(cells[coloured], fg=colours[number - 1])
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def terminal_width() -> int:
+    """Return the columns that text is wrapped to."""
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))

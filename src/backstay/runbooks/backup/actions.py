@@ -7,6 +7,7 @@ from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.journal.action import Action
 from backstay.runbooks.backup.prove import Verify
+from backstay.runbooks.backup.prune import Prune
 from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
 
 
@@ -20,4 +21,5 @@ def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
         "database": Database(site, place),
         "record": Record(site, place),
         "verify": Verify(site, place),
+        "prune": Prune(site, place),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from backstay.backup.prune import Removal
 from backstay.backup.selection import selection
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
@@ -13,9 +14,18 @@ _QUICK = 300.0
 _LONG = 2 * 3600.0
 
 
-def plan(cloud: Cloud, hosts: Sequence[str], services: Sequence[Service], *, verify: bool) -> Plan:
-    """Return the plan for backups of ``hosts``, one after another."""
+def plan(
+    cloud: Cloud,
+    hosts: Sequence[str],
+    services: Sequence[Service],
+    *,
+    verify: bool,
+    prune: bool = False,
+) -> Plan:
+    """Return the plan for backups of ``hosts``, one after another; ``prune`` when all are taken."""
     steps = [step for host in hosts for step in steps_of(cloud, host, services, verify=verify)]
+    if prune:
+        steps.append(_pruning("remove backups and binary logs that `keep` does not hold"))
     return Plan(runbook=RUNBOOK, cloud=cloud.name, targets=tuple(hosts), steps=tuple(steps))
 
 
@@ -55,3 +65,20 @@ def verify_plan(cloud: Cloud, host: str, backup: str) -> Plan:
     """Return the plan for proving a backup that was taken before."""
     step = verification(host, backup)
     return Plan(runbook=RUNBOOK, cloud=cloud.name, targets=(host,), steps=(step,))
+
+
+def prune_plan(cloud: Cloud, going: Removal) -> Plan:
+    """Return the plan for removing backups and binary logs that `keep` does not hold."""
+    concerned = [*(backup.host for backup in going.backups), *going.followed]
+    hosts = dict.fromkeys(host for host in concerned if host in cloud.hosts)
+    backups, logs = len(going.backups), len(going.logs)
+    step = _pruning(
+        f"remove {backups} backup{'s' * (backups != 1)} and {logs} binary log{'s' * (logs != 1)}",
+        backups=[backup.name for backup in going.backups],
+        logs=[str(file) for file in going.logs],
+    )
+    return Plan(runbook=RUNBOOK, cloud=cloud.name, targets=tuple(hosts), steps=(step,))
+
+
+def _pruning(does: str, **named: list[str]) -> Step:
+    return Step(id="prune", action="prune", target="", does=does, bound=_LONG, arguments=named)

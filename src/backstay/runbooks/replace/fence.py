@@ -200,7 +200,7 @@ class Fence(Action[Result]):
                 f"fencing {suspect}",
                 came_back=f"{trouble}; so it is not sure that it is off: {'; '.join(missing)}",
                 remedy=f"mend its BMC; or take the power and the network cables out of {suspect} "
-                f"by hand, and vouch for that: backstay replace ... --vouch {suspect}",
+                f"by hand, and vouch for that: backstay replace ... --confirm-fenced {suspect}",
             )
 
     async def _who_answers(self, running: Running) -> tuple[Witness, ...]:

@@ -138,3 +138,21 @@ def chosen(
 def spare_for(cloud: Cloud, host: str) -> str:
     """Return the spare that is meant for a host, empty where there is none."""
     return next((one.name for one in cloud.with_role(Role.SPARE) if host in one.spare_for), "")
+
+
+def host_blocker(cloud: Cloud, host: str) -> str:
+    """Return why a host cannot be replaced, empty where it can."""
+    if {Role.CONTROLLER, Role.STORAGE_PROXY} & set(cloud.hosts[host].roles):
+        return ""
+    return f"{host} is neither a controller nor a storage proxy: only these can be replaced"
+
+
+def spare_blocker(cloud: Cloud, host: str, spare: str) -> str:
+    """Return why a host of cloud.yaml is no spare for ``host``, empty where it is one."""
+    if Role.SPARE not in cloud.hosts[spare].roles:
+        names = ", ".join(one.name for one in cloud.with_role(Role.SPARE)) or "none"
+        return f"{spare} is not a spare; spares of {cloud.path}: {names}"
+    intended = cloud.hosts[spare].spare_for
+    if intended and host not in intended:
+        return f"{spare} is meant for {', '.join(intended)}: `spare_for` in {cloud.path}"
+    return ""

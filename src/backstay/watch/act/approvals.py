@@ -84,40 +84,50 @@ class Approvals:
         return f"{run} begins; see it: backstay runs show {run}"
 
 
-def approve(
-    store: WatchStore, code: str, *, by: str, now: float, incident: int | None = None
-) -> str:
-    """Use a code; return the run that it approves. Raises NotApproved, JournalError.
+def waiting(store: WatchStore, code: str, *, now: float, incident: int | None = None) -> Approval:
+    """Return what waits for a code, which is not used. Raises NotApproved, JournalError.
 
-    It blocks. ``incident`` is the one that is meant, where that is known.
+    It blocks. ``incident`` is the intended one, where that is known.
     """
     digest = digest_of(code)
     found = store.approval(digest)
-    attempted = "approving a plan"
     if (
         found is None
         or not hmac.compare_digest(found[0], digest)
         or incident not in {None, found[1].incident}
     ):
         raise NotApproved(
-            attempted,
+            "approving a plan",
             came_back="no plan waits for this code",
             remedy="take it from the newest message; see what waits: backstay watch incidents",
         )
-    waiting = found[1]
-    why = ""
-    if waiting.used is not None:
-        why = f"it was used already, by {waiting.by}, for {waiting.run}"
-    elif waiting.refused:
-        why = f"{waiting.run} is not to be begun any more: the incident is over, or changed"
-    elif now >= waiting.until:
-        why = "it has expired"
-    elif not store.use_approval(digest, by=by, at=now):
-        why = "it was used by somebody else just now"
-    if why:
-        raise NotApproved(
-            attempted,
-            came_back=why,
-            remedy=f"backstay runs show {waiting.run}; begin one yourself: backstay replace",
+    approval = found[1]
+    if approval.used is not None:
+        raise _not(approval, f"it was used already, by {approval.by}, for {approval.run}")
+    if approval.refused:
+        raise _not(
+            approval,
+            f"{approval.run} may not be started any more: the incident is over, or changed",
         )
-    return waiting.run
+    if now >= approval.until:
+        raise _not(approval, "it has expired")
+    return approval
+
+
+def approve(
+    store: WatchStore, code: str, *, by: str, now: float, incident: int | None = None
+) -> str:
+    """Use a code; return the run that it approves. Raises NotApproved, JournalError.
+
+    It blocks. ``incident`` is the intended one, where that is known.
+    """
+    approval = waiting(store, code, now=now, incident=incident)
+    if not store.use_approval(digest_of(code), by=by, at=now):
+        raise _not(approval, "somebody else has just used it")
+    return approval.run
+
+
+def _not(approval: Approval, why: str) -> NotApproved:
+    return NotApproved(
+        "approving a plan", came_back=why, remedy=f"see the run: backstay runs show {approval.run}"
+    )
