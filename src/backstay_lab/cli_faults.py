@@ -94,6 +94,14 @@ def loss(name: str, host: str, percent: str) -> None:
     _break(name, "loss", host, {"percent": percent})
 
 
+@break_.command("duplicate-address")
+@name_option()
+@click.argument("host")
+def duplicate_address(name: str, host: str) -> None:
+    """Let a second host answer for a host's address, as a replaced one that is switched on."""
+    _break(name, "duplicate-address", host)
+
+
 @break_.command("fill-disk")
 @name_option()
 @click.argument("host")

@@ -131,6 +131,21 @@ def test_before_the_next_host_only_what_is_new_counts_wherever_it_is() -> None:
     assert refusals(findings=[finding("compute1", "unit y")], known=known, host="proxy")
 
 
+def test_a_second_host_in_the_place_of_any_counts_always() -> None:
+    fenced = {"old": {"was": "controller1", "since": "2026-11-24T22:00:00Z"}}
+    described = cloud().model_validate(cloud().model_dump(by_alias=True) | {"fenced": fenced})
+    found = [finding("old", "fenced host"), finding("compute1", "address")]
+    known = frozenset({("old", "x", "fenced host"), ("compute1", "x", "address")})
+    for before in (None, known):
+        told = refusals(cloud=described, findings=found, known=before, host="proxy")
+        assert told == [
+            "healthy: old: fenced host (not running)",
+            "healthy: compute1: address (not running)",
+        ]
+    off = [finding("old", "fenced host", severity="warning")]
+    assert refusals(cloud=described, findings=off, host="proxy") == []
+
+
 def test_work_under_way_matters_to_controllers_and_compute_hosts() -> None:
     work = [InFlightTask(what=f"server web{n}", doing="building") for n in range(10)]
     [told] = refusals(work=work)

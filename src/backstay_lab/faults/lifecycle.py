@@ -14,6 +14,7 @@ from backstay_lab.faults.network import CutNetwork, Loss, table
 from backstay_lab.faults.old_client import OldClient
 from backstay_lab.faults.power import DeadBoard, Freeze, PowerOff
 from backstay_lab.faults.records import Record
+from backstay_lab.faults.second_host import DuplicateAddress, remove_all
 from backstay_lab.faults.service import HangService, KillService, StopService
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import Lab
@@ -29,6 +30,7 @@ FAULTS: dict[str, Fault] = {
         Freeze(),
         CutNetwork(),
         Loss(),
+        DuplicateAddress(),
         FillDisk(),
         WedgeAgent(),
         OldClient(),
@@ -36,7 +38,7 @@ FAULTS: dict[str, Fault] = {
     )
 }
 # faults that are made on the machine's side of the host and do not depend on it
-ON_MACHINE = ("cut-network", "loss")
+ON_MACHINE = ("cut-network", "loss", "duplicate-address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def release(lab: Lab) -> None:
         attempted="removing the lab's rules for broken networks",
         check=False,
     )
+    remove_all(lab)
     records.forget(lab)
 
 

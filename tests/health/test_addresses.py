@@ -1,0 +1,147 @@
+"""Whether one host answers for an address: asked from here, or by two hosts of the cloud."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from backstay.access.session import CloudSession
+from backstay.errors import HostUnreachable
+from backstay.finding import Severity
+from backstay.health import addresses, check, fenced
+from backstay.inventory.cloud import Cloud
+from backstay.transports.arp import own_macs
+
+A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+CLOUD = Cloud.model_validate(
+    {
+        "credentials": {"environment": True},
+        "hosts": {
+            "controller": {"address": "192.0.2.11", "roles": ["controller"]},
+            "spare1": {"address": "192.0.2.31", "roles": ["spare"]},
+            "compute1": {"address": "192.0.2.21", "roles": ["compute"]},
+            "compute2": {"address": "192.0.2.22", "roles": ["compute"]},
+        },
+        "fenced": {"controller-old": {"was": "controller", "since": "2026-11-24T22:00:00Z"}},
+    }
+)
+
+
+class Session:
+    """A cloud whose hosts see what is in ``seen``, by who asks; ``own`` are the hosts' own MACs."""
+
+    cloud = CLOUD
+
+    def __init__(self, seen: Mapping[str, Mapping[str, Sequence[str]]], **own: list[str]) -> None:
+        self.seen = dict(seen)
+        self.own = own
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    async def ask(self, host: str, function: Any, *arguments: Any, bound: float) -> Any:
+        assert 0 < bound <= addresses.BOUND
+        if function is own_macs:
+            if host not in self.own:
+                raise HostUnreachable("asking", came_back="refused", remedy="look")
+            return self.own[host]
+        return self._answers(host, arguments[0])
+
+    async def here(self, given: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return self._answers("here", given)
+
+    def _answers(self, who: str, given: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        self.asked.append((who, tuple(given)))
+        seen = self.seen.get(who)
+        if seen is None:
+            raise HostUnreachable("asking", came_back="silent", remedy="look")
+        return {address: macs for address, macs in seen.items() if address in given}
+
+
+def read(session: Session) -> list[addresses.SharedAddress]:
+    return asyncio.run(
+        addresses.read_shared(session, CLOUD.hosts, here=session.here)  # type: ignore[arg-type]
+    )
+
+
+def alone(**more: list[str]) -> dict[str, list[str]]:
+    return {host.address: [f"52:54:00:00:01:{host.address[-2:]}"] for host in CLOUD.hosts.values()}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "_AGAIN", 0.0)
+
+
+def test_one_host_answers_for_each_and_nobody_else_is_asked() -> None:
+    session = Session({"here": alone()})
+    assert read(session) == []
+    assert [who for who, _ in session.asked] == ["here"]
+
+
+def test_two_that_answer_are_a_failed_finding_with_both() -> None:
+    session = Session({"here": alone() | {"192.0.2.11": [B, A]}}, controller=[A])
+    [shared] = read(session)
+    assert shared == addresses.SharedAddress(host="controller", address="192.0.2.11", macs=(A, B))
+    assert session.asked[-1] == ("here", ("192.0.2.11",)), "it is asked about once more"
+    finding = addresses.judge(CLOUD, shared)
+    assert (finding.host, finding.severity) == ("controller", Severity.FAILED)
+    assert finding.evidence == f"two hosts answer for 192.0.2.11 (MAC {A}, MAC {B})"
+    assert "controller-old was replaced by it, and its BMC may not tell the truth" in finding.remedy
+    assert addresses.is_second_host(finding, CLOUD.fenced)
+
+
+def test_two_cards_of_one_host_are_no_second_host() -> None:
+    session = Session({"here": alone() | {"192.0.2.11": [A, B]}}, controller=[A, B])
+    assert read(session) == []
+
+
+def test_a_host_that_cannot_be_asked_for_its_cards_is_no_excuse() -> None:
+    assert len(read(Session({"here": alone() | {"192.0.2.11": [A, B]}}))) == 1
+
+
+def test_where_this_machine_is_elsewhere_two_hosts_ask_of_each_other_too() -> None:
+    theirs = {"192.0.2.11": [A, B], "192.0.2.21": [A]}
+    session = Session({"here": {}, "controller": {"192.0.2.21": [A, B]}, "compute1": theirs})
+    assert {one.host for one in read(session)} == {"controller", "compute1"}
+    assert {who for who, _ in session.asked} == {"here", "controller", "compute1"}, "no spare"
+
+
+def test_what_cannot_be_asked_is_not_known_and_nothing_is_raised() -> None:
+    assert read(Session({"here": {}})) == []
+
+
+def test_the_whole_check_has_it_and_the_power_of_fenced_hosts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def ask_here(given: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return {address: [A, B] for address in given[:1]}
+
+    async def on(*_: Any, **__: Any) -> tuple[bool | None, str]:
+        return True, ""
+
+    async def hosts(*_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def backups(cloud: Cloud, only: Any) -> list[Any]:
+        assert cloud is CLOUD
+        return [addresses.judge(CLOUD, shared)] if only else []
+
+    monkeypatch.setattr(addresses.findings, "__kwdefaults__", {"here": ask_here})
+    monkeypatch.setattr(fenced, "read_power", on)
+    monkeypatch.setattr(check, "check_hosts", hosts)
+    shared = addresses.SharedAddress(host="x", address="192.0.2.1", macs=(A, B))
+    session = CloudSession(
+        cloud=CLOUD,
+        shell=None,  # type: ignore[arg-type]
+        api=None,  # type: ignore[arg-type]
+        sources=[backups],
+    )
+    monkeypatch.setattr(CloudSession, "ask", Session({}).ask)
+    found = asyncio.run(check.check(session))
+    assert [(one.host, one.subject) for one in found] == [
+        ("controller-old", fenced.SUBJECT),
+        ("controller", addresses.SUBJECT),
+    ]
+    assert all(addresses.is_second_host(one, CLOUD.fenced) for one in found)
+    only = asyncio.run(check.check(session, ["compute1"]))
+    assert [one.host for one in only] == ["x"], "of some hosts only what is theirs, and the sources"

@@ -1,0 +1,163 @@
+"""A fenced host that is on, an address that two hosts answer for: seen, told once, acted on."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.health import addresses
+from backstay.inventory.load import load
+from backstay.inventory.watch import Policy
+from backstay.runbooks import power_off
+from backstay.services.registry import all_services
+from backstay.transports.arp import own_macs
+from backstay.watch.act.guards import Act, wanted
+from backstay.watch.act.planning import plan_of
+from backstay.watch.detect.probe import Outcome, ProbeResult
+from backstay.watch.detect.second_hosts import SecondHosts
+from backstay.watch.detect.status import State
+from backstay.watch.detect.topology import Topology, topology
+from backstay.watch.detect.tracker import StateTracker
+from backstay.watch.incidents.correlate import CorrelationInput, causes
+from backstay.watch.incidents.incident import Cause, Kind, Urgency
+from backstay.watch.incidents.recovery import Recovery
+from tests.watch.correlation_inputs import CLOUD
+
+A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+FENCED = """
+fenced:
+  controller-old:
+    was: controller
+    since: 2026-11-24T22:00:00Z
+    bmc: {url: 'https://10.0.0.111', username: admin, password: s3cret}
+"""
+POLICY = Policy.model_validate({"fenced-host-on": "power-off"})
+
+
+class Session:
+    def __init__(self, top: Topology) -> None:
+        self.cloud = top.cloud
+        self.asked: list[str] = []
+
+    async def ask(self, host: str, function: Any, *_: Any, bound: float) -> Any:
+        self.asked.append(host)
+        return [] if function is own_macs else {}
+
+
+class Seen:
+    """What the watch sees of them, and what it makes of that."""
+
+    def __init__(self, top: Topology) -> None:
+        self.top = top
+        self.tracker = StateTracker(top, 10.0, lambda _: "the network is bad")
+        self.session = Session(top)
+        self.on: bool | None = False
+        self.macs: dict[str, list[str]] = {}
+        self.asks = SecondHosts(
+            self.session,  # type: ignore[arg-type]
+            self.tracker.take,
+            lambda host: host != "proxy",
+            power=self.power,
+            here=self.here,
+        )
+
+    async def power(self, _name: str, _host: Any) -> tuple[bool | None, str]:
+        return self.on, "no answer"
+
+    async def here(self, given: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return {address: macs for address, macs in self.macs.items() if address in given}
+
+    def ask(self) -> list[Cause]:
+        """Ask once, and return the causes."""
+
+        async def ask() -> None:
+            for name, host in self.top.cloud.fenced.items():
+                await self.asks.ask_power(name, host)
+            await self.asks.ask_addresses()
+
+        asyncio.run(ask())
+        scene = CorrelationInput(
+            now=1.0,
+            tracks=self.tracker.tracks,
+            topology=self.top,
+            silent=frozenset({"controller"}),
+        )
+        return [one.cause for one in causes(scene) if one.ready]
+
+
+@pytest.fixture
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
+    monkeypatch.setattr(addresses, "_AGAIN", 0.0)
+    file = tmp_path / "cloud.yaml"
+    file.write_text(CLOUD + FENCED)
+    return Seen(topology(load(file), all_services()))
+
+
+def test_one_that_is_on_is_critical_at_the_first_answer_whatever_is_silenced(seen: Seen) -> None:
+    assert seen.ask() == []
+    seen.on = True
+    [cause] = seen.ask()
+    assert cause.title == "Fenced host controller-old is powered on: it may answer as controller"
+    assert (cause.kind, cause.urgency) == (Kind.FENCED_HOST_ON, Urgency.CRITICAL)
+    assert cause.host == "controller-old"
+    assert "what is sent to controller may reach another host" in cause.impact
+    assert "switch it off at once (https://10.0.0.111)" in cause.remedy
+
+
+def test_an_address_with_two_macs_is_critical(seen: Seen) -> None:
+    seen.macs = {"10.0.0.11": [A, B]}
+    [cause] = seen.ask()
+    assert cause.title == f"Two hosts answer for 10.0.0.11 (MAC {A}, MAC {B})"
+    assert (cause.kind, cause.urgency) == (Kind.DUPLICATE_ADDRESS, Urgency.CRITICAL)
+    assert cause.host == "controller"
+    assert "take its cable out" in cause.remedy
+    assert "controller-old was replaced by it, and its BMC may not tell the truth" in cause.remedy
+
+
+def test_both_are_one_incident(seen: Seen) -> None:
+    seen.on, seen.macs = True, {"10.0.0.11": [A, B], "10.0.0.12": [A, B]}
+    found = {cause.key: cause for cause in seen.ask()}
+    assert set(found) == {"fenced-host:controller-old", "address:proxy"}
+    assert found["fenced-host:controller-old"].symptoms == ("controller/address/owner",)
+
+
+def test_a_bmc_that_is_silent_is_no_alarm(seen: Seen) -> None:
+    seen.on = None
+    assert seen.ask() == []
+    [track] = [t for t in seen.tracker.tracks.values() if t.subject.service == "fenced-host"]
+    assert track.state is State.UNKNOWN
+
+
+def test_it_is_over_when_that_has_been_off_for_a_while(seen: Seen) -> None:
+    seen.on = True
+    [cause] = seen.ask()
+    recovery = Recovery(seen.tracker.tracks)
+    assert not recovery.over(cause, 2.0)
+    [track] = seen.tracker.tracks.values()
+    for at in (0.0, 11.0):
+        good = ProbeResult(
+            subject=track.subject, look=Outcome.OK, evidence="off", at=track.since + at
+        )
+        seen.tracker.take(good)
+    assert recovery.over(cause, 20.0)
+
+
+def test_hosts_that_are_down_are_no_witnesses(seen: Seen) -> None:
+    seen.ask()
+    assert seen.session.asked == ["controller", "storage1"]
+
+
+def test_the_policy_cuts_power_and_nothing_else(seen: Seen) -> None:
+    seen.on = True
+    [cause] = seen.ask()
+    cloud = seen.top.cloud
+    assert wanted(Policy(), cause, cloud) is None, "the default is to notify"
+    assert wanted(POLICY, cause, cloud) is Act.POWER_OFF
+    made = asyncio.run(plan_of(Act.POWER_OFF, seen.session, cause))  # type: ignore[arg-type]
+    assert (made.plan.runbook, made.plan.targets) == (power_off.RUNBOOK, ("controller-old",))
+    assert made.does == "cut the power of the fenced host controller-old by its BMC"
+    shared = replace(cause, kind=Kind.DUPLICATE_ADDRESS, host="controller")
+    assert wanted(POLICY, shared, cloud) is None, "whose power that would be is not known"
