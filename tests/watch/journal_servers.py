@@ -68,11 +68,16 @@ def _need(*programs: str, driver: str) -> None:
 
 @contextlib.contextmanager
 def _running(command: list[str], ask: list[str], user: str | None = None) -> Iterator[None]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env={"PATH": PATH}, user=user, **quiet)
+    def run(words: list[str]) -> "subprocess.Popen[bytes]":
+        nothing = subprocess.DEVNULL
+        return subprocess.Popen(
+            words, env={"PATH": PATH}, user=user, stdout=nothing, stderr=nothing
+        )
+
+    process = run(command)
     try:
         end = time.monotonic() + BOUND
-        while subprocess.run(ask, env={"PATH": PATH}, user=user, check=False, **quiet).returncode:
+        while run(ask).wait(BOUND):
             assert process.poll() is None, command
             assert time.monotonic() < end, command
             time.sleep(0.1)
