@@ -69,7 +69,7 @@ class Acted:
         self.store = Store(self.url)
         self.watch_store = WatchStore(self.url, "lab")
         self.approvals = Approvals(WatchStore(self.url, "lab"), clock=lambda: self.now)
-        self.board = SnapshotFeed("lab")
+        self.feed = SnapshotFeed("lab")
         self.anew()
 
     def anew(self) -> None:
@@ -89,7 +89,7 @@ class Acted:
         self.actor = Actor(
             self.site,
             self.incident_log,
-            self.board,
+            self.feed,
             self.store,
             self.approvals,
             doubt=lambda: self.doubt,
@@ -117,7 +117,7 @@ class Acted:
     async def look(self, seconds: float = 1.0) -> None:
         """Look once, so much later."""
         self.now += seconds
-        await self.board.publish(Snapshot(at=self.now, cloud="lab", leading=True, leader="me"))
+        await self.feed.publish(Snapshot(at=self.now, cloud="lab", leading=True, leader="me"))
         await self.actor.look()
 
     async def open(self, cause: Cause) -> Incident:

@@ -51,10 +51,10 @@ def test_what_is_open_is_posted_again_and_what_is_over_is_not(
             await until(lambda: len(inbox.got) > 3)
             assert set(told(inbox)) == {("service-failed", True)}
             inbox.status = 503
-            await until(lambda: notifier.troubles)
-            assert "status 503" in notifier.troubles[0]
+            await until(lambda: notifier.problems)
+            assert "status 503" in notifier.problems[0]
             inbox.status = 200
-            await until(lambda: not notifier.troubles)
+            await until(lambda: not notifier.problems)
             await incident_log.close(down, at=time.time(), text="answers again")
             await until(lambda: ("service-failed", False) in told(inbox))
             inbox.arrived.clear()
@@ -124,7 +124,7 @@ def test_a_real_alertmanager_has_what_is_open_and_only_that(
             await until(lambda: alerts(alertmanager) == expected)
             await incident_log.close(down, at=time.time(), text="answers again")
             await until(lambda: alerts(alertmanager) == [])
-            assert notifier.troubles == ()
+            assert notifier.problems == ()
             await notifier.test("alerts")
             assert [name for name, _, _ in alerts(alertmanager)] == ["backstay-test"]
 

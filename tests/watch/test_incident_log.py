@@ -89,7 +89,7 @@ def test_an_incident_is_kept_told_and_closed(tmp_path: Path) -> None:
             (CAUSE.key, NotificationEvent.RESOLVED),
         ]
         assert incident_log.open_incidents() == ()
-        assert incident_log.troubles == ()
+        assert incident_log.problems == ()
 
     asyncio.run(story())
     [kept] = store.everything()
@@ -107,12 +107,12 @@ def test_told_though_the_journal_fails_and_joined_later(tmp_path: Path, broken: 
         await incident_log.start()
         store.broken = broken
         opened = await incident_log.open(CAUSE, began=1.0, at=2.0)
-        assert "disk full" in incident_log.troubles[0]
+        assert "disk full" in incident_log.problems[0]
         assert not incident_log.writable
         await tell(incident_log, told)
         store.broken = ""
         await met(incident_log)
-        assert incident_log.troubles == ()
+        assert incident_log.problems == ()
         await incident_log.close(opened, at=9.0, text="answers again")
         await tell(incident_log, told)
         assert told == [
@@ -254,12 +254,12 @@ def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:
             await incident_log.keep([minute])
             await tell(incident_log, told)
             assert loop.time() - begun < 2 * BUSY
-            assert "locked" in incident_log.troubles[0]
+            assert "locked" in incident_log.problems[0]
         work = asyncio.ensure_future(incident_log.run())
         async with asyncio.timeout(20):
             while not store.history(since=0.0):  # noqa: ASYNC110 - it has no event for that
                 await asyncio.sleep(0.05)
-        assert incident_log.troubles == ()
+        assert incident_log.problems == ()
         work.cancel()
         await tell(incident_log, told)
         assert told == [
@@ -335,12 +335,12 @@ async def _full(disk: Path, folder: Path) -> None:
     numbers = range(200)
     for number in numbers:  # what is in the file already has some room left
         await incident_log.open(replace(CAUSE, key=f"{number}", title="x" * 500), began=1.0, at=2.0)
-    assert any("full" in one for one in incident_log.troubles), incident_log.troubles
+    assert any("full" in one for one in incident_log.problems), incident_log.problems
     await tell(incident_log, told)
     filling.unlink()
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)  # noqa: ASYNC221
     await met(incident_log)
-    assert incident_log.troubles == ()
+    assert incident_log.problems == ()
     await tell(incident_log, told)
     assert sorted(told) == sorted((f"{number}", NotificationEvent.OPENED) for number in numbers)
     kept = store.everything()

@@ -94,8 +94,8 @@ def test_backups_and_messages_are_told(told: dict[str, Any]) -> None:
 
 
 def test_the_dashboard_shows_metrics_that_there_are() -> None:
-    board = json.loads((PACKAGING / "grafana" / "backstay.json").read_text())
-    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    feed = json.loads((PACKAGING / "grafana" / "backstay.json").read_text())
+    queries = [target["expr"] for panel in feed["panels"] for target in panel["targets"]]
     used = {name for query in queries for name in re.findall(r"backstay_\w+", query)}
     assert len(queries) > 10
     assert used <= NAMES

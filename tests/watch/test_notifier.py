@@ -81,7 +81,7 @@ def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
             assert time.monotonic() - began < 1.5
             await incident_log.close(down, at=now + 1, text="answers again")
             await until(lambda: len(site.mailbox.got) == 2 and len(site.hook.got) == 2)
-            assert notifier.troubles == ()
+            assert notifier.problems == ()
             await until(lambda: not unsent(site.journal))
 
     asyncio.run(story())
@@ -126,7 +126,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
             await until(lambda: len(site.hook.got) == 2)
             assert words(site.hook)[1] == ("opened", "channel mail takes no messages")
             assert "Connection refused" in str(site.hook.got[1].document["incident"]["evidence"])
-            [trouble] = notifier.troubles
+            [trouble] = notifier.problems
             assert trouble.startswith("channel mail: sending mail by 127.0.0.1")
 
             began = time.monotonic()  # nobody waits for a channel that is known to fail
@@ -137,7 +137,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
             with mail_server(site.mailbox, port=port):
                 await until(lambda: site.mailbox.got, bound=30)
                 assert "channel mail takes no messages" in site.mailbox.subjects[0]
-                await until(lambda: notifier.troubles == ())
+                await until(lambda: notifier.problems == ())
                 await until(lambda: len(site.hook.got) == 4)
                 await until(lambda: not unsent(site.journal))
             kinds = {one.cause.kind for one in incident_log.open_incidents()}
@@ -162,7 +162,7 @@ def test_a_channel_that_hangs_is_not_waited_for_three_times(
             await opened(incident_log, MARIADB)
             await until(lambda: site.sms.got)
             assert time.monotonic() - began < 3
-            assert "in time" in notifier.troubles[0] or "within 1 s" in notifier.troubles[0]
+            assert "in time" in notifier.problems[0] or "within 1 s" in notifier.problems[0]
 
     asyncio.run(story())
 
@@ -172,7 +172,7 @@ def test_without_a_fallback_who_has_it_is_not_told_again(site: Site) -> None:
         channels = {"mail": site.mail(free_port()), "hook": site.webhook()}
         async with courier_of(site.journal, channels) as (incident_log, notifier):
             await opened(incident_log, MARIADB)
-            await until(lambda: notifier.troubles and len(site.hook.got) == 2)
+            await until(lambda: notifier.problems and len(site.hook.got) == 2)
             await until(lambda: len(unsent(site.journal)) == 1)  # mail's own failure, for mail
 
     asyncio.run(story())
@@ -188,7 +188,7 @@ def test_the_only_channel_is_tried_until_it_works(site: Site) -> None:
     async def story() -> None:
         async with courier_of(site.journal, {"mail": site.mail(port)}) as (incident_log, notifier):
             [down] = await opened(incident_log, MARIADB)
-            await until(lambda: notifier.troubles)
+            await until(lambda: notifier.problems)
             await incident_log.close(down, at=time.time(), text="answers again")
             with mail_server(site.mailbox, port=port):
                 await until(lambda: not unsent(site.journal), bound=30)
@@ -206,7 +206,7 @@ def test_a_channel_that_cannot_even_be_tried_holds_up_no_other(site: Site) -> No
         async with courier_of(site.journal, channels) as (incident_log, notifier):
             await opened(incident_log, MARIADB)
             await until(lambda: len(site.hook.got) == 2)
-            assert "/nowhere/url" in notifier.troubles[0]
+            assert "/nowhere/url" in notifier.problems[0]
 
     asyncio.run(story())
 
@@ -218,7 +218,7 @@ def test_what_was_to_a_channel_that_is_gone_is_told_by_another(site: Site) -> No
             notifier,
         ):
             await opened(incident_log, MARIADB)
-            await until(lambda: notifier.troubles)
+            await until(lambda: notifier.problems)
         async with courier_of(site.journal, {"hook": site.webhook()}) as (incident_log, _):
             await until(lambda: not unsent(site.journal))
             assert [one.cause for one in incident_log.open_incidents()] == [MARIADB]
@@ -247,8 +247,8 @@ def test_refused_recipients_are_a_trouble_and_not_a_second_mail(site: Site) -> N
     async def story() -> None:
         async with courier_of(site.journal, {"mail": mail}) as (incident_log, notifier):
             await opened(incident_log, MARIADB)
-            await until(lambda: notifier.troubles)
-            assert "gone@example.org was refused: 550" in notifier.troubles[0]
+            await until(lambda: notifier.problems)
+            assert "gone@example.org was refused: 550" in notifier.problems[0]
             await until(lambda: not unsent(site.journal))
 
     asyncio.run(story())

@@ -211,8 +211,8 @@ def test_a_part_that_fails_is_begun_again_and_told() -> None:
         async with asyncio.timeout(20):
             while len(begun) < 3:  # noqa: ASYNC110 - as an operator looks
                 await asyncio.sleep(0.05)
-            assert "error in Backstay itself: ValueError: x (test_process.py:" in parts.troubles[0]
-            while parts.troubles:  # noqa: ASYNC110
+            assert "error in Backstay itself: ValueError: x (test_process.py:" in parts.problems[0]
+            while parts.problems:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         keeping.cancel()
 

@@ -90,12 +90,12 @@ def test_late_answers_of_a_busy_host_are_excused(tracking: StateTracker) -> None
 def test_what_is_shown_changes_only_where_something_has(tracking: StateTracker) -> None:
     take(tracking, UNIT, Outcome.OK, 1)
     take(tracking, API, Outcome.OK, 1, seconds=0.02)
-    first = tracking.standings()
+    first = tracking.targets()
     assert first[API.key].recent == ((1, 0.02),)
     assert first[UNIT.key].recent == ()
     take(tracking, UNIT, Outcome.OK, 2)
     take(tracking, API, Outcome.LATE, 2)
-    second = tracking.standings()
+    second = tracking.targets()
     assert second[UNIT.key] is first[UNIT.key]
     assert second[API.key].recent == ((1, 0.02), (2, None))
     assert second[API.key].state is State.SUSPECT

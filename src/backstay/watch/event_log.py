@@ -13,13 +13,13 @@ class EventLog:
     """Follows a ledger and a board, and says what is new in them."""
 
     def __init__(
-        self, incident_log: IncidentLog, board: SnapshotFeed, say: Callable[[str], None]
+        self, incident_log: IncidentLog, feed: SnapshotFeed, say: Callable[[str], None]
     ) -> None:
         self._ledger = incident_log
-        self._board = board
+        self._feed = feed
         self._say = say
         self._known = {it.id: it for it in incident_log.open_incidents()}
-        self._troubles: tuple[str, ...] = ()
+        self._problems: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -38,8 +38,8 @@ class EventLog:
         for number, one in self._known.items():
             if number not in now:
                 self._say(f"{one.name} is over: {one.cause.title}")
-        troubles = self._board.snapshot.troubles
-        for trouble in troubles:
-            if trouble not in self._troubles:
+        problems = self._feed.snapshot.problems
+        for trouble in problems:
+            if trouble not in self._problems:
                 self._say(f"trouble: {trouble}")
-        self._known, self._troubles = now, troubles
+        self._known, self._problems = now, problems

@@ -60,7 +60,7 @@ class Incidents(Protocol):
     """What keeps incidents (``monitor.ledger``); it raises nothing for a database that is away."""
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """Return what is wrong with where they are kept, in words."""
 
     async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
@@ -82,9 +82,9 @@ class Incidents(Protocol):
 
 
 class WatchLoop:
-    """Watches a cloud: gives ``board`` a bulletin each second, ``incident_log`` the incidents.
+    """Watches a cloud: gives ``feed`` a bulletin each second, ``incident_log`` the incidents.
 
-    ``store`` is where runs are read from. ``leader`` is who watches, ``troubles`` what else is
+    ``store`` is where runs are read from. ``leader`` is who watches, ``problems`` what else is
     wrong with the watch. ``on_incident`` is called for every incident that is opened or changed.
     """
 
@@ -93,21 +93,21 @@ class WatchLoop:
         site: CloudSession,
         watch: Watch,
         incident_log: Incidents,
-        board: SnapshotFeed,
+        feed: SnapshotFeed,
         store: Store,
         *,
         leader: str,
-        troubles: Callable[[], Sequence[str]],
+        problems: Callable[[], Sequence[str]],
         on_incident: Callable[[Incident], Awaitable[None]],
     ) -> None:
         cloud = site.cloud
         self.site = site
         self.watch = watch
         self.incident_log = incident_log
-        self.board = board
+        self.feed = feed
         self.store = store
         self.leader = leader
-        self.troubles = troubles
+        self.problems = problems
         self.on_incident = on_incident
         self.top = topology(cloud, site.services)
         self.tracking = StateTracker(self.top, watch.recovered, self._excuse)
@@ -166,7 +166,7 @@ class WatchLoop:
             if time.monotonic() - self._due > LAG:
                 self._lagged = time.monotonic()
             self._tick()
-            await self.board.publish(self._bulletin())
+            await self.feed.publish(self._bulletin())
             self._due = max(self._due + self.watch.every, time.monotonic())
             await asyncio.sleep(max(0.0, self._due - time.monotonic()))
 
@@ -331,20 +331,20 @@ class WatchLoop:
             cloud=self.site.cloud.name,
             leading=True,
             leader=self.leader,
-            standings=self.tracking.standings(),
+            targets=self.tracking.targets(),
             silences=self.silent,
             findings=self.findings,
             checked_at=self.checked_at,
-            troubles=tuple(dict.fromkeys(self._troubles())),
+            problems=tuple(dict.fromkeys(self._problems())),
         )
 
-    def _troubles(self) -> list[str]:
+    def _problems(self) -> list[str]:
         """Return what is wrong with the watch itself."""
         found = [one for one in (self.apis.trouble, self.agents.trouble) if one]
         if not self.echoes.allowed:
             found.append("this user may not ping: hosts are judged by their channels only")
-        found += [*self.parts.troubles, *self._wrong.values()]
-        return [*found, *self.incident_log.troubles, *self.troubles()]
+        found += [*self.parts.problems, *self._wrong.values()]
+        return [*found, *self.incident_log.problems, *self.problems()]
 
 
 def _no_passes() -> BackstayError:

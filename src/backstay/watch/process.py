@@ -71,7 +71,7 @@ class Process:
         self.means = means
         self.file = CloudFile(path, means.load)
         name = self.file.cloud.name
-        self.board = SnapshotFeed(name)
+        self.feed = SnapshotFeed(name)
         self.parts = TaskSupervisor(means.say)
         # Each in use has its own: no reader waits for a writer's connection.
         self.journal = Store(journal_url(), busy=BUSY)
@@ -119,7 +119,7 @@ class Process:
         while True:
             cloud = self.file.cloud
             app = make_app(
-                feed=self.board,
+                feed=self.feed,
                 store=self.reading,
                 journal=self.journal,
                 cloud=cloud,
@@ -130,7 +130,7 @@ class Process:
     async def _contend(self) -> None:
         """Stand by until this process leads; lead until that is lost; for ever."""
         while True:
-            name = f"watch/{self.board.snapshot.cloud}"
+            name = f"watch/{self.feed.snapshot.cloud}"
             async with lead(locks_url(), name, waits=self._stands_by) as mine:
                 self._lead, self._keeper_wrong = mine, ""
                 notify("STATUS=leading")
@@ -165,19 +165,19 @@ class Process:
             self._asked_leader = now
             with contextlib.suppress(BackstayError, TimeoutError):
                 self._leader = await on_thread(self.reading.leader, RETRY)
-        await self.board.publish(
+        await self.feed.publish(
             Snapshot(
                 at=time.time(),
                 cloud=self.file.cloud.name,
                 leading=False,
                 leader=self._leader,
-                troubles=tuple(self._troubles()),
+                problems=tuple(self._problems()),
             )
         )
 
-    def _troubles(self) -> Sequence[str]:
+    def _problems(self) -> Sequence[str]:
         """Return what is wrong with the watch itself, but for the ledger's and the courier's."""
-        found = [self.file.trouble, self._keeper_wrong, *self.parts.troubles]
+        found = [self.file.trouble, self._keeper_wrong, *self.parts.problems]
         if self._lead is not None and self._lead.doubt:
             found.append(f"{self._lead.doubt}: nothing is done until it is")
         return [one for one in found if one]
@@ -226,25 +226,25 @@ class Process:
         actor = Actor(
             site,
             incident_log,
-            self.board,
+            self.feed,
             self.journal,
             self.approvals,
             doubt=lambda: self._lead.doubt if self._lead else "another process may lead",
             ways=RunLauncher(command=self.means.command),
         )
 
-        def troubles() -> Sequence[str]:
-            return [*self._troubles(), *notifier.troubles]
+        def problems() -> Sequence[str]:
+            return [*self._problems(), *notifier.problems]
 
         async def watching() -> None:
             one = WatchLoop(
                 site,
                 watch,
                 incident_log,
-                self.board,
+                self.feed,
                 self.journal,
                 leader=me(),
-                troubles=troubles,
+                problems=problems,
                 on_incident=actor.considered,
             )
             await first_of(one.run(), self._stuck())
@@ -254,12 +254,12 @@ class Process:
             self.parts.keep("courier", notifier.run),
             self.parts.keep("watching", watching),
             self.parts.keep("actor", actor.run),
-            EventLog(incident_log, self.board, self.means.say).run(),
+            EventLog(incident_log, self.feed, self.means.say).run(),
         )
 
     async def _stuck(self) -> None:
         """Wait until no bulletin has come for long. Raises BackstayError."""
-        changes = self.board.changes(bound=STALE)
+        changes = self.feed.changes(bound=STALE)
         seen = await anext(changes)
         while (newer := await anext(changes)) is not seen:
             seen = newer

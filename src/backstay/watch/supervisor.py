@@ -24,7 +24,7 @@ class TaskSupervisor:
         self._wrong: dict[str, str] = {}
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """Return what is wrong with parts now, in words."""
         return tuple(f"{name}: {why}" for name, why in self._wrong.items())
 

@@ -148,7 +148,7 @@ def standing(subject: Subject, now: float, *, state: State = State.UP) -> Target
 
 
 def snapshot(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Snapshot:
-    standings = {
+    targets = {
         one.key: standing(one, now, state=State.DOWN if one.key in down else State.UP)
         for one in SUBJECTS
     }
@@ -157,7 +157,7 @@ def snapshot(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Sn
         cloud="amber",
         leading=True,
         leader="root@ops1, process 4711",
-        standings=standings,
+        targets=targets,
         silences=(Silence(host=silence, why="reboot-7", since=now - 40),) if silence else (),
         findings=(
             Finding(

@@ -124,7 +124,7 @@ def test_records_are_read_more_often_while_somebody_looks(
 
 
 def test_a_page_is_quick_with_everything_down(fake: FakeCloud, served: Serving) -> None:
-    down = snapshot(time.time(), down=tuple(fake.feed.snapshot.standings))
+    down = snapshot(time.time(), down=tuple(fake.feed.snapshot.targets))
 
     async def story() -> list[float]:
         await fake.feed.publish(down)

@@ -19,8 +19,8 @@ WARNING = replace(
 
 def changed(key: str, state: State, base: Snapshot | None = None) -> Snapshot:
     base = base or snapshot(NOW)
-    standing = replace(base.standings[key], state=state, since=NOW - 2)
-    return replace(base, standings={**base.standings, key: standing})
+    standing = replace(base.targets[key], state=state, since=NOW - 2)
+    return replace(base, targets={**base.targets, key: standing})
 
 
 def test_all_is_well_since_the_last_that_was_not() -> None:
@@ -75,10 +75,10 @@ def test_who_stands_by_says_who_watches() -> None:
 
 
 def test_nothing_seen_is_not_well() -> None:
-    empty = replace(snapshot(NOW), standings={})
+    empty = replace(snapshot(NOW), targets={})
     assert headline(empty, (), now=NOW).level is Level.WARNING
     unknown = snapshot(NOW)
-    for key in unknown.standings:
+    for key in unknown.targets:
         unknown = changed(key, State.UNKNOWN, unknown)
     assert headline(unknown, (), now=NOW).level is Level.WARNING
 
@@ -112,7 +112,7 @@ def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
 
 
 def test_nobody_claims_what_was_not_seen() -> None:
-    blind = replace(snapshot(NOW), troubles=("no token within 10 s",))
+    blind = replace(snapshot(NOW), problems=("no token within 10 s",))
     told = headline(blind, (), now=NOW)
     assert (told.level, "the watch itself has a problem" in told.text) == (Level.WARNING, True)
     failed = Finding(

@@ -43,7 +43,7 @@ class Actor:
         self,
         site: CloudSession,
         incident_log: IncidentLog,
-        board: SnapshotFeed,
+        feed: SnapshotFeed,
         store: Store,
         approvals: Approvals,
         *,
@@ -53,7 +53,7 @@ class Actor:
     ) -> None:
         self.site = site
         self.incident_log = incident_log
-        self.board = board
+        self.feed = feed
         self.store = store
         self.begun = RunManager(site.cloud, incident_log, store, approvals, ways)
         self.policy = site.cloud.watch.policy
@@ -104,7 +104,7 @@ class Actor:
         except (JournalError, TimeoutError):
             runs, readable = [], False
         doubt = self._doubt()
-        if not doubt and self._ways.clock() - self.board.snapshot.at > SEEN:
+        if not doubt and self._ways.clock() - self.feed.snapshot.at > SEEN:
             doubt = "nothing is known of the cloud just now"
         return Situation(
             now=self._ways.clock(),

@@ -56,24 +56,24 @@ class Snapshot:
 
     ``leading`` tells whether this process is the one that watches; ``leader`` names the one that
     does (``root@ops1, process 4711``). ``findings`` are the last whole check's, ``checked_at`` its
-    time. ``troubles`` are the watch's own: a journal that cannot be written, a channel that fails.
+    time. ``problems`` are the watch's own: a journal that cannot be written, a channel that fails.
     """
 
     at: float
     cloud: str
     leading: bool
     leader: str
-    standings: Mapping[str, TargetStatus] = field(default_factory=lambda: MappingProxyType({}))
+    targets: Mapping[str, TargetStatus] = field(default_factory=lambda: MappingProxyType({}))
     silences: tuple[Silence, ...] = ()
     findings: tuple[Finding, ...] = ()
     checked_at: float | None = None
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def worst(self) -> State:
         """Return how the cloud stands: as the worst of its parts that are not silenced."""
         silent = {one.host for one in self.silences}
-        found = {s.state for s in self.standings.values() if s.subject.host not in silent}
+        found = {s.state for s in self.targets.values() if s.subject.host not in silent}
         order = (State.DOWN, State.SUSPECT, State.RECOVERING, State.UNKNOWN)
         return next((one for one in order if one in found), State.UP if found else State.UNKNOWN)
 

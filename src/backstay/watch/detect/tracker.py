@@ -34,7 +34,7 @@ class StateTracker:
         self.changed = asyncio.Event()
         self._started: dict[str, float] = {}
         self._excuse = excuse
-        self._standings: dict[str, TargetStatus] = {}
+        self._statuses: dict[str, TargetStatus] = {}
         self._confirmed = Rule(sure=1, soft=None, recovered=recovered)
         self._unit = Rule(sure=2, soft=UNITS_SOFT, recovered=recovered)
         self._pulse = Rule(sure=2, soft=3, recovered=recovered)
@@ -62,14 +62,14 @@ class StateTracker:
             after = FORGET_AGENTS if track.subject.service == AGENT else FORGET
             self.tracks[key] = forgotten(track, now, after)
 
-    def standings(self) -> dict[str, TargetStatus]:
+    def targets(self) -> dict[str, TargetStatus]:
         """Return all standings; those that have not changed are the same objects as before."""
         for key, track in self.tracks.items():
             recent = self.history.recent(key)
-            old = self._standings.get(key)
+            old = self._statuses.get(key)
             if old is not None and old.since == track.since and old.recent == recent:
                 continue
-            self._standings[key] = TargetStatus(
+            self._statuses[key] = TargetStatus(
                 subject=track.subject,
                 state=track.state,
                 since=track.since,
@@ -77,7 +77,7 @@ class StateTracker:
                 seconds=track.seconds,
                 recent=recent,
             )
-        return dict(self._standings)
+        return dict(self._statuses)
 
     def may_be_slow(self, key: str) -> bool:
         """Say whether a subject has bad signs that something else may excuse."""

@@ -70,7 +70,7 @@ class IncidentLog:
         self._lock = asyncio.Lock()
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the journal, in words; empty while nothing is."""
         found = []
         if self._journal.trouble is not None:

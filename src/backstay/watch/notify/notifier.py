@@ -100,7 +100,7 @@ class Notifier:
         self._describe: deque[tuple[int, NotificationEvent, str]] = deque(maxlen=_REMEMBERED)
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the channels, in words."""
         lines = self._lines.values()
         said = [(one.name, one.error) for one in lines if one.failing]

@@ -114,7 +114,7 @@ async def status(context: Context, _query: NoQuery) -> models.CloudStatus:
         incidents=len(records.open),
         silences=list(snapshot.silences),
         checked_at=snapshot.checked_at,
-        problems=list(snapshot.troubles),
+        problems=list(snapshot.problems),
         journal_error=records.error,
     )
 
@@ -126,7 +126,7 @@ async def targets(
     """List the status of targets, in the order of their keys."""
     found = [
         status
-        for _, status in sorted(context.feed.snapshot.standings.items())
+        for _, status in sorted(context.feed.snapshot.targets.items())
         if query.host in {None, status.subject.host or "cloud"}
         and query.service in {None, status.subject.service}
         and query.state in {None, status.state}

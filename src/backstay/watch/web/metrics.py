@@ -45,7 +45,7 @@ def _watch_metrics(snapshot: Snapshot, records: Records, now: float) -> Iterator
     for name, text, value in (
         ("leading", "1 if this process is the leader, 0 if it stands by", snapshot.leading),
         ("age_seconds", "seconds since the last round of probes", max(0.0, now - snapshot.at)),
-        ("problems", "number of problems of the watch itself", len(snapshot.troubles)),
+        ("problems", "number of problems of the watch itself", len(snapshot.problems)),
         ("journal_readable", "1 if the journal can be read", not records.error),
     ):
         yield GaugeMetricFamily(f"backstay_watch_{name}", text, value=float(value))
@@ -81,7 +81,7 @@ def _target_metrics(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
         "latency of the last successful probe",
         labels=_TARGET_LABELS,
     )
-    for one in snapshot.standings.values():
+    for one in snapshot.targets.values():
         labels = (one.subject.host, one.subject.service, one.subject.name)
         if one.state in _UP:
             up.add_metric(labels, _UP[one.state])

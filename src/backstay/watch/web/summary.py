@@ -90,7 +90,7 @@ def headline(
     if unwatched is not None:
         return unwatched
     silent = {one.host for one in snapshot.silences}
-    targets = [one for one in snapshot.standings.values() if one.subject.host not in silent]
+    targets = [one for one in snapshot.targets.values() if one.subject.host not in silent]
     return (
         _unconfirmed(targets)
         or _incomplete(snapshot, targets)
@@ -116,7 +116,7 @@ def _incomplete(snapshot: Snapshot, targets: Sequence[TargetStatus]) -> Headline
     """Return a headline if what was observed does not show that everything works."""
     if not any(one.state is State.UP for one in targets):
         return Headline(level=Level.WARNING, text="No probe results yet")
-    if snapshot.troubles:
+    if snapshot.problems:
         text = "No target is down, but the watch itself has a problem"
         return Headline(level=Level.WARNING, text=text)
     silent = {one.host for one in snapshot.silences}
@@ -173,7 +173,7 @@ def hosts(snapshot: Snapshot, cloud: Cloud) -> list[HostView]:
     """Return every watched host, those with faults first, then in the order of cloud.yaml."""
     silences = {one.host: one for one in snapshot.silences}
     by_host: dict[str, list[TargetStatus]] = {}
-    for status in snapshot.standings.values():
+    for status in snapshot.targets.values():
         by_host.setdefault(status.subject.host, []).append(status)
     names = [name for name in ("", *cloud.hosts) if name in by_host]
     names += sorted(set(by_host) - set(names))

@@ -178,7 +178,7 @@ async def target(context: PageContext, request: PageRequest) -> RenderedPage:
     key = request.http.path_params["key"]
     span = request.http.query_params.get("span", "hour")
     seconds = SPANS.get(span, SPANS["hour"])
-    status = context.feed.snapshot.standings.get(key)
+    status = context.feed.snapshot.targets.get(key)
     chart, unreadable, minutes = "", "", []
     try:
         minutes = await context.history(key, seconds)
