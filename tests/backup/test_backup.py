@@ -295,7 +295,7 @@ def test_restored_files_are_compared_with_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "content" / "a").write_text("abc")
     entries = [entry("/a"), entry("/b"), entry("/d", kind="d")]
     (tmp_path / "manifest.json").write_text(json.dumps({"entries": entries}))
-    assert missing_files(tmp_path) == ["1 files are missing or torn: /b"]
+    assert missing_files(tmp_path) == ["1 file is missing or incomplete: /b"]
 
 
 def test_a_repository_on_the_host_itself_is_refused(tmp_path: Path) -> None:

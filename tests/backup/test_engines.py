@@ -19,6 +19,8 @@ from backstay.backup.mariadb import onhost_database
 from backstay.backup.mariadb.dumps import position_of
 from backstay.errors import RemoteFailure
 from backstay.inventory.backup import Backups, Engine
+from backstay.journal.action import Running
+from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.take import Database, length_in
 from backstay.transports.restic_output import Snapshot
 
@@ -156,13 +158,18 @@ class Stand:
         return self
 
     def dump(self) -> tuple[Snapshot, list[str]]:
-        running = SimpleNamespace(
-            step=SimpleNamespace(target="controller"),
-            results={"controller.repository": {"backup": "controller-1"}},
+        step = Step(
+            id="controller.database", action="database", target="controller", does="", bound=9
+        )
+        running = Running(
+            run="backup-1",
+            plan=Plan(runbook="backup", cloud="lab", targets=("controller",), steps=(step,)),
+            step=step,
+            results={"controller.repository": {"began": 1.0, "backup": "controller-1"}},
+            begun=1.0,
             say=self.said.append,
         )
-        step = Database(self, self)  # type: ignore[arg-type]
-        return asyncio.run(step._dump(running))  # type: ignore[arg-type]
+        return asyncio.run(Database(self, self)._dump(running))  # type: ignore[arg-type]
 
 
 def test_a_dump_is_taken_again_where_a_table_was_altered() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.journal.action import Action
+from backstay.runbooks.backup import steps
 from backstay.runbooks.backup.prove import Verify
 from backstay.runbooks.backup.prune import Prune
 from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
@@ -14,12 +15,14 @@ from backstay.runbooks.backup.take import Bring, Database, Files, Record, Reposi
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     place = Place(site.cloud)
-    return {
-        "repository": Repository(site, place),
-        "bring": Bring(site, place),
-        "files": Files(site, place),
-        "database": Database(site, place),
-        "record": Record(site, place),
-        "verify": Verify(site, place),
-        "prune": Prune(site, place),
-    }
+    return dict(
+        [
+            steps.REPOSITORY.by(Repository(site, place)),
+            steps.BRING.by(Bring(site, place)),
+            steps.FILES.by(Files(site, place)),
+            steps.DATABASE.by(Database(site, place)),
+            steps.RECORD.by(Record(site, place)),
+            steps.VERIFY.by(Verify(site, place)),
+            steps.PRUNE.by(Prune(site, place)),
+        ]
+    )

@@ -1,12 +1,15 @@
 """The plan of backups. Pure."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from backstay.backup.prune import Removal
 from backstay.backup.selection import selection
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
+from backstay.journal.action import StepKind
 from backstay.journal.plan import Plan, Step
+from backstay.runbooks.backup import steps
 from backstay.services.declaration import Service
 
 RUNBOOK = "backup"
@@ -23,39 +26,39 @@ def plan(
     prune: bool = False,
 ) -> Plan:
     """Return the plan for backups of ``hosts``, one after another; ``prune`` when all are taken."""
-    steps = [step for host in hosts for step in steps_of(cloud, host, services, verify=verify)]
+    found = [step for host in hosts for step in steps_of(cloud, host, services, verify=verify)]
     if prune:
-        steps.append(_pruning("remove backups and binary logs that `keep` does not hold"))
-    return Plan(runbook=RUNBOOK, cloud=cloud.name, targets=tuple(hosts), steps=tuple(steps))
+        found.append(_pruning("remove backups and binary logs that `keep` does not hold"))
+    return Plan(runbook=RUNBOOK, cloud=cloud.name, targets=tuple(hosts), steps=tuple(found))
 
 
 def steps_of(
     cloud: Cloud, host: str, services: Sequence[Service], *, verify: bool
 ) -> Iterator[Step]:
-    """Give the steps for one host."""
+    """Yield the steps for one host."""
 
-    def step(action: str, does: str, bound: float) -> Step:
-        return Step(id=f"{host}.{action}", action=action, target=host, does=does, bound=bound)
+    def step(kind: StepKind[Any], does: str, bound: float) -> Step:
+        return Step(id=kind.id(host), action=kind.name, target=host, does=does, bound=bound)
 
     chosen = selection(cloud, cloud.hosts[host], services)
-    yield step("repository", "open the repository; forget what was left half-taken", _QUICK)
-    yield step("bring", "bring its files here, what is new of them", _LONG)
+    yield step(steps.REPOSITORY, "open the repository; forget parts of interrupted backups", _QUICK)
+    yield step(steps.BRING, "fetch new and changed files", _LONG)
     if chosen.databases:
         form = "a dump" if cloud.backup.engine is Engine.DUMP else "a hot backup"
-        yield step("database", f"store {form} of its databases", _LONG)
-    yield step("files", "bring what is new since then, and store all files", _LONG)
-    yield step("record", "write the backup into the catalogue", _QUICK)
+        yield step(steps.DATABASE, f"store {form} of its databases", _LONG)
+    yield step(steps.FILES, "fetch what is new since then, and store all files", _LONG)
+    yield step(steps.RECORD, "write the backup into the catalogue", _QUICK)
     if verify:
         yield verification(host, host)
 
 
 def verification(host: str, backup: str) -> Step:
-    """Return the step that proves a backup: the host's of this run, or one by its name."""
+    """Return the step that proves a backup: that of this run (``backup`` is ``host``), or any."""
     return Step(
-        id=f"{host}.verify",
-        action="verify",
+        id=steps.VERIFY.id(host),
+        action=steps.VERIFY.name,
         target=host,
-        does="prove it: read all data, restore into a scratch server, check what is there",
+        does="prove it: read all data, restore into a scratch server, check the result",
         bound=_LONG,
         arguments={"backup": backup if backup != host else ""},
     )
@@ -81,4 +84,5 @@ def prune_plan(cloud: Cloud, going: Removal) -> Plan:
 
 
 def _pruning(does: str, **named: list[str]) -> Step:
-    return Step(id="prune", action="prune", target="", does=does, bound=_LONG, arguments=named)
+    name = steps.PRUNE.name
+    return Step(id=name, action=name, target="", does=does, bound=_LONG, arguments=named)

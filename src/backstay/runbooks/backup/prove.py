@@ -1,9 +1,10 @@
-"""The step that proves a backup: restored into a scratch server, and looked at."""
+"""The step that proves a backup: it is restored into a scratch server, and checked there."""
 
 import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,22 @@ from backstay.backup.restorable import chosen, from_manifest
 from backstay.backup.selection import invariants, migrations
 from backstay.errors import BackupError
 from backstay.inventory.backup import Engine
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Running
 from backstay.quantities import duration
-from backstay.runbooks.backup.take import DUMP, SILENCE, STREAM, TAG, Taking
+from backstay.runbooks.backup.steps import RECORD, BackupProved, StoredDump
+from backstay.runbooks.backup.take import DUMP, SILENCE, STREAM, TAG, BackupAction
 from backstay.transports.restic import Restic
 
 _SCRATCH = 256 << 20
-"""Bytes that a server needs beside its data."""
+"""Bytes that a scratch server needs in addition to its data."""
 
 
-class Verify(Taking):
-    """Proves a backup, and writes into the catalogue what it found."""
+class Verify(BackupAction[BackupProved]):
+    """Proves a backup, and writes the result into the catalogue."""
 
-    async def do(self, running: Running) -> Result:
-        """Prove it. Raises BackupError, with the backup's state ``failed``, where that fails."""
-        name = running.step.arguments["backup"]
-        name = name or running.results[f"{running.step.target}.record"]["backup"]
+    async def do(self, running: Running) -> BackupProved:
+        """Prove it. Raises BackupError where that fails; the backup's state is ``failed`` then."""
+        name = running.step.arguments["backup"] or running.result(RECORD).backup
         backup = self.place.catalogue.named(name)
         self.place.require_room(_room(backup), f"proving the backup {backup.name}")
         self.place.begin(backup.name)
@@ -40,49 +41,54 @@ class Verify(Taking):
             failed = {"at": time.time(), "problems": [str(error)]}
             self.place.catalogue.write(backup.proved(State.FAILED, failed))
             raise
-        state = State.FAILED if found["problems"] else State.VERIFIED
-        proved = self._with_dump(backup, found).proved(state, found)
+        state = State.FAILED if found.problems else State.VERIFIED
+        proved = _with_dump(backup, found.dump).proved(state, _catalogue_entry(found))
         self.place.catalogue.write(proved)
         replaced = set(backup.snapshots.values()) - set(proved.snapshots.values())
         restic = self.place.restic()
         await restic.forget(sorted(replaced), prune=False, bound=running.step.bound)
         self.place.end(backup.name)
-        if found["problems"]:
+        if found.problems:
             raise BackupError(
                 f"proving the backup {backup.name}",
-                came_back="; ".join(found["problems"][:5]),
-                remedy="see to what is named on the host, then take another backup; older ones are "
-                "as they were",
+                came_back="; ".join(found.problems[:5]),
+                remedy="fix this on the host, then: backstay backup create "
+                f"{backup.host} --verify; existing backups are unchanged",
             )
-        restored = f"restored in {duration(found['restore_seconds'])}"
-        return {**found, "backup": name, "told": f"{name} is verified: {restored}"}
+        return found
 
-    async def _proof(self, backup: Backup, running: Running) -> dict[str, Any]:
+    async def _proof(self, backup: Backup, running: Running) -> BackupProved:
         restic = self.place.restic()
         running.say("reading all data of the repository")
         await restic.check(read_data=True, bound=running.step.bound)
-        scratch = Scratch(self.place.scratch(backup.name))
-        found: dict[str, Any] = {"at": time.time(), "problems": [], "restore_seconds": 0.0}
+        scratch, dump = Scratch(self.place.scratch(backup.name)), None
+        proved_at = time.time()
         try:
             files = scratch.folder / "files"
-            begun = time.monotonic()
+            started = time.monotonic()
             await restic.restore(backup.snapshots["files"], files, bound=running.step.bound)
-            found["problems"] += missing_files(files)
+            problems = missing_files(files)
             if "database" in backup.snapshots:
                 running.say("restoring the databases into a scratch server")
                 await rebuild(restic, scratch, backup, bound=running.step.bound, silence=SILENCE)
-                found["restore_seconds"] = round(time.monotonic() - begun, 1)
-                running.say("looking at the restored databases")
-                found["problems"] += await self._look(scratch, backup, files, running)
+            took = round(time.monotonic() - started, 1)
+            if "database" in backup.snapshots:
+                running.say("checking the restored databases")
+                problems += await self._database_problems(scratch, backup, files, running)
                 if backup.engine is not Engine.DUMP:
-                    found["dump"] = await self._dump(scratch, backup, running)
-            else:
-                found["restore_seconds"] = round(time.monotonic() - begun, 1)
+                    dump = await self._dump(scratch, backup)
         finally:
             await scratch.close()
-        return found
+        return BackupProved(
+            backup=backup.name,
+            at=proved_at,
+            problems=tuple(problems),
+            restore_seconds=took,
+            dump=dump,
+            summary=f"{backup.name} is verified: restored in {duration(took)}",
+        )
 
-    async def _look(
+    async def _database_problems(
         self, scratch: Scratch, backup: Backup, files: Path, running: Running
     ) -> list[str]:
         facts = backup.facts
@@ -105,34 +111,43 @@ class Verify(Taking):
                 problems += wrong_files(files / CONTENT, [line.split("\t") for line in lines])
         return problems
 
-    async def _dump(self, scratch: Scratch, backup: Backup, running: Running) -> dict[str, Any]:
+    async def _dump(self, scratch: Scratch, backup: Backup) -> StoredDump:
         """Store the portable form: it costs the controller nothing, and deduplicates."""
         databases = [n for n in backup.facts["databases"] if _has(backup.facts["rows_before"], n)]
         restic, tags = self.place.restic(), [TAG, "dump", backup.name]
         async with restic.receiving(DUMP, host=backup.host, tags=tags) as (send, found):
             await scratch.dump(databases, send, silence=SILENCE)
         stored = found[DUMP]
-        return {"snapshot": stored.id, "size": stored.size, "added": stored.added}
+        return StoredDump(snapshot=stored.id, size=stored.size, added=stored.added)
 
-    @staticmethod
-    def _with_dump(backup: Backup, found: Mapping[str, Any]) -> Backup:
-        if "dump" not in found:
-            return backup
-        dump = found["dump"]
-        return backup.with_part("dump", dump["snapshot"], dump["size"], dump["added"])
+
+def _with_dump(backup: Backup, dump: StoredDump | None) -> Backup:
+    if dump is None:
+        return backup
+    return backup.with_part("dump", dump.snapshot, dump.size, dump.added)
+
+
+def _catalogue_entry(found: BackupProved) -> dict[str, Any]:
+    """Return a verification as the catalogue stores it (``Backup.proof``)."""
+    stored = {
+        "at": found.at,
+        "problems": list(found.problems),
+        "restore_seconds": found.restore_seconds,
+    }
+    return stored if found.dump is None else stored | {"dump": asdict(found.dump)}
 
 
 def _room(backup: Backup) -> int:
-    """Return how many bytes a restore of it takes, about."""
+    """Return about how many bytes a restore of it takes."""
     databases = sum(sum(group["databases"].values()) for group in backup.contents.values())
     stored = backup.sizes.get("database", 0)
     return backup.sizes["files"] + max(stored, databases) + _SCRATCH * ("database" in backup.sizes)
 
 
 def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[str]:
-    """Return what the manifest names and the restored files lack, or have in another size.
+    """Return the problem of files that were restored incomplete, or not at all; empty if none.
 
-    With ``paths`` only what is these, or lies below them.
+    With ``paths`` only these, and what lies below them, are compared with the manifest.
     """
     files = from_manifest(json.loads((restored / MANIFEST).read_text()))
     entries = files.entries if paths is None else chosen(files, paths).entries
@@ -141,7 +156,10 @@ def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[st
         file = restored / CONTENT / path.lstrip("/")
         if kind == "f" and (not file.is_file() or file.stat().st_size != length):
             found.append(path)
-    return [f"{len(found)} files are missing or torn: {', '.join(found[:3])}"] if found else []
+    if not found:
+        return []
+    count = "1 file is" if len(found) == 1 else f"{len(found)} files are"
+    return [f"{count} missing or incomplete: {', '.join(found[:3])}"]
 
 
 def wrong_files(content: Path, named: list[list[str]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from backstay.inventory.backup import Engine
 from backstay.journal.action import StepKind
@@ -75,6 +75,15 @@ class BackupRecorded(StepResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredDump:
+    """A dump that is in the repository; sizes are bytes, ``added`` is what was new."""
+
+    snapshot: str
+    size: int
+    added: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackupProved(StepResult):
     """A verification.
 
@@ -83,17 +92,23 @@ class BackupProved(StepResult):
         at: when it was verified, in Unix seconds.
         problems: what the verification found wrong; none where it succeeded.
         restore_seconds: how long restoring took.
-        dump: the portable form that was stored meanwhile, None where there is none.
+        dump: the portable form of the databases that was stored, None where there is none.
 
     """
-
-    OLD_KEYS: ClassVar[Mapping[str, str]] = {}
 
     backup: str
     at: float
     problems: tuple[str, ...] = ()
     restore_seconds: float = 0.0
-    dump: Mapping[str, Any] | None = None
+    dump: StoredDump | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned(StepResult):
+    """What was removed: the names of backups, and the paths of binary logs."""
+
+    backups: tuple[str, ...]
+    logs: tuple[str, ...]
 
 
 REPOSITORY = StepKind("repository", RepositoryOpened, "backup")
@@ -102,6 +117,7 @@ DATABASE = StepKind("database", DatabaseStored, "backup")
 FILES = StepKind("files", FilesStored, "backup")
 RECORD = StepKind("record", BackupRecorded, "backup")
 VERIFY = StepKind("verify", BackupProved, "backup")
+PRUNE = StepKind("prune", Pruned)
 
-KINDS = (REPOSITORY, BRING, DATABASE, FILES, RECORD, VERIFY)
+KINDS = (REPOSITORY, BRING, DATABASE, FILES, RECORD, VERIFY, PRUNE)
 """All kinds, in the order of a plan."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from backstay.access.session import CloudSession
 from backstay.backup import onhost
@@ -19,10 +19,24 @@ from backstay.backup.place import Place, on_itself
 from backstay.backup.selection import Selection, migrations, selection
 from backstay.errors import BackupError, RemoteFailure
 from backstay.inventory.backup import Engine
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Action, Running
+from backstay.journal.result import StepResult
 from backstay.quantities import size
+from backstay.runbooks.backup.steps import (
+    DATABASE,
+    FILES,
+    REPOSITORY,
+    BackupRecorded,
+    DatabaseStored,
+    FilesFetched,
+    FilesStored,
+    RepositoryOpened,
+    StoredPart,
+)
 from backstay.transports.restic import Restic
 from backstay.transports.restic_output import Snapshot
+
+R = TypeVar("R", bound=StepResult)
 
 TAG = "backstay"
 STREAM = "database.mbstream"
@@ -30,13 +44,15 @@ DUMP = "database.sql"
 SILENCE = 300.0
 """Seconds for which a stream may be silent."""
 _TRIES = 3
-_ALTERED = "1412"  # the error of a dump in which a table was altered meanwhile
-_CLOCK_SLACK = 2.0  # MariaDB's times have whole seconds
+_ALTERED = "1412"
+"""The error of a dump during which a table was altered."""
+_CLOCK_SLACK = 2.0
+"""Seconds by which a time of MariaDB's may be early: its times have whole seconds."""
 
 
 @dataclass(frozen=True)
-class Taking(Action[Result]):
-    """What the steps share."""
+class BackupAction(Action[R]):
+    """An action on the backup of a host."""
 
     site: CloudSession
     place: Place
@@ -46,11 +62,11 @@ class Taking(Action[Result]):
         return selection(self.site.cloud, self.site.host(host), self.site.services)
 
 
-class Repository(Taking):
-    """Opens the repository, names the backup, and forgets what earlier runs have left."""
+class Repository(BackupAction[RepositoryOpened]):
+    """Opens the repository, names the backup, and forgets parts of interrupted backups."""
 
-    async def do(self, running: Running) -> Result:
-        """Open it. Raises BackupError also where it is on the host itself."""
+    async def do(self, running: Running) -> RepositoryOpened:
+        """Open it. Raises BackupError, also where it is on the host itself."""
         host = self.site.host(running.step.target)
         self.place.refuse_on(host)
         if ":" not in self.place.repository and await self._is_here(host.name):
@@ -63,18 +79,19 @@ class Repository(Taking):
         # take an older backup's name nor what is tagged with it.
         backup = f"{host.name}-{datetime.fromtimestamp(running.begun, UTC):%Y%m%dT%H%M%SZ}"
         self.place.begin(backup)
-        return {
-            "began": running.begun,
-            "backup": backup,
-            "torn": torn,
-            "told": f"forgot {len(torn)} half-taken" if torn else "",
-        }
+        parts = "1 part" if len(torn) == 1 else f"{len(torn)} parts"
+        return RepositoryOpened(
+            began=running.begun,
+            backup=backup,
+            torn=tuple(torn),
+            summary=f"forgot {parts} of interrupted backups" if torn else "",
+        )
 
     async def _torn(self, restic: Restic) -> list[str]:
-        """Return the snapshots of what was begun and is in no backup of the catalogue.
+        """Return the snapshots of backups that were started and are not in the catalogue.
 
-        What was not begun from this folder is left alone: a repository may be several clouds', and
-        outlive a catalogue.
+        Those started from another folder are left alone: several clouds may share a repository,
+        and it may outlive a catalogue.
         """
         begun = self.place.begun()
         named = {
@@ -86,24 +103,20 @@ class Repository(Taking):
         return [one.id for one in there if one.tags & begun and one.id not in named]
 
     async def _is_here(self, host: str) -> bool:
-        """Say whether the host is this machine: they then have one boot id."""
+        """Return whether the host is this machine: they then have one boot id."""
         theirs = (await self.site.ask(host, onhost.boot_id))["boot_id"]
         return bool(theirs == onhost.boot_id()["boot_id"])
 
 
-class Bring(Taking):
-    """Brings the host's files into the mirror, ahead of the database."""
+class _Fetching(BackupAction[R]):
+    """Brings a host's files into the mirror on this machine."""
 
-    async def do(self, running: Running) -> Result:
-        """Fetch what is new, and forget what is gone. Raises BackupError."""
-        host, mirror = running.step.target, self.place.mirror(running.step.target)
-        manifest, fetched = await self.fetch(host, running)
-        mirror.forget(needed(manifest["entries"], mirror.known()).remove)
-        mirror.note(manifest)
-        return {"fetched": fetched, "told": f"{fetched} files were new or changed"}
+    async def fetch(self, running: Running) -> tuple[dict[str, Any], int]:
+        """Fetch what the mirror lacks, and again what changed meanwhile.
 
-    async def fetch(self, host: str, running: Running) -> tuple[dict[str, Any], int]:
-        """Fetch what the mirror lacks, and again what changed meanwhile; return the manifest."""
+        Returns the host's manifest and how many files were fetched. Raises BackupError, HostError.
+        """
+        host = running.host
         chosen, mirror = self.selection(host), self.place.mirror(host)
         fetched = 0
         for _ in range(_TRIES):
@@ -133,19 +146,32 @@ class Bring(Taking):
         return manifest, fetched
 
 
-class Files(Bring):
+class Bring(_Fetching[FilesFetched]):
+    """Brings the host's files into the mirror, ahead of the database."""
+
+    async def do(self, running: Running) -> FilesFetched:
+        """Fetch what is new, and forget what is gone. Raises BackupError, HostError."""
+        mirror = self.place.mirror(running.host)
+        manifest, fetched = await self.fetch(running)
+        mirror.forget(needed(manifest["entries"], mirror.known()).remove)
+        mirror.note(manifest)
+        files = "1 file was" if fetched == 1 else f"{fetched} files were"
+        return FilesFetched(fetched=fetched, summary=f"{files} new or changed")
+
+
+class Files(_Fetching[FilesStored]):
     """Brings what is new since the database was read, and stores the mirror.
 
-    Every file that a record of the database names is then there: what was made before it was read
-    has come now, what was deleted since has come before.
+    Every file that a record of the database names is in the backup then: files created before the
+    database was read are fetched now, files deleted since were fetched before.
     """
 
-    async def do(self, running: Running) -> Result:
-        """Fetch, keep what is gone meanwhile, and store. Raises BackupError."""
-        host = running.step.target
+    async def do(self, running: Running) -> FilesStored:
+        """Fetch, retain files deleted meanwhile, and store. Raises BackupError, HostError."""
+        host = running.host
         mirror = self.place.mirror(host)
         before = mirror.known()
-        manifest, _ = await self.fetch(host, running)
+        manifest, _ = await self.fetch(running)
         there = {entry[0] for entry in manifest["entries"]}
         manifest["entries"] += [one for one in before if one[1] == "f" and one[0] not in there]
         mirror.note(manifest)
@@ -161,24 +187,24 @@ class Files(Bring):
             mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
         )
         count = sum(entry[1] == "f" for entry in manifest["entries"])
-        return {
-            "snapshot": stored.id,
-            "size": stored.size,
-            "added": stored.added,
-            "files": count,
-            "packages": len(manifest["packages"]),
-            "machine": manifest.get("machine", {}),
-            "contents": contents(manifest["entries"], self.site.services, exports, sizes),
-            "told": f"{count} files, {size(stored.size)}, {size(stored.added)} new",
-        }
+        return FilesStored(
+            snapshot=stored.id,
+            size=stored.size,
+            added=stored.added,
+            files=count,
+            packages=len(manifest["packages"]),
+            machine=manifest.get("machine", {}),
+            contents=contents(manifest["entries"], self.site.services, exports, sizes),
+            summary=f"{count} files, {size(stored.size)}, {size(stored.added)} new",
+        )
 
 
-class Database(Taking):
-    """Streams the databases into the repository, by the engine that the site has chosen."""
+class Database(BackupAction[DatabaseStored]):
+    """Streams the databases into the repository, by the engine of cloud.yaml."""
 
-    async def do(self, running: Running) -> Result:
-        """Stream them, between two looks at the tables. Raises BackupError."""
-        host, engine = running.step.target, self.site.cloud.backup.engine
+    async def do(self, running: Running) -> DatabaseStored:
+        """Stream them; tables are read before and after. Raises BackupError, HostError."""
+        host, engine = running.host, self.site.cloud.backup.engine
         databases = list(self.selection(host).databases)
         before = await self.site.ask(host, onhost_database.database_facts, databases, 0)
         versions = {name: one.versions for name, one in migrations(self.site.services).items()}
@@ -187,16 +213,16 @@ class Database(Taking):
             stored, position = await self._dump(running)
             whole = stored.size
         else:
-            stored, _, said = await self._store(running, STREAM, onhost_database.send_database)
-            position, whole = position_in(said), length_in(said)
+            stored, _, log = await self._store(running, STREAM, onhost_database.send_database)
+            position, whole = position_in(log), length_in(log)
         since = before["clock"] - _CLOCK_SLACK
         after = await self.site.ask(host, onhost_database.database_facts, databases, since)
-        return {
-            "snapshot": stored.id,
-            "size": whole,
-            "added": stored.added,
-            "engine": engine,
-            "facts": {
+        return DatabaseStored(
+            snapshot=stored.id,
+            size=whole,
+            added=stored.added,
+            engine=engine,
+            facts={
                 "version": before["version"],
                 "schemas": before["schemas"],
                 "release": release,
@@ -208,13 +234,16 @@ class Database(Taking):
                 "grants": sorted(set(before["grants"]) & set(after["grants"])),
                 "databases": databases,
             },
-            "told": f"{len(before['rows'])} tables, {size(whole)}, {size(stored.added)} new",
-        }
+            summary=f"{len(before['rows'])} tables, {size(whole)}, {size(stored.added)} new",
+        )
 
     async def _store(
         self, running: Running, name: str, function: Callable[[], None]
     ) -> tuple[Snapshot, bytes, str]:
-        """Store what a function writes on the host; return also how it begins and what it said."""
+        """Store what a function writes on the host.
+
+        Returns also the start of what it wrote, and its standard error. Raises HostError.
+        """
         host, head = running.step.target, bytearray()
         receiving = self.place.restic().receiving(name, host=host, tags=_tags(running, "database"))
         async with receiving as (send, found):
@@ -224,11 +253,14 @@ class Database(Taking):
                     head.extend(data)
                 await send(data)
 
-            said = await self.site.stream(host, function, receive=receive, silence=SILENCE)
-        return found[name], bytes(head), said
+            log = await self.site.stream(host, function, receive=receive, silence=SILENCE)
+        return found[name], bytes(head), log
 
     async def _dump(self, running: Running) -> tuple[Snapshot, list[str]]:
-        """Store a dump, again where a table was altered meanwhile; return also its position."""
+        """Store a dump; return also its position. Dumps again where a table was altered meanwhile.
+
+        Raises HostError.
+        """
         left = _TRIES
         while True:
             left -= 1
@@ -242,67 +274,66 @@ class Database(Taking):
                 return stored, position_of(head)
 
 
-def position_in(said: str) -> list[str]:
-    """Return file and position in what mariadb-backup said; empty without a binary log. Pure.
+def position_in(log: str) -> list[str]:
+    """Return binary log and position in mariadb-backup's output; empty without a log. Pure.
 
-    The position is that of the backup itself, at which no change was under way.
+    The position is that of the backup itself, at which no transaction was in progress.
     """
-    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", said)
+    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", log)
     return list(found.groups()) if found else []
 
 
-def length_in(said: str) -> int:
-    """Return how many bytes a hot backup has, uncompressed: what a restore needs room for. Pure."""
-    found = re.search(r"^uncompressed: (\d+)$", said, re.MULTILINE)
+def length_in(log: str) -> int:
+    """Return the uncompressed bytes of a hot backup: what a restore needs room for. Pure."""
+    found = re.search(r"^uncompressed: (\d+)$", log, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
-class Record(Taking):
-    """Writes the backup into the catalogue: from here on it is one."""
+class Record(BackupAction[BackupRecorded]):
+    """Writes the backup into the catalogue: only now it counts as one."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> BackupRecorded:
         """Write it. Raises BackupError, also where a later run has forgotten parts of it."""
-        backup = recorded(running)
+        backup = backup_of(running, now=time.time())
         there = {one.id for one in await self.place.restic().snapshots(TAG)}
         if not there.issuperset(backup.snapshots.values()):
             raise BackupError(
                 f"recording {backup.name}",
-                came_back="parts of it are in the repository no more: a later backup has forgotten "
-                "what this one had left",
-                remedy=f"backstay runs abandon {running.run}; then backstay backup create "
+                came_back="parts of it are no longer in the repository: a later backup has "
+                "forgotten them, as this one was interrupted",
+                remedy=f"backstay runs abandon {running.run}; then: backstay backup create "
                 f"{backup.host}",
             )
         self.place.catalogue.write(backup)
         self.place.end(backup.name)
-        return {"backup": backup.name, "told": backup.name}
+        return BackupRecorded(backup=backup.name, summary=backup.name)
 
 
-def recorded(running: Running) -> Backup:
-    """Return the backup that the steps of this run have taken of the step's host. Pure."""
-    host = running.step.target
-    parts: dict[str, Result] = {
-        name: running.results[f"{host}.{name}"]
-        for name in ("files", "database")
-        if f"{host}.{name}" in running.results
-    }
-    opened = running.results[f"{host}.repository"]
+def backup_of(running: Running, *, now: float) -> Backup:
+    """Return the backup that the steps of this run have taken of the step's host. Pure.
+
+    ``now`` is when it is complete, in Unix seconds. Raises JournalError where a step is not done.
+    """
+    opened, files = running.result(REPOSITORY), running.result(FILES)
+    database = running.find(DATABASE)
+    parts: dict[str, StoredPart] = {"files": files} | ({"database": database} if database else {})
     return Backup(
-        name=opened["backup"],
+        name=opened.backup,
         cloud=running.plan.cloud,
-        host=host,
-        taken_at=opened["began"],
-        seconds=round(time.time() - opened["began"], 1),
-        snapshots={name: part["snapshot"] for name, part in parts.items()},
-        sizes={name: part["size"] for name, part in parts.items()},
-        added={name: part["added"] for name, part in parts.items()},
-        files=parts["files"]["files"],
-        packages=parts["files"]["packages"],
-        machine=parts["files"].get("machine", {}),
-        engine=Engine(parts.get("database", {}).get("engine", Engine.PHYSICAL)),
-        contents=parts["files"]["contents"],
-        facts=parts.get("database", {}).get("facts", {}),
+        host=running.host,
+        taken_at=opened.began,
+        seconds=round(now - opened.began, 1),
+        snapshots={name: part.snapshot for name, part in parts.items()},
+        sizes={name: part.size for name, part in parts.items()},
+        added={name: part.added for name, part in parts.items()},
+        files=files.files,
+        packages=files.packages,
+        machine=files.machine,
+        engine=database.engine if database else Engine.PHYSICAL,
+        contents=files.contents,
+        facts=database.facts if database else {},
     )
 
 
 def _tags(running: Running, part: str) -> list[str]:
-    return [TAG, part, running.results[f"{running.step.target}.repository"]["backup"]]
+    return [TAG, part, running.result(REPOSITORY).backup]
