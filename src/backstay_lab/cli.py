@@ -38,7 +38,7 @@ def name_option() -> "Callable[[Callable[..., None]], Callable[..., None]]":
 @lab.command()
 @name_option()
 @click.option("--computes", type=click.IntRange(1, MAX_COMPUTES), help="Compute hosts.  [2]")
-@click.option("--only", multiple=True, metavar="HOST", help="Bring up only this host; repeatable.")
+@click.option("--only", multiple=True, metavar="HOST", help="Start only this host; repeatable.")
 @click.option("--slot", type=click.IntRange(0, SLOTS[-1]), help="Address range: 10.(77+2n).0.0/24.")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 def up(
@@ -89,7 +89,7 @@ def typed(command: str, name: str) -> str:
 @name_option()
 @click.argument("host")
 def new_board(name: str, host: str) -> None:
-    """Give a HOST with a dead board a new one, and its disk as first built."""
+    """Replace the dead board of HOST; its disk is as first built."""
     from backstay_lab import board as repair
     from backstay_lab.progress import Progress
 
@@ -104,7 +104,7 @@ def new_board(name: str, host: str) -> None:
 @name_option()
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def status(name: str, output: str) -> None:
-    """Show the lab's files, and each host's address, power and BMC."""
+    """Show the lab's files, hosts, BMCs and faults."""
     from backstay_lab.status import read
 
     found = read(name)
@@ -134,9 +134,10 @@ def _print_status(found: "Mapping[str, Any]") -> None:
 @click.argument("host")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(name: str, host: str, command: tuple[str, ...]) -> None:
-    """Open a root shell on HOST, or run COMMAND there, without needing its network.
+    """Open a root shell on HOST, or run COMMAND there.
 
-    COMMAND's arguments are joined and passed to a shell there, as ssh does.
+    The host's network is not needed. COMMAND's arguments are joined and passed to a shell there, as
+    ssh does.
     """
     from backstay_lab import state
     from backstay_lab.hosts import LabHost
@@ -151,7 +152,7 @@ def shell(name: str, host: str, command: tuple[str, ...]) -> None:
 @name_option()
 @click.option("--purge", is_flag=True, help="Delete the built hosts and package layers too.")
 def down(name: str, *, purge: bool) -> None:
-    """Stop the lab and remove everything that it made on this machine."""
+    """Stop the lab; remove all that it made on this machine."""
     from backstay_lab.down import down as take_down
 
     found = take_down(name, purge=purge)
@@ -161,7 +162,10 @@ def down(name: str, *, purge: bool) -> None:
 @lab.command()
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get.")
 def requirements(*, install: bool) -> None:
-    """Show what this machine lacks for a lab; exit status 3 where something is missing."""
+    """Show what this machine lacks for a lab.
+
+    Exit status 3 where something is missing.
+    """
     from backstay_lab import machine
     from backstay_lab.up import LabRequest, require
 

@@ -33,7 +33,10 @@ def kill_service(name: str, target: str) -> None:
 @name_option()
 @click.argument("target", metavar="[HOST/]UNIT")
 def stop_service(name: str, target: str) -> None:
-    """Stop a service as if it had exited by itself: inactive, not failed."""
+    """Stop a service: inactive, not failed.
+
+    As if it had exited by itself.
+    """
     _break(name, "stop-service", target)
 
 
@@ -41,7 +44,7 @@ def stop_service(name: str, target: str) -> None:
 @name_option()
 @click.argument("target", metavar="[HOST/]UNIT")
 def hang_service(name: str, target: str) -> None:
-    """Hang a service (SIGSTOP): its port is open, nothing answers."""
+    """Hang a service (SIGSTOP): port open, no answer."""
     _break(name, "hang-service", target)
 
 
@@ -57,7 +60,10 @@ def power_off(name: str, host: str) -> None:
 @name_option()
 @click.argument("host")
 def dead_board(name: str, host: str) -> None:
-    """Destroy a host: off, disk lost, its BMC cannot power it on. No undo."""
+    """Destroy a host: disk lost, board dead. No undo.
+
+    It is off, and its BMC cannot power it on.
+    """
     _break(name, "dead-board", host)
 
 
@@ -81,7 +87,10 @@ def freeze(name: str, host: str) -> None:
     help="From where the host is unreachable; the operator is this machine.",
 )
 def cut_network(name: str, host: str, whom: str) -> None:
-    """Cut a host's network: packets are dropped silently, open connections too."""
+    """Cut a host's network: packets are dropped silently.
+
+    Open connections are cut too.
+    """
     _break(name, "cut-network", host, {"from": whom})
 
 
@@ -90,7 +99,10 @@ def cut_network(name: str, host: str, whom: str) -> None:
 @click.argument("host")
 @click.argument("percent")
 def loss(name: str, host: str, percent: str) -> None:
-    """Lose PERCENT of a host's packets, in each direction, at random."""
+    """Lose PERCENT of a host's packets, at random.
+
+    In each direction.
+    """
     _break(name, "loss", host, {"percent": percent})
 
 
@@ -122,7 +134,10 @@ def fill_disk(name: str, host: str) -> None:
     "no-reply-queue: no answer to its own calls reaches it.",
 )
 def wedge_agent(name: str, host: str, how: str) -> None:
-    """Wedge a host's nova-compute: active and connected, it does not process RPC messages."""
+    """Wedge nova-compute: it does not process RPC messages.
+
+    It is active and connected.
+    """
     _break(name, "wedge-agent", host, {"how": how})
 
 
@@ -130,7 +145,10 @@ def wedge_agent(name: str, host: str, how: str) -> None:
 @name_option()
 @click.argument("host")
 def old_client(name: str, host: str) -> None:
-    """Run a host's nova-compute without heartbeats and keepalive to the broker."""
+    """Run nova-compute without heartbeats and keepalive.
+
+    As clients of old releases do with their connections to the broker.
+    """
     _break(name, "old-client", host)
 
 
@@ -138,7 +156,7 @@ def old_client(name: str, host: str) -> None:
 @name_option()
 @click.argument("host", required=False, default="")
 def rabbit_amnesia(name: str, host: str) -> None:
-    """Restart the message broker without its queues, exchanges and users.
+    """Restart the broker without queues, exchanges, users.
 
     HOST is the one with the broker; by default the controller.
     """
