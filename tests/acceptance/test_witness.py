@@ -85,7 +85,7 @@ def running(
 def confirmed(lab: Lab, host: str) -> dict[str, Any]:
     """Confirm that a host is dead, and give the results of a run that did."""
     result = on_site(lab, lambda site: Confirm(site).do(running(host, "confirm")))
-    return {f"{host}.confirm": dict(result)}
+    return {f"{host}.confirm": result.to_json()}
 
 
 def fenced(
@@ -99,7 +99,7 @@ def fenced(
     """Fence a host; give the results of the run so far."""
     step = running(host, "fence", confirmed_fenced=confirmed_fenced, results=results)
     result = on_site(lab, lambda site: Fence(site).do(step), bmcs)
-    return results | {f"{host}.fence": dict(result)}
+    return results | {f"{host}.fence": result.to_json()}
 
 
 def power(lab: Lab, host: str) -> Power:
@@ -191,7 +191,7 @@ def test_a_host_without_power_is_dead_and_fencing_reads_that_back(lab: Lab) -> N
         step = running("proxy", "fence", results=results)
         found = on_site(lab, lambda site: Fence(site).probe(step))
         assert found
-        assert found["how"] == "power", "an interrupted step finds that it is done"
+        assert found.how == "power", "an interrupted step finds that it is done"
         on_site(lab, lambda site: still_fenced(site, step))
 
 
@@ -264,7 +264,7 @@ def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) 
         results = confirmed(lab, "proxy")
         with pytest.raises(Refused) as caught:
             fenced(lab, "proxy", results, bmcs=silent)
-        assert "nobody has vouched for it" in caught.value.came_back
+        assert "nobody has confirmed that it is off" in caught.value.came_back
         by_word = fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)["proxy.fence"]
         assert by_word["how"] == "word"
         assert "take its cables out" in by_word["told"]

@@ -54,7 +54,7 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
                 ["compute1", "no ARP answer"],
                 ["proxy", "no ARP answer"],
             ],
-            "watching": {
+            "recording": {
                 "apis": {"identity": "http://10.77.0.11:5000/"},
                 "apis_by": "reboot-3",
                 "instances": {"demo-1": "10.78.0.68"},
@@ -63,7 +63,7 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
             },
         },
     ),
-    ("prepare", 1, {"boot_id": "b", "told": "0 of 640 packages are there"}),
+    ("prepare", 1, {"boot_id": "b", "summary": "0 of 640 packages are there"}),
     ("fence", 4, {"how": "power", "fenced_at": BEGAN + 14}),
     ("begin-packages", 1, {"unit": "backstay-replace-1-packages-1"}),
     ("fetch", 12, {"newer": 3}),
@@ -75,7 +75,7 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
             "replayed": {"losses": [LOST], "changes": 71},
         },
     ),
-    ("packages", 70, {"missing": [], "differ": [], "told": "640 packages"}),
+    ("packages", 70, {"missing": [], "differ": [], "summary": "640 packages"}),
     ("adopt", 4, {"kept": "/var/lib/backstay/restore/20261124-220000-identity/before"}),
     ("look", 1, {}),
     ("send", 8, {}),
@@ -84,7 +84,7 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
     ("start-mariadb", 5, {"seconds": 4.0}),
     ("start-nova", 15, {"seconds": 14.0}),
     ("begin-build", 1, {"unit": "u"}),
-    ("build", 90, {"told": "Applied catalog in 82 seconds"}),
+    ("build", 90, {"summary": "Applied catalog in 82 seconds"}),
     ("works", 20, {"seconds": 19.0}),
     ("agents", 25, {"seconds": 24.5, "restarted": ["nova-compute on compute1"], "left": []}),
     (
@@ -112,8 +112,8 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
             "diff": DIFF,
             "by_hand": "",
             "kept": "/etc/backstay/cloud.yaml.before-20261124-220000",
-            "watched_since": BEGAN + 1,
-            "watched": [
+            "recorded_since": BEGAN + 1,
+            "recorded": [
                 watched("api", "identity", 600, 420, (1, 250)),
                 watched("api", "compute", 600, 500, (1, 262)),
                 watched("instance", "demo-1", 1720, 0),

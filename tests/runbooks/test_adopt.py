@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ HOSTS = {
     "controller": {"address": "192.0.2.11", "roles": ["controller"]},
     "spare1": {"address": "192.0.2.31", "roles": ["spare"]},
 }
-FENCED: Mapping[str, Result] = {"controller.fence": {"off": True}}
+FENCED: Mapping[str, Result] = {
+    "controller.fence": {"how": "power"},
+    "controller.prepare": {"addresses": ["192.0.2.11", "192.0.2.31"]},
+}
 
 
 class Hosts:
@@ -57,6 +60,11 @@ class Hosts:
         self.dropped.append(target.name)
 
 
+async def still_fenced(_site: CloudSession, _running: Running, *, adopted: Sequence[str]) -> None:
+    """Nothing else answers: ``test_fencing`` tries what this really does."""
+    assert set(adopted) <= {"aa"}
+
+
 def adopting(folder: Path, hosts: Hosts, results: Mapping[str, Result]) -> tuple[Adopt, Running]:
     cloud = Cloud.model_validate(
         {"credentials": {"openrc": "o"}, "hosts": HOSTS, "backup": {"folder": str(folder)}}
@@ -85,12 +93,14 @@ def adopting(folder: Path, hosts: Hosts, results: Mapping[str, Result]) -> tuple
         run="replace-1", plan=plan, step=step, results=results, begun=1.0, say=lambda _: None
     )
     site = CloudSession(cloud=cloud, shell=hosts, api=BackupError("x", came_back="x", remedy="x"))
-    return Adopt(site, place), running
+    return Adopt(site, place, still_fenced), running
 
 
 def spare(**more: dict[str, Any] | Exception) -> dict[str, dict[str, Any] | Exception]:
     adopted = {"boot_id": "b", "device": "eth0", "configured": [], "kept": ""}
     return {
+        "spare1.holds": {"has": False, "mac": "aa"},
+        "controller.holds": {"has": True, "mac": "aa"},
         "spare1.boot_id": {"boot_id": "b"},
         "spare1.listing": {"entries": []},
         "spare1.adopt": adopted,
@@ -104,7 +114,7 @@ def test_without_a_fence_nothing_is_asked_and_nothing_is_done(tmp_path):
     several: tuple[Mapping[str, Result], ...] = (
         {},
         {"controller.fence": {}},
-        {"spare1.fence": {"off": True}},
+        {"spare1.fence": {"how": "power"}},
     )
     for results in several:
         action, running = adopting(tmp_path / str(len(str(results))), hosts, results)
@@ -118,6 +128,7 @@ def test_the_spare_is_proved_to_answer_as_the_host_and_then_asked_by_that_name_a
     action, running = adopting(tmp_path, hosts, FENCED)
     result = asyncio.run(action.do(running))
     assert hosts.asked == [
+        "spare1.holds",
         "spare1.boot_id",
         "spare1.listing",
         "spare1.send",
@@ -126,7 +137,7 @@ def test_the_spare_is_proved_to_answer_as_the_host_and_then_asked_by_that_name_a
     ]
     assert hosts.sent
     assert hosts.dropped == ["controller", "spare1"]
-    assert "NOT at boots" in result["told"]
+    assert "NOT at boots" in result.summary
 
 
 def test_a_host_that_still_answers_keeps_its_address(tmp_path):
@@ -158,7 +169,7 @@ def test_adopted_already_it_is_known_by_its_run_s_mark_only(tmp_path, mark, well
     )
     action, running = adopting(tmp_path, hosts, FENCED)
     if well:
-        assert "at boots by /a" in asyncio.run(action.do(running))["told"]
+        assert "at boots by /a" in asyncio.run(action.do(running)).summary
     else:
         with pytest.raises(BackstayError, match="another run's spare, or the host itself"):
             asyncio.run(action.do(running))

@@ -1,6 +1,7 @@
 """Confirm, fence and guard, in a cloud in memory: what is refused, what is done, what is read."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +15,7 @@ from backstay.health.witness import observe, onhost
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
+from backstay.journal.result import StepResult
 from backstay.runbooks.replace import fence_guard
 from backstay.runbooks.replace.fence import FRESH, Confirm, Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
@@ -161,7 +163,13 @@ def fence(world: World) -> Fence:
 
 
 def fenced(world: World, results: Mapping[str, Any] | None = None, **chosen: Any) -> Any:
-    return asyncio.run(fence(world).do(run(world, "fence", results, **chosen)))
+    return as_stored(asyncio.run(fence(world).do(run(world, "fence", results, **chosen))))
+
+
+def as_stored(result: StepResult) -> dict[str, Any]:
+    """Return a result as the journal gives it back."""
+    stored: dict[str, Any] = json.loads(json.dumps(result.to_json()))
+    return stored
 
 
 def orders(world: World) -> list[str]:
@@ -179,7 +187,7 @@ def test_confirm_refuses_with_everybody_s_words_and_gives_them_where_it_is_dead(
 
     dead = World(gone={"storage1"})
     confirm = Confirm(cast("CloudSession", dead), dead.here, lambda t: dead.power(t).state())
-    result = asyncio.run(confirm.do(run(dead, "confirm", {"x": 1})))
+    result = as_stored(asyncio.run(confirm.do(run(dead, "confirm", {"x": 1}))))
     assert result["verdict"] == "dead"
     assert result["power"] == "power on"
     assert result["spoke"] == ["proxy", "compute1", "compute2"]
@@ -249,13 +257,13 @@ def test_a_bmc_of_another_host_is_noticed_by_who_is_gone():
 @pytest.mark.parametrize(
     ("world", "confirmed_fenced", "missing"),
     [
-        (World(dead_bmcs={"controller"}), False, ["nobody has vouched"]),
+        (World(dead_bmcs={"controller"}), False, ["nobody has confirmed that it is off"]),
         (
             World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"}),
             True,
             ["no host on its network found it silent by ARP", "spare1: not on its network"],
         ),
-        (World(stubborn=True), True, ["it has power, whatever anybody vouches for"]),
+        (World(stubborn=True), True, ["it has power, whatever was confirmed"]),
     ],
 )
 def test_without_its_bmc_a_word_and_silence_are_both_needed(
@@ -265,14 +273,14 @@ def test_without_its_bmc_a_word_and_silence_are_both_needed(
         fenced(world, confirmed_fenced=confirmed_fenced)
     for words in missing:
         assert words in caught.value.came_back
-    assert "vouch" in caught.value.remedy
+    assert "--confirm-fenced controller" in caught.value.remedy
 
 
 def test_silence_for_the_spare_alone_and_a_word_are_enough():
     world = World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"} - {"spare1"})
     result = fenced(world, confirmed_fenced=True)
-    assert result["how"] == "word"
-    assert "take its cables out" in result["told"]
+    assert result["how"] == "person"
+    assert "unplug its cables" in result["summary"]
     assert asyncio.run(fence(world).probe(run(world, "fence"))) is None, "it has to be asked again"
 
 
@@ -290,7 +298,7 @@ def still(world: World, results: Mapping[str, Any], **adopted: Any) -> None:
 
 def test_it_is_looked_at_again_before_and_after_its_address_is_adopted():
     world = World()
-    with pytest.raises(Refused, match="is not fenced"):
+    with pytest.raises(Refused, match="no step of this run has made sure"):
         still(world, confirmed())
     results = confirmed() | {"controller.fence": fenced(world)}
     still(world, results)

@@ -55,7 +55,7 @@ def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], di
         say=lambda _: None,
         results={"controller.adopt": {}, **results},
     )
-    return site.asked, dict(asyncio.run(action.do(running)))
+    return site.asked, asyncio.run(action.do(running)).to_json()
 
 
 @pytest.mark.parametrize(("means", "early"), [(PUPPET, True), (COMMAND, False)])

@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunState
 from backstay.journal.store import Store
 from backstay.runbooks.replace.outages import USUAL, OutageRecording
+from backstay.runbooks.replace.steps import InventoryUpdated
 from backstay.services import libvirt
 from backstay.services.registry import all_services
 
@@ -77,11 +79,11 @@ def recorded(
             async with outages.started_beside(running) as starting:
                 if refused:
                     raise Refused("asking", came_back="it is alive", remedy="backstay check")
-                return {"watching": (await starting).document()}
+                return {"recording": asdict(await starting)}
 
     class TakesOver(Does):
         async def do(self, running: Running) -> Mapping[str, Any]:
-            return {"did": True, **outages.end()}
+            return {"did": True, **outages.end(InventoryUpdated(written=True)).to_json()}
 
     @contextlib.asynccontextmanager
     async def around(running: Running) -> AsyncIterator[None]:
@@ -168,14 +170,14 @@ def test_from_the_first_step_to_the_last(tmp_path: Path, api: Any) -> None:
     run = store.create(plan("replace", "confirm", "build", "take-over"))
     state, results = carry(tmp_path, store, runbook, run)
     assert state is RunState.DONE
-    assert results["confirm"]["watching"] == {
+    assert results["confirm"]["recording"] == {
         "apis": {"identity": api.url},
         "apis_by": "reboot-1",
         "instances": {"web": "127.0.0.1"},
         "silent": ["gone"],
         "unasked": ["c2"],
     }
-    seen = {one["what"]: one for one in results["take-over"]["watched"]}
+    seen = {one["what"]: one for one in results["take-over"]["recorded"]}
     [outage] = seen["identity"]["outages"]
     assert 1.0 < outage["ends"] - outage["begins"] < 2.4
     assert outage["begins"] == seen["identity"]["since"]
@@ -197,7 +199,7 @@ def test_another_process_goes_on_with_the_same(tmp_path: Path, api: Any) -> None
     api()
     again = recorded(OutageRecording(site, store), lambda: time.sleep(0.7))
     _, results = carry(tmp_path, store, again, run)
-    seen = {one["what"]: one for one in results["take-over"]["watched"]}
+    seen = {one["what"]: one for one in results["take-over"]["recorded"]}
     assert set(seen) == {"identity", "web"}
     assert seen["identity"]["outages"] == []
 

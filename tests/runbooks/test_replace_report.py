@@ -127,7 +127,7 @@ def test_before_the_spare_has_the_address_another_can_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     [report] = reports(carried_out(tmp_path, monkeypatch, fails="packages")[1])
-    assert report.stands.startswith("controller is fenced, and spare1 is a spare still")
+    assert report.stands.startswith("controller is fenced, and spare1 is still a spare")
 
 
 def test_refused_runs_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ import pytest
 from backstay.backup.catalogue import Backup
 from backstay.inventory.limits import Limit
 from backstay.runbooks.replace import onhost
-from backstay.runbooks.replace.spare import Wanted, against, off_by, remarks
+from backstay.runbooks.replace.spare import Wanted, blockers, off_by, warnings
 
 GIB = 1024**3
 MACHINE = {
@@ -59,8 +59,8 @@ def told(**more: Any) -> dict[str, Any]:
 
 
 def test_a_spare_like_the_host_is_taken():
-    assert against(WANTED, told(), offset=0.1) == []
-    assert remarks(WANTED, told(), offset=0.1) == []
+    assert blockers(WANTED, told(), offset=0.1) == []
+    assert warnings(WANTED, told(), offset=0.1) == []
 
 
 @pytest.mark.parametrize(
@@ -79,31 +79,31 @@ def test_a_spare_like_the_host_is_taken():
 def test_each_reason_against_it(more, said):
     if "addresses" in more:
         wanted = replace(WANTED, old_address="10.77.0.111")
-        found = against(wanted, told(**more), offset=0)
+        found = blockers(wanted, told(**more), offset=0)
     else:
-        found = against(WANTED, told(**more), offset=0)
+        found = blockers(WANTED, told(**more), offset=0)
     assert len(found) == 1
     assert said in found[0]
 
 
 def test_all_reasons_are_told_at_once_and_a_clock_far_off_is_one():
-    found = against(WANTED, told(active=["mariadb.service"], apt=False), offset=-9.0)
+    found = blockers(WANTED, told(active=["mariadb.service"], apt=False), offset=-9.0)
     assert len(found) == 3
     assert "9.0 s behind" in found[1]
 
 
 def test_room_is_counted_once_for_each_file_system():
     small = {place: [1, 4 * GIB] for place in FREE}
-    assert against(WANTED, told(free=small), offset=0) == []
+    assert blockers(WANTED, told(free=small), offset=0) == []
     small = {place: [1, 3 * GIB] for place in FREE}
-    assert len(against(WANTED, told(free=small), offset=0)) == 1
+    assert len(blockers(WANTED, told(free=small), offset=0)) == 1
 
 
 def test_an_older_backup_is_judged_by_its_packages():
     wanted = replace(WANTED, backup=replace(BACKUP, machine={}))
-    assert against(wanted, told(), offset=0) == []
-    assert "does not say" in remarks(wanted, told(), offset=0)[0]
-    newer = against(wanted, told(packages=["base-files 13.1"]), offset=0)
+    assert blockers(wanted, told(), offset=0) == []
+    assert "does not say" in warnings(wanted, told(), offset=0)[0]
+    newer = blockers(wanted, told(packages=["base-files 13.1"]), offset=0)
     assert newer == ["it is of another release: base-files 13.1, the host had 12.4+deb12u5"]
 
 

@@ -23,7 +23,7 @@ from backstay.journal.plan import Plan, Step
 from backstay.runbooks.restore.context import About
 from backstay.runbooks.restore.plan import RestoreOptions, plan
 from backstay.runbooks.restore.rebuild_local import Fetch
-from backstay.runbooks.restore.upload import against
+from backstay.runbooks.restore.upload import blockers
 from backstay.services.registry import all_services, named
 
 HOSTS = {
@@ -54,7 +54,7 @@ def test_nothing_that_runs_is_touched_before_all_is_there() -> None:
     found = [step.action for step in made.steps]
     assert found[:6] == ["look", "fetch", "rebuild", "send", "stop", "swap"]
     assert found[-3:] == ["works", "agents", "tidy"]
-    started = [step.arguments["service"] for step in made.steps if step.action == "start"]
+    started = [step.arguments["services"][0] for step in made.steps if step.action == "start"]
     assert started[:4] == ["mariadb", "rabbitmq", "memcached", "keystone"]
     assert started.index("keystone") < started.index("nova") < started.index("cinder")
     assert "replay the log to its end" in made.steps[2].does
@@ -82,8 +82,8 @@ def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
         assert ("on the host, beside" in step.does) is there
         assert ("in a scratch server here" in step.does) is not there
     room = replace(about(), proved=True, fills=True)
-    assert against(room, told(), ours=OURS, free_here=1200) == []
-    assert against(replace(room, fills=False), told(), ours=OURS, free_here=1200) != []
+    assert blockers(room, told(), ours=OURS, free_here=1200) == []
+    assert blockers(replace(room, fills=False), told(), ours=OURS, free_here=1200) != []
 
 
 def about(backup: Backup = BACKUP, service: str = "") -> About:
@@ -112,9 +112,9 @@ OURS = "10.11.3-MariaDB"
 
 
 def test_every_reason_is_told_at_once() -> None:
-    assert against(about(), told(), ours=OURS, free_here=1 << 30) == []
+    assert blockers(about(), told(), ours=OURS, free_here=1 << 30) == []
     bad = told(has={"tar": False, "systemctl": True}, free_data=5000, server="")
-    found = against(about(), bad, ours="11.8.2-MariaDB", free_here=100)
+    found = blockers(about(), bad, ours="11.8.2-MariaDB", free_here=100)
     assert len(found) == 5
     assert found[0] == "the host has no tar"
     assert "this machine has only 100 B free" in found[1]
@@ -125,9 +125,9 @@ def test_every_reason_is_told_at_once() -> None:
 
 def test_a_dump_needs_more_room_than_it_has_bytes_and_files_need_no_server() -> None:
     dumped = replace(BACKUP, engine=Engine.DUMP)
-    assert against(about(), told(free_data=13_000), ours=OURS, free_here=1 << 30) == []
-    assert against(about(dumped), told(free_data=13_000), ours=OURS, free_here=1 << 30) != []
-    assert against(about(service="memcached"), told(server=""), ours="", free_here=1 << 30) == []
+    assert blockers(about(), told(free_data=13_000), ours=OURS, free_here=1 << 30) == []
+    assert blockers(about(dumped), told(free_data=13_000), ours=OURS, free_here=1 << 30) != []
+    assert blockers(about(service="memcached"), told(server=""), ours="", free_here=1 << 30) == []
 
 
 def stream(**more: Any) -> StreamState:
@@ -157,8 +157,8 @@ def stream(**more: Any) -> StreamState:
             "may be lost",
         ),
         (RestorePoint(latest=True), stream(behind=77), "77 bytes were missing"),
-        (RestorePoint(latest=True), stream(caught_up_at=None), "not known up to when"),
-        (RestorePoint(latest=True), None, "not known up to when"),
+        (RestorePoint(latest=True), stream(caught_up_at=None), "was received is not known"),
+        (RestorePoint(latest=True), None, "was received is not known"),
     ],
 )
 def test_what_is_lost_is_never_silent(

@@ -38,5 +38,5 @@ def remedy(host: str, *done: str) -> str:
 def test_the_spare_is_named_by_the_place_it_has_and_another_one_offered():
     assert "that is spare1, which has the place of proxy by now" in remedy("proxy", "adopt")
     assert "by now" not in remedy("spare1")
-    assert "backstay runs abandon replace-7, and begin anew" in remedy("spare1")
+    assert "backstay runs abandon replace-7, and start again" in remedy("spare1")
     assert remedy("compute1", "adopt") == "look"

@@ -56,8 +56,8 @@ def test_it_is_written_and_what_was_there_is_kept(file: Path) -> None:
     cloud = load(file)
     assert "spare1" not in cloud.hosts
     assert cloud.fenced["controller-old"].was == "controller"
-    assert result["written"]
-    kept = Path(result["kept"])
+    assert result.written
+    kept = Path(result.kept)
     assert kept == file.with_name("cloud.yaml.before-m")
     assert kept.read_text() == LAB
     for one in (file, kept):
@@ -72,7 +72,7 @@ def test_written_already_when_the_process_died(file: Path) -> None:
     first = asyncio.run(action.do(running()))
     found = asyncio.run(action.probe(running()))
     assert found is not None
-    assert (found["fenced"], found["diff"]) == ("controller-old", first["diff"])
+    assert (found.fenced, found.diff) == ("controller-old", first.diff)
     # Of an earlier replacement of the same host nothing is concluded.
     assert asyncio.run(action.probe(running(spare="compute2"))) is None
 
@@ -80,7 +80,7 @@ def test_written_already_when_the_process_died(file: Path) -> None:
 def test_a_link_stays_one(file: Path) -> None:
     real = file.rename(file.with_name("real.yaml"))
     file.symlink_to(real)
-    assert asyncio.run(take_over(file).do(running()))["written"]
+    assert asyncio.run(take_over(file).do(running())).written
     assert file.is_symlink()
     assert "controller-old" in real.read_text()
 
@@ -89,7 +89,7 @@ def test_a_link_stays_one(file: Path) -> None:
 def test_it_stays_its_owner_s(file: Path) -> None:
     os.chown(file, 12345, 12346)
     result = asyncio.run(take_over(file).do(running()))
-    for one in (file, Path(result["kept"])):
+    for one in (file, Path(result.kept)):
         assert (one.stat().st_uid, one.stat().st_gid) == (12345, 12346)
 
 
@@ -97,10 +97,10 @@ def test_read_only_is_told_with_what_to_change(file: Path) -> None:
     file.chmod(0o440)
     result = asyncio.run(take_over(file).do(running()))
     assert file.read_text() == LAB
-    assert not result["written"]
-    assert "read-only" in result["by_hand"]
-    assert "+  controller-old:" in result["diff"]
-    assert "make these changes there" in result["told"]
+    assert not result.written
+    assert "read-only" in result.by_hand
+    assert "+  controller-old:" in result.diff
+    assert "make these changes there" in result.summary
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -110,7 +110,7 @@ def test_a_folder_that_takes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "replace", full)
     result = asyncio.run(take_over(file).do(running()))
-    assert "No space left" in result["by_hand"]
+    assert "No space left" in result.by_hand
     assert file.read_text() == LAB
     monkeypatch.undo()
     assert [path.name for path in file.parent.glob(".cloud.yaml.*")] == []
@@ -119,6 +119,6 @@ def test_a_folder_that_takes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_file_that_was_changed_meanwhile(file: Path) -> None:
     file.write_text(LAB.replace("  spare1:", "  spare7:"))
     result = asyncio.run(take_over(file).do(running()))
-    assert not result["written"]
-    assert "no host spare1" in result["by_hand"]
-    assert "give controller the `bmc` of spare1" in result["told"]
+    assert not result.written
+    assert "no host spare1" in result.by_hand
+    assert "give controller the `bmc` of spare1" in result.summary

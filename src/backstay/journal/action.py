@@ -36,6 +36,20 @@ class StepKind(Generic[R]):
         """Return the id of this step for a host."""
         return f"{host}.{self.name}"
 
+    def step(self, host: str, does: str, bound: float, *, target: str | None = None) -> Step:
+        """Return this step for a plan.
+
+        ``host`` is whose step it is, ``target`` the host that it changes, the same by default;
+        ``does`` and ``bound`` (seconds) are as ``Step`` has them.
+        """
+        return Step(
+            id=self.id(host),
+            action=self.name,
+            target=host if target is None else target,
+            does=does,
+            bound=bound,
+        )
+
     def by(self, action: "Action[R]") -> "tuple[str, Action[Any]]":
         """Return the pair for ``Runbook.actions``: this kind of step is done by ``action``."""
         return self.name, action
@@ -60,6 +74,16 @@ class Running:
     results: Mapping[str, Result]
     begun: float
     say: Callable[[str], None]
+
+    @property
+    def resume(self) -> str:
+        """Return the command that resumes this run."""
+        return f"backstay runs resume {self.run}"
+
+    @property
+    def abandon(self) -> str:
+        """Return the command that ends this run for good."""
+        return f"backstay runs abandon {self.run}"
 
     @property
     def host(self) -> str:

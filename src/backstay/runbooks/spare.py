@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,15 +15,18 @@ from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
-from backstay.journal.action import Action, Result, Running
-from backstay.journal.plan import Plan, Step
+from backstay.journal.action import Action, Running, StepKind
+from backstay.journal.plan import Plan
+from backstay.journal.result import StepResult
 from backstay.provision.packages import wanted
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost as onhost_spare
 from backstay.runbooks.replace.provisioning import BeginPackages, Packages
 from backstay.runbooks.replace.spare import OnSpare, Prepare, files_here, manifest_of
+from backstay.runbooks.replace.steps import BEGIN_PACKAGES, PACKAGES, PREPARE
 from backstay.runbooks.restore.context import SILENCE
 from backstay.runbooks.restore.rebuild_local import Fetch
+from backstay.runbooks.restore.steps import FETCH
 from backstay.runbooks.restore.upload import fetched
 
 RUNBOOK = "spare"
@@ -35,20 +39,17 @@ def plan(cloud: Cloud, spare: str, backup: Backup, *, now: datetime) -> Plan:
     """Return the plan that prepares ``spare`` for the backup's host; only the spare is locked."""
     host = backup.host
 
-    def step(action: str, does: str, bound: float) -> Step:
-        return Step(id=f"{spare}.{action}", action=action, target=spare, does=does, bound=bound)
-
     return Plan(
         runbook=RUNBOOK,
         cloud=cloud.name,
         targets=(spare,),
         steps=(
-            step("prepare", f"see that it can take the place of {host}", _QUICK),
-            step("begin-packages", f"begin to install the packages of {host}", _QUICK),
-            step("fetch", "bring the backup's files here from the repository", _LONG),
-            step("packages", "wait for the packages; nothing of them starts", _INSTALLING),
-            step("near", "put large files where they will be needed", _LONG),
-            step("note", "note what it is prepared for", _QUICK),
+            PREPARE.step(spare, f"check that it can take the place of {host}", _QUICK),
+            BEGIN_PACKAGES.step(spare, f"start to install the packages of {host}", _QUICK),
+            FETCH.step(spare, "fetch the backup's files from the repository to here", _LONG),
+            PACKAGES.step(spare, "wait for the packages; no unit of them starts", _INSTALLING),
+            NEAR.step(spare, "put large files where they will be needed", _LONG),
+            NOTE.step(spare, "note what it is prepared for", _QUICK),
         ),
         settings={
             "spare": spare,
@@ -68,20 +69,33 @@ LARGE = 1 << 20
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
     place = Place(site.cloud)
-    return {
-        "prepare": Prepare(site, place),
-        "begin-packages": BeginPackages(site, place),
-        "fetch": Fetch(site, place),
-        "packages": Packages(site, place),
-        "near": Near(site, place),
-        "note": Note(site, place),
-    }
+    return dict(
+        [
+            PREPARE.by(Prepare(site, place)),
+            BEGIN_PACKAGES.by(BeginPackages(site, place)),
+            FETCH.by(Fetch(site, place)),
+            PACKAGES.by(Packages(site, place)),
+            NEAR.by(Near(site, place)),
+            NOTE.by(Note(site, place)),
+        ]
+    )
 
 
-class Near(OnSpare):
+@dataclass(frozen=True, kw_only=True)
+class LargeFilesSent(StepResult):
+    """So many large ``files`` are in their places."""
+
+    files: int = 0
+
+
+NEAR = StepKind("near", LargeFilesSent)
+NOTE = StepKind("note", StepResult)
+
+
+class Near(OnSpare[LargeFilesSent]):
     """Puts large files of services in their places: a replacement then sends only what is newer."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> LargeFilesSent:
         """Send those that are not there. Raises HostError, BackupError."""
         about, spare = self.about(running), self.spare(running)
         services = [path for one in about.services for path in one.paths]
@@ -105,25 +119,25 @@ class Near(OnSpare):
                 spare, onhost_restore.remove, [f"{about.staging}/{onhost_restore.NEW}"]
             )
         sent = sum(entry[5] for entry in missing)
-        return {"files": len(large), "told": f"{len(missing)} files sent, {size(sent)}"}
+        return LargeFilesSent(files=len(large), summary=f"{len(missing)} files sent, {size(sent)}")
 
 
-class Note(OnSpare):
+class Note(OnSpare[StepResult]):
     """Notes on the spare for what it is prepared; tidies up here."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> StepResult:
         """Write it down. Raises HostError."""
         about, spare = self.about(running), self.spare(running)
         note = {
             "for": self.host(running),
             "backup": about.backup.name,
             "at": time.time(),
-            "packages": running.results[f"{spare}.packages"],
-            "files": running.results[f"{spare}.near"]["files"],
+            "packages": running.result(PACKAGES).to_json(),
+            "files": running.result(NEAR).files,
         }
         await self.site.ask(spare, onhost_spare.keep_note, json.dumps(note))
         shutil.rmtree(about.work, ignore_errors=True)
-        return {"told": f"prepared for {note['for']}"}
+        return StepResult(summary=f"prepared for {note['for']}")
 
 
 async def readiness(site: CloudSession, name: str) -> dict[str, Any]:

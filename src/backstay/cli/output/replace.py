@@ -12,8 +12,8 @@ from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
 from backstay.reports.svg import timeline_svg
 from backstay.runbooks.common.outage_recorder import API, INSTANCE
-from backstay.runbooks.replace.fence import BY_POWER
 from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
+from backstay.runbooks.replace.steps import BY_POWER
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 

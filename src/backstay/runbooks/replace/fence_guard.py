@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
-from backstay.health.witness.observe import Here, ask_here, look_for_address
+from backstay.health.witness.observe import Here, ask_here
 from backstay.journal.action import Refused, Running
-from backstay.runbooks.replace.fence import BY_POWER, BY_WORD, NotFenced, answers_of, in_use
+from backstay.runbooks.replace.fence import NotFenced, answers_of, in_use, who_answers
+from backstay.runbooks.replace.steps import BY_PERSON, BY_POWER, FENCE
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
 PAUSE = 1.0
-"""Seconds between two looks at its power: no server gets through its firmware in that time."""
+"""Seconds between two readings of its power: no server gets through its firmware in that time."""
 
 
 @contextlib.asynccontextmanager
@@ -29,8 +30,8 @@ async def guarded(
     answer for a moment. A BMC that does not answer meanwhile stops nothing: nothing could be done.
     Without a *fence* by power among the results, or before it, nothing is watched.
 
-    Where the block fails the power is read once more: that it came on may be why, and until
-    somebody resumes the run nobody watches.
+    Where the block fails the power is read once more: that it came on may be why, and nothing
+    guards it until the run is resumed.
     """
     board = _power(site, running, power)
     if board is None:
@@ -84,8 +85,8 @@ async def _ended(task: "asyncio.Future[None]") -> None:
 
 def _keep_away(running: Running) -> str:
     return (
-        f"{running.plan.targets[0]} was switched on meanwhile, and its power taken again: see to "
-        "it that nobody does, best take its cables out"
+        f"{running.plan.targets[0]} was switched on meanwhile, and switched off again: make sure "
+        "that nobody switches it on, best unplug its cables"
     )
 
 
@@ -99,31 +100,32 @@ async def still_fenced(
 ) -> None:
     """Make sure that the host of this run is still fenced, just before its address is adopted.
 
-    And once more just after, with ``adopted``: the hardware addresses that answer rightly then, the
-    spare's own. Its power is read again where it was fenced so, and everybody is asked by ARP:
+    And once more just after, with ``adopted``: the hardware addresses that may answer then, the
+    spare's own. Its power is read again where it was fenced so, and every witness asks by ARP:
     under 5 seconds. Raises Refused where it never was fenced, NotFenced, PowerError.
     """
     suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
     attempted = f"giving the address of {suspect} to {spare}"
-    fenced = running.results.get(f"{suspect}.fence", {}).get("how")
-    if fenced not in {BY_POWER, BY_WORD}:
+    fenced = running.find(FENCE)
+    if fenced is None or fenced.how not in {BY_POWER, BY_PERSON}:
         raise Refused(
             attempted,
-            came_back=f"{suspect} is not fenced",
-            remedy=f"backstay runs abandon {running.run}, and begin anew",
+            came_back=f"no step of this run has made sure that {suspect} is off",
+            remedy=f"{running.abandon}; then start the replacement again",
         )
-    if fenced == BY_POWER:
+    if fenced.how == BY_POWER:
         target = old_bmc(site, running)
         if target is None or await power(target).state() is not False:
             raise NotFenced(
                 attempted,
                 came_back=f"the BMC of {suspect} does not say off any more: it was switched on",
-                remedy="switch it off and see to it that it stays off; then: backstay runs resume",
+                remedy="switch it off, make sure that it stays off (unplug its cables), then: "
+                f"{running.resume}",
             )
-    found = await look_for_address(site, suspect, also=[spare], here=here)
+    found = await who_answers(site, running, here)
     answers = answers_of(found, {mac.lower() for mac in adopted})
     if answers:
-        raise in_use(suspect, site.host(suspect).address, answers)
+        raise in_use(running, site.host(suspect).address, answers)
 
 
 def old_bmc(site: CloudSession, running: Running) -> BmcTarget | None:
@@ -133,8 +135,8 @@ def old_bmc(site: CloudSession, running: Running) -> BmcTarget | None:
     is that of the spare, which must never be powered off. Raises InventoryError.
     """
     suspect = running.plan.targets[0]
-    fenced = running.results.get(f"{suspect}.fence", {})
-    if fenced.get("how") != BY_POWER:
+    fenced = running.find(FENCE)
+    if fenced is None or fenced.how != BY_POWER:
         return None
     known = [site.host(suspect).bmc, *(old.bmc for old in site.cloud.fenced.values())]
-    return next((bmc.target(suspect) for bmc in known if bmc and bmc.url == fenced["bmc"]), None)
+    return next((bmc.target(suspect) for bmc in known if bmc and bmc.url == fenced.bmc), None)

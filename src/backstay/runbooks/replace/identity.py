@@ -1,19 +1,24 @@
 """The step that gives the spare the lost host's identity: the same server to every client.
 
 Never two hosts with one address: it does nothing before the step that has fenced the lost host has
-a result; and the spare itself asks by ARP who has the address, and takes it only if nobody answers.
+a result; the fence is checked just before and just after; and the spare itself asks by ARP who has
+the address, and takes it only if nothing answers.
 """
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.restorable import Files, changed, chosen, from_manifest
 from backstay.errors import BackstayError, HostError
-from backstay.journal.action import Refused, Result, Running
+from backstay.journal.action import Refused, Running
 from backstay.runbooks.replace import onhost as onhost_identity
+from backstay.runbooks.replace.fence_guard import still_fenced
 from backstay.runbooks.replace.spare import OnSpare, files_here, number_of
+from backstay.runbooks.replace.steps import FENCE, PREPARE, IdentityAdopted
 from backstay.runbooks.restore.context import SILENCE, About
 from backstay.runbooks.restore.upload import fetched
 
@@ -22,17 +27,45 @@ _PROOF = 30.0
 _BOUND = 60.0
 
 
-class Adopt(OnSpare):
-    """Gives the spare the host's name, SSH keys, machine id and address."""
+@dataclass(frozen=True)
+class Adopt(OnSpare[IdentityAdopted]):
+    """Gives the spare the host's name, SSH keys, machine id and address.
 
-    async def do(self, running: Running) -> Result:
-        """Adopt, and prove it: SSH to the host, by its key, is answered by the spare.
+    ``still_fenced`` makes sure that the host is fenced, as ``fence_guard.still_fenced`` does.
+    """
 
-        Raises Refused where the host is not fenced, BackstayError where it cannot be done or
-        something else answers in the host's place.
+    still_fenced: Callable[..., Awaitable[None]] = still_fenced
+
+    async def do(self, running: Running) -> IdentityAdopted:
+        """Adopt only while the old host is off, and make sure that the spare alone has the address.
+
+        Raises Refused where the host is not fenced, NotFenced where something else has the
+        address, before or after; BackstayError where it cannot be done.
         """
+        require_fence(running)
+        spare = await self._address_of_spare(running)
+        mine = [spare["mac"]]
+        await self.still_fenced(self.site, running, adopted=mine if spare["has"] else ())
+        adopted = await self._adopt(running)
+        await self.still_fenced(self.site, running, adopted=mine)
+        return adopted
+
+    async def _address_of_spare(self, running: Running) -> Mapping[str, Any]:
+        """Ask the spare for its hardware address; an earlier try may have renamed it already."""
+        host = self.host(running)
+        addresses = running.result(PREPARE).addresses
+        try:
+            answer: Mapping[str, Any] = await self.site.ask(
+                self.spare(running), onhost_identity.holds, *addresses
+            )
+        except HostError:
+            self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(host)))
+            answer = await self.site.ask(host, onhost_identity.holds, *addresses)
+        return answer
+
+    async def _adopt(self, running: Running) -> IdentityAdopted:
+        """Adopt, and prove it: SSH to the host, by its key, is answered by the spare."""
         host, spare = self.host(running), self.spare(running)
-        self._require_fence(running, host)
         about = self.about(running)
         fetched_files = fetched(files_here(about))
         way = await self._reached_by(running, about)
@@ -40,7 +73,7 @@ class Adopt(OnSpare):
         entries = await self._sent(way, about, wanted)
         old = await number_of(self.site.host(host).address)
         own = await number_of(self.site.host(spare).address)
-        told: dict[str, Any] = await self.site.ask(
+        answer: Mapping[str, Any] = await self.site.ask(
             way,
             onhost_identity.adopt,
             {
@@ -54,21 +87,13 @@ class Adopt(OnSpare):
             },
             bound=_BOUND,
         )
-        if told.get("others"):
-            raise _answers_still(host, f"the network card {', '.join(told['others'])}")
-        await self._prove(host, told["boot_id"])
+        if answer.get("others"):
+            raise _answers_still(host, f"the network card {', '.join(answer['others'])}")
+        await self._prove(running, answer["boot_id"])
         # Asked under both of its names it would be two hosts, each with the other's agents.
         self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(spare)))
-        return {**told, "told": _words(told, old)}
-
-    def _require_fence(self, running: Running, host: str) -> None:
-        """Rule 1: no identity before the host is known to be off."""
-        if not running.results.get(f"{host}.fence"):
-            raise Refused(
-                f"giving {self.spare(running)} the identity of {host}",
-                came_back=f"no step of this run has made sure that {host} is off",
-                remedy="this plan is wrong: begin again with backstay replace",
-            )
+        adopted = IdentityAdopted.from_json(answer)
+        return replace(adopted, summary=_describe(adopted, old))
 
     async def _reached_by(self, running: Running, about: About) -> str:
         """Return the name by which the spare is reached: an earlier try may have adopted already.
@@ -81,10 +106,10 @@ class Adopt(OnSpare):
         except HostError as error:
             self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(host)))
             try:
-                told = await self.site.ask(host, onhost_identity.adopted)
+                adopted = await self.site.ask(host, onhost_identity.adopted)
             except HostError:
                 raise error from None
-            if told["mark"] != about.mark:
+            if adopted["mark"] != about.mark:
                 raise _answers_still(host, "another run's spare, or the host itself") from error
             return host
         return spare
@@ -103,25 +128,37 @@ class Adopt(OnSpare):
         )
         return [[e[0], e[2], *wanted.owner(e)] for e in entries if e[1] == "d"]
 
-    async def _prove(self, host: str, boot_id: str) -> None:
-        """See that the host's address and key lead to the spare now."""
+    async def _prove(self, running: Running, boot_id: str) -> None:
+        """Return once the host's address and key lead to the spare. Raises BackstayError."""
+        host = self.host(running)
         target = self.site.cloud.ssh_target(self.site.host(host))
         until, last = time.monotonic() + _PROOF, ""
         while time.monotonic() < until:
             self.site.shell.drop(target)  # one to the lost host may be kept, and hang
             try:
-                told = await self.site.ask(host, onhost.boot_id, bound=10)
+                answer = await self.site.ask(host, onhost.boot_id, bound=10)
             except HostError as error:
                 last = error.came_back
             else:
-                if told["boot_id"] == boot_id:
+                if answer["boot_id"] == boot_id:
                     return
-                raise _answers_still(host, f"boot id {told['boot_id']}, not the spare's")
+                raise _answers_still(host, f"boot id {answer['boot_id']}, not the spare's")
             await asyncio.sleep(0.5)
         raise BackstayError(
             f"reaching the spare as {host}",
             came_back=last or "no answer",
-            remedy="its own address still answers at its console; then: backstay runs resume",
+            remedy=f"fix its network at its console, then: {running.resume}",
+        )
+
+
+def require_fence(running: Running) -> None:
+    """Raise Refused unless a step of this run has made sure that the host is off."""
+    fenced, host = running.find(FENCE), running.plan.targets[0]
+    if fenced is None or not fenced.how:
+        raise Refused(
+            f"giving {running.plan.settings['spare']} the identity of {host}",
+            came_back=f"no step of this run has made sure that {host} is off",
+            remedy=f"{running.abandon}; then start the replacement again",
         )
 
 
@@ -147,15 +184,15 @@ def _answers_still(host: str, who: str) -> BackstayError:
     )
 
 
-def _words(told: dict[str, Any], address: str) -> str:
-    words = [f"{address} on {told['device']}"]
-    if told["configured"]:
-        words.append(f"at boots by {', '.join(told['configured'])}")
+def _describe(adopted: IdentityAdopted, address: str) -> str:
+    words = [f"{address} on {adopted.device}"]
+    if adopted.configured:
+        words.append(f"at boots by {', '.join(adopted.configured)}")
     else:
         words.append(
-            f"NOT at boots: no file of the network names the spare's address; set "
+            "NOT at boots: no network configuration file names the spare's address; set "
             f"{address} there by hand"
         )
-    if told["kept"]:
-        words.append(f"what was there is kept in {told['kept']}")
+    if adopted.kept:
+        words.append(f"replaced files kept in {adopted.kept}")
     return "; ".join(words)

@@ -13,14 +13,16 @@ from backstay.errors import BackstayError, InventoryError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
 from backstay.inventory.takeover import TakenOver, take_over
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Action, Running
 from backstay.runbooks.replace.outages import OutageRecording
+from backstay.runbooks.replace.steps import FENCE, InventoryUpdated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """What is to be written; ``mark`` is in the name of the copy of what was there."""
 
+    run: str
     host: str
     spare: str
     since: datetime
@@ -28,19 +30,17 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
-class TakeOver(Action[Result]):
+class TakeOver(Action[InventoryUpdated]):
     """Writes it into cloud.yaml: the host has the spare's BMC, the old one's is under ``fenced``.
 
-    Result: ``diff`` (without passwords), ``written``, ``fenced`` (the old host's name now),
-    ``kept`` (the copy of what was there) and ``by_hand`` (why it could not be written, else empty).
     A file that cannot be written, or not be understood, fails no replacement: all the rest is done.
     """
 
     site: CloudSession
     outages: OutageRecording | None = None
 
-    async def do(self, running: Running) -> Result:
-        """Write it, or tell what is to be changed by hand."""
+    async def do(self, running: Running) -> InventoryUpdated:
+        """Write it, or return what is to be changed by hand."""
         wish, path = _wanted(running), self.site.cloud.path
         taken: TakenOver | None = None
         try:
@@ -51,7 +51,7 @@ class TakeOver(Action[Result]):
             return self._with_outages(_by_hand(wish, path, taken, error))
         return self._with_outages(_describe(wish, path, taken, str(kept)))
 
-    async def probe(self, running: Running) -> Result | None:
+    async def probe(self, running: Running) -> InventoryUpdated | None:
         """Find that it is written: the spare is gone, and the host is fenced since this run."""
         wish, path = _wanted(running), self.site.cloud.path
         with contextlib.suppress(BackstayError):
@@ -61,18 +61,19 @@ class TakeOver(Action[Result]):
                 return self._with_outages(_found(wish, path, fenced))
         return None
 
-    def _with_outages(self, result: Result) -> Result:
+    def _with_outages(self, result: InventoryUpdated) -> InventoryUpdated:
         """End the recording and return its outages too: none where the process is another."""
-        return {**result, **self.outages.end()} if self.outages else result
+        return self.outages.end(result) if self.outages else result
 
 
 def _wanted(running: Running) -> _Wanted:
     host = running.plan.targets[0]
-    fenced = running.results.get(f"{host}.fence", {})
-    since = datetime.fromtimestamp(int(fenced.get("fenced_at", running.begun)), UTC)
+    fenced = running.find(FENCE)
+    at = running.begun if fenced is None or fenced.fenced_at is None else fenced.fenced_at
+    since = datetime.fromtimestamp(int(at), UTC)
     settings = running.plan.settings
     mark = str(settings.get("mark") or f"{since:%Y%m%d-%H%M%S}")
-    return _Wanted(host=host, spare=str(settings["spare"]), since=since, mark=mark)
+    return _Wanted(run=running.run, host=host, spare=str(settings["spare"]), since=since, mark=mark)
 
 
 def _text(path: Path) -> str:
@@ -138,7 +139,7 @@ def _require_it_is_so(written: Cloud, wish: _Wanted) -> None:
         raise InventoryError(
             "writing cloud.yaml",
             came_back="the new text does not say what it should",
-            remedy="report this with: backstay runs show",
+            remedy=f"report this with the output of: backstay runs show {wish.run}",
         )
 
 
@@ -155,56 +156,53 @@ def _fenced_as(cloud: Cloud, wish: _Wanted) -> str:
     return next(found, "")
 
 
-def _describe(wish: _Wanted, path: Path, taken: TakenOver, kept: str) -> Result:
+def _describe(wish: _Wanted, path: Path, taken: TakenOver, kept: str) -> InventoryUpdated:
     words = [f"{path.name}: {wish.spare} is {wish.host} now, the old one is {taken.fenced}"]
     if taken.still:
-        words.append(f"{wish.spare} is named there yet: {', '.join(taken.still)}")
-    words.append(f"what was there is kept in {kept}")
-    return {
-        "written": True,
-        "fenced": taken.fenced,
-        "diff": taken.diff,
-        "still": list(taken.still),
-        "kept": kept,
-        "by_hand": "",
-        "told": "; ".join(words),
-    }
+        words.append(f"{wish.spare} is still named in {', '.join(taken.still)}")
+    words.append(f"the previous file is kept as {kept}")
+    return InventoryUpdated(
+        written=True,
+        fenced=taken.fenced,
+        diff=taken.diff,
+        still=tuple(taken.still),
+        kept=kept,
+        summary="; ".join(words),
+    )
 
 
-def _found(wish: _Wanted, path: Path, fenced: str) -> Result:
+def _found(wish: _Wanted, path: Path, fenced: str) -> InventoryUpdated:
     """Return the result of a step whose process died when the file was written already."""
     kept, diff = path.resolve().with_name(f"{path.name}.before-{wish.mark}"), ""
     with contextlib.suppress(BackstayError, OSError):
         before = _text(kept)
         diff = take_over(before, host=wish.host, spare=wish.spare, since=wish.since).diff
-    return {
-        "written": True,
-        "fenced": fenced,
-        "diff": diff,
-        "still": [],
-        "kept": str(kept),
-        "by_hand": "",
-        "told": f"{path.name} said so already",
-    }
+    return InventoryUpdated(
+        written=True,
+        fenced=fenced,
+        diff=diff,
+        kept=str(kept),
+        summary=f"{path.name} was updated already",
+    )
 
 
 def _by_hand(
     wish: _Wanted, path: Path, taken: TakenOver | None, error: BackstayError | OSError
-) -> Result:
+) -> InventoryUpdated:
     why = error.came_back if isinstance(error, BackstayError) else str(error)
-    told = f"{path} could not be written ({why}): "
+    summary = f"{path} could not be written ({why}): "
     if taken is not None:
-        told += "make these changes there"
+        summary += "make these changes there"
     else:
-        told += f"give {wish.host} the `bmc` of {wish.spare}, take {wish.spare} out of `hosts`, "
-        told += f"and write the old `bmc` of {wish.host} under `fenced`, with `was: {wish.host}` "
-        told += f"and `since: '{wish.since:%Y-%m-%dT%H:%M:%SZ}'`"
-    return {
-        "written": False,
-        "fenced": taken.fenced if taken else "",
-        "diff": taken.diff if taken else "",
-        "still": list(taken.still) if taken else [],
-        "kept": "",
-        "by_hand": why,
-        "told": told,
-    }
+        summary += f"give {wish.host} the `bmc` of {wish.spare}, take {wish.spare} out of `hosts`, "
+        summary += (
+            f"and write the old `bmc` of {wish.host} under `fenced`, with `was: {wish.host}` "
+        )
+        summary += f"and `since: '{wish.since:%Y-%m-%dT%H:%M:%SZ}'`"
+    return InventoryUpdated(
+        fenced=taken.fenced if taken else "",
+        diff=taken.diff if taken else "",
+        still=tuple(taken.still) if taken else (),
+        by_hand=why,
+        summary=summary,
+    )

@@ -1,15 +1,14 @@
-"""What users see of a replacement: APIs and instances are asked all the while, as in a reboot.
+"""What users see of a replacement: outages of APIs and instances are recorded, as in a reboot.
 
-The watch begins with the first step and ends with the last. It lives in the process that carries
-the run out: what was out while nobody carried it out, and what an interrupted process had seen, is
-not known. The report says so.
+The recording starts with the first step and ends with the last. It lives in the process that
+carries the run out: what was out while no process did, and what an interrupted process had
+recorded, is not known. The report says so.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
@@ -18,43 +17,22 @@ from backstay.journal.action import Running
 from backstay.journal.store import Store
 from backstay.jsondata import Json
 from backstay.runbooks.common.outage_recorder import OutageRecorder
+from backstay.runbooks.replace.steps import (
+    CONFIRM,
+    TAKE_OVER,
+    InventoryUpdated,
+    RecordedTargets,
+)
 from backstay.services.by_host import services_on, units_on
 
-BEGINS, ENDS = "confirm", "take-over"
-"""The actions with which the recording starts and ends."""
 USUAL = "the usual ports"
 _INTERVAL = 0.5
 """Seconds between questions to an API: it is out for minutes, and cores are short meanwhile."""
 _LOOK_BOUND = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedTargets:
-    """What is watched: APIs by name to URL, and where the URLs are from; instances to address.
-
-    ``silent`` are instances that did not answer a ping from here when the watch began, so that
-    their silence could tell nothing; ``unasked`` hosts could not be asked what runs on them.
-    """
-
-    apis: Mapping[str, str]
-    apis_by: str
-    instances: Mapping[str, str] = field(default_factory=dict)
-    silent: tuple[str, ...] = ()
-    unasked: tuple[str, ...] = ()
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON data."""
-        return {
-            "apis": dict(self.apis),
-            "apis_by": self.apis_by,
-            "instances": dict(self.instances),
-            "silent": list(self.silent),
-            "unasked": list(self.unasked),
-        }
-
-
 class OutageRecording:
-    """Finds what is to be watched of a host that is dead already, and watches it."""
+    """Finds what outages can be recorded of, with a host that is dead already; records them."""
 
     def __init__(
         self, site: CloudSession, store: Store, recorder: OutageRecorder | None = None
@@ -64,7 +42,7 @@ class OutageRecording:
         self.recorder = recorder or OutageRecorder()
 
     async def start(self, running: Running) -> RecordedTargets:
-        """Begin to watch what can be found. Raises nothing: a replacement does not wait for it."""
+        """Start to record of what can be found. Raises nothing: it stops no replacement."""
         host = running.plan.targets[0]
         apis, by = self._apis(host)
         guests, unasked = await self._guests()
@@ -99,29 +77,30 @@ class OutageRecording:
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, BackstayError):
                 await starting
-            self.end()
+            self.recorder.stop()
             raise
 
     def resume(self, running: Running) -> None:
         """Record the same targets again where another process had started to."""
-        if running.step.action in {BEGINS, ENDS}:
+        if running.step.action in {CONFIRM.name, TAKE_OVER.name} or self.recorder.on:
             return
-        begun = running.results.get(f"{running.plan.targets[0]}.{BEGINS}", {})
-        if not self.recorder.on and "watching" in begun:
-            self._start(begun["watching"]["apis"], begun["watching"]["instances"])
+        confirmed = running.find(CONFIRM)
+        if confirmed is not None and confirmed.recording is not None:
+            self._start(confirmed.recording.apis, confirmed.recording.instances)
 
-    def end(self) -> dict[str, Any]:
-        """End it, and return what was seen."""
+    def end(self, result: InventoryUpdated) -> InventoryUpdated:
+        """End it, and return the last step's result with what was recorded."""
         if not self.recorder.on:
-            return {"watched": [], "watched_since": None}
+            return result
         since = self.recorder.started
-        return {"watched": [asdict(one) for one in self.recorder.stop()], "watched_since": since}
+        recorded = tuple(self.recorder.stop())
+        return replace(result, recorded=recorded, recorded_since=since)
 
     def _start(self, apis: Mapping[str, str], instances: Mapping[str, str]) -> None:
         self.recorder.start(apis, instances, interval=_INTERVAL)
 
     def _apis(self, host: str) -> tuple[Mapping[str, str], str]:
-        """Return the APIs of a host and who says so: a dead one cannot be asked for the catalogue.
+        """Return the APIs of a host, and where that is from: Keystone may have been on it.
 
         An earlier run has noted them, or they are where their service usually has them.
         """
@@ -135,7 +114,7 @@ class OutageRecording:
 
     def _usual(self, host: str) -> dict[str, str]:
         there, cloud = self.site.host(host), self.site.cloud
-        # Reads what the credentials say; asks nobody.
+        # Reads the credentials; opens no connection.
         scheme = urlsplit(getattr(self.site.api, "auth_url", "")).scheme or "http"
         found: dict[str, str] = {}
         for service, unit in units_on(cloud, there, self.site.services):
@@ -145,20 +124,20 @@ class OutageRecording:
         return found
 
     async def _guests(self) -> tuple[dict[str, str], list[str]]:
-        """Return what runs of the users' own by name, with an address; and hosts without answer."""
+        """Return the users' instances that run, addresses by name; and the hosts without answer."""
         asked = [
             (host.name, service.running)
             for host in self.site.cloud.hosts.values()
             for service in services_on(self.site.cloud, host, self.site.services)
             if service.running is not None
         ]
-        told = await asyncio.gather(
+        answers = await asyncio.gather(
             *(self.site.ask(host, ask, bound=_LOOK_BOUND) for host, ask in asked),
             return_exceptions=True,
         )
         found: dict[str, str] = {}
         unasked: list[str] = []
-        for (host, _), answer in zip(asked, told, strict=True):
+        for (host, _), answer in zip(asked, answers, strict=True):
             if isinstance(answer, BackstayError):
                 unasked.append(host)
             elif isinstance(answer, BaseException):
@@ -168,10 +147,10 @@ class OutageRecording:
         return found, unasked
 
 
-def _addressed(told: Json, taken: Mapping[str, str]) -> dict[str, str]:
-    """Return names with their first addresses; two of one name are told apart by the address."""
+def _addressed(instances: Json, taken: Mapping[str, str]) -> dict[str, str]:
+    """Return first addresses by name; of two with one name the second has its address added."""
     found: dict[str, str] = {}
-    for name, addresses in told:
+    for name, addresses in instances:
         if addresses:
             twice = name in taken or name in found
             found[f"{name} {addresses[0]}" if twice else name] = addresses[0]

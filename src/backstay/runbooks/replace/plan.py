@@ -1,4 +1,7 @@
-"""The plan of a replacement: proved dead, fenced, built, restored, checked. Pure."""
+"""The plan of a replacement: proved dead, fenced, built, restored, checked.
+
+Pure, but for ``chosen``, which reads the catalogue of backups.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +16,27 @@ from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
 from backstay.runbooks.replace.fence import CONFIRM_BOUND, FENCE_BOUND
-from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of
+from backstay.runbooks.replace.steps import (
+    ADOPT,
+    BEGIN_BUILD,
+    BEGIN_PACKAGES,
+    BUILD,
+    CONFIRM,
+    FENCE,
+    LET_BUILD,
+    PACKAGES,
+    PREPARE,
+    RECONCILE,
+    TAKE_OVER,
+)
+from backstay.runbooks.restore.plan import (
+    RestoreOptions,
+    agents_step,
+    has_databases,
+    services_of,
+    start_step,
+)
+from backstay.runbooks.restore.steps import FETCH, LOOK, REBUILD, SEND, STOP, SWAP, TIDY, WORKS
 from backstay.services.declaration import Service
 
 RUNBOOK = "replace"
@@ -25,10 +48,10 @@ _LONG = 2 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceRequest:
-    """What the operator chose: the ``spare``, what is restored, and who says that it is off.
+    """What the operator chose: the ``spare``, what is restored, and whether it is surely off.
 
-    ``confirmed_fenced``: a person typed the host's name for it; it counts only where
-    no BMC can be asked.
+    ``confirmed_fenced``: a person typed the host's name for it; it counts only where no BMC can
+    be asked.
     """
 
     spare: str
@@ -57,59 +80,57 @@ def plan(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service], *, now
 
 def _steps(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service]) -> Iterator[Step]:
     """Give the steps. Until `fence` nothing is changed; until `adopt` the spare is a spare."""
-    host, spare, backup = wish.chosen.backup.host, wish.spare, wish.chosen.backup
-
-    def step(action: str, does: str, bound: float, at: str = host) -> Step:
-        return Step(id=f"{host}.{action}", action=action, target=at, does=does, bound=bound)
-
-    def start(*names: str) -> Step:
-        runs = "it runs" if len(names) == 1 else "they run"
-        does = f"start {' and '.join(names)}, and see that {runs}"
-        return Step(
-            id=f"{host}.start-{'-'.join(names)}",
-            action="start",
-            target=host,
-            does=does,
-            bound=_STARTING,
-            arguments={"services": list(names)},
-        )
-
+    host, spare = wish.chosen.backup.host, wish.spare
     mine = services_of(cloud, host, services, "")
-    yield step("confirm", f"ask from several places whether {host} is dead", CONFIRM_BOUND, at="")
-    yield step("prepare", f"see that {spare} can take its place", _QUICK, at="")
-    yield step("fence", f"power {host} off, read it back, keep it off", FENCE_BOUND, at="")
-    yield step("begin-packages", f"begin to install its packages on {spare}", _QUICK)
-    yield step("fetch", "meanwhile bring the backup's files here from the repository", _LONG)
+    yield from _fencing(host, spare)
+    yield from _restoring(wish, mine)
+    yield from _building(host, mine)
+    yield WORKS.step(host, "wait until it works", _STARTING)
+    if Role.CONTROLLER in cloud.hosts[host].roles:
+        yield agents_step(cloud, host)
+        yield RECONCILE.step(host, "compare the records with what really exists", _STARTING)
+    yield TIDY.step(host, "remove what was brought here; what was replaced is kept", _QUICK)
+    yield from backup_steps(cloud, host, services, verify=True)
+    yield TAKE_OVER.step(host, f"write into cloud.yaml that {spare} is {host} now", _QUICK)
+
+
+def _fencing(host: str, spare: str) -> Iterator[Step]:
+    does = f"ask from several places whether {host} is dead"
+    yield CONFIRM.step(host, does, CONFIRM_BOUND, target="")
+    yield PREPARE.step(host, f"check that {spare} can take its place", _QUICK, target="")
+    yield FENCE.step(host, f"power {host} off, read it back, keep it off", FENCE_BOUND, target="")
+
+
+def _restoring(wish: ReplaceRequest, mine: Sequence[Service]) -> Iterator[Step]:
+    """Give the steps until the backup is in its place; nothing of it runs yet."""
+    host, spare, backup = wish.chosen.backup.host, wish.spare, wish.chosen.backup
+    yield BEGIN_PACKAGES.step(host, f"start to install its packages on {spare}", _QUICK)
+    yield FETCH.step(host, "meanwhile fetch the backup's files from the repository", _LONG)
     if has_databases(backup, mine, ""):
         log = ", replay the log" if wish.chosen.to.replays else ""
-        yield step("rebuild", f"make the databases in a scratch server here{log}", _LONG)
-    yield step("packages", "wait for the packages; nothing of them starts", _INSTALLING)
-    yield step("adopt", f"give {spare} the name, SSH keys and address of {host}", _QUICK)
-    yield step("look", "see that it can take the backup: versions, room, programs", _QUICK)
-    yield step("send", "send databases and files to it", _LONG)
-    yield step("stop", "stop what its packages may have started", _STARTING)
-    yield step("swap", "put what was restored in its place", _LONG)
-    yield step("begin-build", "begin the site's configuration management; it is held", _QUICK)
-    # Both would bring the broker's users into order: Backstay's is done before the other begins.
+        yield REBUILD.step(host, f"make the databases in a scratch server here{log}", _LONG)
+    yield PACKAGES.step(host, "wait for the packages; no unit of them starts", _INSTALLING)
+    yield ADOPT.step(host, f"give {spare} the name, SSH keys and address of {host}", _QUICK)
+    yield LOOK.step(host, "check that it can take the backup: versions, space, programs", _QUICK)
+    yield SEND.step(host, "send databases and files to it", _LONG)
+    yield STOP.step(host, "stop what its packages may have started", _STARTING)
+    yield SWAP.step(host, "put what was restored in its place", _LONG)
+
+
+def _building(host: str, mine: Sequence[Service]) -> Iterator[Step]:
+    """Give the steps that start services and let the configuration management change the host.
+
+    Both would set the broker's users: Backstay does so before the other starts.
+    """
+    yield BEGIN_BUILD.step(host, "start the site's configuration management; it is held", _QUICK)
     before = [one.name for one in mine if one.keeps_databases or one.put_back]
     if before:
-        yield start(*before)
-    yield step("let-build", "let the configuration management change the host", _QUICK)
+        yield start_step(host, *before)
+    yield LET_BUILD.step(host, "let the configuration management change the host", _QUICK)
     for one in mine:
         if one.name not in before:
-            yield start(one.name)
-    yield step("build", "wait for the configuration management", _LONG)
-    yield step("works", "see that it works", _STARTING)
-    if Role.CONTROLLER in cloud.hosts[host].roles:
-        yield step(
-            "agents",
-            "see every agent attached; restart those that do not come back",
-            cloud.maintenance.agents,
-        )
-        yield step("reconcile", "compare the records with what really exists", _STARTING)
-    yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
-    yield from backup_steps(cloud, host, services, verify=True)
-    yield step("take-over", f"write into cloud.yaml that {spare} is {host} now", _QUICK)
+            yield start_step(host, one.name)
+    yield BUILD.step(host, "wait for the configuration management", _LONG)
 
 
 def chosen(
@@ -117,8 +138,8 @@ def chosen(
 ) -> RestoreOptions:
     """Return what is restored: up to the last moment where there is a log to do so.
 
-    ``backup`` names one, else it is the newest verified; ``to`` is a moment that somebody wants.
-    It blocks. Raises BackupError where there is none, BackstayError where it is another host's.
+    ``backup`` is a backup's name, by default the newest verified one; ``to`` a moment to restore
+    to. It blocks. Raises BackupError where there is none, BackstayError where it is another host's.
     """
     if backup:
         found = place.catalogue.named(backup)

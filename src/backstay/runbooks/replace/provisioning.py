@@ -1,36 +1,49 @@
-"""The steps that install packages on the spare and run the site's configuration management."""
+"""The steps that install packages on the spare and run the site's configuration management.
+
+Both are long commands: a step starts one as a systemd unit, a later step waits for its end.
+"""
 
 from pathlib import PurePosixPath
+from typing import ClassVar
 
 from backstay.backup import onhost_units
 from backstay.errors import BackstayError
 from backstay.inventory.provision import on_the_host
-from backstay.journal.action import Result, Running
+from backstay.journal.action import R, Running, StepKind
+from backstay.journal.result import StepResult
 from backstay.provision import packages
 from backstay.provision.chosen import chosen
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost
-from backstay.runbooks.replace.spare import OnSpare, result_of_action
+from backstay.runbooks.replace.spare import OnSpare
+from backstay.runbooks.replace.steps import (
+    BEGIN_BUILD,
+    BEGIN_PACKAGES,
+    CommandStarted,
+    HostBuilt,
+    PackagesInstalled,
+)
 
 
-class Begins(OnSpare):
-    """Begins a long command and returns at once. Its result: ``unit``, and what ``told`` adds."""
+class StartCommand(OnSpare[CommandStarted]):
+    """Starts a long command and returns at once."""
 
-    async def do(self, running: Running) -> Result:
-        """Begin it, or find it begun. Raises HostError, BackupError."""
+    nothing: ClassVar[str] = "nothing to run"
+    """The summary where there is no command."""
+
+    async def do(self, running: Running) -> CommandStarted:
+        """Start it, or find it started. Raises HostError, BackupError."""
         work = await self.work(running)
         if work is None:
-            return {"unit": "", "told": self.nothing}
+            return CommandStarted(summary=self.nothing)
         unit = unit_name(running, work)
-        if not self.begins(work):
-            return {"unit": unit, "told": f"as {unit}, later"}
+        if not self.starts_now(work):
+            return CommandStarted(unit=unit, summary=f"as {unit}, later")
         await self.command(running, unit, here=work.here).begin(work, bound=self.bound(running))
-        return {"unit": unit, "told": f"as {unit}"}
+        return CommandStarted(unit=unit, summary=f"as {unit}")
 
-    nothing = "nothing to run"
-
-    def begins(self, work: Work) -> bool:
-        """Say whether it is begun now, or a later step does so."""
+    def starts_now(self, work: Work) -> bool:
+        """Return whether it is started now: a later step does so otherwise."""
         return True
 
     def bound(self, running: Running) -> float:
@@ -42,39 +55,42 @@ class Begins(OnSpare):
         raise NotImplementedError
 
 
-class Follows(OnSpare):
-    """Follows what an earlier step has begun, to its end; begins it again where it is gone."""
+class FollowCommand(OnSpare[R]):
+    """Follows a long command to its end; starts it again where it is gone."""
 
-    begun_by = ""
-    """The name of the action that began it."""
+    started_by: ClassVar[StepKind[CommandStarted]]
+    """The step that started it."""
 
-    async def probe(self, running: Running) -> Result | None:
-        """Forget a failure, so that it is done again: whoever resumes has mended its cause."""
-        work, unit = await self.work(running), begun_unit(running, self.begun_by)
+    async def probe(self, running: Running) -> R | None:
+        """Forget a failure, so that it is run again: whoever resumes has fixed its cause."""
+        work, unit = await self.work(running), self.unit(running)
         if work is not None and unit:
             command = self.command(running, unit, here=work.here)
-            told = await command.state()
-            if told["status"] is not None and told["status"] not in work.good:
+            state = await command.state()
+            if state["status"] is not None and state["status"] not in work.good:
                 await command.again()
         return None
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> R:
         """Attach to it and wait. Raises BackstayError with its last errors where it fails."""
-        work, unit = await self.work(running), begun_unit(running, self.begun_by)
+        work, unit = await self.work(running), self.unit(running)
         if work is None or not unit:
-            return {"told": ""}
+            return await self.ended(running, None)
         command = self.command(running, unit, here=work.here)
-        # Where it was killed, or its host was booted meanwhile, this is its second beginning.
+        # Where it was killed, or its host was booted meanwhile, this starts it a second time.
         await command.begin(work, bound=running.step.bound)
-        log = await command.follow(work, say=running.say)
-        return await self.ended(running, log)
+        return await self.ended(running, await command.follow(work, say=running.say))
+
+    def unit(self, running: Running) -> str:
+        """Return the unit that the earlier step has named, empty where there is none to run."""
+        return running.result(self.started_by).unit
 
     async def work(self, running: Running) -> Work | None:
-        """Return what was begun, None for nothing."""
+        """Return what was started, None for nothing."""
         raise NotImplementedError
 
-    async def ended(self, running: Running, log: str) -> Result:
-        """Return the step's result; ``log`` is the last part of its log."""
+    async def ended(self, running: Running, log: str | None) -> R:
+        """Return the step's result; ``log`` is the last part of its log, None if nothing ran."""
         raise NotImplementedError
 
 
@@ -83,65 +99,51 @@ def unit_name(running: Running, work: Work) -> str:
     return f"backstay-{running.run}-{work.name}-{int(running.begun)}"
 
 
-def begun_unit(running: Running, action: str) -> str:
-    """Return the unit that the step with this action has named, empty where there is none to run.
-
-    Raises BackstayError where the plan has no such step.
-    """
-    begun = result_of_action(running, action)
-    if begun is None:
-        raise BackstayError(
-            running.step.does,
-            came_back=f"no step of this plan has begun it ({action})",
-            remedy="report this with: backstay runs show",
-        )
-    return str(begun["unit"])
-
-
-class BeginPackages(Begins):
-    """Begins to install the lost host's packages on the spare, and starts none of them."""
+class BeginPackages(StartCommand):
+    """Starts to install the lost host's packages on the spare, and starts no unit of them."""
 
     async def work(self, running: Running) -> Work:
         """Return the installation, of what the backup says was installed."""
         return await packages_work(self, running)
 
 
-class Packages(Follows):
-    """Waits until the packages are installed; tells which differ from the lost host's."""
+class Packages(FollowCommand[PackagesInstalled]):
+    """Waits until the packages are installed; names those that differ from the lost host's."""
 
-    begun_by = "begin-packages"
+    started_by = BEGIN_PACKAGES
 
     async def work(self, running: Running) -> Work:
         """Return the same installation."""
         return await packages_work(self, running)
 
-    async def ended(self, running: Running, log: str) -> Result:
+    async def ended(self, running: Running, log: str | None) -> PackagesInstalled:
         """Return what is missing and what is in another version."""
+        if log is None:
+            return PackagesInstalled()
         found = packages.result(log)
-        wish = packages.wanted(await self.manifest(self.backup(running)))
-        return {**found, "told": packages.describe_packages(found, len(wish.wanted))}
+        count = len(packages.wanted(await self.manifest(self.backup(running))).wanted)
+        return PackagesInstalled.from_json(
+            {**found, "summary": packages.describe_packages(found, count)}
+        )
 
 
-async def packages_work(step: OnSpare, running: Running) -> Work:
+async def packages_work(step: OnSpare[R], running: Running) -> Work:
     """Return the installation; a spare that is only prepared shall start nothing at boots."""
     manifest = await step.manifest(step.backup(running))
     only_prepared = bool(running.plan.settings.get("for"))
     return packages.work(packages.wanted(manifest), disable=only_prepared)
 
 
-BEGUN_BY = "begin-build"
+class BeginBuild(StartCommand):
+    """Starts the site's configuration management if it can be held before its first change.
 
-
-class BeginBuild(Begins):
-    """Begins the site's configuration management where it can be held before its first change.
-
-    Its unit is named here, and may be begun as late as by `let-build`.
+    Its unit is named here, and may be started as late as by `let-build`.
     """
 
-    nothing = "cloud.yaml names no `provision` for it: packages and backup are all that it gets"
+    nothing = "cloud.yaml has no `provision` for it: it gets packages and backup only"
 
-    def begins(self, work: Work) -> bool:
-        """Begin early what changes nothing before it is let go."""
+    def starts_now(self, work: Work) -> bool:
+        """Return whether it can be held: it changes nothing before it is let go."""
         return work.waits
 
     def bound(self, running: Running) -> float:
@@ -149,64 +151,66 @@ class BeginBuild(Begins):
         return build_bound(self, running)
 
     async def work(self, running: Running) -> Work | None:
-        """See that what it needs is there, and return it. Raises BackstayError where not."""
-        found = work_of(self, running)
+        """Return it once all that it needs is there. Raises BackstayError where it is not."""
+        found = build_work(self, running)
         means = self.site.cloud.provision_of(self.site.host(self.host(running)))
         needed = on_the_host(means) if means else []
         missing = await self.site.ask(
             self.way(running), onhost.missing, [str(path) for path in needed]
         )
         if missing:
-            raise _absent([PurePosixPath(path) for path in missing], self.host(running))
+            raise _absent([PurePosixPath(path) for path in missing], running)
         return found
 
 
-class LetBuild(OnSpare):
-    """Lets it change the host: what it would get in the way of is done. It may start units now."""
+class LetBuild(OnSpare[StepResult]):
+    """Lets it change the host: it would have been in the way before. It may start units now."""
 
-    async def do(self, running: Running) -> Result:
-        """Let it go, begin it where it could not be held. Raises HostError."""
+    async def do(self, running: Running) -> StepResult:
+        """Let it go, start it where it could not be held. Raises HostError."""
         await self.site.ask(
             self.way(running), onhost_units.allow, self.units(running), [], bound=60
         )
         await let_go(self, running)
-        return {"told": ""}
+        return StepResult()
 
 
-class Build(Follows):
-    """Waits until the configuration management is through; no unit is left that will not boot."""
+class Build(FollowCommand[HostBuilt]):
+    """Waits until the configuration management is through; then every unit starts at boots."""
 
-    begun_by = BEGUN_BY
+    started_by = BEGIN_BUILD
 
     async def work(self, running: Running) -> Work | None:
-        """Return what was begun."""
-        return work_of(self, running)
+        """Return what was started."""
+        return build_work(self, running)
 
-    async def do(self, running: Running) -> Result:
-        """Wait; then let start at boots what did so on the lost host and does not yet."""
+    async def do(self, running: Running) -> HostBuilt:
+        """Wait; then enable what was enabled on the lost host and is not yet."""
         await let_go(self, running)  # an older plan has no step of its own for it
-        result = await super().do(running)
+        return await super().do(running)
+
+    async def ended(self, running: Running, log: str | None) -> HostBuilt:
+        """Return which units are enabled now, and the last line of its log."""
         manifest = await self.manifest(self.backup(running))
         units = self.units(running)
         enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
-        told = await self.site.ask(self.way(running), onhost_units.allow, units, enabled, bound=120)
-        return {**result, "enabled": told["enabled"]}
+        allowed = await self.site.ask(
+            self.way(running), onhost_units.allow, units, enabled, bound=120
+        )
+        summary = "" if log is None else last_line(log)
+        return HostBuilt(enabled=tuple(allowed["enabled"]), summary=summary)
 
-    async def ended(self, running: Running, log: str) -> Result:
-        """Return its last word."""
-        return {"told": last_line(log)}
 
-
-def work_of(step: OnSpare, running: Running) -> Work | None:
+def build_work(step: OnSpare[R], running: Running) -> Work | None:
     """Return how cloud.yaml says that the host is built, None where it says nothing."""
     host = step.site.host(step.host(running))
     means = step.site.cloud.provision_of(host)
     return chosen(means).work(host.name, host.address) if means else None
 
 
-async def let_go(step: OnSpare, running: Running) -> None:
-    """Begin it unless it was begun, and let it go on. Raises HostError."""
-    work, unit = work_of(step, running), begun_unit(running, BEGUN_BY)
+async def let_go(step: OnSpare[R], running: Running) -> None:
+    """Start the configuration management unless it was, and let it go on. Raises HostError."""
+    work, unit = build_work(step, running), running.result(BEGIN_BUILD).unit
     if work is None or not unit:
         return
     command = step.command(running, unit, here=work.here)
@@ -214,16 +218,17 @@ async def let_go(step: OnSpare, running: Running) -> None:
     await command.let_go()
 
 
-def build_bound(step: OnSpare, running: Running) -> float:
+def build_bound(step: OnSpare[R], running: Running) -> float:
     """Return for how many seconds cloud.yaml lets it run."""
     means = step.site.cloud.provision_of(step.site.host(step.host(running)))
     return means.bound if means else 3600.0
 
 
-def _absent(paths: list[PurePosixPath], host: str) -> BackstayError:
+def _absent(paths: list[PurePosixPath], running: Running) -> BackstayError:
+    host = running.plan.targets[0]
     return BackstayError(
         f"building {host}",
         came_back=f"{', '.join(map(str, paths))} did not come with its backup",
-        remedy="put it there, then: backstay runs resume; and name its folder in `paths` under "
+        remedy=f"put it on {host}, then: {running.resume}; and name its folder in `paths` under "
         "`backup` in cloud.yaml, so that the next backup has it",
     )

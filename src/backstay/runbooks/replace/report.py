@@ -4,36 +4,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from backstay.journal.action import R, StepKind
 from backstay.journal.records import RunRecord, RunState, StepRecord, StepState
-from backstay.maintenance.outages import OutageSeries
 from backstay.reports.timeline import OutageLine, Phase, outage_line_of
+from backstay.runbooks.backup import steps as backup
+from backstay.runbooks.replace import steps as replace
 from backstay.runbooks.replace.plan import RUNBOOK
+from backstay.runbooks.replace.steps import (
+    ADOPT,
+    CONFIRM,
+    FENCE,
+    PACKAGES,
+    RECONCILE,
+    TAKE_OVER,
+)
+from backstay.runbooks.restore import steps as restore
 
 GUIDE = 15 * 60.0
 """Seconds: "This should not take more than 15 minutes if you have a spare server available."
 https://docs.openstack.org/operations-guide/ops-maintenance-controller.html
 """
-_PACKAGES, _BUILD = "packages", "build"
-# Which steps belong to which phase, in the words of its reader.
 _PHASES = {
-    "confirm": "confirm",
-    "prepare": "confirm",
-    "fence": "fence",
-    "begin-packages": _PACKAGES,
-    "packages": _PACKAGES,
-    **dict.fromkeys(("fetch", "rebuild"), "backup read back"),
-    "adopt": "identity",
-    **dict.fromkeys(("look", "send", "stop", "swap"), "restore"),
-    "begin-build": _BUILD,
-    "let-build": _BUILD,
-    "build": _BUILD,
-    "start": "start",
-    **dict.fromkeys(("works", "agents"), "proof"),
-    "reconcile": "reconcile",
-    **dict.fromkeys(("repository", "bring", "database", "files", "record", "verify"), "new backup"),
-    "take-over": "cloud.yaml",
+    **{kind.name: kind.phase for kind in (*replace.KINDS, *restore.KINDS) if kind.phase},
+    **{kind.name: "new backup" for kind in backup.KINDS},
 }
-_WELL = ("works", "agents")
+_HEALTHY = (restore.WORKS, restore.AGENTS)
 """All checks are green: what comes after them compares, and makes the next replacement possible."""
 
 
@@ -125,11 +120,12 @@ Steps = Mapping[str, StepRecord]
 def reports(run: RunRecord) -> list[Report]:
     """Return the report of a replacement, none where it was refused before anything was done."""
     steps = _by_name(run)
-    if run.plan.runbook != RUNBOOK or _result(steps, "fence").get("how") is None:
+    fenced = _result(steps, FENCE)
+    if run.plan.runbook != RUNBOOK or not fenced.how:
         return []
     began = run.began or run.made
     well = _well(steps, began)
-    confirmed, taken = _result(steps, "confirm"), _result(steps, "take-over")
+    updated, compared = _result(steps, TAKE_OVER), _result(steps, RECONCILE)
     settings = run.plan.settings
     lost, remarks = _lost(run, steps)
     return [
@@ -137,8 +133,8 @@ def reports(run: RunRecord) -> list[Report]:
             host=run.plan.targets[0],
             spare=str(settings["spare"]),
             backup=str(settings["backup"]),
-            witnesses=tuple((name, says) for name, says in confirmed.get("witnesses", ())),
-            fenced_by=str(_result(steps, "fence")["how"]),
+            witnesses=_result(steps, CONFIRM).witnesses,
+            fenced_by=fenced.how,
             well=well,
             within=None if well is None else well <= GUIDE,
             ended=run.ended - began if run.ended and run.state is RunState.DONE else None,
@@ -147,18 +143,18 @@ def reports(run: RunRecord) -> list[Report]:
             phases=tuple(_phases(run, steps)),
             lost=lost,
             remarks=remarks,
-            newer=int(_result(steps, "fetch").get("newer", 0)),
-            packages=str(_result(steps, "packages").get("summary", "")),
+            newer=_result(steps, restore.FETCH).newer,
+            packages=_result(steps, PACKAGES).summary,
             agents=_agents(steps),
-            mismatches=_compared(steps, "mismatches"),
-            not_compared=_compared(steps, "missing") or (),
+            mismatches=_sentences(compared.mismatches),
+            not_compared=_sentences(compared.missing) or (),
             watch=_watch(steps, began),
             kept=tuple(_kept(steps)),
-            new_backup=str(_result(steps, "record").get("backup", "")),
-            verified="backup" in _result(steps, "verify"),
-            fenced=str(taken.get("fenced", "")),
-            diff=str(taken.get("diff", "")),
-            by_hand=str(taken.get("by_hand", "")),
+            new_backup=str(_of_backup(steps, backup.RECORD).get("backup", "")),
+            verified="backup" in _of_backup(steps, backup.VERIFY),
+            fenced=updated.fenced,
+            diff=updated.diff,
+            by_hand=updated.by_hand,
         )
     ]
 
@@ -169,13 +165,18 @@ def _by_name(run: RunRecord) -> dict[str, StepRecord]:
     return {step.id.removeprefix(prefix): step for step in run.steps}
 
 
-def _result(steps: Steps, name: str) -> Mapping[str, Any]:
-    return steps[name].result if name in steps else {}
+def _result(steps: Steps, kind: StepKind[R]) -> R:
+    """Return a step's result; an empty one where it is not done."""
+    return kind.result.from_json(steps[kind.name].result if kind.name in steps else {})
+
+
+def _of_backup(steps: Steps, kind: StepKind[Any]) -> Mapping[str, Any]:
+    return steps[kind.name].result if kind.name in steps else {}
 
 
 def _well(steps: Steps, began: float) -> float | None:
     """Return when the last of the steps that prove it had ended, None while one has not."""
-    proofs = [steps[name] for name in _WELL if name in steps]
+    proofs = [steps[kind.name] for kind in _HEALTHY if kind.name in steps]
     ends = [step.ended for step in proofs if step.state is StepState.DONE and step.ended]
     return max(ends) - began if proofs and len(ends) == len(proofs) else None
 
@@ -183,17 +184,21 @@ def _well(steps: Steps, began: float) -> float | None:
 def _stands(run: RunRecord, steps: Steps) -> str:
     """Return what each of the two machines is now, and what another spare would need."""
     host, spare = run.plan.targets[0], run.plan.settings["spare"]
-    if "adopt" not in steps or steps["adopt"].began is None:
+    if ADOPT.name not in steps or steps[ADOPT.name].began is None:
         return (
-            f"{host} is fenced, and {spare} is a spare still: go on, or abandon the run and take "
+            f"{host} is fenced, and {spare} is still a spare: resume, or abandon the run and use "
             "another spare"
         )
-    placed = "swap" in steps and steps["swap"].state is StepState.DONE
-    has = "has what was restored in its place" if placed else "has not what was restored yet"
+    placed = _state(steps, restore.SWAP) is StepState.DONE
+    data = "in place" if placed else "not in place yet"
     return (
-        f"{host} is fenced; {spare} has, or may have, its name and address, and {has}: go on, or "
-        f"switch {spare} off before another spare takes its place"
+        f"{host} is fenced; {spare} has, or may have, its name and address, and the restored data "
+        f"is {data}: resume, or switch {spare} off before another spare takes its place"
     )
+
+
+def _state(steps: Steps, kind: StepKind[Any]) -> StepState | None:
+    return steps[kind.name].state if kind.name in steps else None
 
 
 def _phases(run: RunRecord, steps: Steps) -> Iterator[Part]:
@@ -228,41 +233,33 @@ def _lost(run: RunRecord, steps: Steps) -> tuple[tuple[str, ...], tuple[str, ...
 
     Without databases it is the files alone that may be older than the moment of the loss.
     """
-    made = _result(steps, "rebuild")
-    lost = list(made.get("replayed", {}).get("losses", ()))
+    rebuilt = _result(steps, restore.REBUILD)
+    lost = list(rebuilt.replayed.losses)
     if "rebuild" not in steps:
         lost.append(
             f"no databases were restored; its files are those of {run.plan.settings['backup']}"
             + (
                 ", and newer ones that had come with the stream"
-                if _result(steps, "fetch").get("newer")
+                if _result(steps, restore.FETCH).newer
                 else ""
             )
         )
-    remarks = [one for one in made.get("remarks", ()) if one not in lost]
+    remarks = [one for one in rebuilt.remarks if one not in lost]
     return tuple(lost), tuple(remarks)
 
 
 def _agents(steps: Steps) -> Agents | None:
-    told = _result(steps, "agents")
-    if not told:
+    if not steps.get(restore.AGENTS.name) or not steps[restore.AGENTS.name].result:
         return None
-    return Agents(
-        seconds=float(told["seconds"]),
-        restarted=tuple(told.get("restarted", ())),
-        left=tuple(told.get("left", ())),
-    )
+    attached = _result(steps, restore.AGENTS)
+    return Agents(seconds=attached.seconds, restarted=attached.restarted, left=attached.left)
 
 
-def _compared(steps: Steps, what: str) -> tuple[str, ...] | None:
-    """Return what reconcile told under a name, each in a sentence; None where it told nothing.
-
-    Each is a text, or what is left of a ``Mismatch`` or a ``Missing`` as JSON data.
-    """
-    told = _result(steps, "reconcile").get(what)
-    if told is None:
+def _sentences(found: Sequence[Mapping[str, Any] | str] | None) -> tuple[str, ...] | None:
+    """Return each mismatch, or what was not compared, in a sentence; None for None."""
+    if found is None:
         return None
-    return tuple(one if isinstance(one, str) else _sentence(one) for one in told)
+    return tuple(one if isinstance(one, str) else _sentence(one) for one in found)
 
 
 def _sentence(one: Mapping[str, Any]) -> str:
@@ -273,13 +270,13 @@ def _sentence(one: Mapping[str, Any]) -> str:
 
 
 def _watch(steps: Steps, began: float) -> Watch | None:
-    noted, told = _result(steps, "confirm").get("watching"), _result(steps, "take-over")
-    if noted is None or told.get("watched_since") is None:
+    targets, updated = _result(steps, CONFIRM).recording, _result(steps, TAKE_OVER)
+    if targets is None or updated.recorded_since is None:
         return None
-    lines = tuple(outage_line_of(OutageSeries.from_json(seen)) for seen in told["watched"])
-    firsts = {(seen["kind"], seen["what"]): seen["since"] for seen in told["watched"]}
+    lines = tuple(outage_line_of(series) for series in updated.recorded)
+    firsts = {(series.kind, series.what): series.since for series in updated.recorded}
     return Watch(
-        before=max(0.0, told["watched_since"] - began),
+        before=max(0.0, updated.recorded_since - began),
         lines=lines,
         out_at_begin=tuple(
             line.what
@@ -287,16 +284,16 @@ def _watch(steps: Steps, began: float) -> Watch | None:
             if line.outages and line.outages[0].begins <= firsts[line.kind, line.what]
         ),
         never=tuple(line.what for line in lines if line.asked and line.unanswered == line.asked),
-        silent=tuple(noted["silent"]),
-        unasked=tuple(noted["unasked"]),
-        apis_by=str(noted["apis_by"]),
+        silent=targets.silent,
+        unasked=targets.unasked,
+        apis_by=targets.apis_by,
     )
 
 
 def _kept(steps: Steps) -> Iterator[str]:
     """Give the places of what was replaced, on the new host and on this machine."""
-    adopted = _result(steps, "adopt").get("kept", "")
+    adopted = _result(steps, ADOPT).kept
     yield from [adopted] if adopted else []
-    yield from _result(steps, "swap").get("kept", ())
-    here = _result(steps, "take-over").get("kept", "")
+    yield from _result(steps, restore.SWAP).kept
+    here = _result(steps, TAKE_OVER).kept
     yield from [f"{here} (on this machine)"] if here else []

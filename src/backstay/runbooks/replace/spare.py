@@ -1,4 +1,4 @@
-"""What the steps share that make a spare the lost host: who is who, and the ways to the spare."""
+"""A spare that becomes the lost host: how steps reach it, and whether it can take the place."""
 
 import asyncio
 import ipaddress
@@ -16,7 +16,7 @@ from backstay.backup.place import Place
 from backstay.errors import BackstayError, BackupError, HostError
 from backstay.inventory.backup import Engine
 from backstay.inventory.limits import Limit
-from backstay.journal.action import Refused, Result, Running
+from backstay.journal.action import R, Refused, Running
 from backstay.journal.place import folder
 from backstay.jsondata import Json
 from backstay.provision import onhost as provision_onhost
@@ -24,6 +24,7 @@ from backstay.provision import packages
 from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost
+from backstay.runbooks.replace.steps import ADOPT, SparePrepared
 from backstay.runbooks.restore.context import SILENCE, About, Restoring
 from backstay.runbooks.restore.plan import services_of, units_of
 
@@ -45,7 +46,8 @@ async def manifest_of(place: Place, backup: Backup) -> Mapping[str, Any]:
     return _MANIFESTS[snapshot]
 
 
-class OnSpare(Restoring):
+@dataclass(frozen=True)
+class OnSpare(Restoring[R]):
     """A step on the spare. Its plan has the settings of a restore, and ``spare`` and ``mark``.
 
     ``mark`` (a time, unique) names the places that the run makes here and on the spare, as
@@ -69,7 +71,7 @@ class OnSpare(Restoring):
 
         With the host's SSH keys it is a stranger under its own name.
         """
-        adopted = result_of_action(running, "adopt") is not None
+        adopted = ADOPT.id(self.host(running)) in running.results
         return self.host(running) if adopted else self.spare(running)
 
     def units(self, running: Running) -> list[str]:
@@ -105,19 +107,13 @@ class OnSpare(Restoring):
         )
 
 
-def result_of_action(running: Running, action: str) -> Result | None:
-    """Return the result of the plan's step with this action, None while there is none."""
-    ids = [step.id for step in running.plan.steps if step.action == action]
-    return next((running.results[one] for one in ids if one in running.results), None)
-
-
 def files_here(about: About) -> Path:
     """Return the folder into which the backup's files were brought. Raises BackstayError."""
     if not (about.files / MANIFEST).is_file():
         raise BackstayError(
             f"looking for the files of {about.backup.name} on this machine",
             came_back=f"{about.files} has no {MANIFEST}",
-            remedy="the plan must fetch them first; begin the replacement anew",
+            remedy="the plan must fetch them first: start the runbook again",
         )
     return about.files
 
@@ -142,33 +138,33 @@ class Wanted:
     clock: Limit
 
 
-def against(wanted: Wanted, told: Mapping[str, Any], *, offset: float) -> list[str]:
+def blockers(wanted: Wanted, answer: Mapping[str, Any], *, offset: float) -> list[str]:
     """Return every reason why the spare cannot take the host's place.
 
-    ``told`` is what it said (``onhost_spare.look``); ``offset`` is how far its clock is off.
+    ``answer`` is its answer (``onhost.look``); ``offset`` is how far its clock is off.
     """
     found = [
-        *_release(wanted, told),
-        *_room(wanted, told),
-        *_address(wanted, told),
+        *_release(wanted, answer),
+        *_room(wanted, answer),
+        *_address(wanted, answer),
     ]
-    if told["active"]:
-        found.append(f"{', '.join(told['active'])} run on it: it is no spare")
-    if told["databases"]:
-        found.append(f"it has databases of its own: {', '.join(told['databases'])}")
+    if answer["active"]:
+        found.append(f"{', '.join(answer['active'])} run on it: it is not a spare")
+    if answer["databases"]:
+        found.append(f"it has databases of its own: {', '.join(answer['databases'])}")
     if abs(offset) >= wanted.clock.failed:
         found.append(
             f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}: "
             "tokens and leases would be refused; set it first"
         )
-    if not told["apt"]:
+    if not answer["apt"]:
         found.append("it has no apt-get, by which its packages could be installed")
     return found
 
 
-def remarks(wanted: Wanted, told: Mapping[str, Any], *, offset: float) -> list[str]:
-    """Return what is no reason against it and should be known."""
-    mine, theirs = told["machine"], wanted.backup.machine
+def warnings(wanted: Wanted, answer: Mapping[str, Any], *, offset: float) -> list[str]:
+    """Return what does not block it and should be known."""
+    mine, theirs = answer["machine"], wanted.backup.machine
     found = []
     if theirs.get("memory") and mine["memory"] < theirs["memory"]:
         found.append(f"less memory: {size(mine['memory'])}, was {size(theirs['memory'])}")
@@ -179,10 +175,10 @@ def remarks(wanted: Wanted, told: Mapping[str, Any], *, offset: float) -> list[s
     return found
 
 
-def _release(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
-    mine, theirs = told["machine"], wanted.backup.machine
+def _release(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
+    mine, theirs = answer["machine"], wanted.backup.machine
     if not theirs:
-        return _by_packages(wanted, told)
+        return _by_packages(wanted, answer)
     found = []
     was = _name(theirs)
     if was != _name(mine):
@@ -200,22 +196,22 @@ def _name(machine: Mapping[str, Any]) -> str:
     return f"{machine['id']} {machine['codename'] or machine['release']}"
 
 
-def _by_packages(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
+def _by_packages(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
     """Judge by the release that the basic package's version names, for older backups."""
-    there = dict(line.split(" ", 1) for line in told["packages"] if " " in line)
+    there = dict(line.split(" ", 1) for line in answer["packages"] if " " in line)
     was, now = wanted.versions.get("base-files", ""), there.get("base-files", "")
     if was and now and was.partition(".")[0] != now.partition(".")[0]:
         return [f"it is of another release: base-files {now}, the host had {was}"]
     return []
 
 
-def _room(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
+def _room(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
     """Compare the room on each of its file systems with what will be written there."""
     backup = wanted.backup
-    there = {line.partition(" ")[0] for line in told["packages"]}
+    there = {line.partition(" ")[0] for line in answer["packages"]}
     missing = sum(name not in there for name in wanted.packages)
     growth = _GROWS * (_LOADED if backup.engine is Engine.DUMP else 1)
-    places = list(told["free"])
+    places = list(answer["free"])
     needs = {
         "/usr": missing * _PER_PACKAGE,
         "/var/lib": int(backup.sizes.get("files", 0) * _GROWS),
@@ -223,20 +219,20 @@ def _room(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
     }
     by_device: dict[int, int] = {}
     for place, need in needs.items():
-        device = told["free"][place][0]
+        device = answer["free"][place][0]
         by_device[device] = by_device.get(device, 0) + need
     found = []
     for device, need in by_device.items():
-        place, free = next((p, f) for p, (d, f) in told["free"].items() if d == device)
+        place, free = next((p, f) for p, (d, f) in answer["free"].items() if d == device)
         if free < need:
             found.append(f"{place} has only {size(free)} free, about {size(need)} are needed")
     return found
 
 
-def _address(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
-    """See that the old address belongs where the spare is: nobody would find it elsewhere."""
+def _address(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
+    """Return why the old address cannot be reached on the spare's network."""
     networks = [
-        ipaddress.ip_interface(address) for _, address in told["addresses"] if "/" in address
+        ipaddress.ip_interface(address) for _, address in answer["addresses"] if "/" in address
     ]
     own = [one for one in networks if str(one.ip) == wanted.own_address]
     try:
@@ -248,24 +244,24 @@ def _address(wanted: Wanted, told: Mapping[str, Any]) -> list[str]:
     return []
 
 
-class Prepare(OnSpare):
+class Prepare(OnSpare[SparePrepared]):
     """Asks the spare whether it can take the host's place; nothing is changed."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> SparePrepared:
         """Ask it in one round trip. Raises Refused with every reason at once."""
         host, spare, backup = self.host(running), self.spare(running), self.backup(running)
         units = self.units(running)
         databases = [name for one in self.site.services for name in one.databases]
         begun = time.time()
         try:
-            told, manifest = await asyncio.gather(
+            answer, manifest = await asyncio.gather(
                 self.site.ask(spare, onhost.look, units, databases), self.manifest(backup)
             )
         except (BackupError, HostError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        offset = off_by(told["clock"], begun, time.time())
+        offset = off_by(answer["clock"], begun, time.time())
         wish = packages.wanted(manifest)
         wanted = Wanted(
             backup=backup,
@@ -275,26 +271,26 @@ class Prepare(OnSpare):
             own_address=await number_of(self.site.host(spare).address),
             clock=self.site.cloud.limits.clock_offset_seconds,
         )
-        reasons = against(wanted, told, offset=offset)
+        reasons = blockers(wanted, answer, offset=offset)
         if reasons:
             raise Refused(
                 f"making {spare} into {host}",
                 came_back="; ".join(reasons),
-                remedy="mend that, or name another spare; nothing has been changed",
+                remedy="fix that, or choose another spare; nothing has been changed",
             )
-        there = _there(told, wish)
+        there = _there(answer, wish)
         words = [f"{there} of {len(wish.wanted)} packages are there"]
-        return {
-            "boot_id": told["boot_id"],
-            "addresses": [wanted.old_address, wanted.own_address],
-            "packages": there,
-            "prepared": told["prepared"],
-            "told": "; ".join([*words, *remarks(wanted, told, offset=offset)]),
-        }
+        return SparePrepared(
+            boot_id=answer["boot_id"],
+            addresses=(wanted.old_address, wanted.own_address),
+            packages=there,
+            prepared=answer["prepared"],
+            summary="; ".join([*words, *warnings(wanted, answer, offset=offset)]),
+        )
 
 
-def _there(told: Mapping[str, Any], wish: packages.Packages) -> int:
-    have = dict(line.split(" ", 1) for line in told["packages"] if " " in line)
+def _there(answer: Mapping[str, Any], wish: packages.Packages) -> int:
+    have = dict(line.split(" ", 1) for line in answer["packages"] if " " in line)
     return sum(have.get(name) == version for name, version in wish.wanted)
 
 

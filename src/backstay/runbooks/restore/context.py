@@ -10,18 +10,18 @@ from backstay.backup.choice import RestorePoint
 from backstay.backup.place import Place
 from backstay.backup.restorable import paths_of
 from backstay.backup.selection import IDENTITY
-from backstay.journal.action import Action, Result, Running
+from backstay.journal.action import Action, R, Running
 from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of, straight
+from backstay.runbooks.restore.steps import LOOK, REBUILD
 from backstay.services.declaration import Service
 
-RESUME = "then go on: backstay runs resume"
 SILENCE = 300.0
 """Seconds for which a stream may stand still."""
 
 
 @dataclass(frozen=True)
-class Restoring(Action[Result]):
-    """A step of a restore. Each is safe to repeat, so none asks the world what is there already."""
+class Restoring(Action[R]):
+    """A step of a restore. Each is safe to repeat, so none probes what is there already."""
 
     site: CloudSession
     place: Place
@@ -34,12 +34,11 @@ class Restoring(Action[Result]):
             to=RestorePoint.from_document(settings["to"]),
             service=settings["service"],
         )
-        looked = running.results.get(f"{running.step.target}.look", {})
-        # A runbook that fetches before the host can be looked at has chosen the mark itself, and
+        inspected, rebuilt = running.find(LOOK), running.find(REBUILD)
+        # A runbook that fetches before the host can be inspected has chosen the mark itself, and
         # has made the databases here.
-        mark = looked.get("mark") or settings.get("mark", "")
-        made = running.results.get(f"{running.step.target}.rebuild", {"there": True})
-        fills = bool(looked.get("fills")) and "there" in made
+        mark = (inspected.mark if inspected else "") or settings.get("mark", "")
+        fills = bool(inspected and inspected.fills) and (rebuilt is None or rebuilt.on_host)
         return about(self.site, self.place, wish, mark=mark, fills=fills)
 
 

@@ -1,4 +1,4 @@
-"""The steps of a restore that change the host: stop, put in place, start."""
+"""The steps of a restore that change the host: stop, put in place, start, check, tidy."""
 
 import shutil
 import time
@@ -13,22 +13,33 @@ from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, bad
 from backstay.health.check import check, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Running
+from backstay.journal.result import StepResult
 from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_well
-from backstay.runbooks.restore.context import RESUME, About, Restoring
+from backstay.runbooks.restore.context import About, Restoring
 from backstay.runbooks.restore.plan import units_of
+from backstay.runbooks.restore.steps import (
+    LOOK,
+    REBUILD,
+    SEND,
+    STOP,
+    AgentsAttached,
+    BackupInPlace,
+    ServicesStopped,
+    Waited,
+)
 from backstay.services.declaration import Service
 
 _MARGIN = 20.0
 _PAUSE = 0.5
-"""Seconds between two looks at what was started: the next service waits for it."""
+"""Seconds between two checks of what was started: the next service waits for it."""
 
 
-class Stop(Restoring):
+class Stop(Restoring[ServicesStopped]):
     """Stops what is restored: services with an API first, what they stand on last."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> ServicesStopped:
         """Stop, and keep from starting: nothing may write while data are exchanged."""
         about, host = self.about(running), running.step.target
         bound = running.step.bound / 2 - _MARGIN
@@ -42,35 +53,35 @@ class Stop(Restoring):
             if not units:
                 continue
             running.say(f"stopping {', '.join(units)}")
-            told = await self.site.ask(host, onhost_units.stop, units, bound=bound)
-            triggers += told["triggers"]
-            if told["running"]:
+            stopped = await self.site.ask(host, onhost_units.stop, units, bound=bound)
+            triggers += stopped["triggers"]
+            if stopped["running"]:
                 raise BackstayError(
                     f"stopping services on {host}",
-                    came_back=f"{', '.join(told['running'])} still run",
-                    remedy=f"end them there, {RESUME}",
+                    came_back=f"{', '.join(stopped['running'])} are still active",
+                    remedy=f"stop them on {host}, then: {running.resume}",
                 )
-        return {"triggers": triggers}
+        return ServicesStopped(triggers=tuple(triggers))
 
 
-class Swap(Restoring):
+class Swap(Restoring[BackupInPlace]):
     """Puts what was sent in its place."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> BackupInPlace:
         """Keep what is there, then rename. Raises HostError."""
         about, host = self.about(running), running.step.target
         kept = await self._databases(about, host, running)
-        sent = running.results[f"{host}.send"]
+        sent = running.result(SEND)
         placed = await self.site.ask(
             host,
             onhost_restore.place_files,
             about.staging,
-            sent["folders"],
+            [list(folder) for folder in sent.folders],
             bound=running.step.bound - _MARGIN,
         )
         kept += [placed["kept"]] if placed["kept"] else []
-        told = f"what was there is kept: {', '.join(kept)}" if kept else "there was nothing to keep"
-        return {"kept": kept, "files": placed["placed"], "told": told}
+        summary = f"replaced data kept in {', '.join(kept)}" if kept else "nothing was replaced"
+        return BackupInPlace(kept=tuple(kept), files=placed["placed"], summary=summary)
 
     async def _databases(self, about: About, host: str, running: Running) -> list[str]:
         bound = running.step.bound / 2
@@ -79,35 +90,36 @@ class Swap(Restoring):
         if about.service:
             pairs = [
                 [name, about.restored_name(name), about.kept_name(name)]
-                for name, *_ in running.results[f"{host}.rebuild"]["loads"]
+                for name, *_ in running.result(REBUILD).loads
             ]
-            told = await self.site.ask(host, onhost_tables.swap_tables, pairs, bound=bound)
-            return [f"database {name}" for name in told["kept"]]
-        looked = running.results[f"{host}.look"]
-        told = await self.site.ask(
-            host, onhost_restore.swap_data, looked["data"], looked["beside"], bound=bound
+            swapped = await self.site.ask(host, onhost_tables.swap_tables, pairs, bound=bound)
+            return [f"database {name}" for name in swapped["kept"]]
+        inspected = running.result(LOOK)
+        swapped = await self.site.ask(
+            host, onhost_restore.swap_data, inspected.data, inspected.beside, bound=bound
         )
-        return [told["kept"]] if told["kept"] else []
+        return [swapped["kept"]] if swapped["kept"] else []
 
 
-class Start(Stop):
+class Start(Restoring[Waited]):
     """Starts services, and puts back what only the running service takes."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> Waited:
         """Start, wait until its units run and listen. Raises BackstayError."""
         about, host = self.about(running), running.step.target
         names = names_in(running.step.arguments)
         services = [one for one in about.services if one.name in names]
         units = units_of(self.site.cloud, host, services)
-        stopped = running.results[f"{host}.stop"]["triggers"]
-        told = await self.site.ask(
-            host, onhost_units.start, units, stopped, bound=running.step.bound / 2
+        triggers = list(running.result(STOP).triggers)
+        started = await self.site.ask(
+            host, onhost_units.start, units, triggers, bound=running.step.bound / 2
         )
-        if told["error"]:
+        if started["error"]:
             raise BackstayError(
                 f"starting {', '.join(units)} on {host}",
-                came_back=told["error"],
-                remedy=f"see there: journalctl -u {units[0]} -n 50; {RESUME}",
+                came_back=started["error"],
+                remedy=f"read the log of {units[0]} on {host} (journalctl -u {units[0]} -n 50); "
+                f"then: {running.resume}",
             )
 
         async def look() -> Sequence[Finding]:
@@ -118,13 +130,13 @@ class Start(Stop):
             running,
             look,
             attempted=f"waiting for {', '.join(names)} on {host}",
-            remedy=f"backstay check {host}; {RESUME}",
+            remedy=f"backstay check {host}; then: {running.resume}",
             pause=_PAUSE,
         )
         for service in services:
             if service.put_back and service.exports:
                 await self._put_back(service, about, host)
-        return {"seconds": round(took, 1)}
+        return Waited(seconds=round(took, 1))
 
     async def _put_back(self, service: Service, about: About, host: str) -> None:
         assert service.put_back is not None  # noqa: S101 - asked by the caller
@@ -144,14 +156,14 @@ def names_in(arguments: Mapping[str, Any]) -> list[str]:
 
 
 _LAST_LOOK = 30.0
-"""Seconds before the bound at which the last look at agents begins."""
+"""Seconds before the bound at which agents are observed for the last time."""
 
 
-class Works(Restoring):
-    """Waits until the host and the APIs work; tells what elsewhere does not."""
+class Works(Restoring[Waited]):
+    """Waits until the host and the APIs work; names what does not elsewhere."""
 
-    async def do(self, running: Running) -> Result:
-        """Check the whole cloud; other hosts' findings are told and waited for by nobody."""
+    async def do(self, running: Running) -> Waited:
+        """Check the whole cloud. Findings of other hosts are in the summary, and not waited for."""
         about, host = self.about(running), running.step.target
         others: list[Finding] = []
 
@@ -165,11 +177,11 @@ class Works(Restoring):
             running,
             look,
             attempted=f"waiting for {host} to work after the restore",
-            remedy=f"backstay check {host}; {RESUME}",
+            remedy=f"backstay check {host}; then: {running.resume}",
         )
-        told = [f"elsewhere: {name_findings(others)}"] if others else []
-        told += await self._torn(about, host)
-        return {"seconds": round(took, 1), "told": "; ".join(told)}
+        remarks = [f"elsewhere: {name_findings(others)}"] if others else []
+        remarks += await self._torn(about, host)
+        return Waited(seconds=round(took, 1), summary="; ".join(remarks))
 
     async def _torn(self, about: About, host: str) -> list[str]:
         """Return what does not fit together between this cloud's databases now."""
@@ -184,11 +196,11 @@ class Works(Restoring):
         return [f"{len(found)} {one.says}: {', '.join(found[:3])}" for one, found in pairs if found]
 
 
-class Agents(Restoring):
-    """Sees agents come back to the restored broker; restarts only those that do not."""
+class Agents(Restoring[AgentsAttached]):
+    """Waits for agents to come back to the restored broker; restarts only those that do not."""
 
-    async def do(self, running: Running) -> Result:
-        """Wait for all that are enabled; who is not attached then is told, with what to do.
+    async def do(self, running: Running) -> AgentsAttached:
+        """Wait for all that are enabled; the summary names those that are not attached then.
 
         That is no failure of the restore: a host may be down for reasons of its own.
         """
@@ -198,24 +210,25 @@ class Agents(Restoring):
             return one.seen.agent.enabled
 
         left = await reattacher.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
-        told = [f"restarted {', '.join(reattacher.restarted)}"] if reattacher.restarted else []
-        told += [f"not attached: {name_agents(left)}; backstay reattach"] if left else []
-        return {
-            "seconds": round(time.monotonic() - begun, 1),
-            "restarted": reattacher.restarted,
-            "left": [one.name for one in left],
-            "told": "; ".join(told) or "all attached, none restarted",
-        }
+        again = reattacher.restarted
+        remarks = [f"restarted {', '.join(again)}"] if again else []
+        remarks += [f"not attached: {name_agents(left)}; backstay reattach"] if left else []
+        return AgentsAttached(
+            seconds=round(time.monotonic() - begun, 1),
+            restarted=tuple(again),
+            left=tuple(agent.name for agent in left),
+            summary="; ".join(remarks) or "all attached, none restarted",
+        )
 
 
-class Tidy(Restoring):
+class Tidy(Restoring[StepResult]):
     """Removes what was brought to this machine and sent; what was replaced stays."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> StepResult:
         """Remove. Raises HostError."""
         about, host = self.about(running), running.step.target
         shutil.rmtree(about.work, ignore_errors=True)
-        beside = running.results[f"{host}.look"]["beside"]
+        beside = running.result(LOOK).beside
         await self.site.ask(
             host,
             onhost_restore.remove,
@@ -226,6 +239,6 @@ class Tidy(Restoring):
         )
         again = f"take a new backup now: backstay backup create {host} --verify"
         # A service's databases are exchanged within the server: its log goes on.
-        begins = about.has_databases and not about.service
+        new_log = about.has_databases and not about.service
         follows = any(step.action == "record" for step in running.plan.steps)
-        return {"told": again if begins and not follows else ""}
+        return StepResult(summary=again if new_log and not follows else "")

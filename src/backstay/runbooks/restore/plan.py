@@ -1,7 +1,7 @@
 """The plan of a restore: made and proved here first, put in its place last. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.choice import RestorePoint
@@ -9,6 +9,18 @@ from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
+from backstay.runbooks.restore.steps import (
+    AGENTS,
+    FETCH,
+    LOOK,
+    REBUILD,
+    SEND,
+    START,
+    STOP,
+    SWAP,
+    TIDY,
+    WORKS,
+)
 from backstay.services.by_host import services_on
 from backstay.services.declaration import Service
 
@@ -59,17 +71,17 @@ def units_of(cloud: Cloud, host: str, services: Sequence[Service]) -> list[str]:
 
 
 def has_databases(backup: Backup, services: Sequence[Service], service: str) -> bool:
-    """Say whether databases are restored: those of one service, or the whole server's."""
+    """Return whether databases are restored: those of one service, or the whole server's."""
     if not backup.facts:
         return False
     return not service or any(one.databases for one in services)
 
 
 def straight(chosen: RestoreOptions) -> bool:
-    """Say whether the databases may be made on the host itself, without a scratch server before.
+    """Return whether the databases may be made on the host itself, without a scratch server here.
 
-    So it is where these very bytes were proved already in a scratch server, and nothing is added
-    to them: restic gives what it was given, or an error.
+    That is safe where these very bytes were verified in a scratch server, and nothing is added to
+    them: restic returns what it was given, or an error.
     """
     backup = chosen.backup
     proved = backup.state is State.VERIFIED and backup.engine is Engine.PHYSICAL
@@ -80,34 +92,36 @@ def _steps(cloud: Cloud, chosen: RestoreOptions, services: Sequence[Service]) ->
     """Give the steps; until `stop` nothing of what runs is touched."""
     host, one = chosen.backup.host, chosen.service
     mine = services_of(cloud, host, services, one)
-
-    def step(action: str, does: str, bound: float, service: str = "") -> Step:
-        name = f"{host}.{action}-{service}" if service else f"{host}.{action}"
-        arguments = {"service": service} if service else {}
-        return Step(
-            id=name, action=action, target=host, does=does, bound=bound, arguments=arguments
-        )
-
-    yield step("look", "see that it can take the backup: versions, room, programs", _QUICK)
-    yield step("fetch", "bring the backup's files here from the repository", _LONG)
+    yield LOOK.step(host, "check that it can take the backup: versions, space, programs", _QUICK)
+    yield FETCH.step(host, "fetch the backup's files from the repository to here", _LONG)
     if has_databases(chosen.backup, mine, one):
-        made = f"make the databases in a scratch server here{_up_to(chosen)}, check them"
+        does = f"make the databases in a scratch server here{_up_to(chosen)}, check them"
         if straight(chosen):
-            made = "make the databases on the host, beside those in use; the backup was verified"
-        yield step("rebuild", made, _LONG)
-    yield step("send", "send it all to the host, beside what is there", _LONG)
-    yield step("stop", f"stop {one or 'all services'}, and keep from starting", _STARTING)
-    yield step("swap", "keep what is there, and put what was restored in its place", _LONG)
+            does = "make the databases on the host, beside those in use; the backup was verified"
+        yield REBUILD.step(host, does, _LONG)
+    yield SEND.step(host, "send it all to the host, beside what is there", _LONG)
+    yield STOP.step(host, f"stop {one or 'all services'}, and keep from starting", _STARTING)
+    yield SWAP.step(host, "keep what is there, and put what was restored in its place", _LONG)
     for service in mine:
-        yield step("start", f"start {service.name}, and see that it runs", _STARTING, service.name)
-    yield step("works", "see that it works", _STARTING)
+        yield start_step(host, service.name)
+    yield WORKS.step(host, "wait until it works", _STARTING)
     if not one and Role.CONTROLLER in cloud.hosts[host].roles:
-        yield step(
-            "agents",
-            "see every agent attached; restart those that do not come back",
-            cloud.maintenance.agents,
-        )
-    yield step("tidy", "remove what was brought here; what was replaced is kept", _QUICK)
+        yield agents_step(cloud, host)
+    yield TIDY.step(host, "remove what was brought here; what was replaced is kept", _QUICK)
+
+
+def start_step(host: str, *services: str) -> Step:
+    """Return the step that starts services together."""
+    run = "it runs" if len(services) == 1 else "they run"
+    step = START.step(host, f"start {' and '.join(services)}, wait until {run}", _STARTING)
+    names = "-".join(services)
+    return replace(step, id=f"{step.id}-{names}", arguments={"services": list(services)})
+
+
+def agents_step(cloud: Cloud, host: str) -> Step:
+    """Return the step that waits for the cloud's agents."""
+    does = "wait until every agent is attached; restart those that do not come back"
+    return AGENTS.step(host, does, cloud.maintenance.agents)
 
 
 def _up_to(chosen: RestoreOptions) -> str:

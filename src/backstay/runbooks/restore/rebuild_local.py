@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,17 +17,18 @@ from backstay.backup.mariadb.scratch import Scratch
 from backstay.backup.restorable import Files, chosen
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
-from backstay.journal.action import Result, Running
+from backstay.journal.action import Running
 from backstay.quantities import duration, size
 from backstay.runbooks.backup.prove import missing_files, rebuild
 from backstay.runbooks.backup.take import STREAM
 from backstay.runbooks.restore.context import SILENCE, About, Restoring
+from backstay.runbooks.restore.steps import LOOK, DatabasesRebuilt, FilesFetched, LogReplayed
 
 
-class Fetch(Restoring):
+class Fetch(Restoring[FilesFetched]):
     """Brings the backup's files here."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> FilesFetched:
         """Read them from the repository; what cannot be read whole ends it. Raises BackupError."""
         about, begun = self.about(running), time.monotonic()
         shutil.rmtree(about.files, ignore_errors=True)
@@ -45,8 +47,11 @@ class Fetch(Restoring):
                 remedy="choose another backup: backstay backup list",
             )
         newer = self._overlay(about)
-        told = f"and {newer} files that came with the stream since" if newer else ""
-        return {"seconds": round(time.monotonic() - begun, 1), "newer": newer, "told": told}
+        return FilesFetched(
+            seconds=round(time.monotonic() - begun, 1),
+            newer=newer,
+            summary=f"and {newer} files that came with the stream since" if newer else "",
+        )
 
     def _overlay(self, about: About) -> int:
         """Put those followed files that are newer than the backup's over them; return how many."""
@@ -75,24 +80,28 @@ class Fetch(Restoring):
         return len(newer)
 
 
-class Rebuild(Restoring):
-    """Makes the databases anew: the host gets only what was seen to be well."""
+class Rebuild(Restoring[DatabasesRebuilt]):
+    """Makes the databases anew: the host gets only what was checked."""
 
-    async def do(self, running: Running) -> Result:
-        """Make them on the host where that is as safe, else here; tell how long it took."""
+    async def do(self, running: Running) -> DatabasesRebuilt:
+        """Make them on the host where that is as safe, else here. Raises BackstayError."""
         about, begun = self.about(running), time.monotonic()
-        found = await (self._there if about.straight else self._here)(about, running)
+        rebuilt = await (self._on_host if about.straight else self._here)(about, running)
         seconds = round(time.monotonic() - begun, 1)
-        told = [f"restored in {duration(seconds)}", *found["remarks"]]
-        asked = f"{running.step.target}.look" in running.results
-        lacking = asked and about.proved and not about.fills
-        told += [f"here, for the host has no {HOT_BACKUP}"] * lacking
-        return {**found, "seconds": seconds, "told": "; ".join(told)}
+        lines = [f"restored in {duration(seconds)}", *rebuilt.remarks]
+        lacking = running.find(LOOK) is not None and about.proved and not about.fills
+        lines += [f"here, for the host has no {HOT_BACKUP}"] * lacking
+        return replace(rebuilt, seconds=seconds, summary="; ".join(lines))
 
-    async def _there(self, about: About, running: Running) -> dict[str, Any]:
+    def _losses(self, about: About) -> tuple[str, ...]:
+        """Return sentences on what is lost from the databases, as far as is known now."""
+        stream = stream_of(about.backup, self.place.logs(about.backup.host))
+        return tuple(losses(about.backup, about.to, stream, now=datetime.now(UTC)))
+
+    async def _on_host(self, about: About, running: Running) -> DatabasesRebuilt:
         """Let the host make a data directory beside the one in use. Raises BackstayError."""
         host = running.step.target
-        looked = running.results[f"{host}.look"]
+        inspected = running.result(LOOK)
         running.say(f"making the databases on {host}")
         backup = about.backup
         content = self.place.restic().content(
@@ -102,16 +111,14 @@ class Rebuild(Restoring):
             await self.site.send(
                 host,
                 onhost_fill.fill,
-                f"{looked['beside']}/{onhost_restore.NEW}",
-                looked["owner"],
+                f"{inspected.beside}/{onhost_restore.NEW}",
+                inspected.owner,
                 data=data,
                 silence=running.step.bound,
             )
-        stream = stream_of(backup, self.place.logs(host))
-        lost = losses(backup, about.to, stream, now=datetime.now(UTC))
-        return {"remarks": [], "replayed": {"losses": lost}, "there": True}
+        return DatabasesRebuilt(on_host=True, replayed=LogReplayed(losses=self._losses(about)))
 
-    async def _here(self, about: About, running: Running) -> dict[str, Any]:
+    async def _here(self, about: About, running: Running) -> DatabasesRebuilt:
         """Restore, replay, check; leave a data directory, or dumps of one service's databases."""
         shutil.rmtree(about.dumps, ignore_errors=True)
         scratch = Scratch(about.scratch)
@@ -124,23 +131,20 @@ class Rebuild(Restoring):
                 silence=SILENCE,
             )
             replayed = await self._replayed(scratch, about, running)
-            found = await self._checked(scratch, about, running)
-            if about.service:
-                found["loads"] = await self._dumps(scratch, about)
+            remarks = [*_remarks(replayed), *await self._checked(scratch, about, running)]
+            loads = await self._dumps(scratch, about) if about.service else []
             await scratch.stop()
             scratch.release()
         except BaseException:
             await scratch.close()
             raise
-        remarks = [*replayed.pop("told"), *found["remarks"]]
-        return {**found, "remarks": remarks, "replayed": replayed}
+        return DatabasesRebuilt(remarks=tuple(remarks), replayed=replayed, loads=tuple(loads))
 
-    async def _replayed(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
+    async def _replayed(self, scratch: Scratch, about: About, running: Running) -> LogReplayed:
         """Replay the log up to the moment asked for; return how far, and what may be lost."""
-        stream = stream_of(about.backup, self.place.logs(about.backup.host))
-        lost = losses(about.backup, about.to, stream, now=datetime.now(UTC))
+        lost = self._losses(about)
         if not about.to.replays:
-            return {"told": [], "losses": lost}
+            return LogReplayed(losses=lost)
         file, position, identity = joined(about.backup)
         pieces = self.place.logs(about.backup.host).after(file, position, identity)
         size_of_it = sum(piece.stat().st_size for piece in pieces) - position
@@ -148,20 +152,20 @@ class Rebuild(Restoring):
         played = await scratch.replay(
             pieces, start=position, until=about.to.at, bound=running.step.bound
         )
-        at = f" up to {played.at.astimezone():%Y-%m-%d %H:%M:%S}" if played.at else ""
-        torn = [f"{played.torn} bytes at its end were no whole change"] if played.torn else []
-        return {
-            "told": [f"{played.changes} changes replayed{at}", *torn, *lost],
-            "losses": lost,
-            "changes": played.changes,
-            "file": played.file.name,
-            "position": played.position,
-            "at": played.at.timestamp() if played.at else None,
-            "torn": played.torn,
-        }
+        return LogReplayed(
+            losses=lost,
+            changes=played.changes,
+            file=played.file.name,
+            position=played.position,
+            at=played.at.timestamp() if played.at else None,
+            torn=played.torn,
+        )
 
-    async def _checked(self, scratch: Scratch, about: About, running: Running) -> dict[str, Any]:
-        """Check every table; what does not fit together is told, for the cloud may have been so."""
+    async def _checked(self, scratch: Scratch, about: About, running: Running) -> list[str]:
+        """Check every table; return what does not fit together: the cloud may have been so.
+
+        Raises BackupError where a table is damaged.
+        """
         running.say("checking the restored tables")
         problems = await scratch.check_tables(about.all_databases, bound=running.step.bound)
         if problems:
@@ -172,7 +176,7 @@ class Rebuild(Restoring):
             )
         holds = invariants(self.site.cloud, self.site.services)
         remarks = await proof.broken_invariants(scratch.query, holds)
-        return {"remarks": [*remarks, *await self._without_files(scratch, about)]}
+        return [*remarks, *await self._without_files(scratch, about)]
 
     async def _without_files(self, scratch: Scratch, about: About) -> list[str]:
         """Return what records name and no file is here for: what was written last may be lost."""
@@ -191,8 +195,8 @@ class Rebuild(Restoring):
                     )
         return found
 
-    async def _dumps(self, scratch: Scratch, about: About) -> list[list[str]]:
-        """Write a dump of each database of the service; return their names and characters."""
+    async def _dumps(self, scratch: Scratch, about: About) -> list[tuple[str, str, str]]:
+        """Write a dump of each database of the service; return them as ``loads`` has them."""
         about.dumps.mkdir(mode=0o700)
         found = []
         for name in about.databases:
@@ -206,5 +210,16 @@ class Rebuild(Restoring):
                 "SELECT default_character_set_name, default_collation_name FROM "  # noqa: S608
                 f"information_schema.schemata WHERE schema_name = '{name}'"
             )
-            found.append([name, *characters[0].split("\t")])
+            charset, collation = characters[0].split("\t")
+            found.append((name, charset, collation))
         return found
+
+
+def _remarks(replayed: LogReplayed) -> list[str]:
+    """Return what the replay says: nothing where no log was replayed. Pure."""
+    if not replayed.file:
+        return []
+    at = datetime.fromtimestamp(replayed.at, UTC).astimezone() if replayed.at else None
+    up_to = f" up to {at:%Y-%m-%d %H:%M:%S}" if at else ""
+    torn = [f"{replayed.torn} bytes at its end were no whole change"] if replayed.torn else []
+    return [f"{replayed.changes} changes replayed{up_to}", *torn, *replayed.losses]

@@ -18,9 +18,10 @@ from backstay.backup.restorable import Files, changed, chosen, from_manifest
 from backstay.backup.selection import selection
 from backstay.errors import BackupError, HostError
 from backstay.inventory.backup import Engine
-from backstay.journal.action import Refused, Result, Running
+from backstay.journal.action import Refused, Running
 from backstay.quantities import size
 from backstay.runbooks.restore.context import SILENCE, About, Restoring
+from backstay.runbooks.restore.steps import LOOK, REBUILD, BackupSent, HostInspected
 
 _LOADED = 1.5
 """How many times as large as its dump a data directory is."""
@@ -28,39 +29,39 @@ _ROOM = 1.2
 """How much more room than the backup's size is asked for: it grows while it is prepared."""
 
 
-class Look(Restoring):
+class Look(Restoring[HostInspected]):
     """Asks whether this machine and the host can do it; nothing is changed."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> HostInspected:
         """Ask. Raises Refused with every reason."""
         about, host = self.about(running), running.step.target
         try:
-            told: Mapping[str, Any] = await self.site.ask(host, onhost_fill.look)
+            answer: Mapping[str, Any] = await self.site.ask(host, onhost_fill.look)
             ours = await server_version() if about.has_databases else ""
         except (HostError, BackupError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        about = replace(about, fills=told["fills"])
+        about = replace(about, fills=answer["fills"])
         here = shutil.disk_usage(self.place.folder).free
-        reasons = against(about, told, ours=ours, free_here=here)
+        reasons = blockers(about, answer, ours=ours, free_here=here)
         if about.has_databases and about.to.replays:
             reasons += self._no_log(about)
         if reasons:
             raise Refused(
                 f"restoring {about.backup.name} on {host}",
                 came_back="; ".join(reasons),
-                remedy="mend that, and begin anew; nothing has been changed",
+                remedy="fix that, and start the restore again; nothing has been changed",
             )
         mark = running.plan.settings.get("mark") or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        return {
-            "mark": mark,
-            "data": told["data"],
-            "owner": told["owner"],
-            "beside": _beside(told, mark),
-            "zstd": told["zstd"],
-            "fills": told["fills"],
-        }
+        return HostInspected(
+            mark=mark,
+            data=answer["data"],
+            owner=answer["owner"],
+            beside=_beside(answer, mark),
+            zstd=answer["zstd"],
+            fills=answer["fills"],
+        )
 
     def _no_log(self, about: About) -> list[str]:
         """Return why the log cannot be replayed, nothing if it can."""
@@ -71,10 +72,13 @@ class Look(Restoring):
         return []
 
 
-def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:
-    """Return what stands against it. Pure; ``told`` is what the host said (``onhost_fill``)."""
+def blockers(about: About, answer: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:
+    """Return every reason against it. Pure; ``answer`` is the host's (``onhost_fill.look``).
+
+    ``ours`` is the version of this machine's database server, ``free_here`` its free bytes.
+    """
     backup, found = about.backup, []
-    lacks = [program for program, there in told["has"].items() if not there]
+    lacks = [program for program, there in answer["has"].items() if not there]
     if lacks:
         found.append(f"the host has no {', '.join(lacks)}")
     growth = _ROOM * (_LOADED if backup.engine is Engine.DUMP else 1)
@@ -84,10 +88,10 @@ def against(about: About, told: Mapping[str, Any], *, ours: str, free_here: int)
     if free_here < here:
         found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
     if about.has_databases:
-        found += _other_versions(backup.facts["version"], told["server"], ours)
-        if told["free_data"] < database:
+        found += _other_versions(backup.facts["version"], answer["server"], ours)
+        if answer["free_data"] < database:
             found.append(
-                f"{told['data']} on the host has only {size(told['free_data'])} free for "
+                f"{answer['data']} on the host has only {size(answer['free_data'])} free for "
                 f"about {size(database)} beside what is there"
             )
     return found
@@ -97,14 +101,14 @@ def _other_versions(backed_up: str, there: str, ours: str) -> list[str]:
     """Compare the releases of servers: one does not run on the data directory of another."""
     wanted = _release(backed_up)
     found = []
-    for name, told in (("the host", _release(_number(there))), ("this machine", _release(ours))):
-        if told != wanted:
-            found.append(f"the backup is of {SERVER} {wanted}, {name} has {told or 'none'}")
+    for name, release in (("the host", _release(_number(there))), ("this machine", _release(ours))):
+        if release != wanted:
+            found.append(f"the backup is of {SERVER} {wanted}, {name} has {release or 'none'}")
     return found
 
 
-def _number(told: str) -> str:
-    return told.partition("Ver ")[2].partition(" ")[0]
+def _number(version: str) -> str:
+    return version.partition("Ver ")[2].partition(" ")[0]
 
 
 def _release(version: str) -> str:
@@ -112,44 +116,44 @@ def _release(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _beside(told: Mapping[str, Any], mark: str) -> str:
+def _beside(answer: Mapping[str, Any], mark: str) -> str:
     """Return the folder on the data directory's own file system in which the new one is made."""
-    data = told["data"]
-    return f"{data}/.backstay-{mark}" if told["own_mount"] else f"{data}.backstay-{mark}"
+    data = answer["data"]
+    return f"{data}/.backstay-{mark}" if answer["own_mount"] else f"{data}.backstay-{mark}"
 
 
-class Send(Restoring):
+class Send(Restoring[BackupSent]):
     """Sends what was restored to the host, beside what is there."""
 
-    async def do(self, running: Running) -> Result:
+    async def do(self, running: Running) -> BackupSent:
         """Send databases, and of the files those that are not there. Raises HostError."""
         about, host = self.about(running), running.step.target
-        sent: dict[str, Any] = await self._files(about, host, running)
+        sent = await self._files(about, host, running)
         if about.has_databases and about.service:
             await self._loads(about, host, running)
         elif about.has_databases and not about.straight:
-            looked = running.results[f"{host}.look"]
+            inspected = running.result(LOOK)
             running.say("sending the data directory")
-            data = archive.data_directory(about.scratch / "data", looked["owner"])
-            squeezes = looked["zstd"] and archive.can_squeeze()
+            data = archive.data_directory(about.scratch / "data", inspected.owner)
+            squeezes = inspected.zstd and archive.can_squeeze()
             await self.site.send(
                 host,
                 onhost_restore.receive,
-                f"{looked['beside']}/{onhost_restore.NEW}",
+                f"{inspected.beside}/{onhost_restore.NEW}",
                 squeezes,
                 data=archive.squeezed(data) if squeezes else data,
                 silence=SILENCE,
             )
-        return {**sent, "told": f"{sent['files']} files differ from what is there"}
+        return sent
 
-    async def _files(self, about: About, host: str, running: Running) -> dict[str, Any]:
+    async def _files(self, about: About, host: str, running: Running) -> BackupSent:
         wanted = chosen(fetched(about.files), about.paths)
         there = await files_there(self.site, about)
-        await self._refuse_strangers(wanted, host)
+        await self._refuse_strangers(wanted, running)
         entries = changed(wanted, there)
         files = [entry for entry in entries if entry[1] != "d"]
         folders = [
-            [entry[0], entry[2], *wanted.owner(entry)] for entry in entries if entry[1] == "d"
+            (entry[0], entry[2], *wanted.owner(entry)) for entry in entries if entry[1] == "d"
         ]
         if files:
             running.say(f"sending {len(files)} files that differ")
@@ -160,22 +164,26 @@ class Send(Restoring):
             data=archive.files(about.files, wanted, files),
             silence=SILENCE,
         )
-        return {"files": len(files), "folders": folders}
+        return BackupSent(
+            files=len(files),
+            folders=tuple(folders),
+            summary=f"{len(files)} files differ from what is there",
+        )
 
-    async def _refuse_strangers(self, wanted: Files, host: str) -> None:
+    async def _refuse_strangers(self, wanted: Files, running: Running) -> None:
         """Raise BackupError where the host does not know the owners of files."""
+        host = running.step.target
         users, groups = wanted.owners()
         missing = await self.site.ask(host, onhost_restore.unknown, sorted(users), sorted(groups))
         if missing:
             raise BackupError(
                 f"sending files to {host}",
                 came_back=f"it has no user or group {', '.join(missing)}, to whom files belong",
-                remedy="install the services' packages there first, then: backstay runs resume "
-                "RUN (backstay runs list)",
+                remedy=f"install the services' packages on {host}, then: {running.resume}",
             )
 
     async def _loads(self, about: About, host: str, running: Running) -> None:
-        for name, charset, collation in running.results[f"{host}.rebuild"]["loads"]:
+        for name, charset, collation in running.result(REBUILD).loads:
             running.say(f"loading {name} beside the one in use")
             await self.site.send(
                 host,
