@@ -119,7 +119,7 @@ EXCEPTIONS: Mapping[str, tuple[frozenset[str], str]] = {
         frozenset({"http.client", "socket.socket", "urllib.request", "create_connection"}),
         "questions of a service to its own host, sent there and run there",
     ),
-    "watch.web.serve": (frozenset({"uvicorn", "create_server"}), "the page's listening socket"),
+    "watch.web.server": (frozenset({"uvicorn", "create_server"}), "the page's listening socket"),
     "journal.*": (
         frozenset({"sqlalchemy", "tooz"}),
         "the journal is a database, its locks another",
