@@ -11,11 +11,12 @@ import pytest
 from backstay.access.session import CloudSession
 from backstay.finding import Finding
 from backstay.inventory.load import load
-from backstay.journal.action import StepKind
+from backstay.journal.action import Running, StepKind
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.records import RunState, StepState
 from backstay.journal.store import Store
 from backstay.runbooks.backup import steps as backup
+from backstay.runbooks.reattach import steps as reattach
 from backstay.runbooks.reboot import actions, postflight, steps
 from backstay.runbooks.reboot.actions import runbook
 from backstay.runbooks.reboot.plan import options_of
@@ -75,6 +76,22 @@ def test_results_of_backups(store: Store, run: str) -> None:
         assert found["verify"].restore_seconds > 0
     if run == "backup-4":
         assert found["database"].facts["position"] == ["mysql-bin.000002", "290941"]
+
+
+def test_results_of_a_reattachment(store: Store) -> None:
+    run = store.run("reattach-8")
+    results = {step.id: step.result for step in run.steps}
+    step = run.plan.steps[-1]
+    running = Running(
+        run=run.id, plan=run.plan, step=step, results=results, begun=0.0, say=lambda _: None
+    )
+    agent = "nova-compute on compute1"
+    assert reattach.Settled.from_json(results["settle"]).left == (agent,)
+    [batch] = reattach.batches_done(running)
+    assert (batch.restarted, batch.outcomes, batch.failed) == ((agent,), ((agent, True),), ())
+    proved = reattach.AgentsProved.from_json(results["prove"])
+    assert (proved.proved, proved.restarted) == (1, (agent,))
+    assert [target.name for target in reattach.targets_of(step)] == [agent]
 
 
 def test_a_reboot_that_the_old_version_left_is_resumed(

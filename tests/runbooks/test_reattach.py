@@ -15,7 +15,7 @@ from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
 from backstay.runbooks.common import reattacher
 from backstay.runbooks.common.reattacher import AgentReattacher
-from backstay.runbooks.reattach.actions import actions, in_a_row
+from backstay.runbooks.reattach.actions import actions, failed_in_a_row
 from backstay.runbooks.reattach.plan import plan
 from tests.runbooks.cloud_of_agents import CloudOfAgents
 
@@ -163,8 +163,8 @@ def test_within_another_runbook_nobody_is_restarted_twice() -> None:
 
 
 def test_in_a_row() -> None:
-    assert in_a_row([]) == 0
-    assert in_a_row([["a", False], ["b", True], ["c", False], ["d", False]]) == 2
+    assert failed_in_a_row([]) == 0
+    assert failed_in_a_row([("a", False), ("b", True), ("c", False), ("d", False)]) == 2
 
 
 def test_what_systemd_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

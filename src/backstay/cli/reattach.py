@@ -97,8 +97,7 @@ async def _observed(
 def _actions(judged: "Sequence[AgentDiagnosis]", plan: "Plan | None") -> dict[int, str]:
     """Return what will be done about each agent, by its place."""
     from backstay.health.rpc.diagnosis import Signature
-    from backstay.runbooks.reattach.actions import among
-    from backstay.runbooks.reattach.plan import targets_of
+    from backstay.runbooks.reattach.steps import among, targets_of
 
     batches = [step for step in plan.steps if step.action == "restart"] if plan else []
     found = {}
