@@ -17,7 +17,7 @@ from collections import defaultdict
 from contextlib import aclosing
 from pathlib import Path
 
-from backstay.access.scripts import reading, stream
+from backstay.access.shipping import reading, stream
 from backstay.backup.mariadb import onhost_database, onhost_fill
 from backstay.inventory.load import load
 from backstay.transports.restic import Restic

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backstay.access.scripts import stream
+from backstay.access.shipping import stream
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.mariadb.dumps import position_of

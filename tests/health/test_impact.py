@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.access.scripts import program
-from backstay.access.shipping import source_of
+from backstay.access.shipping import program, source_of
 from backstay.health.impact.judge import Connection, Effect, ImpactInput, Kind, judge
 from backstay.health.impact.onhost import connections, look
 from backstay.inventory.enums import Role

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from backstay.access.observation import parse
 from backstay.errors import RemoteFailure
 from backstay.finding import Finding, Severity
+from backstay.health.observation import parse
 from backstay.inventory.enums import Role
 from backstay.transports.targets import Answer
 from tests.health.recorded import DATA, as_text, judge, observe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.access.scripts import stream
+from backstay.access.shipping import stream
 from backstay.provision import onhost_compile
 
 pytestmark = pytest.mark.skipif(

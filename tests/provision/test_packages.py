@@ -1,6 +1,6 @@
 """Which packages a spare gets, in which versions, and what is told of the rest."""
 
-from backstay.access.scripts import stream
+from backstay.access.shipping import stream
 from backstay.provision import onhost_packages, packages
 
 

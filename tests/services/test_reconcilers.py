@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from backstay.access.scripts import program
-from backstay.access.shipping import source_of
+from backstay.access.shipping import program, source_of
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
 from backstay.runbooks.reconcile import onhost

@@ -114,7 +114,6 @@ EXCEPTIONS: Mapping[str, tuple[frozenset[str], str]] = {
     "*.onhost": (frozenset({"*"}), "a program that is sent to a host and runs there"),
     "*.onhost_*": (frozenset({"*"}), "a program that is sent to a host and runs there"),
     "*.gates_onhost": (frozenset({"*"}), "a program that is sent to a host and runs there"),
-    "access.hostside": (frozenset({"*"}), "a program that is sent to a host and runs there"),
     "services.*": (
         frozenset({"http.client", "socket.socket", "urllib.request", "create_connection"}),
         "questions of a service to its own host, sent there and run there",

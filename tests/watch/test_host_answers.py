@@ -5,8 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-from backstay.access.scripts import stream
-from backstay.access.shipping import source_of
+from backstay.access.shipping import source_of, stream
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostLivenessProbe, Unit
 from backstay.watch.detect.host_answers import HostAnswer, Watched, signs

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from backstay.access.observation import as_json
-from backstay.access.scripts import program, reading, stream
+from backstay.access.shipping import as_json, program, reading, stream
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host

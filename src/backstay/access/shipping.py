@@ -8,11 +8,71 @@ so that modules may be typed as today while hosts may have Python 3.6.
 import ast
 import importlib
 import inspect
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
+
+from backstay.access import onhost
+from backstay.errors import RemoteFailure
+from backstay.jsondata import Json
+from backstay.transports.targets import Answer
+
+
+def program(function: Callable[..., Json], *arguments: Json) -> str:
+    """Return a Python program for ``python3 -I -`` that calls one function as root.
+
+    It prints what the function returns as JSON. ``function`` is shipped as a probe's ``ask`` is;
+    ``arguments`` are JSON data without secrets.
+    """
+    return _calling(onhost.print_as_root, function, arguments)
+
+
+def stream(function: Callable[..., Json], *arguments: Json) -> str:
+    """Return a Python program that calls one function as root, whose output is what it writes.
+
+    Otherwise as ``program``; an exception ends it with exit status 1 and the error as last line.
+    """
+    return _calling(onhost.as_root, function, arguments)
+
+
+def reading(function: Callable[..., Json], *arguments: Json) -> str:
+    """Return a Python program for ``python3 -I -c`` that calls one function as root.
+
+    The function reads standard input. Otherwise as ``stream``.
+    """
+    return _calling(onhost.reading_as_root, function, arguments)
+
+
+def _calling(
+    runner: Callable[..., None], function: Callable[..., Any], arguments: Sequence[Any]
+) -> str:
+    """Return a program in which ``runner``, one of ``onhost``, calls the function as root."""
+    given = json.dumps(json.dumps(arguments))
+    text = f"import json\n{source_of(runner)}\n{source_of(function)}\nGIVEN = {given}\n"
+    call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
+    # The program holds its own text, so that another user's login can hand it on to sudo.
+    handed_on = f"{text}{runner.__name__}({call}, '')\n"
+    return f"{text}{runner.__name__}({call}, {handed_on!r})\n"
+
+
+def as_json(answer: Answer, *, host: str) -> Any:  # noqa: ANN401 - whatever was asked for
+    """Return the decoded JSON that a program on ``host`` printed. Raises RemoteFailure."""
+    try:
+        return json.loads(answer.stdout)
+    except ValueError as error:
+        raise not_answers(answer, host, error) from error
+
+
+def not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
+    """Return the error for a text that is not the answer of a program of ours."""
+    return RemoteFailure(
+        f"reading the answers of {host}",
+        came_back=f"not the answers of Backstay's questions: {answer.stdout[:80]!r} ({error})",
+        remedy="see whether the login shell of that user prints something of its own",
+    )
 
 
 def source_of(function: Callable[..., Any]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from backstay.access.scripts import stream
+from backstay.access.shipping import stream
 from backstay.backup import onhost
 from backstay.backup.files import Entry, Mirror
 from backstay.backup.mariadb.logs import write

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from backstay.access.observation import FileSystem, HostObservation
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.finding import Finding, Severity
 from backstay.health.judge_units import judge_unit, unknown_units
+from backstay.health.observation import FileSystem, HostObservation
 from backstay.health.remedy import filled, on
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.limits import Limits

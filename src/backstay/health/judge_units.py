@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backstay.access.observation import HostObservation, UnitState
 from backstay.finding import Finding, Severity, rank
+from backstay.health.observation import HostObservation, UnitState
 from backstay.health.remedy import on
 from backstay.quantities import ago, lasting
 from backstay.services.declaration import Unit

@@ -1,16 +1,19 @@
 """Ask every host in one round trip: its units, its disks, the probes of its services."""
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
-from backstay.access.observation import HostObservation, parse
-from backstay.access.scripts import assemble, unit_names
 from backstay.access.session import CloudSession
+from backstay.access.shipping import source_of
 from backstay.errors import HostError
+from backstay.health import onhost
 from backstay.health.judge_host import Probes, Required, required
+from backstay.health.observation import HostObservation, parse
 from backstay.inventory.cloud import Cloud, Host
-from backstay.services.declaration import HostProbe, Service
+from backstay.services.declaration import HostProbe, Service, Unit
 from backstay.services.messaging import Messaging
 from backstay.transports.targets import SshTarget
 
@@ -86,3 +89,38 @@ def questions_of(cloud: Cloud, host: Host, services: Iterable[Service]) -> HostQ
             if service.broker and service.broker.role in host.roles
         ),
     )
+
+
+def assemble(units: Sequence[Unit], probes: Iterable[HostProbe]) -> str:
+    """Return a Python program for ``python3 -I -`` that prints the host's answers as JSON.
+
+    ``probes`` must have different names. What it prints is read by ``observation.parse``.
+    """
+    spec = {
+        "units": unit_names(units),
+        "probes": [
+            (probe.name, probe.bound, _shipped(probe), probe.ask.__name__) for probe in probes
+        ],
+    }
+    program = f"{_common()}\nSPEC = {json.dumps(json.dumps(spec))}\n"
+    # The program holds its own text, so that another user's login can hand it on to sudo.
+    return f"{program}main(json.loads(SPEC), {program + HANDED_ON!r})\n"
+
+
+HANDED_ON = "main(json.loads(SPEC), '')\n"
+
+
+def unit_names(units: Sequence[Unit]) -> list[str]:
+    """Return the names that systemd is asked for, in order: units, and sockets that start them."""
+    names = [name for unit in units for name in (unit.name, unit.socket) if name]
+    return list(dict.fromkeys(names))
+
+
+@cache
+def _common() -> str:
+    return source_of(onhost.main)
+
+
+@cache
+def _shipped(probe: HostProbe) -> str:
+    return source_of(probe.ask)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.access.scripts import stream
+from backstay.access.shipping import stream
 from backstay.provision import onhost_compile, onhost_packages
 from backstay.provision.work import Work
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.access.scripts import program
+from backstay.access.shipping import program
 from backstay.health.witness import onhost
 from backstay.health.witness.evidence import PortState, read_witness
 

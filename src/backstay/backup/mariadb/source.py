@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backstay.access.observation import as_json
-from backstay.access.scripts import program
+from backstay.access.shipping import as_json, program
 from backstay.backup.catalogue import Backup
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.mariadb.binlog import Asker, Receiver, asking, receiving

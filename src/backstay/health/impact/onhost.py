@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from backstay.access.hostside import loaded
+from backstay.access.onhost import loaded
 from backstay.jsondata import Json
 
 

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from backstay.access.hostside import family_states, run
+from backstay.access.onhost import run
+from backstay.health.onhost import family_states
 
 AT_ONCE = 30  # oslo.messaging keeps as many connections at most (rpc_conn_pool_size)
 LOG_TAIL = 1 << 16

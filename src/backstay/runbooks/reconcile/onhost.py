@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from backstay.access.hostside import ask_all, loaded
+from backstay.access.onhost import ask_all, loaded
 from backstay.jsondata import Json
 
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from backstay.access.scripts import stream, unit_names
 from backstay.access.session import RemoteShell
-from backstay.access.shipping import source_of
+from backstay.access.shipping import source_of, stream
 from backstay.errors import HostError, HostUnreachable
 from backstay.health.judge_host import required
+from backstay.health.read_hosts import unit_names
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Broker, Service
 from backstay.watch.detect.host_answers import HostAnswer, Watched, signs

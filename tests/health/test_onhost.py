@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from backstay.access import hostside
-from backstay.access.observation import parse
-from backstay.access.scripts import assemble, unit_names
 from backstay.access.shipping import source_of
+from backstay.health import onhost
+from backstay.health.observation import parse
+from backstay.health.read_hosts import assemble, unit_names
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services
@@ -98,9 +98,9 @@ def test_a_stopped_process_is_seen_with_its_descendants():
     try:
         child.send_signal(19)
         deadline = time.monotonic() + 10
-        while hostside.family_states([child.pid])[child.pid] != "T":
+        while onhost.family_states([child.pid])[child.pid] != "T":
             assert time.monotonic() < deadline
-        gone = hostside.family_states([2**22 + 1])
+        gone = onhost.family_states([2**22 + 1])
     finally:
         child.kill()
         child.communicate()
@@ -115,7 +115,7 @@ def test_mounts_are_the_real_ones_each_once():
         "/dev/sr0 /media iso9660 ro 0 0\nnas:/x /my\\040images nfs4 rw 0 0\n"
         "/dev/loop0 /run/host/os-release ext4 rw 0 0\n"
     )
-    assert hostside.mounts(text) == ["/", "/my images", "/run", "/var"]
+    assert onhost.mounts(text) == ["/", "/my images", "/run", "/var"]
 
 
 def test_what_cannot_be_shipped_is_refused():

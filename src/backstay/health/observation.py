@@ -1,11 +1,10 @@
 """What was read from a host, as plain typed values."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.errors import RemoteFailure
+from backstay.access.shipping import as_json, not_answers
 from backstay.transports.targets import Answer
 
 
@@ -93,23 +92,7 @@ def parse(answer: Answer, units: Sequence[str], *, host: str) -> HostObservation
     try:
         return _observation(read, units, answer)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _not_answers(answer, host, error) from error
-
-
-def as_json(answer: Answer, *, host: str) -> Any:  # noqa: ANN401 - whatever was asked for
-    """Return the decoded JSON that a program on ``host`` printed. Raises RemoteFailure."""
-    try:
-        return json.loads(answer.stdout)
-    except ValueError as error:
-        raise _not_answers(answer, host, error) from error
-
-
-def _not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
-    return RemoteFailure(
-        f"reading the answers of {host}",
-        came_back=f"not the answers of Backstay's questions: {answer.stdout[:80]!r} ({error})",
-        remedy="see whether the login shell of that user prints something of its own",
-    )
+        raise not_answers(answer, host, error) from error
 
 
 def parse_show(
