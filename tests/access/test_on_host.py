@@ -109,4 +109,4 @@ def test_it_is_of_python_3_6(function: Callable[..., Any]) -> None:
             assert not (called.startswith("subprocess.") and "text" in new_keywords(node)), "text="
         if isinstance(node, ast.Attribute):
             new |= {node.attr} & NEW_NAMES
-        assert not new, f"line {node.lineno}: {new}"
+        assert not new, f"{ast.unparse(node)}: {new}"
