@@ -19,7 +19,7 @@ def ensure_projects(admin: CloudApi, passwords: dict[str, str]) -> dict[str, dic
     admin_id = _named(admin, "users", admin.user)["id"]
     made = {}
     for name in PROJECTS:
-        project = _ensure(admin, "project", name, {"description": "seeded by backstay lab"})
+        project = _ensure(admin, "project", name, {"description": "seeded by backstay-lab"})
         user = _ensure(
             admin,
             "user",

@@ -149,7 +149,7 @@ def locked(name: str) -> Iterator[None]:
             file.seek(0)
             raise LabError(
                 f"taking the lock of lab {name}",
-                came_back=f"another backstay lab command holds it (process {file.read().strip()})",
+                came_back=f"another process of the lab holds it: {file.read().strip()}",
                 remedy="wait for it to end, or end it",
             ) from error
         file.seek(0)

@@ -337,7 +337,7 @@ def test_the_test_message(site: Site) -> None:
                 assert problem in f"{raised.value} {raised.value.remedy}"
 
     asyncio.run(story())
-    assert site.mailbox.subjects == ["[lab] Test of backstay watch"]
+    assert site.mailbox.subjects == ["[lab] Test message of the watch"]
     assert [one.document["event"] for one in site.hook.got] == ["test"]
 
 

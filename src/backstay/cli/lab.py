@@ -30,7 +30,7 @@ class NotInstalled(BackstayError):
 def _missing() -> NoReturn:
     """Raise NotInstalled, whatever the arguments."""
     raise NotInstalled(
-        "backstay lab",
+        "calling a command of the lab",
         came_back="the lab is not installed",
         remedy="pip install 'backstay[lab]'",
     )

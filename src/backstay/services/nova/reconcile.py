@@ -89,8 +89,8 @@ def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
         evidence=f"it is {guest.state}, and nova has no record of it",
         proposal="adopt it, do not delete it: take its record back from a newer backup, the "
         "stream, or the databases that a restore has put aside (backstay backup list; backstay "
-        "backup restore … --service nova --dry-run); or else make an image of its disk and build "
-        "it again. Keep its description first",
+        "backup restore BACKUP --service nova --dry-run); or else make an image of its disk and "
+        "build it again. Keep its description first",
         command=f"{{ssh}} {save}",
     )
 

@@ -111,7 +111,7 @@ class ByMail:
         """Send a test mail."""
         at = time.time()
         trouble = await self._hand_in(
-            subject=f"[{cloud}] Test of backstay watch",
+            subject=f"[{cloud}] Test message of the watch",
             text=_test_text(cloud),
             follows="",
             id=f"test.{at * 1000:.0f}@backstay",
@@ -166,7 +166,7 @@ class ByWebhook:
                 "cloud": cloud,
                 "event": "test",
                 "notified_at": at.isoformat(timespec="milliseconds"),
-                "subject": f"[{cloud}] Test of backstay watch",
+                "subject": f"[{cloud}] Test message of the watch",
                 "message": _test_text(cloud),
             }
         )
@@ -208,7 +208,7 @@ class ByAlertmanager:
     async def test(self, cloud: str) -> str:
         """Post an alert that is over at once."""
         at = time.time()
-        text = {"summary": f"Test of backstay watch for {cloud}"}
+        text = {"summary": f"Test message of the watch of {cloud}"}
         labels = {"alertname": "backstay-test", "cloud": cloud, "severity": "warning"}
         await self._hand_in([Alert(labels=labels, annotations=text, starts=at, ends=at + 60)])
         return "the Alertmanager took it; the alert is over in a minute"
@@ -250,7 +250,7 @@ class ByApprise:
 
     async def test(self, cloud: str) -> str:
         """Send a test message."""
-        await self._hand_in(f"[{cloud}] Test of backstay watch", _test_text(cloud))
+        await self._hand_in(f"[{cloud}] Test message of the watch", _test_text(cloud))
         return "the service took it"
 
     async def prepare(self) -> None:
