@@ -132,7 +132,7 @@ def test_one_whose_faults_are_healed_after_it_is_fenced_stays_off(lab: Lab, clou
     with asked_who_has(lab, HOST) as answers, as_each_step_begins(comes_back):
         replace(lab, cloud, HOST)
     assert len(told) == len(last_run(lab)["steps"]) - len(NOT_FENCED)
-    assert all("the mains are back, and its board was told to keep it off" in one for one in told)
+    assert all("the mains are back, and its board is set to keep it off" in one for one in told)
     assert not answers.two_at_once()
     for seen in answers.seen.values():
         assert seen[-1] != seen[0] == []
