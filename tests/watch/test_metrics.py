@@ -39,7 +39,7 @@ NAMES = {
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> dict[str, dict[tuple[str, ...], float]]:
+def samples(tmp_path: Path) -> dict[str, dict[tuple[str, ...], float]]:
     now = time.time()
     incident = FakeCloud(tmp_path).store.open(MARIADB, began=now, at=now, channels=[])
     records = Records(
@@ -62,47 +62,47 @@ def told(tmp_path: Path) -> dict[str, dict[tuple[str, ...], float]]:
     }
 
 
-def test_the_names_are_stable(told: dict[str, Any]) -> None:
-    assert set(told) == NAMES
+def test_the_names_are_stable(samples: dict[str, Any]) -> None:
+    assert set(samples) == NAMES
 
 
-def test_what_is_down_is_told_as_down(told: dict[str, Any]) -> None:
-    up = told["backstay_target_up"]
+def test_down_targets_are_down(samples: dict[str, Any]) -> None:
+    up = samples["backstay_target_up"]
     assert up["controller", "query", "mariadb"] == 0
     assert up["proxy", "object", "swift"] == 1
-    state = told["backstay_target_state"]
+    state = samples["backstay_target_state"]
     assert state["controller", "query", "mariadb", "down"] == 1
     assert ("controller", "query", "mariadb", "up") not in state
-    latency = told["backstay_target_latency_seconds"]
+    latency = samples["backstay_target_latency_seconds"]
     assert ("controller", "query", "mariadb") not in latency
     assert 0 < latency["proxy", "object", "swift"] < 0.2
 
 
-def test_incidents_are_counted_with_the_zeros(told: dict[str, Any]) -> None:
-    incidents = told["backstay_incidents_open"]
+def test_incidents_are_counted_with_the_zeros(samples: dict[str, Any]) -> None:
+    incidents = samples["backstay_incidents_open"]
     assert incidents["service-hung", "critical"] == 1
     assert incidents["host-dead", "critical"] == 0
     assert sum(incidents.values()) == 1
 
 
-def test_backups_and_messages_are_told(told: dict[str, Any]) -> None:
-    assert told["backstay_backup_age_seconds"]["controller",] == pytest.approx(60, abs=1)
-    assert told["backstay_rpo_seconds"]["controller",] == 0.5
-    assert told["backstay_rto_seconds"]["controller replaced",] == 412
-    assert told["backstay_notifications"]["mail", "sent"] == 3
-    assert told["backstay_host_silenced"]["proxy", "reboot-7"] == 1
+def test_backups_and_notifications_are_exported(samples: dict[str, Any]) -> None:
+    assert samples["backstay_backup_age_seconds"]["controller",] == pytest.approx(60, abs=1)
+    assert samples["backstay_rpo_seconds"]["controller",] == 0.5
+    assert samples["backstay_rto_seconds"]["controller replaced",] == 412
+    assert samples["backstay_notifications"]["mail", "sent"] == 3
+    assert samples["backstay_host_silenced"]["proxy", "reboot-7"] == 1
 
 
-def test_the_dashboard_shows_metrics_that_there_are() -> None:
-    feed = json.loads((PACKAGING / "grafana" / "backstay.json").read_text())
-    queries = [target["expr"] for panel in feed["panels"] for target in panel["targets"]]
+def test_the_dashboard_uses_existing_metrics() -> None:
+    dashboard = json.loads((PACKAGING / "grafana" / "backstay.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     used = {name for query in queries for name in re.findall(r"backstay_\w+", query)}
     assert len(queries) > 10
     assert used <= NAMES
     assert {"backstay_target_up", "backstay_incidents_open", "backstay_rpo_seconds"} <= used
 
 
-def test_the_alert_rules_use_metrics_that_there_are() -> None:
+def test_the_alert_rules_use_existing_metrics() -> None:
     rules = YAML(typ="safe").load(PACKAGING / "prometheus" / "backstay.rules.yml")
     found = [rule for group in rules["groups"] for rule in group["rules"]]
     for rule in found:
@@ -115,7 +115,7 @@ def test_the_alert_rules_use_metrics_that_there_are() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (package prometheus)")
 def test_prometheus_reads_the_rules() -> None:
     rules = PACKAGING / "prometheus" / "backstay.rules.yml"
-    told = subprocess.run(
+    samples = subprocess.run(
         ["promtool", "check", "rules", rules], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert samples.returncode == 0, samples.stdout + samples.stderr

@@ -32,12 +32,12 @@ MARIADB = Cause(
     urgency=Urgency.CRITICAL,
     host="controller",
     service="mariadb",
-    title="MariaDB on controller takes connections and does not answer",
+    title="MariaDB on controller accepts connections and does not answer",
     evidence=(
-        "query: no answer within 1.5 s, 3 times, last at 02:14:07",
-        "proxy and storage1 see the same: port 3306 takes connections",
+        "query: no answer within 1.5 s, 3 times",
+        "proxy and storage1 see the same: port 3306 accepts connections",
     ),
-    impact="Nobody can log in; every OpenStack API fails. Running instances go on.",
+    impact="Users cannot log in; all OpenStack APIs fail. Running instances are not affected.",
     remedy="backstay check controller",
     symptoms=(
         "controller/keystone/token validation",
@@ -141,7 +141,9 @@ def standing(subject: Subject, now: float, *, state: State = State.UP) -> Target
         subject=subject,
         state=state,
         since=now - (8 if state is State.DOWN else 7 * 3600),
-        evidence="answers" if state is State.UP else "took the connection, no answer in 1.5 s",
+        evidence="answers in time"
+        if state is State.UP
+        else "connection accepted, no answer within 1.5 s",
         seconds=recent[-1][1] if recent else None,
         recent=recent,
     )
@@ -184,7 +186,7 @@ DOWN = ("controller/mariadb/query", *MARIADB.symptoms)
 
 
 class FakeCloud:
-    """All of it, in a folder."""
+    """Journal, watch store and snapshot of the cloud, in a folder."""
 
     def __init__(self, folder: Path, page: dict[str, Any] | None = None) -> None:
         self.cloud = cloud(folder, page)
@@ -233,19 +235,21 @@ class FakeCloud:
             urgency=Urgency.WARNING,
             host="compute1",
             service="nova",
-            title="nova-compute on compute1 takes no work",
+            title="nova-compute on compute1 does not process RPC messages",
             symptoms=(),
         )
         found = self.store.open(cause, began=now - 86000, at=now - 85990, channels=["chat"])
         altered(
             self.store,
             found.id,
-            lambda it: noted(it, "action_taken", "restarted it: reattach-6", at=now - 85970),
+            lambda it: noted(it, "action_taken", "restarted by reattach-6", at=now - 85970),
         )
         altered(
             self.store,
             found.id,
-            lambda it: closed(it, at=now - 85950, text="took work again", channels=["chat"]),
+            lambda it: closed(
+                it, at=now - 85950, text="processes RPC messages again", channels=["chat"]
+            ),
         )
         return found
 
@@ -268,13 +272,13 @@ class FakeCloud:
 
     def run(self) -> tuple[str, Claim]:
         does = (
-            "nobody else acts on it",
+            "ask all gates whether it may be rebooted",
             "back up the databases",
-            "ask it to reboot",
-            "wait until its boot id is another",
-            "every unit runs",
-            "every function works",
-            "every agent takes work",
+            "ask its systemd for a clean reboot",
+            "wait until it is back with another boot id, at most 15 min",
+            "wait until all required units are active",
+            "wait until everything works as before",
+            "wait until every agent answers a call",
         )
         plan = Plan(
             runbook="reboot",

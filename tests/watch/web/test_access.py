@@ -88,7 +88,7 @@ PAGES = [
         (LOCAL_PEOPLE, bearer("nobody-has-this-token"), 401),
     ],
 )
-def test_reading_wants_a_token_but_on_this_machine(
+def test_reading_requires_a_token_except_on_this_machine(
     tmp_path: Path, page: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     asked = client(tmp_path, page)
@@ -121,7 +121,7 @@ def test_pages_elsewhere_lead_to_the_login(tmp_path: Path, path: str) -> None:
         (LOCAL_PEOPLE, bearer(ACTOR), 200),
     ],
 )
-def test_acting_wants_a_token_with_that_right(
+def test_acting_requires_a_token_with_that_right(
     tmp_path: Path, page: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     asked = client(tmp_path, page)
@@ -266,10 +266,10 @@ def test_a_session_ends_by_itself() -> None:
         {"anna": {"token": {"file": "/nowhere/token"}}},
     ],
 )
-def test_tokens_that_cannot_be_used_are_told(tmp_path: Path, people: dict[str, Any]) -> None:
-    with pytest.raises(InventoryError) as told:
+def test_unusable_tokens_are_reported(tmp_path: Path, people: dict[str, Any]) -> None:
+    with pytest.raises(InventoryError) as raised:
         People(cloud(tmp_path, {"people": people}).watch.page)
-    assert READER not in str(told.value)
+    assert READER not in str(raised.value)
 
 
 @pytest.fixture
@@ -281,18 +281,18 @@ def alone(tmp_path: Path) -> Iterator[TestClient]:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8484", "127.0.0.1.evil.example", ""]
 )
-def test_another_name_that_leads_here_is_sent_away(alone: TestClient, host: str) -> None:
+def test_other_host_names_are_refused(alone: TestClient, host: str) -> None:
     for path in ("/", "/api/v1/status", "/metrics", "/live.js"):
         assert alone.get(path, headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8484", "[::1]:8484", "LOCALHOST:1"])
-def test_names_of_this_machine_are_answered(alone: TestClient, host: str) -> None:
+def test_names_of_this_machine_are_accepted(alone: TestClient, host: str) -> None:
     assert alone.get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/api/v1/status", "/api/v1/x", "/login"])
-def test_every_answer_is_guarded(alone: TestClient, path: str) -> None:
+def test_every_response_has_the_security_headers(alone: TestClient, path: str) -> None:
     headers = alone.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -301,7 +301,7 @@ def test_every_answer_is_guarded(alone: TestClient, path: str) -> None:
     assert "strict-transport-security" not in headers
 
 
-def test_what_fails_by_itself_is_guarded_too(
+def test_internal_errors_have_the_security_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = client(tmp_path, ELSEWHERE)
@@ -323,7 +323,7 @@ def test_long_bodies_are_not_read(alone: TestClient) -> None:
     assert alone.post("/login", content=pieces, headers=form).status_code == 413
 
 
-def test_what_hosts_say_is_text(tmp_path: Path) -> None:
+def test_text_from_hosts_is_escaped(tmp_path: Path) -> None:
     asked = client(tmp_path, LOCAL_ALONE)
     fake = FakeCloud(tmp_path)
     evil = "<script>alert(1)</script>"

@@ -1,4 +1,4 @@
-"""The page as people see it: in headless Chromium, and in a text browser."""
+"""The page in headless Chromium, and in a text browser."""
 
 import asyncio
 import shutil
@@ -69,7 +69,7 @@ def browse(
     page: Page | None = None,
     **context: object,
 ) -> None:
-    """Tell a story with a tab open; nothing on any page may fail in the browser."""
+    """Run a story with a tab open; no script may fail, no console error may occur."""
     wrong: list[str] = []
 
     async def publish() -> None:
@@ -80,7 +80,7 @@ def browse(
     async def approve(incident: int, code: str, who: str) -> str:
         return f"replace-8 started, approved by {who} with {code}"
 
-    async def told() -> None:
+    async def play() -> None:
         async with (
             served(fake, page=page, approve=approve) as url,
             async_playwright() as player,
@@ -96,7 +96,7 @@ def browse(
                 publishing.cancel()
                 await browser.close()
 
-    asyncio.run(told())
+    asyncio.run(play())
     assert wrong == []
 
 
@@ -112,8 +112,8 @@ def test_a_fault_appears_and_its_incident_opens_and_closes(
         incident = await fake.break_()
         await expect(headline).to_contain_text("1 incident: MariaDB on controller", timeout=8000)
         down = tab.locator(".tile.down", has_text="mariadb query")
-        await expect(down).to_contain_text("took the connection, no answer")
-        await expect(tab.locator("article.critical")).to_contain_text("Nobody can log in")
+        await expect(down).to_contain_text("connection accepted, no answer")
+        await expect(tab.locator("article.critical")).to_contain_text("Users cannot log in")
         assert await tab.title() == "incident - amber"
         await fake.recover(incident)
         await expect(headline).to_contain_text("All systems operational", timeout=8000)
@@ -254,7 +254,7 @@ def test_every_link_and_button_is_reached_by_tab(fake: FakeCloud, served: Servin
 
 
 @needs_chromium
-def test_without_a_script_the_page_loads_itself_again(fake: FakeCloud, served: Serving) -> None:
+def test_without_a_script_the_page_reloads_itself(fake: FakeCloud, served: Serving) -> None:
     async def story(tab: Tab, url: str) -> None:
         await tab.goto(url)
         await expect(tab.locator("h1")).to_contain_text("All systems operational")
@@ -265,13 +265,13 @@ def test_without_a_script_the_page_loads_itself_again(fake: FakeCloud, served: S
 
 
 @pytest.mark.skipif(W3M is None, reason="no w3m: tests/clients.sh")
-def test_a_text_browser_tells_the_same(fake: FakeCloud, served: Serving) -> None:
+def test_a_text_browser_shows_the_same(fake: FakeCloud, served: Serving) -> None:
     async def story() -> str:
         await fake.break_()
         async with served(fake) as url:
             async with asyncio.timeout(10):
                 while True:
-                    told = await asyncio.to_thread(
+                    ran = await asyncio.to_thread(
                         subprocess.run,
                         [str(W3M), "-dump", "-cols", "80", url],
                         capture_output=True,
@@ -279,13 +279,13 @@ def test_a_text_browser_tells_the_same(fake: FakeCloud, served: Serving) -> None
                         check=True,
                         timeout=10,
                     )
-                    if "1 incident" in told.stdout:
-                        return told.stdout
+                    if "1 incident" in ran.stdout:
+                        return ran.stdout
                     await asyncio.sleep(0.2)
 
-    told = asyncio.run(story())
-    lines = [" ".join(line.split()) for line in told.splitlines()]
-    assert any("1 incident: MariaDB on controller takes connections" in line for line in lines)
+    text = asyncio.run(story())
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert any("1 incident: MariaDB on controller accepts connections" in line for line in lines)
     assert any("What to do: backstay check controller" in line for line in lines)
     assert any("mariadb query down -" in line for line in lines)
     assert any("keystone token validation down" in line for line in lines)

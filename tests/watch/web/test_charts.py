@@ -14,7 +14,7 @@ def parsed(svg: str) -> ElementTree.Element:
     return ElementTree.fromstring(svg)  # well-formed, whatever it holds
 
 
-def test_a_sparkline_breaks_where_no_answer_came() -> None:
+def test_a_sparkline_breaks_at_failed_probes() -> None:
     recent = [(0.0, 0.01), (1.0, 0.02), (2.0, None), (3.0, 0.01), (4.0, 0.2)]
     drawn = parsed(sparkline(recent))
     assert len(drawn.findall("polyline")) == 2
@@ -22,7 +22,7 @@ def test_a_sparkline_breaks_where_no_answer_came() -> None:
     assert drawn.findtext("title") == "5 probes in 4 s, 1 failed, at most 200 ms"
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_without_data_there_is_no_chart() -> None:
     assert sparkline(()) == ""
     assert history((), since=0.0, until=60.0) == ""
 
@@ -31,7 +31,7 @@ def minute(number: int, *, answered: int = 60) -> Minute:
     return Minute(subject="x", minute=number, asked=60, answered=answered, median=0.02, longest=0.4)
 
 
-def test_history_shows_what_was_not_answered_and_gaps() -> None:
+def test_history_shows_failed_probes_and_gaps() -> None:
     minutes = [minute(n, answered=30 if n == 7 else 60) for n in range(5, 20)]
     drawn = parsed(history(minutes, since=300.0, until=3900.0))
     bad = [one for one in drawn.findall("rect") if one.get("class") == "bad"]

@@ -46,16 +46,16 @@ def test_a_reader_does_not_wait_for_a_writer(fake: FakeCloud, tmp_path: Path) ->
         writer.execute("ROLLBACK")
 
 
-def test_the_board_is_shown_while_the_database_is_held(
+def test_the_snapshot_is_shown_while_the_database_hangs(
     fake: FakeCloud, served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Held so that nobody can read either: a database elsewhere that has stopped to answer."""
+    """Even for readers, like a database server that does not answer any more."""
     monkeypatch.setattr(module, "_BOUND", 0.3)
     fake.closed_incident()
 
     async def story() -> None:
         async with served(fake) as url, httpx.AsyncClient(base_url=url) as client:
-            await until_shown(client, "/incidents", "takes no work")
+            await until_shown(client, "/incidents", "does not process RPC messages")
 
             def hangs(*_args, **_kwargs):
                 time.sleep(1.0)
@@ -67,10 +67,10 @@ def test_the_board_is_shown_while_the_database_is_held(
             await fake.feed.publish(snapshot(time.time(), down=DOWN))
             await until_shown(client, "/", "The journal cannot be read")
             home, took = await _timed(client, "/")
-            assert "took the connection, no answer" in home.text
+            assert "connection accepted, no answer" in home.text
             assert took < 0.5  # of a busy machine; alone it is a few milliseconds
             known, took = await _timed(client, "/incidents/1")
-            assert "takes no work" in known.text
+            assert "does not process RPC messages" in known.text
             assert "Notifications cannot be read now" in known.text
             subject, _ = await _timed(client, "/targets/controller/keystone/token validation")
             assert "The history cannot be read now" in subject.text
@@ -84,23 +84,23 @@ def test_the_board_is_shown_while_the_database_is_held(
     asyncio.run(story())
 
 
-def test_questions_that_hang_are_few(fake: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_calls_are_bounded(fake: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BOUND", 0.05)
     reader = RecordReader(fake.store, fake.journal, fake.cloud)
 
     async def story() -> list[str]:
-        told = []
+        errors = []
         for _ in range(10):
             with pytest.raises(JournalError) as error:
                 await reader.ask(lambda: time.sleep(1.0))
-            told.append(error.value.came_back)
-        return told
+            errors.append(error.value.came_back)
+        return errors
 
-    told = asyncio.run(story())
-    assert sum("too many" in one for one in told) == 6
+    errors = asyncio.run(story())
+    assert sum("too many" in one for one in errors) == 6
 
 
-def test_records_are_read_more_often_while_somebody_looks(
+def test_records_are_read_more_often_while_a_page_is_open(
     fake: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "INTERVAL", 0.05)

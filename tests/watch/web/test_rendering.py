@@ -1,4 +1,4 @@
-"""Small things that pages are made of."""
+"""Filters of the templates."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from backstay.watch.web.rendering import remedy
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "html"),
     [
         ("backstay check controller", "<code>backstay check controller</code>"),
         (
@@ -22,5 +22,5 @@ from backstay.watch.web.rendering import remedy
         ("", ""),
     ],
 )
-def test_commands_in_a_remedy_are_marked(text: str, told: str) -> None:
-    assert str(remedy(text)) == told
+def test_commands_in_a_remedy_are_marked(text: str, html: str) -> None:
+    assert str(remedy(text)) == html

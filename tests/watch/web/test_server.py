@@ -1,4 +1,4 @@
-"""Serving: the port, the certificate, the end."""
+"""The server: port, certificate, shutdown."""
 
 import asyncio
 import datetime
@@ -53,16 +53,16 @@ def app_of(fake: FakeCloud):
     return make_app(feed=fake.feed, store=fake.store, journal=fake.journal, cloud=fake.cloud)
 
 
-def test_a_port_that_is_taken_is_told(fake: FakeCloud) -> None:
+def test_a_port_in_use_is_reported(fake: FakeCloud) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(PageError, match=listen) as told:
+        with pytest.raises(PageError, match=listen) as raised:
             asyncio.run(serve(app_of(fake), Page(listen=listen)))
-    assert told.value.came_back == "Address already in use"
-    assert "ss -ltnp" in told.value.remedy
+    assert raised.value.came_back == "Address already in use"
+    assert "ss -ltnp" in raised.value.remedy
 
 
-def test_files_that_are_no_certificate_are_told(fake: FakeCloud, tmp_path: Path) -> None:
+def test_invalid_certificates_are_reported(fake: FakeCloud, tmp_path: Path) -> None:
     pem, key = certificate(tmp_path)
     _, other = certificate(tmp_path, "other")
     text = tmp_path / "text.pem"
@@ -74,9 +74,9 @@ def test_files_that_are_no_certificate_are_told(fake: FakeCloud, tmp_path: Path)
         (pem, other, "the key does not belong"),
     ):
         page = Page(listen="127.0.0.1:1", certificate=chosen, key=private)
-        with pytest.raises(PageError) as told:
+        with pytest.raises(PageError) as raised:
             asyncio.run(serve(app_of(fake), page))
-        assert says in told.value.came_back
+        assert says in raised.value.came_back
 
 
 def test_it_is_encrypted_with_the_certificate(tmp_path: Path, served: Serving) -> None:
@@ -126,7 +126,7 @@ def test_it_ends_soon_with_a_live_page_open(fake: FakeCloud) -> None:
     assert "All systems operational" in first
 
 
-def test_who_connects_and_says_nothing_is_left(
+def test_idle_connections_are_closed(
     fake: FakeCloud, served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
@@ -148,7 +148,7 @@ def test_who_connects_and_says_nothing_is_left(
     assert one_and_a_half.startswith(b"HTTP/1.1 200")
 
 
-def test_a_live_stream_is_not_left(
+def test_a_live_stream_is_not_closed(
     fake: FakeCloud, served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)

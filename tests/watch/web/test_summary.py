@@ -1,4 +1,4 @@
-"""The sentence on top, and what is said of hosts."""
+"""The headline, and the summary of hosts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +23,9 @@ def changed(key: str, state: State, base: Snapshot | None = None) -> Snapshot:
     return replace(base, targets={**base.targets, key: standing})
 
 
-def test_all_is_well_since_the_last_that_was_not() -> None:
-    told = headline(snapshot(NOW), (), now=NOW)
-    assert (told.level, told.text, told.since) == (
+def test_operational_since_the_last_incident() -> None:
+    top = headline(snapshot(NOW), (), now=NOW)
+    assert (top.level, top.text, top.since) == (
         Level.OK,
         "All systems operational",
         NOW - 7 * 3600,
@@ -35,17 +35,17 @@ def test_all_is_well_since_the_last_that_was_not() -> None:
 
 
 def test_the_most_urgent_incident_is_named_first() -> None:
-    told = headline(snapshot(NOW, down=DOWN), (WARNING, INCIDENT), now=NOW)
-    assert told.level is Level.CRITICAL
-    assert told.text == f"2 incidents, 1 critical: {MARIADB.title}"
-    assert told.since == NOW - 60
+    top = headline(snapshot(NOW, down=DOWN), (WARNING, INCIDENT), now=NOW)
+    assert top.level is Level.CRITICAL
+    assert top.text == f"2 incidents, 1 critical: {MARIADB.title}"
+    assert top.since == NOW - 60
     only = headline(snapshot(NOW), (WARNING,), now=NOW)
     assert (only.level, only.text) == (Level.WARNING, "1 incident: a disk")
 
 
-def test_what_is_not_sure_is_not_well() -> None:
-    told = headline(changed("proxy/swift/object", State.SUSPECT), (), now=NOW)
-    assert (told.level, told.text) == (Level.WARNING, "Possible fault: proxy swift object")
+def test_suspect_targets_are_a_warning() -> None:
+    top = headline(changed("proxy/swift/object", State.SUSPECT), (), now=NOW)
+    assert (top.level, top.text) == (Level.WARNING, "Possible fault: proxy swift object")
     back = headline(changed("proxy/swift/object", State.RECOVERING), (), now=NOW)
     assert (back.level, back.text) == (Level.WARNING, "No target is down, 1 recovering")
 
@@ -59,22 +59,22 @@ def test_silence_covers_its_host_only() -> None:
     assert headline(other, (), now=NOW).level is Level.WARNING
 
 
-def test_a_board_that_is_old_is_never_well() -> None:
-    told = headline(snapshot(NOW), (), now=NOW + STALE + 1)
-    assert told.level is Level.CRITICAL
-    assert told.text.startswith("No probe results for 16 s")
+def test_a_stale_snapshot_is_critical() -> None:
+    top = headline(snapshot(NOW), (), now=NOW + STALE + 1)
+    assert top.level is Level.CRITICAL
+    assert top.text.startswith("No probe results for 16 s")
     with_one = headline(snapshot(NOW), (INCIDENT,), now=NOW + STALE + 1)
     assert "No probe results" in with_one.text
     assert MARIADB.title in with_one.text
 
 
-def test_who_stands_by_says_who_watches() -> None:
-    told = headline(replace(snapshot(NOW), leading=False), (), now=NOW)
-    assert told.level is Level.WARNING
-    assert "the leader is root@ops1, process 4711" in told.text
+def test_a_standby_names_the_leader() -> None:
+    top = headline(replace(snapshot(NOW), leading=False), (), now=NOW)
+    assert top.level is Level.WARNING
+    assert "the leader is root@ops1, process 4711" in top.text
 
 
-def test_nothing_seen_is_not_well() -> None:
+def test_without_results_nothing_is_claimed() -> None:
     empty = replace(snapshot(NOW), targets={})
     assert headline(empty, (), now=NOW).level is Level.WARNING
     unknown = snapshot(NOW)
@@ -83,7 +83,7 @@ def test_nothing_seen_is_not_well() -> None:
     assert headline(unknown, (), now=NOW).level is Level.WARNING
 
 
-def test_hosts_with_troubles_come_first_and_silenced_ones_last(tmp_path: Path) -> None:
+def test_hosts_with_faults_come_first_and_silenced_ones_last(tmp_path: Path) -> None:
     down = snapshot(
         NOW, down=("compute2/agent/nova-compute", "proxy/swift/object"), silence="proxy"
     )
@@ -111,10 +111,10 @@ def test_what_is_up_and_has_no_latency_is_named_only(tmp_path: Path) -> None:
     assert len(controller.detailed) + len(controller.compact) == 20
 
 
-def test_nobody_claims_what_was_not_seen() -> None:
+def test_incomplete_observations_are_a_warning() -> None:
     blind = replace(snapshot(NOW), problems=("no token within 10 s",))
-    told = headline(blind, (), now=NOW)
-    assert (told.level, "the watch itself has a problem" in told.text) == (Level.WARNING, True)
+    top = headline(blind, (), now=NOW)
+    assert (top.level, "the watch itself has a problem" in top.text) == (Level.WARNING, True)
     failed = Finding(
         host="controller",
         service="keystone",
@@ -124,9 +124,9 @@ def test_nobody_claims_what_was_not_seen() -> None:
         remedy="is it up?",
     )
     checked = replace(snapshot(NOW), findings=(failed,))
-    told = headline(checked, (), now=NOW)
-    assert (told.level, told.since) == (Level.WARNING, checked.checked_at)
-    assert told.text.endswith("but the last check reported 1 problem")
+    top = headline(checked, (), now=NOW)
+    assert (top.level, top.since) == (Level.WARNING, checked.checked_at)
+    assert top.text.endswith("but the last check reported 1 problem")
     silenced = replace(snapshot(NOW, silence="controller"), findings=(failed,))
     assert headline(silenced, (), now=NOW).level is Level.OK
     some = changed("proxy/swift/object", State.UNKNOWN)

@@ -72,13 +72,17 @@ def document(
     )
 
 
-def clock(at: float | None, *, form: str = "") -> Markup:
-    """Return an instant in local time: the time of day, with the date unless it is today's."""
+def clock(at: float | None, *, form: str = "", seconds: bool = False) -> Markup:
+    """Return an instant in local time: today the time of day, else date, hour and minute.
+
+    ``seconds`` shows them of any day, ``form`` is another format.
+    """
     if at is None:
         return Markup("-")
     local = datetime.fromtimestamp(at).astimezone()
     today = local.date() == datetime.now().astimezone().date()
-    text = local.strftime(form or ("%H:%M:%S" if today else "%a %d %b %H:%M"))
+    dated = "%a %d %b %H:%M:%S" if seconds else "%a %d %b %H:%M"
+    text = local.strftime(form or ("%H:%M:%S" if today else dated))
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         local.isoformat(timespec="seconds"), local.strftime("%Y-%m-%d %H:%M:%S %Z"), text
     )
