@@ -9,7 +9,8 @@ import pytest
 from backstay.finding import Severity
 from backstay.runbooks.reconcile.comparison import ReconcileObservation
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
-from backstay.runbooks.reconcile.plan import plan, targets_of
+from backstay.runbooks.reconcile.plan import plan
+from backstay.runbooks.reconcile.steps import targets_of
 from backstay.services import instances
 from backstay.services.nova.reconcile import EVACUATIONS
 from tests.health.rpc.recorded import CLOUD
@@ -67,7 +68,7 @@ def test_a_green_cloud_differs_in_nothing() -> None:
 def test_each_recorded_mismatch(name: str, expected: set[tuple[str, str]], safe: list[str]) -> None:
     found = looked(name)
     assert kinds(found) == expected
-    assert [one.heal.name for one in found.safe if one.heal] == safe
+    assert [one.repair.name for one in found.safe if one.repair] == safe
     assert found.missing == ()
     for one in found.mismatches:
         assert "{" not in one.command, "every command is this cloud's own"

@@ -1,4 +1,4 @@
-"""Healing: it looks again before each change, and proves the end."""
+"""Repairs: it compares again before each, and proves the end."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ from backstay.journal.action import Running
 from backstay.journal.plan import Plan
 from backstay.runbooks.reconcile import actions, observe
 from backstay.runbooks.reconcile.plan import plan
+from backstay.runbooks.reconcile.steps import Repaired
 from tests.health.rpc.recorded import CLOUD
 from tests.runbooks.reconciled import Recorded, looked
 
@@ -68,29 +69,39 @@ def done(site: Any, name: str, given: Running) -> Any:
     return asyncio.run(actions.actions(site)[name].do(given))
 
 
-def test_an_allocation_is_healed_and_proved() -> None:
+def test_an_allocation_is_repaired_and_proved() -> None:
     site, made = Controller("no-allocation"), planned("no-allocation")
     said: list[str] = []
-    result = done(site, "heal", running(made, 0, said.append))
-    assert result["told"] == "1 healed"
+    result = done(site, "repair", running(made, 0, said.append))
+    assert result.summary == "1 repaired"
     assert [command[:3] for command in site.ran] == [
         ["nova-manage", "placement", "heal_allocations"]
     ]
     assert said == [" ".join(site.ran[0])]
-    assert done(site, "prove", running(made, -1))["proved"] == 1
+    assert done(site, "prove", running(made, -1)).proved == 1
+
+
+def test_a_plan_of_the_version_that_healed_is_carried_out() -> None:
+    site = Controller("no-allocation")
+    result = done(site, "heal", running(planned("no-allocation"), 0))
+    assert len(result.repaired) == 1
+    old = {"healed": ["instance a"], "left": [], "told": "1 healed"}
+    assert Repaired.from_json(old) == Repaired(
+        repaired=("instance a",), left=(), summary="1 healed"
+    )
 
 
 def test_what_does_not_differ_any_more_is_left_alone() -> None:
     site = Controller("green")
-    result = done(site, "heal", running(planned("no-allocation"), 0))
-    assert (result["healed"], len(result["left"])) == ([], 1)
+    result = done(site, "repair", running(planned("no-allocation"), 0))
+    assert (result.repaired, len(result.left)) == ((), 1)
     assert site.ran == []
 
 
 def test_what_is_not_safe_any_more_is_left_alone() -> None:
     site = Controller("no-allocation")
     site.silent = ("compute1",)
-    assert done(site, "heal", running(planned("no-allocation"), 0))["healed"] == []
+    assert done(site, "repair", running(planned("no-allocation"), 0)).repaired == ()
     assert site.ran == []
 
 
@@ -98,7 +109,7 @@ def test_a_program_s_failure_is_told_with_its_words() -> None:
     site = Controller("no-allocation")
     site.exit_status, site.said = 3, "Allocation create failed"
     with pytest.raises(BackstayError) as raised:
-        done(site, "heal", running(planned("no-allocation"), 0))
+        done(site, "repair", running(planned("no-allocation"), 0))
     assert "exit status 3: Allocation create failed" in raised.value.came_back
     assert "controller" in raised.value.attempted
 
@@ -106,27 +117,27 @@ def test_a_program_s_failure_is_told_with_its_words() -> None:
 def test_nothing_to_do_any_more_is_well() -> None:
     site = Controller("no-allocation")
     site.exit_status = 4
-    assert done(site, "heal", running(planned("no-allocation"), 0))["told"] == "1 healed"
+    assert done(site, "repair", running(planned("no-allocation"), 0)).summary == "1 repaired"
 
 
 def test_what_still_differs_at_the_end_is_told() -> None:
     site = Controller("no-allocation")
     with pytest.raises(BackstayError) as raised:
         done(site, "prove", running(planned("no-allocation"), -1, bound=observe.RECORDS_BOUND))
-    assert "still so: instance story-reconcile" in raised.value.came_back
+    assert "still differs: instance story-reconcile" in raised.value.came_back
     assert "heal_allocations" in raised.value.remedy
 
 
 def test_apis_that_cannot_be_asked_are_an_error() -> None:
     with pytest.raises(BackstayError, match="asking the APIs"):
-        done(Controller("stopped"), "heal", running(planned("stopped"), 0))
+        done(Controller("stopped"), "repair", running(planned("stopped"), 0))
 
 
 def test_a_table_for_tired_eyes() -> None:
     found = looked("no-allocation", silent=["storage1"])
     text = reconcile_table(found, width=90)
     lines = text.splitlines()
-    assert "1 mismatch, 1 of them safe to heal; 1 question without an answer" in text
+    assert "1 mismatch, 1 of them safe to repair; 1 question without an answer" in text
     assert any("UNKNOWN" in line and "storage1" in line for line in lines)
     commands = [line for line in lines if "nova-manage" in line]
     assert len(commands) == 1, "a command stays on one line"

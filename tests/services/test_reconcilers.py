@@ -250,13 +250,13 @@ def test_changes_look_first() -> None:
             "/v2.0/networks/2/dhcp-agents": {"agents": []},
         }
     )
-    change = nova.RECONCILER.heals["server-active"].api
+    change = nova.RECONCILER.repairs["server-active"].api
     assert change
     assert [change(api, {"id": one}) for one in "13"] == ["", ""]
-    volume = cinder.RECONCILER.heals["volume-error"].api
+    volume = cinder.RECONCILER.repairs["volume-error"].api
     assert volume
     assert volume(api, {"id": "1"}) == ""
-    dhcp = neutron.RECONCILER.heals["dhcp-agent"].api
+    dhcp = neutron.RECONCILER.repairs["dhcp-agent"].api
     assert dhcp
     assert dhcp(api, {"network": "1", "agent": "a"}) == ""
     assert api.sent == []
@@ -272,7 +272,7 @@ def test_changes_look_first() -> None:
 
 def test_an_attachment_is_ended_by_a_version_that_asks_nova() -> None:
     api: Any = Api({})
-    change = cinder.RECONCILER.heals["attachment-delete"].api
+    change = cinder.RECONCILER.repairs["attachment-delete"].api
     assert change
     change(api, {"id": "1", "volume": "2", "instance": "3"})
     assert api.sent == [("DELETE", "/attachments/1", {"OpenStack-API-Version": "volume 3.27"})]
@@ -281,9 +281,9 @@ def test_an_attachment_is_ended_by_a_version_that_asks_nova() -> None:
 
 
 def test_one_instance_s_allocation_is_healed_and_no_other_s() -> None:
-    healing = placement.RECONCILER.heals["heal-allocation"]
-    assert healing.program
-    words = list(healing.program({"instance": "abc"}))
+    repair = placement.RECONCILER.repairs["heal-allocation"]
+    assert repair.program
+    words = list(repair.program({"instance": "abc"}))
     assert words[-2:] == ["--instance", "abc"]
     assert "--force" not in words
-    assert healing.well == {0, 4}
+    assert repair.well == {0, 4}

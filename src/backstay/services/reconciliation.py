@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """A safe change: ``name`` is a key of ``Reconciler.heals``; ``arguments`` are JSON data."""
+    """A safe change: ``name`` is a key of ``Reconciler.repairs``; ``arguments`` are JSON data."""
 
     name: str
     arguments: Mapping[str, str]
@@ -49,8 +49,8 @@ class Mismatch:
     ``subject`` is what it is about (``instance web1 3862789d-…``), ``host`` the host of cloud.yaml
     that it is seen on, empty where it is on none. ``evidence`` is what each side says,
     ``proposal`` what to do in words and ``command`` what to type; ``{controller}`` in it stands for
-    the command that reaches a controller, ``{ssh}`` for the one that reaches ``host``. ``heal`` is
-    set where the proposal is safe.
+    the command that reaches a controller, ``{ssh}`` for the one that reaches ``host``. ``repair``
+    is set where the proposal is safe.
     """
 
     service: str
@@ -60,12 +60,12 @@ class Mismatch:
     evidence: str
     proposal: str
     command: str
-    heal: Repair | None = None
+    repair: Repair | None = None
 
     @property
     def safe(self) -> bool:
         """Whether ``--apply`` carries the proposal out: it cannot lose anything."""
-        return self.heal is not None
+        return self.repair is not None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -158,6 +158,6 @@ class Reconciler:
     compare: Callable[[Evidence], Iterator[Mismatch]] = lambda _seen: iter(())
     notes: Callable[[Evidence], Sequence[str]] = lambda _seen: ()
     guards: tuple[Guard, ...] = ()
-    heals: Mapping[str, RepairCommand] = field(default_factory=dict)
+    repairs: Mapping[str, RepairCommand] = field(default_factory=dict)
     order: int = 100
     """Where its mismatches stand among the others': lowest first, what runs before what is kept."""

@@ -53,7 +53,7 @@ def _headline(looked: ReconcileObservation) -> str:
     words = []
     if looked.mismatches:
         count, safe = len(looked.mismatches), len(looked.safe)
-        words.append(f"{count} mismatch{'es' * (count != 1)}, {safe} of them safe to heal")
+        words.append(f"{count} mismatch{'es' * (count != 1)}, {safe} of them safe to repair")
     if looked.missing:
         count = len(looked.missing)
         words.append(f"{count} question{'s' * (count != 1)} without an answer")
@@ -88,7 +88,7 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
 
 
 def reconcile_document(looked: ReconcileObservation) -> str:
-    """Return the same as JSON text. What is ``safe`` is what ``--apply`` heals."""
+    """Return the same as JSON text. What is ``safe`` is what ``--apply`` repairs."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "mismatches": [

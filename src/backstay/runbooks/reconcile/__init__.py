@@ -1,1 +1,1 @@
-"""Compare the records of services with what there really is, and heal what is safe to heal."""
+"""Compare the records of services with what really exists, and repair what is safe to repair."""

@@ -16,9 +16,9 @@ from backstay.services.reconciliation import Evidence, Kind, Mismatch, Reconcile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A question without an answer: ``what`` was asked, of which ``host``, and why it is unknown.
+    """A question without an answer.
 
-    ``host`` is empty where the cloud as a whole was asked.
+    ``host`` is which host was asked, empty for the cloud as a whole; ``why`` is the reason.
     """
 
     what: str
@@ -29,7 +29,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecords:
-    """Everything that hosts told, before anybody judges it."""
+    """All answers of the hosts, before they are compared."""
 
     seen: Evidence
     missing: tuple[Missing, ...] = ()
@@ -38,10 +38,16 @@ class HostRecords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileObservation:
-    """What a look at records and reality found.
+    """The result of comparing records with what really exists.
 
-    ``guards`` are findings on settings that are dangerous while the two differ. ``notes`` are what
-    is not compared in this cloud. ``compared`` is how many records were read, by query.
+    Attributes:
+        mismatches: what differs, the dangerous first.
+        missing: questions without an answer.
+        guards: findings on settings that are dangerous while the two differ.
+        notes: what is not compared in this cloud.
+        compared: how many records were read, by query.
+        seconds: how long it took.
+
     """
 
     mismatches: tuple[Mismatch, ...]
@@ -53,49 +59,51 @@ class ReconcileObservation:
 
     @property
     def safe(self) -> list[Mismatch]:
-        """Return those that ``--apply`` heals."""
+        """Return the mismatches that ``--apply`` repairs."""
         return [one for one in self.mismatches if one.safe]
 
 
-def kept_in_both(before: Iterable[Mismatch], after: Sequence[Mismatch]) -> list[Mismatch]:
-    """Return those of a second look that the first had too: what was only on its way is left out.
+def in_both(before: Iterable[Mismatch], after: Sequence[Mismatch]) -> list[Mismatch]:
+    """Return the mismatches of a second comparison that the first had, too.
 
-    Pure. Records and guests are read within a moment, and yet not in the same: an instance that is
-    built, moved or deleted in between is no mismatch.
+    Records and guests are read at nearly the same time, not at the same: an instance that is built,
+    moved or deleted in between is no mismatch.
     """
     known = {one.key for one in before}
     return [one for one in after if one.key in known]
 
 
-def judge(kept: Sequence[Reconciler], told: HostRecords, cloud: Cloud) -> ReconcileObservation:
+def judge(
+    reconcilers: Sequence[Reconciler], records: HostRecords, cloud: Cloud
+) -> ReconcileObservation:
     """Return what differs, the dangerous first, each with commands for this cloud."""
     found: list[Mismatch] = []
-    missing = list(told.missing)
-    for one in kept:
+    missing = list(records.missing)
+    for one in reconcilers:
         try:
-            found += one.compare(told.seen)
+            found += one.compare(records.seen)
         except (KeyError, ValueError, TypeError) as error:
             # A record that no rule was written for must not hide what the others see.
             missing.append(_unread(one.service, error))
-    guards = guarded(kept, told, cloud)
+    guards = guarded(reconcilers, records, cloud)
     found += [_danger(one) for one in guards if one.severity is Severity.FAILED]
     order = sorted(found, key=lambda one: one.kind is not Kind.DANGER)
     return ReconcileObservation(
         mismatches=tuple(_filled(one, cloud) for one in _once_each(order)),
         missing=tuple(missing),
         guards=tuple(guards),
-        notes=tuple(note for one in kept for note in one.notes(told.seen)),
-        compared={name: len(rows) for name, rows in told.seen.rows.items()},
+        notes=tuple(note for one in reconcilers for note in one.notes(records.seen)),
+        compared={name: len(rows) for name, rows in records.seen.rows.items()},
     )
 
 
-def guarded(kept: Iterable[Reconciler], told: HostRecords, cloud: Cloud) -> list[Finding]:
-    """Return a finding for each guard on each host; who did not answer is unknown."""
+def guarded(reconcilers: Iterable[Reconciler], records: HostRecords, cloud: Cloud) -> list[Finding]:
+    """Return a finding for each guard on each host; unknown for hosts that did not answer."""
     found = []
-    for one in kept:
+    for one in reconcilers:
         for guard in one.guards:
             name = guard.question.name
-            for host, answer in told.guards.get(name, {}).items():
+            for host, answer in records.guards.get(name, {}).items():
                 verdict = guard.judge(answer)
                 found.append(
                     Finding(
@@ -108,20 +116,20 @@ def guarded(kept: Iterable[Reconciler], told: HostRecords, cloud: Cloud) -> list
                     )
                 )
             found += [
-                _unasked(one.service, guard.question.name, host, told)
-                for host in sorted(told.seen.silent.get(name, ()))
+                _unasked(one.service, guard.question.name, host, records)
+                for host in sorted(records.seen.silent.get(name, ()))
             ]
     return sorted(found, key=lambda finding: rank(finding.severity))
 
 
-def _unasked(service: str, name: str, host: str, told: HostRecords) -> Finding:
-    why = next((one for one in told.missing if one.host == host and name in one.what), None)
+def _unasked(service: str, name: str, host: str, records: HostRecords) -> Finding:
+    why = next((one for one in records.missing if one.host == host and name in one.what), None)
     return Finding(
         host=host,
         service=service,
         subject=name,
         severity=Severity.UNKNOWN,
-        evidence=why.why if why else "it was not told",
+        evidence=why.why if why else "no answer",
         remedy=why.remedy if why else f"backstay check {host}",
     )
 
@@ -133,7 +141,7 @@ def _danger(finding: Finding) -> Mismatch:
         kind=Kind.DANGER,
         host=finding.host or "",
         evidence=finding.evidence,
-        proposal="set it so that nothing is destroyed while records and reality differ",
+        proposal="change it, so that nothing is destroyed while records and reality differ",
         command=finding.remedy,
     )
 
@@ -143,7 +151,7 @@ def _unread(service: str, error: Exception) -> Missing:
         what=f"records of {service}",
         host="",
         why=f"a record is not as expected: {type(error).__name__}: {error}",
-        remedy="report it with this line; the other services were compared",
+        remedy="report this line; the other services were compared",
     )
 
 

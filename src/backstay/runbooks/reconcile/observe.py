@@ -1,4 +1,4 @@
-"""Look at records and reality: every host once, all at the same time."""
+"""Read records and reality: every host once, all at the same time."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ from backstay.runbooks.reconcile.comparison import (
     Missing,
     ReconcileObservation,
     guarded,
+    in_both,
     judge,
-    kept_in_both,
 )
 from backstay.services.declaration import Service
 from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
@@ -30,39 +30,38 @@ from backstay.services.registry import all_reconcilers
 RECORDS_BOUND = 30.0
 """Seconds that the databases may take to be read."""
 AGAIN_AFTER = 1.5
-"""Seconds between the two looks of which a mismatch must be in both."""
+"""Seconds between two comparisons; a mismatch must be in both."""
 
 
 async def mismatches(site: CloudSession) -> ReconcileObservation:
-    """Return where the cloud's records and reality differ, and what could not be asked.
+    """Return where the cloud's records and reality differ, and what could not be read.
 
-    Nothing is changed, and nothing is raised for what does not answer: it is in ``missing``. What
-    is only in one of two looks was on its way.
+    Nothing is changed. What does not answer is in ``missing``; nothing is raised. A mismatch that
+    only one of two comparisons has was temporary, and is left out.
     """
-    begun = time.monotonic()
-    looked = await _once(site)
-    if looked.mismatches:
+    started = time.monotonic()
+    observed = await _once(site)
+    if observed.mismatches:
         await asyncio.sleep(AGAIN_AFTER)
         again = await _once(site)
-        both = kept_in_both(looked.mismatches, again.mismatches)
-        looked = replace(again, mismatches=tuple(both))
-    return replace(looked, seconds=time.monotonic() - begun)
+        both = in_both(observed.mismatches, again.mismatches)
+        observed = replace(again, mismatches=tuple(both))
+    return replace(observed, seconds=time.monotonic() - started)
 
 
 async def reaper_findings(site: CloudSession) -> list[Finding]:
-    """Return a finding for each setting that destroys what a restored record does not know.
+    """Return a finding for each setting that destroys what restored records do not know.
 
-    For nova that is the reaper of running deleted instances on every compute host. To be called
-    before an agent works for restored records: only ``ok`` is a yes. Nothing is raised.
+    To be called before agents work for restored records: only ``ok`` is safe. Nothing is raised.
     """
-    kept = [replace(one, records={}, questions=()) for one in _of_this_cloud(site)]
-    told = await _describe(site, kept)
-    return guarded(kept, told, site.cloud)
+    reconcilers = [replace(one, records={}, questions=()) for one in _of_this_cloud(site)]
+    records = await _read_hosts(site, reconcilers)
+    return guarded(reconcilers, records, site.cloud)
 
 
 async def _once(site: CloudSession) -> ReconcileObservation:
-    kept = _of_this_cloud(site)
-    return judge(kept, await _describe(site, kept), site.cloud)
+    reconcilers = _of_this_cloud(site)
+    return judge(reconcilers, await _read_hosts(site, reconcilers), site.cloud)
 
 
 def _of_this_cloud(site: CloudSession) -> list[Reconciler]:
@@ -70,27 +69,31 @@ def _of_this_cloud(site: CloudSession) -> list[Reconciler]:
     return [one for one in all_reconcilers() if one.service in names]
 
 
-async def _describe(site: CloudSession, kept: Sequence[Reconciler]) -> HostRecords:
-    """Ask every host what concerns it, in one round trip each."""
-    keepers = _keepers(site)
-    queries = {name: text for one in kept for name, text in one.records.items()}
-    asked = {host.name: _questions(site.cloud, host, kept) for host in site.cloud.hosts.values()}
-    first = keepers[:1] if queries else []
+async def _read_hosts(site: CloudSession, reconcilers: Sequence[Reconciler]) -> HostRecords:
+    """Ask every host its questions, in one round trip each."""
+    database_hosts = _database_hosts(site)
+    queries = {name: text for one in reconcilers for name, text in one.records.items()}
+    asked = {
+        host.name: _questions(site.cloud, host, reconcilers) for host in site.cloud.hosts.values()
+    }
+    first = database_hosts[:1] if queries else []
     chosen = [name for name in asked if asked[name] or name in first]
     answers = await asyncio.gather(
         *(_ask(site, name, asked[name], queries if name in first else {}) for name in chosen)
     )
     by_host = dict(zip(chosen, answers, strict=True))
-    reading = _Reading()
+    collected = _Answers()
     for name, answer in by_host.items():
-        reading.host(name, site.cloud.hosts[name].address, asked[name], answer)
+        collected.host(name, site.cloud.hosts[name].address, asked[name], answer)
     for name in asked.keys() - by_host.keys():
-        reading.names(name, [site.cloud.hosts[name].address])
+        collected.names(name, [site.cloud.hosts[name].address])
     for name in first:
-        reading.records(*await _read(site, (name, by_host[name]), keepers[1:], queries))
-    if queries and not keepers:
-        reading.lacking(queries, "", "cloud.yaml has no host that keeps the databases")
-    return reading.told(guards={one.question.name for each in kept for one in each.guards})
+        collected.records(*await _read(site, (name, by_host[name]), database_hosts[1:], queries))
+    if queries and not database_hosts:
+        collected.note_missing(queries, "", "cloud.yaml has no host with the databases")
+    return collected.result(
+        guards={one.question.name for each in reconcilers for one in each.guards}
+    )
 
 
 async def _read(
@@ -99,7 +102,7 @@ async def _read(
     others: Iterable[str],
     queries: Mapping[str, str],
 ) -> tuple[str, Mapping[str, Any] | HostError]:
-    """Return the records of the first host that answers, where the very first did not."""
+    """Return the records of the first of ``others`` that answers, where ``read`` is an error."""
     for other in others:
         if not isinstance(read[1], HostError):
             break
@@ -107,8 +110,8 @@ async def _read(
     return read
 
 
-def _keepers(site: CloudSession) -> list[str]:
-    """Return the hosts that have the databases; of copies, the first that answers is enough."""
+def _database_hosts(site: CloudSession) -> list[str]:
+    """Return the hosts that have the databases: copies, so that one answer is enough."""
     services = [service.name for service in site.services if service.keeps_databases]
     return [
         host.name
@@ -117,8 +120,8 @@ def _keepers(site: CloudSession) -> list[str]:
     ]
 
 
-def _questions(cloud: Cloud, host: Host, kept: Iterable[Reconciler]) -> list[Question]:
-    mine = [one for one in kept if cloud.has_service(one.service, host)]
+def _questions(cloud: Cloud, host: Host, reconcilers: Iterable[Reconciler]) -> list[Question]:
+    mine = [one for one in reconcilers if cloud.has_service(one.service, host)]
     every = [
         question
         for one in mine
@@ -133,7 +136,7 @@ async def _ask(
     shipped = [[one.name, one.bound, _shipped(one), one.ask.__name__] for one in questions]
     bound = max([one.bound for one in questions] + ([RECORDS_BOUND] if queries else []))
     try:
-        told: Mapping[str, Any] = await site.ask(
+        answer: Mapping[str, Any] = await site.ask(
             host,
             onhost.answer,
             shipped,
@@ -144,11 +147,11 @@ async def _ask(
         )
     except HostError as error:
         return error
-    return told
+    return answer
 
 
 def _reader(services: Iterable[Service]) -> list[str]:
-    """Return source text and name of what answers queries on a host that keeps the databases."""
+    """Return source text and name of what answers queries on a host with the databases."""
     read = next(each.database_server.read for each in services if each.database_server)
     return [source_of(read), read.__name__]
 
@@ -158,12 +161,12 @@ def _shipped(question: Question) -> str:
     return source_of(question.ask)
 
 
-class _Reading:
-    """Turns hosts' answers into what was seen and what is missing."""
+class _Answers:
+    """Collects hosts' answers, and the questions without one."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {}
-        self._describe: dict[str, dict[str, Any]] = {}
+        self._answers: dict[str, dict[str, Any]] = {}
         self._silent: dict[str, set[str]] = {}
         self._names = HostNames()
         self._missing: list[Missing] = []
@@ -175,63 +178,63 @@ class _Reading:
         questions: Sequence[Question],
         answer: Mapping[str, Any] | HostError,
     ) -> None:
-        """Take the answers of one host."""
+        """Add the answers of one host."""
         self.names(name, [address])
         if isinstance(answer, HostError):
             for one in questions:
                 self._silent.setdefault(one.name, set()).add(name)
-            self.lacking([one.name for one in questions], name, answer)
+            self.note_missing([one.name for one in questions], name, answer)
             return
         self.names(name, answer["names"])
         for one in questions:
             given = answer["answers"][one.name]
             if "value" in given:
-                self._describe.setdefault(one.name, {})[name] = given["value"]
+                self._answers.setdefault(one.name, {})[name] = given["value"]
                 continue
             self._silent.setdefault(one.name, set()).add(name)
-            self.lacking([one.name], name, _why(given))
+            self.note_missing([one.name], name, _why(given))
 
     def records(self, name: str, answer: Mapping[str, Any] | HostError) -> None:
-        """Take the databases' answers."""
+        """Add the answers of the databases on a host."""
         if isinstance(answer, HostError):
-            self.lacking(["records"], name, answer)
+            self.note_missing(["records"], name, answer)
             return
         given = answer["answers"]["records"]
         if "value" not in given:
-            self.lacking(["records"], name, _why(given))
+            self.note_missing(["records"], name, _why(given))
             return
-        for query, told in given["value"].items():
-            if "value" not in told:
-                self.lacking([query], name, told["error"])
+        for query, answered in given["value"].items():
+            if "value" not in answered:
+                self.note_missing([query], name, answered["error"])
                 continue
-            columns, rows = told["value"]["columns"], told["value"]["rows"]
+            columns, rows = answered["value"]["columns"], answered["value"]["rows"]
             if any(len(row) != len(columns) for row in rows):
-                self.lacking([query], name, "a row has not as many fields as there are columns")
+                self.note_missing([query], name, "a row whose fields do not match the columns")
                 continue
             self._rows[query] = [dict(zip(columns, row, strict=True)) for row in rows]
 
     def names(self, host: str, others: Iterable[str]) -> None:
-        """Note the names that a host goes by."""
+        """Add names that a host goes by."""
         self._names.add(host, others)
 
-    def lacking(self, questions: Iterable[str], host: str, why: str | HostError) -> None:
-        """Note what has no answer."""
+    def note_missing(self, questions: Iterable[str], host: str, why: str | HostError) -> None:
+        """Note questions without an answer, and why."""
         what, remedy = ", ".join(questions), f"backstay check {host}".strip()
         if isinstance(why, HostError):
             remedy, why = why.remedy, f"{why.attempted}: {why.came_back}"
         self._missing.append(Missing(what=what, host=host, why=why, remedy=remedy))
 
-    def told(self, guards: set[str]) -> HostRecords:
-        """Return everything."""
+    def result(self, guards: set[str]) -> HostRecords:
+        """Return all answers; those to the questions ``guards`` apart from the others."""
         return HostRecords(
             seen=Evidence(
                 rows=self._rows,
-                answers={name: one for name, one in self._describe.items() if name not in guards},
+                answers={name: one for name, one in self._answers.items() if name not in guards},
                 silent={name: frozenset(one) for name, one in self._silent.items()},
                 names=self._names,
             ),
             missing=tuple(self._missing),
-            guards={name: one for name, one in self._describe.items() if name in guards},
+            guards={name: one for name, one in self._answers.items() if name in guards},
         )
 
 

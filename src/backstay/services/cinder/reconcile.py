@@ -126,7 +126,7 @@ RECONCILER = Reconciler(
     compare=compare,
     notes=notes,
     order=40,
-    heals={
+    repairs={
         "volume-error": RepairCommand(
             does="set the status to error",
             safe="its making was given up with the process that did it, and its store has no data "

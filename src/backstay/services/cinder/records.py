@@ -54,7 +54,7 @@ def mismatch(
     subject: str,
     kind: Kind,
     words: Words,
-    heal: Repair | None = None,
+    repair: Repair | None = None,
 ) -> Mismatch:
     """Return a mismatch of cinder's that is on no host. Pure."""
     evidence, proposal, command = words
@@ -66,5 +66,5 @@ def mismatch(
         evidence=evidence,
         proposal=proposal,
         command=command,
-        heal=heal,
+        repair=repair,
     )

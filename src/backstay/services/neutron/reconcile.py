@@ -183,7 +183,7 @@ def _unserved(seen: Evidence, subject: str, network: str) -> Mismatch:
         command=f"openstack network agent add network --dhcp {chosen['id']} {network}"
         if chosen
         else "openstack network agent list",
-        heal=Repair(name="dhcp-agent", arguments={"agent": chosen["id"], "network": network})
+        repair=Repair(name="dhcp-agent", arguments={"agent": chosen["id"], "network": network})
         if chosen
         else None,
     )
@@ -253,7 +253,7 @@ RECONCILER = Reconciler(
     questions=(Question(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
     compare=compare,
     order=60,
-    heals={
+    repairs={
         "dhcp-agent": RepairCommand(
             does="give it to a DHCP agent",
             safe="the network has no agent; one more takes nothing from anybody",

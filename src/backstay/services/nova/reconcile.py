@@ -178,7 +178,7 @@ def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
             "guest when it next compares",
             proposal="set its state to active; the guest is not touched",
             command=f"openstack server set --state active {instance.id}",
-            heal=Repair(name="server-active", arguments={"id": instance.id}),
+            repair=Repair(name="server-active", arguments={"id": instance.id}),
         )
     elif instance.state == "active" and guest.state in {OFF, "crashed"}:
         yield _describe(
@@ -298,7 +298,7 @@ RECONCILER = Reconciler(
             judge=judge_reaper,
         ),
     ),
-    heals={
+    repairs={
         "server-active": RepairCommand(
             does="set the state to active",
             safe="only the record's state changes; the guest runs already",

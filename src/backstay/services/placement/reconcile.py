@@ -112,7 +112,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
 
 
 def _without(seen: Evidence, instance: Instance, *, there: bool) -> Mismatch:
-    """Tell of an instance without allocation; it is safe to heal where its guest is at its place.
+    """Tell of an instance without allocation; it is safe to repair where its guest runs there.
 
     What is allocated then is what the instance takes of its host already.
     """
@@ -187,7 +187,7 @@ def _mismatch(
     instance: Instance,
     kind: Kind,
     words: Words,
-    heal: Repair | None = None,
+    repair: Repair | None = None,
 ) -> Mismatch:
     evidence, proposal, command = words
     return Mismatch(
@@ -198,11 +198,11 @@ def _mismatch(
         evidence=evidence,
         proposal=proposal,
         command=command,
-        heal=heal,
+        repair=repair,
     )
 
 
-def healing(arguments: Mapping[str, str]) -> Sequence[str]:
+def heal_allocations(arguments: Mapping[str, str]) -> Sequence[str]:
     """Return the command that makes one instance's allocation, and touches no other."""
     return (
         "nova-manage",
@@ -230,12 +230,12 @@ RECONCILER = Reconciler(
     },
     compare=compare,
     order=30,
-    heals={
+    repairs={
         "heal-allocation": RepairCommand(
             does="make the allocation",
             safe="it writes down what the guest takes of its host already, and only where nothing "
             "is written",
-            program=healing,
+            program=heal_allocations,
             # 4: nothing was to be done any more
             # https://docs.openstack.org/nova/latest/cli/nova-manage.html#placement-heal-allocations
             well=frozenset((0, 4)),
