@@ -1,8 +1,12 @@
-"""The container that a lab host is: the command lines that start it and go into it."""
+"""The container that a lab host is: command lines to start and enter it, and its processes."""
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+from backstay_lab import supervisor
 from backstay_lab.layout import archives_folder
 
 
@@ -59,3 +63,56 @@ def entered(leader: int) -> list[str]:
         "--root",
         "--",
     ]
+
+
+def recorded(file: Path) -> int | None:
+    """Return the process that ``supervisor.write_pid`` recorded, where it is still the same one.
+
+    Its id and its start time agree, and it has not ended.
+    """
+    try:
+        pid, started = file.read_text().split()
+        if supervisor.start_time(int(pid)) == started and not _is_zombie(int(pid)):
+            return int(pid)
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def children(parent: int) -> list[int]:
+    """Return a process's children; from all processes, since not every kernel lists them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == parent:
+                    found.append(int(entry.name))
+    return found
+
+
+def namespace_pids(pid: int) -> list[int]:
+    """Return a process's ids, in the machine's namespace first and in its own innermost last."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return [int(number) for number in line.split()[2:]]
+    return []
+
+
+def is_systemd(pid: int) -> bool:
+    """Return whether a process runs systemd: a container's PID 1 is systemd-nspawn's stub first."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def kill(pid: int | None) -> None:
+    """Kill a process where there is one."""
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from backstay.inventory.enums import Role
-from backstay_lab import cgroups, container, disk, processes, programs, supervisor
+from backstay_lab import cgroups, container, disk, programs, supervisor
 from backstay_lab.errors import LabError
 from backstay_lab.layout import (
     BMC_FOLDER,
@@ -126,8 +126,8 @@ class LabHost:
         (``NSpid`` in proc_pid_status(5)).
         """
         parent = self._process("nspawn")
-        for child in processes.children(parent) if parent else ():
-            if processes.namespace_pids(child)[-1:] == [1]:
+        for child in container.children(parent) if parent else ():
+            if container.namespace_pids(child)[-1:] == [1]:
                 return child
         return None
 
@@ -176,7 +176,7 @@ class LabHost:
             while self.power_state() == "on" and time.monotonic() < deadline:
                 time.sleep(0.1)
         with self._power_lock():
-            processes.kill(self._process("supervisor"))
+            container.kill(self._process("supervisor"))
             self._unplug()
             if not cgroups.kill(self.cgroup):
                 raise LabError(
@@ -184,7 +184,7 @@ class LabHost:
                     came_back="processes of it are left that cannot be killed",
                     remedy=f"list them: cat {cgroups.paths(self.cgroup)[0]}/cgroup.procs",
                 )
-            processes.kill(self._process("nspawn"))
+            container.kill(self._process("nspawn"))
 
     def _unplug(self) -> None:
         """Take its interfaces down: a host without power closes no connection.
@@ -263,7 +263,7 @@ class LabHost:
         return [*container.entered(leader), "env", "-i", "--chdir=/root", *settings, *argv]
 
     def _process(self, what: str) -> int | None:
-        return processes.recorded(self.folder / f"{what}.pid")
+        return container.recorded(self.folder / f"{what}.pid")
 
     def _write_plan(self, target: str | None) -> None:
         veths = {
@@ -290,7 +290,7 @@ class LabHost:
         deadline = time.monotonic() + bound
         while time.monotonic() < deadline:
             leader = self.leader()
-            if leader and processes.is_systemd(leader):
+            if leader and container.is_systemd(leader):
                 return
             if supervising.poll() is not None:
                 break
