@@ -17,7 +17,7 @@ from backstay.journal.store import Store
 from backstay.transports import systemd
 from backstay.watch.act.approvals import digest_of, new_code
 from backstay.watch.incidents.incident import Urgency
-from backstay.watch.incidents.record import closed, noted
+from backstay.watch.incidents.record import noted, resolved
 from backstay.watch.incidents.store import WatchStore
 from tests.watch.altered import altered
 from tests.watch.causes import CAUSE
@@ -59,7 +59,7 @@ def test_what_is_the_matter_and_what_was(cloud: Path) -> None:
     first = store.open(CAUSE, began=1.0, at=2.0, channels=[])
     held = "restart: not now: in doubt"
     altered(store, first.id, lambda it: noted(it, "blocked", held, at=3.0))
-    altered(store, first.id, lambda it: closed(it, at=62.0, text="over", channels=[]))
+    altered(store, first.id, lambda it: resolved(it, at=62.0, text="over", channels=[]))
     warning = replace(CAUSE, key="x", urgency=Urgency.WARNING, title="a disk is filling")
     store.open(warning, began=time.time(), at=time.time(), channels=[])
     told = watch(cloud, "status")

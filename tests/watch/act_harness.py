@@ -11,7 +11,7 @@ from backstay.journal.records import RunRecord, RunState
 from backstay.journal.store import Store
 from backstay.watch.act.actor import Actor
 from backstay.watch.act.approvals import Approvals
-from backstay.watch.act.guards import Act
+from backstay.watch.act.guards import WatchAction
 from backstay.watch.act.planning import PlannedAction
 from backstay.watch.act.runs import RunLauncher
 from backstay.watch.detect.status import Snapshot, SnapshotFeed
@@ -61,9 +61,9 @@ class Acted:
         self.now = 10_000.0
         self.doubt = ""
         self.wrong: Exception | None = None
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self.killed: set[str] = set()
-        self.planned: list[Act] = []
+        self.planned: list[WatchAction] = []
         self.processes: list[Process] = []
         self.site = CloudSession(cloud=cloud_of(policy), shell=None, api=None)  # type: ignore[arg-type]
         self.store = Store(self.url)
@@ -80,7 +80,7 @@ class Acted:
             keep=1e9,
             clock=lambda: self.now,
         )
-        ways = RunLauncher(
+        launcher = RunLauncher(
             command=lambda *words: list(words),
             begin=self._begin,  # type: ignore[arg-type]
             alive=self._alive,
@@ -93,7 +93,7 @@ class Acted:
             self.store,
             self.approvals,
             doubt=lambda: self.doubt,
-            ways=ways,
+            launcher=launcher,
             planned=self._plan,
         )
 
@@ -101,24 +101,26 @@ class Acted:
         return run.id not in self.killed
 
     async def _begin(self, command: Sequence[str], _log: Path) -> Process:
-        self.begun.append(command[2])
+        self.started.append(command[2])
         self.processes.append(Process())
         return self.processes[-1]
 
-    async def _plan(self, act: Act, _site: CloudSession, cause: Cause) -> PlannedAction:
+    async def _plan(self, act: WatchAction, _site: CloudSession, cause: Cause) -> PlannedAction:
         self.planned.append(act)
         if self.wrong is not None:
             raise self.wrong
-        runbook = {Act.RESTART: "restart", Act.REATTACH: "reattach"}.get(act, "replace")
+        runbook = {WatchAction.RESTART: "restart", WatchAction.REATTACH: "reattach"}.get(
+            act, "replace"
+        )
         step = Step(id="x", action="x", target=cause.host, does="x", bound=1.0)
         plan = Plan(runbook=runbook, cloud="lab", targets=(cause.host,), steps=(step,))
         return PlannedAction(plan=plan, does="do it")
 
-    async def look(self, seconds: float = 1.0) -> None:
+    async def act_once(self, seconds: float = 1.0) -> None:
         """Look once, so much later."""
         self.now += seconds
         await self.feed.publish(Snapshot(at=self.now, cloud="lab", leading=True, leader="me"))
-        await self.actor.look()
+        await self.actor.act_once()
 
     async def open(self, cause: Cause) -> Incident:
         await self.incident_log.start()

@@ -35,10 +35,10 @@ def small(folder: Path, text: str = CLOUD) -> Topology:
     return topology(load(file), all_services())
 
 
-def track(
+def target(
     key: str,
     state: State,
-    look: Outcome = Outcome.FAILED,
+    outcome: Outcome = Outcome.FAILED,
     *,
     since: float = NOW - 1,
     sure: bool = True,
@@ -51,8 +51,8 @@ def track(
         subject=subject,
         state=state,
         since=since,
-        evidence=f"{name} looks {look}",
-        look=look if bad else Outcome.OK,
+        evidence=f"{name} looks {outcome}",
+        outcome=outcome if bad else Outcome.OK,
         began=since - 1 if bad else None,
         bad=3 if bad else 0,
         sure=3 if bad and sure else 0,
@@ -60,33 +60,33 @@ def track(
     )
 
 
-def host(name: str, state: State = State.UP, look: Outcome = Outcome.SILENT) -> TargetState:
+def host(name: str, state: State = State.UP, outcome: Outcome = Outcome.SILENT) -> TargetState:
     """How a host itself stands."""
-    return track(f"{name}/{HOST}/{REACHABLE}", state, look)
+    return target(f"{name}/{HOST}/{REACHABLE}", state, outcome)
 
 
-def word(kind: Kind, power: bool | None = None) -> Corroboration:
+def corroboration(kind: Kind, power: bool | None = None) -> Corroboration:
     """What was confirmed."""
     return Corroboration(
-        kind=kind, reason=f"they say {kind}", words=("proxy: no answer",), power=power
+        kind=kind, reason=f"they say {kind}", statements=("proxy: no answer",), power=power
     )
 
 
-def scene(
+def correlation_input(
     top: Topology,
-    *tracks: TargetState,
-    words: Mapping[str, Corroboration] | None = None,
-    silent: frozenset[str] = frozenset(),
+    *targets: TargetState,
+    corroborations: Mapping[str, Corroboration] | None = None,
+    silenced: frozenset[str] = frozenset(),
     **more: object,
 ) -> CorrelationInput:
     """A scene in which all hosts answer, but for what is given."""
-    known = {one.subject.key: one for one in (*map(host, top.cloud.hosts), *tracks)}
+    known = {one.subject.key: one for one in (*map(host, top.cloud.hosts), *targets)}
     return CorrelationInput(
         now=NOW,
-        tracks=known,
+        targets=known,
         topology=top,
-        words=words or {},
-        silent=silent,
+        corroborations=corroborations or {},
+        silenced=silenced,
         **more,  # type: ignore[arg-type]
     )
 

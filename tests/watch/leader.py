@@ -23,7 +23,7 @@ async def main(locks: str, journal: str) -> None:
         print("leads", flush=True)
         work = asyncio.ensure_future(incident_log.run())
         for number in range(1_000_000):
-            await mine.look()
+            await mine.check()
             await incident_log.open(
                 replace(CAUSE, key=str(number)), began=time.time(), at=time.time()
             )

@@ -12,7 +12,7 @@ import pytest
 from backstay.errors import BackstayError
 from backstay.journal.records import RunState
 from backstay.watch.act.approvals import NotApproved, approve
-from backstay.watch.act.guards import Act, reason_for
+from backstay.watch.act.guards import WatchAction, reason_for
 from backstay.watch.incidents.incident import Kind
 from backstay.watch.incidents.notification import NotificationEvent as Event
 from tests.watch.act_harness import Acted
@@ -43,14 +43,14 @@ Play = Callable[[dict[str, Any], Story], Acted]
 def test_a_failed_service_is_restarted_once_and_told(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(CAUSE)
-        await acted.look()
-        await acted.look()
-        assert acted.begun == ["restart-1"]
+        await acted.act_once()
+        await acted.act_once()
+        assert acted.started == ["restart-1"]
         [now] = acted.incident_log.open_incidents()
         assert now.run == "restart-1"
         acted.carry_out("restart-1", RunState.DONE)
-        await acted.look()
-        await acted.look()
+        await acted.act_once()
+        await acted.act_once()
         await acted.incident_log.close(incident, at=acted.now, text="answers again")
 
     acted = play(RESTART, story)
@@ -68,19 +68,19 @@ def test_a_failed_service_is_restarted_once_and_told(play: Play) -> None:
 def test_it_is_tried_so_often_with_a_pause_and_then_left_to_people(play: Play) -> None:
     async def story(acted: Acted) -> None:
         await acted.open(CAUSE)
-        await acted.look()
+        await acted.act_once()
         acted.carry_out("restart-1", RunState.FAILED)
         for _ in range(3):
-            await acted.look(5.0)
-        assert acted.begun == ["restart-1"]
-        await acted.look(600.0)
-        assert acted.begun == ["restart-1", "restart-2"]
+            await acted.act_once(5.0)
+        assert acted.started == ["restart-1"]
+        await acted.act_once(600.0)
+        assert acted.started == ["restart-1", "restart-2"]
         acted.carry_out("restart-2", RunState.FAILED)
         for _ in range(3):
-            await acted.look(700.0)
+            await acted.act_once(700.0)
 
     acted = play(RESTART, story)
-    assert acted.begun == ["restart-1", "restart-2"]
+    assert acted.started == ["restart-1", "restart-2"]
     assert acted.store.run("1").state is RunState.ABANDONED
     said = acted.lines("blocked")
     assert len(said) == 2
@@ -91,7 +91,7 @@ def test_it_is_tried_so_often_with_a_pause_and_then_left_to_people(play: Play) -
 def test_nothing_is_done_without_a_policy(play: Play) -> None:
     async def story(acted: Acted) -> None:
         await acted.open(CAUSE)
-        await acted.look()
+        await acted.act_once()
 
     acted = play({}, story)
     assert acted.planned == []
@@ -102,10 +102,10 @@ def test_one_thing_at_a_time(play: Play) -> None:
     async def story(acted: Acted) -> None:
         await acted.open(CAUSE)
         await acted.open(replace(OTHER, host="proxy"))
-        await acted.look()
+        await acted.act_once()
         acted.carry_out("restart-1", RunState.RUNNING)  # by this process, which lives
-        await acted.look()
-        assert acted.begun == ["restart-1"]
+        await acted.act_once()
+        assert acted.started == ["restart-1"]
 
     play(RESTART, story)
 
@@ -115,12 +115,12 @@ def test_never_while_in_doubt(play: Play) -> None:
         await acted.open(CAUSE)
         acted.doubt = "the lock was not renewed"
         for _ in range(3):
-            await acted.look()
+            await acted.act_once()
         acted.doubt = ""
-        await acted.look()
+        await acted.act_once()
 
     acted = play(RESTART, story)
-    assert acted.begun == ["restart-1"]
+    assert acted.started == ["restart-1"]
     assert len(acted.lines("blocked")) == 1
 
 
@@ -129,22 +129,22 @@ def test_what_cannot_be_planned_is_told_once_and_tried_again_later(play: Play) -
         await acted.open(DEAD)
         acted.wrong = BackstayError("making sure", came_back="alive: compute1 sees it", remedy="")
         for _ in range(5):
-            await acted.look(1.0)
+            await acted.act_once(1.0)
         assert len(acted.planned) == 1
-        await acted.look(61.0)
+        await acted.act_once(61.0)
         assert len(acted.planned) == 2
 
     acted = play(REPLACE, story)
-    assert acted.begun == []
+    assert acted.started == []
     assert acted.lines("blocked") == ["replace: not done: making sure: alive: compute1 sees it"]
 
 
 def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(DEAD)
-        await acted.look()
-        await acted.look()
-        assert acted.begun == []
+        await acted.act_once()
+        await acted.act_once()
+        assert acted.started == []
         code = acted.approvals.command(incident).split()[-1]
         assert len(code) == 19
         with pytest.raises(NotApproved, match="no plan waits"):
@@ -155,9 +155,9 @@ def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> Non
         assert "replace-1 begins" in told
         with pytest.raises(NotApproved, match="used already, by ann"):
             approve(acted.watch_store, code, by="bob", now=acted.now)
-        await acted.look()
-        await acted.look()
-        assert acted.begun == ["replace-1"]
+        await acted.act_once()
+        await acted.act_once()
+        assert acted.started == ["replace-1"]
         assert code not in str(acted.watch_store.everything())
 
     acted = play(ASK, story)
@@ -173,16 +173,16 @@ def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> Non
 def test_an_approval_that_comes_too_late(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(DEAD)
-        await acted.look()
+        await acted.act_once()
         code = acted.approvals.command(incident).split()[-1]
         acted.now += 3601.0
         with pytest.raises(NotApproved, match="expired"):
             await acted.approvals.by_page(incident.id, code, "ann")
         for _ in range(3):
-            await acted.look()
+            await acted.act_once()
 
     acted = play(ASK, story)
-    assert acted.begun == []
+    assert acted.started == []
     assert acted.store.run("1").state is RunState.ABANDONED
     assert acted.lines("blocked") == ["replace-1 was not approved in time: it is not begun"]
     assert len(acted.lines("approval_requested")) == 1
@@ -191,10 +191,10 @@ def test_an_approval_that_comes_too_late(play: Play) -> None:
 def test_what_is_over_by_itself_is_not_begun(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(DEAD)
-        await acted.look()
+        await acted.act_once()
         code = acted.approvals.command(incident).split()[-1]
         await acted.incident_log.close(incident, at=acted.now, text="it is back")
-        await acted.look()
+        await acted.act_once()
         with pytest.raises(NotApproved):
             await acted.approvals.by_page(incident.id, code, "ann")
 
@@ -205,19 +205,19 @@ def test_what_is_over_by_itself_is_not_begun(play: Play) -> None:
 def test_after_a_restart_of_the_watch_a_new_code_is_sent(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(DEAD)
-        await acted.look()
+        await acted.act_once()
         old = acted.approvals.command(incident).split()[-1]
         acted.approvals._codes.clear()  # as in a new process
         acted.anew()
         await acted.incident_log.start()
-        await acted.look()
-        await acted.look()
+        await acted.act_once()
+        await acted.act_once()
         new = acted.approvals.command(incident).split()[-1]
-        with pytest.raises(NotApproved, match="not to be begun"):
+        with pytest.raises(NotApproved, match="may not be started"):
             await acted.approvals.by_page(incident.id, old, "ann")
         await acted.approvals.by_page(incident.id, new, "ann")
-        await acted.look()
-        assert acted.begun == ["replace-1"]
+        await acted.act_once()
+        assert acted.started == ["replace-1"]
 
     acted = play(ASK, story)
     assert len(acted.lines("approval_requested")) == 2
@@ -226,16 +226,16 @@ def test_after_a_restart_of_the_watch_a_new_code_is_sent(play: Play) -> None:
 def test_a_run_whose_process_was_killed_is_gone_on_with_but_not_for_ever(play: Play) -> None:
     async def story(acted: Acted) -> None:
         await acted.open(DEAD)
-        await acted.look()
+        await acted.act_once()
         for _ in range(6):
             acted.carry_out("replace-1", RunState.RUNNING)
             acted.killed.add("replace-1")
             acted.anew()
             await acted.incident_log.start()
-            await acted.look(700.0)
+            await acted.act_once(700.0)
 
     acted = play(REPLACE, story)
-    assert acted.begun == ["replace-1"] * 3
+    assert acted.started == ["replace-1"] * 3
     assert "was begun 3 times" in acted.lines("blocked")[0]
 
 
@@ -243,12 +243,12 @@ def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
     async def story(acted: Acted) -> None:
         await acted.open(CAUSE)
         for _ in range(8):
-            await acted.look(700.0)
+            await acted.act_once(700.0)
             for process in acted.processes:
                 process.ended = True
 
     acted = play(RESTART, story)
-    assert acted.begun == ["restart-1", "restart-2"]
+    assert acted.started == ["restart-1", "restart-2"]
     assert acted.lines("blocked")[0] == "restart-1 could not be begun: no cloud.yaml"
     assert "tried 2 times" in acted.lines("blocked")[-1]
 
@@ -256,27 +256,27 @@ def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
 def test_a_watch_that_dies_before_it_has_asked_asks_and_begins_nothing(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(DEAD)
-        made = await acted._plan(Act.ASK, acted.site, DEAD)
+        made = await acted._plan(WatchAction.ASK, acted.site, DEAD)
         acted.store.create(made.plan, reason=reason_for(incident))
         for _ in range(3):
-            await acted.look()
+            await acted.act_once()
         assert acted.approvals.command(incident)
 
     acted = play(ASK, story)
-    assert acted.begun == []
+    assert acted.started == []
     assert len(acted.lines("approval_requested")) == 1
 
 
 def test_the_end_of_a_run_is_told_though_its_incident_is_over(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(CAUSE)
-        await acted.look()
+        await acted.act_once()
         await acted.incident_log.close(incident, at=acted.now, text="answers again")
         for notification, _ in await acted.incident_log.due(acted.now):
             await acted.incident_log.sent(notification.id, at=acted.now)
         acted.carry_out("restart-1", RunState.DONE)
-        await acted.look()
-        await acted.look()
+        await acted.act_once()
+        await acted.act_once()
 
     acted = play(RESTART, story)
     assert len(acted.lines("run_ended")) == 1
@@ -286,13 +286,13 @@ def test_the_end_of_a_run_is_told_though_its_incident_is_over(play: Play) -> Non
 def test_who_approved_decides_also_whether_it_is_gone_on_with(play: Play) -> None:
     async def story(acted: Acted) -> None:
         incident = await acted.open(DEAD)
-        await acted.look()
+        await acted.act_once()
         code = acted.approvals.command(incident).split()[-1]
         await acted.approvals.by_page(incident.id, code, "ann")
-        await acted.look()
+        await acted.act_once()
         acted.carry_out("replace-1", RunState.FAILED)
         for _ in range(3):
-            await acted.look(700.0)
+            await acted.act_once(700.0)
 
     acted = play(ASK, story)
-    assert acted.begun == ["replace-1"]
+    assert acted.started == ["replace-1"]

@@ -12,7 +12,7 @@ from backstay.errors import BackstayError
 from backstay.inventory.load import load
 from backstay.services import nova
 from backstay.watch.detect import agents as module
-from backstay.watch.detect.agents import AgentQuestions
+from backstay.watch.detect.agents import AgentProbes
 from backstay.watch.detect.probe import Outcome, ProbeResult
 from tests.watch.correlation_inputs import CLOUD
 
@@ -40,15 +40,15 @@ class NoShell:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> tuple[AgentQuestions, list[ProbeResult]]:
+def asked(tmp_path: Path) -> tuple[AgentProbes, list[ProbeResult]]:
     file = tmp_path / "cloud.yaml"
     file.write_text(CLOUD)
     api = BackstayError("asking", came_back="nothing", remedy="")
     site = CloudSession(cloud=load(file), shell=NoShell(), api=api)  # type: ignore[arg-type]
-    signs: list[ProbeResult] = []
-    questions = AgentQuestions(site, signs.append)
+    results: list[ProbeResult] = []
+    questions = AgentProbes(site, results.append)
     questions.agents = tuple(nova.read_agents({"services": [RECORD]}))
-    return questions, signs
+    return questions, results
 
 
 def poll(**more: Any) -> list[Any]:
@@ -56,40 +56,40 @@ def poll(**more: Any) -> list[Any]:
 
 
 def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
-    questions, signs = asked
+    questions, results = asked
     questions.polled(poll())
-    assert [(one.subject.key, one.look) for one in signs] == [
+    assert [(one.subject.key, one.outcome) for one in results] == [
         ("compute1/agent/nova-compute", Outcome.OK)
     ]
 
 
 @pytest.mark.parametrize("told", [{"bound": []}, {"consumers": []}, {"queues": []}])
 def test_a_queue_that_is_not_is_a_bad_sign_that_is_not_sure(asked: Any, told: Any) -> None:
-    questions, signs = asked
+    questions, results = asked
     questions.polled(poll(**told))
-    assert [(one.look, one.sure) for one in signs] == [(Outcome.LATE, False)]
-    assert QUEUE in signs[0].evidence
+    assert [(one.outcome, one.sure) for one in results] == [(Outcome.LATE, False)]
+    assert QUEUE in results[0].evidence
     assert questions._doubtful == {"compute1"}
 
 
 def test_what_the_broker_says_twice_of_a_steady_agent_is_sure(asked: Any) -> None:
-    questions, signs = asked
+    questions, results = asked
     for steady in (False, True):
         questions.steady = lambda host, unit, steady=steady: (
             steady and (host, unit) == ("compute1", "nova-compute")
         )
-        signs.clear()
+        results.clear()
         questions.polled(poll())
         for _ in range(2):
             questions.polled(poll(consumers=[]))
-        assert [one.sure for one in signs] == [False, False, steady]
+        assert [one.sure for one in results] == [False, False, steady]
 
 
 def test_an_agent_that_takes_from_an_unfed_queue_is_deaf_however_young(asked: Any) -> None:
-    questions, signs = asked
+    questions, results = asked
     for _ in range(2):
         questions.polled(poll(bound=[]))
-    assert [one.sure for one in signs] == [False, True]
+    assert [one.sure for one in results] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_an_agent_that_takes_from_an_unfed_queue_is_deaf_however_young(asked: An
 def test_a_broker_that_has_just_come_back_or_tells_nothing_proves_nothing(
     asked: Any, answer: Any
 ) -> None:
-    questions, signs = asked
+    questions, results = asked
     questions.polled(answer)
-    assert signs == []
+    assert results == []
 
 
 def test_a_lost_queue_for_answers_is_a_reason_to_call(asked: Any) -> None:
@@ -115,10 +115,10 @@ def test_a_lost_queue_for_answers_is_a_reason_to_call(asked: Any) -> None:
 def test_what_a_call_has_found_only_a_call_clears(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    questions, signs = asked
+    questions, results = asked
     questions._called_bad["compute1/agent/nova-compute"] = "compute1"
     questions.polled(poll())
-    assert signs == []
+    assert results == []
     called = []
 
     async def diagnose(_site: Any, hosts: Any) -> Any:

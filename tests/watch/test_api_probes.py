@@ -12,12 +12,12 @@ from backstay.services.declaration import ApiLivenessProbe
 from backstay.transports.exchange import HttpExchange, HttpOutcome
 from backstay.transports.targets import Endpoint
 from backstay.watch.detect import apis as module
-from backstay.watch.detect.apis import PATIENCE, ApiQuestions, Question, sign_of
+from backstay.watch.detect.apis import PATIENCE, ApiProbe, ApiProbes, probe_result_of
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from tests.watch.correlation_inputs import small, until
 
 SUBJECT = Subject(host="controller", service="keystone", name="token validation")
-QUESTION = Question(
+QUESTION = ApiProbe(
     subject=SUBJECT,
     url="http://x/",
     pulse=ApiLivenessProbe(name="token validation", service_type="identity", path="/"),
@@ -25,7 +25,7 @@ QUESTION = Question(
 
 
 @pytest.mark.parametrize(
-    ("came", "status", "look", "sure"),
+    ("came", "status", "outcome", "sure"),
     [
         (HttpOutcome.ANSWERED, 200, Outcome.OK, False),
         (HttpOutcome.ANSWERED, 404, Outcome.OK, False),
@@ -37,12 +37,14 @@ QUESTION = Question(
         (HttpOutcome.REFUSED, 0, Outcome.REFUSED, True),
     ],
 )
-def test_what_an_answer_means(came: HttpOutcome, status: int, look: Outcome, *, sure: bool) -> None:
-    sign = sign_of(
+def test_what_an_answer_means(
+    came: HttpOutcome, status: int, outcome: Outcome, *, sure: bool
+) -> None:
+    result = probe_result_of(
         QUESTION, HttpExchange(outcome=came, seconds=0.2, status=status, message="so"), 5.0
     )
-    assert (sign.look, sign.sure) == (look, sure)
-    assert (sign.seconds is not None) == (look is Outcome.OK)
+    assert (result.outcome, result.sure) == (outcome, sure)
+    assert (result.seconds is not None) == (outcome is Outcome.OK)
 
 
 class Api:
@@ -84,13 +86,13 @@ class Api:
 class Scene:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         top = small(folder)
-        self.signs: list[ProbeResult] = []
+        self.results: list[ProbeResult] = []
         self.api = Api()
         self.asked: list[tuple[str, float, Mapping[str, str]]] = []
         self.answer = asyncio.Event()
         self.status = 200
-        self.questions = ApiQuestions(
-            top.cloud, list(top.services.values()), self.api, self.signs.append
+        self.questions = ApiProbes(
+            top.cloud, list(top.services.values()), self.api, self.results.append
         )
         monkeypatch.setattr(module, "exchange", self.exchange)
         monkeypatch.setattr(module, "TOKEN_PAUSE", 0.01)
@@ -130,7 +132,7 @@ def test_each_service_is_asked_where_the_catalogue_has_it(scene: Scene) -> None:
         "http://10.0.0.12:8080/healthcheck": {},
         "http://10.0.0.12:8080/v1/AUTH_1/backstay-watch/pulse": {"X-Auth-Token": "token1"},
     }
-    assert {one.subject.key for one in scene.signs} == {
+    assert {one.subject.key for one in scene.results} == {
         "controller/keystone/token validation",
         "proxy/swift/healthcheck",
         "proxy/swift/object",
@@ -166,7 +168,7 @@ def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service
 
     asyncio.run(story())
     assert scene.api.refused == ["token1"]
-    assert {one.look for one in scene.signs} == {Outcome.UNKNOWN}
+    assert {one.outcome for one in scene.results} == {Outcome.UNKNOWN}
 
 
 @pytest.mark.parametrize(
@@ -185,8 +187,8 @@ def test_a_keystone_that_gave_no_token_from_the_first_is_asked_all_the_same(
         assert scene.questions.trouble == "asking: no token"
         scene.answer.set()
         scene.questions.ask_all(1.5, lambda _: False)
-        await until(lambda: bool(scene.signs))
-        first = {one.subject.key for one in scene.signs}
+        await until(lambda: bool(scene.results))
+        first = {one.subject.key for one in scene.results}
         assert [url for url, _, _ in scene.asked] == [f"http://{address}:5000/v3/auth/tokens"]
         scene.api.dead = False
         await until(lambda: len(scene.questions.questions) == asked_then)

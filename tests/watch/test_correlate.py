@@ -10,7 +10,15 @@ from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import Topology
 from backstay.watch.incidents.correlate import HOLD
 from backstay.watch.incidents.incident import Kind, Urgency
-from tests.watch.correlation_inputs import NOW, host, ready, scene, small, track, word
+from tests.watch.correlation_inputs import (
+    NOW,
+    correlation_input,
+    corroboration,
+    host,
+    ready,
+    small,
+    target,
+)
 
 APIS = (
     "controller/keystone/token validation",
@@ -26,27 +34,31 @@ def top(tmp_path: Path) -> Topology:
 
 
 def test_nothing_down_is_no_cause(top: Topology) -> None:
-    assert ready(scene(top, track("controller/nova/nova-api", State.UP))) == []
+    assert ready(correlation_input(top, target("controller/nova/nova-api", State.UP))) == []
 
 
 def test_a_dead_controller_is_one_cause_with_all_that_follows(top: Topology) -> None:
-    tracks = [track(key, State.DOWN, Outcome.SILENT) for key in APIS]
-    tracks += [
-        track("controller/mariadb/mariadb", State.DOWN),
-        track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
+    targets = [target(key, State.DOWN, Outcome.SILENT) for key in APIS]
+    targets += [
+        target("controller/mariadb/mariadb", State.DOWN),
+        target("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
     ]
-    words = {"controller": word(Kind.HOST_OFF, power=False)}
-    [one] = ready(scene(top, host("controller", State.DOWN), *tracks, words=words))
+    corroborations = {"controller": corroboration(Kind.HOST_OFF, power=False)}
+    [one] = ready(
+        correlation_input(
+            top, host("controller", State.DOWN), *targets, corroborations=corroborations
+        )
+    )
     assert (one.cause.kind, one.cause.key) == (Kind.HOST_OFF, "host:controller")
-    assert set(one.cause.symptoms) == {track.subject.key for track in tracks}
+    assert set(one.cause.symptoms) == {target.subject.key for target in targets}
     assert "replace controller --with spare1" in one.cause.remedy
     assert one.cause.evidence[0] == "they say host-off"
 
 
 def test_a_host_that_is_cut_off_from_here_is_no_dead_host(top: Topology) -> None:
-    cut = {"controller": word(Kind.MONITORING_HOST_ISOLATED)}
-    down = [track(key, State.DOWN, Outcome.SILENT) for key in APIS]
-    [one] = ready(scene(top, host("controller", State.DOWN), *down, words=cut))
+    cut = {"controller": corroboration(Kind.MONITORING_HOST_ISOLATED)}
+    down = [target(key, State.DOWN, Outcome.SILENT) for key in APIS]
+    [one] = ready(correlation_input(top, host("controller", State.DOWN), *down, corroborations=cut))
     assert one.cause.kind is Kind.MONITORING_HOST_ISOLATED
     assert one.cause.title.startswith("only we are cut off")
     assert "replace" not in one.cause.remedy.replace("nothing is to be restarted or replaced", "")
@@ -55,35 +67,43 @@ def test_a_host_that_is_cut_off_from_here_is_no_dead_host(top: Topology) -> None
 
 def test_cut_off_from_all_hosts_is_one_cause(top: Topology) -> None:
     names = list(top.cloud.hosts)
-    words = {name: word(Kind.HOST_UNREACHABLE) for name in names}
-    [one] = ready(scene(top, *(host(name, State.DOWN) for name in names), words=words))
+    corroborations = {name: corroboration(Kind.HOST_UNREACHABLE) for name in names}
+    [one] = ready(
+        correlation_input(
+            top, *(host(name, State.DOWN) for name in names), corroborations=corroborations
+        )
+    )
     assert one.cause.kind is Kind.MONITORING_HOST_ISOLATED
     assert one.cause.title.endswith("this machine does not reach any host")
 
 
 def test_while_hosts_fall_one_by_one_the_first_is_not_called_lost(top: Topology) -> None:
-    words = {"proxy": word(Kind.HOST_UNREACHABLE)}
+    corroborations = {"proxy": corroboration(Kind.HOST_UNREACHABLE)}
     falling = [host("proxy", State.DOWN), host("compute1", State.SUSPECT)]
-    assert ready(scene(top, *falling, words=words)) == []
-    [one] = ready(scene(top, falling[0], words=words))
+    assert ready(correlation_input(top, *falling, corroborations=corroborations)) == []
+    [one] = ready(correlation_input(top, falling[0], corroborations=corroborations))
     assert one.cause.kind is Kind.HOST_UNREACHABLE
 
 
 def test_all_hosts_without_power_are_not_this_machines_network(top: Topology) -> None:
     names = list(top.cloud.hosts)
-    words = {name: word(Kind.HOST_OFF, power=False) for name in names}
-    found = ready(scene(top, *(host(name, State.DOWN) for name in names), words=words))
+    corroborations = {name: corroboration(Kind.HOST_OFF, power=False) for name in names}
+    found = ready(
+        correlation_input(
+            top, *(host(name, State.DOWN) for name in names), corroborations=corroborations
+        )
+    )
     assert {one.cause.kind for one in found} == {Kind.HOST_OFF}
 
 
 def test_the_database_explains_the_apis_and_the_agents(top: Topology) -> None:
-    tracks = [track(key, State.DOWN) for key in APIS]
-    tracks += [
-        track("controller/mariadb/mariadb", State.DOWN),
-        track("controller/mariadb/query", State.DOWN),
-        track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
+    targets = [target(key, State.DOWN) for key in APIS]
+    targets += [
+        target("controller/mariadb/mariadb", State.DOWN),
+        target("controller/mariadb/query", State.DOWN),
+        target("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
     ]
-    [one] = ready(scene(top, *tracks))
+    [one] = ready(correlation_input(top, *targets))
     assert (one.cause.key, one.cause.kind) == ("service:controller/mariadb", Kind.SERVICE_FAILED)
     assert {*APIS, "compute1/agent/nova-compute"} == set(one.cause.symptoms)
     assert "systemctl restart mariadb" in one.cause.remedy
@@ -91,12 +111,12 @@ def test_the_database_explains_the_apis_and_the_agents(top: Topology) -> None:
 
 def test_the_broker_explains_the_agents_and_not_glance(top: Topology) -> None:
     found = ready(
-        scene(
+        correlation_input(
             top,
-            track("controller/rabbitmq/rabbitmq-server", State.DOWN, Outcome.LATE),
-            track("controller/rabbitmq/message", State.DOWN, Outcome.LATE),
-            track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
-            track("controller/glance/one image", State.DOWN, Outcome.LATE),
+            target("controller/rabbitmq/rabbitmq-server", State.DOWN, Outcome.LATE),
+            target("controller/rabbitmq/message", State.DOWN, Outcome.LATE),
+            target("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
+            target("controller/glance/one image", State.DOWN, Outcome.LATE),
         )
     )
     assert [(one.cause.service, one.cause.kind) for one in found] == [
@@ -106,117 +126,143 @@ def test_the_broker_explains_the_agents_and_not_glance(top: Topology) -> None:
 
 
 def test_what_a_service_stands_on_is_awaited_while_it_is_suspect(top: Topology) -> None:
-    api = track("controller/nova/key pairs", State.DOWN)
-    suspect = track("controller/mariadb/query", State.SUSPECT, Outcome.LATE)
-    assert ready(scene(top, api, suspect)) == []
-    assert ready(scene(top, api, host("controller", State.SUSPECT))) == []
+    api = target("controller/nova/key pairs", State.DOWN)
+    suspect = target("controller/mariadb/query", State.SUSPECT, Outcome.LATE)
+    assert ready(correlation_input(top, api, suspect)) == []
+    assert ready(correlation_input(top, api, host("controller", State.SUSPECT))) == []
     waited = replace(api, since=NOW - HOLD - 1)
-    assert [one.cause.service for one in ready(scene(top, waited, suspect))] == ["nova"]
-    assert ready(scene(top, api, unheard=frozenset({"controller"}))) == []
-    unit = track("controller/nova/nova-api", State.DOWN)
-    assert [one.cause.service for one in ready(scene(top, unit, suspect))] == ["nova"]
-    other = track("controller/glance/one image", State.SUSPECT, Outcome.LATE)
-    assert [one.cause.service for one in ready(scene(top, api, other))] == ["nova"]
+    assert [one.cause.service for one in ready(correlation_input(top, waited, suspect))] == ["nova"]
+    assert ready(correlation_input(top, api, silent_streams=frozenset({"controller"}))) == []
+    unit = target("controller/nova/nova-api", State.DOWN)
+    assert [one.cause.service for one in ready(correlation_input(top, unit, suspect))] == ["nova"]
+    other = target("controller/glance/one image", State.SUSPECT, Outcome.LATE)
+    assert [one.cause.service for one in ready(correlation_input(top, api, other))] == ["nova"]
 
 
 def test_the_unit_of_an_agent_explains_the_agent(top: Topology) -> None:
     [one] = ready(
-        scene(
+        correlation_input(
             top,
-            track("compute1/nova/nova-compute", State.DOWN),
-            track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
+            target("compute1/nova/nova-compute", State.DOWN),
+            target("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
         )
     )
     assert (one.cause.key, one.cause.kind) == ("service:compute1/nova", Kind.SERVICE_FAILED)
 
 
 def test_a_hung_process_is_told_from_one_that_ended(top: Topology) -> None:
-    stopped = track("controller/nova/nova-api", State.DOWN, Outcome.LATE)
-    [one] = ready(scene(top, stopped, track("controller/nova/key pairs", State.DOWN, Outcome.LATE)))
+    stopped = target("controller/nova/nova-api", State.DOWN, Outcome.LATE)
+    [one] = ready(
+        correlation_input(
+            top, stopped, target("controller/nova/key pairs", State.DOWN, Outcome.LATE)
+        )
+    )
     assert one.cause.kind is Kind.SERVICE_HUNG
     assert one.cause.title == "Compute (nova) on controller hangs: nova-api"
 
 
 def test_agents_of_one_host_are_one_cause_and_of_many_hosts_too(top: Topology) -> None:
-    two = [track(f"compute{n}/agent/nova-compute", State.DOWN, Outcome.LATE) for n in (1, 2)]
-    assert [one.cause.remedy for one in ready(scene(top, *two))] == [
+    two = [target(f"compute{n}/agent/nova-compute", State.DOWN, Outcome.LATE) for n in (1, 2)]
+    assert [one.cause.remedy for one in ready(correlation_input(top, *two))] == [
         "backstay reattach compute1",
         "backstay reattach compute2",
     ]
     hosts = ("controller", "proxy", "compute1", "compute2")
-    many = [track(f"{name}/agent/nova-compute", State.DOWN, Outcome.LATE) for name in hosts]
-    [one] = ready(scene(top, *many))
+    many = [target(f"{name}/agent/nova-compute", State.DOWN, Outcome.LATE) for name in hosts]
+    [one] = ready(correlation_input(top, *many))
     assert (one.cause.key, one.cause.kind) == ("agents:cloud", Kind.AGENT_NOT_PROCESSING)
 
 
 def test_a_host_in_a_planned_run_is_silent_and_what_it_carries(top: Topology) -> None:
-    tracks = [
+    targets = [
         host("controller", State.DOWN),
-        track("proxy/swift/object", State.DOWN),
-        track("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
-        track("controller/mariadb/mariadb", State.DOWN),
+        target("proxy/swift/object", State.DOWN),
+        target("compute1/agent/nova-compute", State.DOWN, Outcome.LATE),
+        target("controller/mariadb/mariadb", State.DOWN),
     ]
-    silent = frozenset({"controller"})
-    assert ready(scene(top, *tracks, silent=silent)) == []
-    own = track("compute1/libvirt/libvirtd", State.DOWN)
-    assert [one.cause.host for one in ready(scene(top, *tracks, own, silent=silent))] == [
-        "compute1"
-    ]
-    assert len(ready(scene(top, *tracks, silent=frozenset({"compute1"})))) == 1
+    silenced = frozenset({"controller"})
+    assert ready(correlation_input(top, *targets, silenced=silenced)) == []
+    own = target("compute1/libvirt/libvirtd", State.DOWN)
+    assert [
+        one.cause.host for one in ready(correlation_input(top, *targets, own, silenced=silenced))
+    ] == ["compute1"]
+    assert len(ready(correlation_input(top, *targets, silenced=frozenset({"compute1"})))) == 1
 
 
 def test_findings_wait_until_nothing_else_is_the_matter(top: Topology) -> None:
     findings = {"controller": ("disk /: 99 % used",)}
-    [one] = ready(scene(top, findings=findings))
+    [one] = ready(correlation_input(top, findings=findings))
     assert (one.cause.kind, one.cause.urgency) == (Kind.FINDING, Urgency.WARNING)
     assert one.cause.title == "the check finds on controller: disk /"
-    both = ready(scene(top, track("controller/nova/nova-api", State.DOWN), findings=findings))
+    both = ready(
+        correlation_input(top, target("controller/nova/nova-api", State.DOWN), findings=findings)
+    )
     assert [found.cause.kind for found in both] == [Kind.SERVICE_FAILED]
-    for silent in ("controller", "proxy"):  # whoever carries all others has the check find much
+    for silenced in ("controller", "proxy"):  # whoever carries all others has the check find much
         elsewhere = {"proxy": ("swift: no token",)}
-        assert ready(scene(top, findings=elsewhere, silent=frozenset({silent}))) == []
+        assert (
+            ready(correlation_input(top, findings=elsewhere, silenced=frozenset({silenced}))) == []
+        )
 
 
 def test_an_open_incidents_aftermath_is_still_its_own(top: Topology) -> None:
-    dead = [host("controller", State.DOWN), track("controller/mariadb/mariadb", State.DOWN)]
-    [one] = ready(scene(top, *dead, words={"controller": word(Kind.HOST_OFF)}))
+    dead = [host("controller", State.DOWN), target("controller/mariadb/mariadb", State.DOWN)]
+    [one] = ready(
+        correlation_input(top, *dead, corroborations={"controller": corroboration(Kind.HOST_OFF)})
+    )
     booting = [
-        track("controller/mariadb/mariadb", State.DOWN),
-        track("controller/keystone/keystone", State.DOWN),
-        track("proxy/swift/object", State.DOWN),
+        target("controller/mariadb/mariadb", State.DOWN),
+        target("controller/keystone/keystone", State.DOWN),
+        target("proxy/swift/object", State.DOWN),
     ]
-    assert [found.cause for found in ready(scene(top, *booting, kept=(one.cause,)))] == [one.cause]
-    elsewhere = track("compute1/libvirt/libvirtd", State.DOWN)
-    assert len(ready(scene(top, *booting, elsewhere, kept=(one.cause,)))) == 2
+    assert [
+        found.cause for found in ready(correlation_input(top, *booting, recovering=(one.cause,)))
+    ] == [one.cause]
+    elsewhere = target("compute1/libvirt/libvirtd", State.DOWN)
+    assert len(ready(correlation_input(top, *booting, elsewhere, recovering=(one.cause,)))) == 2
 
 
 def test_an_incident_is_not_over_while_what_follows_it_is_suspect_or_silent(
     top: Topology,
 ) -> None:
-    words = {"controller": word(Kind.HOST_OFF)}
-    [one] = ready(scene(top, host("controller", State.DOWN), words=words))
-    starting = track("controller/neutron/one agent", State.SUSPECT, Outcome.REFUSED)
-    kept = (one.cause,)
-    assert [found.cause for found in ready(scene(top, starting, kept=kept))] == [one.cause]
-    silent = frozenset({"controller"})
-    assert [found.cause for found in ready(scene(top, kept=kept, unheard=silent))] == [one.cause]
-    elsewhere = track("compute1/libvirt/libvirtd", State.SUSPECT)
-    assert ready(scene(top, elsewhere, kept=kept)) == []
+    corroborations = {"controller": corroboration(Kind.HOST_OFF)}
+    [one] = ready(
+        correlation_input(top, host("controller", State.DOWN), corroborations=corroborations)
+    )
+    starting = target("controller/neutron/one agent", State.SUSPECT, Outcome.REFUSED)
+    recovering = (one.cause,)
+    assert [
+        found.cause for found in ready(correlation_input(top, starting, recovering=recovering))
+    ] == [one.cause]
+    silenced = frozenset({"controller"})
+    assert [
+        found.cause
+        for found in ready(correlation_input(top, recovering=recovering, silent_streams=silenced))
+    ] == [one.cause]
+    elsewhere = target("compute1/libvirt/libvirtd", State.SUSPECT)
+    assert ready(correlation_input(top, elsewhere, recovering=recovering)) == []
 
 
 def test_what_is_coming_back_is_nothing_to_begin_with(top: Topology) -> None:
     for key in ("controller/nova/key pairs", "compute1/agent/nova-compute"):
-        assert ready(scene(top, track(key, State.RECOVERING))) == []
-        assert len(ready(scene(top, track(key, State.DOWN)))) == 1
-    words = {"proxy": word(Kind.HOST_OFF)}
-    assert ready(scene(top, host("proxy", State.RECOVERING), words=words)) == []
+        assert ready(correlation_input(top, target(key, State.RECOVERING))) == []
+        assert len(ready(correlation_input(top, target(key, State.DOWN)))) == 1
+    corroborations = {"proxy": corroboration(Kind.HOST_OFF)}
+    assert (
+        ready(
+            correlation_input(top, host("proxy", State.RECOVERING), corroborations=corroborations)
+        )
+        == []
+    )
 
 
 def test_an_open_incident_goes_on_during_the_run_that_mends_it(top: Topology) -> None:
-    words = {"controller": word(Kind.HOST_OFF)}
-    [one] = ready(scene(top, host("controller", State.DOWN), words=words))
-    booting = track("controller/mariadb/mariadb", State.DOWN)
-    silent = frozenset({"controller"})
-    found = ready(scene(top, booting, silent=silent, kept=(one.cause,)))
+    corroborations = {"controller": corroboration(Kind.HOST_OFF)}
+    [one] = ready(
+        correlation_input(top, host("controller", State.DOWN), corroborations=corroborations)
+    )
+    booting = target("controller/mariadb/mariadb", State.DOWN)
+    silenced = frozenset({"controller"})
+    found = ready(correlation_input(top, booting, silenced=silenced, recovering=(one.cause,)))
     assert [each.cause for each in found] == [one.cause]
-    assert ready(scene(top, booting, silent=silent)) == []
+    assert ready(correlation_input(top, booting, silenced=silenced)) == []

@@ -38,12 +38,12 @@ class Watch:
 
     def until(self, beginning: str, bound: float = 30.0) -> float:
         """Wait until it says something that begins so; return for how many seconds."""
-        begun = time.monotonic()
+        started = time.monotonic()
         while True:
-            left = max(0.0, begun + bound - time.monotonic())
+            left = max(0.0, started + bound - time.monotonic())
             self.said.append(self._lines.get(timeout=left))
             if self.said[-1].startswith(beginning):
-                return time.monotonic() - begun
+                return time.monotonic() - started
 
     def told(self) -> list[str]:
         """Return all that it has told so far."""
@@ -63,9 +63,9 @@ def journal(tmp_path: Path) -> str:
 
 @pytest.fixture
 def watches() -> Iterator[list[Watch]]:
-    begun: list[Watch] = []
-    yield begun
-    for one in begun:
+    started: list[Watch] = []
+    yield started
+    for one in started:
         one.end()
 
 

@@ -8,7 +8,7 @@ import pytest
 from backstay.inventory.watch import Policy
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
-from backstay.watch.act.guards import Act, Situation, blocked_by, reason_for, wanted
+from backstay.watch.act.guards import Situation, WatchAction, blocked_by, reason_for, wanted
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 from tests.watch.act_harness import CLOUD
 from tests.watch.causes import CAUSE
@@ -52,10 +52,10 @@ def run_of(
 
 def test_the_policy_says_what_is_wanted() -> None:
     deaf = replace(CAUSE, kind=Kind.AGENT_NOT_PROCESSING, host="compute1")
-    assert wanted(POLICY, CAUSE, CLOUD) is Act.RESTART
-    assert wanted(POLICY, deaf, CLOUD) is Act.REATTACH
-    assert wanted(POLICY, DEAD, CLOUD) is Act.REPLACE
-    assert wanted(POLICY, replace(DEAD, host="proxy"), CLOUD) is Act.REPLACE
+    assert wanted(POLICY, CAUSE, CLOUD) is WatchAction.RESTART
+    assert wanted(POLICY, deaf, CLOUD) is WatchAction.REATTACH
+    assert wanted(POLICY, DEAD, CLOUD) is WatchAction.REPLACE
+    assert wanted(POLICY, replace(DEAD, host="proxy"), CLOUD) is WatchAction.REPLACE
     assert wanted(POLICY, replace(DEAD, host="compute1"), CLOUD) is None
     assert wanted(POLICY, replace(CAUSE, kind=Kind.SERVICE_HUNG), CLOUD) is None
     for cause in (CAUSE, deaf, DEAD):
@@ -63,7 +63,7 @@ def test_the_policy_says_what_is_wanted() -> None:
 
 
 def test_nothing_speaks_against_it() -> None:
-    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, GOOD) == ""
+    assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, GOOD) == ""
 
 
 CUT = incident_of(replace(CAUSE, kind=Kind.MONITORING_HOST_ISOLATED, key="cut-off", host=""))
@@ -79,33 +79,33 @@ CUT = incident_of(replace(CAUSE, kind=Kind.MONITORING_HOST_ISOLATED, key="cut-of
     ],
 )
 def test_never_while_in_doubt(situation: Situation, why: str) -> None:
-    assert why in blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, situation)
+    assert why in blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, situation)
 
 
 def test_a_host_of_which_witnesses_disagree_is_not_replaced() -> None:
     unsure = replace(DEAD, kind=Kind.HOST_UNREACHABLE, evidence=("compute1 sees it",))
-    assert wanted(POLICY, unsure, CLOUD) is Act.REPLACE
-    why = blocked_by(Act.REPLACE, incident_of(unsure), POLICY, GOOD)
+    assert wanted(POLICY, unsure, CLOUD) is WatchAction.REPLACE
+    why = blocked_by(WatchAction.REPLACE, incident_of(unsure), POLICY, GOOD)
     assert "not known to be dead" in why
     assert "compute1 sees it" in why
-    assert wanted(POLICY, CUT.cause, CLOUD) is Act.REPLACE
-    assert "only this machine" in blocked_by(Act.REPLACE, CUT, POLICY, GOOD)
+    assert wanted(POLICY, CUT.cause, CLOUD) is WatchAction.REPLACE
+    assert "only this machine" in blocked_by(WatchAction.REPLACE, CUT, POLICY, GOOD)
 
 
 def test_never_two_things_at_once() -> None:
     other = run_of(replace(CAUSE, host="proxy"), RunState.RUNNING, reason="kernel", ended=None)
-    for act in Act:
+    for act in WatchAction:
         why = blocked_by(act, incident_of(CAUSE), POLICY, replace(GOOD, runs=(other,)))
         assert "under way" in why
     gone = replace(GOOD, runs=(other,), alive=lambda _: False)
-    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, gone) == ""
+    assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, gone) == ""
 
 
 @pytest.mark.parametrize("runbook", ["reboot", "replace"])
 def test_what_has_stopped_half_way_on_the_host_comes_first(runbook: str) -> None:
     reason = None if runbook == "replace" else "kernel"
     half = run_of(DEAD, RunState.FAILED, runbook=runbook, reason=reason)
-    why = blocked_by(Act.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=(half,)))
+    why = blocked_by(WatchAction.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=(half,)))
     assert f"backstay runs resume {runbook}-1" in why
 
 
@@ -117,27 +117,27 @@ def test_only_so_often() -> None:
     once = replace(GOOD, runs=tried[:1])
     twice = replace(GOOD, runs=tried)
     old = replace(GOOD, runs=[replace(one, made=-90_000.0) for one in tried])
-    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, once) == ""
-    assert "tried 2 times" in blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, twice)
-    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, old) == ""
+    assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, once) == ""
+    assert "tried 2 times" in blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, twice)
+    assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, old) == ""
     other = incident_of(replace(CAUSE, key="another"))
-    assert blocked_by(Act.RESTART, other, POLICY, twice) == ""
+    assert blocked_by(WatchAction.RESTART, other, POLICY, twice) == ""
 
 
 def test_what_nobody_approved_may_be_asked_again() -> None:
     expired = [run_of(DEAD, RunState.ABANDONED, runbook="replace", began=None)] * 2
-    assert blocked_by(Act.ASK, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)) == ""
+    assert blocked_by(WatchAction.ASK, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)) == ""
     # but what could not even be begun, twice, was tried
     assert "tried" in blocked_by(
-        Act.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)
+        WatchAction.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)
     )
 
 
 def test_nothing_is_done_just_after_something_was() -> None:
     ended = run_of(replace(CAUSE, key="another"), RunState.DONE, ended=9_990.0)
     situation = replace(GOOD, runs=(ended,))
-    why = blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, situation)
+    why = blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, situation)
     assert f"{datetime.fromtimestamp(10_590.0):%H:%M:%S}" in why
     later = replace(situation, now=10_591.0)
-    assert blocked_by(Act.RESTART, incident_of(CAUSE), POLICY, later) == ""
-    assert blocked_by(Act.ASK, incident_of(DEAD), POLICY, situation) == ""
+    assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, later) == ""
+    assert blocked_by(WatchAction.ASK, incident_of(DEAD), POLICY, situation) == ""

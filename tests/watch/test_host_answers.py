@@ -8,14 +8,14 @@ from typing import Any
 from backstay.access.shipping import source_of, stream
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostLivenessProbe, Unit
-from backstay.watch.detect.host_answers import HostAnswer, Watched, signs
+from backstay.watch.detect.host_answers import HostAnswer, HostProbes, probe_results
 from backstay.watch.detect.onhost import family, watch_host
 from backstay.watch.detect.probe import Outcome
 
 NOVA = Unit(name="nova-api", role=Role.CONTROLLER, purpose="servers cannot be listed")
 LIBVIRT = Unit(name="libvirtd", role=Role.COMPUTE, purpose="x", socket="libvirtd.socket")
 PULSE = HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=lambda _: "")
-WATCHED = Watched(
+WATCHED = HostProbes(
     host="c1", units=(("nova", NOVA), ("libvirt", LIBVIRT)), pulses=(("mariadb", PULSE),)
 )
 RUNS = ["loaded", "active", "running", "success", "", 400]
@@ -24,7 +24,7 @@ RUNS = ["loaded", "active", "running", "success", "", 400]
 def looks(**units: list[Any]) -> dict[str, tuple[Outcome, bool]]:
     told = HostAnswer()
     told.take({"n": 0, "units": {"libvirtd": RUNS, **units}})
-    return {one.subject.name: (one.look, one.sure) for one in signs(WATCHED, told, 5.0)}
+    return {one.subject.name: (one.outcome, one.sure) for one in probe_results(WATCHED, told, 5.0)}
 
 
 def test_a_unit_looks_as_systemd_and_the_kernel_have_it() -> None:
@@ -54,15 +54,18 @@ def test_lines_bring_only_what_is_new_and_an_answer_is_one_sign() -> None:
             "answers": {"query": [1, "ok", "answers", 0.01]},
         }
     )
-    first = {one.subject.name: one for one in signs(WATCHED, told, 5.0)}
+    first = {one.subject.name: one for one in probe_results(WATCHED, told, 5.0)}
     assert first["query"].seconds == 0.01
     told.take({"lag": 0.7, "waits": 0.9})
-    assert [one.subject.name for one in signs(WATCHED, told, 6.0)] == ["nova-api", "libvirtd"]
+    assert [one.subject.name for one in probe_results(WATCHED, told, 6.0)] == [
+        "nova-api",
+        "libvirtd",
+    ]
     told.take({"answers": {"query": [2, "late", "no answer yet", 1.6]}})
-    late = signs(WATCHED, told, 7.0)[-1]
-    assert (late.look, late.sure, late.seconds) == (Outcome.LATE, False, None)
+    late = probe_results(WATCHED, told, 7.0)[-1]
+    assert (late.outcome, late.sure, late.seconds) == (Outcome.LATE, False, None)
     told.take({"answers": {"query": [3, "failed", "refused", 0.1]}})
-    assert signs(WATCHED, told, 8.0)[-1].sure
+    assert probe_results(WATCHED, told, 8.0)[-1].sure
 
 
 def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
@@ -72,7 +75,7 @@ def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
     )
     assert told.age("nova-api") == 60
     assert told.age("libvirtd") is told.age("unheard of") is None
-    assert {one.subject.name: one.age for one in signs(WATCHED, told, 6.0)} == {
+    assert {one.subject.name: one.age for one in probe_results(WATCHED, told, 6.0)} == {
         "nova-api": 60,
         "libvirtd": None,
     }

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from backstay.journal.records import JournalError
 from backstay.watch.incidents.log import IncidentLog, NotLeading
 from backstay.watch.incidents.notification import Delivery, NotificationEvent
-from backstay.watch.incidents.store import Minute, WatchStore
-from backstay.watch.incidents.unreliable import BUSY
+from backstay.watch.incidents.store import BUSY, Minute, WatchStore
 from tests.watch.causes import CAUSE, OTHER
 
 
@@ -246,14 +245,14 @@ def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:
         incident_log = ledger_of(store, spare)
         await incident_log.start()
         with locked(tmp_path / "journal.db"):
-            begun = loop.time()
+            started = loop.time()
             await incident_log.open(CAUSE, began=1.0, at=2.0)
-            assert loop.time() - begun < 3 * BUSY
-            begun = loop.time()
+            assert loop.time() - started < 3 * BUSY
+            started = loop.time()
             await incident_log.open(OTHER, began=1.0, at=2.0)
             await incident_log.keep([minute])
             await tell(incident_log, told)
-            assert loop.time() - begun < 2 * BUSY
+            assert loop.time() - started < 2 * BUSY
             assert "locked" in incident_log.problems[0]
         work = asyncio.ensure_future(incident_log.run())
         async with asyncio.timeout(20):
@@ -364,7 +363,7 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
     folder = tmp_path_factory.mktemp("any")
     store, spare = store_at(folder), store_at(folder, "spare")
     told: list[tuple[str, NotificationEvent]] = []
-    begun: dict[str, int] = {"a": 0, "b": 0}
+    started: dict[str, int] = {"a": 0, "b": 0}
     ended: dict[str, int] = {"a": 0, "b": 0}
 
     async def story() -> None:
@@ -374,7 +373,7 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
             known = {it.cause.key: it for it in incident_log.open_incidents()}
             match step.split():
                 case ["open", key]:
-                    begun[key] += key not in known
+                    started[key] += key not in known
                     await incident_log.open(replace(CAUSE, key=key), began=at, at=at)
                 case ["close", key] if key in known:
                     ended[key] += 1
@@ -397,8 +396,8 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
     kept = store.everything()
     for key in "ab":
         mine = [it.incident for it in kept if it.incident.cause.key == key]
-        assert len(mine) == begun[key]
+        assert len(mine) == started[key]
         assert sum(it.closed is not None for it in mine) == ended[key]
-        assert told.count((key, NotificationEvent.OPENED)) == begun[key]
+        assert told.count((key, NotificationEvent.OPENED)) == started[key]
         assert told.count((key, NotificationEvent.RESOLVED)) == ended[key]
     assert spare.everything() == [it for it in spare.everything() if not it.finished]

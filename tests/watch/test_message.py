@@ -8,8 +8,8 @@ from pathlib import Path
 from backstay.watch.incidents.incident import Incident, Kind, TimelineEntry, Urgency
 from backstay.watch.incidents.notification import Notification, NotificationEvent
 from backstay.watch.notify import alertmanager
-from backstay.watch.notify.grouping import pieces
 from backstay.watch.notify.message import Message, headline, known_as, message, short, text
+from backstay.watch.notify.routing import sections
 from backstay.watch.notify.webhook import document
 from tests.watch.causes import BEGAN, DISK, MARIADB, incident, notification, over
 
@@ -20,7 +20,7 @@ DOWN = incident()
 
 
 def said(*batch: tuple[Notification, Incident]) -> Message:
-    return message(batch, pieces(batch), zone=UTC)
+    return message(batch, sections(batch), zone=UTC)
 
 
 def test_a_mail_on_what_is_down() -> None:
@@ -77,7 +77,7 @@ def test_an_approval_is_asked_for_with_its_command() -> None:
     asked = replace(DOWN, timeline=(*DOWN.timeline, line))
     told = message(
         [(notification(asked, NotificationEvent.APPROVAL_REQUESTED), asked)],
-        pieces([(notification(asked, NotificationEvent.APPROVAL_REQUESTED), asked)]),
+        sections([(notification(asked, NotificationEvent.APPROVAL_REQUESTED), asked)]),
         approval=lambda one: f"backstay watch approve {one.name} 7XK2",
     )
     assert told.subject.startswith("[lab] YOUR APPROVAL IS ASKED: MariaDB")

@@ -22,7 +22,7 @@ from backstay.watch.act.approvals import approve
 from backstay.watch.incidents.incident import Kind
 from backstay.watch.incidents.migrations import SCHEMA
 from backstay.watch.incidents.notification import Delivery, NotificationEvent
-from backstay.watch.incidents.record import closed
+from backstay.watch.incidents.record import resolved
 from backstay.watch.incidents.store import WatchStore
 from tests.watch.altered import altered
 
@@ -88,8 +88,8 @@ def test_incidents_and_their_timelines_are_there(store: WatchStore) -> None:
 
 
 def test_an_open_incident_of_before_is_resolved_and_that_is_sent_once(store: WatchStore) -> None:
-    altered(store, 4, lambda it: closed(it, at=1796003300.0, text="runs", channels=["board"]))
-    altered(store, 1, lambda it: closed(it, at=1796003300.0, text="runs", channels=["board"]))
+    altered(store, 4, lambda it: resolved(it, at=1796003300.0, text="runs", channels=["board"]))
+    altered(store, 1, lambda it: resolved(it, at=1796003300.0, text="runs", channels=["board"]))
     new = [one.id for one in store.notifications(unsent=True)]
     assert new == ["2.opened.0.pager", "4.resolved.0.board"]
 

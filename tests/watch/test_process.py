@@ -19,7 +19,7 @@ import pytest
 
 from backstay.errors import BackstayError, InventoryError
 from backstay.inventory.load import load
-from backstay.watch.cloudfile import CloudFile
+from backstay.watch.cloud_file import CloudFile
 from backstay.watch.supervisor import TaskSupervisor, first_of
 
 BACKSTAY = Path(sys.executable).with_name("backstay")
@@ -116,10 +116,10 @@ def test_from_its_beginning_to_its_end(watch: Watch) -> None:
     told = {watch.told.recv(100) for _ in range(6)}
     assert {b"READY=1", b"WATCHDOG=1", b"STATUS=leading"} <= told
     watch.until(lambda: watch.status()["watched"])
-    begun = time.monotonic()
+    started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     assert watch.status()["watched"] is False
     assert "Traceback" not in watch.log
     assert "geheim" not in watch.log
@@ -172,18 +172,18 @@ def test_the_cloud_file_is_read_again(tmp_path: Path) -> None:
     async def story() -> None:
         file = CloudFile(path, load)
         first = file.cloud
-        await file.look()
+        await file.reload_if_changed()
         assert file.cloud is first
         path.write_text("hosts: 3")
-        await file.look()
+        await file.reload_if_changed()
         assert "holds" in file.trouble
         assert file.cloud is first
         path.write_text(text.replace("nowhere", "elsewhere"))
-        await file.look()
+        await file.reload_if_changed()
         assert "start the watch anew" in file.trouble
         waiting = asyncio.ensure_future(file.another(first))
         path.write_text(text.replace("192.0.2.1", "192.0.2.2"))
-        await file.look()
+        await file.reload_if_changed()
         await waiting
         assert file.trouble == ""
         assert file.cloud.hosts["controller"].address == "192.0.2.2"
@@ -195,13 +195,13 @@ def test_the_cloud_file_is_read_again(tmp_path: Path) -> None:
 
 def test_a_part_that_fails_is_begun_again_and_told() -> None:
     said: list[str] = []
-    begun: list[float] = []
+    started: list[float] = []
 
     async def fails() -> None:
-        begun.append(time.monotonic())
-        if len(begun) == 1:
+        started.append(time.monotonic())
+        if len(started) == 1:
             raise BackstayError("listening", came_back="in use", remedy="free it")
-        if len(begun) == 2:
+        if len(started) == 2:
             raise ValueError("x")
         await asyncio.Event().wait()
 
@@ -209,7 +209,7 @@ def test_a_part_that_fails_is_begun_again_and_told() -> None:
         parts = TaskSupervisor(said.append)
         keeping = asyncio.ensure_future(parts.keep("page", fails, longest=1.0))
         async with asyncio.timeout(20):
-            while len(begun) < 3:  # noqa: ASYNC110 - as an operator looks
+            while len(started) < 3:  # noqa: ASYNC110 - as an operator looks
                 await asyncio.sleep(0.05)
             assert "error in Backstay itself: ValueError: x (test_process.py:" in parts.problems[0]
             while parts.problems:  # noqa: ASYNC110

@@ -21,20 +21,20 @@ def reach(
     echo: bool = True,
 ) -> HostReachability:
     now = time.monotonic()
-    echoes: Any = SimpleNamespace(allowed=True, hosts={})
+    ping_monitor: Any = SimpleNamespace(allowed=True, hosts={})
     if echo:
         heard = None if pinged is None else now - pinged
-        echoes.hosts["c1"] = Echo(address="10.0.0.11", heard=heard, seconds=0.001)
+        ping_monitor.hosts["c1"] = Echo(address="10.0.0.11", heard=heard, seconds=0.001)
     one: Any = SimpleNamespace(
         heard=None if told is None else now - told, refused=refused, excuse="it is busy"
     )
-    found = HostReachability(echoes, {"c1": one} if stream else {}, 1.0)
+    found = HostReachability(ping_monitor, {"c1": one} if stream else {}, 1.0)
     found.began = now - began
     return found
 
 
 @pytest.mark.parametrize(
-    ("given", "look"),
+    ("given", "outcome"),
     [
         ({"pinged": 0.3}, Outcome.OK),
         ({"pinged": 5.0}, Outcome.OK),  # pings get lost, its own word comes
@@ -49,23 +49,23 @@ def reach(
         ({"pinged": None, "told": None, "stream": False, "echo": False}, Outcome.UNKNOWN),
     ],
 )
-def test_how_a_host_looks(given: dict[str, Any], look: Outcome) -> None:
-    sign = reach(**given).sign("c1")
-    assert sign.look is look, sign
-    assert not sign.sure  # only what others say of it is
+def test_how_a_host_looks(given: dict[str, Any], outcome: Outcome) -> None:
+    result = reach(**given).probe_result("c1")
+    assert result.outcome is outcome, result
+    assert not result.sure  # only what others say of it is
 
 
 def test_what_excuses_late_answers() -> None:
     found = reach(pinged=0.1)
     assert found.excuse("c1") == "it is busy"
-    found.echoes.hosts["c1"].lost.extend([False, True])
+    found.ping_monitor.hosts["c1"].lost.extend([False, True])
     assert found.excuse("c1") == "50% of pings to it are lost"
     assert found.excuse("unknown") == ""
     assert reach(pinged=0.1, told=3.0).excuse("c1") == "its own word does not come"
 
 
 def test_who_tells_nothing_just_now() -> None:
-    assert reach(pinged=0.1, told=0.5).unheard() == []
-    assert reach(pinged=0.1, told=3.0).unheard() == ["c1"]
-    assert reach(pinged=0.1, told=None).unheard() == ["c1"]
-    assert reach(pinged=0.1, told=None, refused=True).unheard() == []
+    assert reach(pinged=0.1, told=0.5).silent_streams() == []
+    assert reach(pinged=0.1, told=3.0).silent_streams() == ["c1"]
+    assert reach(pinged=0.1, told=None).silent_streams() == ["c1"]
+    assert reach(pinged=0.1, told=None, refused=True).silent_streams() == []

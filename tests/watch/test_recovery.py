@@ -10,21 +10,29 @@ from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.incidents.incident import Incident, Kind
 from backstay.watch.incidents.recovery import AFTERMATH, FORGOTTEN, HOST_AFTERMATH, Recovery
-from tests.watch.correlation_inputs import NOW, host, ready, scene, small, track, word
+from tests.watch.correlation_inputs import (
+    NOW,
+    correlation_input,
+    corroboration,
+    host,
+    ready,
+    small,
+    target,
+)
 
 MARIADB = "controller/mariadb/mariadb"
 
 
 @pytest.fixture
 def dead(tmp_path: Path) -> Incident:
-    tracks = [host("controller", State.DOWN), track(MARIADB, State.DOWN)]
-    words = {"controller": word(Kind.HOST_OFF)}
-    [one] = ready(scene(small(tmp_path), *tracks, words=words))
+    targets = [host("controller", State.DOWN), target(MARIADB, State.DOWN)]
+    corroborations = {"controller": corroboration(Kind.HOST_OFF)}
+    [one] = ready(correlation_input(small(tmp_path), *targets, corroborations=corroborations))
     return Incident(id=1, cloud="small", cause=one.cause, began=NOW, opened=NOW)
 
 
-def keyed(*tracks: TargetState) -> dict[str, TargetState]:
-    return {one.subject.key: one for one in tracks}
+def keyed(*targets: TargetState) -> dict[str, TargetState]:
+    return {one.subject.key: one for one in targets}
 
 
 def test_a_dead_hosts_incident_is_over_when_the_host_is_up(dead: Incident) -> None:
@@ -34,27 +42,27 @@ def test_a_dead_hosts_incident_is_over_when_the_host_is_up(dead: Incident) -> No
 
 
 def test_its_aftermath_is_its_own_for_a_while(dead: Incident) -> None:
-    tracks = keyed(host("controller", State.DOWN))
-    recovery = Recovery(tracks)
-    assert recovery.kept([dead], NOW) == ()
-    tracks |= keyed(host("controller"))
-    assert recovery.kept([dead], NOW + 10) == (dead.cause,)
-    assert recovery.kept([dead], NOW + 10 + HOST_AFTERMATH - 1) == (dead.cause,)
-    assert recovery.kept([dead], NOW + 10 + HOST_AFTERMATH) == ()
-    tracks |= keyed(host("controller", State.DOWN))
-    assert recovery.kept([dead], NOW + 500) == ()
-    tracks |= keyed(host("controller"))
-    assert recovery.kept([dead], NOW + 600) == (dead.cause,)  # down again, back again
+    targets = keyed(host("controller", State.DOWN))
+    recovery = Recovery(targets)
+    assert recovery.recovering([dead], NOW) == ()
+    targets |= keyed(host("controller"))
+    assert recovery.recovering([dead], NOW + 10) == (dead.cause,)
+    assert recovery.recovering([dead], NOW + 10 + HOST_AFTERMATH - 1) == (dead.cause,)
+    assert recovery.recovering([dead], NOW + 10 + HOST_AFTERMATH) == ()
+    targets |= keyed(host("controller", State.DOWN))
+    assert recovery.recovering([dead], NOW + 500) == ()
+    targets |= keyed(host("controller"))
+    assert recovery.recovering([dead], NOW + 600) == (dead.cause,)  # down again, back again
     assert AFTERMATH < HOST_AFTERMATH
 
 
 def test_a_service_is_over_when_all_of_it_is_up(tmp_path: Path) -> None:
     top = small(tmp_path)
-    [one] = ready(scene(top, track(MARIADB, State.DOWN)))
+    [one] = ready(correlation_input(top, target(MARIADB, State.DOWN)))
     query = "controller/mariadb/query"
-    up, down = track(MARIADB, State.UP), track(query, State.DOWN, Outcome.LATE)
+    up, down = target(MARIADB, State.UP), target(query, State.DOWN, Outcome.LATE)
     assert not Recovery(keyed(up, down)).over(one.cause, NOW)
-    assert Recovery(keyed(up, track(query, State.UP))).over(one.cause, NOW)
+    assert Recovery(keyed(up, target(query, State.UP))).over(one.cause, NOW)
 
 
 def test_what_is_not_in_the_cloud_any_more_is_over_after_a_while(dead: Incident) -> None:

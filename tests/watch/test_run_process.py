@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from backstay.watch.act.process import alive
+from backstay.watch.act.run_process import alive
 from tests.watch.test_silences import RUN
 
 

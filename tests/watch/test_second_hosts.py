@@ -14,7 +14,7 @@ from backstay.inventory.watch import Policy
 from backstay.runbooks import power_off
 from backstay.services.registry import all_services
 from backstay.transports.arp import own_macs
-from backstay.watch.act.guards import Act, wanted
+from backstay.watch.act.guards import WatchAction, wanted
 from backstay.watch.act.planning import plan_of
 from backstay.watch.detect.probe import Outcome, ProbeResult
 from backstay.watch.detect.second_hosts import SecondHosts
@@ -79,13 +79,13 @@ class Seen:
             await self.asks.ask_addresses()
 
         asyncio.run(ask())
-        scene = CorrelationInput(
+        correlation_input = CorrelationInput(
             now=1.0,
-            tracks=self.tracker.tracks,
+            targets=self.tracker.targets,
             topology=self.top,
-            silent=frozenset({"controller"}),
+            silenced=frozenset({"controller"}),
         )
-        return [one.cause for one in causes(scene) if one.ready]
+        return [one.cause for one in causes(correlation_input) if one.ready]
 
 
 @pytest.fixture
@@ -127,19 +127,19 @@ def test_both_are_one_incident(seen: Seen) -> None:
 def test_a_bmc_that_is_silent_is_no_alarm(seen: Seen) -> None:
     seen.on = None
     assert seen.ask() == []
-    [track] = [t for t in seen.tracker.tracks.values() if t.subject.service == "fenced-host"]
-    assert track.state is State.UNKNOWN
+    [target] = [t for t in seen.tracker.targets.values() if t.subject.service == "fenced-host"]
+    assert target.state is State.UNKNOWN
 
 
 def test_it_is_over_when_that_has_been_off_for_a_while(seen: Seen) -> None:
     seen.on = True
     [cause] = seen.ask()
-    recovery = Recovery(seen.tracker.tracks)
+    recovery = Recovery(seen.tracker.targets)
     assert not recovery.over(cause, 2.0)
-    [track] = seen.tracker.tracks.values()
+    [target] = seen.tracker.targets.values()
     for at in (0.0, 11.0):
         good = ProbeResult(
-            subject=track.subject, look=Outcome.OK, evidence="off", at=track.since + at
+            subject=target.subject, outcome=Outcome.OK, evidence="off", at=target.since + at
         )
         seen.tracker.take(good)
     assert recovery.over(cause, 20.0)
@@ -155,8 +155,8 @@ def test_the_policy_cuts_power_and_nothing_else(seen: Seen) -> None:
     [cause] = seen.ask()
     cloud = seen.top.cloud
     assert wanted(Policy(), cause, cloud) is None, "the default is to notify"
-    assert wanted(POLICY, cause, cloud) is Act.POWER_OFF
-    made = asyncio.run(plan_of(Act.POWER_OFF, seen.session, cause))  # type: ignore[arg-type]
+    assert wanted(POLICY, cause, cloud) is WatchAction.POWER_OFF
+    made = asyncio.run(plan_of(WatchAction.POWER_OFF, seen.session, cause))  # type: ignore[arg-type]
     assert (made.plan.runbook, made.plan.targets) == (power_off.RUNBOOK, ("controller-old",))
     assert made.does == "cut the power of the fenced host controller-old by its BMC"
     shared = replace(cause, kind=Kind.DUPLICATE_ADDRESS, host="controller")

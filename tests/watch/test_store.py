@@ -7,7 +7,14 @@ import pytest
 
 from backstay.journal.records import LeaseLost
 from backstay.watch.incidents.notification import Delivery, NotificationEvent
-from backstay.watch.incidents.record import changed, closed, noted, opened, unnumbered, with_telling
+from backstay.watch.incidents.record import (
+    noted,
+    opened_record,
+    resolved,
+    unnumbered,
+    updated,
+    with_notification,
+)
 from backstay.watch.incidents.store import Minute, WatchStore
 from tests.watch.altered import altered
 from tests.watch.causes import CAUSE as CAUSE_ALONE
@@ -26,10 +33,10 @@ def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
     assert again == first
     assert [notification.channel for notification in store.notifications()] == ["mail"]
     altered(
-        store, first.id, lambda it: closed(it, at=100.0, text="answers again", channels=["mail"])
+        store, first.id, lambda it: resolved(it, at=100.0, text="answers again", channels=["mail"])
     )
     altered(
-        store, first.id, lambda it: closed(it, at=101.0, text="answers again", channels=["mail"])
+        store, first.id, lambda it: resolved(it, at=101.0, text="answers again", channels=["mail"])
     )
     assert [one.event for one in store.notifications()] == [
         NotificationEvent.OPENED,
@@ -39,15 +46,15 @@ def test_a_cause_is_one_incident_while_it_lasts(store: WatchStore) -> None:
 
 
 def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
-    opened = store.open(CAUSE, began=90.0, at=92.0, channels=[])
+    opened_record = store.open(CAUSE, began=90.0, at=92.0, channels=[])
     more = replace(CAUSE, symptoms=("controller/keystone/token", "controller/nova/servers"))
-    altered(store, opened.id, lambda it: changed(it, more, at=93.0, text="nova too"))
+    altered(store, opened_record.id, lambda it: updated(it, more, at=93.0, text="nova too"))
     altered(
         store,
-        opened.id,
+        opened_record.id,
         lambda it: noted(it, "action_taken", "started replace-7", at=94.0, run="replace-7"),
     )
-    read = store.incident(opened.id)
+    read = store.incident(opened_record.id)
     assert read is not None
     assert (read.cause, read.run, read.closed) == (more, "replace-7", None)
     assert [(one.at, one.kind) for one in read.timeline] == [
@@ -59,15 +66,15 @@ def test_an_incident_comes_back_as_it_was_written(store: WatchStore) -> None:
 
 
 def test_two_copies_of_an_incident_are_joined(store: WatchStore) -> None:
-    opened = store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
-    here = store.record(opened.id)
+    opened_record = store.open(CAUSE, began=90.0, at=92.0, channels=["mail"])
+    here = store.record(opened_record.id)
     assert here is not None
     [mail] = here.notifications
-    altered(store, opened.id, lambda it: noted(it, "said", "one thing", at=93.0))
-    sent = with_telling(here, replace(mail, state=Delivery.SENT, sent=94.0, attempts=1))
+    altered(store, opened_record.id, lambda it: noted(it, "said", "one thing", at=93.0))
+    sent = with_notification(here, replace(mail, state=Delivery.SENT, sent=94.0, attempts=1))
     for _ in range(2):
         store.put([noted(sent, "said", "another", at=92.5)])
-    read = store.record(opened.id)
+    read = store.record(opened_record.id)
     assert read is not None
     assert [it.text for it in read.incident.timeline] == [CAUSE.title, "another", "one thing"]
     assert [it.state for it in read.notifications] == [Delivery.SENT]
@@ -76,7 +83,9 @@ def test_two_copies_of_an_incident_are_joined(store: WatchStore) -> None:
 
 
 def test_incidents_that_turn_out_to_be_one(store: WatchStore) -> None:
-    again = opened(unnumbered("lab", CAUSE, 1.0), "lab", CAUSE, began=1.0, at=1.0, channels=[])
+    again = opened_record(
+        unnumbered("lab", CAUSE, 1.0), "lab", CAUSE, began=1.0, at=1.0, channels=[]
+    )
     store.put([again])
     first = store.open(replace(CAUSE, key="x"), began=2.0, at=2.0, channels=["mail"])
     assert first.id == 1  # and not the one after that which had no number
@@ -91,8 +100,8 @@ def test_who_does_not_lead_any_more_writes_nothing(store: WatchStore, tmp_path: 
     other = WatchStore(f"sqlite:///{tmp_path}/journal.db", "lab")
     other.lead()
     with pytest.raises(LeaseLost, match="taken over"):
-        altered(store, 1, lambda it: closed(it, at=2.0, text="over", channels=[]))
-    altered(other, 1, lambda it: closed(it, at=2.0, text="over", channels=[]))
+        altered(store, 1, lambda it: resolved(it, at=2.0, text="over", channels=[]))
+    altered(other, 1, lambda it: resolved(it, at=2.0, text="over", channels=[]))
     assert "process" in store.leader()
     assert "run" not in store.leader()
 
@@ -103,7 +112,7 @@ def test_history_is_kept_by_minute_and_forgotten(store: WatchStore) -> None:
     store.keep([replace(minute, answered=60)])
     assert store.history(since=6000.0) == [replace(minute, answered=60)]
     over = store.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
-    altered(store, over.id, lambda it: closed(it, at=2.0, text="", channels=[]))
+    altered(store, over.id, lambda it: resolved(it, at=2.0, text="", channels=[]))
     store.forget(before=6060.0)
     assert store.history(since=0.0) == []
     assert store.incidents() == []
@@ -112,7 +121,7 @@ def test_history_is_kept_by_minute_and_forgotten(store: WatchStore) -> None:
 
 def test_another_clouds_incidents_are_not_mixed_in(store: WatchStore, tmp_path: Path) -> None:
     other = WatchStore(f"sqlite:///{tmp_path}/journal.db", "other")
-    opened = other.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
+    opened_record = other.open(CAUSE, began=1.0, at=1.0, channels=["mail"])
     assert store.incidents() == []
-    assert store.incident(opened.id) is None
+    assert store.incident(opened_record.id) is None
     assert store.notifications() == []

@@ -10,18 +10,18 @@ import pytest
 from backstay.watch.detect.corroboration import Corroboration
 from backstay.watch.detect.probe import Outcome, ProbeResult
 from backstay.watch.detect.status import State
-from backstay.watch.detect.suspects import SAID, Suspects
+from backstay.watch.detect.suspects import SAID, SuspectHosts
 from backstay.watch.detect.topology import host_subject
 from backstay.watch.detect.tracker import StateTracker
 from backstay.watch.incidents.incident import Kind
-from tests.watch.correlation_inputs import small, word
+from tests.watch.correlation_inputs import corroboration, small
 
 
 class Others:
     """What others say, and of whom they were asked."""
 
     def __init__(self) -> None:
-        self.says: Corroboration = word(Kind.HOST_OFF)
+        self.says: Corroboration = corroboration(Kind.HOST_OFF)
         self.quickly: list[tuple[str, set[str]]] = []
         self.wholly: list[str] = []
 
@@ -36,25 +36,25 @@ class Others:
 
 class Scene:
     def __init__(self, folder: Path) -> None:
-        self.tracking = StateTracker(small(folder), 10.0, lambda _: "")
+        self.tracker = StateTracker(small(folder), 10.0, lambda _: "")
         self.others = Others()
-        self.suspects = Suspects(self.tracking, self.others, self.aside)  # type: ignore[arg-type]
+        self.suspects = SuspectHosts(self.tracker, self.others, self.aside)  # type: ignore[arg-type]
         self.at = 0.0
 
     @staticmethod
     def aside(_name: str, work: Any) -> None:
         asyncio.run(work())
 
-    def looks(self, host: str, look: Outcome) -> State:
+    def looks(self, host: str, outcome: Outcome) -> State:
         self.at += 1
-        sign = ProbeResult(subject=host_subject(host), look=look, evidence="", at=self.at)
-        self.tracking.take(sign)
+        result = ProbeResult(subject=host_subject(host), outcome=outcome, evidence="", at=self.at)
+        self.tracker.take(result)
         self.suspects._looked.clear()
-        self.suspects.look()
-        return self.tracking.tracks[sign.subject.key].state
+        self.suspects.confirm_suspects()
+        return self.tracker.targets[result.subject.key].state
 
     def said(self) -> Kind | None:
-        return self.suspects.words["controller"].kind
+        return self.suspects.corroborations["controller"].kind
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_host_that_others_see_is_suspect_and_no_more(scene: Scene) -> None:
     scene.others.says = Corroboration(kind=None, reason="it answers")
     for _ in range(5):
         assert scene.looks("controller", Outcome.SILENT) is State.SUSPECT
-    assert scene.suspects.words == {}
+    assert scene.suspects.corroborations == {}
 
 
 def test_who_does_not_answer_either_is_known(scene: Scene) -> None:
@@ -85,7 +85,7 @@ def test_who_does_not_answer_either_is_known(scene: Scene) -> None:
 
 
 def test_a_host_that_answers_pings_only_is_looked_at_wholly(scene: Scene) -> None:
-    scene.others.says = word(Kind.HOST_UNREACHABLE)
+    scene.others.says = corroboration(Kind.HOST_UNREACHABLE)
     assert scene.looks("controller", Outcome.LATE) is State.DOWN
     assert scene.others.wholly == ["controller"]
 
@@ -93,12 +93,12 @@ def test_a_host_that_answers_pings_only_is_looked_at_wholly(scene: Scene) -> Non
 def test_a_worse_word_counts_at_once_and_a_better_one_when_it_is_said_for_long(
     scene: Scene,
 ) -> None:
-    scene.others.says = word(Kind.HOST_DEAD)
+    scene.others.says = corroboration(Kind.HOST_DEAD)
     scene.looks("controller", Outcome.SILENT)
-    scene.others.says = word(Kind.HOST_OFF)
+    scene.others.says = corroboration(Kind.HOST_OFF)
     scene.looks("controller", Outcome.SILENT)
     assert scene.said() is Kind.HOST_OFF
-    scene.others.says = word(Kind.HOST_DEAD)  # it has power again, and boots
+    scene.others.says = corroboration(Kind.HOST_DEAD)  # it has power again, and boots
     for _ in range(SAID - 1):
         scene.looks("controller", Outcome.SILENT)
         assert scene.said() is Kind.HOST_OFF
@@ -110,4 +110,4 @@ def test_a_host_that_is_up_again_has_no_word(scene: Scene) -> None:
     scene.looks("controller", Outcome.SILENT)
     for _ in range(12):
         scene.looks("controller", Outcome.OK)
-    assert scene.suspects.words == {}
+    assert scene.suspects.corroborations == {}

@@ -33,7 +33,7 @@ class Lead:
         self._beats = held.beats
         self._beaten = self._looked = time.monotonic()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """See whether the lead is still held, without doubt. Raises LockLost."""
         now, beats = time.monotonic(), self._held.beats
         if beats is None:

@@ -21,22 +21,27 @@ from backstay.journal.store import Store
 from backstay.transports.ping_monitor import PingMonitor
 from backstay.transports.ssh import HostShell
 from backstay.transports.threads import on_thread
-from backstay.watch.act.process import alive
-from backstay.watch.detect.agents import AgentQuestions
-from backstay.watch.detect.apis import ApiQuestions, Passes
-from backstay.watch.detect.corroborate import Corroborator
+from backstay.watch.act.run_process import alive
+from backstay.watch.detect.agents import AgentProbes
+from backstay.watch.detect.apis import ApiProbes, TokenSource
+from backstay.watch.detect.corroboration import Corroborator
 from backstay.watch.detect.host_stream import streams
 from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.detect.reachability import HostReachability
 from backstay.watch.detect.second_hosts import SecondHosts
 from backstay.watch.detect.silences import silences
 from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed, State
-from backstay.watch.detect.suspects import Suspects
+from backstay.watch.detect.suspects import SuspectHosts
 from backstay.watch.detect.topology import host_subject, topology
 from backstay.watch.detect.tracker import StateTracker
 from backstay.watch.incidents.correlate import CorrelationInput, causes
 from backstay.watch.incidents.incident import Cause, Incident, Kind
-from backstay.watch.incidents.matching import Change, Close, Open, matched
+from backstay.watch.incidents.matching import (
+    OpenIncident,
+    ResolveIncident,
+    UpdateIncident,
+    match_incidents,
+)
 from backstay.watch.incidents.recovery import Recovery
 from backstay.watch.incidents.store import Minute
 from backstay.watch.supervisor import TaskSupervisor, first_of, unexpected
@@ -110,20 +115,20 @@ class WatchLoop:
         self.problems = problems
         self.on_incident = on_incident
         self.top = topology(cloud, site.services)
-        self.tracking = StateTracker(self.top, watch.recovered, self._excuse)
+        self.tracker = StateTracker(self.top, watch.recovered, self._excuse)
         self.parts = TaskSupervisor(logging.getLogger(__name__).warning)
-        self.confirming = Corroborator(site)
-        self.suspects = Suspects(self.tracking, self.confirming, self._aside)
-        self.agents = AgentQuestions(site, self.tracking.take, self._steady)
-        self.second_hosts = SecondHosts(site, self.tracking.take, self._is_up)
-        api = site.api if isinstance(site.api, BackstayError | Passes) else _no_passes()
-        self.apis = ApiQuestions(cloud, site.services, api, self.tracking.take)
+        self.corroborator = Corroborator(site)
+        self.suspects = SuspectHosts(self.tracker, self.corroborator, self._aside)
+        self.agents = AgentProbes(site, self.tracker.take, self._steady)
+        self.second_hosts = SecondHosts(site, self.tracker.take, self._is_up)
+        api = site.api if isinstance(site.api, BackstayError | TokenSource) else _no_passes()
+        self.apis = ApiProbes(cloud, site.services, api, self.tracker.take)
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
         self.streams = streams(cloud, site.services, self.shell, self._heard)
         addresses = [(host.name, host.address) for host in cloud.hosts.values()]
-        self.echoes = PingMonitor(addresses, every=watch.every / 2)
-        self.reach = HostReachability(self.echoes, self.streams, watch.every)
-        self.recovery = Recovery(self.tracking.tracks)
+        self.ping_monitor = PingMonitor(addresses, every=watch.every / 2)
+        self.reach = HostReachability(self.ping_monitor, self.streams, watch.every)
+        self.recovery = Recovery(self.tracker.targets)
         self.silent: tuple[Silence, ...] = ()
         self.findings: tuple[Finding, ...] = ()
         self.checked_at: float | None = None
@@ -139,7 +144,7 @@ class WatchLoop:
             "asking every second": self._tick_forever,
             "looking for silent hosts": self._look_forever,
             "deciding": self._decide_forever,
-            "pinging": self.echoes.run,
+            "pinging": self.ping_monitor.run,
             "keeping a token": self.apis.keep_token,
             "the list of agents": self.agents.keep_list,
             "calling agents": self.agents.call_doubtful,
@@ -150,7 +155,7 @@ class WatchLoop:
             "keeping history": self._keep_history_forever,
         }
         parts |= {f"the channel to {name}": one.run for name, one in self.streams.items()}
-        self._aside("reading what asks BMCs", self.confirming.warm)
+        self._aside("reading what asks BMCs", self.corroborator.warm)
         try:
             await first_of(*(self.parts.keep(name, run) for name, run in parts.items()))
         finally:
@@ -172,22 +177,22 @@ class WatchLoop:
 
     def _tick(self) -> None:
         """Ask the APIs, look how the hosts answer, forget what is old."""
-        self.apis.ask_all(self.watch.late, self.tracking.may_be_slow)
-        self.echoes.drain()
+        self.apis.ask_all(self.watch.late, self.tracker.may_be_slow)
+        self.ping_monitor.drain()
         for host in self.site.cloud.hosts:
-            self.tracking.take(self.reach.sign(host))
-        self.tracking.forget(time.time())
+            self.tracker.take(self.reach.probe_result(host))
+        self.tracker.forget(time.time())
 
     async def _look_forever(self) -> None:
         """Look for silent hosts more often than all is asked: others must be asked about them."""
         while True:
             await asyncio.sleep(self.watch.every / 3)
-            self.echoes.drain()
+            self.ping_monitor.drain()
             for host in self.site.cloud.hosts:
-                sign = self.reach.sign(host)
-                if sign.bad:
-                    self.tracking.take(sign)
-            self.suspects.look()
+                result = self.reach.probe_result(host)
+                if result.bad:
+                    self.tracker.take(result)
+            self.suspects.confirm_suspects()
 
     @property
     def _is_late(self) -> bool:
@@ -203,8 +208,8 @@ class WatchLoop:
 
     def _is_up(self, host: str) -> bool:
         """Return whether nothing is known against a host's being there."""
-        track = self.tracking.tracks.get(host_subject(host).key)
-        return track is None or track.state is not State.DOWN
+        target = self.tracker.targets.get(host_subject(host).key)
+        return target is None or target.state is not State.DOWN
 
     def _steady(self, host: str, unit: str) -> bool:
         """Say whether a unit has been running for so long that it had the time to connect."""
@@ -212,8 +217,8 @@ class WatchLoop:
         return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
 
     def _heard(self, host: str, found: Sequence[ProbeResult], polled: object) -> None:
-        for sign in found:
-            self.tracking.take(sign)
+        for result in found:
+            self.tracker.take(result)
         if polled is not None:
             self.agents.polled(polled)
 
@@ -237,32 +242,34 @@ class WatchLoop:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.watch.every):
-                    await self.tracking.changed.wait()
-            self.tracking.changed.clear()
+                    await self.tracker.changed.wait()
+            self.tracker.changed.clear()
             await self._decide()
 
     async def _decide(self) -> None:
         now = time.time()
         incidents = self.incident_log.open_incidents()
-        scene = CorrelationInput(
+        inputs = CorrelationInput(
             now=now,
-            tracks=self.tracking.tracks,
+            targets=self.tracker.targets,
             topology=self.top,
-            words=self.suspects.words,
+            corroborations=self.suspects.corroborations,
             findings=self.recovery.findings,
-            silent=frozenset(one.host for one in self.silent),
-            kept=self.recovery.kept(incidents, now),
-            unheard=frozenset(self.reach.unheard()),
+            silenced=frozenset(one.host for one in self.silent),
+            recovering=self.recovery.recovering(incidents, now),
+            silent_streams=frozenset(self.reach.silent_streams()),
         )
         over = self.recovery.over
-        for one in matched(incidents, causes(scene), lambda cause: over(cause, now), now):
+        for one in match_incidents(incidents, causes(inputs), lambda cause: over(cause, now), now):
             await self._carry_out(one, now)
 
-    async def _carry_out(self, one: Open | Change | Close, now: float) -> None:
-        if isinstance(one, Open):
+    async def _carry_out(
+        self, one: OpenIncident | UpdateIncident | ResolveIncident, now: float
+    ) -> None:
+        if isinstance(one, OpenIncident):
             found = one.found
             incident = await self.incident_log.open(found.cause, began=found.began, at=now)
-        elif isinstance(one, Change):
+        elif isinstance(one, UpdateIncident):
             incident = await self.incident_log.change(
                 one.incident, one.cause, at=now, text=one.text, tell=one.tell
             )
@@ -280,7 +287,7 @@ class WatchLoop:
     async def _check_forever(self) -> None:
         await asyncio.sleep(min(5.0, self.watch.check))
         while True:
-            begun, calm = time.monotonic(), self._is_calm()
+            started, calm = time.monotonic(), self._is_calm()
             try:
                 async with asyncio.timeout(CHECK_BOUND):
                     found = await check(self.site)
@@ -296,8 +303,8 @@ class WatchLoop:
                     and not is_second_host(finding, self.site.cloud.fenced)
                 ]
                 self.recovery.checked(failed, calm=calm and self._is_calm())
-                self.tracking.changed.set()
-            await asyncio.sleep(max(1.0, begun + self.watch.check - time.monotonic()))
+                self.tracker.changed.set()
+            await asyncio.sleep(max(1.0, started + self.watch.check - time.monotonic()))
 
     def _is_calm(self) -> bool:
         """Say whether nothing is the matter with the cloud but what checks have found."""
@@ -320,7 +327,7 @@ class WatchLoop:
 
     async def _keep_history_forever(self) -> None:
         while True:
-            minutes = self.tracking.history.finished(time.time())
+            minutes = self.tracker.history.finished(time.time())
             if minutes:
                 await self.incident_log.keep(minutes)
             await asyncio.sleep(5.0)
@@ -331,7 +338,7 @@ class WatchLoop:
             cloud=self.site.cloud.name,
             leading=True,
             leader=self.leader,
-            targets=self.tracking.targets(),
+            targets=self.tracker.statuses(),
             silences=self.silent,
             findings=self.findings,
             checked_at=self.checked_at,
@@ -341,7 +348,7 @@ class WatchLoop:
     def _problems(self) -> list[str]:
         """Return what is wrong with the watch itself."""
         found = [one for one in (self.apis.trouble, self.agents.trouble) if one]
-        if not self.echoes.allowed:
+        if not self.ping_monitor.allowed:
             found.append("this user may not ping: hosts are judged by their channels only")
         found += [*self.parts.problems, *self._wrong.values()]
         return [*found, *self.incident_log.problems, *self.problems()]

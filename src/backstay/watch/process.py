@@ -29,13 +29,11 @@ from backstay.transports.threads import on_thread
 from backstay.watch.act.actor import Actor
 from backstay.watch.act.approvals import Approvals
 from backstay.watch.act.runs import RunLauncher
-from backstay.watch.cloudfile import CloudFile
+from backstay.watch.cloud_file import CloudFile
 from backstay.watch.detect.status import Snapshot, SnapshotFeed
 from backstay.watch.election import PAUSE, RETRY, Lead, lead
-from backstay.watch.event_log import EventLog
 from backstay.watch.incidents.log import IncidentLog
-from backstay.watch.incidents.store import WatchStore
-from backstay.watch.incidents.unreliable import BUSY
+from backstay.watch.incidents.store import BUSY, WatchStore
 from backstay.watch.loop import WatchLoop
 from backstay.watch.notify.notifier import Notifier
 from backstay.watch.notify.routing import channels_for
@@ -67,19 +65,19 @@ class Environment:
 class Process:
     """The watch of the cloud that ``path`` describes. Raises InventoryError where it is wrong."""
 
-    def __init__(self, path: Path, means: Environment) -> None:
-        self.means = means
-        self.file = CloudFile(path, means.load)
+    def __init__(self, path: Path, environment: Environment) -> None:
+        self.environment = environment
+        self.file = CloudFile(path, environment.load)
         name = self.file.cloud.name
         self.feed = SnapshotFeed(name)
-        self.parts = TaskSupervisor(means.say)
+        self.parts = TaskSupervisor(environment.say)
         # Each in use has its own: no reader waits for a writer's connection.
         self.journal = Store(journal_url(), busy=BUSY)
         self.reading = WatchStore(journal_url(), name, busy=BUSY)
         self.approvals = Approvals(WatchStore(journal_url(), name, busy=BUSY))
         self._lead: Lead | None = None
-        self._ledger: IncidentLog | None = None
-        self._keeper_wrong: str | None = None
+        self._incident_log: IncidentLog | None = None
+        self._lock_problem: str | None = None
         self._asked_leader = 0.0
         self._leader = ""
 
@@ -132,21 +130,21 @@ class Process:
         while True:
             name = f"watch/{self.feed.snapshot.cloud}"
             async with lead(locks_url(), name, waits=self._stands_by) as mine:
-                self._lead, self._keeper_wrong = mine, ""
+                self._lead, self._lock_problem = mine, ""
                 notify("STATUS=leading")
-                self.means.say(f"{me()} leads the watch of {self.file.cloud.name}")
+                self.environment.say(f"{me()} leads the watch of {self.file.cloud.name}")
                 try:
                     await first_of(self._keep_the_lead(mine), self._leads())
                 except LockLost as error:
-                    self.means.say(f"{error}; standing by")
+                    self.environment.say(f"{error}; standing by")
                 finally:
-                    self._lead = self._ledger = None
+                    self._lead = self._incident_log = None
             await asyncio.sleep(RETRY)  # whoever has taken it over is to be let have it
 
     async def _keep_the_lead(self, mine: Lead) -> None:
         while True:
-            await mine.look()
-            if mine.doubt and self._ledger is not None and not self._ledger.writable:
+            await mine.check()
+            if mine.doubt and self._incident_log is not None and not self._incident_log.writable:
                 raise LockLost(
                     "leading the watch",
                     came_back=f"{mine.doubt}, and the journal does not say who leads",
@@ -156,9 +154,9 @@ class Process:
 
     async def _stands_by(self, why: str) -> None:
         """Show that another leads, or why nobody can."""
-        if why != self._keeper_wrong:
-            self._keeper_wrong = why
-            self.means.say(f"standing by: {why or 'another process leads'}")
+        if why != self._lock_problem:
+            self._lock_problem = why
+            self.environment.say(f"standing by: {why or 'another process leads'}")
         notify("STATUS=standing by")
         now = time.monotonic()
         if now - self._asked_leader > RETRY:
@@ -177,7 +175,7 @@ class Process:
 
     def _problems(self) -> Sequence[str]:
         """Return what is wrong with the watch itself, but for the ledger's and the courier's."""
-        found = [self.file.trouble, self._keeper_wrong, *self.parts.problems]
+        found = [self.file.trouble, self._lock_problem, *self.parts.problems]
         if self._lead is not None and self._lead.doubt:
             found.append(f"{self._lead.doubt}: nothing is done until it is")
         return [one for one in found if one]
@@ -195,14 +193,14 @@ class Process:
                 spare=spare,
             )
             await incident_log.start()
-            self._ledger = incident_log
+            self._incident_log = incident_log
             try:
                 async with HostShell(connect_bound=cloud.bounds.connect_seconds) as shell:
                     site = CloudSession(
                         cloud=cloud,
                         shell=shell,
-                        api=self.means.api(cloud),
-                        sources=self.means.sources,
+                        api=self.environment.api(cloud),
+                        sources=self.environment.sources,
                     )
                     await first_of(
                         self._work(site, incident_log),
@@ -218,7 +216,7 @@ class Process:
                     came_back="another process has taken it over in the journal",
                     remedy="backstay watch status",
                 )
-            self.means.say(f"{cloud.path} has changed: it is watched as it is described now")
+            self.environment.say(f"{cloud.path} has changed: it is watched as it is described now")
 
     async def _work(self, site: CloudSession, incident_log: IncidentLog) -> None:
         cloud, watch = site.cloud, site.cloud.watch
@@ -230,7 +228,7 @@ class Process:
             self.journal,
             self.approvals,
             doubt=lambda: self._lead.doubt if self._lead else "another process may lead",
-            ways=RunLauncher(command=self.means.command),
+            launcher=RunLauncher(command=self.environment.command),
         )
 
         def problems() -> Sequence[str]:
@@ -254,7 +252,7 @@ class Process:
             self.parts.keep("courier", notifier.run),
             self.parts.keep("watching", watching),
             self.parts.keep("actor", actor.run),
-            EventLog(incident_log, self.feed, self.means.say).run(),
+            EventLog(incident_log, self.feed, self.environment.say).run(),
         )
 
     async def _stuck(self) -> None:
@@ -277,3 +275,42 @@ def _spare(cloud: str) -> str:
     """
     journal = zlib.crc32(journal_url().encode())
     return f"sqlite:///{runtime_folder() / f'watch-{cloud}-{journal:08x}.db'}"
+
+
+_LOG_PAUSE = 0.5
+
+
+class EventLog:
+    """Follows a ledger and a board, and says what is new in them."""
+
+    def __init__(
+        self, incident_log: IncidentLog, feed: SnapshotFeed, say: Callable[[str], None]
+    ) -> None:
+        self._incident_log = incident_log
+        self._feed = feed
+        self._say = say
+        self._known = {it.id: it for it in incident_log.open_incidents()}
+        self._problems: tuple[str, ...] = ()
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        for one in self._known.values():
+            self._say(f"{one.name} is open: {one.cause.title}")
+        while True:
+            self._look()
+            await asyncio.sleep(_LOG_PAUSE)
+
+    def _look(self) -> None:
+        now = {it.id: it for it in self._incident_log.open_incidents()}
+        for number, one in now.items():
+            known = len(self._known[number].timeline) if number in self._known else 0
+            for line in one.timeline[known:]:
+                self._say(f"{one.name} {line.kind}: {line.text}")
+        for number, one in self._known.items():
+            if number not in now:
+                self._say(f"{one.name} is over: {one.cause.title}")
+        problems = self._feed.snapshot.problems
+        for trouble in problems:
+            if trouble not in self._problems:
+                self._say(f"trouble: {trouble}")
+        self._known, self._problems = now, problems

@@ -34,8 +34,8 @@ class TaskSupervisor:
         """Run a part for ever; begin it again whenever it fails, later each time."""
         pause = FIRST
         while True:
-            begun = time.monotonic()
-            running = asyncio.ensure_future(self._run(name, begin, begun))
+            started = time.monotonic()
+            running = asyncio.ensure_future(self._run(name, begin, started))
             try:
                 why = await running
             finally:
@@ -43,10 +43,10 @@ class TaskSupervisor:
             if self._wrong.get(name) != why:
                 self._say(f"{name}: {why}; it is begun again")
             self._wrong[name] = why
-            pause = FIRST if time.monotonic() - begun > STEADY else min(pause * 2, longest)
+            pause = FIRST if time.monotonic() - started > STEADY else min(pause * 2, longest)
             await asyncio.sleep(pause)
 
-    async def _run(self, name: str, begin: Callable[[], Awaitable[None]], begun: float) -> str:
+    async def _run(self, name: str, begin: Callable[[], Awaitable[None]], started: float) -> str:
         """Run a part to its end; return why it has ended."""
         works = asyncio.get_running_loop().call_later(FIRST * 2, self._wrong.pop, name, None)
         try:
@@ -57,7 +57,7 @@ class TaskSupervisor:
             return unexpected(error)
         finally:
             works.cancel()
-        return f"it ended by itself after {time.monotonic() - begun:.0f} s"
+        return f"it ended by itself after {time.monotonic() - started:.0f} s"
 
 
 def unexpected(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from backstay.watch.detect.probe import Subject
 from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed, State, TargetStatus
 from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
 from backstay.watch.incidents.migrations import SCHEMA
-from backstay.watch.incidents.record import closed, noted
+from backstay.watch.incidents.record import noted, resolved
 from backstay.watch.incidents.store import Minute, WatchStore
 from backstay.watch.incidents.tables import APPROVALS
 from tests.watch.altered import altered
@@ -207,7 +207,7 @@ class FakeCloud:
         altered(
             self.store,
             incident.id,
-            lambda it: closed(it, at=now, text="answers again", channels=["mail", "chat"]),
+            lambda it: resolved(it, at=now, text="answers again", channels=["mail", "chat"]),
         )
         await self.feed.publish(snapshot(now))
 
@@ -247,7 +247,7 @@ class FakeCloud:
         altered(
             self.store,
             found.id,
-            lambda it: closed(
+            lambda it: resolved(
                 it, at=now - 85950, text="processes RPC messages again", channels=["chat"]
             ),
         )

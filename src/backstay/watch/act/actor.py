@@ -15,7 +15,14 @@ from backstay.journal.records import JournalError, RunRecord
 from backstay.journal.store import Store
 from backstay.transports.threads import on_thread
 from backstay.watch.act.approvals import Approvals
-from backstay.watch.act.guards import Act, Situation, blocked_by, is_ours, of_incident, wanted
+from backstay.watch.act.guards import (
+    Situation,
+    WatchAction,
+    blocked_by,
+    is_ours,
+    of_incident,
+    wanted,
+)
 from backstay.watch.act.planning import NotNow, PlannedAction, plan_of
 from backstay.watch.act.runs import RunLauncher, RunManager
 from backstay.watch.detect.status import SnapshotFeed
@@ -48,17 +55,17 @@ class Actor:
         approvals: Approvals,
         *,
         doubt: Callable[[], str],
-        ways: RunLauncher,
+        launcher: RunLauncher,
         planned: Planned = plan_of,
     ) -> None:
         self.site = site
         self.incident_log = incident_log
         self.feed = feed
         self.store = store
-        self.begun = RunManager(site.cloud, incident_log, store, approvals, ways)
+        self.run_manager = RunManager(site.cloud, incident_log, store, approvals, launcher)
         self.policy = site.cloud.watch.policy
         self._doubt = doubt
-        self._ways = ways
+        self._launcher = launcher
         self._planned = planned
         self._woken = asyncio.Event()
         self._refused: dict[int, float] = {}
@@ -72,31 +79,31 @@ class Actor:
         """Act for ever."""
         while True:
             self._woken.clear()
-            await self.look()
+            await self.act_once()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE):
                     await self._woken.wait()
 
-    async def look(self) -> None:
+    async def act_once(self) -> None:
         """See how far runs are, then begin at most one."""
         now = await self._situation()
         ours = [run for run in now.runs if is_ours(run)]
         sure = now.writable and not now.doubt
         if sure:
-            await self.begun.follow(ours)
-            await self.begun.withdraw(ours, now.incidents)
+            await self.run_manager.follow(ours)
+            await self.run_manager.withdraw(ours, now.incidents)
         for incident in now.incidents:
             newest = next((run for run in ours if of_incident(run, incident)), None)
-            under_way = await self.begun.go_on(incident, newest) if newest and sure else None
+            under_way = await self.run_manager.go_on(incident, newest) if newest and sure else None
             if under_way is None:
                 under_way = await self._consider(incident, now, ours)
             if under_way:
                 return
 
     async def _situation(self) -> Situation:
-        begun = time.monotonic()
+        started = time.monotonic()
         await asyncio.sleep(_BREATH)
-        lag = time.monotonic() - begun - _BREATH
+        lag = time.monotonic() - started - _BREATH
         name = self.site.cloud.name
         try:
             runs = await on_thread(lambda: self.store.runs(cloud=name, limit=RUNS), BOUND)
@@ -104,16 +111,16 @@ class Actor:
         except (JournalError, TimeoutError):
             runs, readable = [], False
         doubt = self._doubt()
-        if not doubt and self._ways.clock() - self.feed.snapshot.at > SEEN:
+        if not doubt and self._launcher.clock() - self.feed.snapshot.at > SEEN:
             doubt = "nothing is known of the cloud just now"
         return Situation(
-            now=self._ways.clock(),
+            now=self._launcher.clock(),
             doubt=doubt,
             writable=readable and self.incident_log.writable,
             lag=lag,
             incidents=self.incident_log.open_incidents(),
             runs=runs,
-            alive=self._ways.alive,
+            alive=self._launcher.alive,
         )
 
     async def _consider(
@@ -123,30 +130,34 @@ class Actor:
         act = wanted(self.policy, incident.cause, self.site.cloud)
         if act is None or now.now < self._refused.get(incident.id, 0.0):
             return False
-        if act is Act.ASK and any(of_incident(run, incident) for run in ours):
+        if act is WatchAction.ASK and any(of_incident(run, incident) for run in ours):
             return False
         why = blocked_by(act, incident, self.policy, now)
         if why:
-            await self.begun.once(incident, "blocked", f"{act}: not now: {why}")
+            await self.run_manager.once(incident, "blocked", f"{act}: not now: {why}")
             return False
         try:
             made = await self._planned(act, self.site, incident.cause)
             if incident.id not in {one.id for one in self.incident_log.open_incidents()}:
                 raise NotNow("acting", came_back="it is over by itself", remedy="nothing")
-            run = await self.begun.planned(incident, made.plan, ours)
+            run = await self.run_manager.planned(incident, made.plan, ours)
         except (BackstayError, TimeoutError) as error:
             await self._refuse(incident, act, error)
             return False
-        if act is Act.ASK:
-            await self.begun.ask(incident, run, f"{run} would {made.does}")
+        if act is WatchAction.ASK:
+            await self.run_manager.ask(incident, run, f"{run} would {made.does}")
             return False
-        told = NotificationEvent.ACTION_TAKEN if act in {Act.REPLACE, Act.POWER_OFF} else None
-        return await self.begun.begin(incident, run, f"begins {run}: {made.does}", event=told)
+        told = (
+            NotificationEvent.ACTION_TAKEN
+            if act in {WatchAction.REPLACE, WatchAction.POWER_OFF}
+            else None
+        )
+        return await self.run_manager.begin(incident, run, f"begins {run}: {made.does}", event=told)
 
-    async def _refuse(self, incident: Incident, act: Act, error: Exception) -> None:
+    async def _refuse(self, incident: Incident, act: WatchAction, error: Exception) -> None:
         """Note why nothing is done, and do not ask again for a while."""
-        self._refused[incident.id] = self._ways.clock() + self.site.cloud.watch.check
+        self._refused[incident.id] = self._launcher.clock() + self.site.cloud.watch.check
         text = "it could not be planned in time"
         if isinstance(error, BackstayError):
             text = f"{error.attempted}: {error.came_back}"
-        await self.begun.once(incident, "blocked", f"{act}: not done: {text}")
+        await self.run_manager.once(incident, "blocked", f"{act}: not done: {text}")

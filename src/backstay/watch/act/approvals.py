@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from backstay.errors import BackstayError
 from backstay.transports.threads import on_thread
-from backstay.watch.act.approval import Approval
-from backstay.watch.incidents.incident import Incident
+from backstay.watch.incidents.incident import Approval, Incident
 from backstay.watch.incidents.store import WatchStore
 
 BOUND = 20.0

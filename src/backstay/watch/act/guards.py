@@ -20,7 +20,7 @@ _MARK = "watch: "
 _REPLACED = {Role.CONTROLLER, Role.STORAGE_PROXY}
 
 
-class Act(StrEnum):
+class WatchAction(StrEnum):
     """What may be done."""
 
     RESTART = "restart"
@@ -63,14 +63,14 @@ def of_incident(run: RunRecord, incident: Incident) -> bool:
     return run.reason.startswith(f"{_MARK}{incident.name}: ")
 
 
-def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
+def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> WatchAction | None:
     """Return what the policy wants done about a cause, None where it is only told."""
     if cause.kind is Kind.SERVICE_FAILED and policy.service_failed == "restart":
-        return Act.RESTART
+        return WatchAction.RESTART
     if cause.kind is Kind.AGENT_NOT_PROCESSING and policy.agent_not_processing == "reattach":
-        return Act.REATTACH
+        return WatchAction.REATTACH
     if cause.kind is Kind.FENCED_HOST_ON and policy.fenced_host_on == "power-off":
-        return Act.POWER_OFF
+        return WatchAction.POWER_OFF
     if policy.controller_dead == "notify":
         return None
     host = cloud.hosts.get(cause.host)
@@ -78,11 +78,11 @@ def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> Act | None:
     if (
         gone and host and _REPLACED & set(host.roles)
     ) or cause.kind is Kind.MONITORING_HOST_ISOLATED:
-        return Act(policy.controller_dead)
+        return WatchAction(policy.controller_dead)
     return None
 
 
-def blocked_by(act: Act, incident: Incident, policy: Policy, now: Situation) -> str:
+def blocked_by(act: WatchAction, incident: Incident, policy: Policy, now: Situation) -> str:
     """Return why an act is not to be done now, empty where nothing speaks against it.
 
     The words are the same as long as the reason is: they are written down but once.
@@ -91,7 +91,7 @@ def blocked_by(act: Act, incident: Incident, policy: Policy, now: Situation) -> 
         _doubt(incident.cause, now)
         or _busy(incident.cause, now)
         or _tried(act, incident.cause, policy, now)
-        or (_hot(policy, now) if act is not Act.ASK else "")
+        or (_hot(policy, now) if act is not WatchAction.ASK else "")
     )
 
 
@@ -126,7 +126,7 @@ def _busy(cause: Cause, now: Situation) -> str:
     return ""
 
 
-def _tried(act: Act, cause: Cause, policy: Policy, now: Situation) -> str:
+def _tried(act: WatchAction, cause: Cause, policy: Policy, now: Situation) -> str:
     tried = [
         run.id
         for run in now.runs
@@ -134,7 +134,7 @@ def _tried(act: Act, cause: Cause, policy: Policy, now: Situation) -> str:
         and run.reason.endswith(f": {cause.key}")
         and now.now - run.made < DAY
         # What nobody approved was not tried; what could not even be begun was.
-        and (run.began is not None or act is not Act.ASK)
+        and (run.began is not None or act is not WatchAction.ASK)
         and run.state is not RunState.PLANNED
     ]
     if len(tried) < policy.attempts:

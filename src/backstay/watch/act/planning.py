@@ -20,7 +20,7 @@ from backstay.runbooks.restart import plan as restart_plan
 from backstay.services.by_host import services_on
 from backstay.services.registry import all_services
 from backstay.transports.threads import on_thread
-from backstay.watch.act.guards import Act
+from backstay.watch.act.guards import WatchAction
 from backstay.watch.incidents.incident import Cause
 
 BOUND = 120.0
@@ -40,7 +40,7 @@ class PlannedAction:
 
 
 async def plan_of(
-    act: Act,
+    act: WatchAction,
     site: CloudSession,
     cause: Cause,
     *,
@@ -48,11 +48,11 @@ async def plan_of(
     power: AskPower = ask_power,
 ) -> PlannedAction:
     """Return the plan of an act. Raises NotNow, and BackstayError where it cannot be made."""
-    if act is Act.RESTART:
+    if act is WatchAction.RESTART:
         return await _restart(site, cause)
-    if act is Act.REATTACH:
+    if act is WatchAction.REATTACH:
         return await _reattach(site, cause)
-    if act is Act.POWER_OFF:
+    if act is WatchAction.POWER_OFF:
         does = f"cut the power of the fenced host {cause.host} by its BMC"
         return PlannedAction(plan=power_off.plan(site.cloud, cause.host), does=does)
     refuse_unless_dead(judge(await look(site, cause.host, here=here, power=power)))

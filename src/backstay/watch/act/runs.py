@@ -22,10 +22,10 @@ from backstay.journal.store import Store
 from backstay.quantities import duration
 from backstay.runbooks.replace import plan as replace
 from backstay.transports.threads import on_thread
-from backstay.watch.act import process as child
+from backstay.watch.act import run_process as child
 from backstay.watch.act.approvals import Approvals
 from backstay.watch.act.guards import of_incident, reason_for
-from backstay.watch.act.process import Child
+from backstay.watch.act.run_process import RunProcess
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.log import IncidentLog
 from backstay.watch.incidents.notification import NotificationEvent
@@ -36,10 +36,10 @@ FRESH = 900.0
 _INCIDENT = re.compile(r"incident-(\d+): ")
 
 
-class Begin(Protocol):
+class StartProcess(Protocol):
     """Begins a process."""
 
-    def __call__(self, command: Sequence[str], log: Path) -> Awaitable[Child]:
+    def __call__(self, command: Sequence[str], log: Path) -> Awaitable[RunProcess]:
         """Return the process. Raises BackstayError."""
 
 
@@ -48,7 +48,7 @@ class RunLauncher:
     """How a run is carried out. ``command`` gives Backstay's command line with some words."""
 
     command: Callable[..., list[str]]
-    begin: Begin = child.begin
+    begin: StartProcess = child.start_process
     alive: Callable[[RunRecord], bool] = child.alive
     clock: Callable[[], float] = time.time
 
@@ -62,15 +62,15 @@ class RunManager:
         incident_log: IncidentLog,
         store: Store,
         approvals: Approvals,
-        ways: RunLauncher,
+        launcher: RunLauncher,
     ) -> None:
         self._cloud = cloud
         self._policy = cloud.watch.policy
-        self._ledger = incident_log
+        self._incident_log = incident_log
         self._store = store
         self._approvals = approvals
-        self._ways = ways
-        self._children: dict[str, Child] = {}
+        self._launcher = launcher
+        self._children: dict[str, RunProcess] = {}
         self._ends_told: set[str] = set()
 
     async def follow(self, ours: Sequence[RunRecord]) -> None:
@@ -82,8 +82,8 @@ class RunManager:
             self._forget_child(run.id)
             self._ends_told.add(run.id)
             told = _INCIDENT.search(run.reason)
-            if told and self._ways.clock() - (run.ended or 0.0) < FRESH:
-                incident = await self._ledger.incident(int(told.group(1)))
+            if told and self._launcher.clock() - (run.ended or 0.0) < FRESH:
+                incident = await self._incident_log.incident(int(told.group(1)))
                 if incident is not None:
                     await self.once(
                         incident, "run_ended", _ended(run), event=NotificationEvent.ACTION_TAKEN
@@ -106,8 +106,8 @@ class RunManager:
         if run.state is RunState.PLANNED:
             return await self._waits(incident, run)
         if run.state is RunState.RUNNING:
-            return self._ways.alive(run) or await self._again(incident, run, "was interrupted")
-        late = self._ways.clock() >= (run.ended or 0.0) + self._policy.cool_down
+            return self._launcher.alive(run) or await self._again(incident, run, "was interrupted")
+        late = self._launcher.clock() >= (run.ended or 0.0) + self._policy.cool_down
         if run.state is RunState.DONE and not late:
             return False  # what it mended comes back
         if run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK:
@@ -148,7 +148,7 @@ class RunManager:
             return await self.begin(
                 incident, run.id, f"begins {run.id}", event=NotificationEvent.ACTION_TAKEN
             )
-        elif not approval.waits(self._ways.clock()):
+        elif not approval.waits(self._launcher.clock()):
             await self._give_up(incident, run, "was not approved in time: it is not begun")
         elif not self._approvals.knows(incident):
             # The process that had the code has ended; whether it was sent is not known.
@@ -179,11 +179,11 @@ class RunManager:
         self, incident: Incident, run: str, text: str, *, until: float | None = None
     ) -> None:
         """Let a run wait for an approval, and ask for it."""
-        now = self._ways.clock()
+        now = self._launcher.clock()
         until = now + self._policy.approval if until is None else until
         await self._approvals.ask(incident, run, lasts=until - now)
         when = f"{datetime.fromtimestamp(until):%H:%M:%S}"
-        await self._ledger.note(
+        await self._incident_log.note(
             incident,
             "approval_requested",
             f"{text}; it begins when somebody approves it before {when}",
@@ -198,13 +198,15 @@ class RunManager:
         """Let a process of its own carry out a run; say whether it was begun."""
         log = runtime_folder() / f"{run}.log"
         try:
-            command = self._ways.command("runs", "resume", run, "--cloud", str(self._cloud.path))
-            self._children[run] = await self._ways.begin(command, log)
+            command = self._launcher.command(
+                "runs", "resume", run, "--cloud", str(self._cloud.path)
+            )
+            self._children[run] = await self._launcher.begin(command, log)
         except BackstayError as error:
             await self.once(incident, "blocked", str(error))
             return False
-        now = self._ways.clock()
-        await self._ledger.note(incident, "action_taken", text, at=now, run=run, event=event)
+        now = self._launcher.clock()
+        await self._incident_log.note(incident, "action_taken", text, at=now, run=run, event=event)
         return True
 
     def _forget_child(self, run: str) -> None:
@@ -218,7 +220,7 @@ class RunManager:
         """Add a line to an incident's timeline, unless it is there."""
         if any((line.kind, line.text) == (kind, text) for line in incident.timeline):
             return
-        await self._ledger.note(incident, kind, text, at=self._ways.clock(), event=event)
+        await self._incident_log.note(incident, kind, text, at=self._launcher.clock(), event=event)
 
 
 def _ended(run: RunRecord) -> str:

@@ -24,7 +24,7 @@ CALL_ALL = 600.0
 _DEAF = {Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN}
 
 
-class AgentQuestions:
+class AgentProbes:
     """Keeps the list of agents, and signs of them. ``trouble`` is why there are none.
 
     ``steady`` says whether a unit on a host has been running for so long that it had the time to
@@ -137,7 +137,9 @@ class AgentQuestions:
             )
             self._troubled[subject.key] = trouble
             self.take(
-                ProbeResult(subject=subject, look=Outcome.LATE, evidence=evidence, at=at, sure=sure)
+                ProbeResult(
+                    subject=subject, outcome=Outcome.LATE, evidence=evidence, at=at, sure=sure
+                )
             )
             if subject.key not in self._called_bad:
                 self._doubtful.add(host)
@@ -146,7 +148,7 @@ class AgentQuestions:
         self._troubled.pop(subject.key, None)
         if subject.key not in self._called_bad:  # what a call has found, a call must clear
             evidence = "its queue is fed and served"
-            self.take(ProbeResult(subject=subject, look=Outcome.OK, evidence=evidence, at=at))
+            self.take(ProbeResult(subject=subject, outcome=Outcome.OK, evidence=evidence, at=at))
 
     async def _call(self, hosts: set[str] | None) -> None:
         try:
@@ -168,14 +170,18 @@ class AgentQuestions:
         if judged.signature is Signature.ATTACHED:
             self._called_bad.pop(subject.key, None)
             self.take(
-                ProbeResult(subject=subject, look=Outcome.OK, evidence=judged.evidence, at=at)
+                ProbeResult(subject=subject, outcome=Outcome.OK, evidence=judged.evidence, at=at)
             )
         elif judged.signature in _DEAF or judged.signature is Signature.DOWN:
-            look = Outcome.FAILED if judged.signature is Signature.DOWN else Outcome.LATE
+            outcome = Outcome.FAILED if judged.signature is Signature.DOWN else Outcome.LATE
             self._called_bad[subject.key] = host
-            self.take(ProbeResult(subject=subject, look=look, evidence=evidence, at=at, sure=True))
+            self.take(
+                ProbeResult(subject=subject, outcome=outcome, evidence=evidence, at=at, sure=True)
+            )
         else:
-            self.take(ProbeResult(subject=subject, look=Outcome.UNKNOWN, evidence=evidence, at=at))
+            self.take(
+                ProbeResult(subject=subject, outcome=Outcome.UNKNOWN, evidence=evidence, at=at)
+            )
 
     def _host(self, agent: Agent) -> str | None:
         return self._names.host_of(agent.host)

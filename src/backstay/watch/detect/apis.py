@@ -29,7 +29,7 @@ TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
 
 @runtime_checkable
-class Passes(Protocol):
+class TokenSource(Protocol):
     """What gives addresses and tokens (``transports.openstack``). Its calls block."""
 
     @property
@@ -53,7 +53,7 @@ class Passes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ApiProbe:
     """A pulse with its subject, address and headers; the headers are in no ``repr``."""
 
     subject: Subject
@@ -61,7 +61,7 @@ class Question:
     url: str
 
 
-class ApiQuestions:
+class ApiProbes:
     """Asks all APIs' pulses. ``trouble`` is why they cannot be asked, empty where they can.
 
     Before the first token only keystone's address is known; after it the catalogue is kept, so that
@@ -72,7 +72,7 @@ class ApiQuestions:
         self,
         cloud: Cloud,
         services: Sequence[Service],
-        api: Passes | BackstayError,
+        api: TokenSource | BackstayError,
         take: Callable[[ProbeResult], None],
     ) -> None:
         self.cloud = cloud
@@ -80,8 +80,8 @@ class ApiQuestions:
         self.api = api
         self.take = take
         self.trouble = ""
-        self.questions: tuple[Question, ...] = ()
-        self._alone: tuple[Question, ...] = ()
+        self.questions: tuple[ApiProbe, ...] = ()
+        self._alone: tuple[ApiProbe, ...] = ()
         self._headers: Mapping[str, str] = {}
         self._refused = ""
         self._wake = asyncio.Event()
@@ -113,14 +113,14 @@ class ApiQuestions:
                     async with asyncio.timeout(TOKEN_EVERY):
                         await self._wake.wait()
 
-    def _without_catalogue(self, api: Passes) -> tuple[Question, ...]:
+    def _without_catalogue(self, api: TokenSource) -> tuple[ApiProbe, ...]:
         """Return what validates a token, at the address from which tokens come.
 
         Without one its answer is 401, which tells nothing; that it hangs or fails tells enough.
         """
         served = self._served([Endpoint(service_type="identity", url=api.auth_url)])
         return tuple(
-            Question(
+            ApiProbe(
                 subject=_subject(service, pulse, served),
                 pulse=pulse,
                 url=joined(api.auth_url, pulse.path),
@@ -134,7 +134,7 @@ class ApiQuestions:
         hosts = [self.cloud.ssh_target(host) for host in self.cloud.hosts.values()]
         return served_by(self.services, endpoints, hosts)
 
-    async def _renew(self, api: Passes) -> None:
+    async def _renew(self, api: TokenSource) -> None:
         refused = self._refused
         self._wake.clear()
         endpoints = await on_thread(api.endpoints, TOKEN_BOUND)
@@ -155,7 +155,7 @@ class ApiQuestions:
                 parts = urlsplit(url)
                 url = f"{parts.scheme}://{parts.netloc}{pulse.path}"
             subject = _subject(service, pulse, served)
-            questions.append(Question(subject=subject, pulse=pulse, url=url))
+            questions.append(ApiProbe(subject=subject, pulse=pulse, url=url))
         known = {one.subject.key for one in questions}
         # Where the catalogue has another address, what was said of the first must be cleared there.
         beside = [one for one in self._alone if one.subject.key not in known]
@@ -173,14 +173,14 @@ class ApiQuestions:
             if slow(key):
                 self._begin(question, f"{key} patiently", PATIENCE, at_once=1)
 
-    def _begin(self, question: Question, name: str, bound: float, *, at_once: int) -> None:
+    def _begin(self, question: ApiProbe, name: str, bound: float, *, at_once: int) -> None:
         if self._under_way[name] < at_once:
             self._under_way[name] += 1
             task = asyncio.ensure_future(self._ask(question, name, bound))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, question: Question, name: str, bound: float) -> None:
+    async def _ask(self, question: ApiProbe, name: str, bound: float) -> None:
         pulse, token = question.pulse, self._headers.get(TOKEN, "")
         headers = {} if pulse.at_root else dict(self._headers)
         if pulse.own_token:
@@ -195,7 +195,7 @@ class ApiQuestions:
         if came.status == 401:
             self._refused = token
             self._wake.set()
-        self.take(sign_of(question, came, time.time()))
+        self.take(probe_result_of(question, came, time.time()))
 
 
 def _subject(service: Service, pulse: ApiLivenessProbe, served: Mapping[str, SshTarget]) -> Subject:
@@ -211,25 +211,25 @@ _LOOKS = {
 }
 
 
-def sign_of(question: Question, came: HttpExchange, at: float) -> ProbeResult:
+def probe_result_of(question: ApiProbe, came: HttpExchange, at: float) -> ProbeResult:
     """Return the sign that an answer is. Pure.
 
     A token that was refused tells nothing of the service.
     """
-    look, told = _LOOKS.get(came.outcome, Outcome.OK), came.message
+    outcome, told = _LOOKS.get(came.outcome, Outcome.OK), came.message
     if came.outcome is HttpOutcome.ANSWERED:
         told = f"{question.pulse.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
         if came.status == 401:
-            look, told = Outcome.UNKNOWN, f"{question.pulse.name}: refuses the token"
+            outcome, told = Outcome.UNKNOWN, f"{question.pulse.name}: refuses the token"
         elif came.status >= 500:
-            look, told = Outcome.FAILED, f"{question.pulse.name}: answers {came.status}"
-    elif look is not Outcome.OK:
+            outcome, told = Outcome.FAILED, f"{question.pulse.name}: answers {came.status}"
+    elif outcome is not Outcome.OK:
         told = f"{question.pulse.name}: {told}"
     return ProbeResult(
         subject=question.subject,
-        look=look,
+        outcome=outcome,
         evidence=told,
         at=at,
-        seconds=came.seconds if look is Outcome.OK else None,
-        sure=look is Outcome.REFUSED,  # an error may come of a time-out somewhere behind it
+        seconds=came.seconds if outcome is Outcome.OK else None,
+        sure=outcome is Outcome.REFUSED,  # an error may come of a time-out somewhere behind it
     )

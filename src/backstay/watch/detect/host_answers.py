@@ -13,7 +13,7 @@ _LOOKS = {"ok": Outcome.OK, "late": Outcome.LATE, "failed": Outcome.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class HostProbes:
     """What one host is asked: units and pulses, each with its service's name."""
 
     host: str
@@ -51,7 +51,7 @@ class HostAnswer:
         return self.clock - since if active == "active" else None
 
 
-def signs(watched: Watched, told: HostAnswer, at: float) -> list[ProbeResult]:
+def probe_results(watched: HostProbes, told: HostAnswer, at: float) -> list[ProbeResult]:
     """Return the signs of one line: of every unit, and of each pulse that has been asked anew."""
     found = [_unit(watched.host, service, unit, told, at) for service, unit in watched.units]
     for service, pulse in watched.pulses:
@@ -64,10 +64,12 @@ def signs(watched: Watched, told: HostAnswer, at: float) -> list[ProbeResult]:
 
 
 def _unit(host: str, service: str, unit: Unit, told: HostAnswer, at: float) -> ProbeResult:
-    look, evidence, sure = _looks(unit, told)
+    outcome, evidence, sure = _looks(unit, told)
     subject = unit_subject(host, service, unit)
     age = told.age(unit.name)
-    return ProbeResult(subject=subject, look=look, evidence=evidence, at=at, sure=sure, age=age)
+    return ProbeResult(
+        subject=subject, outcome=outcome, evidence=evidence, at=at, sure=sure, age=age
+    )
 
 
 def _looks(unit: Unit, told: HostAnswer) -> tuple[Outcome, str, bool]:
@@ -100,12 +102,12 @@ def _answer(
     host: str, service: str, pulse: HostLivenessProbe, answer: Sequence[Any], at: float
 ) -> ProbeResult:
     _, ended, said, seconds = answer
-    look = _LOOKS[ended]
+    outcome = _LOOKS[ended]
     return ProbeResult(
         subject=Subject(host=host, service=service, name=pulse.name),
-        look=look,
-        evidence=f"{pulse.name}: {said}" if look is not Outcome.OK else str(said),
+        outcome=outcome,
+        evidence=f"{pulse.name}: {said}" if outcome is not Outcome.OK else str(said),
         at=at,
-        seconds=seconds if look is Outcome.OK else None,
-        sure=look is Outcome.FAILED,
+        seconds=seconds if outcome is Outcome.OK else None,
+        sure=outcome is Outcome.FAILED,
     )

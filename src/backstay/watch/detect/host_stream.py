@@ -13,7 +13,7 @@ from backstay.health.judge_host import required
 from backstay.health.read_hosts import unit_names
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Broker, Service
-from backstay.watch.detect.host_answers import HostAnswer, Watched, signs
+from backstay.watch.detect.host_answers import HostAnswer, HostProbes, probe_results
 from backstay.watch.detect.onhost import watch_host
 from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.detect.topology import watched_hosts
@@ -25,7 +25,7 @@ PAUSE = 1.0
 POLL = "broker"
 
 
-class Heard(Protocol):
+class LineHandler(Protocol):
     """What is told of each line: the host, its signs, and the broker's answer where it is new."""
 
     def __call__(self, host: str, found: Sequence[ProbeResult], polled: Any) -> None:  # noqa: ANN401
@@ -40,7 +40,12 @@ class HostStream:
     """
 
     def __init__(
-        self, watched: Watched, broker: Broker | None, cloud: Cloud, shell: RemoteShell, take: Heard
+        self,
+        watched: HostProbes,
+        broker: Broker | None,
+        cloud: Cloud,
+        shell: RemoteShell,
+        take: LineHandler,
     ) -> None:
         self.watched = watched
         self.broker = broker
@@ -105,19 +110,19 @@ class HostStream:
             self._polled = polled[0] if polled else None
             self.take(
                 self.watched.host,
-                signs(self.watched, self.told, time.time()),
+                probe_results(self.watched, self.told, time.time()),
                 polled if new else None,
             )
 
 
 def streams(
-    cloud: Cloud, services: Sequence[Service], shell: RemoteShell, take: Heard
+    cloud: Cloud, services: Sequence[Service], shell: RemoteShell, take: LineHandler
 ) -> dict[str, HostStream]:
     """Return a stream for each host that runs anything."""
     found = {}
     for host in watched_hosts(cloud):
         mine = [service for service in services if cloud.has_service(service.name, host)]
-        watched = Watched(
+        watched = HostProbes(
             host=host.name,
             units=required(cloud, host, services),
             pulses=tuple(

@@ -106,8 +106,8 @@ def begin_asking(
     def work() -> None:
         number = 0
         while True:
-            begun = time.monotonic()
-            answers[name][4] = begun
+            started = time.monotonic()
+            answers[name][4] = started
             try:
                 ended, said = "ok", ask()
             except OSError as error:
@@ -118,7 +118,7 @@ def begin_asking(
             except Exception as error:
                 ended, said = "failed", type(error).__name__ + ": " + str(error)[:200]
             number += 1
-            taken = time.monotonic() - begun
+            taken = time.monotonic() - started
             answers[name] = [number, ended, said, round(taken, 4), None, bound]
             time.sleep(max(0.05, every - taken))
 
@@ -131,9 +131,9 @@ def latest(answers: dict[str, list[Any]], now: float) -> dict[str, list[Any]]:
     One that is under way for longer than its bound is late, with a number of its own each time.
     """
     found = {}
-    for name, (number, ended, said, seconds, begun, bound) in list(answers.items()):
-        if begun is not None and now - begun > bound:
-            waiting = now - begun
+    for name, (number, ended, said, seconds, started, bound) in list(answers.items()):
+        if started is not None and now - started > bound:
+            waiting = now - started
             found[name] = [number + waiting / 1e6, "late", "no answer yet", round(waiting, 1)]
         elif number:
             found[name] = [number, ended, said, seconds]

@@ -49,7 +49,7 @@ class ProbeResult:
     """
 
     subject: Subject
-    look: Outcome
+    outcome: Outcome
     evidence: str
     at: float
     seconds: float | None = None
@@ -59,9 +59,9 @@ class ProbeResult:
     @property
     def good(self) -> bool:
         """Say whether it is a good sign; one that could not be asked for is neither."""
-        return self.look is Outcome.OK
+        return self.outcome is Outcome.OK
 
     @property
     def bad(self) -> bool:
         """Say whether it is a bad sign."""
-        return self.look not in {Outcome.OK, Outcome.UNKNOWN}
+        return self.outcome not in {Outcome.OK, Outcome.UNKNOWN}

@@ -20,29 +20,29 @@ class HostReachability:
     """Judges from echoes and streams. ``began`` is when that was begun (monotonic)."""
 
     def __init__(
-        self, echoes: PingMonitor, streams: Mapping[str, HostStream], every: float
+        self, ping_monitor: PingMonitor, streams: Mapping[str, HostStream], every: float
     ) -> None:
-        self.echoes = echoes
+        self.ping_monitor = ping_monitor
         self.streams = streams
         self.silent = SILENT * max(every, 1.0)
         self.began = time.monotonic()
 
-    def sign(self, host: str) -> ProbeResult:
+    def probe_result(self, host: str) -> ProbeResult:
         """Return how a host looks just now."""
         now = time.monotonic()
-        echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
+        echo, stream = self.ping_monitor.hosts.get(host), self.streams.get(host)
         pinged = None if echo is None or echo.heard is None else now - echo.heard
         told = None if stream is None or stream.heard is None else now - stream.heard
         age = min((one for one in (pinged, told) if one is not None), default=None)
         seconds = echo.seconds if echo is not None else None
 
-        def looks(look: Outcome, evidence: str) -> ProbeResult:
+        def looks(outcome: Outcome, evidence: str) -> ProbeResult:
             return ProbeResult(
                 subject=host_subject(host),
-                look=look,
+                outcome=outcome,
                 evidence=evidence,
                 at=time.time(),
-                seconds=seconds if look is Outcome.OK else None,
+                seconds=seconds if outcome is Outcome.OK else None,
             )
 
         if stream is not None and stream.refused and (age is None or age > self.silent):
@@ -59,26 +59,26 @@ class HostReachability:
             return looks(Outcome.LATE, f"answers pings, and its channel tells nothing {since}")
         return looks(Outcome.OK, "answers")
 
-    def unheard(self) -> list[str]:
+    def silent_streams(self) -> list[str]:
         """Return the hosts whose channel tells nothing just now, but for those that refuse it."""
         return [
             name
             for name, stream in self.streams.items()
-            if not stream.refused and self._unheard(stream)
+            if not stream.refused and self._is_silent_stream(stream)
         ]
 
     @staticmethod
-    def _unheard(stream: HostStream) -> bool:
+    def _is_silent_stream(stream: HostStream) -> bool:
         return stream.heard is None or time.monotonic() - stream.heard > UNHEARD
 
     def excuse(self, host: str) -> str:
         """Return why answers of a host may be late, empty where nothing is known."""
-        echo, stream = self.echoes.hosts.get(host), self.streams.get(host)
+        echo, stream = self.ping_monitor.hosts.get(host), self.streams.get(host)
         if echo is not None and echo.loss > 0:
             return f"{echo.loss:.0%} of pings to it are lost"
         if stream is None or stream.refused:
             return ""
-        return "its own word does not come" if self._unheard(stream) else stream.excuse
+        return "its own word does not come" if self._is_silent_stream(stream) else stream.excuse
 
     def _hangs(self, stream: HostStream, told: float | None, now: float) -> bool:
         """Say whether its channel is silent; one that is refused is another matter."""

@@ -63,7 +63,7 @@ class SecondHosts:
 
     async def ask_power(self, name: str, host: Fenced) -> None:
         """Ask one BMC."""
-        begun = time.monotonic()
+        started = time.monotonic()
         on, trouble = await self._power(name, host)
         if on is None:
             outcome, evidence = Outcome.UNKNOWN, f"its power is not known: {trouble}"
@@ -74,10 +74,10 @@ class SecondHosts:
         self._take(
             ProbeResult(
                 subject=Subject(host=name, service=FENCED, name="power"),
-                look=outcome,
+                outcome=outcome,
                 evidence=evidence,
                 at=time.time(),
-                seconds=time.monotonic() - begun,
+                seconds=time.monotonic() - started,
                 sure=outcome is Outcome.FAILED,
             )
         )
@@ -100,7 +100,7 @@ class SecondHosts:
             self._take(
                 ProbeResult(
                     subject=Subject(host=name, service=ADDRESS, name="owner"),
-                    look=Outcome.FAILED if shared else Outcome.OK,
+                    outcome=Outcome.FAILED if shared else Outcome.OK,
                     evidence=shared.evidence if shared else "one host answers for its address",
                     at=time.time(),
                     sure=shared is not None,

@@ -33,7 +33,7 @@ class TargetState:
     """How a subject stands, and what of its last signs matters for what comes next.
 
     ``since`` is when the state was entered, ``evidence`` why, ``trouble`` why it was down last;
-    ``look`` is how the last bad sign looked, ``seconds`` the last answer's latency. ``began`` is
+    ``outcome`` is how the last bad sign looked, ``seconds`` the last answer's latency. ``began`` is
     when the present row of bad signs began, None in a row of good ones; ``bad`` and ``sure`` count
     them, ``excused`` tells that one of them had an excuse. ``well`` is since when only good signs
     came. ``seen`` is the last sign's time. All times are Unix seconds.
@@ -44,7 +44,7 @@ class TargetState:
     since: float = 0.0
     evidence: str = "not seen yet"
     trouble: str = ""
-    look: Outcome = Outcome.UNKNOWN
+    outcome: Outcome = Outcome.UNKNOWN
     seconds: float | None = None
     began: float | None = None
     bad: int = 0
@@ -59,27 +59,27 @@ class TargetState:
         return self.state in {State.DOWN, State.RECOVERING}
 
 
-def step(track: TargetState, sign: ProbeResult, rule: Rule, excuse: str = "") -> TargetState:
+def step(target: TargetState, result: ProbeResult, rule: Rule, excuse: str = "") -> TargetState:
     """Return how the subject stands after one more sign.
 
     ``excuse`` says why a bad sign may come from elsewhere than the subject, empty where nothing
     does.
     """
-    if sign.good:
-        return _after_good(track, sign, rule)
-    if sign.bad:
-        return _after_bad(track, sign, rule, excuse)
-    return track if track.seen else replace(track, evidence=sign.evidence)
+    if result.good:
+        return _after_good(target, result, rule)
+    if result.bad:
+        return _after_bad(target, result, rule, excuse)
+    return target if target.seen else replace(target, evidence=result.evidence)
 
 
-def forgotten(track: TargetState, now: float, after: float) -> TargetState:
+def forgotten(target: TargetState, now: float, after: float) -> TargetState:
     """Return the track as unknown where no sign has come for ``after`` seconds.
 
     What was down stays down: nobody has seen it work.
     """
-    if track.state in {State.UP, State.SUSPECT} and now - track.seen > after:
+    if target.state in {State.UP, State.SUSPECT} and now - target.seen > after:
         return replace(
-            track,
+            target,
             state=State.UNKNOWN,
             since=now,
             evidence="cannot be asked",
@@ -90,71 +90,71 @@ def forgotten(track: TargetState, now: float, after: float) -> TargetState:
             well=None,
             seconds=None,
         )
-    return track
+    return target
 
 
-def _after_good(track: TargetState, sign: ProbeResult, rule: Rule) -> TargetState:
-    well = sign.at if track.well is None else track.well
-    track = replace(
-        track,
-        seen=sign.at,
-        seconds=sign.seconds,
-        began=None if not track.is_down else track.began,
+def _after_good(target: TargetState, result: ProbeResult, rule: Rule) -> TargetState:
+    well = result.at if target.well is None else target.well
+    target = replace(
+        target,
+        seen=result.at,
+        seconds=result.seconds,
+        began=None if not target.is_down else target.began,
         bad=0,
         sure=0,
         excused=False,
         well=well,
     )
-    if track.state is State.DOWN:
-        return _entered(track, State.RECOVERING, sign, sign.evidence)
-    if track.state is State.RECOVERING and sign.at - well < rule.recovered:
-        return track
-    if track.state is not State.UP:
-        return replace(_entered(track, State.UP, sign, sign.evidence), began=None)
-    return track
+    if target.state is State.DOWN:
+        return _entered(target, State.RECOVERING, result, result.evidence)
+    if target.state is State.RECOVERING and result.at - well < rule.recovered:
+        return target
+    if target.state is not State.UP:
+        return replace(_entered(target, State.UP, result, result.evidence), began=None)
+    return target
 
 
-def _after_bad(track: TargetState, sign: ProbeResult, rule: Rule, excuse: str) -> TargetState:
-    track = replace(
-        track,
-        seen=sign.at,
+def _after_bad(target: TargetState, result: ProbeResult, rule: Rule, excuse: str) -> TargetState:
+    target = replace(
+        target,
+        seen=result.at,
         seconds=None,
-        look=sign.look,
-        began=sign.at if track.began is None else track.began,
-        bad=track.bad + 1,
-        sure=track.sure + sign.sure,
-        excused=track.excused or bool(excuse),
+        outcome=result.outcome,
+        began=result.at if target.began is None else target.began,
+        bad=target.bad + 1,
+        sure=target.sure + result.sure,
+        excused=target.excused or bool(excuse),
         well=None,
     )
-    if track.state is State.RECOVERING:
-        return _entered(track, State.DOWN, sign, f"again: {sign.evidence}")
-    if track.state is State.DOWN:
-        return track
-    if _is_down(track, sign, rule):
-        counted = _counted(track, sign)
-        return replace(_entered(track, State.DOWN, sign, counted), trouble=counted)
-    if track.state is State.SUSPECT:
-        return track
-    return _entered(track, State.SUSPECT, sign, sign.evidence)
+    if target.state is State.RECOVERING:
+        return _entered(target, State.DOWN, result, f"again: {result.evidence}")
+    if target.state is State.DOWN:
+        return target
+    if _is_down(target, result, rule):
+        counted = _counted(target, result)
+        return replace(_entered(target, State.DOWN, result, counted), trouble=counted)
+    if target.state is State.SUSPECT:
+        return target
+    return _entered(target, State.SUSPECT, result, result.evidence)
 
 
-def _is_down(track: TargetState, sign: ProbeResult, rule: Rule) -> bool:
-    lasted = sign.at - track.began if track.began is not None else 0.0
+def _is_down(target: TargetState, result: ProbeResult, rule: Rule) -> bool:
+    lasted = result.at - target.began if target.began is not None else 0.0
     if lasted < rule.lasting:
         return False
-    if sign.sure and track.sure >= rule.sure:
+    if result.sure and target.sure >= rule.sure:
         return True
-    if rule.soft is None or track.bad < rule.soft:
+    if rule.soft is None or target.bad < rule.soft:
         return False
-    return not track.excused or lasted >= rule.patience
+    return not target.excused or lasted >= rule.patience
 
 
-def _entered(track: TargetState, state: State, sign: ProbeResult, evidence: str) -> TargetState:
-    return replace(track, state=state, since=sign.at, evidence=evidence)
+def _entered(target: TargetState, state: State, result: ProbeResult, evidence: str) -> TargetState:
+    return replace(target, state=state, since=result.at, evidence=evidence)
 
 
-def _counted(track: TargetState, sign: ProbeResult) -> str:
-    lasted = sign.at - track.began if track.began is not None else 0.0
-    if track.bad < 2:
-        return sign.evidence
-    return f"{sign.evidence} ({track.bad} times in a row, for {lasted:.1f} s)"
+def _counted(target: TargetState, result: ProbeResult) -> str:
+    lasted = result.at - target.began if target.began is not None else 0.0
+    if target.bad < 2:
+        return result.evidence
+    return f"{result.evidence} ({target.bad} times in a row, for {lasted:.1f} s)"

@@ -1,15 +1,17 @@
 """All subjects' tracks: takes signs, keeps states, tells when one has changed."""
 
 import asyncio
+import statistics
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from backstay.watch.detect.history import History
 from backstay.watch.detect.probe import Outcome, ProbeResult
 from backstay.watch.detect.second_hosts import SERVICES
 from backstay.watch.detect.state_machine import Rule, TargetState, forgotten, step
 from backstay.watch.detect.status import State, TargetStatus
 from backstay.watch.detect.topology import AGENT, HOST, Topology
+from backstay.watch.incidents.store import Minute
 
 UNITS_SOFT = 15
 LASTING = 2.0
@@ -29,7 +31,7 @@ class StateTracker:
 
     def __init__(self, top: Topology, recovered: float, excuse: Callable[[str], str]) -> None:
         self.top = top
-        self.tracks: dict[str, TargetState] = {}
+        self.targets: dict[str, TargetState] = {}
         self.history = History()
         self.changed = asyncio.Event()
         self._started: dict[str, float] = {}
@@ -40,72 +42,120 @@ class StateTracker:
         self._pulse = Rule(sure=2, soft=3, recovered=recovered)
         self._api = Rule(sure=3, soft=3, lasting=LASTING, recovered=recovered)
 
-    def take(self, sign: ProbeResult) -> None:
+    def take(self, result: ProbeResult) -> None:
         """Take one sign."""
-        key = sign.subject.key
-        track = self.tracks.get(key) or TargetState(subject=sign.subject)
-        if sign.age is not None:
-            self._started[key] = sign.at - sign.age
-        excuse = self._excuse(sign.subject.host) if sign.bad else ""
-        if sign.bad and self._is_moving(sign):
-            sign = replace(sign, sure=False)
+        key = result.subject.key
+        target = self.targets.get(key) or TargetState(subject=result.subject)
+        if result.age is not None:
+            self._started[key] = result.at - result.age
+        excuse = self._excuse(result.subject.host) if result.bad else ""
+        if result.bad and self._is_moving(result):
+            result = replace(result, sure=False)
             excuse = excuse or "it is being started or stopped"
-        new = step(track, sign, self._rule(sign), excuse)
-        self.tracks[key] = new
-        self.history.take(sign)
-        if new.state is not track.state:
+        new = step(target, result, self._rule(result), excuse)
+        self.targets[key] = new
+        self.history.take(result)
+        if new.state is not target.state:
             self.changed.set()
 
     def forget(self, now: float) -> None:
         """Make unknown what has not been seen for long."""
-        for key, track in self.tracks.items():
-            after = FORGET_AGENTS if track.subject.service == AGENT else FORGET
-            self.tracks[key] = forgotten(track, now, after)
+        for key, target in self.targets.items():
+            after = FORGET_AGENTS if target.subject.service == AGENT else FORGET
+            self.targets[key] = forgotten(target, now, after)
 
-    def targets(self) -> dict[str, TargetStatus]:
+    def statuses(self) -> dict[str, TargetStatus]:
         """Return all standings; those that have not changed are the same objects as before."""
-        for key, track in self.tracks.items():
+        for key, target in self.targets.items():
             recent = self.history.recent(key)
             old = self._statuses.get(key)
-            if old is not None and old.since == track.since and old.recent == recent:
+            if old is not None and old.since == target.since and old.recent == recent:
                 continue
             self._statuses[key] = TargetStatus(
-                subject=track.subject,
-                state=track.state,
-                since=track.since,
-                evidence=track.evidence,
-                seconds=track.seconds,
+                subject=target.subject,
+                state=target.state,
+                since=target.since,
+                evidence=target.evidence,
+                seconds=target.seconds,
                 recent=recent,
             )
         return dict(self._statuses)
 
     def may_be_slow(self, key: str) -> bool:
         """Say whether a subject has bad signs that something else may excuse."""
-        track = self.tracks.get(key)
-        return track is not None and track.state is State.SUSPECT and track.excused
+        target = self.targets.get(key)
+        return target is not None and target.state is State.SUSPECT and target.excused
 
-    def _rule(self, sign: ProbeResult) -> Rule:
-        subject = sign.subject
+    def _rule(self, result: ProbeResult) -> Rule:
+        subject = result.subject
         if subject.service in {HOST, AGENT, *SERVICES}:
             return self._confirmed
         if self.top.is_api(subject):
             return self._api
         return self._unit if subject.key in self.top.units else self._pulse
 
-    def _is_moving(self, sign: ProbeResult) -> bool:
+    def _is_moving(self, result: ProbeResult) -> bool:
         """Say whether a unit of the service on that host is just being started or stopped."""
-        subject = sign.subject
+        subject = result.subject
         if subject.service in {HOST, AGENT} or subject.key in self.top.units:
             return False
         prefix = f"{subject.host}/{subject.service}/"
         return any(
-            self._moves(track, sign.at)
-            for key, track in self.tracks.items()
+            self._moves(target, result.at)
+            for key, target in self.targets.items()
             if key.startswith(prefix) and key in self.top.units
         )
 
     def _moves(self, unit: TargetState, now: float) -> bool:
         """Say whether systemd starts or stops a unit, or has only just started it."""
-        if unit.state is State.SUSPECT and unit.look is Outcome.FAILED and not unit.sure:
+        if unit.state is State.SUSPECT and unit.outcome is Outcome.FAILED and not unit.sure:
             return True
         return now - self._started.get(unit.subject.key, -STARTING) < STARTING
+
+
+RECENT = 120
+Point = tuple[float, float | None]
+
+
+class History:
+    """Gathers signs that have a latency, good and bad ones."""
+
+    def __init__(self) -> None:
+        self._recent: dict[str, deque[Point]] = defaultdict(lambda: deque(maxlen=RECENT))
+        self._minutes: dict[int, dict[str, list[float | None]]] = {}
+        self._timed: set[str] = set()
+
+    def take(self, result: ProbeResult) -> None:
+        """Take one sign. What has never had a latency has no history."""
+        key = result.subject.key
+        if result.seconds is not None:
+            self._timed.add(key)
+        if key not in self._timed or not (result.good or result.bad):
+            return
+        self._recent[key].append((result.at, result.seconds))
+        minute = self._minutes.setdefault(int(result.at // 60), {})
+        minute.setdefault(key, []).append(result.seconds)
+
+    def recent(self, key: str) -> tuple[Point, ...]:
+        """Return a subject's last answers, oldest first."""
+        return tuple(self._recent[key]) if key in self._recent else ()
+
+    def finished(self, now: float) -> list[Minute]:
+        """Return the minutes that are over, and forget them."""
+        over = [minute for minute in self._minutes if minute < int(now // 60)]
+        return [
+            _minute(minute, one) for minute in over for one in self._minutes.pop(minute).items()
+        ]
+
+
+def _minute(minute: int, one: tuple[str, list[float | None]]) -> Minute:
+    key, seconds = one
+    came = [second for second in seconds if second is not None]
+    return Minute(
+        subject=key,
+        minute=minute,
+        asked=len(seconds),
+        answered=len(came),
+        median=statistics.median(came) if came else None,
+        longest=max(came, default=None),
+    )

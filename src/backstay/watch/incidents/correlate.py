@@ -15,10 +15,10 @@ from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import AGENT, HOST, Topology, host_subject, watched_hosts
 from backstay.watch.incidents.describe import (
     agents_cause,
-    cut_off_cause,
     fenced_host_cause,
     findings_cause,
     host_cause,
+    isolated_cause,
     service_cause,
     shared_address_cause,
 )
@@ -30,22 +30,29 @@ HOLD = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrelationInput:
-    """All that causes are made of, at one moment (Unix seconds).
+    """Everything from which causes are derived, at one moment.
 
-    ``words`` are what was confirmed of hosts that do not answer. ``findings`` are failed ones by
-    host, that stood twice. ``silent`` are hosts of which nobody is told. ``kept`` are causes of
-    open incidents whose aftermath is under way: they explain on what they explained. ``unheard``
-    are hosts whose own word has not come just now.
+    Attributes:
+        now: the time, in Unix seconds.
+        targets: the state of everything that is watched, by its key.
+        topology: which host runs and serves what.
+        corroborations: what other hosts and BMCs report of hosts that do not answer, by host.
+        findings: failed findings of the whole check that were there twice in a row, by host.
+        silenced: hosts that a planned run takes down: no notifications about them.
+        recovering: causes of open incidents that are recovering; they still explain what they
+            explained before.
+        silent_streams: hosts whose status stream is silent just now.
+
     """
 
     now: float
-    tracks: Mapping[str, TargetState]
+    targets: Mapping[str, TargetState]
     topology: Topology
-    words: Mapping[str, Corroboration] = field(default_factory=dict)
+    corroborations: Mapping[str, Corroboration] = field(default_factory=dict)
     findings: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    silent: frozenset[str] = frozenset()
-    kept: tuple[Cause, ...] = ()
-    unheard: frozenset[str] = frozenset()
+    silenced: frozenset[str] = frozenset()
+    recovering: tuple[Cause, ...] = ()
+    silent_streams: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,181 +64,193 @@ class CandidateCause:
     ready: bool = True
 
 
-def causes(scene: CorrelationInput) -> list[CandidateCause]:
+def causes(inputs: CorrelationInput) -> list[CandidateCause]:
     """Return the causes, those that explain most first."""
-    down = {track.subject.key: track for track in scene.tracks.values() if track.is_down}
-    second = _second_hosts(scene, down)
-    silent = {key: track for key, track in down.items() if _is_silent(scene, track)}
-    left = {key: track for key, track in down.items() if key not in silent}
-    found = second + _hosts(scene, left)
+    down = {target.subject.key: target for target in inputs.targets.values() if target.is_down}
+    second = _second_hosts(inputs, down)
+    silenced = {key: target for key, target in down.items() if _is_silenced(inputs, target)}
+    left = {key: target for key, target in down.items() if key not in silenced}
+    found = second + _hosts(inputs, left)
     # An incident that was open before a run goes on until what the run mends is well.
-    followed = left | silent
-    found += _kept(scene, followed)
-    left = {key: track for key, track in left.items() if key in followed}
-    found += [*_services(scene, left), *_agents(scene, left)]
-    return found + _findings(scene, ready=not found)
+    followed = left | silenced
+    found += _recovering(inputs, followed)
+    left = {key: target for key, target in left.items() if key in followed}
+    found += [*_services(inputs, left), *_agents(inputs, left)]
+    return found + _findings(inputs, ready=not found)
 
 
-def _second_hosts(scene: CorrelationInput, down: dict[str, TargetState]) -> list[CandidateCause]:
+def _second_hosts(inputs: CorrelationInput, down: dict[str, TargetState]) -> list[CandidateCause]:
     """Find fenced hosts that are on, and addresses that two hosts answer for; take them out.
 
     No planned run silences them. They explain nothing else: what fails meanwhile is told.
     """
     found = []
-    for track in _take(down, lambda one: one.subject.service == FENCED):
-        old = scene.topology.cloud.fenced.get(track.subject.host)
+    for target in _take(down, lambda one: one.subject.service == FENCED):
+        old = inputs.topology.cloud.fenced.get(target.subject.host)
         if old is not None:
             key = f"{old.was}/{ADDRESS}/"
             symptoms = _take(down, lambda one, key=key: one.subject.key.startswith(key))  # type: ignore[misc]
-            cause = fenced_host_cause(track, old, symptoms)
-            found.append(CandidateCause(cause=cause, began=_began([track, *symptoms])))
-    for track in _take(down, lambda one: one.subject.service == ADDRESS):
-        cause = shared_address_cause(scene.topology, track)
-        found.append(CandidateCause(cause=cause, began=_began([track])))
+            cause = fenced_host_cause(target, old, symptoms)
+            found.append(CandidateCause(cause=cause, began=_began([target, *symptoms])))
+    for target in _take(down, lambda one: one.subject.service == ADDRESS):
+        cause = shared_address_cause(inputs.topology, target)
+        found.append(CandidateCause(cause=cause, began=_began([target])))
     return found
 
 
-def _is_silent(scene: CorrelationInput, track: TargetState) -> bool:
+def _is_silenced(inputs: CorrelationInput, target: TargetState) -> bool:
     """Say whether nobody is to be told: of a host in a planned run, and of what it carries."""
-    if track.subject.host in scene.silent:
+    if target.subject.host in inputs.silenced:
         return True
-    follows = scene.topology.is_api(track.subject) or track.subject.service == AGENT
-    return follows and any(scene.topology.carries_all(host) for host in scene.silent)
+    follows = inputs.topology.is_api(target.subject) or target.subject.service == AGENT
+    return follows and any(inputs.topology.carries_all(host) for host in inputs.silenced)
 
 
-def _hosts(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
+def _hosts(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Find hosts that are down, and take what they explain out of ``left``."""
-    down = [track for track in left.values() if track.subject.service == HOST]
-    for track in down:
-        del left[track.subject.key]
-    cut = [track for track in down if _is_cut_off(scene, track)]
-    others_fall = any(_suspect(scene, host.name) for host in watched_hosts(scene.topology.cloud))
+    down = [target for target in left.values() if target.subject.service == HOST]
+    for target in down:
+        del left[target.subject.key]
+    isolated = [target for target in down if _is_isolated(inputs, target)]
+    others_fall = any(_suspect(inputs, host.name) for host in watched_hosts(inputs.topology.cloud))
     found = []
-    for track in down:
-        if track not in cut:
-            symptoms = _take(left, lambda one, host=track.subject.host: _on(scene, one, host))  # type: ignore[misc]
-            word = scene.words.get(track.subject.host)
-            cause = host_cause(scene.topology, track, word, symptoms)
-            alone = word is not None and not word.spoke and cause.kind is Kind.HOST_UNREACHABLE
-            waits = alone and others_fall and scene.now - track.since <= HOLD
-            ready = _any_down([track]) and not waits
-            found.append(CandidateCause(cause=cause, began=_began([track, *symptoms]), ready=ready))
-    if cut:
-        hosts = [track.subject.host for track in cut]
-        symptoms = _take(left, lambda one: any(_on(scene, one, host) for host in hosts))
-        words = {host: scene.words[host] for host in hosts if host in scene.words}
-        everything = _nobody_reached(scene)
-        cause = cut_off_cause(hosts, words, symptoms, everything=everything)
-        found.append(CandidateCause(cause=cause, began=_began([*cut, *symptoms])))
+    for target in down:
+        if target not in isolated:
+            symptoms = _take(left, lambda one, host=target.subject.host: _on(inputs, one, host))  # type: ignore[misc]
+            corroboration = inputs.corroborations.get(target.subject.host)
+            cause = host_cause(inputs.topology, target, corroboration, symptoms)
+            alone = (
+                corroboration is not None
+                and not corroboration.answered_witnesses
+                and cause.kind is Kind.HOST_UNREACHABLE
+            )
+            waits = alone and others_fall and inputs.now - target.since <= HOLD
+            ready = _any_down([target]) and not waits
+            found.append(
+                CandidateCause(cause=cause, began=_began([target, *symptoms]), ready=ready)
+            )
+    if isolated:
+        hosts = [target.subject.host for target in isolated]
+        symptoms = _take(left, lambda one: any(_on(inputs, one, host) for host in hosts))
+        corroborations = {
+            host: inputs.corroborations[host] for host in hosts if host in inputs.corroborations
+        }
+        everything = _reaches_none(inputs)
+        cause = isolated_cause(hosts, corroborations, symptoms, everything=everything)
+        found.append(CandidateCause(cause=cause, began=_began([*isolated, *symptoms])))
     return found
 
 
-def _is_cut_off(scene: CorrelationInput, track: TargetState) -> bool:
+def _is_isolated(inputs: CorrelationInput, target: TargetState) -> bool:
     """Say whether a host is there for others, or nobody is left who could say so.
 
     That all hosts are dead is what their BMCs would have to tell.
     """
-    word = scene.words.get(track.subject.host)
-    if word is None:
+    corroboration = inputs.corroborations.get(target.subject.host)
+    if corroboration is None:
         return False
-    unsaid = word.kind is Kind.HOST_UNREACHABLE and not word.spoke
-    return word.kind is Kind.MONITORING_HOST_ISOLATED or (unsaid and _nobody_reached(scene))
+    unconfirmed = (
+        corroboration.kind is Kind.HOST_UNREACHABLE and not corroboration.answered_witnesses
+    )
+    return corroboration.kind is Kind.MONITORING_HOST_ISOLATED or (
+        unconfirmed and _reaches_none(inputs)
+    )
 
 
-def _nobody_reached(scene: CorrelationInput) -> bool:
+def _reaches_none(inputs: CorrelationInput) -> bool:
     """Say whether this machine reaches none of the hosts."""
-    names = [host.name for host in watched_hosts(scene.topology.cloud)]
-    tracks = [scene.tracks.get(host_subject(name).key) for name in names]
-    return all(one is not None and (one.is_down or one.state is State.SUSPECT) for one in tracks)
+    names = [host.name for host in watched_hosts(inputs.topology.cloud)]
+    targets = [inputs.targets.get(host_subject(name).key) for name in names]
+    return all(one is not None and (one.is_down or one.state is State.SUSPECT) for one in targets)
 
 
-def _suspect(scene: CorrelationInput, host: str) -> bool:
-    track = scene.tracks.get(host_subject(host).key)
-    return track is not None and track.state is State.SUSPECT
+def _suspect(inputs: CorrelationInput, host: str) -> bool:
+    target = inputs.targets.get(host_subject(host).key)
+    return target is not None and target.state is State.SUSPECT
 
 
-def _on(scene: CorrelationInput, track: TargetState, host: str) -> bool:
+def _on(inputs: CorrelationInput, target: TargetState, host: str) -> bool:
     """Say whether a host that is not there explains a subject's being down."""
-    if track.subject.host == host:
+    if target.subject.host == host:
         return True
-    elsewhere = scene.topology.is_api(track.subject) or track.subject.service == AGENT
-    return elsewhere and scene.topology.carries_all(host)
+    elsewhere = inputs.topology.is_api(target.subject) or target.subject.service == AGENT
+    return elsewhere and inputs.topology.carries_all(host)
 
 
-def _kept(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
+def _recovering(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Keep explaining what open incidents explained, while all that comes back."""
     found = []
-    for cause in scene.kept:
+    for cause in inputs.recovering:
         known = set(cause.symptoms)
 
         def follows(one: TargetState, cause: Cause = cause, known: set[str] = known) -> bool:
             subject = one.subject
-            if subject.key in known or (cause.service == HOST and _on(scene, one, cause.host)):
+            if subject.key in known or (cause.service == HOST and _on(inputs, one, cause.host)):
                 return True
             return (cause.host, cause.service) == (subject.host, subject.service)
 
-        suspect = any(t.state is State.SUSPECT and follows(t) for t in scene.tracks.values())
-        untold = cause.service == HOST and cause.host in scene.unheard
+        suspect = any(t.state is State.SUSPECT and follows(t) for t in inputs.targets.values())
+        no_status = cause.service == HOST and cause.host in inputs.silent_streams
         symptoms = _take(left, follows)
-        if symptoms or suspect or untold:
-            began = _began(symptoms) if symptoms else scene.now
+        if symptoms or suspect or no_status:
+            began = _began(symptoms) if symptoms else inputs.now
             found.append(CandidateCause(cause=cause, began=began))
     return found
 
 
-def _services(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
+def _services(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Find services that are down: what the others stand on first."""
     groups: dict[tuple[str, str], list[TargetState]] = {}
-    for track in left.values():
-        if track.subject.service != AGENT:
-            groups.setdefault((track.subject.host, track.subject.service), []).append(track)
+    for target in left.values():
+        if target.subject.service != AGENT:
+            groups.setdefault((target.subject.host, target.subject.service), []).append(target)
     found: list[CandidateCause] = []
-    for (host, service), tracks in sorted(groups.items(), key=lambda g: _order(scene, g[0][1])):
-        mine = [track for track in tracks if track.subject.key in left]
+    for (host, service), targets in sorted(groups.items(), key=lambda g: _order(inputs, g[0][1])):
+        mine = [target for target in targets if target.subject.key in left]
         if not mine:
             continue
-        for track in mine:
-            del left[track.subject.key]
-        agents = _agents_of(scene, mine)
+        for target in mine:
+            del left[target.subject.key]
+        agents = _agents_of(inputs, mine)
         symptoms = _take(
             left,
             lambda one, service=service, agents=agents: (  # type: ignore[misc]
-                one.subject.key in agents or _stands_on(scene, one, service)
+                one.subject.key in agents or _stands_on(inputs, one, service)
             ),
         )
-        cause = service_cause(scene.topology, host, service, mine, symptoms)
-        ready = _ready(scene, mine, service)
+        cause = service_cause(inputs.topology, host, service, mine, symptoms)
+        ready = _ready(inputs, mine, service)
         found.append(CandidateCause(cause=cause, began=_began([*mine, *symptoms]), ready=ready))
     return found
 
 
-def _order(scene: CorrelationInput, service: str) -> tuple[int, str]:
+def _order(inputs: CorrelationInput, service: str) -> tuple[int, str]:
     """Return the place of a service among what may explain others."""
-    top = scene.topology
+    top = inputs.topology
     for place, names in enumerate((top.database, top.broker, top.identity)):
         if service in names:
             return place, service
     return 3, service
 
 
-def _stands_on(scene: CorrelationInput, track: TargetState, service: str) -> bool:
+def _stands_on(inputs: CorrelationInput, target: TargetState, service: str) -> bool:
     """Say whether a subject's being down may come from a service's being down."""
-    top = scene.topology
-    agent = track.subject.service == AGENT
+    top = inputs.topology
+    agent = target.subject.service == AGENT
     if service in top.database:
-        return top.is_api(track.subject) or agent
+        return top.is_api(target.subject) or agent
     if service in top.broker:
-        return agent or (top.is_api(track.subject) and track.subject.service in top.wired)
-    return service in top.identity and top.is_api(track.subject)
+        return agent or (top.is_api(target.subject) and target.subject.service in top.wired)
+    return service in top.identity and top.is_api(target.subject)
 
 
-def _agents_of(scene: CorrelationInput, mine: Sequence[TargetState]) -> set[str]:
+def _agents_of(inputs: CorrelationInput, mine: Sequence[TargetState]) -> set[str]:
     """Return the agents that units which are down would be, as subjects' keys."""
-    units = [(t.subject.host, scene.topology.units.get(t.subject.key)) for t in mine]
+    units = [(t.subject.host, inputs.topology.units.get(t.subject.key)) for t in mine]
     return {f"{host}/{AGENT}/{unit.agent}" for host, unit in units if unit and unit.agent}
 
 
-def _ready(scene: CorrelationInput, mine: Sequence[TargetState], service: str) -> bool:
+def _ready(inputs: CorrelationInput, mine: Sequence[TargetState], service: str) -> bool:
     """Say whether nothing that may explain this is still suspect, or that has been so too long.
 
     An answer that does not come may have its cause anywhere below; a unit that has ended has it on
@@ -239,62 +258,64 @@ def _ready(scene: CorrelationInput, mine: Sequence[TargetState], service: str) -
     """
     if not _any_down(mine):
         return False
-    if scene.now - min(track.since for track in mine) > HOLD:
+    if inputs.now - min(target.since for target in mine) > HOLD:
         return True
-    top, order = scene.topology, _order(scene, service)[0]
-    hosts = {track.subject.host for track in mine}
-    answers = all(top.is_api(track.subject) for track in mine)
+    top, order = inputs.topology, _order(inputs, service)[0]
+    hosts = {target.subject.host for target in mine}
+    answers = all(top.is_api(target.subject) for target in mine)
 
-    def explains(track: TargetState) -> bool:
-        host, other = track.subject.host, track.subject.service
+    def explains(target: TargetState) -> bool:
+        host, other = target.subject.host, target.subject.service
         if other == HOST:
             return host in hosts or (answers and top.carries_all(host))
-        return answers and not top.is_api(track.subject) and _order(scene, other)[0] < order
+        return answers and not top.is_api(target.subject) and _order(inputs, other)[0] < order
 
-    if any(explains(t) for t in scene.tracks.values() if t.state is State.SUSPECT):
+    if any(explains(t) for t in inputs.targets.values() if t.state is State.SUSPECT):
         return False
-    return not any(answers and (host in hosts or top.carries_all(host)) for host in scene.unheard)
+    return not any(
+        answers and (host in hosts or top.carries_all(host)) for host in inputs.silent_streams
+    )
 
 
-def _agents(scene: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
+def _agents(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
     """Group agents by their hosts; those of many hosts at once are one cause."""
     by_host: dict[str, list[TargetState]] = {}
-    for track in left.values():
-        if track.subject.service == AGENT:
-            by_host.setdefault(track.subject.host, []).append(track)
+    for target in left.values():
+        if target.subject.service == AGENT:
+            by_host.setdefault(target.subject.host, []).append(target)
     if len(by_host) > 3:
-        tracks = [track for many in by_host.values() for track in many]
-        cause = agents_cause("", tracks)
-        return [CandidateCause(cause=cause, began=_began(tracks), ready=_any_down(tracks))]
+        targets = [target for many in by_host.values() for target in many]
+        cause = agents_cause("", targets)
+        return [CandidateCause(cause=cause, began=_began(targets), ready=_any_down(targets))]
     return [
         CandidateCause(
-            cause=agents_cause(host, tracks), began=_began(tracks), ready=_any_down(tracks)
+            cause=agents_cause(host, targets), began=_began(targets), ready=_any_down(targets)
         )
-        for host, tracks in by_host.items()
+        for host, targets in by_host.items()
     ]
 
 
-def _findings(scene: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
+def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
     """Make causes of what the check found: they wait until nothing else is the matter."""
-    carriers = any(scene.topology.carries_all(host) for host in scene.silent)
+    carriers = any(inputs.topology.carries_all(host) for host in inputs.silenced)
     return [
-        CandidateCause(cause=findings_cause(host, told), began=scene.now, ready=ready)
-        for host, told in scene.findings.items()
-        if told and host not in scene.silent and not carriers
+        CandidateCause(cause=findings_cause(host, told), began=inputs.now, ready=ready)
+        for host, told in inputs.findings.items()
+        if told and host not in inputs.silenced and not carriers
     ]
 
 
-def _any_down(tracks: Sequence[TargetState]) -> bool:
+def _any_down(targets: Sequence[TargetState]) -> bool:
     """Say whether any is down still: what is coming back by itself is nothing to begin with."""
-    return any(track.state is State.DOWN for track in tracks)
+    return any(target.state is State.DOWN for target in targets)
 
 
 def _take(left: dict[str, TargetState], which: Callable[[TargetState], bool]) -> list[TargetState]:
-    taken = [track for track in left.values() if which(track)]
-    for track in taken:
-        del left[track.subject.key]
+    taken = [target for target in left.values() if which(target)]
+    for target in taken:
+        del left[target.subject.key]
     return taken
 
 
-def _began(tracks: Iterable[TargetState]) -> float:
-    return min(t.since if t.began is None else t.began for t in tracks)
+def _began(targets: Iterable[TargetState]) -> float:
+    return min(t.since if t.began is None else t.began for t in targets)

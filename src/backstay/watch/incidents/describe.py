@@ -1,10 +1,11 @@
 """Causes in the operator's words: what is the matter, what users lose, what to type. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from backstay.health import addresses, fenced
 from backstay.health.remedy import on
 from backstay.inventory.bmc import Fenced
+from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.quantities import duration
 from backstay.watch.detect.corroboration import Corroboration
@@ -19,11 +20,14 @@ NOTICED = {Role.CONTROLLER, Role.STORAGE_PROXY, Role.COMPUTE, Role.NETWORK}
 
 
 def host_cause(
-    top: Topology, track: TargetState, word: Corroboration | None, symptoms: Sequence[TargetState]
+    top: Topology,
+    target: TargetState,
+    corroboration: Corroboration | None,
+    symptoms: Sequence[TargetState],
 ) -> Cause:
     """Return the cause that a host is which is not there."""
-    name = track.subject.host
-    kind = (word.kind if word else None) or Kind.HOST_UNREACHABLE
+    name = target.subject.host
+    kind = (corroboration.kind if corroboration else None) or Kind.HOST_UNREACHABLE
     host = top.host(name)
     noticed = bool(set(host.roles) & NOTICED) or any(t.subject.host != name for t in symptoms)
     spare = next((h.name for h in top.cloud.hosts.values() if name in h.spare_for), "")
@@ -34,7 +38,7 @@ def host_cause(
         host=name,
         service=HOST,
         title=f"{name} {_HOST_TITLES[kind]}",
-        evidence=_evidence([track], word),
+        evidence=_evidence([target], corroboration),
         impact=_host_impact(top, name),
         remedy=_host_remedy(kind, name, spare),
         symptoms=_keys(symptoms),
@@ -49,12 +53,12 @@ _HOST_TITLES = {
 
 
 def _host_remedy(kind: Kind, name: str, spare: str) -> str:
-    look = f"backstay check {name}"
+    outcome = f"backstay check {name}"
     if kind is Kind.HOST_UNREACHABLE:
-        return f"{look}; then its console or its BMC"
+        return f"{outcome}; then its console or its BMC"
     if spare:
         return f"power it on by its BMC; where it is gone: backstay replace {name} --with {spare}"
-    return f"power it on by its BMC; then {look}"
+    return f"power it on by its BMC; then {outcome}"
 
 
 def _host_impact(top: Topology, name: str) -> str:
@@ -71,20 +75,25 @@ def _host_impact(top: Topology, name: str) -> str:
     return _purposes(unit.purpose for unit in units)
 
 
-def cut_off_cause(
+def isolated_cause(
     hosts: Sequence[str],
-    words: Mapping[str, Corroboration],
+    corroborations: Mapping[str, Corroboration],
     symptoms: Sequence[TargetState],
     *,
     everything: bool,
 ) -> Cause:
     """Return the cause that this machine's own network is."""
     what = "any host" if everything else ", ".join(sorted(hosts)[:FEW])
-    seen = any(word.kind is Kind.MONITORING_HOST_ISOLATED for word in words.values())
+    seen = any(
+        corroboration.kind is Kind.MONITORING_HOST_ISOLATED
+        for corroboration in corroborations.values()
+    )
     others = ": other hosts do" if seen else ""
-    evidence = [f"{host}: {word.reason}" for host, word in sorted(words.items())][:FEW]
-    for word in list(words.values())[:1]:
-        evidence += word.words
+    evidence = [
+        f"{host}: {corroboration.reason}" for host, corroboration in sorted(corroborations.items())
+    ][:FEW]
+    for corroboration in list(corroborations.values())[:1]:
+        evidence += corroboration.statements
     return Cause(
         key=str(Kind.MONITORING_HOST_ISOLATED),
         kind=Kind.MONITORING_HOST_ISOLATED,
@@ -100,34 +109,34 @@ def cut_off_cause(
     )
 
 
-def fenced_host_cause(track: TargetState, old: Fenced, symptoms: Sequence[TargetState]) -> Cause:
+def fenced_host_cause(target: TargetState, old: Fenced, symptoms: Sequence[TargetState]) -> Cause:
     """Return the cause that a fenced host is which is on: it may answer as the one in its place."""
-    name = track.subject.host
+    name = target.subject.host
     return Cause(
         key=f"fenced-host:{name}",
         kind=Kind.FENCED_HOST_ON,
         urgency=Urgency.CRITICAL,
         host=name,
-        service=track.subject.service,
+        service=target.subject.service,
         title=f"Fenced host {name} is powered on: it may answer as {old.was}",
-        evidence=_evidence([track, *symptoms], None),
+        evidence=_evidence([target, *symptoms], None),
         impact=_two_in_one_place(old.was),
         remedy=fenced.remedy(name, old, on=True),
         symptoms=_keys(symptoms),
     )
 
 
-def shared_address_cause(top: Topology, track: TargetState) -> Cause:
+def shared_address_cause(top: Topology, target: TargetState) -> Cause:
     """Return the cause that an address is which two hosts answer for."""
-    name = track.subject.host
-    evidence = _evidence([track], None)
+    name = target.subject.host
+    evidence = _evidence([target], None)
     title = next(iter(evidence), f"two hosts answer for the address of {name}")
     return Cause(
         key=f"address:{name}",
         kind=Kind.DUPLICATE_ADDRESS,
         urgency=Urgency.CRITICAL,
         host=name,
-        service=track.subject.service,
+        service=target.subject.service,
         title=title[:1].upper() + title[1:],
         evidence=evidence,
         impact=_two_in_one_place(name),
@@ -176,9 +185,9 @@ def service_cause(
 
 def _service_kind(top: Topology, mine: Sequence[TargetState]) -> Kind:
     """Tell a service that ended, or answers with errors, from one that does not answer."""
-    units = [track for track in mine if track.subject.key in top.units] or list(mine)
+    units = [target for target in mine if target.subject.key in top.units] or list(mine)
     late = {Outcome.LATE, Outcome.SILENT}
-    return Kind.SERVICE_HUNG if all(t.look in late for t in units) else Kind.SERVICE_FAILED
+    return Kind.SERVICE_HUNG if all(t.outcome in late for t in units) else Kind.SERVICE_FAILED
 
 
 def _restart(top: Topology, host: str, units: Sequence[str]) -> str:
@@ -192,15 +201,15 @@ def _restart(top: Topology, host: str, units: Sequence[str]) -> str:
     return f"{on(target, f'systemctl restart {names}')}; why: journalctl -u {first} -n 50 there"
 
 
-def agents_cause(host: str, tracks: Sequence[TargetState]) -> Cause:
+def agents_cause(host: str, targets: Sequence[TargetState]) -> Cause:
     """Return the cause that agents are which take no work: of one host, or of many (no name)."""
-    deaf = any(track.look is not Outcome.FAILED for track in tracks)
-    names = sorted({track.subject.name for track in tracks})
-    hosts = sorted({track.subject.host for track in tracks})
+    deaf = any(target.outcome is not Outcome.FAILED for target in targets)
+    names = sorted({target.subject.name for target in targets})
+    hosts = sorted({target.subject.host for target in targets})
     if host:
         title = f"{', '.join(names)} on {host} {_agents_verb(len(names), deaf=deaf)}"
     else:
-        title = f"{len(tracks)} agents on {len(hosts)} hosts {_agents_verb(2, deaf=deaf)}"
+        title = f"{len(targets)} agents on {len(hosts)} hosts {_agents_verb(2, deaf=deaf)}"
     return Cause(
         key=f"agents:{host or 'cloud'}",
         kind=Kind.AGENT_NOT_PROCESSING if deaf else Kind.AGENT_DOWN,
@@ -208,7 +217,7 @@ def agents_cause(host: str, tracks: Sequence[TargetState]) -> Cause:
         host=host,
         service="agent",
         title=title,
-        evidence=_evidence(tracks, None),
+        evidence=_evidence(targets, None),
         impact="what the cloud asks of "
         + (f"{host} is not done: " if host else "these hosts is not done: ")
         + "new instances, volumes and networks fail there; what runs goes on",
@@ -249,12 +258,41 @@ def _purposes(purposes: Iterable[str]) -> str:
     return "; ".join(found[:FEW]) + more
 
 
-def _evidence(tracks: Sequence[TargetState], word: Corroboration | None) -> tuple[str, ...]:
-    lines = [track.trouble or track.evidence for track in tracks][: 2 * FEW]
-    if word is not None:
-        lines = [word.reason, *word.words]
+def _evidence(
+    targets: Sequence[TargetState], corroboration: Corroboration | None
+) -> tuple[str, ...]:
+    lines = [target.trouble or target.evidence for target in targets][: 2 * FEW]
+    if corroboration is not None:
+        lines = [corroboration.reason, *corroboration.statements]
     return tuple(dict.fromkeys(line for line in lines if line))
 
 
-def _keys(tracks: Sequence[TargetState]) -> tuple[str, ...]:
-    return tuple(sorted(track.subject.key for track in tracks))
+def _keys(targets: Sequence[TargetState]) -> tuple[str, ...]:
+    return tuple(sorted(target.subject.key for target in targets))
+
+
+def channel_key(channel: str) -> str:
+    """Return the key of the cause."""
+    return f"{Kind.CHANNEL_FAILED}:{channel}"
+
+
+def channel_cause(
+    cloud: Cloud, channel: str, came_back: str, remedy: str, *, failing: Collection[str]
+) -> Cause:
+    """Return the cause; ``failing`` are all channels that fail now.
+
+    It is as urgent as what the channel is for, so that the channel hears of it when it works again.
+    """
+    others = [name for name in cloud.watch.channels if name not in failing]
+    least = cloud.watch.channels[channel].least
+    return Cause(
+        key=channel_key(channel),
+        kind=Kind.CHANNEL_FAILED,
+        urgency=Urgency.CRITICAL if least == "critical" else Urgency.WARNING,
+        host="",
+        service="watch",
+        title=f"channel {channel} takes no messages",
+        evidence=(came_back,),
+        impact=f"people are told by {', '.join(others)} only" if others else "nobody is told",
+        remedy=f"{remedy}; then: backstay watch test {channel}",
+    )

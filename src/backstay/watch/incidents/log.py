@@ -19,8 +19,7 @@ from backstay.watch.incidents import record as of
 from backstay.watch.incidents.incident import Cause, Incident, Urgency
 from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
 from backstay.watch.incidents.record import IncidentRecord
-from backstay.watch.incidents.store import Minute, WatchStore
-from backstay.watch.incidents.unreliable import Unreliable
+from backstay.watch.incidents.store import GuardedStore, Minute, WatchStore
 
 PAUSE = 2.0
 """Seconds between two attempts to reach it again."""
@@ -54,8 +53,10 @@ class IncidentLog:
     ) -> None:
         self.changed = asyncio.Event()
         self.fenced = asyncio.Event()
-        self._journal = Unreliable(store, "the journal")
-        self._spare = None if spare is None else Unreliable(spare, "what stands in for the journal")
+        self._journal = GuardedStore(store, "the journal")
+        self._spare = (
+            None if spare is None else GuardedStore(spare, "what stands in for the journal")
+        )
         self._channels = channels
         self._keep = keep
         self._clock = clock
@@ -141,7 +142,7 @@ class IncidentLog:
             return made
         cloud = self._journal.store.cloud
         number = of.unnumbered(cloud, cause, at)
-        return of.opened(number, cloud, cause, began=began, at=at, channels=channels)
+        return of.opened_record(number, cloud, cause, began=began, at=at, channels=channels)
 
     async def change(
         self, incident: Incident, cause: Cause, *, at: float, text: str, tell: bool = False
@@ -149,7 +150,7 @@ class IncidentLog:
         """Note that more, or something else, is known of its cause; with ``tell``, tell that."""
         channels = tuple(self._channels(cause.urgency)) if tell else ()
         return await self._alter(
-            incident, lambda it: of.changed(it, cause, at=at, text=text, channels=channels)
+            incident, lambda it: of.updated(it, cause, at=at, text=text, channels=channels)
         )
 
     async def note(
@@ -172,7 +173,7 @@ class IncidentLog:
     async def close(self, incident: Incident, *, at: float, text: str) -> None:
         """Note that it is over, to be told."""
         channels = self._channels(incident.cause.urgency)
-        await self._alter(incident, lambda it: of.closed(it, at=at, text=text, channels=channels))
+        await self._alter(incident, lambda it: of.resolved(it, at=at, text=text, channels=channels))
 
     def open_incidents(self) -> tuple[Incident, ...]:
         """Return what is open, the oldest first."""
@@ -248,7 +249,9 @@ class IncidentLog:
             for one in list(self._book.values()):
                 for it in one.notifications:
                     if it.id == notification:
-                        await self._enter(of.given_up(one, it, error=error, instead=instead))
+                        await self._enter(
+                            of.with_replacement(one, it, error=error, instead=instead)
+                        )
         self._sending.discard(notification)
 
     async def _deliver(
@@ -258,7 +261,7 @@ class IncidentLog:
             for one in list(self._book.values()):
                 for it in one.notifications:
                     if it.id == notification:
-                        await self._enter(of.with_telling(one, alter(it)))
+                        await self._enter(of.with_notification(one, alter(it)))
 
     async def _alter(
         self, incident: Incident, alter: Callable[[IncidentRecord], IncidentRecord]

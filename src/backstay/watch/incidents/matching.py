@@ -9,14 +9,14 @@ from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
+class OpenIncident:
     """An incident is to be opened."""
 
     found: CandidateCause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class UpdateIncident:
     """More, or something else, is known of an incident; ``tell`` where people must know it."""
 
     incident: Incident
@@ -26,19 +26,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
+class ResolveIncident:
     """An incident is over."""
 
     incident: Incident
     text: str
 
 
-def matched(
+def match_incidents(
     incidents: Sequence[Incident],
     found: Sequence[CandidateCause],
     over: Callable[[Cause], bool],
     now: float,
-) -> list[Open | Change | Close]:
+) -> list[OpenIncident | UpdateIncident | ResolveIncident]:
     """Return what is to be done about incidents; ``over`` says whether a cause is no more.
 
     An incident whose own cause has turned out to be another's symptom becomes that other's, unless
@@ -46,7 +46,7 @@ def matched(
     """
     by_key = {one.cause.key: one for one in found}
     left = {key: one for key, one in by_key.items() if one.ready}
-    done: list[Open | Change | Close] = []
+    done: list[OpenIncident | UpdateIncident | ResolveIncident] = []
     mine = [one for one in incidents if one.cause.kind is not Kind.CHANNEL_FAILED]
     for incident in mine:
         if incident.cause.key in by_key:
@@ -61,26 +61,28 @@ def matched(
             taken.add(behind.cause.key)
             left.pop(behind.cause.key, None)
             text = f"the cause is another: {behind.cause.title}"
-            done.append(Change(incident=incident, cause=behind.cause, text=text, tell=True))
+            done.append(UpdateIncident(incident=incident, cause=behind.cause, text=text, tell=True))
         elif behind is not None:
             text = f"explained by another incident: {behind.cause.title}"
-            done.append(Close(incident=incident, text=text))
+            done.append(ResolveIncident(incident=incident, text=text))
         elif over(incident.cause):
-            done.append(Close(incident=incident, text=gone_by(now - incident.began)))
-    return done + [Open(found=one) for one in left.values()]
+            done.append(ResolveIncident(incident=incident, text=gone_by(now - incident.began)))
+    return done + [OpenIncident(found=one) for one in left.values()]
 
 
-def _changed(incident: Incident, cause: Cause) -> list[Open | Change | Close]:
+def _changed(
+    incident: Incident, cause: Cause
+) -> list[OpenIncident | UpdateIncident | ResolveIncident]:
     """Return the change of an incident whose cause is known better by now, if there is any."""
     old = incident.cause
     worse = cause.urgency is Urgency.CRITICAL and old.urgency is not Urgency.CRITICAL
     if cause.kind is not old.kind or worse:
-        return [Change(incident=incident, cause=cause, text=cause.title, tell=True)]
+        return [UpdateIncident(incident=incident, cause=cause, text=cause.title, tell=True)]
     symptoms = set(cause.symptoms) | set(old.symptoms)
     if cause.title != old.title or symptoms != set(old.symptoms):
         new = sorted(set(cause.symptoms) - set(old.symptoms))
         text = f"also down because of it: {', '.join(new)}" if new else cause.title
-        return [Change(incident=incident, cause=cause, text=text, tell=False)]
+        return [UpdateIncident(incident=incident, cause=cause, text=text, tell=False)]
     return []
 
 

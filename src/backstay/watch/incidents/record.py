@@ -41,7 +41,7 @@ def unnumbered(cloud: str, cause: Cause, at: float) -> int:
     return UNNUMBERED + zlib.crc32(f"{cloud} {cause.key} {at}".encode()) % _NUMBERS
 
 
-def opened(
+def opened_record(
     number: int, cloud: str, cause: Cause, *, began: float, at: float, channels: Iterable[str]
 ) -> IncidentRecord:
     """Return a new incident's."""
@@ -52,7 +52,7 @@ def opened(
     return _describe(IncidentRecord(incident=incident), NotificationEvent.OPENED, at, channels)
 
 
-def changed(
+def updated(
     record: IncidentRecord, cause: Cause, *, at: float, text: str, channels: Iterable[str] = ()
 ) -> IncidentRecord:
     """Return it with more, or something else, known of its cause."""
@@ -82,7 +82,7 @@ def noted(
     return record if event is None else _describe(record, event, at, channels)
 
 
-def closed(
+def resolved(
     record: IncidentRecord, *, at: float, text: str, channels: Iterable[str]
 ) -> IncidentRecord:
     """Return it over; one that is over already stays as it is."""
@@ -92,7 +92,7 @@ def closed(
     return _describe(_with(record, at, "resolved", text), NotificationEvent.RESOLVED, at, channels)
 
 
-def with_telling(record: IncidentRecord, notification: Notification) -> IncidentRecord:
+def with_notification(record: IncidentRecord, notification: Notification) -> IncidentRecord:
     """Return it with a telling as it is now."""
     return replace(
         record,
@@ -102,12 +102,14 @@ def with_telling(record: IncidentRecord, notification: Notification) -> Incident
     )
 
 
-def given_up(
+def with_replacement(
     record: IncidentRecord, notification: Notification, *, error: str, instead: Iterable[str]
 ) -> IncidentRecord:
     """Return it with a telling that cannot be sent, told the same through other channels."""
     failed = replace(notification, state=Delivery.FAILED, error=error)
-    return _describe(with_telling(record, failed), notification.event, notification.made, instead)
+    return _describe(
+        with_notification(record, failed), notification.event, notification.made, instead
+    )
 
 
 def _with(record: IncidentRecord, at: float, kind: str, text: str) -> IncidentRecord:

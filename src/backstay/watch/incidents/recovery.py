@@ -22,11 +22,11 @@ FORGOTTEN = 120.0
 class Recovery:
     """Remembers since when causes have been gone, and which findings stood twice.
 
-    ``tracks`` is the watch's own mapping. ``findings`` are texts by host (empty for the cloud).
+    ``targets`` is the watch's own mapping. ``findings`` are texts by host (empty for the cloud).
     """
 
-    def __init__(self, tracks: Mapping[str, TargetState]) -> None:
-        self.tracks = tracks
+    def __init__(self, targets: Mapping[str, TargetState]) -> None:
+        self.targets = targets
         self.findings: dict[str, tuple[str, ...]] = {}
         self._before: frozenset[tuple[str, str, str]] = frozenset()
         self._checks = 0
@@ -47,7 +47,7 @@ class Recovery:
         self._before = frozenset(names if calm else ())
         self._checks += 1
 
-    def kept(self, incidents: Sequence[Incident], now: float) -> tuple[Cause, ...]:
+    def recovering(self, incidents: Sequence[Incident], now: float) -> tuple[Cause, ...]:
         """Return the causes that are gone, and whose aftermath is under way."""
         found = []
         ids = {incident.id for incident in incidents}
@@ -70,20 +70,20 @@ class Recovery:
         mine = self._mine(cause)
         if not mine:
             return now - self._began > FORGOTTEN
-        return all(track.state is State.UP for track in mine)
+        return all(target.state is State.UP for target in mine)
 
     def _is_back(self, cause: Cause) -> bool:
         mine = self._mine(cause)
         return bool(mine) and not any(
-            track.state in {State.DOWN, State.RECOVERING} for track in mine
+            target.state in {State.DOWN, State.RECOVERING} for target in mine
         )
 
     def _mine(self, cause: Cause) -> list[TargetState]:
         """Return what a cause is about, not what follows from it."""
         if cause.kind is Kind.MONITORING_HOST_ISOLATED:
-            hosts = [self.tracks[key] for key in cause.symptoms if key in self.tracks]
-            return [track for track in hosts if track.subject.service == HOST]
-        found = [t for t in self.tracks.values() if t.subject.service == cause.service]
+            hosts = [self.targets[key] for key in cause.symptoms if key in self.targets]
+            return [target for target in hosts if target.subject.service == HOST]
+        found = [t for t in self.targets.values() if t.subject.service == cause.service]
         if cause.service == AGENT and not cause.host:
             return found
-        return [track for track in found if track.subject.host == cause.host]
+        return [target for target in found if target.subject.host == cause.host]

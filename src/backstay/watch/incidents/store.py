@@ -1,20 +1,22 @@
 """Incidents, what was told of them, and how quick things were: in the journal's database."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from backstay.journal import epochs
 from backstay.journal.database import BUSY_SECONDS, Database
-from backstay.watch.act.approval import Approval
-from backstay.watch.incidents import rows
-from backstay.watch.incidents.incident import Cause, Incident
+from backstay.journal.records import JournalError, LeaseLost
+from backstay.transports.threads import on_thread
+from backstay.watch.incidents import tables
+from backstay.watch.incidents.incident import Approval, Cause, Incident
 from backstay.watch.incidents.migrations import SCHEMA
 from backstay.watch.incidents.notification import Delivery, Notification
-from backstay.watch.incidents.record import UNNUMBERED, IncidentRecord, joined, opened
+from backstay.watch.incidents.record import UNNUMBERED, IncidentRecord, joined, opened_record
 from backstay.watch.incidents.tables import APPROVALS, INCIDENTS, NOTIFICATIONS, SAMPLES
 
 _UNSENT = (Delivery.WAITING, Delivery.SENDING)
@@ -75,11 +77,11 @@ class WatchStore:
                 .first()
             )
             if known is not None:
-                return rows.incident_of(db, known)
+                return tables.incident_of(db, known)
             highest = sa.select(sa.func.max(INCIDENTS.c.id)).where(INCIDENTS.c.id < UNNUMBERED)
             number = (db.scalar(highest) or 0) + 1
-            made = opened(number, self.cloud, cause, began=began, at=at, channels=channels)
-            rows.put(db, made)
+            made = opened_record(number, self.cloud, cause, began=began, at=at, channels=channels)
+            tables.put_record(db, made)
             return made.incident
 
     def put(self, records: Iterable[IncidentRecord], *, instead_of: Iterable[int] = ()) -> None:
@@ -92,14 +94,16 @@ class WatchStore:
             if gone:
                 db.execute(sa.delete(INCIDENTS).where(sa.or_(*gone)))
             for record in records:
-                row = rows.row_of(db, record.incident.id)
-                rows.put(db, record if row is None else joined(rows.dossier_of(db, row), record))
+                row = tables.row_of(db, record.incident.id)
+                tables.put_record(
+                    db, record if row is None else joined(tables.record_of(db, row), record)
+                )
 
     def record(self, number: int) -> IncidentRecord | None:
         """Return one incident of this cloud with its tellings, None where there is none."""
         with self._read(f"reading incident {number}") as db:
-            row = rows.row_of(db, number, self.cloud)
-            return None if row is None else rows.dossier_of(db, row)
+            row = tables.row_of(db, number, self.cloud)
+            return None if row is None else tables.record_of(db, row)
 
     def live(self, also: Iterable[int] = ()) -> list[IncidentRecord]:
         """Return what is open, or not all told, the oldest first, and some incidents by number.
@@ -111,12 +115,12 @@ class WatchStore:
             wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(untold)
             for number in also:
                 wanted |= INCIDENTS.c.id == number
-            return rows.dossiers_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
+            return tables.records_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
 
     def everything(self) -> list[IncidentRecord]:
         """Return all that is here, the oldest first."""
         with self._read("reading the incidents") as db:
-            return rows.dossiers_of(db, INCIDENTS.c.cloud == self.cloud)
+            return tables.records_of(db, INCIDENTS.c.cloud == self.cloud)
 
     def incident(self, number: int) -> Incident | None:
         """Return one incident of this cloud, None where there is none of that number."""
@@ -132,7 +136,7 @@ class WatchStore:
             if only_open:
                 query = query.where(INCIDENTS.c.closed.is_(None))
             if before is not None:
-                known = rows.row_of(db, before, self.cloud)
+                known = tables.row_of(db, before, self.cloud)
                 if known is None:
                     return []
                 older = INCIDENTS.c.opened < known["opened"]
@@ -140,7 +144,7 @@ class WatchStore:
                 query = query.where(older | (at_once & (INCIDENTS.c.id < before)))
             newest = (INCIDENTS.c.opened.desc(), INCIDENTS.c.id.desc())
             query = query.order_by(*newest).limit(limit)
-            return [rows.incident_of(db, row) for row in db.execute(query).mappings()]
+            return [tables.incident_of(db, row) for row in db.execute(query).mappings()]
 
     def notifications(
         self, *, incident: int | None = None, unsent: bool = False
@@ -153,7 +157,7 @@ class WatchStore:
             if unsent:
                 query = query.where(NOTIFICATIONS.c.state.in_(_UNSENT))
             found = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
-            return [rows.telling_of(row) for row in found]
+            return [tables.notification_of(row) for row in found]
 
     def told(self) -> dict[tuple[str, Delivery], int]:
         """Return how many tellings each channel has in each state."""
@@ -206,14 +210,14 @@ class WatchStore:
                 .where(INCIDENTS.c.cloud == self.cloud, APPROVALS.c.code_digest == digest)
             )
             row = db.execute(query).mappings().first()
-            return None if row is None else (row["code_digest"], rows.approval_of(row))
+            return None if row is None else (row["code_digest"], tables.approval_of(row))
 
     def approvals(self, incident: int) -> list[Approval]:
         """Return what waits, or waited, for an approval for an incident, the oldest first."""
         with self._read(f"reading the approvals of incident {incident}") as db:
             query = sa.select(APPROVALS).where(APPROVALS.c.incident == incident)
             found = db.execute(query.order_by(APPROVALS.c.made)).mappings()
-            return [rows.approval_of(row) for row in found]
+            return [tables.approval_of(row) for row in found]
 
     def use_approval(self, digest: str, *, by: str, at: float) -> bool:
         """Use an approval, once; say whether it was this call that did."""
@@ -240,7 +244,7 @@ class WatchStore:
                     SAMPLES.c.minute == one.minute,
                     SAMPLES.c.subject == one.subject,
                 )
-                rows.upsert(db, SAMPLES, same, values)
+                tables.upsert(db, SAMPLES, same, values)
 
     def history(self, *, since: float, subject: str | None = None) -> list[Minute]:
         """Return how subjects answered since a Unix time, by minute, the oldest first."""
@@ -279,3 +283,54 @@ class WatchStore:
 
     def _read(self, attempted: str) -> AbstractContextManager[Connection]:
         return self._database.read(attempted)
+
+
+T = TypeVar("T")
+
+BUSY = 1.0
+"""Seconds that its database should wait for another process's write."""
+ANSWER_BOUND = 3.0
+"""Seconds after which it counts as out of reach."""
+
+
+class GuardedStore:
+    """Calls of a store, on threads. ``trouble`` is why the last one failed, None where it did not.
+
+    ``fenced`` tells that another process has taken the watch over: nothing more is asked then.
+    """
+
+    def __init__(self, store: WatchStore, name: str) -> None:
+        self.store = store
+        self.name = name
+        self.trouble: JournalError | None = None
+        self.fenced = False
+
+    async def asked(self, call: Callable[[], T]) -> T | None:
+        """Return what a call returns, None where it failed."""
+        if self.fenced:
+            return None
+        try:
+            answer = await on_thread(call, ANSWER_BOUND)
+        except LeaseLost:
+            self.fenced = True
+        except JournalError as error:
+            self.trouble = error
+        except TimeoutError:
+            self.trouble = JournalError(
+                f"using {self.name}",
+                came_back=f"no answer within {ANSWER_BOUND:g} s",
+                remedy="see what holds it up, or name another journal in BACKSTAY_JOURNAL",
+            )
+        else:
+            self.trouble = None
+            return answer
+        return None
+
+    async def done(self, call: Callable[[], None]) -> bool:
+        """Say whether a call was made."""
+
+        def did() -> bool:
+            call()
+            return True
+
+        return bool(await self.asked(did))

@@ -18,8 +18,8 @@ from backstay.transports.webhook import post_json
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.notification import Notification
 from backstay.watch.notify import alertmanager as alerts
-from backstay.watch.notify.grouping import pieces
 from backstay.watch.notify.message import message
+from backstay.watch.notify.routing import sections
 from backstay.watch.notify.webhook import SCHEMA, document
 
 BOUND = 10.0
@@ -31,7 +31,7 @@ Approval = Callable[[Incident], str]
 T = TypeVar("T")
 
 
-class Way(Protocol):
+class Sender(Protocol):
     """A way to tell people. ``grouped``: what is due within a moment makes one message."""
 
     grouped: bool
@@ -43,16 +43,16 @@ class Way(Protocol):
         """Send a message that says it is a test; return where it went. Raises BackstayError."""
 
 
-def way_of(channel: Channel, approval: Approval) -> Way:
+def sender_for(channel: Channel, approval: Approval) -> Sender:
     """Return the way that a channel in cloud.yaml names."""
     if channel.email is not None:
-        return ByMail(channel.email, approval)
+        return EmailSender(channel.email, approval)
     if channel.webhook is not None:
-        return ByWebhook(channel.webhook, approval)
+        return WebhookSender(channel.webhook, approval)
     if channel.alertmanager is not None:
-        return ByAlertmanager(channel.alertmanager)
+        return AlertmanagerSender(channel.alertmanager)
     assert channel.apprise is not None  # noqa: S101 - the model holds exactly one
-    return ByApprise(channel.apprise, approval)
+    return AppriseSender(channel.apprise, approval)
 
 
 async def send_test(cloud: Cloud, channel: str) -> str:
@@ -65,7 +65,7 @@ async def send_test(cloud: Cloud, channel: str) -> str:
             remedy=f"it has: {', '.join(known) or 'none'}",
         )
     began = time.monotonic()
-    where = await bounded(way_of(known[channel], lambda _: "").test(cloud.name))
+    where = await bounded(sender_for(known[channel], lambda _: "").test(cloud.name))
     return f"{where}, {time.monotonic() - began:.1f} s"
 
 
@@ -88,7 +88,7 @@ async def bounded(sending: Awaitable[T]) -> T:
         ) from error
 
 
-class ByMail:
+class EmailSender:
     """Mail. A repeated one has the Message-ID of the first; those on an incident are a thread."""
 
     grouped = True
@@ -98,7 +98,7 @@ class ByMail:
 
     async def send(self, batch: Batch) -> str:
         """Send one mail on all of it; return which recipients were refused."""
-        told = message(batch, pieces(batch), approval=self._approval)
+        told = message(batch, sections(batch), approval=self._approval)
         return await self._hand_in(
             subject=told.subject,
             text=told.text,
@@ -142,7 +142,7 @@ class ByMail:
         return "; ".join(f"mail to {to} was refused: {why}" for to, why in refused.items())
 
 
-class ByWebhook:
+class WebhookSender:
     """JSON by POST, one document for each telling; a repeated one has the same Idempotency-Key."""
 
     grouped = False
@@ -179,7 +179,7 @@ class ByWebhook:
         await post_json(self._webhook.url, told, headers=headers, ca=self._webhook.ca, bound=BOUND)
 
 
-class ByAlertmanager:
+class AlertmanagerSender:
     """Alerts for an Alertmanager, posted again and again while their incidents are open."""
 
     grouped = False
@@ -234,7 +234,7 @@ class ByAlertmanager:
         await post_alerts(one.url, posted, login=login, ca=one.ca, bound=BOUND)
 
 
-class ByApprise:
+class AppriseSender:
     """Chats, pagers, SMS: whatever apprise knows. A few lines, as most of them have little room."""
 
     grouped = True
@@ -244,7 +244,7 @@ class ByApprise:
 
     async def send(self, batch: Batch) -> str:
         """Send one message on all of it."""
-        told = message(batch, pieces(batch), approval=self._approval)
+        told = message(batch, sections(batch), approval=self._approval)
         await self._hand_in(told.subject, told.short)
         return ""
 

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from backstay.quantities import exact
 from backstay.watch.incidents.incident import Incident, Kind, TimelineEntry, Urgency
 from backstay.watch.incidents.notification import Notification, NotificationEvent
-from backstay.watch.notify.grouping import MessageSection
+from backstay.watch.notify.routing import MessageSection
 
 _STATES = {
     Kind.SERVICE_FAILED: "DOWN",
@@ -201,9 +201,9 @@ def _timeline(timeline: Sequence[TimelineEntry], zone: tzinfo | None) -> list[st
     return lines
 
 
-def _rank(piece: MessageSection) -> tuple[bool, bool]:
-    over = piece.event is NotificationEvent.RESOLVED
-    return over, piece.incident.cause.urgency is not Urgency.CRITICAL
+def _rank(section: MessageSection) -> tuple[bool, bool]:
+    over = section.event is NotificationEvent.RESOLVED
+    return over, section.incident.cause.urgency is not Urgency.CRITICAL
 
 
 def _opening(channel: str, incident: Incident) -> str:

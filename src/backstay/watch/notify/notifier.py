@@ -14,23 +14,22 @@ from dataclasses import dataclass, field
 
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
+from backstay.watch.incidents.describe import channel_cause, channel_key
 from backstay.watch.incidents.incident import Incident, Kind
 from backstay.watch.incidents.log import IncidentLog, NotLeading
 from backstay.watch.incidents.notification import Notification, NotificationEvent
 from backstay.watch.notify.alertmanager import REPEAT
-from backstay.watch.notify.channel_failure import channel_failed, key_of
 from backstay.watch.notify.channels import (
+    AlertmanagerSender,
+    AppriseSender,
     Approval,
     Batch,
-    ByAlertmanager,
-    ByApprise,
-    Way,
+    Sender,
     bounded,
     send_test,
-    way_of,
+    sender_for,
 )
-from backstay.watch.notify.grouping import next_batch
-from backstay.watch.notify.routing import channels_for, instead_of
+from backstay.watch.notify.routing import channels_for, instead_of, next_batch
 
 GATHER = 0.4
 """For how many seconds a message waits for others that it could tell as well."""
@@ -56,7 +55,7 @@ class ChannelState:
     """
 
     name: str
-    way: Way
+    way: Sender
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
     since: float = 0.0
@@ -85,14 +84,14 @@ class Notifier:
         clock: Callable[[], float] = time.time,
         approval: Approval = lambda _: "",
     ) -> None:
-        self._cloud, self._watch, self._ledger, self._clock = (
+        self._cloud, self._watch, self._incident_log, self._clock = (
             cloud,
             cloud.watch,
             incident_log,
             clock,
         )
         self._lines = {
-            name: ChannelState(name=name, way=way_of(channel, approval))
+            name: ChannelState(name=name, way=sender_for(channel, approval))
             for name, channel in cloud.watch.channels.items()
         }
         # What was sent, for the case that the journal could not be told.
@@ -113,9 +112,9 @@ class Notifier:
         async with asyncio.TaskGroup() as tasks:
             for line in self._lines.values():
                 tasks.create_task(self._serve(line))
-                if isinstance(line.way, ByAlertmanager):
+                if isinstance(line.way, AlertmanagerSender):
                     tasks.create_task(self._keep_up(line, line.way))
-                if isinstance(line.way, ByApprise):
+                if isinstance(line.way, AppriseSender):
                     tasks.create_task(line.way.prepare())
             await self._look()
 
@@ -125,15 +124,15 @@ class Notifier:
 
     async def _look(self) -> None:
         while True:
-            for notification, incident in await self._ledger.due(self._clock()):
+            for notification, incident in await self._incident_log.due(self._clock()):
                 if notification.channel in self._lines:
                     self._lines[notification.channel].woken.set()
                 else:
                     await self._readdress(notification, incident)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK):
-                    await self._ledger.changed.wait()
-            self._ledger.changed.clear()
+                    await self._incident_log.changed.wait()
+            self._incident_log.changed.clear()
 
     async def _serve(self, line: ChannelState) -> None:
         while True:
@@ -154,13 +153,13 @@ class Notifier:
     async def _due(self, line: ChannelState) -> list[tuple[Notification, Incident]]:
         """Return what is due, without what this process has sent already."""
         fresh = []
-        for notification, incident in await self._ledger.due(self._clock()):
+        for notification, incident in await self._incident_log.due(self._clock()):
             if notification.channel != line.name:
                 continue
             once = notification.event in {NotificationEvent.OPENED, NotificationEvent.RESOLVED}
             known = (incident.id, notification.event, line.name) in self._describe
             if notification.id in self._ids or (once and known):
-                await self._ledger.sent(notification.id, at=self._clock())
+                await self._incident_log.sent(notification.id, at=self._clock())
             else:
                 fresh.append((notification, incident))
         return fresh
@@ -168,7 +167,7 @@ class Notifier:
     async def _deliver(self, line: ChannelState, batch: Batch) -> None:
         for notification, _ in batch:
             try:
-                await self._ledger.sending(notification.id)
+                await self._incident_log.sending(notification.id)
             except NotLeading:  # another process leads now, and tells all of this
                 return
         began = self._clock()
@@ -190,7 +189,7 @@ class Notifier:
                 await attempt
         except (BackstayError, TimeoutError):
             for notification, _ in batch:
-                await self._ledger.postpone(
+                await self._incident_log.postpone(
                     notification.id, until=self._clock(), error="the watch ended meanwhile"
                 )
 
@@ -200,7 +199,7 @@ class Notifier:
         for notification, incident in reversed(batch):
             self._ids.append(notification.id)
             self._describe.append((incident.id, notification.event, line.name))
-            await self._ledger.sent(notification.id, at=self._clock())
+            await self._incident_log.sent(notification.id, at=self._clock())
 
     async def _failed(
         self, line: ChannelState, batch: Batch, error: BackstayError, began: float
@@ -213,17 +212,17 @@ class Notifier:
         line.again = now + min(LONGEST, 2.0 ** min(line.failures - 1, 16))
         await self._put_off(line, batch)
         if line.failing:
-            cause = channel_failed(
+            cause = channel_cause(
                 self._cloud, line.name, str(error), error.remedy, failing=self._failing
             )
-            await self._ledger.open(cause, began=line.since, at=now)
+            await self._incident_log.open(cause, began=line.since, at=now)
 
     async def _works(self, line: ChannelState) -> None:
         line.failures, line.lasted, line.error = 0, 0.0, ""
-        for incident in self._ledger.open_incidents():
-            if incident.cause.key == key_of(line.name):
+        for incident in self._incident_log.open_incidents():
+            if incident.cause.key == channel_key(line.name):
                 text = f"channel {line.name} takes messages again"
-                await self._ledger.close(incident, at=self._clock(), text=text)
+                await self._incident_log.close(incident, at=self._clock(), text=text)
 
     async def _put_off(self, line: ChannelState, batch: Batch) -> None:
         """Have others tell it, where the channel is failing; else, or if nobody can, wait.
@@ -233,12 +232,14 @@ class Notifier:
         """
         for notification, incident in batch:
             others = None
-            if line.failing and incident.cause.key != key_of(line.name):
+            if line.failing and incident.cause.key != channel_key(line.name):
                 others = self._instead(notification, incident)
             if others is None:
-                await self._ledger.postpone(notification.id, until=line.again, error=line.error)
+                await self._incident_log.postpone(
+                    notification.id, until=line.again, error=line.error
+                )
             else:
-                await self._ledger.give_up(notification.id, error=line.error, instead=others)
+                await self._incident_log.give_up(notification.id, error=line.error, instead=others)
                 for name in others:
                     self._lines[name].woken.set()
 
@@ -248,9 +249,9 @@ class Notifier:
         others = self._instead(notification, incident)
         if others is None and self._lines:
             until = self._clock() + TRIES
-            await self._ledger.postpone(notification.id, until=until, error=error)
+            await self._incident_log.postpone(notification.id, until=until, error=error)
         else:
-            await self._ledger.give_up(notification.id, error=error, instead=others or ())
+            await self._incident_log.give_up(notification.id, error=error, instead=others or ())
 
     def _instead(self, notification: Notification, incident: Incident) -> tuple[str, ...] | None:
         told = (incident.id, notification.event)
@@ -266,11 +267,11 @@ class Notifier:
     def _failing(self) -> set[str]:
         return {one.name for one in self._lines.values() if one.failing}
 
-    async def _keep_up(self, line: ChannelState, way: ByAlertmanager) -> None:
+    async def _keep_up(self, line: ChannelState, way: AlertmanagerSender) -> None:
         def lasting() -> list[Incident]:
             return [
                 one
-                for one in self._ledger.open_incidents()
+                for one in self._incident_log.open_incidents()
                 if way.knows(one) or line.name in channels_for(self._watch, one.cause.urgency)
             ]
 
@@ -285,13 +286,13 @@ class Notifier:
 
     async def _remember_failures(self) -> None:
         """Take up the channels that had failed when the watch ended; try each at once."""
-        for incident in self._ledger.open_incidents():
+        for incident in self._incident_log.open_incidents():
             if incident.cause.kind is not Kind.CHANNEL_FAILED:
                 continue
             line = self._lines.get(incident.cause.key.partition(":")[2])
             if line is None:
                 text = "the channel is no longer in cloud.yaml"
-                await self._ledger.close(incident, at=self._clock(), text=text)
+                await self._incident_log.close(incident, at=self._clock(), text=text)
             else:
                 line.failures, line.since = TRIES, incident.began
                 line.error = incident.cause.evidence[0] if incident.cause.evidence else ""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backstay.watch.detect.corroborate import Corroborator, word_of
+from backstay.watch.detect.corroboration import Corroborator, corroboration_of
 from backstay.watch.incidents.incident import Kind
 from tests.health.witness.recorded import Recorded, seen
 
@@ -31,20 +31,22 @@ class Sited(Recorded):
     ],
 )
 def test_what_was_seen_of_a_host(name: str, kind: Kind | None) -> None:
-    word = word_of(seen(name))
+    word = corroboration_of(seen(name))
     assert word.kind is kind, word
-    assert word.spoke >= 1
-    assert any(line.startswith("this machine: ") for line in word.words)
+    assert word.answered_witnesses >= 1
+    assert any(line.startswith("this machine: ") for line in word.statements)
 
 
 def quick(name: str, unreached: set[str]) -> tuple[Any, Sited]:
     site = Sited(name)
 
-    async def glimpse(address: str) -> dict[str, Any]:
+    async def quick_probe(address: str) -> dict[str, Any]:
         return await site.here(address, [], True)
 
-    confirming = Corroborator(cast("CloudSession", site), glimpse=glimpse, power=site.power)
-    return asyncio.run(confirming.quick(site.suspect, unreached)), site
+    corroborator = Corroborator(
+        cast("CloudSession", site), quick_probe=quick_probe, power=site.power
+    )
+    return asyncio.run(corroborator.quick(site.suspect, unreached)), site
 
 
 def test_a_quick_look_asks_no_ports_and_nobody_who_does_not_answer() -> None:
@@ -53,10 +55,10 @@ def test_a_quick_look_asks_no_ports_and_nobody_who_does_not_answer() -> None:
     assert site.suspect == "proxy"
     assert set(site.asked) == {"here", "controller", "storage1", "compute1"}
     assert not any(site.asked.values())
-    assert word.spoke == 3
+    assert word.answered_witnesses == 3
 
 
 def test_when_nobody_can_be_asked_nothing_is_proved() -> None:
     word, site = quick("silent-power-on", {"controller", "storage1", "compute1", "compute2"})
-    assert (word.kind, word.spoke) == (Kind.HOST_UNREACHABLE, 0)
+    assert (word.kind, word.answered_witnesses) == (Kind.HOST_UNREACHABLE, 0)
     assert set(site.asked) == {"here"}

@@ -14,7 +14,7 @@ _HOLDER = re.compile(r"@(.+), process (\d+)$")
 _TAIL = 600
 
 
-class Child:
+class RunProcess:
     """A process that carries out a run; ``log`` gets what it complains of."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
@@ -40,7 +40,7 @@ class Child:
         self._log.unlink(missing_ok=True)
 
 
-async def begin(command: Sequence[str], log: Path) -> Child:
+async def start_process(command: Sequence[str], log: Path) -> RunProcess:
     """Begin a process in a session of its own. Raises BackstayError."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +63,7 @@ async def begin(command: Sequence[str], log: Path) -> Child:
         ) from error
     finally:
         os.close(into)
-    return Child(process, log)
+    return RunProcess(process, log)
 
 
 def alive(run: RunRecord) -> bool:

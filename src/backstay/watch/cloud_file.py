@@ -37,9 +37,9 @@ class CloudFile:
         """Look at the file for ever."""
         while True:
             await asyncio.sleep(PAUSE)
-            await self.look()
+            await self.reload_if_changed()
 
-    async def look(self) -> None:
+    async def reload_if_changed(self) -> None:
         """Read the file again if it has changed."""
         stamp = _stamp(self.path)
         if stamp == self._read:
