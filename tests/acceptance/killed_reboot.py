@@ -20,7 +20,7 @@ def kill_at(point: str) -> None:
     def shown(self: run.Live, progress: Progress) -> None:
         nonlocal passed
         passed += point.isdigit() or progress.kind == point
-        if passed == {"done": 1, "begins": 2}.get(point) or str(passed) == point:
+        if passed == {"done": 1, "started": 2}.get(point) or str(passed) == point:
             os.kill(os.getpid(), signal.SIGKILL)
         show(self, progress)
 

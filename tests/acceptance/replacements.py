@@ -129,7 +129,7 @@ def as_each_step_begins(happens: Callable[[str], None]) -> Iterator[None]:
     def begun() -> Iterator[str]:
         for run in store.runs(limit=1):
             if run.plan.runbook == "replace":
-                yield from (e.step for e in store.events(run.id) if e.kind == "begins")
+                yield from (e.step for e in store.events(run.id) if e.kind == "started")
 
     def look() -> None:
         for step in begun():

@@ -18,7 +18,7 @@ def stop_at(step: str) -> None:
 
     def shown(self: run.Live, progress: Progress) -> None:
         show(self, progress)
-        if progress.kind == "begins" and progress.step.id == step:
+        if progress.kind == "started" and progress.step.id == step:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     run.Live.__call__ = shown  # type: ignore[method-assign]

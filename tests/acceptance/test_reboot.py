@@ -104,7 +104,7 @@ def test_it_hangs_in_shutdown_and_is_power_cycled_by_its_bmc(lab: Lab) -> None:
     assert result(run, "spare1.down")["cycled"]
     assert result(run, "spare1.up")["boot_id"] == boot_id(lab, "spare1")
     assert run["reports"][0]["boot_before"] != boot_id(lab, "spare1")
-    said = [event["text"] for event in run["events"] if event["kind"] == "says"]
+    said = [event["text"] for event in run["events"] if event["kind"] == "progress"]
     assert any("power-cycling it by its BMC" in text for text in said), said
 
 

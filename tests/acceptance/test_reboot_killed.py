@@ -64,7 +64,7 @@ def assert_resumed_and_rebooted_once(lab: Lab, cloud: Path, before: list[str], r
     assert set(done.values()) == {1}, done
     for step in done:
         mine = [kind for name, kind in kinds if name == step]
-        assert "begins" not in mine[mine.index("done") :], (step, mine)
+        assert "started" not in mine[mine.index("done") :], (step, mine)
     after = boots(lab)
     assert len(after) == len(before) + 1, (run["id"], kinds)
     assert after[-1] == boot_id(lab, HOST)

@@ -76,7 +76,7 @@ def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
     lab.backstay("lab", "break", "dead-board", "proxy")
     arguments = command(cloud, "proxy")
     for count in itertools.count():
-        point = ("done", "begins")[count % 2]
+        point = ("done", "started")[count % 2]
         run = subprocess.run(
             [sys.executable, "-m", "tests.acceptance.killed_reboot", point, *arguments],
             capture_output=True,

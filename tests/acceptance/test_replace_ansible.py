@@ -51,7 +51,9 @@ def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def _said(lab: Lab) -> str:
     """What the newest run has told of its progress until now."""
-    return "\n".join(event["text"] for event in last_run(lab)["events"] if event["kind"] == "says")
+    return "\n".join(
+        event["text"] for event in last_run(lab)["events"] if event["kind"] == "progress"
+    )
 
 
 def _let_go_on_once_it_is_told(lab: Lab) -> None:

@@ -77,8 +77,8 @@ def running(
         plan=plan,
         step=step,
         results=results or {},
-        begun=time.time(),
-        say=lambda _: None,
+        started=time.time(),
+        report=lambda _: None,
     )
 
 

@@ -166,8 +166,8 @@ class Stand:
             plan=Plan(runbook="backup", cloud="lab", targets=("controller",), steps=(step,)),
             step=step,
             results={"controller.repository": {"began": 1.0, "backup": "controller-1"}},
-            begun=1.0,
-            say=self.said.append,
+            started=1.0,
+            report=self.said.append,
         )
         return asyncio.run(Database(self, self)._dump(running))  # type: ignore[arg-type]
 

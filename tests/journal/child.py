@@ -54,7 +54,7 @@ class Append(Action[Result]):
             out.flush()
             os.fsync(out.fileno())
         self.killer.here()
-        running.say("appended")
+        running.report("appended")
         return {"line": running.step.id, "before": sorted(running.results)}
 
     async def probe(self, running: Running) -> Mapping[str, Any] | None:
@@ -77,7 +77,7 @@ def main(folder: Path, point: int) -> RunState:
 
     actions = {"append": Append(folder / "effects", killer)}
     locks = f"file://{folder / 'locks'}"
-    return asyncio.run(carry_out(store, run, Runbook(actions=actions), locks=locks, watch=watch))
+    return asyncio.run(carry_out(store, run, Runbook(actions=actions), locks=locks, progress=watch))
 
 
 if __name__ == "__main__":

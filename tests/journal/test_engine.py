@@ -62,7 +62,7 @@ def carry(
     locks = f"file://{tmp_path}/locks"
     record = store.run(name)
     state = asyncio.run(
-        carry_out(store, record, Runbook(actions=actions), locks=locks, watch=seen.append)
+        carry_out(store, record, Runbook(actions=actions), locks=locks, progress=seen.append)
     )
     return state, seen
 
@@ -71,7 +71,7 @@ def test_all_is_well_and_later_steps_see_earlier_ones(store: Store, tmp_path: Pa
     state, seen = carry(store, tmp_path, {"look": Does(), "work": Does()})
     assert state is RunState.DONE
     assert store.run("1").steps[3].result == {"seen": ["a.look", "a.work", "b.look"]}
-    assert [one.kind for one in seen] == ["begins", "done"] * 4
+    assert [one.kind for one in seen] == ["started", "done"] * 4
 
 
 def test_a_refusal_before_anything_was_changed(store: Store, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_what_is_around_a_step_sees_its_probe_its_work_and_its_error(
     name, progress, locks = store.create(plan), list[Progress](), f"file://{tmp_path}/locks"
     for _ in range(2):
         run = store.run(name)
-        asyncio.run(carry_out(store, run, runbook, locks=locks, watch=progress.append))
+        asyncio.run(carry_out(store, run, runbook, locks=locks, progress=progress.append))
     assert seen == ["before a.work", "work", "after"] * 2
     [failed] = [one.error for one in progress if one.error]
     assert failed.remedy == "look around; then: try later"
@@ -171,7 +171,7 @@ def test_a_lock_that_is_held_is_refused_by_name(store: Store, tmp_path: Path) ->
         plan = Plan(runbook="trial", cloud="lab", targets=("b",), steps=(step("look", "b"),))
         record = store.run(store.create(plan))
         locks = f"file://{tmp_path}/locks"
-        other = carry_out(store, record, Runbook(actions={}), locks=locks, watch=lambda _: None)
+        other = carry_out(store, record, Runbook(actions={}), locks=locks, progress=lambda _: None)
         with pytest.raises(LockHeld, match="for run trial-1"):
             in_thread(asyncio.new_event_loop(), other)
 

@@ -35,7 +35,7 @@ def running(results: Mapping[str, Any]) -> Running:
     step = Step(id="a.build", action="build", target="a", does="build it", bound=1)
     plan = Plan(runbook="trial", cloud="lab", targets=("a", "b"), steps=(step,))
     return Running(
-        run="trial-1", plan=plan, step=step, results=results, begun=0.0, say=lambda _: None
+        run="trial-1", plan=plan, step=step, results=results, started=0.0, report=lambda _: None
     )
 
 

@@ -43,9 +43,9 @@ def test_the_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
 def test_a_step_from_beginning_to_end(store: Store) -> None:
     name = store.create(PLAN)
     claim = store.take(name, ["lab"])
-    begun = store.begin(claim, "look")
-    assert store.begin(claim, "look") == begun
-    store.say(claim, "look", "half-way")
+    begun = store.start(claim, "look")
+    assert store.start(claim, "look") == begun
+    store.progress(claim, "look", "half-way")
     store.finish(claim, "look", {"seen": 3})
     store.end(claim, RunState.DONE)
     run = store.run(name)
@@ -53,13 +53,13 @@ def test_a_step_from_beginning_to_end(store: Store) -> None:
     assert (step.state, step.result, step.attempts) == (StepState.DONE, {"seen": 3}, 2)
     assert run.seconds is not None
     kinds = [event.kind for event in store.events(name)]
-    assert kinds == ["taken", "begins", "begins", "says", "done", "done"]
+    assert kinds == ["taken", "started", "started", "progress", "done", "done"]
 
 
 def test_who_was_taken_over_writes_nothing_more(store: Store) -> None:
     first, second = store.create(PLAN), store.create(PLAN)
     old = store.take(first, ["lab", "lab/controller"])
-    store.begin(old, "look")
+    store.start(old, "look")
     store.take(second, ["lab"])
     with pytest.raises(LeaseLost, match=r"lab was taken over by .* for run reboot-2"):
         store.finish(old, "look", {})
@@ -68,7 +68,7 @@ def test_who_was_taken_over_writes_nothing_more(store: Store) -> None:
 
 def test_an_error_is_kept_with_its_remedy(store: Store) -> None:
     claim = store.take(store.create(PLAN), ["lab"])
-    store.begin(claim, "look")
+    store.start(claim, "look")
     store.fail(claim, "look", BackstayError("looking", came_back="nothing", remedy="look again"))
     step = store.run("1").steps[0]
     assert step.error == {"attempted": "looking", "came_back": "nothing", "remedy": "look again"}
@@ -79,7 +79,7 @@ def test_an_abandoned_run_cannot_go_on(store: Store) -> None:
     claim = store.take(name, ["lab"])
     store.abandon(name, ["lab"], "the host is gone")
     with pytest.raises(LeaseLost):
-        store.begin(claim, "look")
+        store.start(claim, "look")
     assert store.run(name).state is RunState.ABANDONED
 
 

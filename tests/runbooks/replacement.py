@@ -192,7 +192,7 @@ def carried_out(
                 store.run(name),
                 Runbook(actions=actions),
                 locks=f"file://{folder}/locks",
-                watch=lambda _progress: None,
+                progress=lambda _progress: None,
             )
         )
         clock[0] += again_after or 0

@@ -90,7 +90,7 @@ def adopting(folder: Path, hosts: Hosts, results: Mapping[str, Result]) -> tuple
         settings=settings,
     )
     running = Running(
-        run="replace-1", plan=plan, step=step, results=results, begun=1.0, say=lambda _: None
+        run="replace-1", plan=plan, step=step, results=results, started=1.0, report=lambda _: None
     )
     site = CloudSession(cloud=cloud, shell=hosts, api=BackupError("x", came_back="x", remedy="x"))
     return Adopt(site, place, still_fenced), running

@@ -147,8 +147,8 @@ def run(
         plan=plan,
         step=step,
         results=results or confirmed(),
-        begun=0.0,
-        say=world.done.append,
+        started=0.0,
+        report=world.done.append,
     )
 
 

@@ -83,7 +83,7 @@ def test_results_of_a_reattachment(store: Store) -> None:
     results = {step.id: step.result for step in run.steps}
     step = run.plan.steps[-1]
     running = Running(
-        run=run.id, plan=run.plan, step=step, results=results, begun=0.0, say=lambda _: None
+        run=run.id, plan=run.plan, step=step, results=results, started=0.0, report=lambda _: None
     )
     agent = "nova-compute on compute1"
     assert reattach.Settled.from_json(results["settle"]).left == (agent,)
@@ -127,7 +127,7 @@ def test_a_reboot_that_the_old_version_left_is_resumed(
             run,
             runbook(session, store),
             locks=f"file://{tmp_path}/locks",
-            watch=shown.append,
+            progress=shown.append,
         )
     )
     assert state is RunState.DONE

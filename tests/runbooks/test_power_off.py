@@ -61,7 +61,7 @@ def carry_out(board: Board, monkeypatch: pytest.MonkeyPatch, shared: Any = ()) -
 
 
 def running(made: Plan, step: Step) -> Running:
-    return Running(run="r-1", plan=made, step=step, results={}, begun=0.0, say=lambda _: None)
+    return Running(run="r-1", plan=made, step=step, results={}, started=0.0, report=lambda _: None)
 
 
 def test_it_is_cut_and_read_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,11 @@ def reattach(site: Any, tmp_path: Path, **options: Any) -> tuple[RunRecord, list
     locks = f"file://{tmp_path}/locks"
     asyncio.run(
         carry_out(
-            store, store.run(name), Runbook(actions=actions(site)), locks=locks, watch=shown.append
+            store,
+            store.run(name),
+            Runbook(actions=actions(site)),
+            locks=locks,
+            progress=shown.append,
         )
     )
     return store.run(name), shown
@@ -87,7 +91,7 @@ def test_who_has_come_back_by_himself_is_left_alone(tmp_path: Path) -> None:
             store.run(name),
             Runbook(actions=actions(site)),
             locks=locks,
-            watch=lambda _: None,
+            progress=lambda _: None,
         )
     )
     assert site.restarted == ["c1"]
@@ -143,7 +147,7 @@ def test_a_settling_agent_is_in_the_plan_and_is_not_restarted(tmp_path: Path) ->
             store.run(name),
             Runbook(actions=actions(site)),
             locks=locks,
-            watch=lambda _: None,
+            progress=lambda _: None,
         )
     )
     assert store.run(name).state is RunState.DONE

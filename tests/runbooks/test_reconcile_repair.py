@@ -62,7 +62,7 @@ def running(
             },
             bound=bound,
         )
-    return Running(run="r", plan=made, step=step, results={}, begun=0.0, say=say)
+    return Running(run="r", plan=made, step=step, results={}, started=0.0, report=say)
 
 
 def done(site: Any, name: str, given: Running) -> Any:

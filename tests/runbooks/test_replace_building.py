@@ -51,8 +51,8 @@ def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], di
         run="replace-1",
         plan=plan,
         step=this,
-        begun=1.0,
-        say=lambda _: None,
+        started=1.0,
+        report=lambda _: None,
         results={"controller.adopt": {}, **results},
     )
     return site.asked, asyncio.run(action.do(running)).to_json()
@@ -81,8 +81,8 @@ def test_without_means_nothing_is_begun() -> None:
         run="replace-1",
         plan=plan,
         step=this,
-        begun=1.0,
-        say=lambda _: None,
+        started=1.0,
+        report=lambda _: None,
         results={"controller.adopt": {}, "controller.begin-build": {"unit": ""}},
     )
     asyncio.run(LetBuild(site, Place(site.cloud)).do(running))

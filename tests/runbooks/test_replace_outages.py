@@ -140,7 +140,7 @@ def carry(
             store.run(run),
             runbook,
             locks=f"file://{folder}/locks",
-            watch=lambda _progress: None,
+            progress=lambda _progress: None,
         )
     )
     return state, {step.id.partition(".")[2]: step.result for step in store.run(run).steps}

@@ -89,8 +89,8 @@ def carry_out(site: Site, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0) 
                 plan=made,
                 step=step,
                 results=results,
-                begun=0.0,
-                say=lambda _: None,
+                started=0.0,
+                report=lambda _: None,
             )
             results[step.id] = await does[step.action].do(running)
 

@@ -237,7 +237,7 @@ def test_databases_made_here_before_the_host_was_asked_are_sent(tmp_path: Path) 
 
     def about(results: dict[str, Any]) -> About:
         running = Running(
-            run="replace-1", plan=made, step=step, results=results, begun=0, say=lambda _: None
+            run="replace-1", plan=made, step=step, results=results, started=0, report=lambda _: None
         )
         return Fetch(site, place).about(running)
 

@@ -25,8 +25,8 @@ def remedy(host: str, *done: str) -> str:
         plan=plan,
         step=steps[1],
         results={f"proxy.{name}": {} for name in done},
-        begun=0.0,
-        say=lambda _text: None,
+        started=0.0,
+        report=lambda _text: None,
     )
     with pytest.raises(HostUnreachable) as caught, hinted(running):
         raise HostUnreachable(

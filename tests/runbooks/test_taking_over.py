@@ -39,8 +39,8 @@ def running(host: str = "controller", spare: str = "spare1", mark: str = "m") ->
         run="replace-1",
         plan=plan,
         step=step,
-        begun=1.0,
-        say=print,
+        started=1.0,
+        report=print,
         results={f"{host}.fence": {"how": "power", "fenced_at": FENCED_AT}},
     )
 

@@ -117,4 +117,4 @@ async def _carried_out(
 
     async with open_session(cloud) as session:
         runbook = runbook_of(run, session, store)
-        return await work(store, run, runbook, locks=locks_url(), watch=live)
+        return await work(store, run, runbook, locks=locks_url(), progress=live)

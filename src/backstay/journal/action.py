@@ -62,9 +62,9 @@ class Running:
     Attributes:
         run: the run's id.
         results: of the steps done so far, as JSON data by step id; ``result`` reads them typed.
-        begun: when the step was first started, in Unix seconds: a step that is done again after an
-            interruption still has its first start.
-        say: reports progress to the operator and the journal.
+        started: when the step was first started, in Unix seconds: a step that is done again after
+            an interruption still has its first start.
+        report: reports progress to the operator and the journal.
 
     """
 
@@ -72,8 +72,8 @@ class Running:
     plan: Plan
     step: Step
     results: Mapping[str, Result]
-    begun: float
-    say: Callable[[str], None]
+    started: float
+    report: Callable[[str], None]
 
     @property
     def resume(self) -> str:

@@ -1,4 +1,4 @@
-"""Carry out a plan: each step is written down before it begins and after it has ended."""
+"""Carry out a plan: each step is written down before it is started and after it has ended."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from backstay.journal.action import Action, Around, Refused, Result, Runbook, Ru
 from backstay.journal.locks import LockLost, held
 from backstay.journal.plan import Step
 from backstay.journal.records import (
+    EventKind,
     JournalError,
     LeaseLost,
     RunRecord,
@@ -27,15 +28,15 @@ from backstay.journal.store import Claim, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What the terminal shows while a run goes on. ``kind`` is that of the journal's events."""
+    """What the terminal shows of a run that is carried out."""
 
     step: Step
-    kind: str
+    kind: EventKind
     text: str = ""
     error: BackstayError | None = None
 
 
-Watch = Callable[[Progress], None]
+ShowProgress = Callable[[Progress], None]
 
 
 def lock_names(run: RunRecord) -> list[str]:
@@ -44,7 +45,7 @@ def lock_names(run: RunRecord) -> list[str]:
 
 
 async def carry_out(
-    store: Store, run: RunRecord, runbook: Runbook, *, locks: str, watch: Watch
+    store: Store, run: RunRecord, runbook: Runbook, *, locks: str, progress: ShowProgress
 ) -> RunState:
     """Carry out a run from where it is, under its locks, and return how it ended.
 
@@ -54,20 +55,20 @@ async def carry_out(
     """
     names = lock_names(run)
     async with held(locks, names, store.holder) as mine:
-        run = store.run(run.id)  # as the one who had the lock before left it
+        run = store.run(run.id)  # as the process that had the lock before left it
         claim = store.take(run.id, names)
         results = {step.id: step.result for step in run.steps if step.state is StepState.DONE}
         for step, record in zip(run.plan.steps, run.steps, strict=True):
             if record.state is StepState.DONE:
                 continue
-            taking = _Taking(store, claim, run, watch, results, runbook.around)
+            runner = _StepRunner(store, claim, run, progress, results, runbook.around)
             try:
                 await mine.still()
-                results[step.id] = await taking.step(step, record, runbook.actions[step.action])
+                results[step.id] = await runner.step(step, record, runbook.actions[step.action])
             except (LeaseLost, LockLost):
                 raise
             except BackstayError as error:
-                watch(Progress(step=step, kind="failed", text=str(error), error=error))
+                progress(Progress(step=step, kind=EventKind.FAILED, text=str(error), error=error))
                 store.fail(claim, step.id, error)
                 state = _ended_by(error, step, run, results)
                 store.end(claim, state)
@@ -77,53 +78,55 @@ async def carry_out(
 
 
 @dataclass(frozen=True, slots=True)
-class _Taking:
-    """Takes one step."""
+class _StepRunner:
+    """Carries out one step."""
 
     store: Store
     claim: Claim
     run: RunRecord
-    watch: Watch
+    progress: ShowProgress
     results: Mapping[str, Result]
     around: Around
 
     async def step(self, step: Step, record: StepRecord, action: Action[Any]) -> Result:
-        """Bring one step about, or find that it was, and write down what came of it."""
+        """Carry out one step, or find that it is done, and write its result down."""
         again = record.state in {StepState.RUNNING, StepState.FAILED}
-        begun = self.store.begin(self.claim, step.id)
-        self.watch(Progress(step=step, kind="begins"))
+        started = self.store.start(self.claim, step.id)
+        self.progress(Progress(step=step, kind=EventKind.STARTED))
         running = Running(
             run=self.run.id,
             plan=self.run.plan,
             step=step,
             results=self.results,
-            begun=begun,
-            say=lambda text: self._say(step, text),
+            started=started,
+            report=lambda text: self._report(step, text),
         )
         try:
             async with asyncio.timeout(step.bound) as limit, self.around(running):
                 probed = await action.probe(running) if again else None
                 produced = probed if probed is not None else await action.do(running)
         except TimeoutError as error:
-            raise (_too_late(step) if limit.expired() else _unexpected(step, error)) from error
+            raise (
+                _too_late(running) if limit.expired() else _unexpected(running, error)
+            ) from error
         except BackstayError:
             raise
         except Exception as error:
-            # The run is to be left in a state that is told and can be gone on from.
-            raise _unexpected(step, error) from error
+            # The run shall be left in a state that is shown and can be resumed.
+            raise _unexpected(running, error) from error
         result = (
             produced.to_json() if isinstance(produced, StepResult) else with_current_keys(produced)
         )
         summary = str(result.get("summary", ""))
         text = summary if probed is None else "was done already"
         self.store.finish(self.claim, step.id, result, text=text)
-        self.watch(Progress(step=step, kind="done", text=text))
+        self.progress(Progress(step=step, kind=EventKind.DONE, text=text))
         return result
 
-    def _say(self, step: Step, text: str) -> None:
-        with contextlib.suppress(JournalError):  # told by the next write that matters
-            self.store.say(self.claim, step.id, text)
-        self.watch(Progress(step=step, kind="says", text=text))
+    def _report(self, step: Step, text: str) -> None:
+        with contextlib.suppress(JournalError):  # raised by the next write that matters
+            self.store.progress(self.claim, step.id, text)
+        self.progress(Progress(step=step, kind=EventKind.PROGRESS, text=text))
 
 
 def _ended_by(
@@ -134,20 +137,21 @@ def _ended_by(
     return RunState.REFUSED if isinstance(error, Refused) and not others else RunState.FAILED
 
 
-def _unexpected(step: Step, error: Exception) -> BackstayError:
+def _unexpected(running: Running, error: Exception) -> BackstayError:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{PurePath(last.filename).name}:{last.lineno}"
     return BackstayError(
-        step.does,
+        running.step.does,
         came_back=f"an error in Backstay itself: {type(error).__name__}: {error} ({place})",
-        remedy="report it with this line; when the cause is gone: backstay runs resume",
+        remedy=f"report it with this line; when the cause is fixed: {running.resume}",
     )
 
 
-def _too_late(step: Step) -> BackstayError:
+def _too_late(running: Running) -> BackstayError:
+    step = running.step
     on = f" on {step.target}" if step.target else ""
     return BackstayError(
         f"{step.does}{on}",
         came_back=f"it was not done within its bound of {step.bound:g} s",
-        remedy="see what it waits for, then go on: backstay runs resume",
+        remedy=f"find what it waits for, then: {running.resume}",
     )

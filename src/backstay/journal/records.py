@@ -1,4 +1,4 @@
-"""Runs as the journal keeps them, as plain values. Times are Unix seconds, UTC."""
+"""Runs as the journal stores them, as plain values. Times are Unix seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from backstay.journal.plan import Plan
 
 
 class RunState(StrEnum):
-    """Where a run is. ``RUNNING`` with a holder that is dead was interrupted: it can be resumed."""
+    """The state of a run. ``RUNNING`` under a dead holder is an interrupted run: resume it."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -21,12 +21,12 @@ class RunState(StrEnum):
 
     @property
     def in_flight(self) -> bool:
-        """Say whether the run may have left a cloud half-way, and can be resumed."""
+        """Return whether the run may have left a cloud half-way, and can be resumed."""
         return self in {RunState.PLANNED, RunState.RUNNING, RunState.FAILED}
 
 
 class StepState(StrEnum):
-    """Where a step is."""
+    """The state of a step."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -36,7 +36,7 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """A step of a run. ``began`` is its first beginning; ``attempts`` how often it was begun."""
+    """A step of a run: when it was first started (``began``), how many times (``attempts``)."""
 
     id: str
     state: StepState
@@ -49,7 +49,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run. ``holder`` is who carries it out, or did last (``user@host, process N``)."""
+    """A run. ``holder`` is the process that carries it out, or did last (``epochs.me``)."""
 
     id: str
     state: RunState
@@ -74,9 +74,21 @@ def with_current_keys(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"summary" if key == "told" else key: value for key, value in result.items()}
 
 
+class EventKind(StrEnum):
+    """What happened in a run."""
+
+    TAKEN = "taken"
+    STARTED = "started"
+    PROGRESS = "progress"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    ABANDONED = "abandoned"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened in a run. ``step`` is empty where the whole run is meant."""
+    """An event of a run: ``at`` is Unix seconds, ``step`` is empty for the run as a whole."""
 
     at: float
     step: str

@@ -19,6 +19,7 @@ from backstay.journal.epochs import me, who
 from backstay.journal.plan import Plan
 from backstay.journal.records import (
     Event,
+    EventKind,
     NoSuchRun,
     RunRecord,
     RunState,
@@ -85,7 +86,7 @@ class Store:
         return run
 
     def take(self, run: str, targets: Sequence[str]) -> Claim:
-        """Take a run and ``targets`` (lock names): whoever had them before can write no more."""
+        """Take a run and ``targets`` (lock names): a process that had them can write no more."""
         with self._write(f"taking run {run}") as db:
             taken = {target: epochs.raise_epoch(db, target, run) for target in targets}
             db.execute(
@@ -98,12 +99,15 @@ class Store:
                     ended=None,
                 )
             )
-            _note(db, run, "", "taken", f"by {me()}")
+            _note(db, run, "", EventKind.TAKEN, f"by {me()}")
         return Claim(run=run, epochs=taken)
 
-    def begin(self, claim: Claim, step: str) -> float:
-        """Note that a step is under way, before its effect; return when it first was (Unix)."""
-        with self._fenced(claim, f"noting that {step} begins") as db:
+    def start(self, claim: Claim, step: str) -> float:
+        """Note that a step is started, before its effect.
+
+        Returns when it was first started, in Unix seconds.
+        """
+        with self._fenced(claim, f"noting that {step} is started") as db:
             this = (STEPS.c.run == claim.run) & (STEPS.c.id == step)
             db.execute(
                 sa.update(STEPS)
@@ -116,21 +120,21 @@ class Store:
                     attempts=STEPS.c.attempts + 1,
                 )
             )
-            _note(db, claim.run, step, "begins", "")
+            _note(db, claim.run, step, EventKind.STARTED, "")
             return float(db.scalar(sa.select(STEPS.c.began).where(this)) or 0.0)
 
     def finish(self, claim: Claim, step: str, result: Mapping[str, Any], *, text: str = "") -> None:
-        """Note that a step is done, and what it brought."""
+        """Note that a step is done, and its result."""
         self._end_step(claim, step, StepState.DONE, result=dict(result), text=text)
 
     def fail(self, claim: Claim, step: str, error: BackstayError) -> None:
         """Note that a step failed, and why."""
-        told = {
+        failure = {
             "attempted": error.attempted,
             "came_back": error.came_back,
             "remedy": error.remedy,
         }
-        self._end_step(claim, step, StepState.FAILED, error=told, text=str(error))
+        self._end_step(claim, step, StepState.FAILED, error=failure, text=str(error))
 
     def _end_step(self, claim: Claim, step: str, state: StepState, **values: Any) -> None:  # noqa: ANN401 - columns
         text = values.pop("text")
@@ -142,10 +146,10 @@ class Store:
             )
             _note(db, claim.run, step, state, text)
 
-    def say(self, claim: Claim, step: str, text: str) -> None:
-        """Note how far a step is."""
-        with self._fenced(claim, f"noting how far {step} is") as db:
-            _note(db, claim.run, step, "says", text)
+    def progress(self, claim: Claim, step: str, text: str) -> None:
+        """Note the progress of a step."""
+        with self._fenced(claim, f"noting the progress of {step}") as db:
+            _note(db, claim.run, step, EventKind.PROGRESS, text)
 
     def end(self, claim: Claim, state: RunState) -> None:
         """Note how the run ended."""
@@ -153,17 +157,17 @@ class Store:
             _end_run(db, claim.run, state)
 
     def refuse(self, run: str, error: BackstayError) -> None:
-        """Note that a run was refused before it was taken: nothing of it was begun."""
+        """Note that a run was refused before it was taken: no step of it was started."""
         with self._write(f"noting that {run} was refused") as db:
-            _note(db, run, "", "says", str(error))
+            _note(db, run, "", EventKind.PROGRESS, str(error))
             _end_run(db, run, RunState.REFUSED)
 
     def abandon(self, run: str, targets: Sequence[str], why: str) -> None:
-        """End a run that nobody will resume; whoever still carries it out can write no more."""
+        """End a run for good; a process that still carries it out can write no more."""
         with self._write(f"abandoning {run}") as db:
             for target in targets:
                 epochs.raise_epoch(db, target, run)
-            _note(db, run, "", "says", why)
+            _note(db, run, "", EventKind.PROGRESS, why)
             _end_run(db, run, RunState.ABANDONED)
 
     def run(self, name: str) -> RunRecord:
@@ -174,7 +178,7 @@ class Store:
             if row is not None:
                 return _record(db, row)
         raise NoSuchRun(
-            f"looking for run {name}",
+            f"finding run {name}",
             came_back="the journal has no run of that name",
             remedy="backstay runs list",
         )
@@ -212,12 +216,12 @@ class Store:
             ]
 
     def holder(self, target: str) -> str:
-        """Return who took a target (a lock's name) last, and for which run; empty if nobody has."""
+        """Return who took a target (a lock's name) last, and for which run; empty if it is free."""
         with self._read(f"reading who holds {target}") as db:
             return epochs.holder(db, target)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._database.dispose()
 
     def _write(self, attempted: str) -> AbstractContextManager[Connection]:

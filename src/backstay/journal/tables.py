@@ -1,6 +1,18 @@
 """The journal's tables."""
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    update,
+)
 
 from backstay.journal.migrations import Schema
 
@@ -46,8 +58,8 @@ EVENTS = Table(
     Column("kind", String(20), nullable=False),
     Column("text", Text, nullable=False),
 )
-# Who may write about a target: each taking raises the epoch, and every write compares it, so that
-# a process that lost its lock without noticing cannot write any more.
+# Who may write about a target: taking it raises the epoch, and every write compares it, so that a
+# process that lost its lock without noticing cannot write any more.
 EPOCHS = Table(
     "epochs",
     METADATA,
@@ -57,4 +69,14 @@ EPOCHS = Table(
     Column("run", String(40), nullable=False),
     Column("at", Float(53), nullable=False),
 )
-SCHEMA = Schema(part="runs", version=1, tables=METADATA, oldest="runs")
+
+
+def _rename_kinds(db: Connection) -> None:
+    """Version 2: events are called ``started`` and ``progress``, not ``begins`` and ``says``."""
+    for old, new in (("begins", "started"), ("says", "progress")):
+        db.execute(update(EVENTS).where(EVENTS.c.kind == old).values(kind=new))
+
+
+SCHEMA = Schema(
+    part="runs", version=2, tables=METADATA, oldest="runs", migrations={1: _rename_kinds}
+)

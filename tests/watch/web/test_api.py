@@ -39,8 +39,8 @@ def fake(tmp_path: Path) -> FakeCloud:
     made.store.open(MARIADB, began=time.time() - 8, at=time.time() - 5, channels=["mail"])
     made.keep_history(2)
     name, claim = made.run()
-    made.journal.begin(claim, "proxy.step0")
-    made.journal.say(claim, "proxy.step0", "half of it")
+    made.journal.start(claim, "proxy.step0")
+    made.journal.progress(claim, "proxy.step0", "half of it")
     assert name == "reboot-1"
     return made
 

@@ -151,8 +151,8 @@ def test_a_runs_progress_moves(fake: FakeCloud, served: Serving) -> None:
         name, claim = fake.run()
         for number in range(3):
             step = f"proxy.step{number}"
-            fake.journal.begin(claim, step)
-            fake.journal.say(claim, step, f"said {number}")
+            fake.journal.start(claim, step)
+            fake.journal.progress(claim, step, f"said {number}")
             runs = tab.locator("#runs")
             await expect(runs).to_contain_text(f"said {number}", timeout=8000)
             await expect(runs).to_contain_text(f"{number} of 7 steps done")
@@ -174,7 +174,7 @@ def test_everything_is_legible_named_and_within_the_screen(
     fake.closed_incident()
     fake.keep_history()
     name, claim = fake.run()
-    fake.journal.begin(claim, "proxy.step0")
+    fake.journal.start(claim, "proxy.step0")
 
     async def story(tab: Tab, url: str) -> None:
         incident = await fake.break_()

@@ -13,7 +13,7 @@ import click
 from backstay.cli.output.text import clean, columns, local_time
 from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan
-from backstay.journal.records import Event, RunRecord, RunState, StepRecord, StepState
+from backstay.journal.records import Event, EventKind, RunRecord, RunState, StepRecord, StepState
 from backstay.quantities import duration
 
 if TYPE_CHECKING:
@@ -86,16 +86,16 @@ class Live:
 
     def __call__(self, progress: Progress) -> None:
         """Show one event."""
-        if progress.kind == "begins":
+        if progress.kind is EventKind.STARTED:
             self._step_begun = time.monotonic()
             self._spin(f"{self._name(progress)}{progress.step.does}")
             return
-        if progress.kind == "says":
+        if progress.kind is EventKind.PROGRESS:
             self._line("..", "cyan", progress, progress.text, None)
             return
         self._stop()
         took = time.monotonic() - self._step_begun
-        if progress.kind == "done":
+        if progress.kind is EventKind.DONE:
             text = f"{progress.step.does}{': ' if progress.text else ''}{progress.text}"
             self._line("ok", "green", progress, text, took)
         elif progress.error is not None:

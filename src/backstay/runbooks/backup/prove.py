@@ -59,7 +59,7 @@ class Verify(BackupAction[BackupProved]):
 
     async def _proof(self, backup: Backup, running: Running) -> BackupProved:
         restic = self.place.restic()
-        running.say("reading all data of the repository")
+        running.report("reading all data of the repository")
         await restic.check(read_data=True, bound=running.step.bound)
         scratch, dump = Scratch(self.place.scratch(backup.name)), None
         proved_at = time.time()
@@ -69,11 +69,11 @@ class Verify(BackupAction[BackupProved]):
             await restic.restore(backup.snapshots["files"], files, bound=running.step.bound)
             problems = missing_files(files)
             if "database" in backup.snapshots:
-                running.say("restoring the databases into a scratch server")
+                running.report("restoring the databases into a scratch server")
                 await rebuild(restic, scratch, backup, bound=running.step.bound, silence=SILENCE)
             took = round(time.monotonic() - started, 1)
             if "database" in backup.snapshots:
-                running.say("checking the restored databases")
+                running.report("checking the restored databases")
                 problems += await self._database_problems(scratch, backup, files, running)
                 if backup.engine is not Engine.DUMP:
                     dump = await self._dump(scratch, backup)

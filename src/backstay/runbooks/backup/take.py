@@ -77,11 +77,11 @@ class Repository(BackupAction[RepositoryOpened]):
         await restic.forget(torn, prune=False, bound=running.step.bound)
         # By its time, not by its run: another journal counts its runs from 1, and must neither
         # take an older backup's name nor what is tagged with it.
-        backup = f"{host.name}-{datetime.fromtimestamp(running.begun, UTC):%Y%m%dT%H%M%SZ}"
+        backup = f"{host.name}-{datetime.fromtimestamp(running.started, UTC):%Y%m%dT%H%M%SZ}"
         self.place.begin(backup)
         parts = "1 part" if len(torn) == 1 else f"{len(torn)} parts"
         return RepositoryOpened(
-            began=running.begun,
+            began=running.started,
             backup=backup,
             torn=tuple(torn),
             summary=f"forgot {parts} of interrupted backups" if torn else "",
@@ -127,7 +127,7 @@ class _Fetching(BackupAction[R]):
             if not need.fetch:
                 break
             fetched += len(need.fetch)
-            running.say(f"{len(need.fetch)} files are new or changed")
+            running.report(f"{len(need.fetch)} files are new or changed")
             coming = set(need.fetch)
             length = sum(entry[5] for entry in manifest["entries"] if entry[0] in coming)
             self.place.require_room(length, f"bringing {len(coming)} files of {host} here")
@@ -269,7 +269,7 @@ class Database(BackupAction[DatabaseStored]):
             except RemoteFailure as error:
                 if not left or _ALTERED not in error.came_back:
                     raise
-                running.say("a table was altered meanwhile: dumping again")
+                running.report("a table was altered meanwhile: dumping again")
             else:
                 return stored, position_of(head)
 

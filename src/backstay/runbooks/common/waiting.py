@@ -82,5 +82,5 @@ async def until_well(
 
 def _say(running: Running, text: str, said: str) -> str:
     if text != said:
-        running.say(text)
+        running.report(text)
     return text

@@ -51,7 +51,7 @@ class Settle(Action[Settled]):
         def none_settles(left: Sequence[AgentDiagnosis]) -> bool:
             settling = [one.name for one in left if one.signature is Signature.SETTLING]
             if settling:
-                running.say(f"settling: {_listed(settling)}")
+                running.report(f"settling: {_listed(settling)}")
             return not settling
 
         left, _ = await until_attached(
@@ -88,7 +88,7 @@ class Restart(Action[AgentsRestarted]):
         refusals = {one.name: why for one, why in zip(wrong, answers, strict=True) if why}
         restarted = tuple(one.name for one in wrong if one.name not in refusals)
         if wrong:
-            running.say(f"restarted {_listed(restarted)}")
+            running.report(f"restarted {_listed(restarted)}")
         left, _ = await until_attached(
             self.site,
             chosen,

@@ -117,7 +117,7 @@ class Agents(Action[AgentsAttached]):
         before = set(noted.agents)
         everyone = Role.CONTROLLER in self.site.host(host).roles
         names = self.site.cloud.host_names({host: noted.hostname})
-        reattacher = AgentReattacher(self.site, None if everyone else {host}, say=running.say)
+        reattacher = AgentReattacher(self.site, None if everyone else {host}, say=running.report)
 
         def concerned(name: str) -> bool:
             return everyone or names.host_of(name) == host

@@ -204,7 +204,7 @@ async def power_cycle(site: CloudSession, running: Running, why: str) -> None:
             came_back=f"{why}, and it {reason}",
             remedy=f"check its console; {RESUME}",
         )
-    running.say(f"{why}: power-cycling it by its BMC")
+    running.report(f"{why}: power-cycling it by its BMC")
     try:
         await power_of(target).cycle()
     except PowerError as error:

@@ -48,7 +48,7 @@ class Gates(Action[GatesPassed]):
                 in_flight=self.site.in_flight,
                 idle=options.idle,
                 runs=self.store.runs(cloud=self.site.cloud.name, limit=200),
-                progress=running.say,
+                progress=running.report,
                 backed_up=Place(self.site.cloud).catalogue.verified_at(host),
                 closes=options.closes,
                 expected=options.expected,

@@ -50,7 +50,7 @@ class RepairEach(Action[Repaired]):
                 left.append(target.subject)
                 continue
             if summary := await repair(self.site, target.name, mismatch.repair.arguments):
-                running.say(summary)
+                running.report(summary)
             done.append(mismatch.subject)
         parts = [f"{len(done)} repaired"] + ([f"{len(left)} left unchanged"] if left else [])
         return Repaired(repaired=tuple(done), left=tuple(left), summary=", ".join(parts))

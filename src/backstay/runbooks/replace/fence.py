@@ -123,9 +123,9 @@ class Fence(Action[Fenced]):
         if await self._is_on(suspect) is False:
             return
         if time.time() - confirmed.asked_at > FRESH:
-            running.say("it was found dead a while ago: asking all witnesses again")
+            running.report("it was found dead a while ago: asking all witnesses again")
         elif answers := answers_of(await self._who_answers(running)):
-            running.say(f"it has come back ({'; '.join(answers)}): asking all witnesses again")
+            running.report(f"it has come back ({'; '.join(answers)}): asking all witnesses again")
         else:
             return
         refuse_unless_dead(judge(await self._look(suspect)))
@@ -140,7 +140,7 @@ class Fence(Action[Fenced]):
         """Power it off, read back; return what its BMC could not be told. Raises PowerError."""
         suspect = running.plan.targets[0]
         power = self._power_of(suspect)
-        running.say(f"powering off {suspect} by its BMC")
+        running.report(f"powering off {suspect} by its BMC")
         await power.off()
         missed = await power.keep_off()
         await power.off()  # the mains may have come back before it was told to stay off
@@ -203,7 +203,7 @@ class Fence(Action[Fenced]):
             )
 
     async def _who_answers(self, running: Running) -> tuple[Witness, ...]:
-        running.say("asking by ARP who answers with its address")
+        running.report("asking by ARP who answers with its address")
         return await who_answers(self.site, running, self.here)
 
     def _result(self, running: Running, off: _Off, trouble: str) -> Fenced:
@@ -291,7 +291,7 @@ class Confirm(Action[ConfirmedDead]):
 
     async def _confirmed(self, running: Running) -> ConfirmedDead:
         suspect = running.plan.targets[0]
-        running.say(f"asking from several places whether {suspect} is dead")
+        running.report(f"asking from several places whether {suspect} is dead")
         begun = time.time()
         seen = await look(self.site, suspect, here=self.here, power=self.power)
         judged = judge(seen)

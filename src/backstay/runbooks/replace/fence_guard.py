@@ -73,7 +73,7 @@ async def _keep_off(running: Running, power: Power, came_on: asyncio.Event) -> N
     with contextlib.suppress(PowerError):
         if await power.state(bound=STATE_BOUND):
             came_on.set()
-            running.say(f"{running.plan.targets[0]} was switched on: switching it off again")
+            running.report(f"{running.plan.targets[0]} was switched on: switching it off again")
             await power.off()
 
 

@@ -69,7 +69,7 @@ class TakeOver(Action[InventoryUpdated]):
 def _wanted(running: Running) -> _Wanted:
     host = running.plan.targets[0]
     fenced = running.find(FENCE)
-    at = running.begun if fenced is None or fenced.fenced_at is None else fenced.fenced_at
+    at = running.started if fenced is None or fenced.fenced_at is None else fenced.fenced_at
     since = datetime.fromtimestamp(int(at), UTC)
     settings = running.plan.settings
     mark = str(settings.get("mark") or f"{since:%Y%m%d-%H%M%S}")

@@ -79,7 +79,7 @@ class FollowCommand(OnSpare[R]):
         command = self.command(running, unit, here=work.here)
         # Where it was killed, or its host was booted meanwhile, this starts it a second time.
         await command.begin(work, bound=running.step.bound)
-        return await self.ended(running, await command.follow(work, say=running.say))
+        return await self.ended(running, await command.follow(work, say=running.report))
 
     def unit(self, running: Running) -> str:
         """Return the unit that the earlier step has named, empty where there is none to run."""
@@ -96,7 +96,7 @@ class FollowCommand(OnSpare[R]):
 
 def unit_name(running: Running, work: Work) -> str:
     """Return the unit's name: of this run, and of no other journal's run of the same number."""
-    return f"backstay-{running.run}-{work.name}-{int(running.begun)}"
+    return f"backstay-{running.run}-{work.name}-{int(running.started)}"
 
 
 class BeginPackages(StartCommand):

@@ -52,7 +52,7 @@ class Stop(Restoring[ServicesStopped]):
             units = units_of(self.site.cloud, host, group)
             if not units:
                 continue
-            running.say(f"stopping {', '.join(units)}")
+            running.report(f"stopping {', '.join(units)}")
             stopped = await self.site.ask(host, onhost_units.stop, units, bound=bound)
             triggers += stopped["triggers"]
             if stopped["running"]:
@@ -204,7 +204,7 @@ class Agents(Restoring[AgentsAttached]):
 
         That is no failure of the restore: a host may be down for reasons of its own.
         """
-        reattacher, begun = AgentReattacher(self.site, None, say=running.say), time.monotonic()
+        reattacher, begun = AgentReattacher(self.site, None, say=running.report), time.monotonic()
 
         def concerned(one: AgentDiagnosis) -> bool:
             return one.seen.agent.enabled

@@ -102,7 +102,7 @@ class Rebuild(Restoring[DatabasesRebuilt]):
         """Let the host make a data directory beside the one in use. Raises BackstayError."""
         host = running.step.target
         inspected = running.result(LOOK)
-        running.say(f"making the databases on {host}")
+        running.report(f"making the databases on {host}")
         backup = about.backup
         content = self.place.restic().content(
             backup.snapshots["database"], f"/{STREAM}", silence=SILENCE
@@ -148,7 +148,7 @@ class Rebuild(Restoring[DatabasesRebuilt]):
         file, position, identity = joined(about.backup)
         pieces = self.place.logs(about.backup.host).after(file, position, identity)
         size_of_it = sum(piece.stat().st_size for piece in pieces) - position
-        running.say(f"replaying {size(size_of_it)} of the log")
+        running.report(f"replaying {size(size_of_it)} of the log")
         played = await scratch.replay(
             pieces, start=position, until=about.to.at, bound=running.step.bound
         )
@@ -166,7 +166,7 @@ class Rebuild(Restoring[DatabasesRebuilt]):
 
         Raises BackupError where a table is damaged.
         """
-        running.say("checking the restored tables")
+        running.report("checking the restored tables")
         problems = await scratch.check_tables(about.all_databases, bound=running.step.bound)
         if problems:
             raise BackupError(

@@ -133,7 +133,7 @@ class Send(Restoring[BackupSent]):
             await self._loads(about, host, running)
         elif about.has_databases and not about.straight:
             inspected = running.result(LOOK)
-            running.say("sending the data directory")
+            running.report("sending the data directory")
             data = archive.data_directory(about.scratch / "data", inspected.owner)
             squeezes = inspected.zstd and archive.can_squeeze()
             await self.site.send(
@@ -156,7 +156,7 @@ class Send(Restoring[BackupSent]):
             (entry[0], entry[2], *wanted.owner(entry)) for entry in entries if entry[1] == "d"
         ]
         if files:
-            running.say(f"sending {len(files)} files that differ")
+            running.report(f"sending {len(files)} files that differ")
         await self.site.send(
             host,
             onhost_restore.receive,
@@ -184,7 +184,7 @@ class Send(Restoring[BackupSent]):
 
     async def _loads(self, about: About, host: str, running: Running) -> None:
         for name, charset, collation in running.result(REBUILD).loads:
-            running.say(f"loading {name} beside the one in use")
+            running.report(f"loading {name} beside the one in use")
             await self.site.send(
                 host,
                 onhost_tables.load,
