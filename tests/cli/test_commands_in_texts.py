@@ -200,3 +200,17 @@ def test_a_command_that_does_not_exist_or_lacks_an_argument_is_found(command: st
 )
 def test_where_a_command_ends(text: str, commands: list[str]) -> None:
     assert list(commands_in(text)) == commands
+
+
+def every_command(
+    group: click.Group = backstay, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Give each command that is no group, with its names."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*path, name))
+        else:
+            yield (*path, name), command

@@ -78,7 +78,7 @@ def test_backstay_alone_prints_how_to_get_the_lab_and_with_the_lab_runs_it(wheel
     alone = lab("break", "power-off", "controller")
     assert alone.returncode == 3
     assert alone.stderr == (
-        "backstay: backstay lab: the lab is not installed\n"
+        "backstay: calling a command of the lab: the lab is not installed\n"
         "  what to do: pip install 'backstay[lab]'\n"
     )
     _pip(*install, wheels[1])

@@ -15,6 +15,7 @@ from backstay.cli.exit_status import exit_statuses, of_severity
 from backstay.cli.options import cloud_option, hosts_argument
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_cloud, open_session, require_hosts
+from backstay.errors import BackstayError
 from backstay.finding import Finding
 
 if TYPE_CHECKING:
@@ -63,7 +64,14 @@ def check(  # options come by name
     timeout: float | None,
 ) -> None:
     """Check the whole cloud, or only the HOSTs and the APIs that they serve."""
-    described = open_cloud(cloud)
+    try:
+        described = open_cloud(cloud)
+    except BackstayError as error:
+        if output == "nagios":  # it shows standard output
+            from backstay.cli.output.findings import plugin_error
+
+            click.echo(plugin_error(error), nl=False)
+        raise
     require_hosts(hosts, described)
     if timeout is not None:
         bounds = {

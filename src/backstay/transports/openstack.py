@@ -22,6 +22,7 @@ from backstay.jsondata import Json
 from backstay.transports import api_errors
 from backstay.transports import credentials as identity
 from backstay.transports.deadline import DeadlineAdapter, deadline
+from backstay.transports.sent import log_request
 from backstay.transports.targets import Endpoint, Reply, joined
 
 THREADS = 32
@@ -264,6 +265,7 @@ class OpenStackApi:
 
     def _bounded(self, attempted: str, url: str, call: Any) -> Any:  # noqa: ANN401 - hands on
         """Make the call within the bound; its errors are for the operator."""
+        log_request(attempted, url)
         with deadline(self.bound) as ends:
             try:
                 answer = call()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from backstay.errors import BackupError
+from backstay.transports.sent import log_call
 
 KILLED = 10.0
 """Seconds for which a program that was killed is waited for."""
@@ -80,6 +81,7 @@ async def start(
             came_back="this machine has no such program",
             remedy=remedy,
         )
+    log_call("program", " ".join([program, *arguments[:1]]))
     # A server that is left to itself has a log.
     usual = stdin if stdin == asyncio.subprocess.PIPE else asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(

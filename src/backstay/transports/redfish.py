@@ -15,6 +15,7 @@ from sushy.exceptions import AccessError, ConnectionError, SushyError  # noqa: A
 
 from backstay.errors import PowerError
 from backstay.transports.power import ASK_BOUND, until_off
+from backstay.transports.sent import log_call
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
 
@@ -82,6 +83,7 @@ class Redfish:
     async def _ask(
         self, attempted: str, question: Callable[[Any], T], *, bound: float = ASK_BOUND
     ) -> T:
+        log_call(f"redfish, {attempted} {self.target.name}", self.target.url)
         try:
             return await on_thread(lambda: question(self._system(bound)), bound)
         except TimeoutError:

@@ -18,6 +18,7 @@ import asyncssh
 from backstay.errors import HostError, LoginRefused
 from backstay.transports import ssh_errors
 from backstay.transports.known_hosts import KnownHosts, refused
+from backstay.transports.sent import log_script
 from backstay.transports.targets import Answer, SshTarget
 
 CONNECT_BOUND = 8.0
@@ -123,6 +124,7 @@ class HostShell:
         the script wrote to its standard error, as text. Raises as ``answer``; and what ``receive``
         raises, ending the script.
         """
+        log_script(target.name, target.address, script)
         connection, _ = await self._connection(target)
         try:
             async with asyncio.timeout(silence):
@@ -167,6 +169,7 @@ class HostShell:
         seconds nothing may be taken, and how long it may work on when it has all. Raises as
         ``answer``; and what ``data`` raises, ending the script.
         """
+        log_script(target.name, target.address, script)
         connection, _ = await self._connection(target)
         try:
             command = f"python3 -I -c {shlex.quote(script)}"
@@ -226,6 +229,7 @@ class HostShell:
         self._drop(target)
 
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
+        log_script(target.name, target.address, script)
         connection, connecting = await self._connection(target)
         sent_at = time.time()
         try:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from backstay.cli.output.text import clean
+from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, rank, worst
 
 CLOUD_WIDE = "cloud"
@@ -164,6 +165,12 @@ def plugin_line(report: Report) -> str:
         text = f"{len(report.findings)} checks"
     performance = " ".join(_performance(report))
     return f"BACKSTAY {_WORDS[report.status]} - {text} | {performance}\n"
+
+
+def plugin_error(error: BackstayError) -> str:
+    """Return the line for a check that could not be made, ending in a newline."""
+    text = clean(f"{error.attempted}: {error.came_back}; {error.remedy}").replace("|", "/")
+    return f"BACKSTAY {_WORDS[Severity.UNKNOWN]} - {text}\n"
 
 
 def _problem_text(finding: Finding) -> str:
