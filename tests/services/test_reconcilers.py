@@ -286,4 +286,4 @@ def test_one_instance_s_allocation_is_healed_and_no_other_s() -> None:
     words = list(repair.program({"instance": "abc"}))
     assert words[-2:] == ["--instance", "abc"]
     assert "--force" not in words
-    assert repair.well == {0, 4}
+    assert repair.succeeded == {0, 4}

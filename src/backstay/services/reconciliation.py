@@ -1,8 +1,8 @@
-"""The form in which a service says what it has records of, what is real, and where they differ.
+"""The form in which a service declares what it has records of, what is real, and how they differ.
 
-Records are read from the databases, and only read: an API answers of one record at a time, hides
-what is deleted, and may not answer at all while a cloud is being put back. What is real is asked of
-the hosts. Comparing is pure.
+Records are read from the databases, and only read: an API answers about one record at a time, hides
+what is deleted, and may not answer at all while a cloud is being restored. Hosts are asked what is
+real. Comparing is pure.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,46 +21,56 @@ Words = tuple[str, str, str]
 
 
 class Kind(StrEnum):
-    """What is the matter, in one word or two, for the table's column and for programs."""
+    """How records and reality differ, in a word or two for the table's column and for programs."""
 
     UNKNOWN_TO_RECORDS = "no record"
+    """It exists, and no record has it."""
     GONE = "gone"
+    """A record has it, and it does not exist."""
     ELSEWHERE = "elsewhere"
+    """It exists, and not where the record has it."""
     TWICE = "twice"
+    """It exists more than once."""
     STATE = "state"
+    """It is in another state than the record says."""
     STUCK = "stuck"
+    """The record says that work is under way, and nothing does it."""
     STALE = "stale"
+    """A record of something that belongs to what does not exist any more."""
     LACKING = "lacking"
+    """Something that belongs to it has no record."""
     DANGER = "danger"
+    """Left alone, it destroys data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """A safe change: ``name`` is a key of ``Reconciler.repairs``; ``arguments`` are JSON data."""
+    """A safe change to make."""
 
     name: str
+    """A key of ``Reconciler.repairs``."""
     arguments: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """Where records and reality differ.
-
-    ``subject`` is what it is about (``instance web1 3862789d-…``), ``host`` the host of cloud.yaml
-    that it is seen on, empty where it is on none. ``evidence`` is what each side says,
-    ``proposal`` what to do in words and ``command`` what to type; ``{controller}`` in it stands for
-    the command that reaches a controller, ``{ssh}`` for the one that reaches ``host``. ``repair``
-    is set where the proposal is safe.
-    """
+    """Where records and reality differ."""
 
     service: str
     subject: str
+    """What it is about: ``instance web1 3862789d-…``."""
     kind: Kind
     host: str
+    """The host of cloud.yaml that it was seen on, empty where it is on none."""
     evidence: str
+    """What each side says."""
     proposal: str
+    """What to do, in words."""
     command: str
+    """What to type. ``{controller}`` stands for the command that reaches a controller, ``{ssh}``
+    for the one that reaches ``host``."""
     repair: Repair | None = None
+    """Set where the proposal is safe: it cannot lose anything."""
 
     @property
     def safe(self) -> bool:
@@ -69,95 +79,114 @@ class Mismatch:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Return what it is known by in another look."""
+        """Return what identifies it in another observation."""
         return (self.service, self.subject, self.kind.value, self.host)
+
+
+def mismatch(
+    service: str,
+    subject: str,
+    kind: Kind,
+    words: Words,
+    *,
+    host: str = "",
+    repair: Repair | None = None,
+) -> Mismatch:
+    """Return a mismatch of a service's; ``words`` are its evidence, proposal and command. Pure."""
+    evidence, proposal, command = words
+    return Mismatch(
+        service=service,
+        subject=subject.replace("  ", " "),  # of a nameless object
+        kind=kind,
+        host=host,
+        evidence=evidence,
+        proposal=proposal,
+        command=command,
+        repair=repair,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What hosts with one of ``roles`` are asked, shipped as a HostProbe's ``ask`` is.
-
-    ``bound`` is after how many seconds it is given up.
-    """
+    """What hosts with one of ``roles`` are asked."""
 
     name: str
     roles: tuple[Role, ...]
     ask: Callable[[], Any]
+    """Runs on the host, shipped as a HostProbe's ``ask``."""
     bound: float = 12.0
+    """Seconds after which an answer is not waited for any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """A setting that must be so before a service's agents work for restored records again.
-
-    ``judge`` turns a host's answer into a verdict. Pure.
-    """
+    """A setting that must be so before a service's agents work for restored records again."""
 
     question: Question
     judge: Callable[[Any], Verdict]
+    """Turns a host's answer into a verdict. Pure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything that was read, before anybody judges it.
-
-    ``rows`` are records by the name of their query; a query that could not be answered is not there
-    at all, and nothing may then be concluded from its silence. ``answers`` are hosts' answers by
-    question and host. ``silent`` are the hosts that were asked a question in vain, by question.
-    ``names`` are the hosts of cloud.yaml by every name that they go by.
-    """
+    """Everything that was read, before it is judged."""
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Records by the name of their query. A query that could not be answered is not in it, and
+    nothing may then be concluded from its absence."""
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Hosts' answers by question, then by host."""
     silent: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The hosts that did not answer, by question."""
     names: HostNames = field(default_factory=HostNames)
+    """The hosts of cloud.yaml by every name that they have."""
 
     def has(self, *queries: str) -> bool:
-        """Say whether all these queries were answered."""
+        """Return whether all these queries were answered."""
         return all(query in self.rows for query in queries)
 
     def whole(self, question: str) -> bool:
-        """Say whether every host that was to answer a question has answered, and one at least."""
+        """Return whether every host that was asked a question answered, and at least one was."""
         return bool(self.answers.get(question)) and not self.silent.get(question)
 
     def host_of(self, recorded: str) -> str | None:
-        """Return the host of cloud.yaml that a record calls by some name, None for no such host."""
+        """Return the host of cloud.yaml that a record has by some name, None for no such host."""
         return self.names.host_of(recorded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairCommand:
-    """How a safe change is made, and why it is safe.
-
-    Either by the API: ``api`` returns what it did in a few words, empty where nothing was to be
-    done any more; it looks first, and raises as ``Api``. Or by a ``program`` on a controller, made
-    of the arguments; its exit statuses in ``well`` are good. ``does`` says it in the operator's
-    words, ``safe`` why nothing can be lost.
-    """
+    """How a safe change is made, by the API or by a program on a controller."""
 
     does: str
+    """What it does, in the operator's words."""
     safe: str
+    """Why nothing can be lost."""
     api: Callable[[Api, Mapping[str, str]], str] | None = None
+    """Looks again, makes the change with the repair's arguments, and returns what it did; empty
+    where nothing had to be done any more. Raises as ``Api``."""
     program: Callable[[Mapping[str, str]], Sequence[str]] | None = None
-    well: frozenset[int] = frozenset((0,))
+    """Returns the command, made of the repair's arguments."""
+    succeeded: frozenset[int] = frozenset((0,))
+    """The program's exit statuses that are no failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
-    """What a service has records of.
-
-    ``records`` are queries by name: each one SELECT on one line, whose columns have plain names.
-    ``compare`` gives the mismatches, and nothing where a side of the comparison is not known;
-    ``notes`` says what cannot be compared in this cloud at all, whoever answers;
-    ``guards`` are what has to be so before records and reality meet.
-    """
+    """What a service has records of, what is real, and how they are compared."""
 
     service: str
     records: Mapping[str, str] = field(default_factory=dict)
+    """Queries by name: each one SELECT on one line, with plain names of columns."""
     questions: tuple[Question, ...] = ()
+    """What the hosts that have the service are asked."""
     compare: Callable[[Evidence], Iterator[Mismatch]] = lambda _seen: iter(())
+    """Yields the mismatches, and nothing where one side of a comparison is not known. Pure."""
     notes: Callable[[Evidence], Sequence[str]] = lambda _seen: ()
+    """Returns what cannot be compared in this cloud, whoever answers. Pure."""
     guards: tuple[Guard, ...] = ()
+    """What has to be so before records and reality meet."""
     repairs: Mapping[str, RepairCommand] = field(default_factory=dict)
+    """The safe changes by name; names are unique among all services."""
     order: int = 100
     """Where its mismatches stand among the others': lowest first, what runs before what is kept."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
-from backstay.services.declaration import Api, Verdict
+from backstay.services.declaration import Agent, Api, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +34,19 @@ class Listing:
         return f"{self.path}{'&' if '?' in self.path else '?'}limit={limit}"
 
 
-Oddities = Callable[[Mapping[str, Any]], Sequence[str]]
+Anomalies = Callable[[Mapping[str, Any]], Sequence[str]]
 
 
 def nothing_odd(_record: Mapping[str, Any]) -> Sequence[str]:
-    """Say that a record needs no look beyond having an id."""
+    """Return nothing: a record needs no more than an id."""
     return ()
 
 
-def ask_list(api: Api, listing: Listing, anomalies: Oddities = nothing_odd) -> list[Verdict]:
+def ask_list(api: Api, listing: Listing, anomalies: Anomalies = nothing_odd) -> list[Verdict]:
     """Ask for one page and judge it: one verdict for the list, one for each odd record.
 
-    Raises what ``api`` raises, unless a page of one record can be had: then the list is what is
-    broken, and the verdict says so.
+    Raises what ``api`` raises, unless a page of one record is answered: then the list is
+    broken, and the verdict reports that.
     """
     try:
         answer = api.get(listing.service_type, listing.url(listing.limit))
@@ -60,7 +60,7 @@ def ask_list(api: Api, listing: Listing, anomalies: Oddities = nothing_odd) -> l
 def judge_list(
     answer: Any,  # noqa: ANN401 - whatever the API sent
     listing: Listing,
-    anomalies: Oddities = nothing_odd,
+    anomalies: Anomalies = nothing_odd,
 ) -> list[Verdict]:
     """Judge the decoded answer of one page. Pure."""
     subject = f"{listing.noun} list"
@@ -92,6 +92,30 @@ def all_records(api: Api, listing: Listing, bound: int = 200) -> list[Mapping[st
     return found
 
 
+def read_services(
+    answer: Mapping[str, Any], *, interval: float, down_after: float
+) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/os-services`` into agents. Pure.
+
+    ``interval`` and ``down_after`` are in seconds: how often they report, and when the API calls
+    them down. A back end's name stands behind the host's: ``controller@ceph``.
+    """
+    return [
+        Agent(
+            binary=str(record["binary"]),
+            host=str(record["host"]).partition("@")[0],
+            server=str(record["host"]),
+            up=record.get("state") == "up",
+            enabled=record.get("status") == "enabled",
+            heartbeat=as_time(record.get("updated_at")),
+            interval=interval,
+            down_after=down_after,
+            note=str(record.get("disabled_reason") or ""),
+        )
+        for record in answer["services"]
+    ]
+
+
 def as_time(given: object) -> datetime | None:
     """Return an API's time, which is UTC whether it says so or not, as an aware datetime.
 
@@ -106,7 +130,7 @@ def as_time(given: object) -> datetime | None:
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
-def _judge_record(record: object, listing: Listing, anomalies: Oddities) -> list[Verdict]:
+def _judge_record(record: object, listing: Listing, anomalies: Anomalies) -> list[Verdict]:
     if not isinstance(record, Mapping) or not isinstance(record.get("id", record.get("uuid")), str):
         what = ["is not a record with an id"]
         name = f"{listing.noun} without id"

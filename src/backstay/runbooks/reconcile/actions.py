@@ -111,7 +111,7 @@ async def repair(site: CloudSession, name: str, arguments: Mapping[str, str]) ->
         return await _by_api(site, command, arguments)
     if command.program is None:
         return ""
-    return await _by_program(site, command.program(arguments), command.well)
+    return await _by_program(site, command.program(arguments), command.succeeded)
 
 
 async def _by_api(site: CloudSession, command: RepairCommand, arguments: Mapping[str, str]) -> str:

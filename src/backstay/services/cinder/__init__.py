@@ -1,6 +1,7 @@
 """cinder: volumes."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from backstay.inventory.enums import Role
@@ -17,7 +18,7 @@ from backstay.services.declaration import (
     Verdict,
 )
 from backstay.services.messaging import RpcEndpoint
-from backstay.services.records import Listing, all_records, as_time, ask_list
+from backstay.services.records import Listing, all_records, ask_list, read_services
 
 VOLUMES = Listing(
     service_type="block-storage",
@@ -64,27 +65,13 @@ def anomalies(volume: Mapping[str, Any]) -> Sequence[str]:
     return odd
 
 
+read_agents = partial(read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER)
+"""Turns the decoded answer of ``/os-services`` into agents."""
+
+
 def agents(api: Api) -> Sequence[Agent]:
     """Return cinder's services as its API reports them."""
     return read_agents(api.get("block-storage", "/os-services"))
-
-
-def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
-    """Turn the decoded answer of ``/os-services`` into agents. Pure."""
-    return [
-        Agent(
-            binary=str(record["binary"]),
-            host=str(record["host"]).partition("@")[0],
-            server=str(record["host"]),
-            up=record.get("state") == "up",
-            enabled=record.get("status") == "enabled",
-            heartbeat=as_time(record.get("updated_at")),
-            interval=REPORT_INTERVAL,
-            down_after=DOWN_AFTER,
-            note=str(record.get("disabled_reason") or ""),
-        )
-        for record in answer["services"]
-    ]
 
 
 def in_flight(api: Api) -> Sequence[InFlightTask]:

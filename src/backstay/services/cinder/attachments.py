@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from backstay.services.cinder.records import Attachment, Volume, mismatch
+from backstay.services.cinder.records import Attachment, Volume
 from backstay.services.instances import DELETED, DISKS, Guest, guests, instances, nowhere, unasked
-from backstay.services.reconciliation import Evidence, Kind, Mismatch, Repair, Words
+from backstay.services.reconciliation import Evidence, Kind, Mismatch, Repair, Words, mismatch
 
 
 def stale(
@@ -37,6 +37,7 @@ def stale(
             evidence = "nova has no such instance, nor remembers that it was deleted"
             proposal = "look for the instance first, in newer backups too; then end the attachment"
         yield mismatch(
+            "cinder",
             volume.subject,
             Kind.STALE,
             (
@@ -44,7 +45,7 @@ def stale(
                 proposal,
                 show.replace(" show ", " delete ") if certain else show,
             ),
-            Repair(
+            repair=Repair(
                 name="attachment-delete",
                 arguments={"id": one.id, "instance": one.instance, "volume": one.volume},
             )
@@ -62,10 +63,13 @@ def statuses(
     for volume in volumes.values():
         guest = used.get(volume.id)
         if volume.status == "in-use" and volume.id not in attached:
-            yield mismatch(volume.subject, Kind.STATE, _without_attachment(seen, volume, guest))
+            yield mismatch(
+                "cinder", volume.subject, Kind.STATE, _without_attachment(seen, volume, guest)
+            )
         elif volume.status == "available" and (volume.id in attached or guest):
             use = f"guest {guest.name} on {guest.host} has it" if guest else "it has an attachment"
             yield mismatch(
+                "cinder",
                 volume.subject,
                 Kind.DANGER if guest else Kind.STATE,
                 (
@@ -125,6 +129,7 @@ def disks(
             continue
         if volume not in volumes:
             yield mismatch(
+                "cinder",
                 f"volume {volume}",
                 Kind.GONE,
                 (
@@ -137,6 +142,7 @@ def disks(
             )
         else:
             yield mismatch(
+                "cinder",
                 volumes[volume].subject,
                 Kind.LACKING,
                 (

@@ -10,7 +10,6 @@ from backstay.services.cinder.records import (
     VOLUMES,
     Attachment,
     Volume,
-    mismatch,
     read_volume,
 )
 from backstay.services.cinder.stores import STORES, ask_stores, data, notes, stored
@@ -24,6 +23,7 @@ from backstay.services.reconciliation import (
     Reconciler,
     Repair,
     RepairCommand,
+    mismatch,
 )
 
 STUCK_AFTER = 1800.0
@@ -77,6 +77,7 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
     else:
         proposal, status = "see what became of it in its store, then set what is true", "error"
     yield mismatch(
+        "cinder",
         volume.subject,
         Kind.STUCK,
         (
@@ -84,7 +85,7 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
             proposal,
             f"openstack volume set --state {status} {volume.id}",
         ),
-        Repair(name="volume-error", arguments={"id": volume.id}) if safe else None,
+        repair=Repair(name="volume-error", arguments={"id": volume.id}) if safe else None,
     )
 
 

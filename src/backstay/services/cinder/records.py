@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backstay.services.reconciliation import Kind, Mismatch, Repair, Words
-
 VOLUMES = "cinder volumes"
 ATTACHMENTS = "cinder attachments"
 
@@ -47,24 +45,4 @@ def read_volume(row: Mapping[str, str]) -> Volume:
         stored=row["stored"],
         backend=row["host"].partition("@")[2].partition("#")[0],
         age=float(row["age"]),
-    )
-
-
-def mismatch(
-    subject: str,
-    kind: Kind,
-    words: Words,
-    repair: Repair | None = None,
-) -> Mismatch:
-    """Return a mismatch of cinder's that is on no host. Pure."""
-    evidence, proposal, command = words
-    return Mismatch(
-        service="cinder",
-        subject=subject,
-        kind=kind,
-        host="",
-        evidence=evidence,
-        proposal=proposal,
-        command=command,
-        repair=repair,
     )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.services.cinder import BUSY
-from backstay.services.cinder.records import Volume, mismatch
+from backstay.services.cinder.records import Volume
 from backstay.services.instances import Guest, guests
 from backstay.services.oslo import age_of
-from backstay.services.reconciliation import Evidence, Kind, Mismatch
+from backstay.services.reconciliation import Evidence, Kind, Mismatch, mismatch
 
 STORES = "volumes' data"
 _MADE_LATER = frozenset(("error", "error_deleting", "error_managing"))
@@ -57,6 +57,7 @@ def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
         settled = volume.status not in _MADE_LATER | BUSY
         if settled and stores[volume.backend].has(volume) is False:
             yield mismatch(
+                "cinder",
                 volume.subject,
                 Kind.GONE,
                 (

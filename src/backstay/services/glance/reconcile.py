@@ -16,7 +16,7 @@ from backstay.services.reconciliation import (
     Question,
     Reconciler,
     Row,
-    Words,
+    mismatch,
 )
 
 IMAGES = "glance images"
@@ -61,16 +61,17 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
             what = f"{path} has {there[host]} of its {wanted} bytes"
         else:
             what = f"{path} is not there, {wanted} bytes"
-        yield _mismatch(
+        yield mismatch(
+            "glance",
             f"image {image['name']} {image['id']}",
             Kind.GONE,
-            host,
             (
                 f"glance says {image['status']}, and {what}",
                 "take the file back from a backup, or upload the image again; until then keep "
                 "users off it",
                 f"openstack image set --deactivate {image['id']}",
             ),
+            host=host,
         )
 
 
@@ -82,16 +83,17 @@ def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
             name = path.rpartition("/")[2]
             if path in named or name in images:
                 continue
-            yield _mismatch(
+            yield mismatch(
+                "glance",
                 f"file {path}",
                 Kind.UNKNOWN_TO_RECORDS,
-                host,
                 (
                     f"{size} bytes, and glance has no image with these data",
                     "do not delete it: take its record back from a newer backup or the stream, or "
                     "make an image of it, with the format that it has",
                     f"{{ssh}} qemu-img info {path}",
                 ),
+                host=host,
             )
 
 
@@ -111,28 +113,15 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
     if age < late and not (left and row["status"] in _MOVING):
         return
     since = ", since before glance-api was started" if left else ""
-    yield _mismatch(
+    yield mismatch(
+        "glance",
         f"image {row['name']} {row['id']}",
         Kind.STUCK,
-        "",
         (
             f"it has been {row['status']} for {age / 60:.0f} minutes{since}",
             "nobody sends its data any more: let its owner upload it again, then delete this one",
             f"openstack image show {row['id']}",
         ),
-    )
-
-
-def _mismatch(subject: str, kind: Kind, host: str, words: Words) -> Mismatch:
-    evidence, proposal, command = words
-    return Mismatch(
-        service="glance",
-        subject=subject.replace("  ", " "),
-        kind=kind,
-        host=host,
-        evidence=evidence,
-        proposal=proposal,
-        command=command,
     )
 
 

@@ -27,7 +27,7 @@ from backstay.services.reconciliation import (
     Repair,
     RepairCommand,
     Row,
-    Words,
+    mismatch,
 )
 
 PORTS = "neutron ports"
@@ -55,8 +55,9 @@ def _hosts(seen: Evidence) -> Iterator[Mismatch]:
     for row in seen.rows[PORTS]:
         if not row["host"] or row["host"] in known or seen.host_of(row["host"]):
             continue
-        yield _mismatch(
-            row,
+        yield mismatch(
+            "neutron",
+            _port(row),
             Kind.ELSEWHERE,
             (
                 f"it is bound to host {row['host']}, where no agent of neutron's is"
@@ -82,8 +83,9 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
         guest = running.get(row["device"])
         if instance is None:
             free = guest is None and nowhere(seen)
-            yield _mismatch(
-                row,
+            yield mismatch(
+                "neutron",
+                _port(row),
                 Kind.STALE,
                 (
                     f"it belongs to instance {row['device']}, which nova does not have"
@@ -95,8 +97,9 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
         elif row["host"] and instance.host and row["host"] != instance.host:
             if instance.moves or instance.task or seen.host_of(row["host"]) is None:
                 continue
-            yield _mismatch(
-                row,
+            yield mismatch(
+                "neutron",
+                _port(row),
                 Kind.ELSEWHERE,
                 (
                     f"it is bound to {row['host']}, nova says that {instance.subject} is on "
@@ -189,17 +192,8 @@ def _unserved(seen: Evidence, subject: str, network: str) -> Mismatch:
     )
 
 
-def _mismatch(row: Row, kind: Kind, words: Words) -> Mismatch:
-    evidence, proposal, command = words
-    return Mismatch(
-        service="neutron",
-        subject=f"port {row['name']} {row['id']}".replace("  ", " "),
-        kind=kind,
-        host="",
-        evidence=evidence,
-        proposal=proposal,
-        command=command,
-    )
+def _port(row: Row) -> str:
+    return f"port {row['name']} {row['id']}"
 
 
 def ask_serving() -> dict[str, Any]:

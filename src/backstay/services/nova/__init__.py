@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from backstay.services.declaration import (
     Workload,
 )
 from backstay.services.messaging import RpcEndpoint
-from backstay.services.records import Listing, all_records, as_time, ask_list
+from backstay.services.records import Listing, all_records, ask_list, read_services
 
 SERVERS = Listing(
     service_type="compute",
@@ -57,26 +58,13 @@ def anomalies(server: Mapping[str, Any]) -> Sequence[str]:
     return []
 
 
+read_agents = partial(read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER)
+"""Turns the decoded answer of ``/os-services`` into agents."""
+
+
 def agents(api: Api) -> Sequence[Agent]:
     """Return nova's services as its API reports them."""
     return read_agents(api.get("compute", "/os-services"))
-
-
-def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
-    """Turn the decoded answer of ``/os-services`` into agents. Pure."""
-    return [
-        Agent(
-            binary=str(record["binary"]),
-            host=str(record["host"]),
-            up=record.get("state") == "up",
-            enabled=record.get("status") == "enabled",
-            heartbeat=as_time(record.get("updated_at")),
-            interval=REPORT_INTERVAL,
-            down_after=DOWN_AFTER,
-            note=str(record.get("disabled_reason") or ""),
-        )
-        for record in answer["services"]
-    ]
 
 
 def in_flight(api: Api) -> Sequence[InFlightTask]:

@@ -33,7 +33,7 @@ from backstay.services.reconciliation import (
     Reconciler,
     Repair,
     RepairCommand,
-    Words,
+    mismatch,
 )
 
 EVACUATIONS = "nova evacuations"
@@ -102,15 +102,16 @@ def _placed(seen: Evidence, instance: Instance, guests: Sequence[Guest]) -> Iter
     host = seen.host_of(instance.host)
     if len(guests) > 1 and sum(one.runs for one in guests) > 1:
         where = " and ".join(sorted(one.host for one in guests))
-        yield _describe(
-            instance,
+        yield mismatch(
+            "nova",
+            instance.subject,
             Kind.TWICE,
-            host or "",
             (
                 f"it runs on {where}, nova says {instance.host or 'no host'}: both write its disk",
                 "find out which one its users reach, and pause the other at once",
                 f"{{ssh}} virsh suspend {instance.id}",
             ),
+            host=host or "",
         )
         return
     here = next((one for one in guests if one.host == host), None)
@@ -134,25 +135,26 @@ def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
             "its own disk is not there either (it may boot from a volume): find the disk, or a "
             "backup of it, before a hard reboot makes an empty one"
         )
-    return _describe(
-        instance,
+    return mismatch(
+        "nova",
+        instance.subject,
         Kind.GONE,
-        host,
         (
             f"nova says {instance.state} on {instance.host}, and libvirt there has no such guest"
             + elsewhere,
             what,
             f"openstack server reboot --hard {instance.id}",
         ),
+        host=host,
     )
 
 
 def _elsewhere(instance: Instance, guest: Guest) -> Mismatch:
     where = f"'{guest.host}'"
-    return _describe(
-        instance,
+    return mismatch(
+        "nova",
+        instance.subject,
         Kind.ELSEWHERE,
-        guest.host,
         (
             f"its guest is {guest.state} on {guest.host}, nova says {instance.host or 'no host'}",
             "put its host right in nova's record, under the name that the host's nova-compute "
@@ -161,6 +163,7 @@ def _elsewhere(instance: Instance, guest: Guest) -> Mismatch:
             f'echo "UPDATE instances SET host={where}, node={where} '  # noqa: S608 - for a person
             f"WHERE uuid='{instance.id}'\" | {{controller}} mariadb nova",
         ),
+        host=guest.host,
     )
 
 
@@ -181,25 +184,26 @@ def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
             repair=Repair(name="server-active", arguments={"id": instance.id}),
         )
     elif instance.state == "active" and guest.state in {OFF, "crashed"}:
-        yield _describe(
-            instance,
+        yield mismatch(
+            "nova",
+            instance.subject,
             Kind.STATE,
-            guest.host,
             (
                 f"its guest is {guest.state}, nova says active",
                 "start it, if its owner wants it to run",
                 f"openstack server start {instance.id}; else openstack server stop {instance.id}",
             ),
+            host=guest.host,
         )
 
 
 def _stuck(instance: Instance) -> Iterator[Mismatch]:
     task = instance.task or ("building" if instance.state == "building" else "")
     if task and instance.age > STUCK_AFTER:
-        yield _describe(
-            instance,
+        yield mismatch(
+            "nova",
+            instance.subject,
             Kind.STUCK,
-            "",
             (
                 f"it has been {task} for {instance.age / 60:.0f} minutes",
                 "see the log of nova-compute on its host; when nobody works on it, let it go",
@@ -229,19 +233,6 @@ def _evacuated(
                     command="echo \"UPDATE migrations SET status='error' "  # noqa: S608 - as above
                     f"WHERE uuid='{row['migration']}'\" | {{controller}} mariadb nova",
                 )
-
-
-def _describe(instance: Instance, kind: Kind, host: str, words: Words) -> Mismatch:
-    evidence, proposal, command = words
-    return Mismatch(
-        service="nova",
-        subject=instance.subject,
-        kind=kind,
-        host=host,
-        evidence=evidence,
-        proposal=proposal,
-        command=command,
-    )
 
 
 def notes(seen: Evidence) -> list[str]:

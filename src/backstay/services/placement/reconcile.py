@@ -27,7 +27,7 @@ from backstay.services.reconciliation import (
     Repair,
     RepairCommand,
     Row,
-    Words,
+    mismatch,
 )
 
 ALLOCATIONS = "placement allocations"
@@ -98,9 +98,9 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
         held = {row["root"] for row in rows}
         if node is not None and node not in held:
             names = ", ".join(sorted({row["provider"] for row in rows}))
-            yield _mismatch(
-                seen,
-                instance,
+            yield mismatch(
+                "placement",
+                instance.subject,
                 Kind.ELSEWHERE,
                 (
                     f"its allocation is on {names}, nova says that it is on {instance.host}",
@@ -108,18 +108,19 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
                     "{controller} nova-manage placement heal_allocations --force --instance "
                     + instance.id,
                 ),
+                host=seen.host_of(instance.host) or "",
             )
 
 
 def _without(seen: Evidence, instance: Instance, *, there: bool) -> Mismatch:
-    """Tell of an instance without allocation; it is safe to repair where its guest runs there.
+    """Return the mismatch of an instance without allocation; safe to repair where its guest is.
 
     What is allocated then is what the instance takes of its host already.
     """
     guest = "" if there else "; its guest was not seen there, so look for it first"
-    return _mismatch(
-        seen,
-        instance,
+    return mismatch(
+        "placement",
+        instance.subject,
         Kind.LACKING,
         (
             f"nova says {instance.state} on {instance.host}, and it holds no resources there: its "
@@ -127,7 +128,10 @@ def _without(seen: Evidence, instance: Instance, *, there: bool) -> Mismatch:
             "make the allocation that its flavor asks for",
             f"{{controller}} nova-manage placement heal_allocations --instance {instance.id}",
         ),
-        Repair(name="heal-allocation", arguments={"instance": instance.id}) if there else None,
+        host=seen.host_of(instance.host) or "",
+        repair=Repair(name="heal-allocation", arguments={"instance": instance.id})
+        if there
+        else None,
     )
 
 
@@ -182,26 +186,6 @@ def _by_consumer(seen: Evidence) -> dict[str, list[Row]]:
     return found
 
 
-def _mismatch(
-    seen: Evidence,
-    instance: Instance,
-    kind: Kind,
-    words: Words,
-    repair: Repair | None = None,
-) -> Mismatch:
-    evidence, proposal, command = words
-    return Mismatch(
-        service="placement",
-        subject=instance.subject,
-        kind=kind,
-        host=seen.host_of(instance.host) or "",
-        evidence=evidence,
-        proposal=proposal,
-        command=command,
-        repair=repair,
-    )
-
-
 def heal_allocations(arguments: Mapping[str, str]) -> Sequence[str]:
     """Return the command that makes one instance's allocation, and touches no other."""
     return (
@@ -238,7 +222,7 @@ RECONCILER = Reconciler(
             program=heal_allocations,
             # 4: nothing was to be done any more
             # https://docs.openstack.org/nova/latest/cli/nova-manage.html#placement-heal-allocations
-            well=frozenset((0, 4)),
+            succeeded=frozenset((0, 4)),
         )
     },
 )

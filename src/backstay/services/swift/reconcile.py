@@ -12,9 +12,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from backstay.inventory.enums import Role
-from backstay.services.reconciliation import Evidence, Kind, Mismatch, Question, Reconciler
+from backstay.services.reconciliation import (
+    Evidence,
+    Kind,
+    Mismatch,
+    Question,
+    Reconciler,
+    mismatch,
+)
 
 LISTINGS = "accounts and containers"
+RINGS = "swift-recon --md5 on the proxy"
+"""What compares the rings of all hosts."""
 ACCOUNTS_READ = 300
 CONTAINERS_READ = 3000
 """So many databases of each kind are read on a host; where there are more, a part of them."""
@@ -45,45 +54,43 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
         held = containers.get((account, container))
         if held is None:
             if not part:
-                yield _mismatch(
-                    account,
-                    container,
+                yield mismatch(
+                    "swift",
+                    f"container {account}/{container}",
                     Kind.GONE,
-                    f"the account lists it with {max(counts)} objects, and no storage host has it: "
-                    "it answers 404",
-                    "compare rings and hash suffix of all hosts with the backup's "
-                    "(swift-recon --md5); on a lost disk let the replicators run",
+                    (
+                        f"the account lists it with {max(counts)} objects, and no storage host "
+                        "has it: it answers 404",
+                        "compare rings and hash suffix of all hosts with the backup's "
+                        "(swift-recon --md5); on a lost disk let the replicators run",
+                        RINGS,
+                    ),
                 )
         elif not held & counts:
-            yield _mismatch(
-                account,
-                container,
+            yield mismatch(
+                "swift",
+                f"container {account}/{container}",
                 Kind.STATE,
-                f"the account counts {max(counts)} objects in it, it has told {max(held)}",
-                "see whether swift-container-updater runs on every storage host",
+                (
+                    f"the account counts {max(counts)} objects in it, it reported {max(held)}",
+                    "see whether swift-container-updater runs on every storage host",
+                    RINGS,
+                ),
             )
     if part:
         return
     for account, container in sorted(told_of - listed.keys()):
-        yield _mismatch(
-            account,
-            container,
+        yield mismatch(
+            "swift",
+            f"container {account}/{container}",
             Kind.UNKNOWN_TO_RECORDS,
-            "storage hosts have it and told its account of it, which does not list it",
-            "see whether swift-container-updater runs on every storage host; it tells the account",
+            (
+                "storage hosts have it and reported it to its account, which does not list it",
+                "see whether swift-container-updater runs on every storage host; it reports to the "
+                "account",
+                RINGS,
+            ),
         )
-
-
-def _mismatch(account: str, container: str, kind: Kind, evidence: str, proposal: str) -> Mismatch:
-    return Mismatch(
-        service="swift",
-        subject=f"container {account}/{container}",
-        kind=kind,
-        host="",
-        evidence=evidence,
-        proposal=proposal,
-        command="swift-recon --md5 on the proxy",
-    )
 
 
 def ask_listings() -> dict[str, Any]:
