@@ -92,7 +92,7 @@ def carry_out(site: Site, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0) 
                 started=0.0,
                 report=lambda _: None,
             )
-            results[step.id] = await does[step.action].do(running)
+            results[step.id] = (await does[step.action].do(running)).to_json()
 
     asyncio.run(work())
     return results
@@ -110,11 +110,13 @@ def test_it_must_run_and_listen_and_hold(monkeypatch: pytest.MonkeyPatch) -> Non
     site = Site([BAD, BAD, DEAF, GOOD, silent, GOOD, GOOD])
     results = carry_out(site, monkeypatch)
     assert site.asked == ["nova-api"]
-    assert "runs after" in results["prove-nova-api"]["told"]
+    assert "active after" in results["prove-nova-api"]["summary"]
 
 
 def test_what_does_not_come_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackstayError, match="seeing nova-api on controller run: not running"):
+    with pytest.raises(
+        BackstayError, match="waiting until nova-api on controller is active: not running"
+    ):
         carry_out(Site([BAD]), monkeypatch)
 
 

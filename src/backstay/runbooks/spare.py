@@ -63,7 +63,7 @@ def plan(cloud: Cloud, spare: str, backup: Backup, *, now: datetime) -> Plan:
 
 
 LARGE = 1 << 20
-"""Bytes from which on a file goes ahead: images. Settings and keys come when they are needed."""
+"""Bytes from which on a file is sent ahead, as images are; settings and keys are not."""
 
 
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
@@ -83,7 +83,7 @@ def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class LargeFilesSent(StepResult):
-    """So many large ``files`` are in their places."""
+    """How many large files are in their places on the spare."""
 
     files: int = 0
 
@@ -93,10 +93,10 @@ NOTE = StepKind("note", StepResult)
 
 
 class Near(OnSpare[LargeFilesSent]):
-    """Puts large files of services in their places: a replacement then sends only what is newer."""
+    """Puts large files of services in their places, so that a replacement sends only newer ones."""
 
     async def do(self, running: Running) -> LargeFilesSent:
-        """Send those that are not there. Raises HostError, BackupError."""
+        """Send those that the spare does not have. Raises HostError, BackupError."""
         about, spare = self.about(running), self.spare(running)
         services = [path for one in about.services for path in one.paths]
         wanted = chosen(fetched(files_here(about)), services)
@@ -123,7 +123,7 @@ class Near(OnSpare[LargeFilesSent]):
 
 
 class Note(OnSpare[StepResult]):
-    """Notes on the spare for what it is prepared; tidies up here."""
+    """Notes on the spare which host it is prepared for; removes working files here."""
 
     async def do(self, running: Running) -> StepResult:
         """Write it down. Raises HostError."""
@@ -141,9 +141,9 @@ class Note(OnSpare[StepResult]):
 
 
 async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
-    """Return ``state`` (bare, prepared, behind, unknown), and what the spare's note says.
+    """Return a spare's ``state`` (bare, prepared, behind, unknown) and its note, as JSON data.
 
-    ``behind`` are the packages that are not as in the newest backup of the host.
+    ``behind`` is how many packages differ from the backup that the note names.
     """
     try:
         told = await site.ask(name, onhost_spare.look, [], [])
@@ -160,7 +160,10 @@ async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
 def state_of(
     name: str, note: Mapping[str, Any], packages: list[str], manifest: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Judge it. Pure. What could not be had when it was prepared does not count."""
+    """Return the readiness that follows from what was read. Pure.
+
+    Packages that could not be installed when it was prepared do not count as behind.
+    """
     have = dict(line.split(" ", 1) for line in packages if " " in line)
     known = {*note["packages"]["missing"], *(row[0] for row in note["packages"]["differ"])}
     pairs = wanted(manifest).wanted
