@@ -160,7 +160,7 @@ def snapshot(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Sn
         leading=True,
         leader="root@ops1, process 4711",
         targets=targets,
-        silences=(Silence(host=silence, why="reboot-7", since=now - 40),) if silence else (),
+        silences=(Silence(host=silence, run="reboot-7", since=now - 40),) if silence else (),
         findings=(
             Finding(
                 host="compute2",

@@ -23,7 +23,7 @@ def silences(
     for run in runs:
         if run.plan.runbook in TAKES_DOWN and run.began is not None and _holds(run, now, alive):
             for host in run.plan.targets:
-                found.setdefault(host, Silence(host=host, why=run.id, since=run.began))
+                found.setdefault(host, Silence(host=host, run=run.id, since=run.began))
     return tuple(found.values())
 
 

@@ -43,10 +43,10 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """A host about which nobody is told, ``why`` (a planned run's name), until that has ended."""
+    """Notifications about a host are silenced by a planned ``run`` until it has ended."""
 
     host: str
-    why: str
+    run: str
     since: float
 
 

@@ -58,10 +58,10 @@ def _watch_metrics(snapshot: Snapshot, records: Records, now: float) -> Iterator
     silenced = GaugeMetricFamily(
         "backstay_host_silenced",
         "1 while notifications about the host are silenced, and the run that silences them",
-        labels=("host", "reason"),
+        labels=("host", "run"),
     )
     for one in snapshot.silences:
-        silenced.add_metric((one.host, one.why), 1.0)
+        silenced.add_metric((one.host, one.run), 1.0)
     yield silenced
 
 
