@@ -145,7 +145,7 @@ def test_what_fails_on_the_way_is_told_and_gone_on_with(lab: Lab, cloud: Path) -
 
     another = replace(lab, cloud, HOST, ok=False)
     assert another.returncode == 4
-    assert "its BMC says that its power is off, and yet" in another.stdout
+    assert "its BMC reports that its power is off, and yet" in another.stdout
 
     lab.shell(SPARE, "touch /etc/mended")
     done = lab.backstay(*going_on_with, bound=1500)

@@ -13,7 +13,7 @@ from backstay.access.session import CloudSession
 from backstay.cli.session import open_api
 from backstay.errors import PowerError
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
-from backstay.health.witness.observe import look, look_for_address
+from backstay.health.witness.observe import ask_address, gather_evidence
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
 from backstay.journal.action import Refused, Running
@@ -61,7 +61,7 @@ def silent_bmc(lab: Lab, host: str) -> str:
 
 def judged(lab: Lab, host: str) -> HostVerdict:
     async def story(site: CloudSession) -> HostVerdict:
-        return judge(await look(site, host))
+        return judge(await gather_evidence(site, host))
 
     return on_site(lab, story)
 
@@ -129,8 +129,8 @@ def test_a_host_that_is_well_is_alive(lab: Lab, host: str) -> None:
     begun = time.monotonic()
     found = judged(lab, host)
     assert (found.verdict, found.remedy) == (Verdict.ALIVE, f"backstay check {host}")
-    assert all(word.sign for word in found.words)
-    assert {word.witness for word in found.words} == {
+    assert all(word.sign for word in found.statements)
+    assert {word.witness for word in found.statements} == {
         "this machine",
         "BMC",
         *set(lab.hosts) - {host, "spare1"},
@@ -156,7 +156,7 @@ def test_a_compute_host_and_the_controller_that_do_not_reach_each_other(lab: Lab
             found = judged(lab, host)
             assert found.verdict is not Verdict.DEAD
             assert f"{blind} cannot reach it" in found.reason
-            assert {w.sign for w in found.words if w.witness == blind} == {False}
+            assert {w.sign for w in found.statements if w.witness == blind} == {False}
     lab.wait_green()
 
 
@@ -165,7 +165,7 @@ def test_services_that_hang_or_stopped_are_no_death(lab: Lab) -> None:
     lab.backstay("lab", "break", "stop-service", "controller/glance-api")
     found = judged(lab, "controller")
     assert found.verdict is Verdict.UNHEALTHY
-    assert "takes connections to 5000 and says nothing" in found.reason
+    assert "accepts connections to 5000 and sends nothing" in found.reason
     assert "glance-api: not running" in found.reason
     assert "backstay reboot controller" in found.remedy
 
@@ -280,7 +280,7 @@ def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) 
 
 def address_answers(lab: Lab, host: str) -> bool:
     async def story(site: CloudSession) -> bool:
-        return any(witness.macs for witness in await look_for_address(site, host))
+        return any(witness.macs for witness in await ask_address(site, host))
 
     return on_site(lab, story)
 

@@ -64,7 +64,7 @@ def changed(**changes: object) -> Messaging:
     ("messaging", "word"),
     [
         (changed(bound=frozenset()), "no exchange"),
-        (changed(consumers=()), "nobody takes"),
+        (changed(consumers=()), "has no consumer"),
         (changed(queues=()), "not there"),
     ],
 )

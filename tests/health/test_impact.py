@@ -9,7 +9,7 @@ import pytest
 
 from backstay.access.shipping import program, source_of
 from backstay.health.impact.judge import Connection, Effect, ImpactInput, Kind, judge
-from backstay.health.impact.onhost import connections, look
+from backstay.health.impact.onhost import about_host, connections
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Unit, Workload
 from backstay.services.registry import named
@@ -117,7 +117,7 @@ def test_the_question_takes_that_of_the_service_with_it() -> None:
     given = [source_of(autostart.ask), autostart.ask.__name__]
     done = subprocess.run(
         [sys.executable, "-I", "-"],
-        input=program(look, given),
+        input=program(about_host, given),
         capture_output=True,
         text=True,
         check=False,

@@ -105,7 +105,7 @@ STORIES = [
         "restart loop: restarted 12 times, the last time 4 s ago",
         "journalctl",
     ),
-    ("restarted some minutes ago", {"restarts": 4, "since": 300.0}, "warning", "look again", ""),
+    ("restarted some minutes ago", {"restarts": 4, "since": 300.0}, "warning", "check again", ""),
     ("one restart is no loop", {"restarts": 1, "since": 40.0}, "ok", "", ""),
     (
         "starting",

@@ -22,24 +22,24 @@ def ask_all(questions: dict[str, tuple[float, Callable[[], Any]]]) -> dict[str, 
     answers: dict[str, Any] = {}
 
     def ask(name: str, question: Callable[[], Any]) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             answer = {"value": question()}
         except Exception as error:  # whatever it is, the others go on
             answer = {"error": f"{type(error).__name__}: {error}"[:500]}
-        answer["seconds"] = time.monotonic() - begun
+        answer["seconds"] = time.monotonic() - started
         answers[name] = answer
 
-    begun = time.monotonic()
+    started = time.monotonic()
     threads = []
     for name, (bound, question) in questions.items():
         thread = threading.Thread(target=ask, args=(name, question), daemon=True)
         thread.start()
         threads.append((name, bound, thread))
     for name, bound, thread in threads:
-        thread.join(max(0.0, begun + bound - time.monotonic()))
+        thread.join(max(0.0, started + bound - time.monotonic()))
 
-        answers.setdefault(name, {"late": bound, "seconds": time.monotonic() - begun})
+        answers.setdefault(name, {"late": bound, "seconds": time.monotonic() - started})
     return dict(answers)
 
 

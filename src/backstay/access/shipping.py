@@ -103,7 +103,7 @@ def source_of(function: Callable[..., Any]) -> str:
 
 
 def _is_own(node: ast.stmt) -> bool:
-    """Say whether it imports from another module of Backstay's."""
+    """Return whether it imports from another module of Backstay's."""
     return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("backstay.")
 
 

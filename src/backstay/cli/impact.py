@@ -44,7 +44,7 @@ def impact(host: str, cloud: Path | None, output: str) -> None:
 
 async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":
     from backstay.health.impact.judge import judge
-    from backstay.health.impact.observe import look
+    from backstay.health.impact.observe import observe_impact
 
     async with open_session(cloud) as session:
-        return judge(await look(session, host))
+        return judge(await observe_impact(session, host))

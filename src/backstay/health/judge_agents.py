@@ -28,7 +28,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcTopology:
-    """How agents are reached, and what the broker tells of that: None where it told nothing.
+    """How agents are reached, and what the broker reports of that: None where it did not.
 
     A broker that has come back less than ``reconnect`` seconds ago is not held against anybody.
     """
@@ -49,22 +49,22 @@ class RpcTopology:
 
         What only a call shows is left to ``backstay reattach``.
         """
-        told, rpc_endpoint = self.messaging, self.of(agent.binary)
-        if told is None or rpc_endpoint is None or told.trouble or told.refused:
+        broker, rpc_endpoint = self.messaging, self.of(agent.binary)
+        if broker is None or rpc_endpoint is None or broker.trouble or broker.refused:
             return ""
         queue = rpc_endpoint.queue(agent.rpc_target)
-        if not queue or told.up is None or told.up < self.reconnect:
+        if not queue or broker.up is None or broker.up < self.reconnect:
             return ""
-        if queue not in told.queues_by_name:
+        if queue not in broker.queues_by_name:
             return f"its queue {queue} is not there"
-        if not told.consumers_of.get(queue):
-            return f"nobody takes from its queue {queue}"
-        if queue not in told.bound:
+        if not broker.consumers_of.get(queue):
+            return f"its queue {queue} has no consumer"
+        if queue not in broker.bound:
             return f"no exchange passes messages to its queue {queue}"
         return ""
 
     def takes(self, agent: Agent) -> bool:
-        """Say whether an agent takes from its queue.
+        """Return whether an agent consumes from its queue.
 
         Where it does and nothing reaches that, it is not about to start: a queue is bound before
         it is taken from, https://github.com/celery/kombu/blob/main/kombu/entity.py,

@@ -36,7 +36,7 @@ def served_by(
 def judge_answers(
     observed: ApiObservation, services: Sequence[Service], served: Served, limits: Limits
 ) -> list[Finding]:
-    """Judge every question that was asked, and say which were not."""
+    """Judge every question that was asked, and name those that were not."""
     by_name = {service.name: service for service in services}
     findings = [
         finding
@@ -112,9 +112,9 @@ def _severity(error: BackstayError) -> Severity:
 
 
 def _remedy(error: BackstayError | None, service: Service, target: SshTarget | None) -> str:
-    """Return what to look at: where the host is known, its journal of the API's unit."""
+    """Return what to check: where the host is known, the log of the API's unit there."""
     if isinstance(error, ApiRefused) or target is None:
-        return error.remedy if error else "look at the load of the hosts that serve it"
+        return error.remedy if error else "check the load of the hosts that serve it"
     unit = _api_unit(service)
     if unit is None:
         return error.remedy if error else ""

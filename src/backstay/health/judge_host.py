@@ -32,7 +32,7 @@ def judge_host(
     probes: Iterable[Probes],
     limits: Limits,
 ) -> list[Finding]:
-    """Judge all that one host told. ``units`` and ``probes`` come with their service's name."""
+    """Judge all that one host answered. ``units`` and ``probes`` come with their service's name."""
     judged = [judge_unit(service, unit, observed, target) for service, unit in units]
     findings = [finding for finding in judged if finding is not None]
     if observed.units is None:
@@ -111,7 +111,7 @@ def judge_file_systems(
 
 
 def _judge_space(system: FileSystem, target: SshTarget, limits: Limits) -> Finding:
-    usable = system.used + system.available  # what is kept for root does not count, as in df
+    usable = system.used + system.available  # what is reserved for root does not count, as in df
     percent = 100 * system.used / usable if usable else 0.0
     severity = limits.disk_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {size(system.available)} free of {size(system.size)}"

@@ -102,16 +102,16 @@ def _unusable(state: UnitState) -> list[_Trouble]:
 
 def _down(state: UnitState) -> _Trouble:
     """Judge a unit that is not active."""
-    name, journal = state.name, f"journalctl -u {state.name} -n 50 --no-pager"
+    name, log = state.name, f"journalctl -u {state.name} -n 50 --no-pager"
     looping = state.sub == "auto-restart" or state.restarts >= LOOP_RESTARTS
     if state.active in {"activating", "reloading"} and not looping:
         evidence = f"still starting {lasting(state.since)}"
-        return _Trouble(Severity.WARNING, evidence, journal)
+        return _Trouble(Severity.WARNING, evidence, log)
     if state.active == "activating":
         evidence = f"restart loop: restarted {state.restarts} times, is {state.sub} now"
-        return _Trouble(Severity.FAILED, evidence, journal)
+        return _Trouble(Severity.FAILED, evidence, log)
     if state.active == "failed":
-        return _Trouble(Severity.FAILED, _condition(state), f"systemctl restart {name}; {journal}")
+        return _Trouble(Severity.FAILED, _condition(state), f"systemctl restart {name}; {log}")
     start = "enable --now" if state.boot == "disabled" else "start"
     return _Trouble(Severity.FAILED, _condition(state), f"systemctl {start} {name}")
 
@@ -143,11 +143,11 @@ def _process(state: UnitState) -> list[_Trouble]:
 def _restarting(state: UnitState) -> list[_Trouble]:
     if state.restarts < LOOP_RESTARTS or state.since is None or state.since >= SETTLING_SECONDS:
         return []
-    journal = f"journalctl -u {state.name} -n 100 --no-pager"
+    log = f"journalctl -u {state.name} -n 100 --no-pager"
     last = f"restarted {state.restarts} times, the last time {ago(state.since)}"
     if state.since < LOOP_SECONDS:
-        return [_Trouble(Severity.FAILED, f"restart loop: {last}", journal)]
-    return [_Trouble(Severity.WARNING, f"{last}: look again whether it holds", journal)]
+        return [_Trouble(Severity.FAILED, f"restart loop: {last}", log)]
+    return [_Trouble(Severity.WARNING, f"{last}: check again whether it stays up", log)]
 
 
 def _ports(unit: Unit, state: UnitState, listening: frozenset[int] | None) -> list[_Trouble]:
@@ -171,7 +171,7 @@ def _boot(state: UnitState, socket: UnitState | None) -> list[_Trouble]:
 
 
 def _condition(state: UnitState) -> str:
-    """Say in which way and since when a unit is not running."""
+    """Return in which way and since when a unit is not running."""
     words = {"inactive": "not running", "failed": "failed", "deactivating": "stopping"}
     why = ""
     if state.result not in {"success", ""}:
@@ -198,6 +198,6 @@ def unknown_units(units: Sequence[Unit], observed: HostObservation, target: SshT
         service="systemd",
         subject="units",
         severity=Severity.UNKNOWN,
-        evidence=f"systemd tells nothing ({trouble}), so nothing is known of: {names}",
+        evidence=f"systemd does not answer ({trouble}), so nothing is known of: {names}",
         remedy=on(target, "systemctl is-system-running"),
     )

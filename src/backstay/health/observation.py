@@ -62,7 +62,7 @@ class HostObservation:
     ``offset`` is how far the host's clock is ahead of the operator's, in seconds, give or take
     ``uncertainty``. ``seconds`` is the whole round trip, with connecting and logging in where that
     was needed. ``units``, ``failed_units``, ``listening`` and ``memory`` (total and
-    available bytes) are None where the question brought nothing; ``troubles`` then says why.
+    available bytes) are None where the question brought nothing; ``troubles`` then has the reason.
     """
 
     hostname: str
@@ -185,7 +185,7 @@ def _asked(answer: Mapping[str, Any]) -> ProbeAnswer:
 def _failed(text: str) -> tuple[str, ...]:
     """Return the names of ``systemctl list-units --failed --plain --no-legend``.
 
-    Masked ones are left out: somebody has decided that they are not to run.
+    Masked ones are left out: they are not meant to run.
     """
     fields = (line.split() for line in text.splitlines() if line.strip())
     return tuple(field[0] for field in fields if field[1:2] != ["masked"])

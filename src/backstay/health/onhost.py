@@ -27,7 +27,7 @@ UNIT_PROPERTIES = (
     "ActiveEnterTimestampMonotonic",
     "StateChangeTimestampMonotonic",
 )
-# Not storage, or somebody else's: df --local leaves out much the same.
+# What is not here is no storage, or not this host's: df --local leaves out much the same.
 REAL_FILE_SYSTEMS = frozenset(
     (
         "ext2",

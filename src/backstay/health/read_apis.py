@@ -103,7 +103,7 @@ async def _timed(
     call: Callable[[], T], name: str, bound: float
 ) -> tuple[T | None, BackstayError | None, float]:
     """Return what the call brought, or the error, and the seconds that it took."""
-    begun = time.monotonic()
+    started = time.monotonic()
     value: T | None = None
     error: BackstayError | None = None
     try:
@@ -118,7 +118,7 @@ async def _timed(
         error = came
     except (KeyError, TypeError, ValueError, AttributeError) as odd:
         error = _not_understood(name, odd)
-    return value, error, time.monotonic() - begun
+    return value, error, time.monotonic() - started
 
 
 def _not_understood(name: str, odd: Exception) -> ApiError:

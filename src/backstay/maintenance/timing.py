@@ -56,7 +56,7 @@ def at_instant(
 ) -> Go | Refusal:
     """Decide whether it may begin at an instant: where there are windows, only inside one.
 
-    ``zone`` is what times are told in; None is this machine's.
+    ``zone`` is the zone of times in texts; None is this machine's.
     """
     if not windows:
         return Go(at=at, opening=None, expected=needed)

@@ -76,7 +76,7 @@ class Recorded:
     def look(self) -> HostEvidence:
         with patch.object(observe, "check_hosts", lambda session, hosts: session.check(hosts)):
             return asyncio.run(
-                observe.look(self, self.suspect, here=self.here, power=self.power)  # type: ignore[arg-type]
+                observe.gather_evidence(self, self.suspect, here=self.here, power=self.power)  # type: ignore[arg-type]
             )
 
 

@@ -19,9 +19,14 @@ SEES = Witness(name="x", pings=True, macs=("aa:bb:cc:00:00:01",))
     [
         ("alive", Verdict.ALIVE, "it answers", "backstay check controller"),
         ("cut-off-here", Verdict.CUT_OFF_HERE, "4 of 4 others do", "ip route get 10.77.0.11"),
-        ("frozen", Verdict.UNHEALTHY, "takes connections to 22, 8080 and", "power-cycle it"),
+        ("frozen", Verdict.UNHEALTHY, "accepts connections to 22, 8080 and", "power-cycle it"),
         ("hung-services", Verdict.UNHEALTHY, "unit keystone: hung", "backup restore controller"),
-        ("power-off", Verdict.DEAD, "power is off by its BMC, and none of 5 witnesses", ""),
+        (
+            "power-off",
+            Verdict.DEAD,
+            "its BMC reports that its power is off, and none of 5 witnesses",
+            "",
+        ),
         ("silent-power-on", Verdict.DEAD, "its BMC reports power on: it hangs", ""),
     ],
 )
@@ -33,11 +38,11 @@ def test_what_was_seen_on_the_lab(name: str, verdict: Verdict, reason: str, reme
     assert bool(judged.remedy) == (verdict is not Verdict.DEAD)
     names = ["this machine", "proxy", "controller", "storage1", "compute1", "compute2", "BMC"]
     names.remove(judged.suspect)
-    assert [word.witness for word in judged.words] == names
+    assert [word.witness for word in judged.statements] == names
 
 
 def test_what_each_witness_says_is_a_line_of_a_table() -> None:
-    words = {word.witness: word.says for word in judge(seen("cut-off-here")).words}
+    words = {word.witness: word.summary for word in judge(seen("cut-off-here")).statements}
     assert words["this machine"] == (
         "no answer by ARP, ping, 10 ports; SSH: cannot be reached: port 22 did not answer within "
         "8 s"
@@ -70,7 +75,7 @@ def dead(*others: Witness, **changed: Any) -> HostEvidence:
         operator=replace(SILENT, name="this machine"),
         login=Login(error="no route to host"),
         others=named,
-        power=Power(on=None, told="no answer"),
+        power=Power(on=None, message="no answer"),
     )
     return replace(base, **changed)
 
@@ -139,5 +144,5 @@ def test_a_power_that_cannot_be_read_is_told() -> None:
     record.told["power"] = {"error": "its BMC gave no answer within 10 s"}
     judged = judge(record.look())
     assert judged.verdict is Verdict.DEAD
-    assert judged.words[-1].says == "not known: its BMC gave no answer within 10 s"
-    assert judged.words[-1].sign is None
+    assert judged.statements[-1].summary == "not known: its BMC gave no answer within 10 s"
+    assert judged.statements[-1].sign is None

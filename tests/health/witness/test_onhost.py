@@ -53,7 +53,7 @@ def closes(connection: socket.socket) -> None:
         (greets, "answered", "SSH-2.0-OpenSSH_9.2p1"),
         (speaks_http, "answered", "HTTP/1.1 300 Multiple Ch"),
         (closes, "answered", "closed it"),
-        (None, "accepted", "takes connections and says nothing"),
+        (None, "accepted", "accepts connections and sends nothing"),
     ],
 )
 def test_only_bytes_are_an_answer(

@@ -1,4 +1,4 @@
-"""What is lost and kept, from what was seen. Pure."""
+"""What is lost and what remains, from what was observed. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -17,14 +17,14 @@ from backstay.services.by_host import units_on
 from backstay.services.declaration import Agent, Autostart, Unit, Workload
 
 
-async def look(site: CloudSession, name: str) -> ImpactInput:
+async def observe_impact(site: CloudSession, name: str) -> ImpactInput:
     """Return what is seen. What does not answer is unknown, and nothing is raised for it."""
     host = site.host(name)
     away = Role.SPARE, Role.STORAGE
     others = [one for one in site.cloud.hosts.values() if not set(one.roles) <= set(away)]
     autostart = next((s.autostart for s in site.services if s.autostart), None)
     emulators = tuple(name for service in site.services for name in service.emulators)
-    endpoints, workloads, agents, findings, told = await asyncio.gather(
+    endpoints, workloads, agents, findings, answers = await asyncio.gather(
         site.endpoints(),
         _workloads(site),
         _agents(site),
@@ -32,7 +32,7 @@ async def look(site: CloudSession, name: str) -> ImpactInput:
         asyncio.gather(*(_describe(site, one, autostart) for one in others)),
     )
     at = [(one.service_type, urlsplit(one.url).hostname) for one in endpoints]
-    by_host = dict(zip((one.name for one in others), told, strict=True))
+    by_host = dict(zip((one.name for one in others), answers, strict=True))
     runs = {f.subject for f in findings if f.severity is not Severity.FAILED}
     own = by_host.get(name)
     return ImpactInput(
@@ -64,20 +64,20 @@ async def _describe(
 ) -> dict[str, Any] | None:
     shipped = [source_of(autostart.ask), autostart.ask.__name__] if autostart else []
     try:
-        told: dict[str, Any] = await site.ask(host.name, onhost.look, shipped)
+        answers: dict[str, Any] = await site.ask(host.name, onhost.about_host, shipped)
     except HostError:
         return None
-    return told
+    return answers
 
 
 def _connections(
-    told: dict[str, Any] | None, emulators: tuple[str, ...]
+    answers: dict[str, Any] | None, emulators: tuple[str, ...]
 ) -> list[Connection] | None:
-    if told is None or not isinstance(told["connections"], list):
+    if answers is None or not isinstance(answers["connections"], list):
         return None
     return [
         Connection.of(address, port, program, emulators)
-        for address, port, program in told["connections"]
+        for address, port, program in answers["connections"]
     ]
 
 

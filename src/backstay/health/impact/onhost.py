@@ -1,4 +1,4 @@
-"""What the other hosts are asked. Shipped as text: standard library, Python 3.6."""
+"""What the other hosts are asked. Sent as text: standard library, Python 3.6."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from backstay.access.onhost import loaded
 from backstay.jsondata import Json
 
 
-def look(autostart: Json) -> Json:
+def about_host(autostart: Json) -> Json:
     """Return who on this host is connected to whom, and whether its instances start by themselves.
 
     ``autostart`` is source text and name of the function that tells the second, or empty.

@@ -32,12 +32,12 @@ class Case:
 
     @property
     def proved(self) -> bool:
-        """Say whether it answered a call."""
+        """Return whether it answered a call."""
         return self.seen.ping is not None and self.seen.ping.answered
 
     @property
     def called_in_vain(self) -> bool:
-        """Say whether it was called and did not answer."""
+        """Return whether it was called and did not answer."""
         return self.seen.ping is not None and not self.seen.ping.answered
 
     @property
@@ -270,7 +270,7 @@ RULES: Sequence[_Rule] = (
 
 
 def _is_young(case: Case) -> bool:
-    """Say whether it may not have asked anybody yet."""
+    """Return whether it may not have asked anybody yet."""
     since = case.unit.since if case.unit else None
     up = case.broker.up
     return any(age is not None and age < STARTING for age in (since, up))

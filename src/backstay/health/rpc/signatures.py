@@ -61,7 +61,7 @@ def _with_age(judged: AgentDiagnosis, looked: AgentsObservation) -> AgentDiagnos
 def _who_is_late(
     judged: AgentDiagnosis, said: str, looked: AgentsObservation, enough: float
 ) -> AgentDiagnosis:
-    """Say whether late reports are the agent's own fault."""
+    """Return whether late reports are the agent's own fault."""
     seen, through = judged.seen, judged.seen.rpc_endpoint.through
     writers = [one for one in looked.writers.get(through, ()) if one.runs]
     if through and not writers:

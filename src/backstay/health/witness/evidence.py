@@ -20,11 +20,11 @@ class PortState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A port of the suspect's; ``told`` is what came, or why nothing did."""
+    """A port of the suspect's; ``message`` is what came, or why nothing did."""
 
     number: int
     state: PortState
-    told: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Witness:
     ARP just now, None where it could not ask so (``no_arp`` says why). ``neighbour`` is its
     kernel's own entry. ``has_address`` tells that it has the suspect's address itself. ``ports``
     are empty where it was not asked for them. ``established`` are open connections to the suspect,
-    of which one brought something ``heard`` seconds before the end of a look of ``seconds``.
+    of which one brought something ``heard`` seconds before the end of the ``seconds`` it took.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Witness:
 
     @property
     def spoke(self) -> bool:
-        """Whether it was asked and could look: its silence is worth something."""
+        """Whether it was asked and could observe: its silence means something."""
         return not self.trouble and (
             self.pings is not None or self.macs is not None or bool(self.ports)
         )
@@ -91,17 +91,17 @@ class Witness:
 
 _IN_WORDS = {
     PortState.ANSWERED: "ports that answer:",
-    PortState.ACCEPTED: "ports that take connections and say nothing:",
+    PortState.ACCEPTED: "ports that accept connections and send nothing:",
     PortState.REFUSED: "ports that refuse:",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """What its BMC says: ``on`` is None where that is not to be had, and ``told`` says why."""
+    """What its BMC reports: ``on`` is None where that is not known, and ``message`` is why."""
 
     on: bool | None
-    told: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,9 @@ class HostEvidence:
     operator: Witness
     login: Login = field(default_factory=Login)
     others: tuple[Witness, ...] = ()
-    power: Power = field(default_factory=lambda: Power(on=None, told="it has no BMC in cloud.yaml"))
+    power: Power = field(
+        default_factory=lambda: Power(on=None, message="it has no BMC in cloud.yaml")
+    )
     failed: tuple[str, ...] | None = None
 
     @property
@@ -144,7 +146,7 @@ class HostEvidence:
 
     @property
     def spoke(self) -> tuple[Witness, ...]:
-        """Return the other witnesses that could look."""
+        """Return the other witnesses that could observe."""
         return tuple(witness for witness in self.others if witness.spoke)
 
     @property
@@ -153,23 +155,23 @@ class HostEvidence:
         return self.alive_for_operator or bool(self.alive_for)
 
 
-def read_witness(name: str, told: Mapping[str, Any]) -> Witness:
+def read_witness(name: str, answer: Mapping[str, Any]) -> Witness:
     """Turn what ``onhost.witness`` returned into typed values. Pure."""
-    arp = told.get("arp") or {"asked": False, "told": "no answer in time", "macs": []}
-    connections = told.get("connections") or {}
+    arp = answer.get("arp") or {"asked": False, "told": "no answer in time", "macs": []}
+    connections = answer.get("connections") or {}
     return Witness(
         name=name,
-        trouble=told.get("trouble", ""),
-        pings=told.get("pings"),
+        trouble=answer.get("trouble", ""),
+        pings=answer.get("pings"),
         macs=tuple(arp["macs"]) if arp["asked"] else None,
         no_arp=arp["told"],
-        neighbour=told.get("neighbour", ""),
-        has_address=bool(told["way"].get("own")),
+        neighbour=answer.get("neighbour", ""),
+        has_address=bool(answer["way"].get("own")),
         ports=tuple(
-            Port(number=number, state=PortState(state), told=words)
-            for number, state, words in sorted(told["ports"])
+            Port(number=number, state=PortState(state), message=message)
+            for number, state, message in sorted(answer["ports"])
         ),
         established=connections.get("count", 0),
         heard=connections.get("heard"),
-        seconds=told.get("seconds", 0.0),
+        seconds=answer.get("seconds", 0.0),
     )

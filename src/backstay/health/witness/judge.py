@@ -1,8 +1,8 @@
 """Judge whether a host is dead, from what several places saw of it. Pure.
 
 Any sign of life, seen by anybody, is enough to be not dead: the other way round two hosts would
-answer with one address. That nobody sees one proves nothing where too few were asked: this machine
-may be in the smaller half of a parted network, together with some of the witnesses.
+answer with one address. That no witness sees one proves nothing where too few were asked: this
+machine may be in the smaller half of a parted network, together with some of the witnesses.
 """
 
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
-    """What one witness says, as a line of a table; ``sign`` is None where it could not look."""
+class WitnessStatement:
+    """What one witness reports, in one line; ``sign`` is None where it could not observe."""
 
     witness: str
-    says: str
+    summary: str
     sign: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostVerdict:
-    """The verdict on a host: ``reason`` in a sentence, what each says, what to do instead.
+    """The verdict on a host: ``reason`` in a sentence, what each witness reports, what to do.
 
     ``remedy`` is empty for a dead host: it may be replaced.
     """
@@ -41,20 +41,20 @@ class HostVerdict:
     suspect: str
     verdict: Verdict
     reason: str
-    words: tuple[Word, ...]
+    statements: tuple[WitnessStatement, ...]
     remedy: str = ""
 
 
 def judge(seen: HostEvidence) -> HostVerdict:
     """Return the verdict on what was seen."""
     verdict, reason, remedy = _verdict(seen)
-    words = (
-        Word(witness=OPERATOR, says=_operator(seen), sign=seen.alive_for_operator),
-        *(Word(witness=w.name, says=_said(w), sign=_sign(w)) for w in seen.others),
-        Word(witness="BMC", says=_power(seen), sign=seen.power.on),
+    statements = (
+        WitnessStatement(witness=OPERATOR, summary=_operator(seen), sign=seen.alive_for_operator),
+        *(WitnessStatement(witness=w.name, summary=_said(w), sign=_sign(w)) for w in seen.others),
+        WitnessStatement(witness="BMC", summary=_power(seen), sign=seen.power.on),
     )
     return HostVerdict(
-        suspect=seen.suspect, verdict=verdict, reason=reason, words=words, remedy=remedy
+        suspect=seen.suspect, verdict=verdict, reason=reason, statements=statements, remedy=remedy
     )
 
 
@@ -67,7 +67,7 @@ def _verdict(seen: HostEvidence) -> _Reasoned:
     if seen.power.on is False:
         return (
             Verdict.UNKNOWN,
-            f"its BMC says that its power is off, and yet {_names(seen)} {_sees(seen)} its "
+            f"its BMC reports that its power is off, and yet {_names(seen)} {_sees(seen)} its "
             "address answer",
             f"find out who has {seen.address}, and whether `bmc` of {seen.suspect} in cloud.yaml "
             "is that host's",
@@ -78,22 +78,26 @@ def _verdict(seen: HostEvidence) -> _Reasoned:
 
 
 def _silent(seen: HostEvidence) -> _Reasoned:
-    """Judge a host of which nobody saw a sign of life."""
+    """Judge a host of which no witness saw a sign of life."""
     asked, spoke = len(seen.others), len(seen.spoke)
-    nobody = f"none of {spoke + 1} witnesses sees any sign of it"
+    nothing = f"none of {spoke + 1} witnesses sees any sign of it"
     if seen.power.on is False:
-        return Verdict.DEAD, f"its power is off by its BMC, and {nobody}", ""
+        return Verdict.DEAD, f"its BMC reports that its power is off, and {nothing}", ""
     if spoke == 0 or 2 * spoke < asked:
         return (
             Verdict.UNKNOWN,
-            f"{nobody}, but only {spoke} of {asked} others could be asked: this machine may be "
+            f"{nothing}, but only {spoke} of {asked} others could be asked: this machine may be "
             "the one that is cut off",
             "mend the network between this machine and the hosts that could not be asked: "
             "backstay check; or switch its power off at its BMC, which proves that it is off",
         )
     if seen.power.on:
-        return Verdict.DEAD, f"{nobody}; its BMC reports power on: it hangs, or half of it died", ""
-    return Verdict.DEAD, f"{nobody}; its BMC does not say whether it has power", ""
+        return (
+            Verdict.DEAD,
+            f"{nothing}; its BMC reports power on: it hangs, or half of it died",
+            "",
+        )
+    return Verdict.DEAD, f"{nothing}; its BMC does not report whether it has power", ""
 
 
 def _not_from_here(seen: HostEvidence) -> _Reasoned:
@@ -125,13 +129,13 @@ def _there(seen: HostEvidence) -> _Reasoned:
         return Verdict.ALIVE, f"it answers{remark}", f"backstay check {seen.suspect}"
     return (
         Verdict.UNHEALTHY,
-        f"it is there, and not well: {'; '.join(wrong[:4])}{remark}",
+        f"it is there, and not healthy: {'; '.join(wrong[:4])}{remark}",
         _mend(seen),
     )
 
 
 def _mend(seen: HostEvidence) -> str:
-    """Return what to do about a host that is there and not well."""
+    """Return what to do about a host that is there and not healthy."""
     if seen.login.boot_id:
         return (
             f"backstay check {seen.suspect}; where that does not mend it: backstay reboot "
@@ -139,7 +143,7 @@ def _mend(seen: HostEvidence) -> str:
             f"{seen.suspect}"
         )
     return (
-        f"look at its console; where it hangs, power-cycle it by its BMC, then: backstay check "
+        f"check its console; where it hangs, power-cycle it by its BMC, then: backstay check "
         f"{seen.suspect}"
     )
 
@@ -156,7 +160,7 @@ def _wrong(seen: HostEvidence) -> list[str]:
             states.setdefault(port.number, set()).add(port.state)
     hung = [str(n) for n, found_ in sorted(states.items()) if found_ == {PortState.ACCEPTED}]
     if hung:
-        found.append(f"it takes connections to {', '.join(hung)} and says nothing")
+        found.append(f"it accepts connections to {', '.join(hung)} and sends nothing")
     if seen.failed is None and not seen.login.error:
         found.append("its check was not finished in time")
     return found + list(seen.failed or ())
@@ -178,11 +182,11 @@ def _sign(witness: Witness) -> bool | None:
 
 
 def _said(witness: Witness) -> str:
-    """Return what a witness says in one line."""
+    """Return what a witness reports in one line."""
     if witness.trouble:
         return f"could not be asked: {witness.trouble}"
     if not witness.spoke and not witness.signs:
-        return "could not look: it may neither ping nor ask by ARP"
+        return "could not observe: it may neither ping nor ask by ARP"
     parts = list(witness.signs) or [_nothing(witness)]
     if witness.established and not (witness.heard is not None and witness.heard < witness.seconds):
         last = f", silent for {duration(witness.heard)}" if witness.heard is not None else ""
@@ -205,5 +209,5 @@ def _operator(seen: HostEvidence) -> str:
 
 def _power(seen: HostEvidence) -> str:
     if seen.power.on is None:
-        return f"not known: {seen.power.told}"
+        return f"not known: {seen.power.message}"
     return "power on" if seen.power.on else "power off"

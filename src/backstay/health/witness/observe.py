@@ -30,7 +30,7 @@ MOST = 60
 """So many other hosts are asked at most: more would be a load for a host that may only be slow."""
 LOOK_BOUND = 15.0
 LOGIN_BOUND = 4.0
-"""Seconds for a login, its connection included: the others have told by then what they see."""
+"""Seconds for a login, its connection included: the others have answered by then."""
 CHECK_BOUND = 30.0
 SSH_PORT = 22
 
@@ -44,18 +44,18 @@ async def ask_here(address: str, ports: Sequence[int], quick: bool) -> dict[str,
 
 
 async def ask_power(target: BmcTarget) -> bool | None:
-    """Return whether a BMC says that its host is on. Raises PowerError."""
+    """Return whether a BMC reports that its host is on. Raises PowerError."""
     # The library is read on a thread: it takes its time, and the hosts are asked meanwhile.
     power = await on_thread(lambda: power_of(target), 60.0)
     return await power.state(bound=STATE_BOUND)
 
 
-async def look(
+async def gather_evidence(
     site: CloudSession, suspect: str, *, here: Here = ask_here, power: AskPower = ask_power
 ) -> HostEvidence:
-    """Look at a host from everywhere at the same time. What cannot be asked is told, not raised.
+    """Observe a host from everywhere at the same time. Errors are in the result, not raised.
 
-    Its check is waited for only where somebody saw a sign of life.
+    Its check is waited for only where any witness saw a sign of life.
     """
     host = site.cloud.hosts[suspect]
     checking = asyncio.ensure_future(_failed(site, suspect))
@@ -81,7 +81,7 @@ async def look(
         checking.cancel()
 
 
-async def look_for_address(
+async def ask_address(
     site: CloudSession, suspect: str, *, also: Sequence[str] = (), here: Here = ask_here
 ) -> tuple[Witness, ...]:
     """Ask once more who answers with a host's address, by ARP and ping only: under 3 seconds.
@@ -111,7 +111,7 @@ def witnesses(cloud: Cloud, suspect: str) -> list[str]:
 def _ports(site: CloudSession, host: Host) -> list[int]:
     """Return the ports of the services that the host's roles have, and of its SSH.
 
-    Left out is the database: nobody but the host's own services asks it, and it counts every
+    Left out is the database: only the host's own services ask it, and it counts every
     greeting that is not finished against whoever asked.
     https://mariadb.com/docs/server/ha-and-performance/optimization-and-tuning/system-variables/server-system-variables#max_connect_errors
     """
@@ -138,12 +138,12 @@ async def _others(
 
     async def ask(name: str) -> Witness:
         try:
-            told = await site.ask(
+            answer = await site.ask(
                 name, onhost.witness, host.address, ports, quick, bound=LOOK_BOUND
             )
         except HostError as error:
             return Witness(name=name, trouble=error.came_back)
-        return read_witness(name, told)
+        return read_witness(name, answer)
 
     return tuple(await asyncio.gather(*map(ask, names)))
 
@@ -152,27 +152,27 @@ async def _login(site: CloudSession, suspect: str) -> Login:
     """Log in to the suspect: by way of a jump host it may answer when nothing else does."""
     try:
         async with asyncio.timeout(LOGIN_BOUND):
-            told = await site.ask(suspect, onhost.alive, bound=LOGIN_BOUND)
+            answer = await site.ask(suspect, onhost.alive, bound=LOGIN_BOUND)
     except TimeoutError:
         return Login(error=f"no login within {LOGIN_BOUND:g} s")
     except HostUnreachable as error:
         return Login(error=error.came_back)
     except HostError as error:
         return Login(error=error.came_back, there=True)
-    return Login(boot_id=told["boot_id"], there=True)
+    return Login(boot_id=answer["boot_id"], there=True)
 
 
 async def power_seen(cloud: Cloud, host: Host, power: AskPower) -> Power:
-    """Return what a host's BMC says of its power. What cannot be asked is told, not raised."""
+    """Return what a host's BMC reports of its power. Errors are in the result, not raised."""
     try:
         target = cloud.bmc_target(host)
         if target is None:
-            return Power(on=None, told="it has no BMC in cloud.yaml")
+            return Power(on=None, message="it has no BMC in cloud.yaml")
         on = await power(target)
     except (BackstayError, TimeoutError) as error:
         came_back = error.came_back if isinstance(error, BackstayError) else "not asked in time"
-        return Power(on=None, told=came_back)
-    return Power(on=on, told="" if on is not None else "its BMC says neither on nor off")
+        return Power(on=None, message=came_back)
+    return Power(on=on, message="" if on is not None else "its BMC reports neither on nor off")
 
 
 async def _failed(site: CloudSession, suspect: str) -> tuple[str, ...]:

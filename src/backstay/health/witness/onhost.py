@@ -1,7 +1,7 @@
-"""What a witness is asked about another host. Shipped as text: standard library, Python 3.6.
+"""What a witness is asked about another host. Sent as text: standard library, Python 3.6.
 
 The operator's machine runs the same functions, perhaps not as root: what a user may not do there
-is then not known, which is told apart from an address that does not answer.
+is then not known, which is distinguished from an address that does not answer.
 """
 
 import errno
@@ -32,7 +32,7 @@ def witness(address: str, ports: list[int], quick: bool, tries: int = TRIES) -> 
     most that ping is. All is asked at the same time; the connections
     come last, so that what arrives on them meanwhile counts.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     found: dict[str, Any] = {
         "hostname": socket.gethostname(),
         "boot_id": boot_id(),
@@ -54,7 +54,7 @@ def witness(address: str, ports: list[int], quick: bool, tries: int = TRIES) -> 
         asked += [port_question(plain, port, found["ports"]) for port in ports]
     at_once(asked)
     found["neighbour"] = neighbour(plain)
-    found["seconds"] = time.monotonic() - begun
+    found["seconds"] = time.monotonic() - started
     found["connections"] = None if quick else connections(plain)
     return found
 
@@ -174,7 +174,7 @@ def ask_port(address: str, port: int) -> list[str]:
         return ["silent", error.strerror or "no answer"]
     finally:
         connection.close()
-    return ["accepted", "takes connections and says nothing"]
+    return ["accepted", "accepts connections and sends nothing"]
 
 
 def first_words(data: bytes) -> str:

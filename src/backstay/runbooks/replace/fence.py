@@ -30,10 +30,10 @@ from backstay.health.witness.judge import HostVerdict, Verdict, judge
 from backstay.health.witness.observe import (
     AskPower,
     Here,
+    ask_address,
     ask_here,
     ask_power,
-    look,
-    look_for_address,
+    gather_evidence,
 )
 from backstay.journal.action import Action, Refused, Running
 from backstay.runbooks.replace.outages import OutageRecording
@@ -134,7 +134,7 @@ class Fence(Action[Fenced]):
         async def power(target: BmcTarget) -> bool | None:
             return await self.power(target).state(bound=STATE_BOUND)
 
-        return await look(self.site, suspect, here=self.here, power=power)
+        return await gather_evidence(self.site, suspect, here=self.here, power=power)
 
     async def _by_power(self, running: Running) -> list[str]:
         """Power it off, read back; return what its BMC could not be told. Raises PowerError."""
@@ -230,7 +230,7 @@ async def who_answers(
 ) -> tuple[Witness, ...]:
     """Return what every witness finds by ARP at the address of the host of this run."""
     suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
-    return await look_for_address(site, suspect, also=[spare], here=here)
+    return await ask_address(site, suspect, also=[spare], here=here)
 
 
 def answers_of(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[str]:
@@ -293,14 +293,16 @@ class Confirm(Action[ConfirmedDead]):
         suspect = running.plan.targets[0]
         running.report(f"asking from several places whether {suspect} is dead")
         begun = time.time()
-        seen = await look(self.site, suspect, here=self.here, power=self.power)
+        seen = await gather_evidence(self.site, suspect, here=self.here, power=self.power)
         judged = judge(seen)
         refuse_unless_dead(judged)
         return ConfirmedDead(
             verdict=str(judged.verdict),
             reason=judged.reason,
-            witnesses=tuple((w.witness, w.says) for w in judged.words if w.witness != "BMC"),
-            power=next(w.says for w in judged.words if w.witness == "BMC"),
+            witnesses=tuple(
+                (w.witness, w.summary) for w in judged.statements if w.witness != "BMC"
+            ),
+            power=next(w.summary for w in judged.statements if w.witness == "BMC"),
             spoke=tuple(witness.name for witness in seen.spoke),
             asked_at=begun,
             summary=judged.reason,
@@ -311,7 +313,7 @@ def refuse_unless_dead(judged: HostVerdict) -> None:
     """Raise Refused unless the verdict is that the host is dead."""
     if judged.verdict is Verdict.DEAD:
         return
-    words = "".join(f"\n  {word.witness}: {word.says}" for word in judged.words)
+    words = "".join(f"\n  {one.witness}: {one.summary}" for one in judged.statements)
     raise Refused(
         f"making sure that {judged.suspect} is dead",
         came_back=f"{_IN_WORDS[judged.verdict]}{judged.reason}{words}",

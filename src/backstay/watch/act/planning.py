@@ -9,7 +9,7 @@ from backstay.errors import BackstayError
 from backstay.health.check import check_units
 from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
-from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, look
+from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power, gather_evidence
 from backstay.journal.plan import Plan
 from backstay.runbooks import power_off
 from backstay.runbooks.reattach.plan import plan as reattach_plan
@@ -55,7 +55,7 @@ async def plan_of(
     if act is WatchAction.POWER_OFF:
         does = f"cut the power of the fenced host {cause.host} by its BMC"
         return PlannedAction(plan=power_off.plan(site.cloud, cause.host), does=does)
-    refuse_unless_dead(judge(await look(site, cause.host, here=here, power=power)))
+    refuse_unless_dead(judge(await gather_evidence(site, cause.host, here=here, power=power)))
     return await _replace(site, cause)
 
 
@@ -121,7 +121,7 @@ def refuse_unless_dead(judged: HostVerdict) -> None:
     """Raise NotNow unless the verdict of all witnesses is that the host is dead."""
     if judged.verdict is Verdict.DEAD:
         return
-    words = "; ".join(f"{word.witness}: {word.says}" for word in judged.words)
+    words = "; ".join(f"{one.witness}: {one.summary}" for one in judged.statements)
     raise NotNow(
         f"making sure that {judged.suspect} is dead",
         came_back=f"{judged.verdict}: {judged.reason} ({words})"[:1500],

@@ -23,7 +23,7 @@ from backstay.health.witness.observe import (
     Here,
     ask_here,
     ask_power,
-    look,
+    gather_evidence,
     power_seen,
     witnesses,
 )
@@ -97,7 +97,7 @@ class Corroborator:
                 *(self._other(name, address, unreached) for name in witnesses(cloud, host)),
             )
             await asyncio.wait([powered], timeout=BMC_MORE)
-            power = powered.result() if powered.done() else Power(on=None, told="no answer yet")
+            power = powered.result() if powered.done() else Power(on=None, message="no answer yet")
         finally:
             powered.cancel()
         seen = HostEvidence(
@@ -114,7 +114,7 @@ class Corroborator:
         """Look at a host that answers pings and tells nothing, also by its ports and a login."""
         try:
             async with asyncio.timeout(WHOLE_BOUND):
-                seen = await look(self.site, host, here=self.here, power=self.power)
+                seen = await gather_evidence(self.site, host, here=self.here, power=self.power)
         except TimeoutError:
             return Corroboration(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
         return corroboration_of(seen)
@@ -146,7 +146,7 @@ def corroboration_of(seen: HostEvidence) -> Corroboration:
         kind = Kind.HOST_OFF
     elif judged.verdict is Verdict.UNHEALTHY and seen.login.error and not seen.login.there:
         kind = Kind.HOST_UNREACHABLE
-    statements = tuple(f"{word.witness}: {word.says}" for word in judged.words)
+    statements = tuple(f"{one.witness}: {one.summary}" for one in judged.statements)
     return Corroboration(
         kind=kind,
         reason=judged.reason,
