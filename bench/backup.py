@@ -18,7 +18,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from backstay.access.shipping import reading, stream
-from backstay.backup.mariadb import onhost_database, onhost_fill
+from backstay.backup.mariadb import onhost_database, onhost_restore
 from backstay.inventory.load import load
 from backstay.transports.restic import Restic
 from backstay.transports.ssh import HostShell
@@ -81,7 +81,7 @@ async def our_restore(host: BenchHost, restic: Restic, snapshot: str) -> Seconds
     target = target_of(host)
     pieces = Pieces()
     async with HostShell() as shell:
-        script = reading(onhost_fill.fill, f"{HOME}/new", "mysql")
+        script = reading(onhost_restore.fill, f"{HOME}/new", "mysql")
         async with aclosing(restic.content(snapshot, f"/{NAME}", silence=SILENCE)) as data:
             await shell.send(target, script, data, silence=SILENCE)
     pieces.done("make")

@@ -71,7 +71,7 @@ def base_line(cloud: Cloud, host: str, spare: str, files: Path) -> Base:
         name=host, address=cloud.hosts[host].address, own=cloud.hosts[spare].address
     )
     _run(ssh, f"set -e; {become}", b"")
-    from backstay.provision.puppet import PuppetApply  # noqa: PLC0415 - only here
+    from backstay.provision.methods import PuppetApply  # noqa: PLC0415 - only here
 
     work = PuppetApply(means.puppet).work(host, cloud.hosts[host].address)
     applying = time.monotonic()

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from backstay.backup.catalogue import Catalogue, State
-from backstay.backup.freshness import freshness_findings
+from backstay.backup.findings import freshness_findings
 from backstay.cli.main import backstay
 from backstay.finding import Severity
 from backstay.inventory.backup import Engine

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from backstay.backup import onhost, proof
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.contents import HOST, OTHER, contents
 from backstay.backup.files import Mirror, needed
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
-from backstay.backup.retention import to_forget
-from backstay.backup.selection import invariants, selection
+from backstay.backup.prune import to_forget
+from backstay.backup.selection import HOST, OTHER, contents, invariants, selection
 from backstay.errors import BackupError
 from backstay.inventory.backup import Keep
 from backstay.inventory.cloud import Cloud

@@ -16,7 +16,7 @@ import pytest
 from backstay.access.shipping import stream
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.backup.mariadb import onhost_database
-from backstay.backup.mariadb.dumps import position_of
+from backstay.backup.mariadb.binlog_file import position_of
 from backstay.errors import RemoteFailure
 from backstay.inventory.backup import Backups, Engine
 from backstay.journal.action import Running

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.findings import findings
-from backstay.backup.freshness import freshness_findings
+from backstay.backup.findings import findings, freshness_findings
 from backstay.cli import session
 from backstay.finding import Finding, Severity
 from tests.backup.test_backup import backup, cloud

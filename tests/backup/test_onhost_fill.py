@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from backstay.backup.mariadb import onhost_fill
+from backstay.backup.mariadb import onhost_restore
 from backstay.backup.mariadb.onhost_database import squeezer
 
 PLAIN = random.Random(4).randbytes(1 << 19) + bytes(5 << 20) + b"the end"
@@ -18,7 +18,7 @@ def frames(*pieces: bytes) -> bytes:
 
 def unpacked(given: bytes) -> bytes:
     target = io.BytesIO()
-    onhost_fill.unpacked(io.BytesIO(given), target)
+    onhost_restore.unpacked(io.BytesIO(given), target)
     return target.getvalue()
 
 

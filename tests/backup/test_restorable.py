@@ -14,8 +14,8 @@ import pytest
 
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.catalogue import Backup, State
-from backstay.backup.choice import RestorePoint, choose
 from backstay.backup.restorable import Files, changed, chosen, from_manifest, paths_of
+from backstay.backup.restore_point import RestorePoint, choose
 from backstay.backup.selection import IDENTITY
 from backstay.errors import BackupError
 from backstay.services.registry import all_services, named

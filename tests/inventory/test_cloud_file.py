@@ -6,9 +6,8 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.finding import Severity
-from backstay.inventory.enums import Role
-from backstay.inventory.find import find
-from backstay.inventory.load import load
+from backstay.inventory.fields import Role
+from backstay.inventory.load import find, load
 from backstay.inventory.mistakes import CloudFileWrong
 from backstay.inventory.watch import Policy
 

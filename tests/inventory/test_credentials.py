@@ -8,9 +8,7 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.inventory.cloud import Credentials
-from backstay.inventory.clouds_yaml import read_clouds_yaml
-from backstay.inventory.credentials import variables
-from backstay.inventory.openrc import read_openrc
+from backstay.inventory.credentials import read_clouds_yaml, read_openrc, variables
 
 
 @pytest.fixture(autouse=True)

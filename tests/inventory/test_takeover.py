@@ -8,8 +8,7 @@ from ruamel.yaml import YAML
 
 from backstay.errors import InventoryError
 from backstay.inventory.load import load
-from backstay.inventory.masked import masked
-from backstay.inventory.takeover import take_over
+from backstay.inventory.takeover import masked, take_over
 
 SINCE = datetime(2026, 11, 24, 22, 0, 0, tzinfo=UTC)
 LAB = (Path(__file__).parent / "data" / "lab-cloud.yaml").read_text()

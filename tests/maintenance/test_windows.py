@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstay.inventory.window import EVERY_DAY, Day, Window
+from backstay.inventory.maintenance import EVERY_DAY, Day, Window
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.timing import (
     Expected,

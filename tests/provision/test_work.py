@@ -8,8 +8,7 @@ import pytest
 from backstay.errors import InventoryError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
-from backstay.provision.chosen import chosen
-from backstay.provision.puppet import _SERIOUS
+from backstay.provision.methods import _PUPPET_ERROR, method_of
 from backstay.provision.work import Work, last_errors, last_line
 
 HEAD = "credentials: {environment: true}\nhosts:\n  c: {address: 10.0.0.1, roles: [controller]}\n"
@@ -25,7 +24,7 @@ def work(folder: Path, provision: str) -> Work:
     read = cloud(folder, provision)
     means = read.provision_of(read.hosts["c"])
     assert means
-    return chosen(means).work("c", "10.0.0.1")
+    return method_of(means).work("c", "10.0.0.1")
 
 
 def test_puppet_applies_the_manifest_and_leaves_out_what_the_database_has(tmp_path):
@@ -111,7 +110,7 @@ def test_the_last_errors_of_puppet_are_told_and_not_its_last_words():
         "Warning: /Stage[main]/Lab: Skipping because of failed dependencies\n"
         "Notice: Applied catalog in 3.40 seconds\n"
     )
-    told = last_errors(log, _SERIOUS)
+    told = last_errors(log, _PUPPET_ERROR)
     assert told == "Error: Could not start Service[rabbitmq-server]: exited 1"
     assert last_line(log) == "Notice: Applied catalog in 3.40 seconds"
-    assert last_errors("Notice: a\n", _SERIOUS) == "Notice: a"
+    assert last_errors("Notice: a\n", _PUPPET_ERROR) == "Notice: a"

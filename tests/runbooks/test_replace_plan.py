@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.choice import RestorePoint
+from backstay.backup.restore_point import RestorePoint
 from backstay.cli.main import backstay
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan

@@ -10,10 +10,9 @@ from click.testing import CliRunner
 
 from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.choice import RestorePoint
-from backstay.backup.loss import losses
 from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.backup.place import Place
+from backstay.backup.restore_point import RestorePoint, losses
 from backstay.cli.main import backstay
 from backstay.errors import BackupError, HostUnreachable
 from backstay.inventory.backup import Engine

@@ -1,14 +1,14 @@
-"""What ``check`` says of the backups that this machine keeps."""
+"""Findings on the backups of this machine: verified, young enough, streams that keep up."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from backstay.backup.catalogue import Catalogue, folder_of
-from backstay.backup.freshness import SERVICE, freshness_findings
+from backstay.backup.catalogue import Backup, Catalogue, State, folder_of
 from backstay.backup.mariadb.lag import lag_findings
 from backstay.backup.selection import usual_hosts
 from backstay.errors import BackupError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
+from backstay.quantities import duration
 
 
 def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding]:
@@ -42,3 +42,72 @@ def _unreadable(error: BackupError) -> Finding:
         evidence=f"{error.attempted}: {error.came_back}",
         remedy=error.remedy,
     )
+
+
+SERVICE = "backup"
+SUBJECT = "verified backup"
+_LONGEST = 200
+
+
+def freshness_findings(
+    backups: Sequence[Backup], hosts: Sequence[str], *, limit: float | None, now: float
+) -> list[Finding]:
+    """Judge the newest backups of each host; ``limit`` is how old a verified one may be, seconds.
+
+    Never worse than a warning: what runs is not touched by it. Without a limit there is nothing to
+    say but that the newest backup failed.
+    """
+    judged = (
+        _judged(host, [one for one in backups if one.host == host], limit, now) for host in hosts
+    )
+    return [finding for finding in judged if finding is not None]
+
+
+def _judged(
+    host: str, backups: Sequence[Backup], limit: float | None, now: float
+) -> Finding | None:
+    newest = max(backups, key=lambda one: one.taken_at, default=None)
+    verified = max(
+        (one for one in backups if one.state is State.VERIFIED),
+        key=lambda one: one.taken_at,
+        default=None,
+    )
+    failed = newest is not None and newest.state is State.FAILED
+    if limit is None and not failed:
+        return None
+    age = None if verified is None else now - verified.taken_at
+    fresh = limit is None or (age is not None and age <= limit)
+    evidence = "there is none"
+    if verified is not None and age is not None:
+        evidence = f"the newest is {duration(age)} old ({verified.name})"
+    if not fresh and limit is not None:
+        evidence += f"; `max_age` wants one of the last {duration(limit)}"
+    if newest is not None and newest is not verified:
+        evidence += f"; newer: {_unproved(newest, now)}"
+    good = fresh and not failed
+    return Finding(
+        host=host,
+        service=SERVICE,
+        subject=SUBJECT,
+        severity=Severity.OK if good else Severity.WARNING,
+        evidence=evidence,
+        remedy="" if good else _remedy(host, newest),
+    )
+
+
+def _unproved(backup: Backup, now: float) -> str:
+    """Say how far a backup came that is not verified, and why no further."""
+    named = f"{backup.name}, {duration(now - backup.taken_at)} old,"
+    if backup.state is State.TAKEN:
+        return f"{named} taken and not verified"
+    problems = "; ".join(backup.proof.get("problems", ())) or "no reason recorded"
+    return f"{named} failed: {problems[:_LONGEST]}"
+
+
+def _remedy(host: str, newest: Backup | None) -> str:
+    if newest is not None and newest.state is State.TAKEN:
+        return f"backstay backup verify {newest.name}"
+    take = f"backstay backup create {host} --verify"
+    if newest is not None and newest.state is State.FAILED:
+        return f"fix what is named, then: {take}"
+    return f"{take}; every night: backstay backup schedule install"

@@ -1,13 +1,13 @@
 """Removing the backups that `keep` does not hold, and the binary logs that no backup needs."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
 
-from backstay.backup.catalogue import Backup
+from backstay.backup.catalogue import Backup, State
 from backstay.backup.mariadb.logs import not_needed
 from backstay.backup.place import Place
-from backstay.backup.retention import to_forget
 from backstay.inventory.backup import Keep
 
 _FORGET_BOUND = 3600.0
@@ -85,3 +85,27 @@ async def remove(place: Place, removed: Removal) -> None:
     for host in removed.followed:
         if (at := place.catalogue.verified_at(host)) is not None:
             place.followed(host).drop_before(at)
+
+
+def to_forget(backups: Sequence[Backup], keep: Keep, zone: tzinfo | None = None) -> list[Backup]:
+    """Return the backups of one host that ``keep`` does not hold, never the last verified one.
+
+    Days, weeks and months are those of ``zone``, this machine's if None. Of each the newest is
+    kept that did not fail.
+    """
+    newest = sorted(backups, key=lambda backup: backup.taken_at, reverse=True)
+    kept = {backup.name for backup in newest[: keep.last]}
+    verified = [backup for backup in newest if backup.state is State.VERIFIED]
+    kept |= {backup.name for backup in verified[:1]}
+    sound = [backup for backup in newest if backup.state is not State.FAILED]
+    for count, period in (
+        (keep.daily, "%Y-%m-%d"),
+        (keep.weekly, "%G-%V"),
+        (keep.monthly, "%Y-%m"),
+    ):
+        seen: dict[str, str] = {}
+        for backup in sound:
+            when = datetime.fromtimestamp(backup.taken_at, zone)
+            seen.setdefault(when.strftime(period), backup.name)
+        kept |= set(list(seen.values())[:count])
+    return [backup for backup in newest if backup.name not in kept]

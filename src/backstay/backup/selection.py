@@ -1,11 +1,13 @@
-"""What of a host goes into its backup. Pure."""
+"""What of a host goes into its backup, and what a backup holds by what it belongs to. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from backstay.backup.files import Entry
 from backstay.backup.restorable import of_units
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.by_host import services_on
 from backstay.services.declaration import Invariant, Migrations, Service
 
@@ -92,3 +94,52 @@ def invariants(cloud: Cloud, services: Sequence[Service]) -> list[Invariant]:
     """Return the invariants between the databases that this cloud has."""
     there = {service.name for service in services if cloud.has_service(service.name)}
     return [one for s in services for one in s.invariants if set(one.needs) <= there]
+
+
+HOST = "the host itself"
+OTHER = "other paths"
+
+Contents = dict[str, dict[str, Any]]
+"""By group: ``files`` (how many), ``bytes`` (theirs), ``databases`` (bytes by name)."""
+
+
+def contents(
+    entries: Iterable[Entry],
+    services: Sequence[Service],
+    exports: Mapping[str, str],
+    databases: Mapping[str, int],
+) -> Contents:
+    """Sort a manifest's files, the services' exports (texts) and databases (bytes) into groups."""
+    found: Contents = {
+        name: {"files": 0, "bytes": 0, "databases": {}}
+        for name in [*(service.name for service in services), HOST, OTHER]
+    }
+
+    def add(group: str, length: int) -> None:
+        found[group]["files"] += 1
+        found[group]["bytes"] += length
+
+    owners = {
+        path: service.name
+        for service in reversed(services)
+        for path in (*service.paths, *of_units(service))
+    }
+    owners = dict.fromkeys(IDENTITY, HOST) | owners
+    for path, kind, _, _, _, length, *_ in entries:
+        if kind == "f":
+            add(_owner(path, owners), length)
+    for service in services:
+        for name in service.exports.keys() & exports.keys():
+            add(service.name, len(exports[name].encode()))
+        mine = {name: databases[name] for name in service.databases if name in databases}
+        found[service.name]["databases"] = mine
+    return {name: group for name, group in found.items() if group["files"] or group["databases"]}
+
+
+def _owner(path: str, owners: Mapping[str, str]) -> str:
+    """Return the group of the nearest folder that belongs to one."""
+    while path not in owners:
+        path = path.rpartition("/")[0]
+        if not path:
+            return OTHER
+    return owners[path]

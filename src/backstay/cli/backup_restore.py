@@ -23,7 +23,7 @@ from backstay.cli.options import (
 from backstay.cli.session import backups_of, open_cloud, open_session
 
 if TYPE_CHECKING:
-    from backstay.backup.choice import RestorePoint
+    from backstay.backup.restore_point import RestorePoint
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
     from backstay.runbooks.restore.plan import RestoreOptions
@@ -85,7 +85,7 @@ def restore(
 
 def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan", *, err: bool) -> None:
     """Print what is put back, what that loses, and the plan."""
-    from backstay.backup.loss import losses, stream_of
+    from backstay.backup.restore_point import losses, stream_of
     from backstay.cli.output.backups import before
 
     now, backup = datetime.now(UTC), chosen.backup
@@ -99,7 +99,7 @@ def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan", *, err: bool) 
 
 def _chosen(cloud: "Cloud", name: str, service: str, to: "RestorePoint") -> "RestoreOptions":
     """Return what is to be restored. Raises BackupError, Refused and click's errors."""
-    from backstay.backup.choice import choose
+    from backstay.backup.restore_point import choose
     from backstay.runbooks.restore.plan import RestoreOptions, services_of
     from backstay.services.registry import all_services
 

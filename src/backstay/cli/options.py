@@ -11,7 +11,7 @@ from backstay.cli import completion
 from backstay.cli.exit_status import Refused
 
 if TYPE_CHECKING:
-    from backstay.backup.choice import RestorePoint
+    from backstay.backup.restore_point import RestorePoint
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
@@ -64,7 +64,7 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
         ctx: click.Context | None,
     ) -> float:
         """Return seconds."""
-        from backstay.inventory.duration import seconds
+        from backstay.inventory.fields import seconds
 
         try:
             return seconds(value)
@@ -84,7 +84,7 @@ class RestorePointType(click.ParamType):  # type: ignore[type-arg]
         ctx: click.Context | None,
     ) -> "RestorePoint":
         """Return the moment."""
-        from backstay.backup.choice import RestorePoint
+        from backstay.backup.restore_point import RestorePoint
 
         try:
             return RestorePoint.from_document("" if value == "backup" else value)

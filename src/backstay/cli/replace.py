@@ -102,7 +102,7 @@ class _Made:
 
 
 def _made(given: dict[str, Any]) -> _Made:
-    from backstay.backup.loss import losses, stream_of
+    from backstay.backup.restore_point import losses, stream_of
     from backstay.runbooks.replace.plan import ReplaceRequest
     from backstay.runbooks.replace.plan import chosen as choose
     from backstay.runbooks.replace.plan import plan as make

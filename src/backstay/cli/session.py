@@ -31,8 +31,7 @@ def open_cloud(given: Path | None, *, quiet: bool = False) -> "Cloud":
     Raises InventoryError where there is none, or where its file holds mistakes.
     """
     from backstay.cli.lab import current_cloud_file
-    from backstay.inventory.find import find
-    from backstay.inventory.load import load
+    from backstay.inventory.load import find, load
     from backstay.services.registry import all_services
 
     found = find(given, current_cloud_file)

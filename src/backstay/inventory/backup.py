@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from backstay.inventory.duration import Duration
-from backstay.inventory.part import Part
+from backstay.inventory.fields import Duration, Part
 from backstay.inventory.secret import BesideFile
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from backstay.inventory.part import Part
+from backstay.inventory.fields import Part
 from backstay.inventory.secret import BesideFile, Secret
 from backstay.transports.targets import BmcTarget
 

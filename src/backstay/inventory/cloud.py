@@ -16,15 +16,13 @@ from pydantic import (
 
 from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
-from backstay.inventory.enums import Flavour, Role
+from backstay.inventory.fields import Flavour, Part, Role
 from backstay.inventory.host_names import HostNames
 from backstay.inventory.limits import Bounds, Limits
-from backstay.inventory.maintenance import Maintenance
-from backstay.inventory.part import Part
+from backstay.inventory.maintenance import Maintenance, Window
 from backstay.inventory.provision import ProvisionMethod
 from backstay.inventory.secret import BesideFile
 from backstay.inventory.watch import Watch
-from backstay.inventory.window import Window
 from backstay.transports.targets import BmcTarget, SshTarget
 
 T = TypeVar("T")

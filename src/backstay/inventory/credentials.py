@@ -1,11 +1,18 @@
 """The OpenStack credentials of a cloud as ``OS_*`` variables, wherever they come from."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
 
 from backstay.errors import InventoryError
 from backstay.inventory.cloud import Credentials
-from backstay.inventory.clouds_yaml import read_clouds_yaml
-from backstay.inventory.openrc import read_openrc
+from backstay.inventory.document import read_document
+from backstay.inventory.mistakes import did_you_mean
 
 
 def variables(credentials: Credentials) -> dict[str, str]:
@@ -29,3 +36,198 @@ def _from_environment() -> dict[str, str]:
             "cloud.yaml)",
         )
     return found
+
+
+BOUND = 10.0
+_LONGEST_OUTPUT = 1_000_000
+
+# `.` with a path that has a slash does not search PATH. What the script prints goes to stderr, so
+# that only the variables are on stdout; NUL between them, as values may hold newlines.
+_SOURCE = '. "$0" >&2 && exec env -0'
+
+
+def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
+    """Return the ``OS_*`` variables that ``path`` exports, run by a POSIX ``sh`` with ``.``.
+
+    The environment is clean (PATH and HOME only), standard input is empty, and after ``bound``
+    seconds the shell and all that it started are killed. The password may come from the
+    operator's own ``OS_PASSWORD`` where the script asks for it. Raises InventoryError.
+    """
+    if not path.is_file():
+        raise _openrc_wrong(path, "there is no such file", "correct `openrc` in cloud.yaml")
+    status, output, complaints = _run(path.absolute(), bound)
+    if status != 0:
+        message = next((line for line in reversed(complaints.splitlines()) if line.strip()), "")
+        raise _openrc_wrong(
+            path,
+            f"sh ended with status {status}" + (f": {message.strip()}" if message else ""),
+            f"try by hand: sh -c '. {path}' (a POSIX sh, not bash; `source` and [[ ]] are bash's)",
+        )
+    pairs = (item.partition("=") for item in output.split("\0"))
+    found = {name: value for name, _, value in pairs if name.startswith("OS_")}
+    return _with_password(path, found)
+
+
+def _with_password(path: Path, found: dict[str, str]) -> dict[str, str]:
+    if not found:
+        raise _openrc_wrong(path, "it exports no OS_ variable", "export them: export OS_AUTH_URL=…")
+    others = ("OS_TOKEN", "OS_APPLICATION_CREDENTIAL_SECRET")
+    if found.get("OS_PASSWORD") or any(found.get(name) for name in others):
+        return found
+    if os.environ.get("OS_PASSWORD"):
+        return found | {"OS_PASSWORD": os.environ["OS_PASSWORD"]}
+    raise _openrc_wrong(
+        path,
+        "it sets no OS_PASSWORD: it probably asks for the password, and there is no terminal",
+        "set OS_PASSWORD in the environment, or use clouds.yaml",
+    )
+
+
+def _run(path: Path, bound: float) -> tuple[int, str, str]:
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": os.environ.get("HOME", "/"),
+    }
+    # Files, not pipes: what the script leaves behind in the background may hold a pipe open.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
+        shell = subprocess.Popen(
+            ["sh", "-c", _SOURCE, str(path)],
+            env=environment,
+            cwd=path.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=complaints,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(bound)
+        except subprocess.TimeoutExpired:
+            raise _openrc_wrong(
+                path,
+                f"it did not end within {bound:g} s",
+                "see what it waits for: sh -x " + str(path),
+            ) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+        return status, _text(out), _text(complaints)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(_LONGEST_OUTPUT).decode("utf-8", "replace")
+
+
+def _openrc_wrong(path: Path, came_back: str, remedy: str) -> InventoryError:
+    return InventoryError(f"reading {path}", came_back=came_back, remedy=remedy)
+
+
+_FOLDERS = (Path(), Path("~/.config/openstack"), Path("/etc/openstack"))
+_NAMES = ("clouds.yaml", "clouds.yml")
+_SECURE_NAMES = ("secure.yaml", "secure.yml")
+
+# Keys beside `auth` and the variables that say the same.
+_BESIDE = {
+    "region_name": "OS_REGION_NAME",
+    "interface": "OS_INTERFACE",
+    "endpoint_type": "OS_INTERFACE",
+    "cacert": "OS_CACERT",
+    "cert": "OS_CERT",
+    "key": "OS_KEY",
+    "auth_type": "OS_AUTH_TYPE",
+}
+
+
+def read_clouds_yaml(name: str, file: Path | None) -> dict[str, str]:
+    """Return the cloud ``name`` of clouds.yaml, as the ``OS_*`` variables that say the same.
+
+    ``file`` is the clouds.yaml, None where the standard places are to be searched
+    (OS_CLIENT_CONFIG_FILE, here, ~/.config/openstack, /etc/openstack); a secure.yaml beside it is
+    merged in. Raises InventoryError.
+    """
+    path = file or _find()
+    clouds = _clouds(path)
+    if name not in clouds:
+        known = list(clouds)
+        raise _clouds_yaml_wrong(
+            path,
+            f"there is no cloud `{name}`{did_you_mean(name, known)}",
+            "correct `clouds` in cloud.yaml",
+        )
+    entry = _merged(clouds[name], _secure(path).get(name, {}))
+    if entry.get("profile") or entry.get("cloud"):
+        raise _clouds_yaml_wrong(
+            path,
+            f"the cloud `{name}` takes values from a profile, which is not read here",
+            f"write them out under `{name}` (OS_CLOUD={name} openstack configuration show prints "
+            "them), or use an openrc",
+        )
+    return _variables(entry)
+
+
+def _find() -> Path:
+    named = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    places = [Path(named)] if named else []
+    places += [folder.expanduser() / name for folder in _FOLDERS for name in _NAMES]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InventoryError(
+        "looking for clouds.yaml",
+        came_back=f"it is in none of {', '.join(map(str, places))}",
+        remedy="name it with `file` under `credentials` in cloud.yaml",
+    )
+
+
+def _secure(path: Path) -> Mapping[str, Any]:
+    named = os.environ.get("OS_CLIENT_SECURE_FILE")
+    places = [Path(named)] if named else [path.with_name(name) for name in _SECURE_NAMES]
+    return next((_clouds(place) for place in places if place.is_file()), {})
+
+
+def _clouds(path: Path) -> Mapping[str, Any]:
+    data = read_document(path).data
+    clouds = data.get("clouds") if isinstance(data, Mapping) else None
+    if not isinstance(clouds, Mapping):
+        raise _clouds_yaml_wrong(
+            path, "it has no `clouds:`", "see the documentation of clouds.yaml"
+        )
+    return {str(name): entry for name, entry in clouds.items() if isinstance(entry, Mapping)}
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(under)
+    for key, value in over.items():
+        inner = both.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            both[key] = _merged(inner, value)
+        else:
+            both[key] = value
+    return both
+
+
+def _variables(entry: Mapping[str, Any]) -> dict[str, str]:
+    auth = entry.get("auth")
+    variables = {
+        f"OS_{key.upper()}": str(value)
+        for key, value in (auth.items() if isinstance(auth, Mapping) else ())
+        if value is not None
+    }
+    for key, variable in _BESIDE.items():
+        if entry.get(key):
+            variables[variable] = str(entry[key])
+    if entry.get("verify") is False:
+        variables["OS_INSECURE"] = "true"
+    for variable in ("OS_CACERT", "OS_CERT", "OS_KEY"):
+        if variable in variables:
+            variables[variable] = str(Path(variables[variable]).expanduser())
+    regions = entry.get("regions")
+    if "OS_REGION_NAME" not in variables and isinstance(regions, list) and len(regions) == 1:
+        only = regions[0]
+        variables["OS_REGION_NAME"] = str(only.get("name") if isinstance(only, Mapping) else only)
+    return variables
+
+
+def _clouds_yaml_wrong(path: Path, came_back: str, remedy: str) -> InventoryError:
+    return InventoryError(f"reading {path}", came_back=came_back, remedy=remedy)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from backstay.finding import Severity
-from backstay.inventory.part import Part
+from backstay.inventory.fields import Part
 
 
 class Limit(Part):

@@ -1,10 +1,13 @@
-"""Read cloud.yaml, or report everything that is wrong with it."""
+"""Find and read cloud.yaml, or report everything that is wrong with it."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from backstay.errors import InventoryError
 from backstay.inventory import mistakes
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.document import read_document
@@ -31,3 +34,39 @@ def load(path: Path, *, services: Collection[str] | None = None) -> Cloud:
     if found or cloud is None:
         raise mistakes.CloudFileWrong(document, found)
     return cloud
+
+
+VARIABLE = "BACKSTAY_CLOUD"
+PLACES = (Path("cloud.yaml"), Path("/etc/backstay/cloud.yaml"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The cloud file, and whether it is the lab's: taken because there was no other."""
+
+    path: Path
+    of_lab: bool = False
+
+
+def find(given: Path | None, lab: Callable[[], Path | None]) -> Found:
+    """Return the file given, else BACKSTAY_CLOUD's, ./cloud.yaml, /etc/backstay's, or the lab's.
+
+    ``lab`` gives the running lab's file, None where no lab runs; it is asked last. Raises
+    InventoryError where there is none, naming the places. A file that is named but absent is not
+    passed over: reading it fails.
+    """
+    named = os.environ.get(VARIABLE)
+    if given is not None or named:
+        return Found(path=given or Path(named or ""))
+    for place in PLACES:
+        if place.is_file():
+            return Found(path=place)
+    of_lab = lab()
+    if of_lab is not None:
+        return Found(path=of_lab, of_lab=True)
+    raise InventoryError(
+        "looking for cloud.yaml",
+        came_back=f"no --cloud and no {VARIABLE} is given, neither "
+        f"{' nor '.join(map(str, PLACES))} exists, and no lab is up",
+        remedy="describe your cloud in cloud.yaml, or practise on one: backstay lab up",
+    )

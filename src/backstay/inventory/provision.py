@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from backstay.inventory.backup import HostPath
-from backstay.inventory.duration import Duration
-from backstay.inventory.part import Part
+from backstay.inventory.fields import Duration, Part
 from backstay.inventory.secret import BesideFile
 
 

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from backstay.errors import InventoryError
-from backstay.inventory.part import Part
+from backstay.inventory.fields import Part
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:

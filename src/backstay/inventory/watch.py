@@ -6,8 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
-from backstay.inventory.duration import Duration
-from backstay.inventory.part import Part
+from backstay.inventory.fields import Duration, Part
 from backstay.inventory.secret import BesideFile, Secret
 
 WebUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
-from backstay.inventory.window import Window
+from backstay.inventory.maintenance import Window
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.windows import Opening, next_opening, open_at, openings
 from backstay.quantities import duration

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from backstay.inventory.window import LONGEST, Window
+from backstay.inventory.maintenance import LONGEST, Window
 
 _BEFORE = timedelta(seconds=LONGEST, days=2)
 _AHEAD = timedelta(days=400)

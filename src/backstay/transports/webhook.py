@@ -1,7 +1,9 @@
-"""JSON by POST, to a webhook of the site's own."""
+"""JSON by POST: to a webhook of the site's own, and alerts to Alertmanager's API v2."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,3 +93,42 @@ def _failed(place: str, came_back: str) -> ChannelFailed:
         came_back=came_back,
         remedy="check that it is reachable, and `url` and `token` in cloud.yaml",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """An alert; its labels are what it is known by. Times are Unix seconds.
+
+    It is over at ``ends``, which may lie in the future: it lasts as long as it is posted anew.
+    """
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts: float
+    ends: float
+
+
+async def post_alerts(
+    url: str,
+    alerts: Sequence[Alert],
+    *,
+    login: tuple[str, str] | None = None,
+    ca: Path | None = None,
+    bound: float,
+) -> None:
+    """Post alerts to the Alertmanager at ``url``. Raises ChannelFailed."""
+    documents = [
+        {
+            "labels": dict(alert.labels),
+            "annotations": dict(alert.annotations),
+            "startsAt": _written(alert.starts),
+            "endsAt": _written(alert.ends),
+        }
+        for alert in alerts
+    ]
+    address = f"{url.rstrip('/')}/api/v2/alerts"
+    await post_json(address, documents, headers={}, login=login, ca=ca, bound=bound)
+
+
+def _written(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

@@ -8,8 +8,8 @@ from datetime import datetime
 import click
 
 from backstay.backup.catalogue import Backup, State
-from backstay.backup.choice import ends
 from backstay.backup.mariadb import SERVER
+from backstay.backup.restore_point import ends
 from backstay.cli.output.run import plan_table
 from backstay.cli.output.text import columns, local_time
 from backstay.journal.plan import Plan

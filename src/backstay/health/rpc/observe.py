@@ -16,7 +16,7 @@ from backstay.health.rpc.evidence import (
     UnitSeen,
     read_unit,
 )
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.inventory.host_names import HostNames
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint

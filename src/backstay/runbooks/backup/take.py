@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 from backstay.access.session import CloudSession
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
-from backstay.backup.contents import contents
 from backstay.backup.files import needed
 from backstay.backup.mariadb import onhost_database
-from backstay.backup.mariadb.dumps import HEAD, position_of
+from backstay.backup.mariadb.binlog_file import DUMP_HEAD, position_of
 from backstay.backup.migrations import expected_heads
 from backstay.backup.place import Place, on_itself
-from backstay.backup.selection import Selection, migrations, selection
+from backstay.backup.selection import Selection, contents, migrations, selection
 from backstay.errors import BackupError, RemoteFailure
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Action, Running
@@ -249,7 +248,7 @@ class Database(BackupAction[DatabaseStored]):
         async with receiving as (send, found):
 
             async def receive(data: bytes) -> None:
-                if len(head) < HEAD:
+                if len(head) < DUMP_HEAD:
                     head.extend(data)
                 await send(data)
 

@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Any
 
-from backstay.backup.mariadb.onhost_fill import data_folder
+from backstay.backup.mariadb.onhost_restore import data_folder
 from backstay.backup.onhost import boot_id, lines, machine
 from backstay.backup.onhost_restore import copy, copy_rights, place_files, said
 from backstay.jsondata import Json

@@ -6,13 +6,13 @@ Both are long commands: a step starts one as a systemd unit, a later step waits 
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from backstay.backup import onhost_units
+from backstay.backup import onhost_restore
 from backstay.errors import BackstayError
 from backstay.inventory.provision import on_the_host
 from backstay.journal.action import R, Running, StepKind
 from backstay.journal.result import StepResult
 from backstay.provision import packages
-from backstay.provision.chosen import chosen
+from backstay.provision.methods import method_of
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost
 from backstay.runbooks.replace.spare import OnSpare
@@ -169,7 +169,7 @@ class LetBuild(OnSpare[StepResult]):
     async def do(self, running: Running) -> StepResult:
         """Let it go, start it where it could not be held. Raises HostError."""
         await self.site.ask(
-            self.way(running), onhost_units.allow, self.units(running), [], bound=60
+            self.way(running), onhost_restore.allow, self.units(running), [], bound=60
         )
         await let_go(self, running)
         return StepResult()
@@ -195,7 +195,7 @@ class Build(FollowCommand[HostBuilt]):
         units = self.units(running)
         enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
         allowed = await self.site.ask(
-            self.way(running), onhost_units.allow, units, enabled, bound=120
+            self.way(running), onhost_restore.allow, units, enabled, bound=120
         )
         summary = "" if log is None else last_line(log)
         return HostBuilt(enabled=tuple(allowed["enabled"]), summary=summary)
@@ -205,7 +205,7 @@ def build_work(step: OnSpare[R], running: Running) -> Work | None:
     """Return how cloud.yaml says that the host is built, None where it says nothing."""
     host = step.site.host(step.host(running))
     means = step.site.cloud.provision_of(host)
-    return chosen(means).work(host.name, host.address) if means else None
+    return method_of(means).work(host.name, host.address) if means else None
 
 
 async def let_go(step: OnSpare[R], running: Running) -> None:

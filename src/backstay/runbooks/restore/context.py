@@ -6,9 +6,9 @@ from pathlib import Path
 
 from backstay.access.session import CloudSession
 from backstay.backup.catalogue import Backup
-from backstay.backup.choice import RestorePoint
 from backstay.backup.place import Place
 from backstay.backup.restorable import paths_of
+from backstay.backup.restore_point import RestorePoint
 from backstay.backup.selection import IDENTITY
 from backstay.journal.action import Action, R, Running
 from backstay.runbooks.restore.plan import RestoreOptions, has_databases, services_of, straight

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.access.session import name_findings
-from backstay.backup import onhost_restore, onhost_units
-from backstay.backup.mariadb import onhost_tables
+from backstay.backup import onhost_restore
+from backstay.backup import onhost_restore as onhost_units
+from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.selection import invariants
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, bad

@@ -10,11 +10,12 @@ from typing import Any
 
 from backstay.backup import onhost_restore, proof
 from backstay.backup.files import CONTENT, MANIFEST
-from backstay.backup.loss import losses, stream_of
-from backstay.backup.mariadb import HOT_BACKUP, onhost_fill
+from backstay.backup.mariadb import HOT_BACKUP
+from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import Scratch
 from backstay.backup.restorable import Files, chosen
+from backstay.backup.restore_point import losses, stream_of
 from backstay.backup.selection import invariants
 from backstay.errors import BackupError
 from backstay.journal.action import Running

@@ -11,7 +11,9 @@ from typing import Any
 from backstay.access.session import CloudSession
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.files import MANIFEST
-from backstay.backup.mariadb import SERVER, onhost_fill, onhost_tables
+from backstay.backup.mariadb import SERVER
+from backstay.backup.mariadb import onhost_restore as onhost_fill
+from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import server_version
 from backstay.backup.restorable import Files, changed, chosen, from_manifest

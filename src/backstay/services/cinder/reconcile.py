@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.cinder import BUSY
 from backstay.services.cinder.attachments import disks, stale, statuses
 from backstay.services.cinder.records import (

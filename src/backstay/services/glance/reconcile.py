@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.oslo import age_of
 from backstay.services.reconciliation import (
     Evidence,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backstay.finding import Severity
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,

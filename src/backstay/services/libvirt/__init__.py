@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from backstay.finding import Severity
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.declaration import HostProbe, Service, Unit, Verdict
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.declaration import (
     Agent,
     Api,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.declaration import Api
 from backstay.services.instances import (
     CELLS,

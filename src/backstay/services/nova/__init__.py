@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.declaration import (
     Agent,
     Api,

@@ -5,7 +5,7 @@ Guests outlive their records: one that nova does not know is adopted, never dele
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.declaration import Api
 from backstay.services.instances import (
     CELLS,

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from backstay.inventory.enums import Role
+from backstay.inventory.fields import Role
 from backstay.services.reconciliation import (
     Evidence,
     Kind,

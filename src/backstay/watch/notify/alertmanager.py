@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backstay.transports.alertmanager import Alert
+from backstay.transports.webhook import Alert
 from backstay.watch.incidents.incident import Cause, Incident
 
 REPEAT = 60.0

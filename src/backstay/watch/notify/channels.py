@@ -11,10 +11,9 @@ from backstay.errors import BackstayError, ChannelFailed, InventoryError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.secret import Secret
 from backstay.inventory.watch import Alertmanager, Apprise, Channel, Email, Webhook
-from backstay.transports.alertmanager import Alert, post_alerts
 from backstay.transports.apprise_channel import load_apprise, send_apprise
 from backstay.transports.smtp import Letter, MailServer, send_mail
-from backstay.transports.webhook import post_json
+from backstay.transports.webhook import Alert, post_alerts, post_json
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.notification import Notification
 from backstay.watch.notify import alertmanager as alerts

@@ -1,9 +1,40 @@
-"""Durations in cloud.yaml and on the command line: ``90s``, ``10m``, ``1h30m``, ``2d``."""
+"""The base of cloud.yaml's models, and the types of fields that several of them share."""
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """A part of cloud.yaml: unknown keys are mistakes, and values do not change once read.
+
+    Input is left out of validation errors, because it may hold secrets. Keys with a dash are
+    aliases of field names; both are accepted from code.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True
+    )
+
+
+class Role(StrEnum):
+    """What a host is for."""
+
+    CONTROLLER = "controller"
+    STORAGE_PROXY = "storage-proxy"
+    STORAGE = "storage"
+    COMPUTE = "compute"
+    NETWORK = "network"
+    SPARE = "spare"
+
+
+class Flavour(StrEnum):
+    """How the cloud's services were installed, which decides what their units are called."""
+
+    DEBIAN = "debian"
+
 
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhd])")

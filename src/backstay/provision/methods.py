@@ -1,0 +1,128 @@
+"""The ways to build a host, by ``provision:`` in cloud.yaml: Puppet, Ansible, a command."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backstay.inventory.provision import Ansible, Command, ProvisionMethod, Puppet
+from backstay.provision.work import AWAIT, Provision, Work, script
+
+
+def method_of(means: ProvisionMethod) -> Provision:
+    """Return the one that ``means`` names."""
+    given = means.given
+    if isinstance(given, Puppet):
+        return PuppetApply(given)
+    if isinstance(given, Ansible):
+        return AnsiblePlaybook(given)
+    assert isinstance(given, Command)  # noqa: S101 - one of the three, as the inventory has it
+    return AnyCommand(given)
+
+
+_CONFIGURED = "/etc/puppet/puppet.conf /etc/puppetlabs/puppet/puppet.conf"
+# Puppet takes its settings' quotes away.
+_PRERUN = "--prerun_command=/bin/sh ${BACKSTAY_AWAIT:-/dev/null}"
+_PUPPET_ERROR = re.compile(r"^(Error|Err):|\berror:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PuppetApply:
+    """Applies a manifest. Exit status 0 says that nothing was to do, 2 that changes were made.
+
+    https://www.puppet.com/docs/puppet/7/man/apply
+
+    It may be started early: reading facts and compiling the catalogue takes it a good part of its
+    time, and changes nothing. ``prerun_command`` comes between that and the first change; where the
+    site has one of its own, Puppet itself is started later.
+    https://www.puppet.com/docs/puppet/7/configuration#prerun-command
+    """
+
+    settings: Puppet
+
+    def work(self, host: str, address: str) -> Work:
+        """Return the command; kinds of resources in ``skip`` are left alone by their tags."""
+        given = self.settings
+        argv = ["--detailed-exitcodes", "--color=false"]
+        if given.hiera:
+            argv.append(f"--hiera_config={given.hiera}")
+        if given.modulepath:
+            argv.append(f"--modulepath={':'.join(given.modulepath)}")
+        if given.skip:
+            argv.append(f"--skip_tags={','.join(given.skip)}")
+        return Work(
+            name="puppet",
+            does="running puppet apply",
+            script=_held([*argv, *given.options, str(given.manifest)], given.environment),
+            good=frozenset({0, 2}),
+            serious=_PUPPET_ERROR,
+            waits=True,
+        )
+
+
+def _held(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return a script that applies when it is let go, and compiles before where it can."""
+    known = f"grep -Eqs '^[[:space:]]*prerun_command' {_CONFIGURED}"
+    if any("prerun_command" in word for word in argv):
+        known = "true"
+    return script(
+        ["puppet", "apply", *argv],
+        environment,
+        before=f'if {known}; then {AWAIT}; else set -- "{_PRERUN}"; fi',
+    )
+
+
+_ANSIBLE_ERROR = re.compile(r"^(fatal|ERROR!?|failed)[:\s!]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsiblePlaybook:
+    """Runs a playbook for one host.
+
+    https://docs.ansible.com/ansible/latest/cli/ansible-playbook.html
+    """
+
+    settings: Ansible
+
+    def work(self, host: str, address: str) -> Work:
+        """Return the command, limited to the host unless the site says to what."""
+        given = self.settings
+        argv = ["ansible-playbook", "--limit", given.limit or host]
+        if given.inventory:
+            argv += ["--inventory", str(given.inventory)]
+        if given.skip:
+            argv += ["--skip-tags", ",".join(given.skip)]
+        if given.extra:
+            argv += ["--extra-vars", json.dumps(dict(given.extra))]
+        environment = {
+            "ANSIBLE_FORCE_COLOR": "0",
+            "BACKSTAY_HOST": host,
+            "BACKSTAY_ADDRESS": address,
+            **given.environment,
+        }
+        return Work(
+            name="ansible",
+            does="running ansible-playbook",
+            script=script([*argv, str(given.playbook)], environment, str(given.playbook.parent)),
+            here=True,
+            serious=_ANSIBLE_ERROR,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AnyCommand:
+    """Runs it with the host's name and address in ``BACKSTAY_HOST`` and ``BACKSTAY_ADDRESS``."""
+
+    settings: Command
+
+    def work(self, host: str, address: str) -> Work:
+        """Return the command."""
+        given = self.settings
+        environment = {"BACKSTAY_HOST": host, "BACKSTAY_ADDRESS": address, **given.environment}
+        return Work(
+            name="command",
+            does=f"running {given.argv[0]}",
+            script=script(given.argv, environment),
+            good=frozenset(given.good),
+            here=given.on == "here",
+        )
