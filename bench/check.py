@@ -57,11 +57,11 @@ OF_APIS = (
 
 def timed(command: list[str | Path], *, ok: tuple[int, ...] = (0,)) -> tuple[float, str]:
     """Run a command; return its seconds and its output, or stop where it failed."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300, env=ENVIRONMENT
     )
-    taken = time.perf_counter() - begun
+    taken = time.perf_counter() - started
     if done.returncode not in ok:
         sys.exit(f"{command} failed with {done.returncode}: {done.stderr[-500:]}")
     return taken, done.stdout

@@ -74,15 +74,15 @@ def replaced(host: str, cloud: Path, what: str) -> Took:
     Green is when the run's own checks have all passed: the host, every API, every agent. The run is
     believed only where a check from outside finds the same at its end.
     """
-    begun = time.time()
+    started = time.time()
     told = json.loads(
         run("replace", host, "--with", SPARE, "--yes", "-o", "json", "--cloud", str(cloud))
     )
-    whole = time.time() - begun
+    whole = time.time() - started
     until_green(cloud)
-    later = time.time() - begun - whole
+    later = time.time() - started - whole
     [report] = told["reports"]
-    took = Took(green=told["began"] + report["well"] - begun, whole=whole)
+    took = Took(green=told["began"] + report["well"] - started, whole=whole)
     phases = ", ".join(
         f"{one['name']} {one['ends'] - one['begins']:.0f}" for one in report["phases"]
     )

@@ -57,7 +57,7 @@ def base_line(cloud: Cloud, host: str, spare: str, files: Path) -> Base:
     ssh = _ssh(cloud.ssh_target(cloud.hosts[spare]))
     manifest = json.loads((files / MANIFEST).read_text())
     specs = [f"{name}={version}" for name, version in wanted(manifest).wanted]
-    begun = time.monotonic()
+    started = time.monotonic()
     _run(ssh, f"set -e; {_INSTALL}", " ".join(specs).encode())
     installed = time.monotonic()
     for folder in cloud.backup.paths:
@@ -76,7 +76,7 @@ def base_line(cloud: Cloud, host: str, spare: str, files: Path) -> Base:
     work = PuppetApply(means.puppet).work(host, cloud.hosts[host].address)
     applying = time.monotonic()
     _run(ssh, work.script, b"", ok=tuple(work.good))
-    return Base(packages=installed - begun, puppet=time.monotonic() - applying)
+    return Base(packages=installed - started, puppet=time.monotonic() - applying)
 
 
 def _ssh(target: SshTarget) -> list[str]:

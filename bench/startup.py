@@ -19,9 +19,9 @@ def seconds(*command: str | Path) -> float:
     """Median wall-clock time of a command, whatever its exit status."""
     taken = []
     for _ in range(RUNS):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         subprocess.run(command, check=False, capture_output=True, env=ENVIRONMENT)
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.perf_counter() - started)
     return statistics.median(taken)
 
 

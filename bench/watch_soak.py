@@ -80,10 +80,10 @@ def used(pid: int) -> float:
 
 def asked(url: str) -> float:
     """Ask for a page and return how long it took, in milliseconds."""
-    begun = time.monotonic()
+    started = time.monotonic()
     with urllib.request.urlopen(url, timeout=10) as answer:
         answer.read()
-    return (time.monotonic() - begun) * 1000
+    return (time.monotonic() - started) * 1000
 
 
 def wait_ready(process: "subprocess.Popen[bytes]") -> None:
@@ -100,14 +100,14 @@ def wait_ready(process: "subprocess.Popen[bytes]") -> None:
 def soak(process: "subprocess.Popen[bytes]", seconds: float) -> float:
     """Look at it for some time, print what was seen, return how many times its memory it has."""
     memory, pages = [], []
-    begun, before = time.monotonic(), used(process.pid)
+    started, before = time.monotonic(), used(process.pid)
     for second in range(int(seconds)):
         pages.append(asked(PAGE))
         if second % 15 == 0:
             asked(f"{PAGE}metrics")
         memory.append(resident(process.pid))
-        time.sleep(max(0.0, begun + second + 1 - time.monotonic()))
-    share = (used(process.pid) - before) / (time.monotonic() - begun)
+        time.sleep(max(0.0, started + second + 1 - time.monotonic()))
+    share = (used(process.pid) - before) / (time.monotonic() - started)
     tenth = max(1, len(memory) // 10)
     first, last = statistics.median(memory[tenth : 2 * tenth]), statistics.median(memory[-tenth:])
     pages.sort()

@@ -122,17 +122,17 @@ def asked_who_has(lab: Lab, host: str) -> Iterator[Answers]:
 def as_each_step_begins(happens: Callable[[str], None]) -> Iterator[None]:
     """While a replacement goes on something happens beside it, as each of its steps begins.
 
-    A step that is begun again, as the run is resumed, counts once.
+    A step that is started again, as the run is resumed, counts once.
     """
     store, told = Store(os.environ["BACKSTAY_JOURNAL"]), set[str]()
 
-    def begun() -> Iterator[str]:
+    def started() -> Iterator[str]:
         for run in store.runs(limit=1):
             if run.plan.runbook == "replace":
                 yield from (e.step for e in store.events(run.id) if e.kind == "started")
 
     def look() -> None:
-        for step in begun():
+        for step in started():
             if step not in told:
                 told.add(step)
                 happens(step)

@@ -116,9 +116,9 @@ class Writer:
         self.acknowledged.append((time.time(), service, path))
 
     def _timed(self, *arguments: str, **options: Any) -> Any:
-        begun = time.monotonic()
+        started = time.monotonic()
         answer = self.api.call(*arguments, **options)
-        self.slowest = max(self.slowest, time.monotonic() - begun)
+        self.slowest = max(self.slowest, time.monotonic() - started)
         return answer.json() if answer.content else None
 
 

@@ -94,7 +94,7 @@ def test_the_machine_has_no_room_for_the_files(lab: Lab, tmp_path: Path, disk: P
         assert re.search(
             r"bringing \d+ files of controller here: it needs .* are free", failed.stdout
         )
-        assert "make room there" in failed.stdout
+        assert "free space there" in failed.stdout
         mounted(disk, "40m")
         create(lab, cloud, "controller")
         [before] = listed(lab, cloud)
@@ -102,7 +102,7 @@ def test_the_machine_has_no_room_for_the_files(lab: Lab, tmp_path: Path, disk: P
         assert refused.returncode == 2
         assert f"proving the backup {before['name']}" in refused.stdout
         assert "are free" in refused.stdout
-        assert "make room there" in refused.stdout
+        assert "check the free space on this machine" in refused.stdout
         assert listed(lab, cloud) == [before], "no room to look at it says nothing of the backup"
         mounted(disk, "1g")
         verify(lab, cloud, "controller")
@@ -122,7 +122,7 @@ def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "controller", "--verify")
     taking = start(cloud, "controller")
     try:
-        lab.wait_until(lambda: bool(list_steps(lab, "running")), what="it has begun", bound=60)
+        lab.wait_until(lambda: bool(list_steps(lab, "running")), what="it has started", bound=60)
         lab.wait_until(
             lambda: "controller.database" in list_steps(lab, "running"),
             what="the database is being read",

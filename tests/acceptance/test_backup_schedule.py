@@ -65,12 +65,12 @@ def test_it_fires_again_and_again_and_catches_up(lab: Lab) -> None:
 @pytest.mark.usefixtures("clean")
 def test_a_stream_s_service_is_started_again_whenever_it_ends(lab: Lab) -> None:
     command = ["/bin/sh", "-c", f"echo $KEY >> {FIRED}; kill -9 $$"]
-    text = service_file(does="a story", command=command, environment={"KEY": "begun"})
+    text = service_file(does="a story", command=command, environment={"KEY": "started"})
     lab.shell("spare1", f"cat > /run/systemd/system/{NAME}.service <<'E'\n{text}E\n")
     lab.shell("spare1", f"rm -f {FIRED}; systemctl daemon-reload; systemctl start {NAME}")
-    lab.wait_until(lambda: len(fired(lab)) >= 3, what="it has begun three times", bound=60)
+    lab.wait_until(lambda: len(fired(lab)) >= 3, what="it has started three times", bound=60)
     lab.shell("spare1", f"systemctl stop {NAME}.service")
-    assert set(fired(lab)) == {"begun"}
+    assert set(fired(lab)) == {"started"}
 
 
 def test_systemd_finds_nothing_wrong_with_the_files(lab: Lab, tmp_path: Path) -> None:

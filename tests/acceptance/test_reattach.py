@@ -1,4 +1,4 @@
-"""Agents that look alive and take no work: found, told apart, and only the faulty restarted."""
+"""Agents that look alive and do not process RPC messages: found, and only the faulty restarted."""
 
 import json
 import signal
@@ -147,8 +147,8 @@ def test_killed_half_way_it_goes_on_where_it_was(lab: Lab, point: int) -> None:
     run = last_run(lab)
     assert run["state"] == "done"
     assert run["steps"][-1]["result"]["restarted"] == ["nova-compute on compute1"]
-    begun = [event for event in run["events"] if event["kind"] == "done"]
-    assert len({event["step"] for event in begun}) == len(begun), "no step was done twice"
+    started = [event for event in run["events"] if event["kind"] == "done"]
+    assert len({event["step"] for event in started}) == len(started), "no step was done twice"
     lab.backstay("lab", "heal")
     assert not not_attached(lab)
 

@@ -172,7 +172,7 @@ def test_the_second_operator_is_told_who_holds_the_lock(lab: Lab) -> None:
         first = start_reboot("spare1", "compute2", cloud=cloud)
         try:
             lab.wait_until(
-                lambda: "spare1.ask" in str(list_steps(lab, "done")), what="the first has begun"
+                lambda: "spare1.ask" in str(list_steps(lab, "done")), what="the first has started"
             )
             second = reboot(lab, "proxy", cloud=cloud, ok=False)
         finally:

@@ -92,9 +92,9 @@ def test_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
 def test_killed_at_random_instants(lab: Lab, cloud: Path) -> None:
     chosen = random.Random(35)
     command = [str(BACKSTAY), "reboot", HOST, "--now", "--yes", "--cloud", str(cloud)]
-    begun = time.monotonic()
+    started = time.monotonic()
     subprocess.run(command, capture_output=True, check=True, timeout=300)
-    whole = time.monotonic() - begun
+    whole = time.monotonic() - started
     for _ in range(INSTANTS):
         before = boots(lab)
         runs = len(json.loads(lab.backstay("runs", "list", "--limit", "999", "-o", "json").stdout))

@@ -401,10 +401,10 @@ def test_a_host_that_does_not_answer_makes_nothing_free(
     """Its guests are not gone, and what they hold is not offered."""
     lab = story.lab
     lab.backstay("lab", "break", *fault)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         done = lab.backstay("reconcile", "-o", "json", ok=False)
-        took = time.monotonic() - begun
+        took = time.monotonic() - started
         document = json.loads(done.stdout)
         assert done.returncode == 2
         assert took < 60

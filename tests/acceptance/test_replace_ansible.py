@@ -71,15 +71,15 @@ def test_its_failure_is_told_and_it_is_begun_again(lab: Lab, cloud: Path) -> Non
     )
     log = re.search(r"read (\S+\.log)", failed.stdout)
     assert log is not None
-    assert "TASK [See that the site is mended]" in Path(log[1]).read_text()
+    assert "TASK [Check that the site is repaired]" in Path(log[1]).read_text()
 
-    lab.shell(SPARE, "touch /etc/mended")
+    lab.shell(SPARE, "touch /etc/repaired")
     with again_and_again(lambda: _let_go_on_once_it_is_told(lab), 0.5):
         done = resume(lab, cloud)
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert WAITS in _said(lab)
-    assert "failed=0" in result(last_run(lab), f"{HOST}.build")["told"]
+    assert "failed=0" in result(last_run(lab), f"{HOST}.build")["summary"]
     assert lab.shell(SPARE, "cat /etc/built-by-ansible").split() == ["story", HOST]
     is_taken_over(cloud, HOST)
     objects_have_their_digests(lab)

@@ -1,4 +1,4 @@
-"""What goes wrong while a host is replaced: told, gone on with or begun anew, backups untouched."""
+"""What goes wrong while a host is replaced: reported, resumed or started again; backups stay."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ provision:
 def cloud(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
     monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
-    fails = "exec { 'the site is mended': command => '/usr/bin/test -e /etc/mended' }"
+    fails = "exec { 'the site is repaired': command => '/usr/bin/test -e /etc/repaired' }"
     lab.shell(HOST, f'cd {PUPPET}/manifests && {{ cat proxy.pp; echo "{fails}"; }} >fails.pp')
     with cloud_with(lab, f"backup: {{folder: {tmp_path}/backups}}\n{FAILS}") as file:
         create(lab, file, HOST, "--verify")
@@ -140,14 +140,14 @@ def test_what_fails_on_the_way_is_told_and_gone_on_with(lab: Lab, cloud: Path) -
     lab.backstay("lab", "heal", "power-off", SPARE)
 
     said = told(resume(lab, cloud))
-    assert "Error: '/usr/bin/test -e /etc/mended' returned 1" in said
+    assert "Error: '/usr/bin/test -e /etc/repaired' returned 1" in said
     going_on_with = resuming(lab, cloud)
 
     another = replace(lab, cloud, HOST, ok=False)
     assert another.returncode == 4
     assert "its BMC reports that its power is off, and yet" in another.stdout
 
-    lab.shell(SPARE, "touch /etc/mended")
+    lab.shell(SPARE, "touch /etc/repaired")
     done = lab.backstay(*going_on_with, bound=1500)
     print(done.stdout, done.stderr)
     is_taken_over(cloud, HOST)
@@ -168,7 +168,7 @@ def test_where_the_spare_dies_too_another_one_is_built(lab: Lab, cloud: Path) ->
     # Another machine of the same name: its address is its own, and nothing is on its disk.
     lab.backstay("lab", "new-board", SPARE, bound=600)
     lab.backstay("runs", "abandon", run, "--yes")
-    lab.shell(SPARE, "touch /etc/mended")
+    lab.shell(SPARE, "touch /etc/repaired")
     done = replace(lab, cloud, HOST)
     print(done.stdout, done.stderr)
     is_taken_over(cloud, HOST)

@@ -141,7 +141,7 @@ def test_a_whole_controller_is_filled_straight_from_a_verified_backup(
         running.wait(10)
         assert {"story-before", "story-after"} <= projects(writer), "it was made beside"
         lab.backstay("runs", "resume", last_run(lab)["id"], "--cloud", str(cloud), bound=900)
-        assert "here" not in result(last_run(lab), "controller.rebuild")["told"]
+        assert "here" not in result(last_run(lab), "controller.rebuild")["summary"]
         assert "story-before" in projects(writer)
         assert "story-after" not in projects(writer)
         lab.wait_green()

@@ -70,9 +70,9 @@ def test_a_prepared_spare_has_the_packages_and_runs_none_of_them(lab: Lab, cloud
     lab.backstay("lab", "heal", "power-off", "spare1")
     assert told(lab, "spare1", f"systemctl is-active {UNIT} memcached").split() == ["inactive"] * 2
 
-    begun = time.monotonic()
+    started = time.monotonic()
     prepare(lab, cloud)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - started < 20
     assert state(lab, cloud) == "prepared"
 
 

@@ -43,9 +43,9 @@ def broken(fault: str, target: str, options: Mapping[str, str] | None = None) ->
     lab = state.opened(os.environ.get("BACKSTAY_LAB", "lab")).lab
     record = FAULTS[fault].prepare(lab, target, options or {})
     records.add(lab, record)
-    begun = time.time()
+    started = time.time()
     FAULTS[fault].make(LabHost(lab, record.host), record)
-    return begun
+    return started
 
 
 def ended_at(lab: Lab, target: str) -> float:
@@ -81,10 +81,10 @@ def healed(lab: Lab, watch: Watch) -> None:
 def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
     lab: Lab, watch: Watch, *, fault: str, target: str, kind: str, service: str
 ) -> None:
-    begun = broken(fault, target)
-    took, told = watch.until_told(begun)
+    started = broken(fault, target)
+    took, told = watch.until_told(started)
     if fault == "kill-service":  # before it dies it is masked, which takes systemd its time
-        took -= max(0.0, ended_at(lab, target) - begun)
+        took -= max(0.0, ended_at(lab, target) - started)
     print(f"TOLD of {fault} {target} after {took:.1f} s: {told['title']}")
     assert (told["kind"], told["host"]) == (kind, target.partition("/")[0])
     assert told["service"] == service
@@ -97,10 +97,10 @@ def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
 def test_a_keystone_that_hangs_before_the_watch_begins(lab: Lab, watch: Watch) -> None:
     watch.stop()
     broken("hang-service", "controller/keystone")
-    begun = time.time()
+    started = time.time()
     watch.start()
-    took, told = watch.until_told(begun)
-    print(f"TOLD {took:.1f} s after the watch was begun: {told['title']}")
+    took, told = watch.until_told(started)
+    print(f"TOLD {took:.1f} s after the watch was started: {told['title']}")
     assert (told["kind"], told["host"]) == ("service-hung", "controller")
     assert told["service"] == "keystone"
     healed(lab, watch)
@@ -113,8 +113,8 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
         what="the broker has been up for long enough that agents are judged",
         bound=180,
     )
-    begun = broken("wedge-agent", "compute1", {"how": "deaf"})
-    took, told = watch.until_told(begun)
+    started = broken("wedge-agent", "compute1", {"how": "deaf"})
+    took, told = watch.until_told(started)
     print(f"TOLD of a deaf agent after {took:.1f} s: {told['title']}")
     assert (told["kind"], told["host"]) == ("agent-not-processing", "compute1")
     assert "backstay reattach" in told["remedy"]
@@ -130,9 +130,9 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
     ],
 )
 def test_only_the_operator_is_cut_off(lab: Lab, watch: Watch, hosts: list[str] | None) -> None:
-    begun = [broken("cut-network", host, {"from": "operator"}) for host in hosts or lab.hosts]
-    _, told = watch.until_told(begun[0])
-    assert told["kind"] == "cut-off-here"
+    started = [broken("cut-network", host, {"from": "operator"}) for host in hosts or lab.hosts]
+    _, told = watch.until_told(started[0])
+    assert told["kind"] == "monitoring-host-isolated"
     assert "only we are cut off" in told["title"]
     assert "backstay" not in told["remedy"], "nothing is to be done to the cloud"
     time.sleep(AFTERMATH)
@@ -179,8 +179,8 @@ def test_a_busy_cloud_with_lost_packets_is_silent(lab: Lab, watch: Watch) -> Non
 
 
 def test_killed_it_comes_back_and_tells_nothing_twice(lab: Lab, watch: Watch) -> None:
-    begun = broken(*STOP_PROXY)
-    watch.until_told(begun)
+    started = broken(*STOP_PROXY)
+    watch.until_told(started)
     for _ in range(3):
         watch.kill()
         watch.start()
@@ -196,10 +196,10 @@ def test_killed_it_comes_back_and_tells_nothing_twice(lab: Lab, watch: Watch) ->
 @pytest.mark.slow
 def test_killed_before_it_could_tell_it_tells_afterwards(lab: Lab, watch: Watch) -> None:
     watch.process.send_signal(signal.SIGSTOP)
-    begun = broken(*STOP_PROXY)
+    started = broken(*STOP_PROXY)
     watch.kill()
     watch.start()
-    watch.until_told(begun)
+    watch.until_told(started)
     healed(lab, watch)
 
 

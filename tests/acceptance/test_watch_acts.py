@@ -131,10 +131,10 @@ def test_no_hand_is_touched_until_green(lab: Lab, folder: Path) -> None:
         create(lab, watched.cloud, "controller", "--verify")
         watched.until_all_up()
         try:
-            begun = time.monotonic()
+            started = time.monotonic()
             lab.backstay("lab", "break", "dead-board", "controller")
             watched.until(lambda: watched.told.first("resolved"), "it is told to be over", REPLACED)
-            print(f"from the loss to the end of the incident: {time.monotonic() - begun:.0f} s")
+            print(f"from the loss to the end of the incident: {time.monotonic() - started:.0f} s")
             # What users need is back; a new backup, its proof and cloud.yaml come after that.
             watched.until(
                 lambda: watched.runs()[0]["state"] != "running", "the run has ended", REPLACED
@@ -143,7 +143,7 @@ def test_no_hand_is_touched_until_green(lab: Lab, folder: Path) -> None:
             assert run["state"] == "done", run
             is_taken_over(watched.cloud, "controller")
             is_green(lab, watched.cloud)
-            print(f"from the loss to all green: {time.monotonic() - begun:.0f} s")
+            print(f"from the loss to all green: {time.monotonic() - started:.0f} s")
             hosts = [one["cause"]["host"] for one in watched.incidents()]
             assert hosts.count("controller") == 1
         finally:

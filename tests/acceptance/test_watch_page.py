@@ -46,10 +46,10 @@ def load_seconds() -> float:
     """The median of loading the first page."""
     took = []
     for _ in range(20):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         with urllib.request.urlopen(URL, timeout=5) as answer:
             answer.read()
-        took.append(time.perf_counter() - begun)
+        took.append(time.perf_counter() - started)
     return statistics.median(took)
 
 
@@ -59,9 +59,9 @@ def test_a_fault_is_seen_and_its_end(lab: Lab, watch: Watch, tab: Tab) -> None:
     expect(headline).to_contain_text("All systems operational", timeout=CHECKED_MS)
     tab.evaluate("window.stillThere = true")
     lab.backstay("lab", "break", "hang-service", "controller/mariadb")
-    begun = time.monotonic()
+    started = time.monotonic()
     expect(headline).to_contain_text("1 incident", timeout=SOON_MS)
-    print(f"seen {time.monotonic() - begun:.1f} s after the fault: {headline.inner_text()}")
+    print(f"seen {time.monotonic() - started:.1f} s after the fault: {headline.inner_text()}")
     expect(tab.locator(".tile.down", has_text="mariadb").first).to_be_visible(timeout=SOON_MS)
     print(f"the page loads in {load_seconds() * 1000:.0f} ms with the cloud down")
     assert load_seconds() < 0.1

@@ -66,7 +66,7 @@ def test_no_incident_is_lost_and_nothing_is_said_twice(
         broken = time.time()
         lab.backstay("lab", "break", "stop-service", "proxy/swift-proxy")
         watched.until(lambda: watched.told.first("opened"), "it is told")
-        print(f"told {time.time() - broken:.1f} s after the fault was begun to be made")
+        print(f"told {time.time() - broken:.1f} s after the fault was made")
         if spoilt is locked:  # a full disk may have room left in the journal's own files
             wrong = "the journal cannot be written"
             watched.until(lambda: wrong in watched.log, "what is wrong is told")

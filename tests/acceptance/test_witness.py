@@ -20,6 +20,7 @@ from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace.fence import Confirm, Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
+from backstay.runbooks.replace.steps import BY_PERSON
 from backstay.transports.bmc import power_of
 from backstay.transports.power import Power
 from backstay.transports.ssh import HostShell
@@ -126,7 +127,7 @@ def powered_on_again(lab: Lab, host: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("host", ["controller", "proxy", "compute1"])
 def test_a_host_that_is_well_is_alive(lab: Lab, host: str) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     found = judged(lab, host)
     assert (found.verdict, found.remedy) == (Verdict.ALIVE, f"backstay check {host}")
     assert all(word.sign for word in found.statements)
@@ -135,7 +136,7 @@ def test_a_host_that_is_well_is_alive(lab: Lab, host: str) -> None:
         "BMC",
         *set(lab.hosts) - {host, "spare1"},
     }
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - started < 15
 
 
 def test_cut_off_from_the_operator_only(lab: Lab) -> None:
@@ -180,9 +181,9 @@ def test_a_host_that_hangs_as_a_whole_is_no_death(lab: Lab) -> None:
 def test_a_host_without_power_is_dead_and_fencing_reads_that_back(lab: Lab) -> None:
     with powered_on_again(lab, "proxy"):
         lab.backstay("lab", "break", "power-off", "proxy")
-        begun = time.monotonic()
+        started = time.monotonic()
         results = confirmed(lab, "proxy")
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - started < 20
         assert results["proxy.confirm"]["verdict"] == "dead"
         assert results["proxy.confirm"]["power"] == "power off"
         results = fenced(lab, "proxy", results)
@@ -228,10 +229,10 @@ async def switched_on(lab: Lab, site: "CloudSession", step: Running) -> float:
     async with guarded(site, step):
         board = power(lab, "proxy")
         await board.cycle()
-        begun = time.monotonic()
-        while await board.state() and time.monotonic() - begun < 30:  # noqa: ASYNC110
+        started = time.monotonic()
+        while await board.state() and time.monotonic() - started < 30:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
 
 def test_one_that_is_switched_on_while_its_place_is_taken_loses_its_power_again(lab: Lab) -> None:
@@ -265,15 +266,15 @@ def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) 
         with pytest.raises(Refused) as caught:
             fenced(lab, "proxy", results, bmcs=silent)
         assert "nobody has confirmed that it is off" in caught.value.came_back
-        by_word = fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)["proxy.fence"]
-        assert by_word["how"] == "word"
-        assert "take its cables out" in by_word["told"]
-        lab.backstay("lab", "heal")  # it is back, and whoever vouched was wrong
+        by_person = fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)["proxy.fence"]
+        assert by_person["how"] == BY_PERSON
+        assert "unplug its cables" in by_person["summary"]
+        lab.backstay("lab", "heal")  # it is back, and the confirmation was wrong
         lab.wait_until(lambda: address_answers(lab, "proxy"), what="its address answers", bound=30)
         with pytest.raises(Refused) as caught:
             fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)
         assert "\n  this machine: ARP: " in caught.value.came_back
-        step = running("proxy", "adopt", results=results | {"proxy.fence": by_word})
+        step = running("proxy", "adopt", results=results | {"proxy.fence": by_person})
         with pytest.raises(NotFenced, match="something answers with its address"):
             on_site(lab, lambda site: still_fenced(site, step), silent)
 

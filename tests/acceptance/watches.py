@@ -156,7 +156,7 @@ class Watch:
         return found
 
     def runs(self) -> list[dict[str, Any]]:
-        """The runs that it has begun by itself."""
+        """The runs that it has started by itself."""
         done = self.lab.backstay("runs", "list", "-o", "json")
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return [one for one in found if one["reason"].startswith("watch: ")]

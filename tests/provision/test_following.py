@@ -1,4 +1,4 @@
-"""A long command that outlives whoever began it: begun once, followed by whoever comes."""
+"""A long command that outlives its starter: started once, followed by any later process."""
 
 import asyncio
 import os
@@ -80,7 +80,7 @@ def test_whoever_comes_later_gets_what_is_new_only(tmp_path):
 
 def test_what_was_begun_early_changes_nothing_before_it_is_let_go(tmp_path):
     async def story() -> None:
-        it = work(f"echo early; {AWAIT}; echo changes; test -e {tmp_path}/mended")
+        it = work(f"echo early; {AWAIT}; echo changes; test -e {tmp_path}/repaired")
         one = command(tmp_path)
         await one.begin(it, bound=60)
         following_it = asyncio.create_task(one.follow(it, say=lambda _: None))
@@ -91,7 +91,7 @@ def test_what_was_begun_early_changes_nothing_before_it_is_let_go(tmp_path):
         with pytest.raises(BackstayError):
             await following_it
         # Once let go it is not held again: whoever resumes waits for nobody.
-        (tmp_path / "mended").touch()
+        (tmp_path / "repaired").touch()
         await one.again()
         await one.begin(it, bound=60)
         assert (await one.follow(it, say=lambda _: None)).endswith("changes\n")
@@ -101,14 +101,14 @@ def test_what_was_begun_early_changes_nothing_before_it_is_let_go(tmp_path):
 
 def test_a_failure_says_why_and_where_the_log_is_and_may_be_done_again(tmp_path):
     async def story() -> None:
-        it = work(f"echo 'E: no room'; echo bye; test -e {tmp_path}/mended")
+        it = work(f"echo 'E: no room'; echo bye; test -e {tmp_path}/repaired")
         await command(tmp_path).begin(it, bound=60)
         with pytest.raises(BackstayError) as caught:
             await command(tmp_path).follow(it, say=lambda _: None)
         assert caught.value.came_back == "it ended with 1: E: no room"
         assert str(tmp_path / "here" / "t.log") in caught.value.remedy
-        (tmp_path / "mended").touch()
-        await command(tmp_path).begin(it, bound=60)  # it has ended: nothing is begun
+        (tmp_path / "repaired").touch()
+        await command(tmp_path).begin(it, bound=60)  # it has ended: nothing is started
         assert (await command(tmp_path).state())["status"] == 1
         await command(tmp_path).again()
         await command(tmp_path).begin(it, bound=60)

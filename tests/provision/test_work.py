@@ -60,7 +60,7 @@ def test_puppet_is_held_before_its_first_change_by_the_site_s_own_command_or_our
     assert made.waits
     done = subprocess.run(["sh", "-c", made.script], capture_output=True, text=True, check=True)
     told = done.stdout.splitlines()
-    if option:  # its place is taken: Puppet itself is begun later
+    if option:  # its place is taken: Puppet itself is started later
         assert told[0] == "held"
         assert told[1].endswith(f"{option} /etc/p/c.pp")
     else:

@@ -90,7 +90,7 @@ def hangs(request: Request) -> None:
 
 
 def trickles(request: Request) -> None:
-    """Send a byte every 50 ms for ever: no read timeout ever comes."""
+    """Send a byte every 50 ms forever: no read timeout ever comes."""
     request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     while not request.server.closing.wait(0.05):
         request.wfile.write(b" ")
@@ -98,7 +98,7 @@ def trickles(request: Request) -> None:
 
 
 def trickles_headers(request: Request) -> None:
-    """Send a header line every 50 ms for ever."""
+    """Send a header line every 50 ms forever."""
     request.wfile.write(b"HTTP/1.1 200 OK\r\n")
     while not request.server.closing.wait(0.05):
         request.wfile.write(b"X-")

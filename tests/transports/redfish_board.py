@@ -12,7 +12,7 @@ RESET = f"{SYSTEM}/Actions/ComputerSystem.Reset"
 
 
 class RedfishBoard:
-    """``stays`` is how many readings it says the old power after a reset, None for ever.
+    """``stays`` is how many readings report the old power after a reset, None forever.
 
     ``resets`` and ``patches`` are what came. ``policy`` is PowerRestorePolicy, None where it does
     not offer it; a ``deaf`` one takes changes and keeps what it has. ``override`` is the boot's.

@@ -23,7 +23,7 @@ def test_a_message_arrives_as_it_is() -> None:
     assert (got.document["title"], got.document["message"]) == ("[lab] DOWN", "Since 02:10\n<x>")
 
 
-class Kept(logging.Handler):
+class CapturedLog(logging.Handler):
     """What a program that logs everything would write. (Pytest's own looks where it must not.)"""
 
     def __init__(self) -> None:
@@ -35,15 +35,15 @@ class Kept(logging.Handler):
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
-    root, handler = logging.getLogger(), Kept()
+def captured() -> Iterator[CapturedLog]:
+    root, handler = logging.getLogger(), CapturedLog()
     root.addHandler(handler)
     yield handler
     root.removeHandler(handler)
 
 
 @pytest.mark.parametrize("status", [401, 500])
-def test_no_error_tells_the_address(status: int, kept: Kept) -> None:
+def test_no_error_tells_the_address(status: int, captured: CapturedLog) -> None:
     inbox = Inbox()
     inbox.status = status
     logging.getLogger("apprise").setLevel(logging.DEBUG)
@@ -51,7 +51,7 @@ def test_no_error_tells_the_address(status: int, kept: Kept) -> None:
         host = url.partition("://")[2]
         with pytest.raises(ChannelFailed, match=f"apprise's json.*{status}") as raised:
             send(f"json://someone:Geheim@{host}/T0K3N/?+X-Key=Sch%20lecht")
-    told = f"{raised.value!r} {raised.value.remedy} {raised.value.__cause__} {kept.lines}"
+    told = f"{raised.value!r} {raised.value.remedy} {raised.value.__cause__} {captured.lines}"
     for secret in ("someone", "Geheim", "T0K3N", "lecht"):
         assert secret not in told
 

@@ -37,7 +37,7 @@ def test_a_password_on_the_command_line_is_not_told() -> None:
     assert "geheim" not in f"{raised.value} {raised.value.remedy}"
 
 
-class Site(BaseHTTPRequestHandler):
+class Receiver(BaseHTTPRequestHandler):
     """Remembers what it got; says no at /no."""
 
     got: list[dict[str, str]] = []  # noqa: RUF012 - a test's own
@@ -54,7 +54,7 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Site)
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
@@ -63,7 +63,7 @@ def site() -> Iterator[str]:
 
 def test_a_url_gets_the_facts(site: str) -> None:
     assert asyncio.run(call_url(f"{site}/yes", FACTS, bound=10)) == "silenced"
-    assert Site.got[-1] == FACTS
+    assert Receiver.got[-1] == FACTS
 
 
 def test_a_url_that_says_no_and_one_that_is_not_there(site: str) -> None:

@@ -34,9 +34,9 @@ def end(server: HTTPServer) -> None:
 
 
 def await_samples(sampler: HttpSampler, *, answered: bool) -> None:
-    begun, count = time.monotonic(), len(sampler.samples)
+    started, count = time.monotonic(), len(sampler.samples)
     while not any(ok is answered for _, ok in sampler.samples[count:]):
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - started < 10
         time.sleep(0.01)
 
 
@@ -71,9 +71,9 @@ def test_what_counts_as_an_answer(status: int, answers: bool) -> None:
 def test_pings_of_many_addresses() -> None:
     sampler = PingSampler(["127.0.0.1", "240.0.0.1"], interval=0.05)
     sampler.start()
-    begun = time.monotonic()
+    started = time.monotonic()
     while len(sampler.samples["127.0.0.1"]) < 5:
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - started < 10
         time.sleep(0.05)
     sampler.stop()
     assert all(ok for _, ok in sampler.samples["127.0.0.1"])

@@ -1,4 +1,4 @@
-"""The text of a service that runs for ever."""
+"""The text of a service that runs forever."""
 
 from backstay.transports.systemd import service_file
 

@@ -245,9 +245,9 @@ def test_nothing_listens(tmp_path):
 def test_a_frozen_host_takes_the_connection_and_sends_no_banner(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         there = target(tmp_path, frozen.getsockname()[1])
-        begun = time.monotonic()
+        started = time.monotonic()
         error = asyncio.run(refusal(HostUnreachable, there, connect_bound=0.3))
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - started < 3
     assert "no SSH banner was received within 0.3 s" in error.came_back
 
 
@@ -357,18 +357,18 @@ def test_a_stream_that_was_given_up_before_its_connection_broke_says_nothing(tmp
     async def story() -> list[object]:
         beside: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, about: beside.append(about))
-        begun = asyncio.Event()
+        started = asyncio.Event()
 
         async def says_half(process):
             process.stdout.write("half")
             await never_answers(process)
 
         async def receive(_):
-            begun.set()
+            started.set()
 
         async with host(tmp_path, says_half) as (there, connections), HostShell() as shell:
             streaming = asyncio.ensure_future(shell.stream(there, "print(1)", receive, silence=5))
-            await begun.wait()
+            await started.wait()
             streaming.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await streaming

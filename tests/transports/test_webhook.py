@@ -16,7 +16,7 @@ SECRETS = ("T0K3N", "user", "s3cret")
 
 def post(url: str, **more: Any) -> None:
     given = {"headers": {"Idempotency-Key": "1@lab"}, "bound": 10.0, **more}
-    asyncio.run(post_json(url, {"word": "opened"}, **given))
+    asyncio.run(post_json(url, {"event": "opened"}, **given))
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_document_arrives(url: str, inbox: Inbox) -> None:
     post(f"{url}/services/T0K3N")
     [got] = inbox.got
     assert got.path == "/services/T0K3N"
-    assert got.document == {"word": "opened"}
+    assert got.document == {"event": "opened"}
     assert got.headers["Idempotency-Key"] == "1@lab"
     assert "Authorization" not in got.headers
 
