@@ -1,7 +1,7 @@
-"""The form in which each service says what it consists of and how it is asked whether it works.
+"""The form in which each service declares what it consists of and how to ask whether it works.
 
-A service is data plus a few short functions. Functions that *ask* touch the outside only through
-what they are given; functions that *judge* are pure.
+A service is data plus a few short functions. Functions that *ask* reach the outside only through
+their arguments; functions that *judge* are pure.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,124 +70,116 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A systemd unit that a role requires: ``name`` without ``.service``.
-
-    ``ports`` are TCP ports that must be listening on the host. ``purpose`` says what users lose
-    when it does not run ("no new instances can be built"). ``socket`` is the socket unit that
-    starts it on demand: with that listening, the unit itself may rest. ``agent`` is the binary
-    under which the unit's process reports to its API, where it does. ``serves`` is what the
-    instances on its network get from it while they run (``DHCP``), empty where they get nothing.
-    """
+    """A systemd unit that a role requires."""
 
     name: str
+    """Without ``.service``."""
     role: Role
     purpose: str
+    """What users lose when it does not run: ``no new instances can be built``."""
     ports: tuple[int, ...] = ()
+    """TCP ports that must be listening on the host."""
     socket: str = ""
+    """The socket unit that starts it on demand: with that listening, the unit need not run."""
     agent: str = ""
+    """The binary under which its process reports to its API, where it does."""
     serves: str = ""
+    """What the instances on its network get from it while they run (``DHCP``)."""
     flavour: Flavour = Flavour.DEBIAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A judgement on one answer, before it is bound to a host.
-
-    In ``remedy`` of a host's probe, ``{ssh}`` stands for the command that reaches the host
-    (``ssh root@10.0.0.11``).
-    """
+    """A judgement on one answer, before it is attributed to a host."""
 
     subject: str
     severity: Severity
     evidence: str
     remedy: str = ""
+    """In that of a host's probe ``{ssh}`` stands for the command that reaches the host
+    (``ssh root@10.0.0.11``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostProbe:
-    """A question that a host answers about itself (a query to its own MariaDB, say).
-
-    ``ask`` is shipped to the host as source text and run by its ``python3`` (3.6 or newer), as
-    root. What it uses of its module goes with it: functions, constants, imports of the standard
-    library. It returns JSON-serialisable data without secrets; ``bound`` is after how many
-    seconds it is given up, so its own waits should be shorter. ``judge`` turns that data into
-    verdicts, without I/O.
-    """
+    """A question that a host answers about itself (a query to its own database, say)."""
 
     name: str
     roles: tuple[Role, ...]
     ask: Callable[[], Any]
+    """Sent to the host as source text and run by its ``python3`` (3.6 or newer), as root. What it
+    uses of its module goes with it: functions, constants, imports of the standard library. It
+    returns JSON-serialisable data without secrets."""
     judge: Callable[[Any], Sequence[Verdict]]
+    """Turns that data into verdicts. Pure."""
     bound: float = 8.0
+    """Seconds after which it is given up, so its own waits should be shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiProbe:
-    """A question to the service's API, whose answer proves that it works ("image list").
-
-    ``ask`` returns the verdicts on its answer; errors of the API may be raised, the caller makes
-    them findings. Where ``first`` is set nothing else can be asked before this has succeeded.
-    """
+    """A question to the service's API, the answer to which proves that it works."""
 
     name: str
     ask: Callable[[Api], Sequence[Verdict]]
+    """Returns the verdicts on its answer. Errors of the API may be raised: the caller makes them
+    findings."""
     first: bool = False
+    """Whether nothing else can be asked before this has succeeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiLivenessProbe:
     """A cheap question to the service's API that the watch asks every second.
 
-    ``path`` is asked as ``Api.get`` has it, with a token; where ``at_root``, below the endpoint's
-    host and port, without one. Where ``own_token`` the token is also what is asked about. Every
-    status below 500 is an answer.
+    Every status below 500 is an answer.
     """
 
     name: str
     service_type: str
     path: str
+    """Asked as ``Api.get`` does, with a token."""
     method: str = "GET"
     own_token: bool = False
+    """Whether the token is also what is asked about."""
     at_root: bool = False
+    """Whether ``path`` is below the endpoint's host and port, and asked without a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLivenessProbe:
-    """A cheap question that a host answers about itself, again and again.
-
-    ``ask`` is shipped as a HostProbe's, and called with a dictionary that it may keep things in (a
-    connection, say) until an error. It returns what it saw in a few words, or raises: OSError (a
-    timeout is one that did not come in time) or what its protocol raises. ``every`` and ``bound``
-    are in seconds.
-    """
+    """A cheap question that a host answers about itself, again and again."""
 
     name: str
     roles: tuple[Role, ...]
     ask: Callable[[dict[str, Any]], str]
+    """Sent to the host as a HostProbe's ``ask``, and called with a dictionary in which it may keep
+    things (a connection, say) until an error. It returns what it saw in a few words, or raises:
+    OSError (a timeout is one that did not come in time) or what its protocol raises."""
     every: float = 1.0
+    """Seconds between two questions."""
     bound: float = 1.5
+    """Seconds after which an answer is late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """A service process that works for the controller through RabbitMQ, as its API reports it.
-
-    ``host`` is the name under which it reports, without a back end's (``controller@ceph``);
-    ``server`` is how messages to it are addressed, where that is something else.
-    ``heartbeat`` is the time (UTC, aware) of its last report, None where the API gives none.
-    ``interval`` is how often it should report, in seconds; ``down_after`` is after how many
-    seconds the API calls it down.
-    """
+    """A service process that works for the controller through the broker, as its API reports it."""
 
     binary: str
     host: str
+    """The name under which it reports, without a back end's (``controller@ceph``)."""
     up: bool
     enabled: bool
     heartbeat: datetime | None
+    """The time of its last report (UTC, aware), None where the API gives none."""
     interval: float
+    """Seconds between two reports."""
     down_after: float
+    """Seconds without a report after which the API calls it down."""
     note: str = ""
     server: str = ""
+    """How messages to it are addressed, where that differs from ``host``."""
 
     @property
     def rpc_target(self) -> str:
@@ -197,13 +189,12 @@ class Agent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlightTask:
-    """Work that a service has under way, and that would be torn by taking it down.
-
-    ``what`` names the object (``server web1``), ``doing`` is what happens to it (``building``).
-    """
+    """Work that a service has under way, and that would be interrupted by taking it down."""
 
     what: str
+    """The object: ``server web1``."""
     doing: str
+    """What happens to it: ``building``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,43 +208,44 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invariant:
-    """Something that holds between databases: ``broken`` is a query for what breaks it.
-
-    It gives one text column, a row for each thing. ``needs`` are the services whose databases it
-    reads. ``says`` names what is broken when there are rows.
-    """
+    """Something that must hold between databases."""
 
     says: str
+    """Names what is broken when there are rows."""
     broken: str
+    """A query for what breaks it: one text column, a row for each object."""
     needs: tuple[str, ...]
+    """The services whose databases it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migrations:
-    """How a database comes by its schema, of a service that uses alembic.
-
-    ``versions`` is the folder of its versions, relative to where Python packages are; ``sync`` is
-    the command that brings the schema to what the installed release expects.
-    """
+    """How a database gets its schema, of a service that uses alembic."""
 
     versions: str
+    """The folder of its versions, relative to where Python packages are."""
     sync: str
+    """The command that brings the schema to what the installed release expects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """How the message broker tells who is connected: ``ask`` is shipped as a HostProbe's is.
+    """How the message broker reports who is connected.
 
-    ``probe`` asks the same, only where it costs next to nothing; ``poll`` asks without a login,
-    every few seconds. ``ports`` are where its clients connect to, ``role`` is that of its hosts.
+    All three functions are sent to a host as a HostProbe's ``ask``.
     """
 
     ask: Callable[[], Any]
     probe: HostProbe
+    """Asks the same, only where it costs next to nothing."""
     poll: Callable[[], Any]
+    """Asks without a login, every few seconds."""
     read: Callable[[Mapping[str, Any]], Messaging]
+    """Turns the answer of each into typed values. Pure."""
     ports: tuple[int, ...]
+    """Where its clients connect to."""
     role: Role
+    """That of its hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

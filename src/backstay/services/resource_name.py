@@ -1,8 +1,9 @@
-"""The name that everything of a deep check bears, by which the next run finds what was left.
+"""The name of every resource of a smoke test, by which the next run finds what was left.
 
 ``backstay-deep-TIME-WHERE-PID-RANDOM``: the time in UTC, a short digest of this machine's boot
-and process namespace, the process. Left over is what was made here by a process that has ended,
-and what is older than any run takes. Pure but for ``new`` and ``is_left_over``'s look at processes.
+and process namespace, the process. Left over is what a process created here that has ended,
+and what is older than any run takes. Pure, except that ``new`` and ``is_left_over`` look at
+processes.
 """
 
 import hashlib
@@ -26,9 +27,9 @@ def new() -> str:
 
 
 def is_left_over(name: str, *, now: datetime) -> bool:
-    """Say whether a thing of that name was left by an earlier run and may be deleted.
+    """Return whether a resource of that name was left by an earlier run and may be deleted.
 
-    Only names of exactly the marker's form are ever said yes to.
+    Only of names of exactly this form.
     """
     form = _FORM.fullmatch(name)
     if form is None:

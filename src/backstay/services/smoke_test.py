@@ -1,4 +1,4 @@
-"""How a deep check of one kind of thing goes: sweep, make, use, and delete whatever happens."""
+"""How a smoke test of one kind of resource goes: sweep, create, use, and always delete."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ SWEEP_BOUND = 120.0
 
 
 class SmokeTestFailed(Exception):
-    """The thing could not be made or used; the text says what was seen. ``remedy`` goes with it."""
+    """The resource could not be created or used: the text is the evidence, with a remedy."""
 
     def __init__(self, seen: str, remedy: str) -> None:
         super().__init__(seen)
@@ -27,30 +27,29 @@ class SmokeTestFailed(Exception):
 
 
 class NothingToTest(Exception):
-    """The cloud has not what the trial needs (no image that boots, say): no judgement."""
+    """The cloud lacks what the test needs (an image that boots, say): nothing can be concluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmokeTest:
-    """One kind of thing.
-
-    ``use`` makes a thing of the given name and uses it, and returns what to tell. ``find``
-    returns key and name of all things whose names begin with the marker's prefix; ``remove``
-    deletes one by its key and returns when it is gone. ``bound`` is for ``use``, in seconds.
-    """
+    """A test with one kind of resource: it is created, used and deleted."""
 
     kind: str
     service: str
     bound: float
+    """Seconds that ``use`` may take."""
     use: Callable[[Api, str], Awaitable[str]]
+    """Creates a resource of the given name, uses it, and returns what was done."""
     find: Callable[[Api], Awaitable[Sequence[tuple[str, str]]]]
+    """Returns key and name of all resources whose names begin with ``resource_name.PREFIX``."""
     remove: Callable[[Api, str], Awaitable[None]]
+    """Deletes a resource by its key, and returns when it is gone."""
 
 
 async def call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - hands on
-    """Call a blocking method of the API on a thread, and see it through when cancelled.
+    """Call a blocking method of the API on a thread, and wait for its end when cancelled.
 
-    What an interrupted request makes must be there to be found before the sweep looks for it.
+    What an interrupted request creates must exist before the sweep looks for it.
     """
     running = asyncio.ensure_future(on_thread(partial(function, *arguments), CALL_BOUND))
     try:
@@ -63,23 +62,21 @@ async def call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: A
 async def until(
     reached: Callable[[], Awaitable[str | None]], *, bound: float, what: str, every: float = 1.0
 ) -> str:
-    """Ask every second until ``reached`` returns something, and return it. Raises NotMade."""
-    begun = time.monotonic()
+    """Ask every second until ``reached`` returns something; return it. Raises SmokeTestFailed."""
+    started = time.monotonic()
     while True:
-        said = await reached()
-        if said is not None:
-            return said
-        if time.monotonic() - begun > bound:
-            raise SmokeTestFailed(
-                f"{what} not within {bound:g} s", "see the journals of its agents"
-            )
+        answer = await reached()
+        if answer is not None:
+            return answer
+        if time.monotonic() - started > bound:
+            raise SmokeTestFailed(f"{what} not within {bound:g} s", "read the logs of its agents")
         await asyncio.sleep(every)
 
 
 async def gone(api: Api, service_type: str, path: str, *, bound: float) -> None:
-    """Wait until ``GET path`` answers 404. Raises NotMade where it is still there at the bound."""
+    """Wait until ``GET path`` answers 404. Raises SmokeTestFailed where it does not in time."""
 
-    async def look() -> str | None:
+    async def missing() -> str | None:
         try:
             await call(api.get, service_type, path)
         except ApiFailed as error:
@@ -88,33 +85,30 @@ async def gone(api: Api, service_type: str, path: str, *, bound: float) -> None:
             raise
         return None
 
-    await until(look, bound=bound, what="deleted")
+    await until(missing, bound=bound, what="deleted")
 
 
-async def carry_out(trial: SmokeTest, api: Api) -> Finding:
-    """Sweep, make, use, delete; return the one finding. Nothing of it stays, also if cancelled."""
-    begun = time.monotonic()
+async def carry_out(test: SmokeTest, api: Api) -> Finding:
+    """Sweep, create, use, delete; return the one finding. Nothing is left, even if cancelled."""
+    started = time.monotonic()
     name = resource_name.new()
     swept, seen, severity, remedy = 0, "", Severity.OK, ""
     try:
-        swept = await _sweep(trial, api, partial(resource_name.is_left_over, now=datetime.now(UTC)))
-        async with asyncio.timeout(trial.bound):
-            seen = await trial.use(api, name)
+        swept = await _sweep(test, api, partial(resource_name.is_left_over, now=datetime.now(UTC)))
+        async with asyncio.timeout(test.bound):
+            seen = await test.use(api, name)
     except NothingToTest as error:
-        severity, seen, remedy = (
-            Severity.UNKNOWN,
-            str(error),
-            "nothing to do if that is as it should be",
-        )
+        severity, seen = Severity.UNKNOWN, str(error)
+        remedy = "nothing to do, if that is intended"
     except SmokeTestFailed as error:
         severity, seen, remedy = Severity.FAILED, str(error), error.remedy
     except TimeoutError:
-        severity, seen = Severity.FAILED, f"not done within {trial.bound:g} s"
-        remedy = f"see the units and agents of {trial.service} above"
+        severity, seen = Severity.FAILED, f"not done within {test.bound:g} s"
+        remedy = f"see the units and agents of {test.service} above"
     except BackstayError as error:
         severity, seen, remedy = Severity.FAILED, str(error), error.remedy
     finally:
-        left = await _remove_own(trial, api, name)
+        left = await _remove_own(test, api, name)
     if left and severity is Severity.OK:
         severity, seen = Severity.FAILED, f"{seen}, but cannot be deleted: {left}"
         remedy = f"the next `backstay check --deep` tries again; its name is {name}"
@@ -122,28 +116,28 @@ async def carry_out(trial: SmokeTest, api: Api) -> Finding:
         seen = f"{seen}; {swept} left over from an interrupted run removed"
     return Finding(
         host=None,
-        service=trial.service,
-        subject=f"deep {trial.kind}",
+        service=test.service,
+        subject=f"deep {test.kind}",
         severity=severity,
         evidence=seen,
         remedy=remedy,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started,
     )
 
 
-async def _remove_own(trial: SmokeTest, api: Api, name: str) -> str:
-    """Delete what this run made, found by its name; return why that failed, or nothing."""
+async def _remove_own(test: SmokeTest, api: Api, name: str) -> str:
+    """Delete what this run created, found by its name; return why that failed, or nothing."""
     try:
-        await _sweep(trial, api, lambda found: found == name)
+        await _sweep(test, api, lambda found: found == name)
     except (BackstayError, SmokeTestFailed, TimeoutError) as error:
         return str(error) or f"not within {SWEEP_BOUND:g} s"
     return ""
 
 
-async def _sweep(trial: SmokeTest, api: Api, ours: Callable[[str], bool]) -> int:
-    """Delete all things whose name ``ours`` accepts and return how many there were."""
+async def _sweep(test: SmokeTest, api: Api, ours: Callable[[str], bool]) -> int:
+    """Delete all resources whose name ``ours`` accepts and return how many there were."""
     async with asyncio.timeout(SWEEP_BOUND):
-        keys = [key for key, name in await trial.find(api) if ours(name)]
+        keys = [key for key, name in await test.find(api) if ours(name)]
         for key in keys:
-            await trial.remove(api, key)
+            await test.remove(api, key)
     return len(keys)

@@ -20,16 +20,17 @@ async def use(api: Api, name: str) -> str:
         if volume["status"].startswith("error"):
             raise SmokeTestFailed(
                 f"the volume ended in status {volume['status']}",
-                "journalctl of cinder-scheduler and cinder-volume; openstack volume message list",
+                "read the logs of cinder-scheduler and cinder-volume (journalctl -u); "
+                "openstack volume message list",
             )
         return "available" if volume["status"] == "available" else None
 
     await until(available, bound=BOUND, what="the volume was available")
-    return "1 GiB made, available, deleted"
+    return "1 GiB created, available, deleted"
 
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
-    """Return id and name of all volumes of deep checks in this project."""
+    """Return id and name of all volumes of smoke tests in this project."""
     answer = await call(api.get, "block-storage", "/volumes?limit=1000")
     volumes = [(volume["id"], volume.get("name") or "") for volume in answer["volumes"]]
     return [(key, name) for key, name in volumes if name.startswith(PREFIX)]

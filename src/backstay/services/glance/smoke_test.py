@@ -9,7 +9,7 @@ from backstay.services.resource_name import PREFIX
 from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call
 
 SIZE = 1024 * 1024
-_REMEDY = "look at glance-api's journal, and at the disk that holds the images"
+_REMEDY = "read the log of glance-api (journalctl -u glance-api); is there space for images?"
 
 
 async def use(api: Api, name: str) -> str:
@@ -28,12 +28,14 @@ async def use(api: Api, name: str) -> str:
         raise SmokeTestFailed(f"uploaded, but its status is {status}", _REMEDY)
     back = await call(api.read, "image", f"/v2/images/{image}/file")
     if hashlib.sha256(back).digest() != hashlib.sha256(content).digest():
-        raise SmokeTestFailed(f"other bytes come back ({len(back)} of {SIZE})", _REMEDY)
+        raise SmokeTestFailed(
+            f"the image differs when read back ({len(back)} of {SIZE} bytes)", _REMEDY
+        )
     return "1 MiB uploaded, read back, deleted"
 
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
-    """Return id and name of all images of deep checks, page by page."""
+    """Return id and name of all images of smoke tests, page by page."""
     found, path = [], "/v2/images?limit=200&sort=created_at:desc"
     while path:
         page = await call(api.get, "image", path)

@@ -46,7 +46,7 @@ async def _active(api: Api, key: str) -> str | None:
         fault = server.get("fault", {}).get("message", "no message")
         raise SmokeTestFailed(
             f"the instance ended in status ERROR: {fault}",
-            "look at the journals of nova-scheduler, nova-conductor and nova-compute",
+            "read the logs of nova-scheduler, nova-conductor and nova-compute (journalctl -u)",
         )
     host = server.get("OS-EXT-SRV-ATTR:host") or "a compute host"
     return host if server["status"] == "ACTIVE" else None
@@ -79,7 +79,7 @@ def choose_network(
 
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
-    """Return id and name of all instances of deep checks in this project."""
+    """Return id and name of all instances of smoke tests in this project."""
     answer = await call(api.get, "compute", f"/servers?name=^{PREFIX}&limit=500")
     servers = [(server["id"], server.get("name") or "") for server in answer["servers"]]
     return [(key, name) for key, name in servers if name.startswith(PREFIX)]

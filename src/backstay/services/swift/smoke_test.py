@@ -20,14 +20,14 @@ async def use(api: Api, name: str) -> str:
     back = await call(api.read, "object-store", f"/{name}/trial")
     if back != content:
         raise SmokeTestFailed(
-            f"other bytes come back ({len(back)} of {SIZE})",
-            "look at the journals of swift-proxy and of swift-object on the storage hosts",
+            f"the object differs when read back ({len(back)} of {SIZE} bytes)",
+            "read the logs of swift-proxy and of the storage hosts' swift-object (journalctl -u)",
         )
     return "64 KiB put, read back, deleted"
 
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
-    """Return the names of all containers of deep checks, twice each: the name is the key."""
+    """Return the names of all containers of smoke tests, twice each: the name is the key."""
     try:
         said = await call(api.read, "object-store", f"?format=json&prefix={PREFIX}")
     except ApiFailed as error:
