@@ -18,6 +18,7 @@ from backstay.cli.options import (
     dry_run_option,
     output_option,
     reason_option,
+    skip_healthy_option,
     yes_option,
 )
 from backstay.cli.session import backups_of, open_cloud, open_session
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     help="Replay the binary log up to then; a time without a zone is local.",
 )
 @dry_run_option
+@skip_healthy_option
 @yes_option
 @reason_option
 @cloud_option

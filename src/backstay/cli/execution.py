@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
 
 from backstay.cli.exit_status import ExitStatus, Refused, of_run
+from backstay.cli.options import SKIPPED
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_session
 
@@ -74,6 +75,9 @@ def start(
     cloud: "Cloud", plan: "Plan", *, reason: str, ticket: str = "", as_json: bool = False
 ) -> ExitStatus:
     """Write a plan into the journal and carry it out, showing it; return the exit status."""
+    skipped = click.get_current_context().meta.get(SKIPPED)
+    if skipped:
+        plan = replace(plan, settings={**plan.settings, "skip_gates": list(skipped)})
     store = open_store()
     run = store.create(plan, reason=reason, ticket=ticket)
     return carry_out(cloud, store, store.run(run), as_json=as_json)

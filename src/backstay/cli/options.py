@@ -37,6 +37,23 @@ dry_run_option = click.option(
 reason_option = click.option("--reason", default="", help="Reason, recorded with the run.")
 ticket_option = click.option("--ticket", default="", help="Change ticket, recorded with the run.")
 
+SKIPPED = "backstay.skip_gates"
+
+
+def _note_skipped(ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
+    ctx.meta[SKIPPED] = value
+
+
+skip_healthy_option = click.option(
+    "--skip-gate",
+    multiple=True,
+    type=click.Choice(["healthy"]),
+    expose_value=False,
+    callback=_note_skipped,
+    help="Start although two hosts are in one place.",
+)
+"""For commands whose only gate that is; ``execution.start`` puts it into the plan."""
+
 host_argument = click.argument("host", metavar="HOST", shell_complete=completion.hosts)
 optional_host_argument = click.argument(
     "host", metavar="[HOST]", required=False, shell_complete=completion.hosts

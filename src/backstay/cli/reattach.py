@@ -18,6 +18,7 @@ from backstay.cli.options import (
     hosts_argument,
     output_option,
     reason_option,
+    skip_healthy_option,
     yes_option,
 )
 from backstay.cli.output.text import terminal_width
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Also restart agents in unknown state.")
 @dry_run_option
+@skip_healthy_option
 @yes_option
 @reason_option
 @cloud_option

@@ -15,6 +15,7 @@ from backstay.cli.options import (
     dry_run_option,
     output_option,
     reason_option,
+    skip_healthy_option,
     yes_option,
 )
 from backstay.cli.output.text import terminal_width
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--apply", "repairing", is_flag=True, help="Repair what is safe to repair.")
 @dry_run_option
+@skip_healthy_option
 @yes_option
 @reason_option
 @cloud_option

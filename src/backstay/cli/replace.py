@@ -19,6 +19,7 @@ from backstay.cli.options import (
     host_argument,
     output_option,
     reason_option,
+    skip_healthy_option,
     yes_option,
 )
 from backstay.cli.reboot import as_plan
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 )
 @cloud_option
 @dry_run_option
+@skip_healthy_option
 @yes_option
 @reason_option
 @output_option

@@ -125,7 +125,11 @@ def second_hosts(findings: Sequence[Finding], cloud: Cloud) -> list[Refusal]:
     may reach the other.
     """
     return [
-        Refusal(gate=HEALTHY, reason=_describe(finding), remedy=finding.remedy)
+        Refusal(
+            gate=HEALTHY,
+            reason=_describe(finding),
+            remedy=f"{finding.remedy}; or, if you know better: --skip-gate {HEALTHY}",
+        )
         for finding in findings
         if is_second_host(finding, cloud.fenced)
     ]
