@@ -265,7 +265,7 @@ def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) 
         results = confirmed(lab, "proxy")
         with pytest.raises(Refused) as caught:
             fenced(lab, "proxy", results, bmcs=silent)
-        assert "nobody has confirmed that it is off" in caught.value.came_back
+        assert "no person has confirmed that it is off" in caught.value.came_back
         by_person = fenced(lab, "proxy", results, confirmed_fenced=True, bmcs=silent)["proxy.fence"]
         assert by_person["how"] == BY_PERSON
         assert "unplug its cables" in by_person["summary"]

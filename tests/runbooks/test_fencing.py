@@ -257,13 +257,13 @@ def test_a_bmc_of_another_host_is_noticed_by_who_is_gone():
 @pytest.mark.parametrize(
     ("world", "confirmed_fenced", "missing"),
     [
-        (World(dead_bmcs={"controller"}), False, ["nobody has confirmed that it is off"]),
+        (World(dead_bmcs={"controller"}), False, ["no person has confirmed that it is off"]),
         (
             World(dead_bmcs={"controller"}, blind={*HOSTS, "this machine"}),
             True,
             ["no host on its network found it silent by ARP", "spare1: not on its network"],
         ),
-        (World(stubborn=True), True, ["it has power, whatever was confirmed"]),
+        (World(stubborn=True), True, ["reports power on, whatever was confirmed"]),
     ],
 )
 def test_without_its_bmc_a_word_and_silence_are_both_needed(

@@ -43,11 +43,11 @@ def test_the_clock_of_each_phase(run):
     assert round(packages.waited) == 71
     # Nothing is counted twice, and nothing left out.
     assert sum(part.waited for part in report.phases) == pytest.approx(run.seconds, abs=0.5)
-    assert report.well == pytest.approx(294, abs=0.5)
+    assert report.until_working == pytest.approx(294, abs=0.5)
     assert report.ended == pytest.approx(run.seconds, abs=0.5)
     assert report.within is True
     assert report.whole
-    assert report.stands == ""
+    assert report.status == ""
 
 
 def test_what_it_cost(run):
@@ -55,16 +55,16 @@ def test_what_it_cost(run):
     assert report.lost == (LOST,)
     assert report.remarks == ("1 files are lost that glance has records of: /a",)
     assert report.newer == 3
-    assert report.watch is not None
-    assert [line.down for line in report.watch.lines] == [249, 261, 0]
-    assert report.watch.out_at_begin == ("identity", "compute")
-    assert report.watch.before == 1
-    assert report.watch.silent == ("demo-9",)
+    assert report.impact is not None
+    assert [line.down for line in report.impact.lines] == [249, 261, 0]
+    assert report.impact.out_at_begin == ("identity", "compute")
+    assert report.impact.before == 1
+    assert report.impact.silent == ("demo-9",)
     assert report.agents is not None
     assert report.agents.restarted == ("nova-compute on compute1",)
     assert report.mismatches == ("instance x 1: a guest runs without a record; adopt it",)
     assert report.not_compared == ("guests of compute2: no route to host",)
-    assert len(report.kept) == 3
+    assert len(report.replaced_data) == 3
     assert report.verified
     json.dumps(report.document())
 
@@ -113,7 +113,7 @@ def test_too_late_and_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_run_that_failed_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _, run = carried_out(tmp_path, monkeypatch, fails="build")
     [report] = reports(run)
-    assert report.well is None
+    assert report.until_working is None
     assert report.phases[-1].name == "build"
     assert report.phases[-1].state is StepState.FAILED
     text = click.unstyle(replace_text([report], width=90))
@@ -127,7 +127,7 @@ def test_before_the_spare_has_the_address_another_can_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     [report] = reports(carried_out(tmp_path, monkeypatch, fails="packages")[1])
-    assert report.stands.startswith("controller is fenced, and spare1 is still a spare")
+    assert report.status.startswith("controller is fenced, and spare1 is still a spare")
 
 
 def test_refused_runs_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -144,7 +144,7 @@ def test_a_proxy_has_no_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert report.agents is None
     assert report.mismatches is None
-    assert report.well is not None
+    assert report.until_working is not None
 
 
 def test_each_runbook_has_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

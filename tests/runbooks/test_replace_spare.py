@@ -9,7 +9,7 @@ import pytest
 from backstay.backup.catalogue import Backup
 from backstay.inventory.limits import Limit
 from backstay.runbooks.replace import onhost
-from backstay.runbooks.replace.spare import Wanted, blockers, off_by, warnings
+from backstay.runbooks.replace.spare import SpareRequirements, blockers, off_by, warnings
 
 GIB = 1024**3
 MACHINE = {
@@ -28,7 +28,7 @@ BACKUP = Backup(
     sizes={"files": GIB, "database": 2 * GIB},
     machine=MACHINE,
 )
-WANTED = Wanted(
+WANTED = SpareRequirements(
     backup=BACKUP,
     packages=["a", "b"],
     versions={"base-files": "12.4+deb12u5"},

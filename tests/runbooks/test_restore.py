@@ -19,7 +19,7 @@ from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.restore.context import About
+from backstay.runbooks.restore.context import RestoreContext
 from backstay.runbooks.restore.plan import RestoreOptions, plan
 from backstay.runbooks.restore.rebuild_local import Fetch
 from backstay.runbooks.restore.upload import blockers
@@ -85,9 +85,9 @@ def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
     assert blockers(replace(room, fills=False), told(), ours=OURS, free_here=1200) != []
 
 
-def about(backup: Backup = BACKUP, service: str = "") -> About:
+def about(backup: Backup = BACKUP, service: str = "") -> RestoreContext:
     services = [named(service)] if service else all_services()
-    return About(
+    return RestoreContext(
         mark="m",
         backup=backup,
         to=RestorePoint(),
@@ -234,11 +234,11 @@ def test_databases_made_here_before_the_host_was_asked_are_sent(tmp_path: Path) 
     )
     site = CloudSession(cloud=cloud, shell=None, api=BackupError("x", came_back="x", remedy="x"))  # type: ignore[arg-type]
 
-    def about(results: dict[str, Any]) -> About:
+    def about(results: dict[str, Any]) -> RestoreContext:
         running = Running(
             run="replace-1", plan=made, step=step, results=results, started=0, report=lambda _: None
         )
-        return Fetch(site, place).about(running)
+        return Fetch(site, place).context(running)
 
     assert about({}).mark == "m"
     looked = {"controller.look": {"mark": "m", "fills": True}}

@@ -106,7 +106,7 @@ class _Made:
 def _made(given: dict[str, Any]) -> _Made:
     from backstay.backup.restore_point import losses, stream_of
     from backstay.runbooks.replace.plan import ReplaceRequest
-    from backstay.runbooks.replace.plan import chosen as choose
+    from backstay.runbooks.replace.plan import default_options as choose
     from backstay.runbooks.replace.plan import plan as make
     from backstay.services.registry import all_services
 

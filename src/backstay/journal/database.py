@@ -17,7 +17,7 @@ from backstay.journal.migrations import Schema, open_schema
 from backstay.journal.records import JournalError
 
 BUSY_SECONDS = 15
-"""How long a write waits for another process's before it is given up."""
+"""How many seconds a write waits for another process's before it is given up."""
 
 
 class Database:
@@ -25,8 +25,8 @@ class Database:
 
     Its tables are created at the first use, or upgraded if an older version has written them.
 
-    Its errors are the operator's: JournalError, without a password in a URL. A URL that names no
-    usable kind of database is told at once, a database that does not answer when it is used.
+    It raises JournalError, without a password in a URL: at once for a URL that names no usable kind
+    of database, at its use for a database that does not answer.
     ``busy`` is for how many seconds a write waits for another process's; reading never waits.
     """
 
@@ -55,7 +55,7 @@ class Database:
                 yield db
 
     def _make(self) -> None:
-        """Create or upgrade the tables if needed; reading whether it is needed waits for nobody."""
+        """Create or upgrade the tables if needed; finding that they are not waits for no writer."""
         with self._making:
             if self._made:
                 return
@@ -64,7 +64,7 @@ class Database:
             self._made = True
 
     def dispose(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._engine.dispose()
 
     @contextmanager
@@ -79,8 +79,8 @@ class Database:
             raise JournalError(
                 f"{attempted} in {place}",
                 came_back=" ".join(reason.split())[:300],
-                remedy=f"see that {place} can be written and has space, or name another journal "
-                "in BACKSTAY_JOURNAL",
+                remedy=f"make sure that {place} can be written and has space, or name another "
+                "journal in BACKSTAY_JOURNAL",
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Who may write about a target: each taking raises its epoch, and every write compares it.
+"""Leases: taking a target raises its epoch, and every write compares it.
 
 So a process that lost its lock without noticing can write nothing more.
 """
@@ -17,7 +17,7 @@ from backstay.journal.tables import EPOCHS
 
 
 def me() -> str:
-    """Return who this process is, for those who find its lock: ``root@ops, process 4711``."""
+    """Return the name of this process as a lock's holder: ``root@ops, process 4711``."""
     return f"{who()}@{socket.gethostname()}, process {os.getpid()}"
 
 
@@ -30,7 +30,7 @@ def who() -> str:
 
 
 def raise_epoch(db: Connection, target: str, run: str) -> int:
-    """Take a target for a run; return its new epoch. Whoever had it can write no more."""
+    """Take a target for a run; return its new epoch. A process that had it can write no more."""
     known = db.scalar(sa.select(EPOCHS.c.epoch).where(EPOCHS.c.target == target))
     values = {"epoch": (known or 0) + 1, "holder": me(), "run": run, "at": time.time()}
     if known is None:
@@ -41,7 +41,7 @@ def raise_epoch(db: Connection, target: str, run: str) -> int:
 
 
 def compare(db: Connection, epochs: Mapping[str, int], attempted: str) -> None:
-    """Return if nobody took a target since. Raises Fenced, which rolls the transaction back."""
+    """Raise LeaseLost if a target was taken since, which rolls the transaction back."""
     query = sa.select(EPOCHS).where(EPOCHS.c.target.in_(list(epochs)))
     for row in db.execute(query).mappings():
         if row["epoch"] != epochs[row["target"]]:
@@ -49,11 +49,11 @@ def compare(db: Connection, epochs: Mapping[str, int], attempted: str) -> None:
                 attempted,
                 came_back=f"{row['target']} was taken over by {row['holder']}, "
                 f"for run {row['run']}",
-                remedy=f"see what it does: backstay runs show {row['run']}",
+                remedy=f"backstay runs show {row['run']}",
             )
 
 
 def holder(db: Connection, target: str) -> str:
-    """Return who took a target last, and for which run; empty if nobody has."""
+    """Return who took a target last, and for which run; empty if it was never taken."""
     row = db.execute(sa.select(EPOCHS).where(EPOCHS.c.target == target)).mappings().first()
     return f"{row['holder']}, for run {row['run']}" if row else ""

@@ -17,11 +17,11 @@ from backstay.errors import BackstayError
 from backstay.transports.threads import on_thread
 
 BOUND = 20.0
-"""Seconds for one question to whatever keeps the locks."""
+"""Seconds for one request to the service that holds the locks."""
 
 
 class LockHeld(BackstayError):
-    """Somebody else holds a lock that is needed."""
+    """Another process holds a lock that is needed."""
 
 
 class LockLost(BackstayError):
@@ -38,7 +38,7 @@ class Held:
         self._locks: list[tuple[str, Any]] = []
 
     async def take(self, name: str) -> bool:
-        """Take one more lock, without waiting; say whether it was free. Raises BackstayError."""
+        """Take one more lock, without waiting; return whether it was free. Raises BackstayError."""
         lock = await on_thread(lambda: _lock(self._coordinator, name, self._url), self._bound)
         if lock is not None:
             self._locks.append((name, lock))
@@ -49,9 +49,9 @@ class Held:
         for name, lock in self._locks:
             if not await on_thread(lambda lock=lock: _owned(lock), self._bound):  # type: ignore[misc]
                 raise LockLost(
-                    f"going on under the lock {name}",
-                    came_back="the lock was lost: its keeper was out of reach for too long",
-                    remedy="see who has it now and resume later: backstay runs list",
+                    f"continuing under the lock {name}",
+                    came_back="the lock was lost: the lock service was unreachable for too long",
+                    remedy="find its holder (backstay runs list), resume this run when it is free",
                 )
 
     @property
@@ -62,16 +62,16 @@ class Held:
         return int(self._coordinator.heart.beats)
 
     async def let_go(self) -> None:
-        """Release all; what cannot be now is by its time to live, or with this process."""
+        """Release all locks; what cannot be ends with its time to live, or this process."""
         with contextlib.suppress(Exception):
             await on_thread(lambda: _let_go(self._coordinator, self._locks), self._bound)
 
 
 @asynccontextmanager
 async def keeper(url: str, *, bound: float = BOUND) -> AsyncIterator[Held]:
-    """Give the keeper of the locks at a tooz URL, holding none yet; they are let go at the end.
+    """Connect to the locks at a tooz URL, holding none yet; they are released at the end.
 
-    They are renewed in the background. ``bound`` is for one question to it, in seconds. Raises
+    They are renewed in the background. ``bound`` is for one request, in seconds. Raises
     BackstayError where it cannot be used, TimeoutError where it does not answer.
     """
     mine = Held(await on_thread(lambda: _started(url), BOUND), url, bound)
@@ -85,15 +85,15 @@ async def keeper(url: str, *, bound: float = BOUND) -> AsyncIterator[Held]:
 async def held(url: str, names: Sequence[str], holder: Callable[[str], str]) -> AsyncIterator[Held]:
     """Hold all locks, or none: ``names`` are taken in their order, without waiting.
 
-    ``holder`` tells who had a lock last. Raises LockHeld naming the holder, and BackstayError where
-    the keeper of the locks cannot be used.
+    ``holder`` returns the last holder of a lock. Raises LockHeld naming the holder, BackstayError
+    where the locks cannot be used.
     """
     async with keeper(url) as mine:
         for name in names:
             if not await mine.take(name):
                 raise LockHeld(
                     f"taking the lock of {name}",
-                    came_back=f"it is held by {holder(name) or 'somebody unknown'}",
+                    came_back=f"it is held by {holder(name) or 'an unknown process'}",
                     remedy="wait for that run to end (backstay runs list), or end that process "
                     "and then resume or abandon its run",
                 )
@@ -148,5 +148,5 @@ def _unusable(url: str, came_back: str) -> BackstayError:
     return BackstayError(
         f"using the locks ({place})",
         came_back=" ".join(came_back.split())[:300] or "no connection",
-        remedy="see that they can be reached, or name others in BACKSTAY_LOCKS",
+        remedy="make sure that they can be reached, or name others in BACKSTAY_LOCKS",
     )

@@ -1,4 +1,4 @@
-"""Where the journal and the locks are, when nobody says."""
+"""Where the journal and the locks are, unless the environment says otherwise."""
 
 import os
 from pathlib import Path

@@ -13,7 +13,7 @@ class Step:
     """One step of a plan.
 
     ``id`` is unique in the plan; ``action`` names what the runbook does for it. ``target`` is a
-    host's name, empty for the cloud as a whole. ``does`` says it in the operator's words.
+    host's name, empty for the cloud as a whole. ``does`` describes it to the operator.
     ``bound`` is after how many seconds it is given up. ``arguments`` are JSON data without secrets.
     """
 
@@ -39,7 +39,7 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse two steps of one name: what was done is kept by name."""
+        """Raise ValueError for two steps with one id: results are stored by id."""
         names = [step.id for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError(f"two steps have one id: {names}")

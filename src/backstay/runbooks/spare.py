@@ -22,7 +22,7 @@ from backstay.provision.packages import wanted
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost as onhost_spare
 from backstay.runbooks.replace.provisioning import BeginPackages, Packages
-from backstay.runbooks.replace.spare import OnSpare, Prepare, files_here, manifest_of
+from backstay.runbooks.replace.spare import Prepare, SpareAction, files_here, manifest_of
 from backstay.runbooks.replace.steps import BEGIN_PACKAGES, PACKAGES, PREPARE
 from backstay.runbooks.restore.context import SILENCE
 from backstay.runbooks.restore.rebuild_local import Fetch
@@ -92,14 +92,14 @@ NEAR = StepKind("near", LargeFilesSent)
 NOTE = StepKind("note", StepResult)
 
 
-class Near(OnSpare[LargeFilesSent]):
+class Near(SpareAction[LargeFilesSent]):
     """Puts large files of services in their places, so that a replacement sends only newer ones."""
 
     async def do(self, running: Running) -> LargeFilesSent:
         """Send those that the spare does not have. Raises HostError, BackupError."""
-        about, spare = self.about(running), self.spare(running)
-        services = [path for one in about.services for path in one.paths]
-        wanted = chosen(fetched(files_here(about)), services)
+        context, spare = self.context(running), self.spare(running)
+        services = [path for one in context.services for path in one.paths]
+        wanted = chosen(fetched(files_here(context)), services)
         large = [e for e in wanted.entries if e[1] == "f" and e[5] >= LARGE]
         manifest = await self.site.ask(
             spare, onhost.listing, [entry[0] for entry in large], [], bound=SILENCE
@@ -110,33 +110,35 @@ class Near(OnSpare[LargeFilesSent]):
             await self.site.send(
                 spare,
                 onhost_restore.receive,
-                f"{about.staging}/{onhost_restore.NEW}",
-                data=archive.files(about.files, wanted, missing),
+                f"{context.staging}/{onhost_restore.NEW}",
+                data=archive.files(context.files, wanted, missing),
                 silence=SILENCE,
             )
-            await self.site.ask(spare, onhost_restore.place_files, about.staging, [], bound=SILENCE)
             await self.site.ask(
-                spare, onhost_restore.remove, [f"{about.staging}/{onhost_restore.NEW}"]
+                spare, onhost_restore.place_files, context.staging, [], bound=SILENCE
+            )
+            await self.site.ask(
+                spare, onhost_restore.remove, [f"{context.staging}/{onhost_restore.NEW}"]
             )
         sent = sum(entry[5] for entry in missing)
         return LargeFilesSent(files=len(large), summary=f"{len(missing)} files sent, {size(sent)}")
 
 
-class Note(OnSpare[StepResult]):
+class Note(SpareAction[StepResult]):
     """Notes on the spare which host it is prepared for; removes working files here."""
 
     async def do(self, running: Running) -> StepResult:
         """Write it down. Raises HostError."""
-        about, spare = self.about(running), self.spare(running)
+        context, spare = self.context(running), self.spare(running)
         note = {
             "for": self.host(running),
-            "backup": about.backup.name,
+            "backup": context.backup.name,
             "at": time.time(),
             "packages": running.result(PACKAGES).to_json(),
             "files": running.result(NEAR).files,
         }
         await self.site.ask(spare, onhost_spare.keep_note, json.dumps(note))
-        shutil.rmtree(about.work, ignore_errors=True)
+        shutil.rmtree(context.work, ignore_errors=True)
         return StepResult(summary=f"prepared for {note['for']}")
 
 

@@ -12,7 +12,7 @@ from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
 from backstay.reports.svg import timeline_svg
 from backstay.runbooks.common.outage_recorder import API, INSTANCE
-from backstay.runbooks.replace.report import GUIDE, Part, Report, Watch
+from backstay.runbooks.replace.report import GUIDE, OverlappingPhase, Report, UserImpact
 from backstay.runbooks.replace.steps import BY_POWER
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -28,13 +28,13 @@ def _report_text(report: Report, width: int) -> Iterator[str]:
     name = click.style(f"{report.host} on {report.spare}", bold=True)
     yield f"{name}: {click.style(headline(report), fg=colour)}"
     yield from _wrapped(death(report), width)
-    yield from _wrapped(report.stands, width)
+    yield from _wrapped(report.status, width)
     yield from bars(report.phases, width, [waited(part) for part in report.phases])
     for line in data_lines(report):
         yield from _wrapped(line, width)
-    if report.watch is not None:
+    if report.impact is not None:
         yield f"  {'what users saw':<{NAME}} {'out for':>9}"
-        yield from (outage_line(line) for line in report.watch.lines)
+        yield from (outage_line(line) for line in report.impact.lines)
     for line in (*watch_lines(report), *after_lines(report)):
         yield from _wrapped(line, width)
     if report.diff:
@@ -46,10 +46,10 @@ def _report_text(report: Report, width: int) -> Iterator[str]:
 def headline(report: Report) -> str:
     """Say how long it took until all checks were green, beside the operations guide's."""
     guide = duration(GUIDE)
-    if report.well is None:
+    if report.until_working is None:
         return "not proved to work yet"
     word = "within" if report.within else "longer than"
-    return f"all checks green after {exact(report.well)}, {word} the guide's {guide}"
+    return f"all checks green after {exact(report.until_working)}, {word} the guide's {guide}"
 
 
 def death(report: Report) -> str:
@@ -61,7 +61,7 @@ def death(report: Report) -> str:
     return by + f"fenced by a person's word only: see that {report.host} stays off its network"
 
 
-def waited(part: Part) -> str:
+def waited(part: OverlappingPhase) -> str:
     """Say how long the run waited for a phase alone, where others went on meanwhile."""
     if part.ends - part.begins - part.waited < 1:
         return ""
@@ -80,7 +80,7 @@ def data_lines(report: Report) -> Iterator[str]:
 
 def watch_lines(report: Report) -> Iterator[str]:
     """Give what is to be known of what users saw, and what was not seen."""
-    watch = report.watch
+    watch = report.impact
     if watch is None:
         yield "what users saw is not known: nobody watched to the end"
     else:
@@ -92,7 +92,7 @@ def watch_lines(report: Report) -> Iterator[str]:
         )
 
 
-def _watched(watch: Watch, host: str) -> Iterator[str]:
+def _watched(watch: UserImpact, host: str) -> Iterator[str]:
     apis = [line.what for line in watch.lines if line.kind == API]
     before = [name for name in watch.out_at_begin if name in apis]
     if before:
@@ -134,8 +134,8 @@ def after_lines(report: Report) -> Iterator[str]:
         proved = "verified" if report.verified else "not proved"
         done = f"; all was done after {exact(report.ended)}" if report.ended is not None else ""
         yield f"new backup: {report.new_backup}, {proved}{done}"
-    if report.kept:
-        yield f"what was replaced is kept: {', '.join(report.kept)}"
+    if report.replaced_data:
+        yield f"replaced data is kept in {', '.join(report.replaced_data)}"
     if report.by_hand:
         yield f"cloud.yaml could not be written: {report.by_hand}"
     elif report.fenced:
@@ -182,14 +182,14 @@ def _report_html(report: Report) -> Iterator[str]:
     yield f"<h2>{escape(report.host)} on {escape(report.spare)}</h2>"
     yield f'<p class="{kind}">{escape(headline(report))}.</p>'
     yield f"<p>{escape(death(report))}.</p>"
-    yield from [f"<p>{escape(report.stands)}.</p>"] if report.stands else []
-    yield timeline_svg(report.phases, report.watch.lines if report.watch else ())
+    yield from [f"<p>{escape(report.status)}.</p>"] if report.status else []
+    yield timeline_svg(report.phases, report.impact.lines if report.impact else ())
     yield from _phases_table(report.phases)
     yield "<h2>Data</h2>"
     yield from _list(data_lines(report))
     yield "<h2>What users saw</h2>"
-    if report.watch is not None:
-        yield from outages(report.watch.lines, past=False)
+    if report.impact is not None:
+        yield from outages(report.impact.lines, past=False)
     yield from _list(watch_lines(report))
     yield "<h2>Afterwards</h2>"
     yield from _list(after_lines(report))
@@ -205,7 +205,7 @@ def _report_html(report: Report) -> Iterator[str]:
         yield "</table>"
 
 
-def _phases_table(phases: Sequence[Part]) -> Iterator[str]:
+def _phases_table(phases: Sequence[OverlappingPhase]) -> Iterator[str]:
     """Give a row for each phase: how long it took, and how long nothing else went on."""
     yield "<table><tr><th>phase</th><th>took</th><th>waited for</th></tr>"
     for part in phases:

@@ -1,4 +1,4 @@
-"""Waiting for what must become true, asked again and again, with a word now and then."""
+"""Wait for a condition: it is checked again and again, and progress is reported."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from backstay.journal.action import Running
 
 T = TypeVar("T")
 PAUSE = 2.0
-"""Seconds between two looks: each costs the host that is coming up some of its time."""
+"""Seconds between two checks: each costs the host that is coming up some of its time."""
 _MARGIN = 3.0
-"""An action ends this long before its bound, so that it can still say what was missing."""
+"""An action ends this long before its bound, so that it can still report what was missing."""
 
 
 async def until(
@@ -34,43 +34,45 @@ async def until(
         await asyncio.sleep(pause)
 
 
-async def until_well(
+async def until_healthy(
     running: Running,
-    look: Callable[[], Awaitable[Sequence[Finding]]],
+    check: Callable[[], Awaitable[Sequence[Finding]]],
     *,
     attempted: str,
     remedy: str,
     lasting: float = 0.0,
     pause: float = PAUSE,
 ) -> float:
-    """Wait until ``look`` gives no findings for ``lasting`` seconds; return how long it all took.
+    """Wait until ``check`` returns no findings for ``lasting`` seconds; return how long it took.
 
-    ``pause`` is for how many seconds it looks away in between.
-
-    Raises BackstayError naming what is left when the step's bound is near.
+    ``pause`` is how many seconds lie between two checks. Raises BackstayError naming the findings
+    that are left when the step's bound is near.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     left: Sequence[Finding] = ()
-    well_since: float | None = None
-    said = ""
+    healthy_since: float | None = None
+    reported = ""
 
     async def ask() -> float | None:
-        nonlocal left, well_since, said
-        left = await look()
+        nonlocal left, healthy_since, reported
+        left = await check()
         now = time.monotonic()
         if left:
-            well_since = None
-            said = _say(running, f"waiting for {name_findings(left)}", said)
+            healthy_since = None
+            text = f"waiting for {name_findings(left)}"
+            if text != reported:
+                running.report(text)
+            reported = text
             return None
-        well_since = now if well_since is None else well_since
-        return now - begun if now - well_since >= lasting else None
+        healthy_since = now if healthy_since is None else healthy_since
+        return now - started if now - healthy_since >= lasting else None
 
     took = await until(ask, bound=running.step.bound - _MARGIN, pause=pause)
     if took is not None:
         return took
     for_ = (
-        f"well only since {time.monotonic() - well_since:.0f} s"
-        if well_since
+        f"healthy only for {time.monotonic() - healthy_since:.0f} s"
+        if healthy_since
         else describe_findings(left)
     )
     raise BackstayError(
@@ -78,9 +80,3 @@ async def until_well(
         came_back=f"not within {running.step.bound:g} s: {for_}",
         remedy=left[0].remedy if left and left[0].remedy else remedy,
     )
-
-
-def _say(running: Running, text: str, said: str) -> str:
-    if text != said:
-        running.report(text)
-    return text

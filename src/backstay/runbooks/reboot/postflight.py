@@ -13,7 +13,7 @@ from backstay.inventory.fields import Role
 from backstay.journal.action import Action, Running
 from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.common.reattacher import AgentReattacher
-from backstay.runbooks.common.waiting import until_well
+from backstay.runbooks.common.waiting import until_healthy
 from backstay.runbooks.reboot.power_cycle import RESUME
 from backstay.runbooks.reboot.steps import (
     GATES,
@@ -40,7 +40,7 @@ class Units(Action[Waited]):
         async def failing() -> Sequence[Finding]:
             return bad(await check_units(self.site, host))
 
-        took = await until_well(
+        took = await until_healthy(
             running,
             failing,
             attempted=f"waiting for the units of {host}",
@@ -69,7 +69,7 @@ class Functions(Action[Waited]):
             found = await new_findings(self.site, running)
             return [finding for finding in found if not finding.subject.startswith("agent ")]
 
-        took = await until_well(
+        took = await until_healthy(
             running,
             failing,
             attempted="waiting for everything to work as before",
@@ -91,7 +91,7 @@ class Settle(Action[Waited]):
         async def failing() -> Sequence[Finding]:
             return await new_findings(self.site, running)
 
-        took = await until_well(
+        took = await until_healthy(
             running,
             failing,
             attempted=f"waiting for all checks to pass for {lasting:g} s",

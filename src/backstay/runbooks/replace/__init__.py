@@ -1,1 +1,1 @@
-"""A dead controller or storage proxy is built anew on a spare."""
+"""A dead controller or storage proxy is rebuilt on a spare."""

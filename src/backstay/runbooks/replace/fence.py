@@ -6,7 +6,7 @@ Two hosts must never answer with one address. What keeps the old one from it:
   is asked once more just before, by ARP and ping, and about everything where the verdict is older
   than ``FRESH``: a host that is there again is not powered off but left alone. What comes back in
   the seconds after that is powered off by force, and that is read back.
-- It may come back between *fence* and *adopt*. Its BMC was told to start nothing by itself, as far
+- It may come back between *fence* and *adopt*. Its BMC was set to start nothing by itself, as far
   as it offers that; and ``fence_guard.still_fenced`` is called just before another host is given
   its address, and just after: it reads the power again and asks every witness by ARP.
 - It may be switched on while the spare is built and has its address already: every step after
@@ -43,7 +43,7 @@ from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
 FENCE_BOUND = 240.0
-"""Seconds that the step may take: its power (``OFF_BOUND``), a BMC that does not answer, a look."""
+"""Seconds that the step may take: its power (``OFF_BOUND``), a BMC that does not answer, ARP."""
 
 
 class NotFenced(BackstayError):
@@ -99,7 +99,7 @@ class Fence(Action[Fenced]):
         return self._result(running, off, trouble)
 
     async def probe(self, running: Running) -> Fenced | None:
-        """Find that it is fenced where its BMC says off and nothing answers with its address."""
+        """Find it fenced where its BMC reports power off and nothing answers with its address."""
         suspect = running.plan.targets[0]
         if await self._is_on(suspect) is not False:
             return None
@@ -137,13 +137,13 @@ class Fence(Action[Fenced]):
         return await gather_evidence(self.site, suspect, here=self.here, power=power)
 
     async def _by_power(self, running: Running) -> list[str]:
-        """Power it off, read back; return what its BMC could not be told. Raises PowerError."""
+        """Power it off, read back; return what its BMC could not be set to. Raises PowerError."""
         suspect = running.plan.targets[0]
         power = self._power_of(suspect)
         running.report(f"powering off {suspect} by its BMC")
         await power.off()
         missed = await power.keep_off()
-        await power.off()  # the mains may have come back before it was told to stay off
+        await power.off()  # the mains may have come back before it was set to stay off
         return missed
 
     def _refuse_if_another_is_off(self, running: Running, found: Sequence[Witness]) -> None:
@@ -156,7 +156,7 @@ class Fence(Action[Fenced]):
         if gone:
             raise NotFenced(
                 f"fencing {suspect}",
-                came_back=f"its BMC says off, but since then {', '.join(gone)} cannot be asked",
+                came_back=f"its BMC reports power off, but {', '.join(gone)} cannot be asked now",
                 remedy=f"make sure that `bmc` of {suspect} in cloud.yaml is not that of {gone[0]}; "
                 f"then: {running.resume}",
             )
@@ -185,14 +185,14 @@ class Fence(Action[Fenced]):
         """Refuse unless its address is silent on its network, and a person confirms it is off."""
         suspect = running.plan.targets[0]
         missing = []
-        if await self._is_on(suspect):  # a BMC that did not obey, say
-            missing.append("its BMC says that it has power, whatever was confirmed")
+        if await self._is_on(suspect):  # for example a BMC that did not obey
+            missing.append("its BMC reports power on, whatever was confirmed")
         missing += [f"its address answers ({answer})" for answer in answers_of(found)]
         if not any(witness.macs == () for witness in found):
             why = "; ".join(f"{w.name}: {w.trouble or w.no_arp}" for w in found if not w.signs)
             missing.append(f"no host on its network found it silent by ARP: {why}".rstrip(": "))
         if not running.plan.settings.get("confirmed_fenced"):
-            missing.append("nobody has confirmed that it is off")
+            missing.append("no person has confirmed that it is off")
         if missing:
             raise Refused(
                 f"fencing {suspect}",
@@ -234,9 +234,10 @@ async def who_answers(
 
 
 def answers_of(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[str]:
-    """Return who finds the address in use, and by whom; ``adopted`` are whose it may be.
+    """Return who finds the address in use, and by whom.
 
-    With somebody having adopted it only hardware addresses tell the one from the other.
+    ``adopted`` are the hardware addresses that may use it. Once the spare has adopted it only
+    hardware addresses tell the two hosts apart.
     """
     answers = []
     for witness in found:

@@ -24,7 +24,7 @@ async def guarded(
 ) -> AsyncIterator[None]:
     """Watch the old host's power during this block, and switch it off again where it comes on.
 
-    A person who presses its button, or mains that come back to a board that cannot be told to stay
+    A person who presses its button, or mains that come back to a board that cannot be set to stay
     off, would give the cloud two hosts with one address. This takes a few seconds, in which the
     firmware of a server has not started its system; what boots faster (a virtual machine) could
     answer for a moment. A BMC that does not answer meanwhile stops nothing: nothing could be done.
@@ -118,7 +118,7 @@ async def still_fenced(
         if target is None or await power(target).state() is not False:
             raise NotFenced(
                 attempted,
-                came_back=f"the BMC of {suspect} does not say off any more: it was switched on",
+                came_back=f"the BMC of {suspect} reports power on again: it was switched on",
                 remedy="switch it off, make sure that it stays off (unplug its cables), then: "
                 f"{running.resume}",
             )

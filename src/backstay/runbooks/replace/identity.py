@@ -17,9 +17,9 @@ from backstay.errors import BackstayError, HostError
 from backstay.journal.action import Refused, Running
 from backstay.runbooks.replace import onhost as onhost_identity
 from backstay.runbooks.replace.fence_guard import still_fenced
-from backstay.runbooks.replace.spare import OnSpare, files_here, number_of
+from backstay.runbooks.replace.spare import SpareAction, files_here, number_of
 from backstay.runbooks.replace.steps import FENCE, PREPARE, IdentityAdopted
-from backstay.runbooks.restore.context import SILENCE, About
+from backstay.runbooks.restore.context import SILENCE, RestoreContext
 from backstay.runbooks.restore.upload import fetched
 
 IDENTITY = ("/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/ssh")
@@ -28,7 +28,7 @@ _BOUND = 60.0
 
 
 @dataclass(frozen=True)
-class Adopt(OnSpare[IdentityAdopted]):
+class Adopt(SpareAction[IdentityAdopted]):
     """Gives the spare the host's name, SSH keys, machine id and address.
 
     ``still_fenced`` makes sure that the host is fenced, as ``fence_guard.still_fenced`` does.
@@ -66,22 +66,22 @@ class Adopt(OnSpare[IdentityAdopted]):
     async def _adopt(self, running: Running) -> IdentityAdopted:
         """Adopt, and prove it: SSH to the host, by its key, is answered by the spare."""
         host, spare = self.host(running), self.spare(running)
-        about = self.about(running)
-        fetched_files = fetched(files_here(about))
-        way = await self._reached_by(running, about)
+        context = self.context(running)
+        fetched_files = fetched(files_here(context))
+        way = await self._reached_by(running, context)
         wanted = chosen(fetched_files, IDENTITY)
-        entries = await self._sent(way, about, wanted)
+        entries = await self._sent(way, context, wanted)
         old = await number_of(self.site.host(host).address)
         own = await number_of(self.site.host(spare).address)
         answer: Mapping[str, Any] = await self.site.ask(
             way,
             onhost_identity.adopt,
             {
-                "mark": about.mark,
-                "name": host_name(about) or host,
+                "mark": context.mark,
+                "name": host_name(context) or host,
                 "old": old,
                 "own": own,
-                "staging": staging(about),
+                "staging": staging(context),
                 "folders": entries,
                 "keys": [e[0] for e in wanted.entries if "/ssh_host_" in e[0]],
             },
@@ -95,7 +95,7 @@ class Adopt(OnSpare[IdentityAdopted]):
         adopted = IdentityAdopted.from_json(answer)
         return replace(adopted, summary=_describe(adopted, old))
 
-    async def _reached_by(self, running: Running, about: About) -> str:
+    async def _reached_by(self, running: Running, context: RestoreContext) -> str:
         """Return the name by which the spare is reached: an earlier try may have adopted already.
 
         Raises BackstayError where the host's address is answered by something else.
@@ -109,12 +109,12 @@ class Adopt(OnSpare[IdentityAdopted]):
                 adopted = await self.site.ask(host, onhost_identity.adopted)
             except HostError:
                 raise error from None
-            if adopted["mark"] != about.mark:
+            if adopted["mark"] != context.mark:
                 raise _answers_still(host, "another run's spare, or the host itself") from error
             return host
         return spare
 
-    async def _sent(self, way: str, about: About, wanted: Files) -> list[list[Any]]:
+    async def _sent(self, way: str, context: RestoreContext, wanted: Files) -> list[list[Any]]:
         """Send the files that make the identity, beside; return the folders they need."""
         manifest = await self.site.ask(way, onhost.listing, list(IDENTITY), [], bound=SILENCE)
         entries = changed(wanted, from_manifest(manifest))
@@ -122,8 +122,8 @@ class Adopt(OnSpare[IdentityAdopted]):
         await self.site.send(
             way,
             onhost_restore.receive,
-            f"{staging(about)}/{onhost_restore.NEW}",
-            data=archive.files(about.files, wanted, files),
+            f"{staging(context)}/{onhost_restore.NEW}",
+            data=archive.files(context.files, wanted, files),
             silence=SILENCE,
         )
         return [[e[0], e[2], *wanted.owner(e)] for e in entries if e[1] == "d"]
@@ -162,15 +162,15 @@ def require_fence(running: Running) -> None:
         )
 
 
-def staging(about: About) -> str:
+def staging(context: RestoreContext) -> str:
     """Return the folder on the spare for its identity: what was replaced stays in it."""
-    return f"{about.staging}-identity"
+    return f"{context.staging}-identity"
 
 
-def host_name(about: About) -> str:
+def host_name(context: RestoreContext) -> str:
     """Return the name in the backup's /etc/hostname, nothing where it has none."""
     try:
-        return (about.files / "content" / "etc" / "hostname").read_text().strip()
+        return (context.files / "content" / "etc" / "hostname").read_text().strip()
     except OSError:
         return ""
 

@@ -40,7 +40,7 @@ def missing(paths: list[str]) -> list[str]:
 
 
 def adopted() -> dict[str, Any]:
-    """Return whose place this host has taken, if any, and its boot id."""
+    """Return the mark of the run by which this host replaces another, if any, and its boot id."""
     try:
         with open(NOTE) as file:
             note = json.load(file)
@@ -61,7 +61,8 @@ def adopt(given: dict[str, Any]) -> dict[str, Any]:
 
     ``given``: ``mark``, ``name``, ``old`` and ``own`` (addresses), ``staging`` and ``folders`` (as
     ``place_files`` has it), ``keys`` (the paths of the host's SSH keys). Where anything on the
-    network still answers with the old address nothing is changed, and ``others`` says who does.
+    network still answers with the old address nothing is changed, and ``others`` are the hardware
+    addresses that do.
     """
     device, prefix = interface(given["own"]) or interface(given["old"]) or ("", 0)
     if not device:
@@ -88,7 +89,7 @@ def adopt(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def note(mark: str, name: str) -> None:
-    """Write down whose place this is now: a run that was interrupted knows its own by it."""
+    """Note which host this is now: an interrupted run recognises its own spare by it."""
     os.makedirs(os.path.dirname(NOTE), exist_ok=True)
     with open(NOTE + ".part", "w") as file:
         json.dump({"mark": mark, "host": name, "at": time.time()}, file)
@@ -140,7 +141,7 @@ def put_aside(paths: list[str], kept: str) -> None:
 
 
 def reload_sshd() -> None:
-    """Let sshd read the keys that are there now; first see that it will take its configuration."""
+    """Let sshd read the keys that are there now, if its configuration is valid."""
     sshd = shutil.which("sshd") or "/usr/sbin/sshd"
     tested = subprocess.run([sshd, "-t"], stderr=subprocess.PIPE, check=False)
     if tested.returncode != 0:
@@ -160,7 +161,7 @@ def others_at(device: str, address: str) -> list[str]:
 
 
 def announce(device: str, address: str) -> None:
-    """Tell everybody on the network where the address is now: they keep the old place for long."""
+    """Announce the address on the network: neighbours would keep the old entry for long."""
     if ":" in address:
         return
     mine = hardware(device)
@@ -207,8 +208,8 @@ def room(place: str) -> list[int]:
     """Return the device and the free bytes of where a folder is, or will be."""
     while not os.path.exists(place):
         place = os.path.dirname(place)
-    told = os.statvfs(place)
-    return [os.stat(place).st_dev, told.f_bfree * told.f_frsize]
+    status = os.statvfs(place)
+    return [os.stat(place).st_dev, status.f_bfree * status.f_frsize]
 
 
 def keep_note(text: str) -> dict[str, Any]:

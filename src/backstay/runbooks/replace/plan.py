@@ -1,6 +1,6 @@
 """The plan of a replacement: proved dead, fenced, built, restored, checked.
 
-Pure, but for ``chosen``, which reads the catalogue of backups.
+Pure, but for ``default_options``, which reads the catalogue of backups.
 """
 
 from collections.abc import Iterator, Sequence
@@ -132,7 +132,7 @@ def _building(host: str, mine: Sequence[Service]) -> Iterator[Step]:
     yield BUILD.step(host, "wait for the configuration management", _LONG)
 
 
-def chosen(
+def default_options(
     place: Place, host: str, *, now: datetime, backup: str = "", to: RestorePoint | None = None
 ) -> RestoreOptions:
     """Return what is restored: up to the last moment where there is a log to do so.

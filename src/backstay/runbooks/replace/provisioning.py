@@ -15,7 +15,7 @@ from backstay.provision import packages
 from backstay.provision.methods import method_of
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost
-from backstay.runbooks.replace.spare import OnSpare
+from backstay.runbooks.replace.spare import SpareAction
 from backstay.runbooks.replace.steps import (
     BEGIN_BUILD,
     BEGIN_PACKAGES,
@@ -25,7 +25,7 @@ from backstay.runbooks.replace.steps import (
 )
 
 
-class StartCommand(OnSpare[CommandStarted]):
+class StartCommand(SpareAction[CommandStarted]):
     """Starts a long command and returns at once."""
 
     nothing: ClassVar[str] = "nothing to run"
@@ -55,7 +55,7 @@ class StartCommand(OnSpare[CommandStarted]):
         raise NotImplementedError
 
 
-class FollowCommand(OnSpare[R]):
+class FollowCommand(SpareAction[R]):
     """Follows a long command to its end; starts it again where it is gone."""
 
     started_by: ClassVar[StepKind[CommandStarted]]
@@ -127,7 +127,7 @@ class Packages(FollowCommand[PackagesInstalled]):
         )
 
 
-async def packages_work(step: OnSpare[R], running: Running) -> Work:
+async def packages_work(step: SpareAction[R], running: Running) -> Work:
     """Return the installation; a spare that is only prepared shall start nothing at boots."""
     manifest = await step.manifest(step.backup(running))
     only_prepared = bool(running.plan.settings.get("for"))
@@ -147,7 +147,7 @@ class BeginBuild(StartCommand):
         return work.waits
 
     def bound(self, running: Running) -> float:
-        """Return what cloud.yaml says."""
+        """Return the bound of `provision` in cloud.yaml."""
         return build_bound(self, running)
 
     async def work(self, running: Running) -> Work | None:
@@ -163,7 +163,7 @@ class BeginBuild(StartCommand):
         return found
 
 
-class LetBuild(OnSpare[StepResult]):
+class LetBuild(SpareAction[StepResult]):
     """Lets it change the host: it would have been in the way before. It may start units now."""
 
     async def do(self, running: Running) -> StepResult:
@@ -201,14 +201,14 @@ class Build(FollowCommand[HostBuilt]):
         return HostBuilt(enabled=tuple(allowed["enabled"]), summary=summary)
 
 
-def build_work(step: OnSpare[R], running: Running) -> Work | None:
-    """Return how cloud.yaml says that the host is built, None where it says nothing."""
+def build_work(step: SpareAction[R], running: Running) -> Work | None:
+    """Return how `provision` of cloud.yaml builds the host, None where it has none."""
     host = step.site.host(step.host(running))
     means = step.site.cloud.provision_of(host)
     return method_of(means).work(host.name, host.address) if means else None
 
 
-async def let_go(step: OnSpare[R], running: Running) -> None:
+async def let_go(step: SpareAction[R], running: Running) -> None:
     """Start the configuration management unless it was, and let it go on. Raises HostError."""
     work, unit = build_work(step, running), running.result(BEGIN_BUILD).unit
     if work is None or not unit:
@@ -218,7 +218,7 @@ async def let_go(step: OnSpare[R], running: Running) -> None:
     await command.let_go()
 
 
-def build_bound(step: OnSpare[R], running: Running) -> float:
+def build_bound(step: SpareAction[R], running: Running) -> float:
     """Return for how many seconds cloud.yaml lets it run."""
     means = step.site.cloud.provision_of(step.site.host(step.host(running)))
     return means.bound if means else 3600.0

@@ -33,7 +33,7 @@ _HEALTHY = (restore.WORKS, restore.AGENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part(Phase):
+class OverlappingPhase(Phase):
     """A phase that others may overlap: ``waited`` is for how many seconds the run had only it."""
 
     waited: float
@@ -49,13 +49,19 @@ class Agents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class UserImpact:
     """What users saw.
 
-    ``before`` says how many seconds after the run's begin the watch began; what was out then had
-    been so already. ``silent`` instances answered no ping when it began: not watched; ``unasked``
-    are hosts that could not be asked what runs on them. ``apis_by`` says where the APIs' addresses
-    are from: a run that noted them, or the usual ports.
+    Attributes:
+        before: how many seconds after the run's start the recording started; what was out then had
+            been so already.
+        lines: the outages of each API and instance.
+        out_at_begin: what was out when the recording started.
+        never: what never answered.
+        silent: instances that answered no ping when the recording started: not recorded.
+        unasked: hosts that could not be asked what runs on them.
+        apis_by: where the APIs' addresses are from: a run that noted them, or the usual ports.
+
     """
 
     before: float
@@ -71,16 +77,30 @@ class Watch:
 class Report:
     """A replacement of ``host`` by ``spare``.
 
-    ``well`` is for how many seconds, from the run's begin, it took until all checks were green,
-    None where they are not; ``within`` says whether that is within the guide's time. ``ended`` is
-    when the whole run was done, its new backup taken, None while it is not.
-    ``stands`` says where things stand where it is not done, and is empty where it is. ``lost``
-    are sentences on data that a restore could not bring back, ``remarks`` what else it told;
-    ``newer`` is how many files came with the stream after the backup. ``mismatches`` are what
-    reconcile found, None where it was not asked, and ``not_compared`` what it could not ask.
-    ``kept`` is where what was replaced is. ``by_hand`` says why cloud.yaml could not be written:
-    then ``diff`` is to be made by hand. ``verified``: the new backup was proved. ``whole``: one
-    process carried the run out, without an interruption.
+    Attributes:
+        backup: the name of the backup that was restored.
+        witnesses: names of witnesses that found the host dead, with their evidence.
+        fenced_by: ``power`` or ``person``.
+        until_working: how many seconds, from the run's start, until all checks were green; None
+            where they are not.
+        within: whether that is within the guide's time.
+        ended: after how many seconds the whole run was done, its new backup taken; None while it
+            is not.
+        whole: one process carried the run out, without an interruption.
+        status: what each machine is now where it is not done, empty where it is.
+        lost: sentences on data that could not be restored.
+        remarks: what else the restore reported.
+        newer: how many files came with the stream after the backup.
+        packages: the summary of the packages.
+        mismatches: what reconcile found, None where it was not asked.
+        not_compared: what reconcile could not ask.
+        impact: what users saw, None where that was not recorded to the end.
+        replaced_data: where what was replaced is kept.
+        new_backup: the name of the new backup; ``verified``: it was verified.
+        fenced: the old host's name in cloud.yaml.
+        diff: the change of cloud.yaml, to be made by hand where ``by_hand`` is not empty: that is
+            why it could not be written.
+
     """
 
     host: str
@@ -88,12 +108,12 @@ class Report:
     backup: str
     witnesses: tuple[tuple[str, str], ...]
     fenced_by: str
-    well: float | None
+    until_working: float | None
     within: bool | None
     ended: float | None
     whole: bool
-    stands: str
-    phases: tuple[Part, ...]
+    status: str
+    phases: tuple[OverlappingPhase, ...]
     lost: tuple[str, ...]
     remarks: tuple[str, ...]
     newer: int
@@ -101,8 +121,8 @@ class Report:
     agents: Agents | None
     mismatches: tuple[str, ...] | None
     not_compared: tuple[str, ...]
-    watch: Watch | None
-    kept: tuple[str, ...]
+    impact: UserImpact | None
+    replaced_data: tuple[str, ...]
     new_backup: str
     verified: bool
     fenced: str
@@ -124,7 +144,7 @@ def reports(run: RunRecord) -> list[Report]:
     if run.plan.runbook != RUNBOOK or not fenced.how:
         return []
     began = run.began or run.made
-    well = _well(steps, began)
+    until_working = _until_working(steps, began)
     updated, compared = _result(steps, TAKE_OVER), _result(steps, RECONCILE)
     settings = run.plan.settings
     lost, remarks = _lost(run, steps)
@@ -135,11 +155,11 @@ def reports(run: RunRecord) -> list[Report]:
             backup=str(settings["backup"]),
             witnesses=_result(steps, CONFIRM).witnesses,
             fenced_by=fenced.how,
-            well=well,
-            within=None if well is None else well <= GUIDE,
+            until_working=until_working,
+            within=None if until_working is None else until_working <= GUIDE,
             ended=run.ended - began if run.ended and run.state is RunState.DONE else None,
             whole=all(step.attempts <= 1 for step in run.steps),
-            stands="" if well is not None else _stands(run, steps),
+            status="" if until_working is not None else _status(run, steps),
             phases=tuple(_phases(run, steps)),
             lost=lost,
             remarks=remarks,
@@ -148,8 +168,8 @@ def reports(run: RunRecord) -> list[Report]:
             agents=_agents(steps),
             mismatches=_sentences(compared.mismatches),
             not_compared=_sentences(compared.missing) or (),
-            watch=_watch(steps, began),
-            kept=tuple(_kept(steps)),
+            impact=_impact(steps, began),
+            replaced_data=tuple(_replaced_data(steps)),
             new_backup=str(_of_backup(steps, backup.RECORD).get("backup", "")),
             verified="backup" in _of_backup(steps, backup.VERIFY),
             fenced=updated.fenced,
@@ -174,14 +194,14 @@ def _of_backup(steps: Steps, kind: StepKind[Any]) -> Mapping[str, Any]:
     return steps[kind.name].result if kind.name in steps else {}
 
 
-def _well(steps: Steps, began: float) -> float | None:
+def _until_working(steps: Steps, began: float) -> float | None:
     """Return when the last of the steps that prove it had ended, None while one has not."""
     proofs = [steps[kind.name] for kind in _HEALTHY if kind.name in steps]
     ends = [step.ended for step in proofs if step.state is StepState.DONE and step.ended]
     return max(ends) - began if proofs and len(ends) == len(proofs) else None
 
 
-def _stands(run: RunRecord, steps: Steps) -> str:
+def _status(run: RunRecord, steps: Steps) -> str:
     """Return what each of the two machines is now, and what another spare would need."""
     host, spare = run.plan.targets[0], run.plan.settings["spare"]
     if ADOPT.name not in steps or steps[ADOPT.name].began is None:
@@ -201,10 +221,10 @@ def _state(steps: Steps, kind: StepKind[Any]) -> StepState | None:
     return steps[kind.name].state if kind.name in steps else None
 
 
-def _phases(run: RunRecord, steps: Steps) -> Iterator[Part]:
-    """Give the phases that were begun, in the order of their beginnings.
+def _phases(run: RunRecord, steps: Steps) -> Iterator[OverlappingPhase]:
+    """Give the phases that were started, in the order of their starts.
 
-    A phase begins with its first step and ends with its last: packages are installed while the
+    A phase starts with its first step and ends with its last: packages are installed while the
     backup is read back, so that their spans overlap.
     """
     by_phase: dict[str, list[StepRecord]] = {}
@@ -217,9 +237,9 @@ def _phases(run: RunRecord, steps: Steps) -> Iterator[Part]:
     yield from sorted(found, key=lambda part: part.begins)
 
 
-def _part(name: str, steps: Sequence[StepRecord]) -> Part:
+def _part(name: str, steps: Sequence[StepRecord]) -> OverlappingPhase:
     spans = [(step.began or 0.0, step.ended or step.began or 0.0) for step in steps]
-    return Part(
+    return OverlappingPhase(
         name=name,
         begins=min(begins for begins, _ in spans),
         ends=max(ends for _, ends in spans),
@@ -229,7 +249,7 @@ def _part(name: str, steps: Sequence[StepRecord]) -> Part:
 
 
 def _lost(run: RunRecord, steps: Steps) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is lost, and what else the restore told.
+    """Return what is lost, and what else the restore reported.
 
     Without databases it is the files alone that may be older than the moment of the loss.
     """
@@ -269,13 +289,13 @@ def _sentence(one: Mapping[str, Any]) -> str:
     return "; ".join(word for word in words if word)
 
 
-def _watch(steps: Steps, began: float) -> Watch | None:
+def _impact(steps: Steps, began: float) -> UserImpact | None:
     targets, updated = _result(steps, CONFIRM).recording, _result(steps, TAKE_OVER)
     if targets is None or updated.recorded_since is None:
         return None
     lines = tuple(outage_line_of(series) for series in updated.recorded)
     firsts = {(series.kind, series.what): series.since for series in updated.recorded}
-    return Watch(
+    return UserImpact(
         before=max(0.0, updated.recorded_since - began),
         lines=lines,
         out_at_begin=tuple(
@@ -290,7 +310,7 @@ def _watch(steps: Steps, began: float) -> Watch | None:
     )
 
 
-def _kept(steps: Steps) -> Iterator[str]:
+def _replaced_data(steps: Steps) -> Iterator[str]:
     """Give the places of what was replaced, on the new host and on this machine."""
     adopted = _result(steps, ADOPT).kept
     yield from [adopted] if adopted else []

@@ -25,7 +25,7 @@ from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost
 from backstay.runbooks.replace.steps import ADOPT, SparePrepared
-from backstay.runbooks.restore.context import SILENCE, About, Restoring
+from backstay.runbooks.restore.context import SILENCE, RestoreAction, RestoreContext
 from backstay.runbooks.restore.plan import services_of, units_of
 
 _MANIFESTS: dict[str, Mapping[str, Any]] = {}
@@ -47,11 +47,11 @@ async def manifest_of(place: Place, backup: Backup) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
-class OnSpare(Restoring[R]):
+class SpareAction(RestoreAction[R]):
     """A step on the spare. Its plan has the settings of a restore, and ``spare`` and ``mark``.
 
     ``mark`` (a time, unique) names the places that the run makes here and on the spare, as
-    ``About`` has it. The lost host is ``settings["for"]``, else the plan's first target.
+    ``RestoreContext`` has it. The lost host is ``settings["for"]``, else the plan's first target.
     """
 
     def host(self, running: Running) -> str:
@@ -107,15 +107,15 @@ class OnSpare(Restoring[R]):
         )
 
 
-def files_here(about: About) -> Path:
+def files_here(context: RestoreContext) -> Path:
     """Return the folder into which the backup's files were brought. Raises BackstayError."""
-    if not (about.files / MANIFEST).is_file():
+    if not (context.files / MANIFEST).is_file():
         raise BackstayError(
-            f"looking for the files of {about.backup.name} on this machine",
-            came_back=f"{about.files} has no {MANIFEST}",
+            f"looking for the files of {context.backup.name} on this machine",
+            came_back=f"{context.files} has no {MANIFEST}",
             remedy="the plan must fetch them first: start the runbook again",
         )
-    return about.files
+    return context.files
 
 
 _LESS = 0.5
@@ -127,7 +127,7 @@ _LOADED = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SpareRequirements:
     """What is wanted of the spare. ``packages`` are names; addresses are IP addresses or names."""
 
     backup: Backup
@@ -138,7 +138,7 @@ class Wanted:
     clock: Limit
 
 
-def blockers(wanted: Wanted, answer: Mapping[str, Any], *, offset: float) -> list[str]:
+def blockers(wanted: SpareRequirements, answer: Mapping[str, Any], *, offset: float) -> list[str]:
     """Return every reason why the spare cannot take the host's place.
 
     ``answer`` is its answer (``onhost.look``); ``offset`` is how far its clock is off.
@@ -162,7 +162,7 @@ def blockers(wanted: Wanted, answer: Mapping[str, Any], *, offset: float) -> lis
     return found
 
 
-def warnings(wanted: Wanted, answer: Mapping[str, Any], *, offset: float) -> list[str]:
+def warnings(wanted: SpareRequirements, answer: Mapping[str, Any], *, offset: float) -> list[str]:
     """Return what does not block it and should be known."""
     mine, theirs = answer["machine"], wanted.backup.machine
     found = []
@@ -171,11 +171,11 @@ def warnings(wanted: Wanted, answer: Mapping[str, Any], *, offset: float) -> lis
     if wanted.clock.warning <= abs(offset) < wanted.clock.failed:
         found.append(f"its clock is {abs(offset):.1f} s off")
     if not theirs:
-        found.append("the backup does not say of which release it is: judged by its packages")
+        found.append("the backup does not record the host's release: judged by its packages")
     return found
 
 
-def _release(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
+def _release(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
     mine, theirs = answer["machine"], wanted.backup.machine
     if not theirs:
         return _by_packages(wanted, answer)
@@ -196,7 +196,7 @@ def _name(machine: Mapping[str, Any]) -> str:
     return f"{machine['id']} {machine['codename'] or machine['release']}"
 
 
-def _by_packages(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
+def _by_packages(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
     """Judge by the release that the basic package's version names, for older backups."""
     there = dict(line.split(" ", 1) for line in answer["packages"] if " " in line)
     was, now = wanted.versions.get("base-files", ""), there.get("base-files", "")
@@ -205,7 +205,7 @@ def _by_packages(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _room(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
+def _room(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
     """Compare the room on each of its file systems with what will be written there."""
     backup = wanted.backup
     there = {line.partition(" ")[0] for line in answer["packages"]}
@@ -229,7 +229,7 @@ def _room(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _address(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
+def _address(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
     """Return why the old address cannot be reached on the spare's network."""
     networks = [
         ipaddress.ip_interface(address) for _, address in answer["addresses"] if "/" in address
@@ -244,7 +244,7 @@ def _address(wanted: Wanted, answer: Mapping[str, Any]) -> list[str]:
     return []
 
 
-class Prepare(OnSpare[SparePrepared]):
+class Prepare(SpareAction[SparePrepared]):
     """Asks the spare whether it can take the host's place; nothing is changed."""
 
     async def do(self, running: Running) -> SparePrepared:
@@ -263,7 +263,7 @@ class Prepare(OnSpare[SparePrepared]):
             ) from error
         offset = off_by(answer["clock"], begun, time.time())
         wish = packages.wanted(manifest)
-        wanted = Wanted(
+        wanted = SpareRequirements(
             backup=backup,
             packages=[name for name, _ in wish.wanted],
             versions=dict(wish.wanted),

@@ -20,14 +20,14 @@ SILENCE = 300.0
 
 
 @dataclass(frozen=True)
-class Restoring(Action[R]):
+class RestoreAction(Action[R]):
     """A step of a restore. Each is safe to repeat, so none probes what is there already."""
 
     site: CloudSession
     place: Place
 
-    def about(self, running: Running) -> "About":
-        """Return what this run is about. Raises BackupError where its backup is gone."""
+    def context(self, running: Running) -> "RestoreContext":
+        """Return the restore of this run. Raises BackupError where its backup is gone."""
         settings = running.plan.settings
         wish = RestoreOptions(
             backup=self.place.catalogue.named(settings["backup"]),
@@ -39,17 +39,17 @@ class Restoring(Action[R]):
         # has made the databases here.
         mark = (inspected.mark if inspected else "") or settings.get("mark", "")
         fills = bool(inspected and inspected.fills) and (rebuilt is None or rebuilt.on_host)
-        return about(self.site, self.place, wish, mark=mark, fills=fills)
+        return restore_context(self.site, self.place, wish, mark=mark, fills=fills)
 
 
-def about(
+def restore_context(
     site: CloudSession, place: Place, wish: RestoreOptions, *, mark: str, fills: bool = False
-) -> "About":
-    """Return a restore of what was chosen, whose places are marked so.
+) -> "RestoreContext":
+    """Return a restore of what was chosen; ``mark`` is in the names of its places.
 
-    ``fills`` says whether the host has what it takes to make its databases of the backup itself.
+    ``fills``: the host can make its databases of the backup itself.
     """
-    return About(
+    return RestoreContext(
         mark=mark,
         proved=straight(wish),
         fills=fills,
@@ -63,13 +63,12 @@ def about(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class RestoreContext:
     """One restore. ``service`` is empty for a whole host; ``work`` is its folder here.
 
-    ``proved`` says that the databases need no scratch server here, ``fills`` that the host can make
-    them of the backup itself.
-    ``mark`` is in the name of every place that it makes: no other restore has it, not one of a
-    lost journal either, so nothing of theirs is taken for its own.
+    ``proved``: the databases need no scratch server here; ``fills``: the host can make them of the
+    backup itself. ``mark`` is in the name of every place that it makes: no other restore has it,
+    not one of a lost journal either, so nothing of theirs is taken for its own.
     """
 
     mark: str
@@ -84,7 +83,7 @@ class About:
 
     @property
     def straight(self) -> bool:
-        """Say whether the host makes its databases of the backup itself."""
+        """Return whether the host makes its databases of the backup itself."""
         return self.proved and self.fills
 
     @property
@@ -114,7 +113,7 @@ class About:
 
     @property
     def has_databases(self) -> bool:
-        """Say whether databases are restored."""
+        """Return whether databases are restored."""
         return has_databases(self.backup, self.services, self.service)
 
     @property

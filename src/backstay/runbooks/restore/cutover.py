@@ -17,8 +17,8 @@ from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.journal.action import Running
 from backstay.journal.result import StepResult
 from backstay.runbooks.common.reattacher import AgentReattacher
-from backstay.runbooks.common.waiting import until_well
-from backstay.runbooks.restore.context import About, Restoring
+from backstay.runbooks.common.waiting import until_healthy
+from backstay.runbooks.restore.context import RestoreAction, RestoreContext
 from backstay.runbooks.restore.plan import units_of
 from backstay.runbooks.restore.steps import (
     LOOK,
@@ -37,16 +37,16 @@ _PAUSE = 0.5
 """Seconds between two checks of what was started: the next service waits for it."""
 
 
-class Stop(Restoring[ServicesStopped]):
+class Stop(RestoreAction[ServicesStopped]):
     """Stops what is restored: services with an API first, what they stand on last."""
 
     async def do(self, running: Running) -> ServicesStopped:
         """Stop, and keep from starting: nothing may write while data are exchanged."""
-        about, host = self.about(running), running.step.target
+        context, host = self.context(running), running.step.target
         bound = running.step.bound / 2 - _MARGIN
         groups = (
-            [one for one in about.services if one.endpoint_types],
-            [one for one in about.services if not one.endpoint_types],
+            [one for one in context.services if one.endpoint_types],
+            [one for one in context.services if not one.endpoint_types],
         )
         triggers: list[str] = []
         for group in groups:
@@ -65,18 +65,18 @@ class Stop(Restoring[ServicesStopped]):
         return ServicesStopped(triggers=tuple(triggers))
 
 
-class Swap(Restoring[BackupInPlace]):
+class Swap(RestoreAction[BackupInPlace]):
     """Puts what was sent in its place."""
 
     async def do(self, running: Running) -> BackupInPlace:
         """Keep what is there, then rename. Raises HostError."""
-        about, host = self.about(running), running.step.target
-        kept = await self._databases(about, host, running)
+        context, host = self.context(running), running.step.target
+        kept = await self._databases(context, host, running)
         sent = running.result(SEND)
         placed = await self.site.ask(
             host,
             onhost_restore.place_files,
-            about.staging,
+            context.staging,
             [list(folder) for folder in sent.folders],
             bound=running.step.bound - _MARGIN,
         )
@@ -84,13 +84,13 @@ class Swap(Restoring[BackupInPlace]):
         summary = f"replaced data kept in {', '.join(kept)}" if kept else "nothing was replaced"
         return BackupInPlace(kept=tuple(kept), files=placed["placed"], summary=summary)
 
-    async def _databases(self, about: About, host: str, running: Running) -> list[str]:
+    async def _databases(self, context: RestoreContext, host: str, running: Running) -> list[str]:
         bound = running.step.bound / 2
-        if not about.has_databases:
+        if not context.has_databases:
             return []
-        if about.service:
+        if context.service:
             pairs = [
-                [name, about.restored_name(name), about.kept_name(name)]
+                [name, context.restored_name(name), context.kept_name(name)]
                 for name, *_ in running.result(REBUILD).loads
             ]
             swapped = await self.site.ask(host, onhost_tables.swap_tables, pairs, bound=bound)
@@ -102,14 +102,14 @@ class Swap(Restoring[BackupInPlace]):
         return [swapped["kept"]] if swapped["kept"] else []
 
 
-class Start(Restoring[Waited]):
+class Start(RestoreAction[Waited]):
     """Starts services, and puts back what only the running service takes."""
 
     async def do(self, running: Running) -> Waited:
         """Start, wait until its units run and listen. Raises BackstayError."""
-        about, host = self.about(running), running.step.target
+        context, host = self.context(running), running.step.target
         names = names_in(running.step.arguments)
-        services = [one for one in about.services if one.name in names]
+        services = [one for one in context.services if one.name in names]
         units = units_of(self.site.cloud, host, services)
         triggers = list(running.result(STOP).triggers)
         started = await self.site.ask(
@@ -127,7 +127,7 @@ class Start(Restoring[Waited]):
             found = bad(await check_units(self.site, host))
             return [finding for finding in found if finding.service in names]
 
-        took = await until_well(
+        took = await until_healthy(
             running,
             look,
             attempted=f"waiting for {', '.join(names)} on {host}",
@@ -136,12 +136,12 @@ class Start(Restoring[Waited]):
         )
         for service in services:
             if service.put_back and service.exports:
-                await self._put_back(service, about, host)
+                await self._put_back(service, context, host)
         return Waited(seconds=round(took, 1))
 
-    async def _put_back(self, service: Service, about: About, host: str) -> None:
+    async def _put_back(self, service: Service, context: RestoreContext, host: str) -> None:
         assert service.put_back is not None  # noqa: S101 - asked by the caller
-        folder = about.files / "exports"
+        folder = context.files / "exports"
         texts = {
             name: (folder / name).read_text()
             for name in service.exports
@@ -160,12 +160,12 @@ _LAST_LOOK = 30.0
 """Seconds before the bound at which agents are observed for the last time."""
 
 
-class Works(Restoring[Waited]):
+class Works(RestoreAction[Waited]):
     """Waits until the host and the APIs work; names what does not elsewhere."""
 
     async def do(self, running: Running) -> Waited:
         """Check the whole cloud. Findings of other hosts are in the summary, and not waited for."""
-        about, host = self.about(running), running.step.target
+        context, host = self.context(running), running.step.target
         others: list[Finding] = []
 
         async def look() -> Sequence[Finding]:
@@ -174,19 +174,19 @@ class Works(Restoring[Waited]):
             others[:] = [f for f in found if f not in mine]
             return mine
 
-        took = await until_well(
+        took = await until_healthy(
             running,
             look,
             attempted=f"waiting for {host} to work after the restore",
             remedy=f"backstay check {host}; then: {running.resume}",
         )
         remarks = [f"elsewhere: {name_findings(others)}"] if others else []
-        remarks += await self._torn(about, host)
+        remarks += await self._torn(context, host)
         return Waited(seconds=round(took, 1), summary="; ".join(remarks))
 
-    async def _torn(self, about: About, host: str) -> list[str]:
+    async def _torn(self, context: RestoreContext, host: str) -> list[str]:
         """Return what does not fit together between this cloud's databases now."""
-        holds = invariants(self.site.cloud, self.site.services) if about.has_databases else []
+        holds = invariants(self.site.cloud, self.site.services) if context.has_databases else []
         try:
             rows = await self.site.ask(
                 host, onhost_tables.answers, [one.broken for one in holds], bound=120
@@ -197,7 +197,7 @@ class Works(Restoring[Waited]):
         return [f"{len(found)} {one.says}: {', '.join(found[:3])}" for one, found in pairs if found]
 
 
-class Agents(Restoring[AgentsAttached]):
+class Agents(RestoreAction[AgentsAttached]):
     """Waits for agents to come back to the restored broker; restarts only those that do not."""
 
     async def do(self, running: Running) -> AgentsAttached:
@@ -222,24 +222,24 @@ class Agents(Restoring[AgentsAttached]):
         )
 
 
-class Tidy(Restoring[StepResult]):
+class Tidy(RestoreAction[StepResult]):
     """Removes what was brought to this machine and sent; what was replaced stays."""
 
     async def do(self, running: Running) -> StepResult:
         """Remove. Raises HostError."""
-        about, host = self.about(running), running.step.target
-        shutil.rmtree(about.work, ignore_errors=True)
+        context, host = self.context(running), running.step.target
+        shutil.rmtree(context.work, ignore_errors=True)
         beside = running.result(LOOK).beside
         await self.site.ask(
             host,
             onhost_restore.remove,
             [
-                f"{about.staging}/{onhost_restore.NEW}",
+                f"{context.staging}/{onhost_restore.NEW}",
                 f"{beside}/{onhost_restore.NEW}",
             ],
         )
         again = f"take a new backup now: backstay backup create {host} --verify"
-        # A service's databases are exchanged within the server: its log goes on.
-        new_log = about.has_databases and not about.service
+        # A service's databases are exchanged within the server: its log continues.
+        new_log = context.has_databases and not context.service
         follows = any(step.action == "record" for step in running.plan.steps)
         return StepResult(summary=again if new_log and not follows else "")

@@ -11,7 +11,7 @@ from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen, from_manifest
 from backstay.errors import HostError
-from backstay.runbooks.restore.context import SILENCE, About, about
+from backstay.runbooks.restore.context import SILENCE, RestoreContext, restore_context
 from backstay.runbooks.restore.plan import RestoreOptions
 from backstay.runbooks.restore.upload import files_there
 
@@ -20,7 +20,7 @@ from backstay.runbooks.restore.upload import files_there
 class Difference:
     """Paths of files and folders that would change; of tables the rows now, and in the backup.
 
-    ``unknown`` says what the host could not be asked.
+    ``unknown`` is what the host could not be asked.
     """
 
     files: list[str]
@@ -31,7 +31,7 @@ class Difference:
 
 async def difference(site: CloudSession, place: Place, wish: RestoreOptions) -> Difference:
     """Compare a backup with the host as it is. Raises BackupError."""
-    this = about(site, place, wish, mark="")
+    this = restore_context(site, place, wish, mark="")
     unknown: list[str] = []
     files, folders = await _files(site, place, this, unknown)
     tables = await _tables(site, this, unknown) if this.has_databases else {}
@@ -39,7 +39,7 @@ async def difference(site: CloudSession, place: Place, wish: RestoreOptions) -> 
 
 
 async def _files(
-    site: CloudSession, place: Place, this: About, unknown: list[str]
+    site: CloudSession, place: Place, this: RestoreContext, unknown: list[str]
 ) -> tuple[list[str], list[str]]:
     text = bytearray()
 
@@ -58,17 +58,17 @@ async def _files(
 
 
 async def _tables(
-    site: CloudSession, this: About, unknown: list[str]
+    site: CloudSession, this: RestoreContext, unknown: list[str]
 ) -> dict[str, tuple[int | None, int]]:
     backup, names = this.backup, this.databases if this.service else this.all_databases
     try:
-        told: Mapping[str, Any] = await site.ask(
+        answer: Mapping[str, Any] = await site.ask(
             backup.host, onhost_database.database_facts, names, 0, bound=SILENCE
         )
     except HostError as error:
         unknown.append(f"databases: {error}")
         return {}
-    now = told["rows"]
+    now = answer["rows"]
     rows = backup.facts["rows_after"]
     return {
         table: (now.get(table), count)

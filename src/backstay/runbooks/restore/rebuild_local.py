@@ -22,53 +22,53 @@ from backstay.journal.action import Running
 from backstay.quantities import duration, size
 from backstay.runbooks.backup.prove import missing_files, rebuild
 from backstay.runbooks.backup.take import STREAM
-from backstay.runbooks.restore.context import SILENCE, About, Restoring
+from backstay.runbooks.restore.context import SILENCE, RestoreAction, RestoreContext
 from backstay.runbooks.restore.steps import LOOK, DatabasesRebuilt, FilesFetched, LogReplayed
 
 
-class Fetch(Restoring[FilesFetched]):
+class Fetch(RestoreAction[FilesFetched]):
     """Brings the backup's files here."""
 
     async def do(self, running: Running) -> FilesFetched:
         """Read them from the repository; what cannot be read whole ends it. Raises BackupError."""
-        about, begun = self.about(running), time.monotonic()
-        shutil.rmtree(about.files, ignore_errors=True)
-        about.work.mkdir(parents=True, exist_ok=True)
-        about.work.chmod(0o700)
-        only = ["/manifest.json", "/exports", *(f"/content{path}" for path in about.paths)]
-        snapshot = about.backup.snapshots["files"]
+        context, begun = self.context(running), time.monotonic()
+        shutil.rmtree(context.files, ignore_errors=True)
+        context.work.mkdir(parents=True, exist_ok=True)
+        context.work.chmod(0o700)
+        only = ["/manifest.json", "/exports", *(f"/content{path}" for path in context.paths)]
+        snapshot = context.backup.snapshots["files"]
         await self.place.restic().restore(
-            snapshot, about.files, bound=running.step.bound, only=only
+            snapshot, context.files, bound=running.step.bound, only=only
         )
-        problems = missing_files(about.files, about.paths)
+        problems = missing_files(context.files, context.paths)
         if problems:
             raise BackupError(
-                f"reading the backup {about.backup.name}",
+                f"reading the backup {context.backup.name}",
                 came_back="; ".join(problems),
                 remedy="choose another backup: backstay backup list",
             )
-        newer = self._overlay(about)
+        newer = self._overlay(context)
         return FilesFetched(
             seconds=round(time.monotonic() - begun, 1),
             newer=newer,
             summary=f"and {newer} files that came with the stream since" if newer else "",
         )
 
-    def _overlay(self, about: About) -> int:
+    def _overlay(self, context: RestoreContext) -> int:
         """Put those followed files that are newer than the backup's over them; return how many."""
-        store = self.place.followed(about.backup.host).mirror
-        manifest = json.loads((about.files / MANIFEST).read_text())
+        store = self.place.followed(context.backup.host).mirror
+        manifest = json.loads((context.files / MANIFEST).read_text())
         there = {entry[0]: (entry[5], entry[6]) for entry in manifest["entries"]}
         come = Files(entries=store.known(), users={}, groups={})
-        begun = about.backup.taken_at * 10**9
+        begun = context.backup.taken_at * 10**9
         newer = [
             entry
-            for entry in chosen(come, about.paths).entries
+            for entry in chosen(come, context.paths).entries
             if entry[6] >= begun and there.get(entry[0]) != (entry[5], entry[6])
         ]
         for entry in newer:
             inside = entry[0].lstrip("/")
-            target = about.files / CONTENT / inside
+            target = context.files / CONTENT / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             shutil.copyfile(store.content / inside, target)
@@ -77,34 +77,34 @@ class Fetch(Restoring[FilesFetched]):
         manifest["entries"] = sorted([*kept, *newer])
         for key in ("users", "groups"):
             manifest[key] = {**names.get(key, {}), **manifest.get(key, {})}
-        (about.files / MANIFEST).write_text(json.dumps(manifest))
+        (context.files / MANIFEST).write_text(json.dumps(manifest))
         return len(newer)
 
 
-class Rebuild(Restoring[DatabasesRebuilt]):
+class Rebuild(RestoreAction[DatabasesRebuilt]):
     """Makes the databases anew: the host gets only what was checked."""
 
     async def do(self, running: Running) -> DatabasesRebuilt:
         """Make them on the host where that is as safe, else here. Raises BackstayError."""
-        about, begun = self.about(running), time.monotonic()
-        rebuilt = await (self._on_host if about.straight else self._here)(about, running)
+        context, begun = self.context(running), time.monotonic()
+        rebuilt = await (self._on_host if context.straight else self._here)(context, running)
         seconds = round(time.monotonic() - begun, 1)
         lines = [f"restored in {duration(seconds)}", *rebuilt.remarks]
-        lacking = running.find(LOOK) is not None and about.proved and not about.fills
+        lacking = running.find(LOOK) is not None and context.proved and not context.fills
         lines += [f"here, for the host has no {HOT_BACKUP}"] * lacking
         return replace(rebuilt, seconds=seconds, summary="; ".join(lines))
 
-    def _losses(self, about: About) -> tuple[str, ...]:
+    def _losses(self, context: RestoreContext) -> tuple[str, ...]:
         """Return sentences on what is lost from the databases, as far as is known now."""
-        stream = stream_of(about.backup, self.place.logs(about.backup.host))
-        return tuple(losses(about.backup, about.to, stream, now=datetime.now(UTC)))
+        stream = stream_of(context.backup, self.place.logs(context.backup.host))
+        return tuple(losses(context.backup, context.to, stream, now=datetime.now(UTC)))
 
-    async def _on_host(self, about: About, running: Running) -> DatabasesRebuilt:
+    async def _on_host(self, context: RestoreContext, running: Running) -> DatabasesRebuilt:
         """Let the host make a data directory beside the one in use. Raises BackstayError."""
         host = running.step.target
         inspected = running.result(LOOK)
         running.report(f"making the databases on {host}")
-        backup = about.backup
+        backup = context.backup
         content = self.place.restic().content(
             backup.snapshots["database"], f"/{STREAM}", silence=SILENCE
         )
@@ -117,23 +117,23 @@ class Rebuild(Restoring[DatabasesRebuilt]):
                 data=data,
                 silence=running.step.bound,
             )
-        return DatabasesRebuilt(on_host=True, replayed=LogReplayed(losses=self._losses(about)))
+        return DatabasesRebuilt(on_host=True, replayed=LogReplayed(losses=self._losses(context)))
 
-    async def _here(self, about: About, running: Running) -> DatabasesRebuilt:
+    async def _here(self, context: RestoreContext, running: Running) -> DatabasesRebuilt:
         """Restore, replay, check; leave a data directory, or dumps of one service's databases."""
-        shutil.rmtree(about.dumps, ignore_errors=True)
-        scratch = Scratch(about.scratch)
+        shutil.rmtree(context.dumps, ignore_errors=True)
+        scratch = Scratch(context.scratch)
         try:
             await rebuild(
                 self.place.restic(),
                 scratch,
-                about.backup,
+                context.backup,
                 bound=running.step.bound,
                 silence=SILENCE,
             )
-            replayed = await self._replayed(scratch, about, running)
-            remarks = [*_remarks(replayed), *await self._checked(scratch, about, running)]
-            loads = await self._dumps(scratch, about) if about.service else []
+            replayed = await self._replayed(scratch, context, running)
+            remarks = [*_remarks(replayed), *await self._checked(scratch, context, running)]
+            loads = await self._dumps(scratch, context) if context.service else []
             await scratch.stop()
             scratch.release()
         except BaseException:
@@ -141,17 +141,19 @@ class Rebuild(Restoring[DatabasesRebuilt]):
             raise
         return DatabasesRebuilt(remarks=tuple(remarks), replayed=replayed, loads=tuple(loads))
 
-    async def _replayed(self, scratch: Scratch, about: About, running: Running) -> LogReplayed:
+    async def _replayed(
+        self, scratch: Scratch, context: RestoreContext, running: Running
+    ) -> LogReplayed:
         """Replay the log up to the moment asked for; return how far, and what may be lost."""
-        lost = self._losses(about)
-        if not about.to.replays:
+        lost = self._losses(context)
+        if not context.to.replays:
             return LogReplayed(losses=lost)
-        file, position, identity = joined(about.backup)
-        pieces = self.place.logs(about.backup.host).after(file, position, identity)
+        file, position, identity = joined(context.backup)
+        pieces = self.place.logs(context.backup.host).after(file, position, identity)
         size_of_it = sum(piece.stat().st_size for piece in pieces) - position
         running.report(f"replaying {size(size_of_it)} of the log")
         played = await scratch.replay(
-            pieces, start=position, until=about.to.at, bound=running.step.bound
+            pieces, start=position, until=context.to.at, bound=running.step.bound
         )
         return LogReplayed(
             losses=lost,
@@ -162,32 +164,34 @@ class Rebuild(Restoring[DatabasesRebuilt]):
             torn=played.torn,
         )
 
-    async def _checked(self, scratch: Scratch, about: About, running: Running) -> list[str]:
+    async def _checked(
+        self, scratch: Scratch, context: RestoreContext, running: Running
+    ) -> list[str]:
         """Check every table; return what does not fit together: the cloud may have been so.
 
         Raises BackupError where a table is damaged.
         """
         running.report("checking the restored tables")
-        problems = await scratch.check_tables(about.all_databases, bound=running.step.bound)
+        problems = await scratch.check_tables(context.all_databases, bound=running.step.bound)
         if problems:
             raise BackupError(
-                f"restoring the databases of {about.backup.name}",
+                f"restoring the databases of {context.backup.name}",
                 came_back="; ".join(problems[:3]),
                 remedy="choose another backup: backstay backup list",
             )
         holds = invariants(self.site.cloud, self.site.services)
         remarks = await proof.broken_invariants(scratch.query, holds)
-        return [*remarks, *await self._without_files(scratch, about)]
+        return [*remarks, *await self._without_files(scratch, context)]
 
-    async def _without_files(self, scratch: Scratch, about: About) -> list[str]:
+    async def _without_files(self, scratch: Scratch, context: RestoreContext) -> list[str]:
         """Return what records name and no file is here for: what was written last may be lost."""
         found = []
-        for service in about.services:
-            if service.stored_files and service.databases[0] in about.all_databases:
+        for service in context.services:
+            if service.stored_files and service.databases[0] in context.all_databases:
                 lines = await scratch.query(service.stored_files)
                 paths = [line.split("\t")[0] for line in lines]
                 missing = [
-                    p for p in paths if not (about.files / CONTENT / p.lstrip("/")).is_file()
+                    p for p in paths if not (context.files / CONTENT / p.lstrip("/")).is_file()
                 ]
                 if missing:
                     found.append(
@@ -196,12 +200,12 @@ class Rebuild(Restoring[DatabasesRebuilt]):
                     )
         return found
 
-    async def _dumps(self, scratch: Scratch, about: About) -> list[tuple[str, str, str]]:
+    async def _dumps(self, scratch: Scratch, context: RestoreContext) -> list[tuple[str, str, str]]:
         """Write a dump of each database of the service; return them as ``loads`` has them."""
-        about.dumps.mkdir(mode=0o700)
+        context.dumps.mkdir(mode=0o700)
         found = []
-        for name in about.databases:
-            with (about.dumps / f"{name}.sql").open("wb") as out:
+        for name in context.databases:
+            with (context.dumps / f"{name}.sql").open("wb") as out:
 
                 async def receive(data: bytes, out: Any = out) -> None:  # noqa: ANN401
                     out.write(data)
@@ -217,7 +221,7 @@ class Rebuild(Restoring[DatabasesRebuilt]):
 
 
 def _remarks(replayed: LogReplayed) -> list[str]:
-    """Return what the replay says: nothing where no log was replayed. Pure."""
+    """Return what the replay did, in sentences; none where no log was replayed. Pure."""
     if not replayed.file:
         return []
     at = datetime.fromtimestamp(replayed.at, UTC).astimezone() if replayed.at else None

@@ -22,7 +22,7 @@ from backstay.errors import BackupError, HostError
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Refused, Running
 from backstay.quantities import size
-from backstay.runbooks.restore.context import SILENCE, About, Restoring
+from backstay.runbooks.restore.context import SILENCE, RestoreAction, RestoreContext
 from backstay.runbooks.restore.steps import LOOK, REBUILD, BackupSent, HostInspected
 
 _LOADED = 1.5
@@ -31,27 +31,27 @@ _ROOM = 1.2
 """How much more room than the backup's size is asked for: it grows while it is prepared."""
 
 
-class Look(Restoring[HostInspected]):
+class Look(RestoreAction[HostInspected]):
     """Asks whether this machine and the host can do it; nothing is changed."""
 
     async def do(self, running: Running) -> HostInspected:
         """Ask. Raises Refused with every reason."""
-        about, host = self.about(running), running.step.target
+        context, host = self.context(running), running.step.target
         try:
             answer: Mapping[str, Any] = await self.site.ask(host, onhost_fill.look)
-            ours = await server_version() if about.has_databases else ""
+            ours = await server_version() if context.has_databases else ""
         except (HostError, BackupError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        about = replace(about, fills=answer["fills"])
+        context = replace(context, fills=answer["fills"])
         here = shutil.disk_usage(self.place.folder).free
-        reasons = blockers(about, answer, ours=ours, free_here=here)
-        if about.has_databases and about.to.replays:
-            reasons += self._no_log(about)
+        reasons = blockers(context, answer, ours=ours, free_here=here)
+        if context.has_databases and context.to.replays:
+            reasons += self._no_log(context)
         if reasons:
             raise Refused(
-                f"restoring {about.backup.name} on {host}",
+                f"restoring {context.backup.name} on {host}",
                 came_back="; ".join(reasons),
                 remedy="fix that, and start the restore again; nothing has been changed",
             )
@@ -65,31 +65,33 @@ class Look(Restoring[HostInspected]):
             fills=answer["fills"],
         )
 
-    def _no_log(self, about: About) -> list[str]:
+    def _no_log(self, context: RestoreContext) -> list[str]:
         """Return why the log cannot be replayed, nothing if it can."""
         try:
-            self.place.logs(about.backup.host).after(*joined(about.backup))
+            self.place.logs(context.backup.host).after(*joined(context.backup))
         except BackupError as error:
             return [f"{error.came_back} ({error.remedy})"]
         return []
 
 
-def blockers(about: About, answer: Mapping[str, Any], *, ours: str, free_here: int) -> list[str]:
+def blockers(
+    context: RestoreContext, answer: Mapping[str, Any], *, ours: str, free_here: int
+) -> list[str]:
     """Return every reason against it. Pure; ``answer`` is the host's (``onhost_fill.look``).
 
     ``ours`` is the version of this machine's database server, ``free_here`` its free bytes.
     """
-    backup, found = about.backup, []
+    backup, found = context.backup, []
     lacks = [program for program, there in answer["has"].items() if not there]
     if lacks:
         found.append(f"the host has no {', '.join(lacks)}")
     growth = _ROOM * (_LOADED if backup.engine is Engine.DUMP else 1)
-    database = int(backup.sizes.get("database", 0) * growth) if about.has_databases else 0
+    database = int(backup.sizes.get("database", 0) * growth) if context.has_databases else 0
     here = int(backup.sizes.get("files", 0) * _ROOM)
-    here += 0 if about.straight else database * (2 if about.service else 1)
+    here += 0 if context.straight else database * (2 if context.service else 1)
     if free_here < here:
         found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
-    if about.has_databases:
+    if context.has_databases:
         found += _other_versions(backup.facts["version"], answer["server"], ours)
         if answer["free_data"] < database:
             found.append(
@@ -124,19 +126,19 @@ def _beside(answer: Mapping[str, Any], mark: str) -> str:
     return f"{data}/.backstay-{mark}" if answer["own_mount"] else f"{data}.backstay-{mark}"
 
 
-class Send(Restoring[BackupSent]):
+class Send(RestoreAction[BackupSent]):
     """Sends what was restored to the host, beside what is there."""
 
     async def do(self, running: Running) -> BackupSent:
         """Send databases, and of the files those that are not there. Raises HostError."""
-        about, host = self.about(running), running.step.target
-        sent = await self._files(about, host, running)
-        if about.has_databases and about.service:
-            await self._loads(about, host, running)
-        elif about.has_databases and not about.straight:
+        context, host = self.context(running), running.step.target
+        sent = await self._files(context, host, running)
+        if context.has_databases and context.service:
+            await self._loads(context, host, running)
+        elif context.has_databases and not context.straight:
             inspected = running.result(LOOK)
             running.report("sending the data directory")
-            data = archive.data_directory(about.scratch / "data", inspected.owner)
+            data = archive.data_directory(context.scratch / "data", inspected.owner)
             squeezes = inspected.zstd and archive.can_squeeze()
             await self.site.send(
                 host,
@@ -148,9 +150,9 @@ class Send(Restoring[BackupSent]):
             )
         return sent
 
-    async def _files(self, about: About, host: str, running: Running) -> BackupSent:
-        wanted = chosen(fetched(about.files), about.paths)
-        there = await files_there(self.site, about)
+    async def _files(self, context: RestoreContext, host: str, running: Running) -> BackupSent:
+        wanted = chosen(fetched(context.files), context.paths)
+        there = await files_there(self.site, context)
         await self._refuse_strangers(wanted, running)
         entries = changed(wanted, there)
         files = [entry for entry in entries if entry[1] != "d"]
@@ -162,8 +164,8 @@ class Send(Restoring[BackupSent]):
         await self.site.send(
             host,
             onhost_restore.receive,
-            f"{about.staging}/{onhost_restore.NEW}",
-            data=archive.files(about.files, wanted, files),
+            f"{context.staging}/{onhost_restore.NEW}",
+            data=archive.files(context.files, wanted, files),
             silence=SILENCE,
         )
         return BackupSent(
@@ -184,26 +186,26 @@ class Send(Restoring[BackupSent]):
                 remedy=f"install the services' packages on {host}, then: {running.resume}",
             )
 
-    async def _loads(self, about: About, host: str, running: Running) -> None:
+    async def _loads(self, context: RestoreContext, host: str, running: Running) -> None:
         for name, charset, collation in running.result(REBUILD).loads:
             running.report(f"loading {name} beside the one in use")
             await self.site.send(
                 host,
                 onhost_tables.load,
-                about.restored_name(name),
+                context.restored_name(name),
                 charset,
                 collation,
-                data=archive.content_of(about.dumps / f"{name}.sql"),
+                data=archive.content_of(context.dumps / f"{name}.sql"),
                 silence=running.step.bound,
             )
 
 
-async def files_there(site: CloudSession, about: About) -> Files:
+async def files_there(site: CloudSession, context: RestoreContext) -> Files:
     """Return the files that the host has now, of those that a restore is about."""
-    host = about.backup.host
+    host = context.backup.host
     leave_out = selection(site.cloud, site.host(host), site.services).leave_out
     manifest = await site.ask(
-        host, onhost.listing, list(about.paths), list(leave_out), bound=SILENCE
+        host, onhost.listing, list(context.paths), list(leave_out), bound=SILENCE
     )
     return from_manifest(manifest)
 

@@ -13,7 +13,7 @@ from backstay.health.witness.observe import AskPower, Here, ask_here, ask_power,
 from backstay.journal.plan import Plan
 from backstay.runbooks import power_off
 from backstay.runbooks.reattach.plan import plan as reattach_plan
-from backstay.runbooks.replace.plan import ReplaceRequest, chosen, spare_for
+from backstay.runbooks.replace.plan import ReplaceRequest, default_options, spare_for
 from backstay.runbooks.replace.plan import plan as replace_plan
 from backstay.runbooks.restart import failed_units
 from backstay.runbooks.restart import plan as restart_plan
@@ -107,7 +107,7 @@ async def _replace(site: CloudSession, cause: Cause) -> PlannedAction:
             remedy=f"name {host} in `spare_for` of a spare in {site.cloud.path}",
         )
     now = datetime.now(UTC)
-    taken = await on_thread(lambda: chosen(Place(site.cloud), host, now=now), BOUND)
+    taken = await on_thread(lambda: default_options(Place(site.cloud), host, now=now), BOUND)
     made = replace_plan(
         site.cloud, ReplaceRequest(spare=spare, chosen=taken), all_services(), now=now
     )

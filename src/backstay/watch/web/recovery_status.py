@@ -138,8 +138,8 @@ def _durations(run: RunRecord) -> Iterator[tuple[str, float, str]]:
     """Yield host, seconds and operation."""
     if run.plan.runbook == replace.RUNBOOK:
         for replaced in replace_report.reports(run):
-            if replaced.well is not None:
-                yield replaced.host, replaced.well, f"{replaced.host} replaced"
+            if replaced.until_working is not None:
+                yield replaced.host, replaced.until_working, f"{replaced.host} replaced"
     elif run.plan.runbook == reboot.RUNBOOK:
         for rebooted in reboot_report.reports(run, ()):
             if rebooted.until_working is not None:
