@@ -25,7 +25,7 @@ def test_the_worst_stands_first_with_what_will_be_done() -> None:
 def test_a_narrow_terminal_wraps_the_evidence() -> None:
     lines = click.unstyle(agents_table(JUDGED, {}, width=80, broker_up=None)).splitlines()
     assert max(map(len, lines)) <= 85
-    assert "sent again and again in vain" in " ".join(" ".join(lines).split())
+    assert "retransmitted without success" in " ".join(" ".join(lines).split())
 
 
 def test_the_document() -> None:

@@ -63,9 +63,9 @@ def changed(**changes: object) -> Messaging:
 @pytest.mark.parametrize(
     ("messaging", "word"),
     [
-        (changed(bound=frozenset()), "no exchange"),
+        (changed(bound=frozenset()), "is not bound"),
         (changed(consumers=()), "has no consumer"),
-        (changed(queues=()), "not there"),
+        (changed(queues=()), "does not exist"),
     ],
 )
 def test_deaf(messaging: Messaging, word: str) -> None:

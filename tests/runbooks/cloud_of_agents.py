@@ -97,7 +97,7 @@ class CloudOfAgents:
     async def _broker_sockets(self, _host: str, _ports: list[int]) -> Any:
         return []
 
-    async def _look_at_agents(self, host: str, _wirings: Any, _ports: list[int]) -> Any:
+    async def _read_agents(self, host: str, _wirings: Any, _ports: list[int]) -> Any:
         units = {
             self.rpc_endpoint(binary).unit: {
                 "load": "loaded",

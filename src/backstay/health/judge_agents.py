@@ -56,11 +56,11 @@ class RpcTopology:
         if not queue or broker.up is None or broker.up < self.reconnect:
             return ""
         if queue not in broker.queues_by_name:
-            return f"its queue {queue} is not there"
+            return f"its queue {queue} does not exist"
         if not broker.consumers_of.get(queue):
             return f"its queue {queue} has no consumer"
         if queue not in broker.bound:
-            return f"no exchange passes messages to its queue {queue}"
+            return f"its queue {queue} is not bound"
         return ""
 
     def takes(self, agent: Agent) -> bool:

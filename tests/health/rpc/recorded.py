@@ -93,7 +93,7 @@ class Many(Recording):
             return [[True, "", 0.02] for _ in arguments[1]]
         if function.__name__ == "ask_messaging":
             return json.loads(self.text)
-        if function.__name__ != "look_at_agents" or host == "controller":
+        if function.__name__ != "read_agents" or host == "controller":
             return await super().ask(host, function, *arguments)
         text = json.dumps(self.answers[f"compute1 {function.__name__}"])
         moved = text.replace("10.77.0.21", self.cloud.hosts[host].address)

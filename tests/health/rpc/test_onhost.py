@@ -49,7 +49,7 @@ def test_the_last_message_of_each_kind(tmp_path: Path) -> None:
 
 
 def test_all_of_it_can_be_shipped() -> None:
-    for function in (onhost.look_at_agents, onhost.ping, onhost.broker_sockets, ask_messaging):
+    for function in (onhost.read_agents, onhost.ping, onhost.broker_sockets, ask_messaging):
         space: dict[str, object] = {}
         exec(compile(source_of(function), function.__name__, "exec"), space)
         assert callable(space[function.__name__])

@@ -90,7 +90,7 @@ def broker(**changed: Any) -> Messaging:
     return replace(well, **changed)
 
 
-NO_ANSWER = Ping(answered=False, told="MessagingTimeout: Timed out", seconds=6.0)
+NO_ANSWER = Ping(answered=False, error="MessagingTimeout: Timed out", seconds=6.0)
 DEAD = (Socket(local=MINE, address="10.0.0.11", unacknowledged=40, repeats=5),)
 STRANGE = (Socket(local=("10.0.0.21", 50000), address="10.0.0.11"),)
 LOST = Queue(name=QUEUE, lost=True)
@@ -101,7 +101,7 @@ NOWHERE = broker(consumers=(), connections=frozenset())
     ("seen", "broker", "signature", "restart", "word"),
     [
         (seen(), broker(), "attached", False, "answered"),
-        (seen(), broker(trouble="no answer"), "unknown", False, "broker tells nothing"),
+        (seen(), broker(trouble="no answer"), "unknown", False, "broker does not answer"),
         (seen(), broker(refused="it refuses"), "refused", False, "refuses"),
         (seen(unit=unit(active="inactive", since=None)), broker(), "down", True, "inactive"),
         (seen(unit=unit(active="failed", result="exit-code")), broker(), "down", True, "exit-code"),
@@ -116,8 +116,20 @@ NOWHERE = broker(consumers=(), connections=frozenset())
         (seen(unit=None, missing=("mute",)), broker(), "attached", False, "answered"),
         (seen(unit=None, ping=NO_ANSWER, missing=("mute",)), broker(), "unknown", False, "mute"),
         (seen(ping=None, missing=("no call",)), broker(), "unknown", False, "no call"),
-        (seen(ping=NO_ANSWER, unit=unit(sockets=DEAD)), broker(), "half-open", True, "in vain"),
-        (seen(ping=NO_ANSWER, stalled=frozenset((MINE,))), broker(), "half-open", True, "in vain"),
+        (
+            seen(ping=NO_ANSWER, unit=unit(sockets=DEAD)),
+            broker(),
+            "half-open",
+            True,
+            "without success",
+        ),
+        (
+            seen(ping=NO_ANSWER, stalled=frozenset((MINE,))),
+            broker(),
+            "half-open",
+            True,
+            "without success",
+        ),
         (seen(ping=NO_ANSWER, unit=unit(sockets=STRANGE)), NOWHERE, "half-open", True, "none of 1"),
         (
             seen(ping=NO_ANSWER, unit=unit(sockets=(*STRANGE, *unit().sockets[1:]))),
@@ -127,12 +139,12 @@ NOWHERE = broker(consumers=(), connections=frozenset())
             "none of 1 of its 2",
         ),
         (seen(ping=NO_ANSWER, unit=unit(sockets=())), broker(), "deaf", True, "without any"),
-        (seen(ping=NO_ANSWER), broker(bound=frozenset()), "deaf", True, "no exchange"),
-        (seen(ping=NO_ANSWER), broker(consumers=()), "deaf", True, "nobody takes"),
-        (seen(ping=NO_ANSWER), broker(queues=()), "deaf", True, "not there"),
+        (seen(ping=NO_ANSWER), broker(bound=frozenset()), "deaf", True, "is not bound"),
+        (seen(ping=NO_ANSWER), broker(consumers=()), "deaf", True, "has no consumer"),
+        (seen(ping=NO_ANSWER), broker(queues=()), "deaf", True, "does not exist"),
         (seen(ping=NO_ANSWER), broker(queues=(LOST,)), "deaf", False, "lost its queue"),
-        (seen(), broker(queues=(Queue(name=QUEUE),)), "deaf", True, "no queue brings it answers"),
-        (seen(), broker(consumers=((QUEUE, MINE),)), "deaf", True, "no queue brings it answers"),
+        (seen(), broker(queues=(Queue(name=QUEUE),)), "deaf", True, "has no reply queue"),
+        (seen(), broker(consumers=((QUEUE, MINE),)), "deaf", True, "has no reply queue"),
         (seen(ping=NO_ANSWER), broker(), "frozen", True, "hangs"),
         (
             seen(ping=NO_ANSWER),
@@ -150,7 +162,13 @@ NOWHERE = broker(consumers=(), connections=frozenset())
         ),
         # behind a load balancer the broker sees other addresses: no reason to doubt the answer
         (seen(), NOWHERE, "attached", False, "answered"),
-        (seen("neutron-metadata-agent", ping=None), broker(), "attached", False, "nothing is ever"),
+        (
+            seen("neutron-metadata-agent", ping=None),
+            broker(),
+            "attached",
+            False,
+            "receives no calls",
+        ),
     ],
 )
 def test_each_signature(
@@ -265,7 +283,7 @@ def test_a_thousand_agents_are_read_and_judged_in_two_seconds() -> None:
     assert len(judged) == 1000
     wrong = faulty(judged)
     assert {one.evidence.partition(";")[0] for one in wrong} == {
-        "answers calls, but no queue brings it answers"
+        "answers calls, but has no reply queue"
     }
     assert len(wrong) == 100
     assert seconds < 2.0

@@ -1,1 +1,1 @@
-"""Whether agents take work: what is seen of each, by whom, and which signature that is."""
+"""Whether agents process RPC messages: the evidence about each, and its diagnosis."""

@@ -1,4 +1,4 @@
-"""What was seen of an agent: plain values, each with its source and age."""
+"""The evidence about agents: plain values, each with its source and age."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,15 +8,19 @@ from backstay.services.declaration import Agent
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
 REPEATS = 3
-"""The third repetition comes a second and a half after the first sending: no packet just lost."""
+"""The third retransmission is a second and a half after the first sending: no single loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Socket:
     """An established connection to the broker, as the agent's own kernel has it.
 
-    ``local`` is its own end, ``address`` the broker's. ``unacknowledged`` are bytes, ``repeats``
-    how often the kernel has sent the first of them again in vain.
+    Attributes:
+        local: address and port of the agent's end.
+        address: the broker's address.
+        unacknowledged: bytes that the broker's end has not acknowledged.
+        repeats: how often the kernel has retransmitted the first of them without success.
+
     """
 
     local: Peer
@@ -29,9 +33,17 @@ class Socket:
 class UnitSeen:
     """The agent's unit and process on its host.
 
-    ``states`` are the letters of the main process and its descendants (T is stopped). ``since`` is
-    for how many seconds the unit has been active, None where it is not. ``messages`` are kinds of
-    messages in its log that matter, with the age of the last in seconds.
+    Attributes:
+        load: systemd's LoadState.
+        active: systemd's ActiveState.
+        sub: systemd's SubState.
+        boot: systemd's UnitFileState.
+        result: how its last process ended.
+        states: the kernel's letters of the main process and its descendants (T is stopped).
+        since: for how many seconds the unit has been active, None where it is not.
+        sockets: its connections to the broker.
+        messages: kinds of relevant messages in its log, with the age of the last in seconds.
+
     """
 
     load: str
@@ -46,27 +58,34 @@ class UnitSeen:
 
     @property
     def runs(self) -> bool:
-        """Whether systemd calls it running."""
+        """Return whether systemd reports it as active."""
         return self.active in {"active", "reloading"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """A call to the agent: whether it answered, what came, and how long it took, in seconds."""
+    """A call to the agent: whether it answered, the error if any, and the time in seconds."""
 
     answered: bool
-    told: str = ""
+    error: str = ""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSeen:
-    """All evidence about one agent, as far as it could be had.
+    """All evidence about one agent that could be read.
 
-    ``host`` is the host's name in cloud.yaml, None where it has none of that name; ``unit`` and
-    ``ping`` are None where they could not be asked, and ``missing`` says why. ``age`` is how many
-    seconds ago it last reported to its API, None never. ``stalled`` are those of its connections
-    whose packets the broker's host sends again and again in vain.
+    Attributes:
+        service: the service's name.
+        agent: what its API reports of it.
+        rpc_endpoint: how it is reached through the broker.
+        host: its host's name in cloud.yaml, None where no host goes by the agent's host name.
+        age: how many seconds ago it last reported to its API, None never.
+        unit: its unit and process, None where unknown.
+        ping: the call to it, None where it could not be called.
+        stalled: its connections to which the broker's host retransmits without success.
+        missing: why evidence is missing.
+
     """
 
     service: str
@@ -81,15 +100,15 @@ class AgentSeen:
 
     @property
     def queue(self) -> str:
-        """Return the name of its queue, empty where nothing is sent to it."""
+        """Return the name of its queue, empty where it receives no calls."""
         return self.rpc_endpoint.queue(self.agent.rpc_target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentsObservation:
-    """All agents that were asked for, and what the broker tells.
+    """The evidence about all agents that were asked for, and the broker's state.
 
-    ``writers`` are the units on controllers that write down others' reports, by name.
+    ``writers`` are the units on controllers that store other agents' reports, by name.
     """
 
     broker: Messaging
@@ -97,20 +116,20 @@ class AgentsObservation:
     agents: tuple[AgentSeen, ...] = ()
 
 
-def read_unit(told: Mapping[str, Any], ports: frozenset[int]) -> UnitSeen:
-    """Turn what ``onhost.look_at_agents`` tells of a unit into typed values. Pure."""
+def read_unit(read: Mapping[str, Any], ports: frozenset[int]) -> UnitSeen:
+    """Return the unit that ``onhost.read_agents`` has read. Pure."""
     return UnitSeen(
-        load=told["load"],
-        active=told["active"],
-        sub=told["sub"],
-        boot=told["boot"] or "",
-        result=told["result"] or "",
-        states=told["states"],
-        since=told["since"] if told["active"] in {"active", "reloading"} else None,
+        load=read["load"],
+        active=read["active"],
+        sub=read["sub"],
+        boot=read["boot"] or "",
+        result=read["result"] or "",
+        states=read["states"],
+        since=read["since"] if read["active"] in {"active", "reloading"} else None,
         sockets=tuple(
             Socket(local=(local, port), address=peer, unacknowledged=unsent, repeats=repeats)
-            for local, port, peer, peer_port, unsent, repeats in told["sockets"]
+            for local, port, peer, peer_port, unsent, repeats in read["sockets"]
             if peer_port in ports
         ),
-        messages=tuple((kind, age) for kind, age in told["log"]),
+        messages=tuple((kind, age) for kind, age in read["log"]),
     )

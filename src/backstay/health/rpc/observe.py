@@ -1,4 +1,4 @@
-"""Look at the agents from all sides: their API, the broker, their hosts, and a call to each."""
+"""Read the evidence about agents: their APIs, the broker, their hosts, and a call to each."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,17 +22,17 @@ from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
 PING_BOUND = 6.0
-"""Seconds that an agent may take to answer a call; one that is well takes some hundredths."""
+"""Seconds that an agent may take to answer a call; a healthy one takes some hundredths."""
 
 CALLS = 3 * onhost.AT_ONCE
-"""So many calls are one question to a controller: in vain, all of them, they end in its bound."""
+"""Calls in one question to a controller: also if none is answered they end within its bound."""
 PARTS = 4
-"""So many such questions are asked at once."""
+"""How many such questions are asked at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hosts:
-    """What hosts told: the inventory's name by every name, units by host, why some were silent."""
+    """The hosts' answers: their names, units by host, and why some did not answer."""
 
     names: HostNames
     units: Mapping[str, Mapping[str, UnitSeen]]
@@ -42,27 +42,27 @@ class _Hosts:
 async def observe_agents(
     site: CloudSession, hosts: Collection[str] | None = None
 ) -> AgentsObservation:
-    """Look at every agent that the APIs report, or at those on ``hosts``.
+    """Return the evidence about every agent that the APIs report, or about those on ``hosts``.
 
-    First each is called; what the kernels know of the connections is read after that. Raises
-    ApiError where an API does not tell its agents.
+    First each is called; the kernels' state of the connections is read after that. Raises ApiError
+    where an API does not list its agents.
     """
     brokers = [service.broker for service in site.services if service.broker]
-    wirings = {w.binary: (s.name, w) for s in site.services for w in s.rpc_endpoints}
-    agents = [agent for agent in await site.agents() if agent.binary in wirings]
+    endpoints = {w.binary: (s.name, w) for s in site.services for w in s.rpc_endpoints}
+    agents = [agent for agent in await site.agents() if agent.binary in endpoints]
     if hosts is not None:
         # One that goes by another name than its host's is found after its host was asked.
         names = site.cloud.host_names()
         agents = [one for one in agents if names.host_of(one.host) in {None, *hosts}]
-    pings = await _ping(site, [(agent, wirings[agent.binary][1]) for agent in agents])
+    pings = await _ping(site, [(agent, endpoints[agent.binary][1]) for agent in agents])
     ports = frozenset(port for broker in brokers for port in broker.ports)
     messaging, stalled, asked = await asyncio.gather(
         _ask_broker(site, brokers),
         _stalled(site, brokers),
-        _ask_hosts(site, [rpc_endpoint for _, rpc_endpoint in wirings.values()], ports, hosts),
+        _ask_hosts(site, [rpc_endpoint for _, rpc_endpoint in endpoints.values()], ports, hosts),
     )
     seen = [
-        _seen(*wirings[agent.binary], agent, pings[_key(agent)], (messaging.clock, asked))
+        _seen(*endpoints[agent.binary], agent, pings[_key(agent)], (messaging.clock, asked))
         for agent in agents
     ]
     if hosts is not None:
@@ -74,7 +74,7 @@ async def observe_agents(
             unit: tuple(
                 asked.units[host][unit] for host in controllers if unit in asked.units.get(host, {})
             )
-            for unit in {rpc_endpoint.through for _, rpc_endpoint in wirings.values()} - {""}
+            for unit in {rpc_endpoint.through for _, rpc_endpoint in endpoints.values()} - {""}
         },
         agents=tuple(replace(one, stalled=_of(one.unit, stalled)) for one in seen),
     )
@@ -133,7 +133,7 @@ async def _ask_broker(site: CloudSession, brokers: Sequence[Broker]) -> Messagin
 
 
 async def _stalled(site: CloudSession, brokers: Sequence[Broker]) -> frozenset[Peer]:
-    """Return the clients to whom the broker's hosts send in vain."""
+    """Return the clients to which the broker's hosts retransmit without success."""
     found: set[Peer] = set()
     for broker in brokers:
         for host in site.cloud.with_role(broker.role):
@@ -148,14 +148,14 @@ async def _stalled(site: CloudSession, brokers: Sequence[Broker]) -> frozenset[P
 async def _ping(
     site: CloudSession, agents: Iterable[tuple[Agent, RpcEndpoint]]
 ) -> dict[tuple[str, str], Ping | str]:
-    """Call every agent from a controller; for those that cannot be called say why."""
+    """Call every agent from a controller; return the reason for those that cannot be called."""
     by_config: dict[str, list[tuple[Agent, RpcEndpoint]]] = {}
     found: dict[tuple[str, str], Ping | str] = {}
     for agent, rpc_endpoint in agents:
         if rpc_endpoint.topic:
             by_config.setdefault(rpc_endpoint.config, []).append((agent, rpc_endpoint))
         else:
-            found[_key(agent)] = "nothing is ever sent to it"
+            found[_key(agent)] = "it receives no calls"
     parts = [
         (config, members[at : at + CALLS])
         for config, members in by_config.items()
@@ -185,7 +185,7 @@ async def _ping_with(
             trouble = f"no call could be made: {error.attempted}: {error.came_back}"
             continue
         return {
-            _key(agent): Ping(answered=answered, told=text, seconds=seconds)
+            _key(agent): Ping(answered=answered, error=text, seconds=seconds)
             for (agent, _), (answered, text, seconds) in zip(agents, told, strict=True)
         }
     return {_key(agent): trouble for agent, _ in agents}
@@ -193,28 +193,28 @@ async def _ping_with(
 
 async def _ask_hosts(
     site: CloudSession,
-    wirings: Sequence[RpcEndpoint],
+    endpoints: Sequence[RpcEndpoint],
     ports: frozenset[int],
     hosts: Collection[str] | None,
 ) -> _Hosts:
-    """Ask every host that has a role but to stand by."""
+    """Read the agents' units on every host but spares."""
     chosen = [
         host
         for host in site.cloud.hosts.values()
         if set(host.roles) - {Role.SPARE} and (hosts is None or host.name in hosts)
     ]
-    question = [(rpc_endpoint.unit, rpc_endpoint.log) for rpc_endpoint in wirings]
+    question = [(rpc_endpoint.unit, rpc_endpoint.log) for rpc_endpoint in endpoints]
     others = (
-        {rpc_endpoint.through for rpc_endpoint in wirings}
+        {rpc_endpoint.through for rpc_endpoint in endpoints}
         - {""}
-        - {rpc_endpoint.unit for rpc_endpoint in wirings}
+        - {rpc_endpoint.unit for rpc_endpoint in endpoints}
     )
     question += [(unit, "") for unit in sorted(others)]
 
     async def ask(host: str) -> Mapping[str, Any] | HostError:
         try:
             told: Mapping[str, Any] = await site.ask(
-                host, onhost.look_at_agents, question, sorted(ports)
+                host, onhost.read_agents, question, sorted(ports)
             )
         except HostError as error:
             return error

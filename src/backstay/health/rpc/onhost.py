@@ -1,4 +1,4 @@
-"""What is asked on hosts about agents. Shipped as text: standard library, Python 3.6.
+"""What is read on hosts about agents. Shipped as text: standard library, Python 3.6.
 
 ``ping`` alone needs a library of the host's: oslo.messaging, which is wherever a service is.
 """
@@ -32,10 +32,10 @@ MESSAGES = (
 )
 
 
-def look_at_agents(wirings: list[tuple[str, str]], ports: list[int]) -> dict[str, Any]:
-    """Return what systemd, the kernel and the logs tell of the agents that this host has.
+def read_agents(endpoints: list[tuple[str, str]], ports: list[int]) -> dict[str, Any]:
+    """Return what systemd, the kernel and the logs have about the agents on this host.
 
-    ``wirings`` are pairs of a unit and its log file, ``ports`` the broker's. Ages are in seconds.
+    ``endpoints`` are pairs of a unit and its log file, ``ports`` the broker's. Ages are in seconds.
     """
     found = {}
     shown = run(
@@ -44,7 +44,7 @@ def look_at_agents(wirings: list[tuple[str, str]], ports: list[int]) -> dict[str
             "show",
             "--no-pager",
             "--property=" + PROPERTIES,
-            *(unit + ".service" for unit, _ in wirings),
+            *(unit + ".service" for unit, _ in endpoints),
         ],
         10,
     )
@@ -55,7 +55,7 @@ def look_at_agents(wirings: list[tuple[str, str]], ports: list[int]) -> dict[str
     pids = [int(unit.get("MainPID") or 0) for unit in told]
     states = family_states([pid for pid in pids if pid])
     connections = sockets(ports)
-    for (name, log), unit, pid in zip(wirings, told, pids):  # noqa: B905 - Python 3.6
+    for (name, log), unit, pid in zip(endpoints, told, pids):  # noqa: B905 - Python 3.6
         if unit.get("LoadState") == "not-found":
             continue
         entered = int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
@@ -113,7 +113,7 @@ def sockets(ports: list[int]) -> dict[str, list[Any]]:
     """Return established connections to or from ``ports``, by inode.
 
     Each is local address and port, peer's address and port, bytes that the peer has not
-    acknowledged, and how often the kernel has sent the first of them again, in vain.
+    acknowledged, and how often the kernel has retransmitted the first of them.
     https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
     """
     found: dict[str, list[Any]] = {}

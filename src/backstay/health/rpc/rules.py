@@ -1,8 +1,9 @@
-"""The table of signatures: for each the rule that finds it, and where it was met. Pure.
+"""The table of signatures: the rule that finds each, and where it was reported. Pure.
 
-That a process runs, that its heartbeat is fresh, that its connection stands: each has been seen
-with an agent that took no work. So an agent is attached only where a call went there and back, and
-each other signature rests on what was seen of it. The rules are asked in order.
+A running process, a fresh heartbeat, an established connection: each has been seen with an agent
+that did not process RPC messages. So an agent is attached only where it answered a call, and each
+other signature is based on evidence about it. The rules are applied in order; the first that finds
+something decides.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +15,12 @@ from backstay.quantities import ago, duration
 from backstay.services.messaging import REPLIES, Messaging
 
 STARTING = 60.0
-"""Seconds for which an agent that was started counts as starting."""
+"""Seconds for which an agent counts as starting after its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One agent's evidence. ``reconnect`` is how long agents may take by themselves, in seconds."""
+    """One agent's evidence; ``reconnect`` is how long agents may take to reconnect, in seconds."""
 
     seen: AgentSeen
     broker: Messaging
@@ -31,20 +32,20 @@ class Case:
         return self.seen.unit
 
     @property
-    def proved(self) -> bool:
+    def answered(self) -> bool:
         """Return whether it answered a call."""
         return self.seen.ping is not None and self.seen.ping.answered
 
     @property
-    def called_in_vain(self) -> bool:
+    def unanswered(self) -> bool:
         """Return whether it was called and did not answer."""
         return self.seen.ping is not None and not self.seen.ping.answered
 
     @property
-    def takes_from(self) -> list[str] | None:
-        """Return the queues that its connections take from; None where none is the broker's.
+    def consumes(self) -> list[str] | None:
+        """Return the queues that its connections consume from; None where that is unknown.
 
-        Behind a load balancer the broker sees the balancer's address, and nothing can be said.
+        Behind a load balancer the broker sees the balancer's address instead of the agent's.
         """
         if self.unit is None:
             return None
@@ -55,8 +56,8 @@ class Case:
 
     @property
     def has_reply_queue(self) -> bool | None:
-        """Return whether answers to its own calls can reach it, None where it is not to be seen."""
-        queues = self.takes_from
+        """Return whether answers to its own calls can reach it, None where that is unknown."""
+        queues = self.consumes
         if queues is None:
             return None
         return any(
@@ -69,9 +70,9 @@ _Rule = Callable[[Case], _Found]
 
 
 def _broker_is_silent(case: Case) -> _Found:
-    """Nothing is known without the broker, and nothing can be attached to one that is down."""
+    """Find a broker that does not answer: without it nothing is known, and no agent is attached."""
     if case.broker.trouble:
-        return Signature.UNKNOWN, f"the broker tells nothing: {case.broker.trouble}"
+        return Signature.UNKNOWN, f"the broker does not answer: {case.broker.trouble}"
     return None
 
 
@@ -88,7 +89,7 @@ def _does_not_run(case: Case) -> _Found:
         return AgentDiagnosis(
             seen=case.seen,
             signature=Signature.DOWN,
-            evidence=f"{unit.active} and masked: somebody decided that it is not to run",
+            evidence=f"{unit.active} and masked, so that it cannot be started",
             remedy=f"systemctl unmask{runtime} {name} && systemctl start {name}",
         )
     why = f" ({unit.result})" if unit.result not in {"", "success"} else ""
@@ -96,10 +97,10 @@ def _does_not_run(case: Case) -> _Found:
 
 
 def _is_stopped(case: Case) -> _Found:
-    """SIGSTOP: systemd calls it active all along, its API calls it up for a minute more."""
+    """Find a process stopped by SIGSTOP: its unit stays active, its API has it up for a minute."""
     if case.unit is None or case.unit.states[:1] not in {"T", "t"}:
         return None
-    return Signature.FROZEN, "its process is stopped by a signal; systemd calls it active"
+    return Signature.FROZEN, "its process is stopped by a signal, though its unit is active"
 
 
 def _is_refused(case: Case) -> _Found:
@@ -116,11 +117,11 @@ def _answers_but_hears_none(case: Case) -> _Found:
     unit = case.unit
     if not case.seen.rpc_endpoint.calls or unit is None or case.has_reply_queue is not False:
         return None
-    if not case.proved:
+    if not case.answered:
         return None
     if _is_young(case):
-        return Signature.SETTLING, "answers calls; no queue brings it answers yet"
-    return Signature.DEAF, f"answers calls, but no queue brings it answers{_logged(unit)}"
+        return Signature.SETTLING, "answers calls; has no reply queue yet"
+    return Signature.DEAF, f"answers calls, but has no reply queue{_logged(unit)}"
 
 
 def _shares_its_queue(case: Case) -> _Found:
@@ -129,7 +130,7 @@ def _shares_its_queue(case: Case) -> _Found:
     The broker closes it when it misses its heartbeats: https://www.rabbitmq.com/docs/heartbeats
     """
     unit = case.unit
-    if unit is None or not case.takes_from:
+    if unit is None or not case.consumes:
         return None
     mine = {one.local for one in unit.sockets}
     hosts = {address for address, _ in mine}
@@ -139,13 +140,13 @@ def _shares_its_queue(case: Case) -> _Found:
     if not any(address in hosts for address, _ in others):
         return None
     return Signature.SETTLING, (
-        "the broker passes some of its messages to a former connection of its, until it misses "
-        "that one's heartbeats"
+        "the broker still delivers some of its messages to its former connection, until that "
+        "misses its heartbeats"
     )
 
 
 def _is_attached(case: Case) -> _Found:
-    if not case.proved or case.seen.ping is None:
+    if not case.answered or case.seen.ping is None:
         return None
     return Signature.ATTACHED, f"answered a call in {case.seen.ping.seconds:.2f} s"
 
@@ -166,36 +167,36 @@ def _is_settling(case: Case) -> _Found:
 
 
 def _is_unseen(case: Case) -> _Found:
-    """Without its host, or a call, there is no telling what is the matter."""
+    """Find missing evidence: without its host, or a call, nothing can be concluded."""
     wanted = case.unit is None or (case.seen.ping is None and case.seen.rpc_endpoint.topic)
     return (Signature.UNKNOWN, "; ".join(case.seen.missing)) if wanted else None
 
 
 def _holds_dead_connections(case: Case) -> _Found:
-    """Its kernel holds for established what the broker's end has forgotten, or never gets.
+    """Find connections that its kernel has, and that the broker has not, or never gets data from.
 
     A controller that was replaced under its address, or a firewall that forgot the connection.
     Clients without heartbeats never notice: https://bugs.launchpad.net/oslo/+bug/856764
     """
     unit = case.unit
-    if unit is None or not case.called_in_vain or not unit.sockets:
+    if unit is None or not case.unanswered or not unit.sockets:
         return None
     repeated = [one for one in unit.sockets if one.repeats >= REPEATS]
     if repeated or case.seen.stalled:
         count = len({one.local for one in repeated} | case.seen.stalled)
         of = f"{count} of its {len(unit.sockets)} connections"
-        return Signature.HALF_OPEN, f"packets on {of} are sent again and again in vain"
+        return Signature.HALF_OPEN, f"packets on {of} are retransmitted without success"
     strange = [one for one in unit.sockets if one.local not in case.broker.connections]
     if strange and not case.broker.consumers_of.get(case.seen.queue):
         of = f"{len(strange)} of its {len(unit.sockets)} connections"
-        return Signature.HALF_OPEN, f"the broker has none of {of}, and nobody takes from its queue"
+        return Signature.HALF_OPEN, f"the broker has none of {of}, and its queue has no consumer"
     return None
 
 
 def _is_not_connected(case: Case) -> _Found:
     """Find one that gave up: https://github.com/rcbops/rpc-openstack/issues/1482."""
     unit = case.unit
-    if unit is None or not case.called_in_vain or unit.sockets:
+    if unit is None or not case.unanswered or unit.sockets:
         return None
     return Signature.DEAF, f"runs without any connection to the broker{_logged(unit)}"
 
@@ -217,37 +218,37 @@ def _has_lost_its_queue(case: Case) -> _Found:
 
 
 def _has_no_way_to_its_queue(case: Case) -> _Found:
-    """Find one that no message reaches: no queue, nobody taking from it, or no binding to it.
+    """Find one that no message reaches: its queue is missing, without consumer, or not bound.
 
     https://knowledge.broadcom.com/external/article/396057 (bindings lost while a broker returns)
     """
     queue = case.seen.queue
-    if not case.called_in_vain:
+    if not case.unanswered:
         return None
     if queue not in case.broker.queues_by_name:
-        return Signature.DEAF, f"connected, but its queue {queue} is not there"
+        return Signature.DEAF, f"connected, but its queue {queue} does not exist"
     if not case.broker.consumers_of.get(queue):
-        return Signature.DEAF, f"connected, but nobody takes from its queue {queue}"
+        return Signature.DEAF, f"connected, but its queue {queue} has no consumer"
     if queue not in case.broker.bound:
-        return Signature.DEAF, f"connected, but no exchange passes messages to its queue {queue}"
+        return Signature.DEAF, f"connected, but its queue {queue} is not bound"
     return None
 
 
 def _takes_and_does_nothing(case: Case) -> _Found:
-    """All is there that it needs, and it does not answer: it hangs."""
-    if not case.called_in_vain or case.seen.ping is None:
+    """Find one that has all it needs and does not answer: it hangs."""
+    if not case.unanswered or case.seen.ping is None:
         return None
     waiting = case.broker.queues_by_name[case.seen.queue].messages
-    many = f", {waiting} message{'s' * (waiting != 1)} wait for it" if waiting else ""
+    many = f", {waiting} message{'s' * (waiting != 1)} waiting" if waiting else ""
     return Signature.FROZEN, f"connected and bound, but no answer{many}: it hangs"
 
 
 def _needs_no_call(case: Case) -> _Found:
-    """Nothing is ever sent to it: its connections and its reports tell what there is to tell."""
+    """Judge one that receives no RPC messages by its connections and reply queue alone."""
     unit = case.unit
     if unit is not None and unit.sockets and case.has_reply_queue:
-        return Signature.ATTACHED, "connected, and takes answers; nothing is ever sent to it"
-    return Signature.UNKNOWN, "nothing is ever sent to it, and its reply queue is not to be seen"
+        return Signature.ATTACHED, "connected, with a reply queue; it receives no calls"
+    return Signature.UNKNOWN, "it receives no calls, and its reply queue was not found"
 
 
 RULES: Sequence[_Rule] = (
@@ -270,7 +271,7 @@ RULES: Sequence[_Rule] = (
 
 
 def _is_young(case: Case) -> bool:
-    """Return whether it may not have asked anybody yet."""
+    """Return whether it may not have made any call yet."""
     since = case.unit.since if case.unit else None
     up = case.broker.up
     return any(age is not None and age < STARTING for age in (since, up))

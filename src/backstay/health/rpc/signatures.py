@@ -1,4 +1,4 @@
-"""Judge agents by all evidence about them. Pure."""
+"""Diagnose agents by all evidence about them. Pure."""
 
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.evidence import AgentSeen, AgentsObservation
@@ -7,14 +7,14 @@ from backstay.quantities import ago
 from backstay.services.messaging import Messaging
 
 
-def judge_all(looked: AgentsObservation, *, reconnect: float) -> list[AgentDiagnosis]:
-    """Judge every agent, those of one service together."""
-    judged = [judge(seen, looked.broker, reconnect=reconnect) for seen in looked.agents]
-    return [_with_age(one, looked) for one in judged]
+def judge_all(observed: AgentsObservation, *, reconnect: float) -> list[AgentDiagnosis]:
+    """Diagnose every agent, those of one service together."""
+    judged = [judge(seen, observed.broker, reconnect=reconnect) for seen in observed.agents]
+    return [_with_age(one, observed) for one in judged]
 
 
 def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> AgentDiagnosis:
-    """Judge one agent by what is seen of itself, but for the age of its last report."""
+    """Diagnose one agent by the evidence about itself, without the age of its last report."""
     case = Case(seen=seen, broker=broker, reconnect=reconnect)
     for rule in RULES:
         found = rule(case)
@@ -34,59 +34,59 @@ def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> AgentDiagn
 
 _RESTARTED = frozenset((Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN, Signature.DOWN))
 _REMEDY = {
-    Signature.REFUSED: "make the services' user again (rabbitmqctl add_user, set_permissions): the "
-    "agents come back by themselves",
-    Signature.UNKNOWN: "get the missing evidence; or restart it all the same: --force",
+    Signature.REFUSED: "create the services' user again (rabbitmqctl add_user, set_permissions); "
+    "agents then reconnect by themselves",
+    Signature.UNKNOWN: "get the missing evidence, or restart it without: backstay reattach --force",
 }
 
 
-def _with_age(judged: AgentDiagnosis, looked: AgentsObservation) -> AgentDiagnosis:
+def _with_age(judged: AgentDiagnosis, observed: AgentsObservation) -> AgentDiagnosis:
     """Take the age of the last report into account: an agent can answer and yet report no more.
 
-    https://github.com/bigstack-oss/cubecos/issues/1301 (heartbeat frozen for 18 minutes). It is
-    held against the agent only where it had the time to report, and others' reports come through:
-    who misses an answer is often not who is broken (LP 1905965).
+    https://github.com/bigstack-oss/cubecos/issues/1301 (heartbeat frozen for 18 minutes). It counts
+    only where the agent had the time to report, and others' reports arrive: an agent that misses an
+    answer is often not the faulty one (LP 1905965).
     """
     seen = judged.seen
     if judged.signature is not Signature.ATTACHED or seen.unit is None or not _reports_late(seen):
         return judged
     enough = seen.agent.down_after + STARTING
-    if not _lasts(seen.unit.since, enough) or not _lasts(looked.broker.up, enough):
+    if not _lasts(seen.unit.since, enough) or not _lasts(observed.broker.up, enough):
         return judged
-    said = f"{judged.evidence}, but last reported {ago(seen.age)}, one is due every "
-    said += f"{seen.agent.interval:g} s"
-    return _who_is_late(judged, said, looked, enough)
+    evidence = f"{judged.evidence}, but last reported {ago(seen.age)}; a report is due every "
+    evidence += f"{seen.agent.interval:g} s"
+    return _who_is_late(judged, evidence, observed, enough)
 
 
 def _who_is_late(
-    judged: AgentDiagnosis, said: str, looked: AgentsObservation, enough: float
+    judged: AgentDiagnosis, evidence: str, observed: AgentsObservation, enough: float
 ) -> AgentDiagnosis:
     """Return whether late reports are the agent's own fault."""
     seen, through = judged.seen, judged.seen.rpc_endpoint.through
-    writers = [one for one in looked.writers.get(through, ()) if one.runs]
+    writers = [one for one in observed.writers.get(through, ()) if one.runs]
     if through and not writers:
         return AgentDiagnosis(
             seen=seen,
             signature=Signature.UNKNOWN,
-            evidence=f"{said}; {through}, which writes that down, does not run",
+            evidence=f"{evidence}; {through}, which stores its reports, is not running",
             remedy=f"start {through} on the controller: backstay check",
         )
     if through and not any(_lasts(writer.since, enough) for writer in writers):
-        evidence = f"{said}; {through}, which writes that down, is back for a short while only"
+        evidence += f"; {through}, which stores its reports, was started only recently"
         return AgentDiagnosis(seen=seen, signature=Signature.SETTLING, evidence=evidence)
     if not any(
         other.service == seen.service
         and other.rpc_endpoint.through == through
         and not _reports_late(other)
-        for other in looked.agents
+        for other in observed.agents
     ):
         return AgentDiagnosis(
             seen=seen,
             signature=Signature.UNKNOWN,
-            evidence=f"{said}; no other agent's reports come through either",
-            remedy="see why they do not: backstay check; or restart it all the same: --force",
+            evidence=f"{evidence}; no other agent's reports arrive either",
+            remedy="find out why: backstay check; or restart it anyway: backstay reattach --force",
         )
-    return AgentDiagnosis(seen=seen, signature=Signature.FROZEN, evidence=said, restart=True)
+    return AgentDiagnosis(seen=seen, signature=Signature.FROZEN, evidence=evidence, restart=True)
 
 
 def _reports_late(seen: AgentSeen) -> bool:

@@ -147,7 +147,7 @@ class AgentProbes:
             return
         self._troubled.pop(subject.key, None)
         if subject.key not in self._called_bad:  # what a call has found, a call must clear
-            evidence = "its queue is fed and served"
+            evidence = "queue bound, consumer present"
             self.take(ProbeResult(subject=subject, outcome=Outcome.OK, evidence=evidence, at=at))
 
     async def _call(self, hosts: set[str] | None) -> None:
