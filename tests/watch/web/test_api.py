@@ -236,7 +236,7 @@ FIRST_KEYS = {
     (
         "/history?target=controller/keystone/token validation",
         "minutes",
-    ): "answered asked at longest median",
+    ): "at longest median probes successful",
 }
 
 

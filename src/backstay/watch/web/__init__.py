@@ -1,4 +1,4 @@
-"""The status page and the API of the watch: they show the board and the journal, never the cloud.
+"""The status page and the API of the watch: they show the snapshot and the journal.
 
-Nothing that a request does asks a host or an API: it is as quick when all of the cloud is down.
+No page leads to a request to a host or an API: pages are as fast when the whole cloud is down.
 """

@@ -204,7 +204,7 @@ async def backups(context: Context, _query: NoQuery) -> models.Backups:
 async def windows(context: Context, _query: NoQuery) -> models.Windows:
     """List the next openings of maintenance windows."""
     openings, now = context.reader.wanted().recovery.openings, time.time()
-    return models.Windows(openings=[models.WindowOpening.at(one, now) for one in openings])
+    return models.Windows(openings=[models.WindowOpening.at(opening, now) for opening in openings])
 
 
 @router.get("/history", responses=documented(503))

@@ -339,11 +339,11 @@ class Windows(BaseModel):
 
 
 class HistoryMinute(BaseModel):
-    """Probes of one minute, which starts ``at``: number sent and answered, latencies."""
+    """Probes of one minute, which starts ``at``: their number, the successful ones, latencies."""
 
     at: float
-    asked: int
-    answered: int
+    probes: int
+    successful: int
     median: float | None
     longest: float | None
 
@@ -352,8 +352,8 @@ class HistoryMinute(BaseModel):
         """Return the public shape."""
         return cls(
             at=minute.minute * 60.0,
-            asked=minute.asked,
-            answered=minute.answered,
+            probes=minute.asked,
+            successful=minute.answered,
             median=minute.median,
             longest=minute.longest,
         )

@@ -62,7 +62,7 @@ def _lines(
     recent: Sequence[tuple[float, float | None]],
 ) -> Iterator[list[tuple[float, float]]]:
     """Yield the stretches without a failed probe."""
-    for successful, stretch in groupby(recent, key=lambda one: one[1] is not None):
+    for successful, stretch in groupby(recent, key=lambda probe: probe[1] is not None):
         if successful:
             yield [(at, seconds) for at, seconds in stretch if seconds is not None]
 
@@ -78,7 +78,7 @@ def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
     columns = list(_columns(minutes, since, until))
     if not columns:
         return ""
-    top = _top([one[2] for one in columns if one[2] is not None])
+    top = _top([column[2] for column in columns if column[2] is not None])
     drawn = [*_scale(top), *_clock_marks(since, until)]
     median = []
     for x, middle, slowest, failed in columns:
@@ -99,8 +99,8 @@ def history(minutes: Sequence[Minute], *, since: float, until: float) -> str:
     drawn += _stretches(
         median, gap=2.5 * _PLOT * max(60.0, (until - since) / _PLOT) / (until - since)
     )
-    asked = sum(one.asked for one in minutes)
-    answered = sum(one.answered for one in minutes)
+    asked = sum(minute.asked for minute in minutes)
+    answered = sum(minute.answered for minute in minutes)
     highest = max((m.median for m in minutes if m.median is not None), default=None)
     longest = max((m.longest for m in minutes if m.longest is not None), default=None)
     title = (
@@ -186,9 +186,9 @@ def timeline(incident: Incident, now: float) -> str:
         return left + max(0.0, min(1.0, (at - incident.began) / whole)) * wide
 
     marks = "".join(
-        f'<circle class="{escape(one.kind)}" cx="{x(one.at):.1f}" cy="22" r="6">'
-        f"<title>{escape(one.kind)} after {exact(one.at - incident.began)}</title></circle>"
-        for one in incident.timeline
+        f'<circle class="{escape(entry.kind)}" cx="{x(entry.at):.1f}" cy="22" r="6">'
+        f"<title>{escape(entry.kind)} after {exact(entry.at - incident.began)}</title></circle>"
+        for entry in incident.timeline
     )
     state = "resolved after" if incident.closed else "open for"
     title = f"from the first symptom to {'the end' if incident.closed else 'now'}: {exact(whole)}"

@@ -37,7 +37,7 @@ class PageContext:
     async def incident(self, number: int) -> Incident | None:
         """Return an incident, the newest without a call of the database. Raises JournalError."""
         records = self.reader.wanted()
-        known = {one.id: one for one in (*records.resolved, *records.open)}
+        known = {incident.id: incident for incident in (*records.resolved, *records.open)}
         return known.get(number) or await self.reader.ask(
             lambda: self.reader.store.incident(number)
         )

@@ -60,8 +60,8 @@ def _watch_metrics(snapshot: Snapshot, records: Records, now: float) -> Iterator
         "1 while notifications about the host are silenced, and the run that silences them",
         labels=("host", "run"),
     )
-    for one in snapshot.silences:
-        silenced.add_metric((one.host, one.run), 1.0)
+    for silence in snapshot.silences:
+        silenced.add_metric((silence.host, silence.run), 1.0)
     yield silenced
 
 
@@ -81,19 +81,19 @@ def _target_metrics(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
         "latency of the last successful probe",
         labels=_TARGET_LABELS,
     )
-    for one in snapshot.targets.values():
-        labels = (one.subject.host, one.subject.service, one.subject.name)
-        if one.state in _UP:
-            up.add_metric(labels, _UP[one.state])
-        state.add_metric((*labels, one.state.value), 1.0)
-        if one.seconds is not None:
-            latency.add_metric(labels, one.seconds)
+    for target in snapshot.targets.values():
+        labels = (target.subject.host, target.subject.service, target.subject.name)
+        if target.state in _UP:
+            up.add_metric(labels, _UP[target.state])
+        state.add_metric((*labels, target.state.value), 1.0)
+        if target.seconds is not None:
+            latency.add_metric(labels, target.seconds)
     yield from (up, state, latency)
 
 
 def _incident_metrics(records: Records) -> Iterator[GaugeMetricFamily]:
     """Yield the number of open incidents of every kind, also 0: alert rules need the zeros."""
-    count = Counter((one.cause.kind, one.cause.urgency) for one in records.open)
+    count = Counter((incident.cause.kind, incident.cause.urgency) for incident in records.open)
     incidents = GaugeMetricFamily(
         "backstay_incidents_open", "number of open incidents", labels=("kind", "urgency")
     )
@@ -128,12 +128,12 @@ def _backup_metrics(records: Records, now: float) -> Iterator[GaugeMetricFamily]
         "duration of the latest recovery of that kind",
         labels=("operation",),
     )
-    for one in records.recovery.hosts:
-        if one.verified_at is not None:
-            age.add_metric((one.host,), max(0.0, now - one.verified_at))
-        lost = one.rpo_at(now)
+    for host in records.recovery.hosts:
+        if host.verified_at is not None:
+            age.add_metric((host.host,), max(0.0, now - host.verified_at))
+        lost = host.rpo_at(now)
         if lost is not None:
-            rpo.add_metric((one.host,), lost)
-    for each in records.recovery.recoveries:
-        took.add_metric((each.operation,), each.seconds)
+            rpo.add_metric((host.host,), lost)
+    for recovery in records.recovery.recoveries:
+        took.add_metric((recovery.operation,), recovery.seconds)
     yield from (age, rpo, took)

@@ -60,11 +60,11 @@ def _page(context: PageContext, view: View) -> Handler:
         if visitor is None:
             return _to_login(request)
         session = context.access.session(request)
-        asked = _page_request(context, request, visitor, session.message if session else "")
-        rendered = await view(context, asked)
+        page_request = _page_request(context, request, visitor, session.message if session else "")
+        rendered = await view(context, page_request)
         if session:
             session.message = ""
-        return _html(context, rendered, asked)
+        return _html(context, rendered, page_request)
 
     return page
 
@@ -185,10 +185,13 @@ def _approve(context: PageContext) -> Handler:
             session.message = await context.approve(found.id, code, name)
         except (BackstayError, TimeoutError) as failure:
             error = failure if isinstance(failure, BackstayError) else approval_unknown(found.id)
-            asked = _page_request(context, request, session.visitor)
+            page_request = _page_request(context, request, session.visitor)
             text = f"{error}. What to do: {error.remedy}"
             return _html(
-                context, await incident_page(context, asked, found, error=text), asked, 409
+                context,
+                await incident_page(context, page_request, found, error=text),
+                page_request,
+                409,
             )
         return RedirectResponse(f"/incidents/{found.id}", 303)
 

@@ -67,7 +67,7 @@ class Records:
     @property
     def resolved_at(self) -> float | None:
         """Return when the last incident was resolved, None if there was none."""
-        return max((one.closed for one in self.resolved if one.closed), default=None)
+        return max((incident.closed for incident in self.resolved if incident.closed), default=None)
 
 
 class RecordReader:
@@ -143,7 +143,7 @@ class RecordReader:
         return Records(
             at=time.time(),
             open=tuple(self.store.incidents(only_open=True, limit=_INCIDENTS)),
-            resolved=tuple(one for one in incidents if one.closed is not None),
+            resolved=tuple(incident for incident in incidents if incident.closed is not None),
             runs=tuple(runs),
             messages={run.id: self._last_message(run.id) for run in runs},
             notifications=self.store.told(),

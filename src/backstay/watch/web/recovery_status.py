@@ -56,7 +56,7 @@ class HostRecoveryStatus:
 
     def rpo_at(self, now: float) -> float | None:
         """Return the seconds of changes that would be lost with the host at ``now``, if known."""
-        known = [one for one in (self.stream_lag, self.age_at(now)) if one is not None]
+        known = [seconds for seconds in (self.stream_lag, self.age_at(now)) if seconds is not None]
         return min(known, default=None)
 
 
@@ -89,7 +89,7 @@ def read_recovery_status(cloud: Cloud, runs: Sequence[RunRecord], now: float) ->
         backups = Catalogue(folder / Catalogue.FOLDER).backups()
     except BackupError as error:
         failure = f"{error}; {error.remedy}"
-    names = {*usual_hosts(cloud), *(one.host for one in backups)}
+    names = {*usual_hosts(cloud), *(backup.host for backup in backups)}
     return RecoveryStatus(
         hosts=tuple(_host(folder, name, backups, now) for name in cloud.hosts if name in names),
         findings=tuple(backup_findings(cloud, (), now=now)),
@@ -100,8 +100,8 @@ def read_recovery_status(cloud: Cloud, runs: Sequence[RunRecord], now: float) ->
 
 
 def _host(folder: Path, name: str, backups: Sequence[Backup], now: float) -> HostRecoveryStatus:
-    mine = [one for one in backups if one.host == name]
-    verified = next((one for one in mine if one.state is State.VERIFIED), None)
+    mine = [backup for backup in backups if backup.host == name]
+    verified = next((backup for backup in mine if backup.state is State.VERIFIED), None)
     return HostRecoveryStatus(
         host=name,
         verified_at=verified.taken_at if verified else None,
@@ -153,8 +153,8 @@ def next_openings(cloud: Cloud, now: float) -> list[Opening]:
     """Return the next openings of every maintenance window, including those open now."""
     at = datetime.fromtimestamp(now, UTC)
     found = [
-        one
+        opening
         for name, window in cloud.windows.items()
-        for one in islice(openings(name, window, at), _OPENINGS)
+        for opening in islice(openings(name, window, at), _OPENINGS)
     ]
     return sorted(found)

@@ -51,12 +51,12 @@ class HostView:
     @property
     def detailed(self) -> list[TargetStatus]:
         """Return the targets that get a tile: not up, or with a latency."""
-        return [one for one in self.targets if one.state is not State.UP or one.recent]
+        return [target for target in self.targets if target.state is not State.UP or target.recent]
 
     @property
     def compact(self) -> list[TargetStatus]:
         """Return the targets that are only named: up, without a latency."""
-        return [one for one in self.targets if one.state is State.UP and not one.recent]
+        return [target for target in self.targets if target.state is State.UP and not target.recent]
 
     @property
     def summary(self) -> str:
@@ -64,7 +64,7 @@ class HostView:
         count = len(self.targets)
         if self.state is State.UP:
             return f"all {count} up" if count > 1 else "up"
-        found = sum(one.state is self.state for one in self.targets)
+        found = sum(target.state is self.state for target in self.targets)
         return f"{found} of {count} {self.state}" if count > 1 else str(self.state)
 
 
@@ -89,8 +89,8 @@ def headline(
         return open_ if unwatched is None else _last_known(open_, unwatched)
     if unwatched is not None:
         return unwatched
-    silent = {one.host for one in snapshot.silences}
-    targets = [one for one in snapshot.targets.values() if one.subject.host not in silent]
+    silent = {silence.host for silence in snapshot.silences}
+    targets = [target for target in snapshot.targets.values() if target.subject.host not in silent]
     return (
         _unconfirmed(targets)
         or _incomplete(snapshot, targets)
@@ -100,13 +100,13 @@ def headline(
 
 def _unconfirmed(targets: Sequence[TargetStatus]) -> Headline | None:
     """Return a headline for targets that are not up, without an incident so far."""
-    failing = [one for one in targets if one.state in {State.SUSPECT, State.DOWN}]
+    failing = [target for target in targets if target.state in {State.SUSPECT, State.DOWN}]
     if failing:
-        first = min(failing, key=lambda one: one.since)
+        first = min(failing, key=lambda target: target.since)
         more = f" and {len(failing) - 1} more" if len(failing) > 1 else ""
         text = f"Possible fault: {first.subject.host or 'cloud'} {label(first.subject)}{more}"
         return Headline(level=Level.WARNING, text=text, since=first.since)
-    recovering = sum(one.state is State.RECOVERING for one in targets)
+    recovering = sum(target.state is State.RECOVERING for target in targets)
     if recovering:
         return Headline(level=Level.WARNING, text=f"No target is down, {recovering} recovering")
     return None
@@ -114,13 +114,13 @@ def _unconfirmed(targets: Sequence[TargetStatus]) -> Headline | None:
 
 def _incomplete(snapshot: Snapshot, targets: Sequence[TargetStatus]) -> Headline | None:
     """Return a headline if what was observed does not show that everything works."""
-    if not any(one.state is State.UP for one in targets):
+    if not any(target.state is State.UP for target in targets):
         return Headline(level=Level.WARNING, text="No probe results yet")
     if snapshot.problems:
         text = "No target is down, but the watch itself has a problem"
         return Headline(level=Level.WARNING, text=text)
-    silent = {one.host for one in snapshot.silences}
-    failed = [one for one in bad(snapshot.findings) if one.host not in silent]
+    silent = {silence.host for silence in snapshot.silences}
+    failed = [finding for finding in bad(snapshot.findings) if finding.host not in silent]
     if failed:
         count = f"{len(failed)} problem{'s' if len(failed) > 1 else ''}"
         return Headline(
@@ -129,7 +129,7 @@ def _incomplete(snapshot: Snapshot, targets: Sequence[TargetStatus]) -> Headline
             since=snapshot.checked_at,
             time_label="at",
         )
-    unknown = sum(one.state is State.UNKNOWN for one in targets)
+    unknown = sum(target.state is State.UNKNOWN for target in targets)
     if unknown:
         text = f"No target is down; the state of {unknown} of {len(targets)} is unknown"
         return Headline(level=Level.WARNING, text=text)
@@ -137,13 +137,13 @@ def _incomplete(snapshot: Snapshot, targets: Sequence[TargetStatus]) -> Headline
 
 
 def _operational(targets: Sequence[TargetStatus], resolved_at: float | None) -> Headline:
-    since = max([one.since for one in targets] + ([resolved_at] if resolved_at else []))
+    since = max([target.since for target in targets] + ([resolved_at] if resolved_at else []))
     return Headline(level=Level.OK, text="All systems operational", since=since)
 
 
 def _incidents(incidents: Sequence[Incident]) -> Headline:
-    critical = [one for one in incidents if one.cause.urgency is Urgency.CRITICAL]
-    first = min(critical or incidents, key=lambda one: one.began)
+    critical = [incident for incident in incidents if incident.cause.urgency is Urgency.CRITICAL]
+    first = min(critical or incidents, key=lambda incident: incident.began)
     count = f"{len(incidents)} incident{'s' if len(incidents) > 1 else ''}"
     of_them = f", {len(critical)} critical" if critical and len(incidents) > 1 else ""
     return Headline(
@@ -171,7 +171,7 @@ def _unwatched(snapshot: Snapshot, now: float) -> Headline | None:
 
 def hosts(snapshot: Snapshot, cloud: Cloud) -> list[HostView]:
     """Return every watched host, those with faults first, then in the order of cloud.yaml."""
-    silences = {one.host: one for one in snapshot.silences}
+    silences = {silence.host: silence for silence in snapshot.silences}
     by_host: dict[str, list[TargetStatus]] = {}
     for status in snapshot.targets.values():
         by_host.setdefault(status.subject.host, []).append(status)
@@ -181,8 +181,10 @@ def hosts(snapshot: Snapshot, cloud: Cloud) -> list[HostView]:
         HostView(
             name=name,
             roles=", ".join(cloud.hosts[name].roles) if name in cloud.hosts else "",
-            state=min((one.state for one in by_host[name]), key=_WORST_FIRST.index),
-            targets=tuple(sorted(by_host[name], key=lambda one: _WORST_FIRST.index(one.state))),
+            state=min((target.state for target in by_host[name]), key=_WORST_FIRST.index),
+            targets=tuple(
+                sorted(by_host[name], key=lambda target: _WORST_FIRST.index(target.state))
+            ),
             silence=silences.get(name),
         )
         for name in names

@@ -45,8 +45,8 @@ async def home(context: PageContext, request: PageRequest) -> RenderedPage:
     snapshot, records, now = context.feed.snapshot, context.reader.wanted(), time.time()
     headline = summary.headline(snapshot, records.open, now=now, resolved_at=records.resolved_at)
     findings = sorted(
-        (one for one in snapshot.findings if one.severity is not Severity.OK),
-        key=lambda one: rank(one.severity),
+        (finding for finding in snapshot.findings if finding.severity is not Severity.OK),
+        key=lambda finding: rank(finding.severity),
     )
     return RenderedPage(
         title=f"{_TITLES[headline.level]} - {context.cloud.name}",
@@ -89,7 +89,7 @@ async def incidents(context: PageContext, request: PageRequest) -> RenderedPage:
         found = await context.reader.ask(
             lambda: context.reader.store.incidents(limit=30, before=before)
         )
-        resolved = [one for one in found if one.closed is not None]
+        resolved = [incident for incident in found if incident.closed is not None]
     return RenderedPage(
         title=f"incidents - {context.cloud.name}",
         parts={
@@ -217,8 +217,8 @@ class RunProgress:
 
 
 def _progress(run: RunRecord, records: Records | None, now: float) -> RunProgress:
-    done = sum(one.state is StepState.DONE for one in run.steps)
-    running = next((i for i, one in enumerate(run.steps) if one.state is StepState.RUNNING), None)
+    done = sum(step.state is StepState.DONE for step in run.steps)
+    running = next((i for i, step in enumerate(run.steps) if step.state is StepState.RUNNING), None)
     began = run.steps[running].began if running is not None else None
     return RunProgress(
         run=run,
@@ -232,16 +232,16 @@ def _progress(run: RunRecord, records: Records | None, now: float) -> RunProgres
 
 
 def _run_chart(run: RunRecord, now: float) -> str:
-    started = [one for one in run.steps if one.began is not None]
+    started = [step for step in run.steps if step.began is not None]
     return timeline_svg(
         [
             Phase(
-                name=one.id.rpartition(".")[2],
-                begins=one.began or 0.0,
-                ends=one.ended or (now if one.state is StepState.RUNNING else one.began or 0.0),
-                state=one.state,
+                name=step.id.rpartition(".")[2],
+                begins=step.began or 0.0,
+                ends=step.ended or (now if step.state is StepState.RUNNING else step.began or 0.0),
+                state=step.state,
             )
-            for one in started[-_LONGEST_STEPS:]
+            for step in started[-_LONGEST_STEPS:]
         ],
         (),
     )
