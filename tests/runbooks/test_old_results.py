@@ -54,7 +54,7 @@ def test_results_of_a_reboot(store: Store) -> None:
     assert found["up"].boot_id.startswith("d96a72ed")
     assert found["functions"] == steps.Waited(seconds=0.5)
     assert found["agents"].proved == 0
-    api, *instances = found["report"].series
+    api, *instances = found["report"].recorded
     assert (api.kind, api.what, api.down, len(api.outages)) == ("api", "object-store", 0.6, 1)
     assert [one.what for one in instances] == ["demo-1", "shop-1"]
     [report] = reports(store.run("reboot-1"), store.runs(cloud="lab"))

@@ -93,9 +93,9 @@ def _seen(
     rpc_endpoint: RpcEndpoint,
     agent: Agent,
     ping: Ping | str,
-    told: tuple[float, _Hosts],
+    context: tuple[float, _Hosts],
 ) -> AgentSeen:
-    now, asked = told
+    now, asked = context
     host = asked.names.host_of(agent.host)
     unit = asked.units.get(host, {}).get(rpc_endpoint.unit) if host else None
     missing = []
@@ -138,10 +138,12 @@ async def _stalled(site: CloudSession, brokers: Sequence[Broker]) -> frozenset[P
     for broker in brokers:
         for host in site.cloud.with_role(broker.role):
             try:
-                told = await site.ask(host.name, onhost.broker_sockets, list(broker.ports))
+                answers = await site.ask(host.name, onhost.broker_sockets, list(broker.ports))
             except HostError:
                 continue
-            found |= {(peer, port) for _, _, peer, port, _, repeats in told if repeats >= REPEATS}
+            found |= {
+                (peer, port) for _, _, peer, port, _, repeats in answers if repeats >= REPEATS
+            }
     return frozenset(found)
 
 
@@ -180,13 +182,13 @@ async def _ping_with(
     trouble = "no call could be made: cloud.yaml has no controller"
     for host in site.cloud.with_role(Role.CONTROLLER):
         try:
-            told = await site.ask(host.name, onhost.ping, config, targets, PING_BOUND)
+            answers = await site.ask(host.name, onhost.ping, config, targets, PING_BOUND)
         except HostError as error:
             trouble = f"no call could be made: {error.attempted}: {error.came_back}"
             continue
         return {
             _key(agent): Ping(answered=answered, error=text, seconds=seconds)
-            for (agent, _), (answered, text, seconds) in zip(agents, told, strict=True)
+            for (agent, _), (answered, text, seconds) in zip(agents, answers, strict=True)
         }
     return {_key(agent): trouble for agent, _ in agents}
 
@@ -213,12 +215,12 @@ async def _ask_hosts(
 
     async def ask(host: str) -> Mapping[str, Any] | HostError:
         try:
-            told: Mapping[str, Any] = await site.ask(
+            answer: Mapping[str, Any] = await site.ask(
                 host, onhost.read_agents, question, sorted(ports)
             )
         except HostError as error:
             return error
-        return told
+        return answer
 
     answers = await asyncio.gather(*(ask(host.name) for host in chosen))
     names, units, silent = site.cloud.host_names(), {}, {}
@@ -228,6 +230,6 @@ async def _ask_hosts(
         else:
             names.add(host.name, [answer["hostname"]])
             units[host.name] = {
-                name: read_unit(told, ports) for name, told in answer["units"].items()
+                name: read_unit(unit, ports) for name, unit in answer["units"].items()
             }
     return _Hosts(names=names, units=units, silent=silent)

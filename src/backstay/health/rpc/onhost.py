@@ -48,14 +48,14 @@ def read_agents(endpoints: list[tuple[str, str]], ports: list[int]) -> dict[str,
         ],
         10,
     )
-    told = [
+    shown_units = [
         dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         for block in shown.split("\n\n")
     ]
-    pids = [int(unit.get("MainPID") or 0) for unit in told]
+    pids = [int(unit.get("MainPID") or 0) for unit in shown_units]
     states = family_states([pid for pid in pids if pid])
     connections = sockets(ports)
-    for (name, log), unit, pid in zip(endpoints, told, pids):  # noqa: B905 - Python 3.6
+    for (name, log), unit, pid in zip(endpoints, shown_units, pids):  # noqa: B905 - Python 3.6
         if unit.get("LoadState") == "not-found":
             continue
         entered = int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
@@ -191,21 +191,21 @@ def ping(config: str, targets: list[list[str]], seconds: float) -> list[list[Any
     def call(target: list[str]) -> list[Any]:
         exchange, topic, server = target
         client = make(transport, library.Target(exchange=exchange, topic=topic, server=server))
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             # What cinder's context must have to be read at the other end.
             client.prepare(timeout=seconds, retry=0).call(
                 {"read_deleted": "no"}, "oslo_rpc_server_ping"
             )
-            told, answered = "", True
+            reason, answered = "", True
         except Exception as error:
-            told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             # Errors of the agent's own come back as RemoteError, or as what they were there.
             answered = isinstance(error, library.RemoteError) or not (
                 isinstance(error, (library.MessagingException, OSError))
                 or type(error).__module__.split(".")[0] in ("amqp", "kombu", "oslo_messaging")
             )
-        return [answered, told[:200], time.monotonic() - begun]
+        return [answered, reason[:200], time.monotonic() - started]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(call, targets))

@@ -1,4 +1,4 @@
-"""What the reboot asks of the host itself. Shipped as text: standard library, Python 3.6."""
+"""What a reboot calls on the host itself. Shipped as text: standard library, Python 3.6."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def boot() -> Json:
-    """Return this boot's id, for how many seconds it has been up, and what its clock shows.
+    """Return this boot's id, its uptime in seconds, and the clock in Unix seconds.
 
     A container's boot is that of its first process; its boot id is bound over the kernel's.
     """
@@ -25,18 +25,18 @@ def boot() -> Json:
 
 
 def reboot(boot_id: str) -> Json:
-    """Ask systemd for a clean reboot, if this is still that boot and none is under way.
+    """Ask systemd for a clean reboot, if this is still that boot and no reboot is in progress.
 
     https://www.freedesktop.org/software/systemd/man/latest/systemctl.html#reboot
     """
     now = Path(BOOT_ID).read_text().strip()
     if now != boot_id:
-        return {"asked": False, "why": "it has another boot id already"}
+        return {"asked": False, "why": "it has rebooted already"}
     state = subprocess.run(
         ["systemctl", "is-system-running"], stdout=subprocess.PIPE, timeout=20, check=False
     )
     if state.stdout.decode().strip() == "stopping":
-        return {"asked": False, "why": "it is going down already"}
+        return {"asked": False, "why": "it is already going down"}
     done = subprocess.run(
         ["systemctl", "reboot"],
         stdout=subprocess.PIPE,
@@ -50,7 +50,7 @@ def reboot(boot_id: str) -> Json:
 
 
 def running_units() -> Json:
-    """Return the names of the services that run, those that failed, and the kernel's release."""
+    """Return the active and the failed services, the kernel's release, boot id and host name."""
 
     def listed(state: str) -> list[str]:
         command = [

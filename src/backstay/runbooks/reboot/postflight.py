@@ -160,7 +160,7 @@ class Report(Action[OutagesRecorded]):
 
     async def do(self, running: Running) -> OutagesRecorded:
         """Return the outages of each API and instance."""
-        return OutagesRecorded(series=tuple(self.recorder.stop() if self.recorder.on else ()))
+        return OutagesRecorded(recorded=tuple(self.recorder.stop() if self.recorder.on else ()))
 
 
 async def new_findings(site: CloudSession, running: Running) -> list[Finding]:

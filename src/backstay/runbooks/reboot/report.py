@@ -116,7 +116,7 @@ def _report(host: str, boot_before: str, steps: Steps, past: Sequence[Steps]) ->
         restarted=agents.restarted if agents else (),
         attached=agents.since_broker if agents else None,
         phases=tuple(_phases(steps)),
-        lines=tuple(_line(series, past) for series in (outages.series if outages else ())),
+        lines=tuple(_line(series, past) for series in (outages.recorded if outages else ())),
     )
 
 
@@ -125,7 +125,7 @@ def _line(series: OutageSeries, past: Sequence[Steps]) -> OutageLine:
         other.down
         for steps in past
         if (outages := _find(steps, reboot.REPORT)) is not None
-        for other in outages.series
+        for other in outages.recorded
         if (other.kind, other.what) == (series.kind, series.what)
     ]
     return outage_line_of(series, statistics.median(downs) if downs else None)

@@ -119,9 +119,9 @@ class AgentsAttached(StepResult):
 class OutagesRecorded(StepResult):
     """The outages of each API and instance, none where the recording was not running any more."""
 
-    OLD_KEYS: ClassVar[Mapping[str, str]] = {"watched": "series"}
+    OLD_KEYS: ClassVar[Mapping[str, str]] = {"watched": "recorded"}
 
-    series: tuple[OutageSeries, ...]
+    recorded: tuple[OutageSeries, ...]
 
 
 GATES = StepKind("gates", GatesPassed, "gates")
