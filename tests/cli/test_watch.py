@@ -66,7 +66,7 @@ def test_what_is_the_matter_and_what_was(cloud: Path) -> None:
     assert "a disk is filling" in told.output
     assert CAUSE.title not in told.output
     listed = watch(cloud, "incidents")
-    assert "61 s (over)" in listed.output
+    assert "61 s (resolved)" in listed.output
     [newest, oldest] = json.loads(watch(cloud, "incidents", "-o", "json").output)
     assert (newest["cause"]["key"], oldest["closed"]) == ("x", 62.0)
     shown = watch(cloud, "incidents", "incident-1")

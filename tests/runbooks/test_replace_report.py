@@ -75,9 +75,9 @@ def test_text_says_it(run):
     assert "verified; all was done after 5 min" in " ".join(text.split())
     assert "dead for 3 witnesses; fenced: its power is off, read back" in text
     assert "waited 1 min 11 s" in text
-    assert "out already when the run began, for longer than is shown: all APIs of" in text
+    assert "already out when the run started, for longer than shown: all APIs of" in text
     assert "1 instance answered every one of 1720 pings" in text
-    assert "not known what runs on compute2" in text
+    assert "what runs on compute2 is not known" in text
     assert "+    bmc: {url: 'https://10.77.0.131:8443'" in text
     drawn = text.partition("cloud.yaml now:")[0]
     assert max(map(len, drawn.splitlines())) <= 90
@@ -117,8 +117,8 @@ def test_a_run_that_failed_says_how_far_it_came(tmp_path: Path, monkeypatch: pyt
     assert report.phases[-1].name == "build"
     assert report.phases[-1].state is StepState.FAILED
     text = click.unstyle(replace_text([report], width=90))
-    assert "not proved to work yet" in text
-    assert "nobody watched to the end" in text
+    assert "not verified to work yet" in text
+    assert "it was not recorded to the end" in text
     assert "switch spare1 off before" in " ".join(text.split())
     assert 'class="failed">applying it: Puppet says no' in replace_page(run, [report])
 

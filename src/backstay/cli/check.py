@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backstay.cli.output.findings import Report
     from backstay.inventory.cloud import Cloud
 
-_PATIENCE = 2.0  # seconds until a person at a terminal is told what is waited for
+_PATIENCE = 2.0  # seconds until an operator at a terminal sees what it waits for
 
 
 @click.command(
@@ -92,9 +92,9 @@ def check(  # options come by name
 def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
     from backstay.cli.output.findings import Report
 
-    at, begun = datetime.now(UTC), time.monotonic()
+    at, started = datetime.now(UTC), time.monotonic()
     findings = asyncio.run(_with_patience(_findings(cloud, hosts, deep=deep), cloud))
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     return Report(cloud=cloud.name, at=at, seconds=seconds, findings=findings)
 
 
@@ -108,20 +108,20 @@ async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list
 async def _with_patience(
     findings: Coroutine[Any, Any, list[Finding]], cloud: "Cloud"
 ) -> list[Finding]:
-    """Await the findings; a person at a terminal sees after a while that something goes on."""
-    asked = asyncio.ensure_future(findings)
+    """Await the findings; an operator at a terminal sees after a while that it still works."""
+    task = asyncio.ensure_future(findings)
     try:
-        await asyncio.wait([asked], timeout=_PATIENCE)
-        if asked.done() or not sys.stderr.isatty():
-            return await asked
+        await asyncio.wait([task], timeout=_PATIENCE)
+        if task.done() or not sys.stderr.isatty():
+            return await task
         from rich.console import Console
 
         with Console(stderr=True).status(f"asking {len(cloud.hosts)} hosts and the APIs…"):
-            return await asked
+            return await task
     finally:
-        if not asked.done():
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _shown(report: "Report", output: str, *, quiet: bool, verbose: bool) -> str:

@@ -3,9 +3,7 @@
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import PurePath
 from typing import Any, NoReturn
 
 import click
@@ -82,6 +80,8 @@ def _status(call: Callable[[], object]) -> int:
 
 def _show(error: BackstayError, cause: Exception | None = None) -> None:
     if debugging():
+        import traceback
+
         traceback.print_exception(cause or error)
     show_error(error)
 
@@ -94,8 +94,11 @@ def show_error(error: BackstayError, name: str = "backstay") -> None:
 
 def _unexpected(error: Exception) -> BackstayError:
     """Return the error for one that Backstay did not expect, with the place that it comes from."""
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    file = os.path.basename(frames[-1].filename)  # noqa: PTH119 - pathlib takes its time
+    place = f" ({file}:{frames[-1].lineno})"
     text = " ".join(str(error).split())
     return BackstayError(
         "an error in Backstay itself",

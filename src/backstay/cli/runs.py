@@ -18,6 +18,7 @@ from backstay.cli.options import (
     run_argument,
     yes_option,
 )
+from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_cloud
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
         raise Refused(f"{found.id} is {found.state.value}: there is nothing to abandon")
     started = ", ".join(step.id for step in found.steps if step.attempts) or "none"
     if not yes or dry_run:
-        click.echo(f"{found.id} was carried out by {found.holder}; started steps: {started}")
+        text = f"{found.id} was carried out by {found.holder}; started steps: {started}"
+        click.echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
     if dry_run:
         click.echo(f"would abandon {found.id}")
         return

@@ -56,9 +56,9 @@ def _agent(one: AgentDiagnosis, action: str, wide: int, width: int) -> Iterator[
     word = one.signature.value.ljust(9)
     coloured = click.style(word, fg=_COLOURS.get(one.signature, "red"), bold=not _quiet(one))
     indent = " " * (wide + 13)
-    told = textwrap.wrap(clean(one.evidence), max(30, width - wide - 13)) or [""]
-    yield f"  {coloured} {one.name.ljust(wide)} {told[0]}"
-    yield from (f"{indent}{line}" for line in told[1:])
+    evidence = textwrap.wrap(clean(one.evidence), max(30, width - wide - 13)) or [""]
+    yield f"  {coloured} {one.name.ljust(wide)} {evidence[0]}"
+    yield from (f"{indent}{line}" for line in evidence[1:])
     if action:
         yield f"{indent}-> {action}"
 

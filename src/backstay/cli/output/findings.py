@@ -94,11 +94,11 @@ def _headline(report: Report, width: int) -> str:
     checks = f"{count} check{'' if count == 1 else 's'}"
     took = f"({report.cloud}, {checks} in {report.seconds:.1f} s)"
     if status is Severity.OK:
-        told = "everything that should run runs, and works"
+        text = "everything that should run runs, and works"
     else:
-        told = "; ".join(_where(report)) or "nothing was checked"
+        text = "; ".join(_where(report)) or "nothing was checked"
     word = status.value.upper()
-    lines = textwrap.wrap(f"{word}: {told} {took}", width, subsequent_indent="  ")
+    lines = textwrap.wrap(f"{word}: {text} {took}", width, subsequent_indent="  ")
     coloured = click.style(word, fg=_COLOURS[status], bold=True)
     return "\n".join(lines).replace(word, coloured, 1)
 
@@ -175,8 +175,8 @@ def plugin_error(error: BackstayError) -> str:
 
 def _problem_text(finding: Finding) -> str:
     where = f"{finding.host}: " if finding.host else ""
-    told = clean(f"{where}{finding.subject}: {finding.evidence}").replace("|", "/")
-    return told if len(told) <= _LONGEST else told[: _LONGEST - 1] + "…"
+    text = clean(f"{where}{finding.subject}: {finding.evidence}").replace("|", "/")
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _performance(report: Report) -> list[str]:

@@ -26,12 +26,12 @@ def _host_text(report: HostReport, width: int) -> Iterator[str]:
         yield f"  {'what users saw':<{NAME}} {'out for':>9}   {past if report.runs else ''}"
         yield from (outage_line(line) for line in report.lines)
     if not report.whole:
-        yield "  this run was interrupted: what was out meanwhile was not seen"
+        yield "  this run was interrupted: outages meanwhile were not recorded"
 
 
 def _headline(report: HostReport) -> str:
     if report.away is None:
-        return "not seen to have rebooted"
+        return "no reboot was observed"
     by = ", by its BMC" if report.cycled else ""
     words = [f"rebooted{by} (boot id {report.boot_before[:8]} -> {report.boot_after[:8]})"]
     words.append(f"away for {report.away:.0f} s")
@@ -44,11 +44,11 @@ def _headline(report: HostReport) -> str:
 
 
 def agents_line(report: HostReport) -> str:
-    """Say how many agents were proved attached, when, and which had to be restarted."""
+    """Return how many agents were verified as attached, when, and which were restarted."""
     after = f" {report.attached:.0f} s after the broker answered" if report.attached else ""
     again = ", ".join(report.restarted)
-    told = f"restarted: {again}" if again else "none of them restarted"
-    return f"{report.agents} agents proved attached{after}; {told}"
+    restarted = f"restarted: {again}" if again else "none of them restarted"
+    return f"{report.agents} agents verified as attached{after}; {restarted}"
 
 
 def reboot_page(run: RunRecord, reports: Sequence[HostReport]) -> str:
@@ -72,10 +72,10 @@ def _host_html(report: HostReport) -> Iterator[str]:
             else ""
         )
         words.append(f"everything worked after {report.until_working:.0f} s{past}")
-    yield f"<p>{', '.join(words) or 'not seen to have rebooted'}.</p>"
+    yield f"<p>{', '.join(words) or 'no reboot was observed'}.</p>"
     if report.agents:
         yield f"<p>{escape(agents_line(report))}.</p>"
     if not report.whole:
-        yield "<p>The run was interrupted: what was out meanwhile was not seen.</p>"
+        yield "<p>The run was interrupted: outages meanwhile were not recorded.</p>"
     yield timeline_svg(report.phases, report.lines)
     yield from outages(report.lines, past=True)

@@ -22,16 +22,16 @@ _SHOWN = 20
 _COLOURS = {Kind.DANGER: "red", Kind.TWICE: "red", Kind.GONE: "red"}
 
 
-def reconcile_table(looked: ReconcileObservation, *, width: int) -> str:
+def reconcile_table(observed: ReconcileObservation, *, width: int) -> str:
     """Return a headline, then each mismatch with its evidence, what to do and what to type.
 
     A command stays on one line, so that it can be copied.
     """
-    lines = [_headline(looked)]
-    for missing in looked.missing:
+    lines = [_headline(observed)]
+    for missing in observed.missing:
         lines += ["", *_missing(missing, width)]
     shown: Counter[tuple[str, Kind]] = Counter()
-    for one in looked.mismatches:
+    for one in observed.mismatches:
         shown[one.service, one.kind] += 1
         if shown[one.service, one.kind] <= _SHOWN:
             lines += ["", *_mismatch(one, width)]
@@ -39,27 +39,27 @@ def reconcile_table(looked: ReconcileObservation, *, width: int) -> str:
         if count > _SHOWN:
             more = f"{count - _SHOWN} more {kind.value} of {service}"
             lines += ["", f"  and {more}: backstay reconcile -o json"]
-    for finding in looked.guards:
+    for finding in observed.guards:
         if finding.severity is Severity.WARNING:
             lines += ["", f"  warning    {finding.subject} on {finding.host}"]
             lines += [*_wrapped(finding.evidence, width), f"{_INDENT}-> {clean(finding.remedy)}"]
-    if looked.notes:
-        lines += ["", *(f"not compared: {note}" for note in looked.notes)]
+    if observed.notes:
+        lines += ["", *(f"not compared: {note}" for note in observed.notes)]
     return "\n".join(lines) + "\n"
 
 
-def _headline(looked: ReconcileObservation) -> str:
-    records = f"{sum(looked.compared.values())} records compared in {looked.seconds:.1f} s"
+def _headline(observed: ReconcileObservation) -> str:
+    records = f"{sum(observed.compared.values())} records compared in {observed.seconds:.1f} s"
     words = []
-    if looked.mismatches:
-        count, safe = len(looked.mismatches), len(looked.safe)
+    if observed.mismatches:
+        count, safe = len(observed.mismatches), len(observed.safe)
         words.append(f"{count} mismatch{'es' * (count != 1)}, {safe} of them safe to repair")
-    if looked.missing:
-        count = len(looked.missing)
+    if observed.missing:
+        count = len(observed.missing)
         words.append(f"{count} question{'s' * (count != 1)} without an answer")
     if not words:
         return f"{click.style('OK', fg='green', bold=True)}: nothing differs ({records})"
-    word, colour = ("DIFFERS", "yellow") if looked.mismatches else ("UNKNOWN", "magenta")
+    word, colour = ("DIFFERS", "yellow") if observed.mismatches else ("UNKNOWN", "magenta")
     return f"{click.style(word, fg=colour, bold=True)}: {'; '.join(words)} ({records})"
 
 
@@ -69,9 +69,9 @@ def _mismatch(one: Mismatch, width: int) -> Iterator[str]:
     yield f"  {word} {one.service}: {clean(one.subject)}{where}"
     yield from _wrapped(one.evidence, width)
     mark = click.style("safe, by --apply", fg="green") if one.safe else "by hand"
-    told = textwrap.wrap(clean(one.proposal), width - len(_INDENT) - 3, break_on_hyphens=False)
-    yield f"{_INDENT}{click.style('->', bold=True)} {told[0]}"
-    yield from (f"{_INDENT}   {line}" for line in told[1:])
+    proposal = textwrap.wrap(clean(one.proposal), width - len(_INDENT) - 3, break_on_hyphens=False)
+    yield f"{_INDENT}{click.style('->', bold=True)} {proposal[0]}"
+    yield from (f"{_INDENT}   {line}" for line in proposal[1:])
     yield f"{_INDENT}   ({mark}) {clean(one.command)}"
 
 
@@ -87,18 +87,18 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
         yield _INDENT + line
 
 
-def reconcile_document(looked: ReconcileObservation) -> str:
+def reconcile_document(observed: ReconcileObservation) -> str:
     """Return the same as JSON text. What is ``safe`` is what ``--apply`` repairs."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "mismatches": [
-            asdict(one) | {"kind": one.kind.value, "safe": one.safe} for one in looked.mismatches
+            asdict(one) | {"kind": one.kind.value, "safe": one.safe} for one in observed.mismatches
         ],
-        "kinds": Counter(one.kind.value for one in looked.mismatches),
-        "unknown": [asdict(one) for one in looked.missing],
-        "guards": [asdict(one) | {"severity": one.severity.value} for one in looked.guards],
-        "notes": list(looked.notes),
-        "compared": dict(looked.compared),
-        "seconds": round(looked.seconds, 3),
+        "kinds": Counter(one.kind.value for one in observed.mismatches),
+        "unknown": [asdict(one) for one in observed.missing],
+        "guards": [asdict(one) | {"severity": one.severity.value} for one in observed.guards],
+        "notes": list(observed.notes),
+        "compared": dict(observed.compared),
+        "seconds": round(observed.seconds, 3),
     }
     return json.dumps(document, indent=2, ensure_ascii=False)

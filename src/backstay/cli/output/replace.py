@@ -44,25 +44,25 @@ def _report_text(report: Report, width: int) -> Iterator[str]:
 
 
 def headline(report: Report) -> str:
-    """Say how long it took until all checks were green, beside the operations guide's."""
+    """Return how long it took until all checks were green, beside the operations guide's."""
     guide = duration(GUIDE)
     if report.until_working is None:
-        return "not proved to work yet"
+        return "not verified to work yet"
     word = "within" if report.within else "longer than"
     return f"all checks green after {exact(report.until_working)}, {word} the guide's {guide}"
 
 
 def death(report: Report) -> str:
-    """Say by what the host was known to be dead, and is kept from coming back."""
+    """Return how the host was found dead, and what keeps it from coming back."""
     count = len(report.witnesses)
     by = f"dead for {count} witness{'es' * (count != 1)}; "
     if report.fenced_by == BY_POWER:
         return by + "fenced: its power is off, read back"
-    return by + f"fenced by a person's word only: see that {report.host} stays off its network"
+    return f"{by}fenced by hand only: make sure that {report.host} stays off its network"
 
 
 def waited(part: OverlappingPhase) -> str:
-    """Say how long the run waited for a phase alone, where others went on meanwhile."""
+    """Return how long the run waited for a phase alone, where others went on meanwhile."""
     if part.ends - part.begins - part.waited < 1:
         return ""
     return f"waited {exact(part.waited)}"
@@ -79,16 +79,16 @@ def data_lines(report: Report) -> Iterator[str]:
 
 
 def watch_lines(report: Report) -> Iterator[str]:
-    """Give what is to be known of what users saw, and what was not seen."""
+    """Yield the notes on what users saw, and on what was not recorded."""
     watch = report.impact
     if watch is None:
-        yield "what users saw is not known: nobody watched to the end"
+        yield "what users saw is not known: it was not recorded to the end"
     else:
         yield from _watched(watch, report.host)
     if not report.whole:
         yield (
-            "the run was interrupted: its clock has the time between in it, and what was out then "
-            "was not seen"
+            "the run was interrupted: its clock includes the pause, and outages then were not "
+            "recorded"
         )
 
 
@@ -97,7 +97,7 @@ def _watched(watch: UserImpact, host: str) -> Iterator[str]:
     before = [name for name in watch.out_at_begin if name in apis]
     if before:
         which = f"all APIs of {host}" if len(before) == len(apis) else ", ".join(before)
-        yield f"out already when the run began, for longer than is shown: {which}"
+        yield f"already out when the run started, for longer than shown: {which}"
     instances = [line for line in watch.lines if line.kind == INSTANCE]
     out = [line for line in instances if line.unanswered]
     if instances and not out:
@@ -105,24 +105,23 @@ def _watched(watch: UserImpact, host: str) -> Iterator[str]:
         yield f"{_number(len(instances), 'instance')} answered every one of {pings} pings"
     if watch.silent:
         yield (
-            f"not watched, for they answered no ping from here at the beginning: "
-            f"{_some(watch.silent)}"
+            f"not recorded, as they answered no ping from here at the start: {_some(watch.silent)}"
         )
     if watch.unasked:
-        yield f"not known what runs on {_some(watch.unasked)}: could not be asked"
+        yield f"what runs on {_some(watch.unasked)} is not known: it could not be read"
     if watch.never:
         yield f"never answered: {_some(watch.never)} (addresses by {watch.apis_by})"
 
 
 def after_lines(report: Report) -> Iterator[str]:
-    """Give what came of agents, records and backup, and where what was replaced is kept."""
+    """Yield the results for agents, records and backup, and where the replaced data are."""
     agents = report.agents
     if agents is not None:
         again = ", ".join(agents.restarted)
-        told = f"restarted: {again}" if again else "none of them restarted"
+        result = f"restarted: {again}" if again else "none of them restarted"
         if agents.left:
-            told += f"; NOT attached: {', '.join(agents.left)} (backstay reattach)"
-        yield f"agents were back after {agents.seconds:.0f} s; {told}"
+            result += f"; NOT attached: {', '.join(agents.left)} (backstay reattach)"
+        yield f"agents were back after {agents.seconds:.0f} s; {result}"
     if report.mismatches:
         count = _number(len(report.mismatches), "mismatch", "es")
         yield f"{count} between records and reality; what to do: backstay reconcile"
@@ -131,7 +130,7 @@ def after_lines(report: Report) -> Iterator[str]:
         yield "records and reality agree"
     yield from (f"not compared: {one}" for one in report.not_compared)
     if report.new_backup:
-        proved = "verified" if report.verified else "not proved"
+        proved = "verified" if report.verified else "not verified"
         done = f"; all was done after {exact(report.ended)}" if report.ended is not None else ""
         yield f"new backup: {report.new_backup}, {proved}{done}"
     if report.replaced_data:
@@ -199,14 +198,14 @@ def _report_html(report: Report) -> Iterator[str]:
         yield f"<pre>{chr(10).join(_difference(report.diff))}</pre>"
     if report.witnesses:
         yield "<h2>Who found it dead</h2>"
-        yield "<table><tr><th>witness</th><th>says</th></tr>"
+        yield "<table><tr><th>witness</th><th>result</th></tr>"
         for name, says in report.witnesses:
             yield f"<tr><td>{escape(name)}</td><td>{escape(says)}</td></tr>"
         yield "</table>"
 
 
 def _phases_table(phases: Sequence[OverlappingPhase]) -> Iterator[str]:
-    """Give a row for each phase: how long it took, and how long nothing else went on."""
+    """Yield a row for each phase: how long it took, and how long nothing else went on."""
     yield "<table><tr><th>phase</th><th>took</th><th>waited for</th></tr>"
     for part in phases:
         state = f' class="{part.state}"' if part.state is StepState.FAILED else ""

@@ -80,21 +80,21 @@ class Live:
     def __init__(self, plan: Plan, *, to_stderr: bool = False) -> None:
         self._err = to_stderr
         self._hosts = len(plan.targets) > 1
-        self._begun = time.monotonic()
-        self._step_begun = self._begun
+        self._started = time.monotonic()
+        self._step_started = self._started
         self._bar: Bar | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show one event."""
         if progress.kind is EventKind.STARTED:
-            self._step_begun = time.monotonic()
+            self._step_started = time.monotonic()
             self._spin(f"{self._name(progress)}{progress.step.does}")
             return
         if progress.kind is EventKind.PROGRESS:
             self._line("..", "cyan", progress, progress.text, None)
             return
         self._stop()
-        took = time.monotonic() - self._step_begun
+        took = time.monotonic() - self._step_started
         if progress.kind is EventKind.DONE:
             text = f"{progress.step.does}{': ' if progress.text else ''}{progress.text}"
             self._line("ok", "green", progress, text, took)
@@ -191,10 +191,10 @@ def run_text(run: RunRecord, events: Sequence[Event]) -> str:
     if run.reason or run.ticket:
         lines.append(f"  reason: {' '.join(filter(None, (run.ticket, run.reason)))}")
     lines.append("")
-    said = {step.id: [e for e in events if e.step == step.id] for step in run.steps}
+    reported = {step.id: [e for e in events if e.step == step.id] for step in run.steps}
     for step, record in zip(run.plan.steps, run.steps, strict=True):
         name = f"{step.target}: " if len(run.plan.targets) > 1 and step.target else ""
-        lines += _step(f"{name}{step.does}", record, said[step.id])
+        lines += _step(f"{name}{step.does}", record, reported[step.id])
     return "\n".join(lines) + "\n"
 
 
@@ -209,4 +209,4 @@ def _step(does: str, record: StepRecord, events: Sequence[Event]) -> Iterator[st
     for event in events:
         if event.text:
             wrapped = textwrap.wrap(clean(event.text), 96, break_on_hyphens=False)
-            yield from (f"                    {line}" for line in wrapped[:6])
+            yield from (f"                     {line}" for line in wrapped[:6])

@@ -38,11 +38,11 @@ def bars(phases: Sequence[Phase], width: int, notes: Sequence[str] = ()) -> Iter
 
 
 def outage_line(line: OutageLine) -> str:
-    """Return what was seen of one API or instance."""
+    """Return what users saw of one API or instance."""
     name = f"{line.kind} {line.what}"[:NAME]
     past = f"{line.past:.1f} s" if line.past is not None else ""
     if not line.asked:
-        return f"  {name:<{NAME}} {'not asked':>9}"
+        return f"  {name:<{NAME}} {'not probed':>9}"
     lasts = " and not back yet" if line.outages and line.outages[-1].ends is None else ""
     detail = f"{line.unanswered} of {line.asked} unanswered"
     shown = click.style(f"{line.down:>7.1f} s", fg="yellow" if line.down else "green")
@@ -65,14 +65,14 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def html_page(run: RunRecord, parts: Iterable[str]) -> str:
-    """Return the whole page: a head that every run has, then what is told of this one as HTML."""
+    """Return the whole page: a head that every run has, then the HTML of this one."""
     title = f"{run.plan.runbook} of {', '.join(run.plan.targets)}"
     why = " ".join(filter(None, (run.ticket, run.reason)))
     took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
     body = [
         f'<h1>{escape(title)}: <span class="{run.state}">{run.state}</span>{took}</h1>',
-        f'<p class="soft">{escape(run.id)}, cloud {escape(run.plan.cloud)}, begun '
-        f"{_clock(run.began or run.made)} by {escape(run.who)}{escape(f': {why}' if why else '')}"
+        f'<p class="soft">{escape(run.id)}, cloud {escape(run.plan.cloud)}, started '
+        f"{_local(run.began or run.made)} by {escape(run.who)}{escape(f': {why}' if why else '')}"
         "</p>",
         *_failure(run),
         *parts,
@@ -89,8 +89,8 @@ def html_page(run: RunRecord, parts: Iterable[str]) -> str:
 def _failure(run: RunRecord) -> Iterator[str]:
     for step in run.steps:
         if step.state is StepState.FAILED:
-            told = f"{step.error['attempted']}: {step.error['came_back']}"
-            yield f'<p class="failed">{escape(told)}</p>'
+            failure = f"{step.error['attempted']}: {step.error['came_back']}"
+            yield f'<p class="failed">{escape(failure)}</p>'
             yield f"<p>What to do: {escape(step.error['remedy'])}</p>"
 
 
@@ -114,5 +114,5 @@ def _row(line: OutageLine, *, past: bool) -> str:
     )
 
 
-def _clock(at: float) -> str:
+def _local(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
