@@ -406,7 +406,7 @@ def test_a_host_that_does_not_answer_makes_nothing_free(
         done = lab.backstay("reconcile", "-o", "json", ok=False)
         took = time.monotonic() - started
         document = json.loads(done.stdout)
-        assert done.returncode == 2
+        assert done.returncode == 3
         assert took < 60
         assert {one["host"] for one in document["unknown"]} == {"compute1"}
         assert any(missing in one["what"] for one in document["unknown"])

@@ -110,7 +110,7 @@ def test_a_replacement_that_is_approved(lab: Lab, folder: Path) -> None:
             approve = ["watch", "approve", "--cloud", str(watched.cloud), command[-1]]
             lab.backstay(*approve)
             again = lab.backstay(*approve, ok=False)
-            assert again.returncode == 3
+            assert again.returncode == 4
             assert "used already" in again.stderr
             # The run goes on whatever becomes of the watch.
             watched.kill()
