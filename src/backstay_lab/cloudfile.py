@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay_lab.build import INSIDE
 from backstay_lab.files import write_private
 from backstay_lab.layout import BMC_PORT, REGION, Lab, Place

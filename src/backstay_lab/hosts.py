@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay_lab import cgroups, container, disk, programs, supervisor
 from backstay_lab.errors import LabError
 from backstay_lab.layout import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 
 DEFAULT_NAME = "lab"
 MAX_COMPUTES = 10

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay_lab import layout
 from backstay_lab.layout import MAX_COMPUTES, SLOTS, Lab, Network
 

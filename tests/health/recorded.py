@@ -7,7 +7,7 @@ from backstay.finding import Finding
 from backstay.health.judge_host import judge_host
 from backstay.health.observation import HostObservation, parse
 from backstay.health.read_hosts import unit_names
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services

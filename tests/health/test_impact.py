@@ -10,7 +10,7 @@ import pytest
 from backstay.access.shipping import program, source_of
 from backstay.health.impact.judge import Connection, Effect, ImpactInput, Kind, judge
 from backstay.health.impact.onhost import about_host, connections
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Unit, Workload
 from backstay.services.registry import named
 

@@ -16,7 +16,7 @@ from backstay.access.shipping import source_of
 from backstay.health import onhost
 from backstay.health.observation import parse
 from backstay.health.read_hosts import assemble, unit_names
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Unit
 from backstay.services.registry import all_services
 from backstay.transports.targets import Answer

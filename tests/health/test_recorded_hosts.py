@@ -7,7 +7,7 @@ import pytest
 from backstay.errors import RemoteFailure
 from backstay.finding import Finding, Severity
 from backstay.health.observation import parse
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.transports.targets import Answer
 from tests.health.recorded import DATA, as_text, judge, observe
 

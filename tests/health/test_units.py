@@ -5,7 +5,7 @@ import pytest
 from backstay.finding import Severity
 from backstay.health.judge_units import judge_unit
 from backstay.health.observation import HostObservation, UnitState
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Unit
 from backstay.transports.targets import SshTarget
 

@@ -6,7 +6,7 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.inventory.load import find, load
 from backstay.inventory.mistakes import CloudFileWrong
 from backstay.inventory.watch import Policy

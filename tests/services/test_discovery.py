@@ -18,7 +18,7 @@ NAMES = [service.name for service in all_services()]
 
 DECLARATION = '''
 """heron: a made-up service."""
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import ApiProbe, HostProbe, Service, Unit
 
 def ask_heron():

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.registry import all_services, named
 
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from backstay.access.shipping import source_of, stream
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import HostLivenessProbe, Unit
 from backstay.watch.detect.host_answers import HostAnswer, HostProbes, probe_results
 from backstay.watch.detect.onhost import family, watch_host

@@ -7,7 +7,7 @@ from typing import Any
 from backstay.backup.files import Entry
 from backstay.backup.restorable import of_units
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.by_host import services_on
 from backstay.services.declaration import Invariant, Migrations, Service
 

@@ -47,7 +47,7 @@ def spares(
 ) -> "list[CompletionItem]":
     """Complete the hosts of cloud.yaml with the role `spare`."""
     with contextlib.suppress(Exception):
-        from backstay.inventory.fields import Role
+        from backstay.inventory.enums import Role
 
         return words([host.name for host in _cloud(ctx).with_role(Role.SPARE)], incomplete)
     return []

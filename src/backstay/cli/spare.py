@@ -93,7 +93,7 @@ def status(names: tuple[str, ...], cloud: Path | None, output: str) -> None:
 
 
 def _require_spare(cloud: "Cloud", name: str) -> None:
-    from backstay.inventory.fields import Role
+    from backstay.inventory.enums import Role
 
     spares = [host.name for host in cloud.with_role(Role.SPARE)]
     if name not in spares:
@@ -104,7 +104,7 @@ def _require_spare(cloud: "Cloud", name: str) -> None:
 
 
 async def _statuses(cloud: "Cloud", names: tuple[str, ...]) -> list[dict[str, Any]]:
-    from backstay.inventory.fields import Role
+    from backstay.inventory.enums import Role
     from backstay.runbooks.spare import readiness
 
     wanted = names or tuple(host.name for host in cloud.with_role(Role.SPARE))

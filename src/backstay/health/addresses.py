@@ -13,7 +13,7 @@ from backstay.access.session import CloudSession
 from backstay.errors import HostError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.transports.arp import ask_own_networks, own_macs
 from backstay.transports.threads import on_thread
 

@@ -16,7 +16,8 @@ from pydantic import (
 
 from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
-from backstay.inventory.fields import Flavour, Part, Role
+from backstay.inventory.enums import Flavour, Role
+from backstay.inventory.fields import Part
 from backstay.inventory.host_names import HostNames
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance, Window

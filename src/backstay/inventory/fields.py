@@ -1,7 +1,6 @@
 """The base of cloud.yaml's models, and the types of fields that several of them share."""
 
 import re
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,23 +16,6 @@ class Part(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True
     )
-
-
-class Role(StrEnum):
-    """What a host is for."""
-
-    CONTROLLER = "controller"
-    STORAGE_PROXY = "storage-proxy"
-    STORAGE = "storage"
-    COMPUTE = "compute"
-    NETWORK = "network"
-    SPARE = "spare"
-
-
-class Flavour(StrEnum):
-    """How the cloud's services were installed, which decides what their units are called."""
-
-    DEBIAN = "debian"
 
 
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}

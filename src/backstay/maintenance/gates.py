@@ -12,7 +12,7 @@ from backstay.finding import Finding, Severity, bad
 from backstay.health.addresses import is_second_host
 from backstay.health.remedy import on
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.records import RunRecord, RunState
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.timing import GATE as WINDOW

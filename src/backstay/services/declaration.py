@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.finding import Severity
-from backstay.inventory.fields import Flavour, Role
+from backstay.inventory.enums import Flavour, Role
 from backstay.jsondata import Json
 from backstay.services.messaging import Messaging, RpcEndpoint
 from backstay.transports.targets import Endpoint

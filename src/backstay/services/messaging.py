@@ -1,4 +1,4 @@
-"""How agents are reached through the message broker, and what the broker tells of them.
+"""How agents are reached through the message broker, and what the broker reports of them.
 
 Services declare the first (``RpcEndpoint``); the broker's own service reads the second
 (``Messaging``).
@@ -15,21 +15,23 @@ REPLIES = "reply_"
 class RpcEndpoint:
     """How one kind of agent is reached: the queue ``TOPIC.HOST``, fed by ``exchange``.
 
-    ``topic`` is empty where nothing is sent to it. ``config`` is the file with the broker's
-    address and credentials (``transport_url``), on the agents' hosts and on the controllers;
-    ``log`` is the agent's own. ``calls`` tells that the agent itself asks others all the time, and
-    so must have a queue for their answers; ``through`` is the unit on the controllers that writes
-    down its reports, empty where it does so itself.
     https://docs.openstack.org/oslo.messaging/latest/reference/target.html
     """
 
     binary: str
     exchange: str
     topic: str
+    """Empty where nothing is sent to it."""
     config: str
+    """The file with the broker's address and credentials (``transport_url``), on the agents' hosts
+    and on the controllers."""
     log: str
+    """The agent's own log."""
     calls: bool = False
-    through: str = ""
+    """Whether the agent itself calls others all the time, so that it must have a queue for their
+    answers."""
+    reports_via: str = ""
+    """The unit on the controllers that writes down its reports, empty where it does so itself."""
 
     @property
     def unit(self) -> str:
@@ -47,29 +49,32 @@ Peer = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue: ``messages`` wait in it; ``lost`` where nothing serves it any more."""
+    """A queue of the broker."""
 
     name: str
     messages: int = 0
+    """How many wait in it."""
     lost: bool = False
+    """Whether nothing serves it any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Messaging:
-    """What the broker tells: ``up`` is for how many seconds it has been serving, None unknown.
-
-    ``refused`` is why it lets no service in, empty where it does. ``clock`` is its host's time in
-    Unix seconds. ``consumers`` are pairs of a queue and the connection that takes from it;
-    ``bound`` are the queues that an exchange feeds. ``trouble`` is why nothing more is known.
-    """
+    """What the broker reports."""
 
     up: float | None = None
+    """For how many seconds it has been serving, None unknown."""
     clock: float = 0.0
+    """Its host's time in Unix seconds."""
     refused: str = ""
+    """Why it lets no service in, empty where it does."""
     trouble: str = ""
+    """Why nothing more is known, empty where it is."""
     queues: tuple[Queue, ...] = ()
     consumers: tuple[tuple[str, Peer], ...] = ()
+    """Pairs of a queue and the connection that takes from it."""
     bound: frozenset[str] = frozenset()
+    """The queues that an exchange feeds."""
     connections: frozenset[Peer] = frozenset()
 
     @cached_property

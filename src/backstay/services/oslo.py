@@ -10,12 +10,12 @@ from backstay.jsondata import Json
 
 
 def setting(project: str, program: str, files: list[str], section: str, option: str) -> Json:
-    """Return an option's value with its file, as oslo.config reads it, None where nobody sets it.
+    """Return an option's value with its file, as oslo.config reads it, None where it is not set.
 
     ``files`` are read where the program does not run. Whoever is read last wins: first the folders
     ``/etc/PROJECT/PROJECT.conf.d`` and ``PROGRAM.conf.d``, then the files of the command line; only
     without such files are the usual ones read before the folders. An environment variable wins over
-    all. https://docs.openstack.org/oslo.config/latest/reference/ (cfg.ConfigOpts). ``stale`` tells
+    all. https://docs.openstack.org/oslo.config/latest/reference/ (cfg.ConfigOpts). ``stale`` says
     that a file was changed after the program had read it.
     """
     process = running(program)

@@ -1,6 +1,6 @@
 """Reading lists of an API record by record: one odd object must not hide all the others.
 
-A functional check has to tell "the service is broken" from "one object is broken":
+A functional check has to distinguish "the service is broken" from "one object is broken":
 https://github.com/openstack-exporter/openstack-exporter/issues/490
 """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay_lab.errors import LabError
 from backstay_lab.faults import records, units
 from backstay_lab.faults.fault import Fault, refuse_unless_on

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Agent, Unit, Workload
 
 # Remote ports over which disks come: iSCSI and NFS are the kernel's own connections.

@@ -12,7 +12,7 @@ from backstay.health.check import check_hosts
 from backstay.health.impact import onhost
 from backstay.health.impact.judge import Connection, ImpactInput
 from backstay.inventory.cloud import Host
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.by_host import units_on
 from backstay.services.declaration import Agent, Autostart, Unit, Workload
 

@@ -10,7 +10,7 @@ from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.evidence import AgentsObservation
 from backstay.health.rpc.observe import observe_agents
 from backstay.health.rpc.signatures import judge_all
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 
 RETRY_AFTER = 2.0
 """Seconds after which an API that did not list its agents is asked a second time."""

@@ -16,7 +16,7 @@ from backstay.health.rpc.evidence import (
     UnitSeen,
     read_unit,
 )
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
@@ -74,7 +74,7 @@ async def observe_agents(
             unit: tuple(
                 asked.units[host][unit] for host in controllers if unit in asked.units.get(host, {})
             )
-            for unit in {rpc_endpoint.through for _, rpc_endpoint in endpoints.values()} - {""}
+            for unit in {rpc_endpoint.reports_via for _, rpc_endpoint in endpoints.values()} - {""}
         },
         agents=tuple(replace(one, stalled=_of(one.unit, stalled)) for one in seen),
     )
@@ -207,7 +207,7 @@ async def _ask_hosts(
     ]
     question = [(rpc_endpoint.unit, rpc_endpoint.log) for rpc_endpoint in endpoints]
     others = (
-        {rpc_endpoint.through for rpc_endpoint in endpoints}
+        {rpc_endpoint.reports_via for rpc_endpoint in endpoints}
         - {""}
         - {rpc_endpoint.unit for rpc_endpoint in endpoints}
     )

@@ -62,7 +62,7 @@ def _who_is_late(
     judged: AgentDiagnosis, evidence: str, observed: AgentsObservation, enough: float
 ) -> AgentDiagnosis:
     """Return whether late reports are the agent's own fault."""
-    seen, through = judged.seen, judged.seen.rpc_endpoint.through
+    seen, through = judged.seen, judged.seen.rpc_endpoint.reports_via
     writers = [one for one in observed.writers.get(through, ()) if one.runs]
     if through and not writers:
         return AgentDiagnosis(
@@ -76,7 +76,7 @@ def _who_is_late(
         return AgentDiagnosis(seen=seen, signature=Signature.SETTLING, evidence=evidence)
     if not any(
         other.service == seen.service
-        and other.rpc_endpoint.through == through
+        and other.rpc_endpoint.reports_via == through
         and not _reports_late(other)
         for other in observed.agents
     ):

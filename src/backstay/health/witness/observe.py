@@ -19,7 +19,7 @@ from backstay.health.witness.evidence import (
     read_witness,
 )
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.by_host import units_on
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND

@@ -6,7 +6,7 @@ from typing import Any
 
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, faulty
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.action import StepKind
 from backstay.journal.plan import Plan, Step
 from backstay.quantities import duration

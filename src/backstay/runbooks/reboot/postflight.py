@@ -9,7 +9,7 @@ from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
 from backstay.health.check import check, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Running
 from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.common.reattacher import AgentReattacher

@@ -9,7 +9,7 @@ from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import ApiUnreachable, BackstayError, HostError
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Running
 from backstay.jsondata import Json
 from backstay.runbooks.reconcile import steps

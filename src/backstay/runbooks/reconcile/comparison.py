@@ -10,7 +10,7 @@ from typing import Any
 from backstay.finding import Finding, Severity, rank
 from backstay.health.remedy import filled, ssh
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.reconciliation import Evidence, Kind, Mismatch, Reconciler
 
 

@@ -12,7 +12,7 @@ from backstay.access.shipping import source_of
 from backstay.errors import HostError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
 from backstay.runbooks.reconcile import onhost
 from backstay.runbooks.reconcile.comparison import (

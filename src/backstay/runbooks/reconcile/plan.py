@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.action import StepKind
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.reconcile import steps

@@ -10,7 +10,7 @@ from backstay.backup.place import Place
 from backstay.errors import BackupError, HostUnreachable
 from backstay.finding import bad
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Runbook, Running
 from backstay.journal.result import StepResult
 from backstay.journal.store import Store

@@ -11,7 +11,7 @@ from backstay.backup.place import Place
 from backstay.backup.restore_point import RestorePoint, choose, stream_of
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
 from backstay.runbooks.replace.fence import CONFIRM_BOUND, FENCE_BOUND

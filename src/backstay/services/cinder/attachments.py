@@ -95,7 +95,7 @@ def _without_attachment(seen: Evidence, volume: Volume, guest: Guest | None) -> 
         return says, unasked(seen), f"openstack volume show {volume.id}"
     return (
         f"{says}; no guest has it",
-        "set it to available, when it is certain that nobody uses it",
+        "set it to available, when it is certain that it is not in use",
         f"openstack volume set --state available --detached {volume.id}",
     )
 

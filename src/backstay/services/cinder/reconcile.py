@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.cinder import BUSY
 from backstay.services.cinder.attachments import disks, stale, statuses
 from backstay.services.cinder.records import (
@@ -47,7 +47,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
 
 
 def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
-    """Find work that nobody does: it is older than the process that would do it, or very old.
+    """Find abandoned work: it is older than the process that would do it, or very old.
 
     Of a volume in ``creating`` without data, ``error`` loses nothing: its owner sees that it failed
     and deletes it.
@@ -55,9 +55,9 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
     if volume.status not in BUSY:
         return
     workers = [
-        float(told["worker_age"])
-        for told in seen.answers.get(STORES, {}).values()
-        if told["worker_age"] is not None
+        float(answer["worker_age"])
+        for answer in seen.answers.get(STORES, {}).values()
+        if answer["worker_age"] is not None
     ]
     left = seen.whole(STORES) and bool(workers) and volume.age > max(workers)
     if not left and volume.age < STUCK_AFTER:

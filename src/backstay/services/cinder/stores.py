@@ -39,9 +39,9 @@ def stored(seen: Evidence, backend: str) -> Stored:
     only where every one of them answered.
     """
     listed = [
-        told["stores"][backend]["names"]
-        for told in seen.answers.get(STORES, {}).values()
-        if backend in told["stores"]
+        answer["stores"][backend]["names"]
+        for answer in seen.answers.get(STORES, {}).values()
+        if backend in answer["stores"]
     ]
     return Stored(
         names=frozenset(name for names in listed for name in names or ()),
@@ -68,8 +68,8 @@ def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
             )
     named = {volume.stored for volume in volumes.values()} | set(volumes)
     used = {one: guest for guest in guests(seen) for one in guest.volumes}
-    for host, told in seen.answers.get(STORES, {}).items():
-        for backend, store in told["stores"].items():
+    for host, answer in seen.answers.get(STORES, {}).items():
+        for backend, store in answer["stores"].items():
             for name in store["names"] or ():
                 match = re.fullmatch(r"volume-([0-9a-f-]{36})", name)
                 if match and match[1] not in named:
@@ -100,8 +100,8 @@ def notes(seen: Evidence) -> list[str]:
     """Return the back ends whose stores are not listed. Pure."""
     drivers = {
         (name, store["driver"])
-        for told in seen.answers.get(STORES, {}).values()
-        for name, store in told["stores"].items()
+        for answer in seen.answers.get(STORES, {}).values()
+        for name, store in answer["stores"].items()
         if store["names"] is None
     }
     return [

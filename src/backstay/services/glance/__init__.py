@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,
@@ -84,7 +84,7 @@ def in_flight(api: Api) -> Sequence[InFlightTask]:
 def read_unfinished(images: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
     """Return the images that are saved, uploaded or imported. Pure.
 
-    One that is only queued waits for its owner's data, perhaps for ever.
+    One that is only queued waits for its owner's data, perhaps forever.
     """
     return [
         InFlightTask(what=f"image {image.get('name') or image['id']}", doing=str(image["status"]))

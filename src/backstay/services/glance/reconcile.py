@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.oslo import age_of
 from backstay.services.reconciliation import (
     Evidence,
@@ -41,7 +41,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
 
 
 def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
-    """Find active images of whose file no host has all bytes; other stores are not looked at."""
+    """Find active images of whose file no host has all bytes; other stores are not read."""
     for row in seen.rows[LOCATIONS]:
         image = images.get(row["image"])
         path = row["value"].removeprefix("file://")
@@ -51,9 +51,11 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
             or image["status"] not in {"active", "deactivated"}
         ):
             continue
-        sizes = {host: told["files"].get(path) for host, told in seen.answers[FILES].items()}
+        sizes = {host: answer["files"].get(path) for host, answer in seen.answers[FILES].items()}
         wanted = int(image["size"])
-        if wanted in sizes.values() or any(told["cut"] for told in seen.answers[FILES].values()):
+        if wanted in sizes.values() or any(
+            answer["cut"] for answer in seen.answers[FILES].values()
+        ):
             continue
         there = {host: size for host, size in sizes.items() if size is not None}
         host = next(iter(there or sizes))
@@ -78,8 +80,8 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
 def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
     """Find files that no image's record names. Data that come in just now are named by an image."""
     named = {row["value"].removeprefix("file://") for row in seen.rows[LOCATIONS]}
-    for host, told in seen.answers[FILES].items():
-        for path, size in told["files"].items():
+    for host, answer in seen.answers[FILES].items():
+        for path, size in answer["files"].items():
             name = path.rpartition("/")[2]
             if path in named or name in images:
                 continue
@@ -98,17 +100,17 @@ def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
 
 
 def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
-    """Find images whose data come no more: whoever took them in has been started since."""
+    """Find images whose upload has stopped: glance-api has been restarted since it began."""
     if row["status"] not in _MOVING and row["status"] != "queued":
         return
     age = float(row["age"])
     workers = [
-        float(told["worker_age"])
-        for told in seen.answers.get(FILES, {}).values()
-        if told["worker_age"] is not None
+        float(answer["worker_age"])
+        for answer in seen.answers.get(FILES, {}).values()
+        if answer["worker_age"] is not None
     ]
     left = seen.whole(FILES) and bool(workers) and age > max(workers)
-    # Of a queued image nobody has begun to send data; its owner may have forgotten it, or not.
+    # The upload of a queued image has not started; its owner may have forgotten it, or not.
     late = STUCK_AFTER if row["status"] in _MOVING else 24 * 3600.0
     if age < late and not (left and row["status"] in _MOVING):
         return
@@ -119,7 +121,7 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
         Kind.STUCK,
         (
             f"it has been {row['status']} for {age / 60:.0f} minutes{since}",
-            "nobody sends its data any more: let its owner upload it again, then delete this one",
+            "its upload has stopped: let its owner upload it again, then delete this one",
             f"openstack image show {row['id']}",
         ),
     )
@@ -128,7 +130,7 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
 def ask_files() -> dict[str, Any]:
     """Return the files of the file stores with their sizes, and how long glance-api runs.
 
-    Runs on the host. Where there are very many, ``cut`` tells that some are left out.
+    Runs on the host. Where there are very many, ``cut`` says that some are left out.
     https://docs.openstack.org/glance_store/latest/user/drivers.html
     """
     parser = configparser.RawConfigParser(strict=False)
@@ -147,15 +149,15 @@ def ask_files() -> dict[str, Any]:
         for name in os.listdir(folder.rstrip("/")):  # noqa: PTH208 - as short
             path = folder.rstrip("/") + "/" + name
             try:
-                told = os.stat(path)  # noqa: PTH116 - as short
+                status = os.stat(path)  # noqa: PTH116 - as short
             except OSError:
                 continue  # it was deleted meanwhile
-            if not stat.S_ISREG(told.st_mode) or re.match(r"\.", name):
+            if not stat.S_ISREG(status.st_mode) or re.match(r"\.", name):
                 continue
             if len(files) >= _LISTED:
                 cut = True
                 break
-            files[path] = told.st_size
+            files[path] = status.st_size
     return {"files": files, "cut": cut, "worker_age": age_of("glance-api")}
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,
@@ -70,7 +70,7 @@ SERVICE = Service(
         ApiProbe(name="token", ask=ask_token, first=True),
         ApiProbe(name="project list", ask=ask_projects),
     ),
-    # Its own token: looked up where all services have theirs looked up.
+    # Its own token, validated as all services have theirs validated.
     api_liveness=(
         ApiLivenessProbe(
             name="token validation",

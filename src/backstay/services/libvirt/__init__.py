@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Service, Unit, Verdict
 
 
@@ -89,7 +89,7 @@ SERVICE = Service(
         Unit(
             name="virtlogd",
             role=Role.COMPUTE,
-            purpose="instances cannot be started: nobody takes their console's output",
+            purpose="instances cannot be started: their console output is not taken",
             socket="virtlogd.socket",
         ),
     ),

@@ -6,7 +6,7 @@ import subprocess
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.instances import GUESTS, strangers
 from backstay.services.reconciliation import Evidence, Question, Reconciler
 

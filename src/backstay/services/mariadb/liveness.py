@@ -25,7 +25,7 @@ def query_pulse(_state: dict[str, Any]) -> str:
     path = next((one for one in SOCKETS if Path(one).exists()), None)
     if path is None:
         return query_by_client()
-    begun = time.monotonic()
+    started = time.monotonic()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(BOUND)
         connection.connect(path)
@@ -33,14 +33,14 @@ def query_pulse(_state: dict[str, Any]) -> str:
         sql_payload(sql_packet(stream))
         hello = struct.pack("<IIB23x", CAPABLE, 1 << 24, 45) + b"root\0" + b"\0"
         answer = sql_send(stream, 1, hello + b"unix_socket\0")
-        while answer[0] == OTHER_METHOD:  # the kernel tells who we are: there is nothing to say
+        while answer[0] == OTHER_METHOD:  # the kernel identifies us: there is nothing to send
             answer = sql_send(stream, answer[-1], b"")
         sql_send(stream, 0, b"\x03SELECT 1")
         for _ in range(4):  # the column, its end, the row, its end
             sql_payload(sql_packet(stream))
         stream.write(sql_framed(0, b"\x01"))
         stream.flush()
-    return f"answers a query in {(time.monotonic() - begun) * 1000:.0f} ms"
+    return f"answers a query in {(time.monotonic() - started) * 1000:.0f} ms"
 
 
 def sql_framed(number: int, payload: bytes) -> bytes:

@@ -10,8 +10,8 @@ from backstay.jsondata import Json
 def answer_queries(queries: Json, bound: Json) -> Json:
     """Return names of columns and rows for each query, all as of one moment.
 
-    The client goes on after a query that fails, and tells on which line it stood: nothing may be
-    taken for an empty answer that was none.
+    The client goes on after a query that fails, and reports its line: a failure must never be
+    taken for an empty answer.
     https://mariadb.com/kb/en/mariadb-command-line-client/
     """
     lines = ["SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Service, Unit, Verdict
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
     Api,
@@ -66,7 +66,7 @@ def _rpc_endpoint(binary: str, topic: str) -> RpcEndpoint:
         config="/etc/neutron/neutron.conf",
         log=f"/var/log/neutron/{binary}.log",
         calls=True,
-        through="neutron-rpc-server",
+        reports_via="neutron-rpc-server",
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Api
 from backstay.services.instances import (
     CELLS,
@@ -138,7 +138,7 @@ def _cards(seen: Evidence) -> Iterator[Mismatch]:
 
 
 def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
-    """Find networks with instances whose DHCP nobody serves, by record or in reality."""
+    """Find networks with instances and without DHCP, by record or in reality."""
     agents = {row["id"]: row for row in seen.rows[AGENTS] if "dhcp" in row["binary"]}
     used = {row["network"] for row in seen.rows[PORTS] if row["owner"].startswith("compute:")}
     bound: dict[str, list[Row]] = {}
@@ -153,8 +153,8 @@ def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
             yield _unserved(seen, subject, network["id"])
         for row in holders:
             host = seen.host_of(row["host"])
-            told = seen.answers.get(SERVING, {}).get(host or "")
-            if told is not None and network["id"] not in told["networks"]:
+            answer = seen.answers.get(SERVING, {}).get(host or "")
+            if answer is not None and network["id"] not in answer["networks"]:
                 yield Mismatch(
                     service="neutron",
                     subject=subject,
@@ -200,7 +200,7 @@ def ask_serving() -> dict[str, Any]:
     """Return the networks for which a DHCP server runs on this host. Runs there.
 
     The agent keeps a folder for each network, with the number of its server's process; a number may
-    have gone to another process, so its command line is looked at.
+    have gone to another process, so its command line is read.
     """
     found = []
     for path in glob.glob("/var/lib/neutron/dhcp/*/pid"):  # noqa: PTH207 - as short

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
     Api,
@@ -143,7 +143,7 @@ def _rpc_endpoint(binary: str, topic: str, *, calls: bool = False) -> RpcEndpoin
         config="/etc/nova/nova.conf",
         log=f"/var/log/nova/{binary}.log",
         calls=calls,
-        through="nova-conductor" if calls else "",
+        reports_via="nova-conductor" if calls else "",
     )
 
 

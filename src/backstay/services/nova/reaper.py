@@ -10,35 +10,35 @@ from backstay.services.oslo import setting
 
 def ask_reaper() -> dict[str, Any]:
     """Return what nova-compute does with guests whose records are deleted. Runs on the host."""
-    told: dict[str, Any] = setting(
+    answer: dict[str, Any] = setting(
         "nova",
         "nova-compute",
         ["/etc/nova/nova.conf", "/etc/nova/nova-compute.conf"],
         "DEFAULT",
         "running_deleted_instance_action",
     )
-    return told
+    return answer
 
 
-def judge_reaper(told: Mapping[str, Any]) -> Verdict:
+def judge_reaper(answer: Mapping[str, Any]) -> Verdict:
     """Judge the answer of ``ask_reaper``: after a restore, only logging is safe. Pure.
 
     https://docs.openstack.org/nova/latest/configuration/config.html#DEFAULT.running_deleted_instance_action
     """
-    value = (told["value"] or "reap").strip().lower()
-    where = f"in {told['where']}" if told["where"] else "by default"
+    value = (answer["value"] or "reap").strip().lower()
+    where = f"in {answer['where']}" if answer["where"] else "by default"
     evidence = f"running_deleted_instance_action is {value} {where}"
     option = "running_deleted_instance_action"
-    if str(told["where"]).startswith("/"):
-        edit = f"sed -i 's/^{option}\\s*=.*/{option} = log/' {told['where']}"
+    if str(answer["where"]).startswith("/"):
+        edit = f"sed -i 's/^{option}\\s*=.*/{option} = log/' {answer['where']}"
     else:
-        place = told["last"] or "/etc/nova/nova.conf"
+        place = answer["last"] or "/etc/nova/nova.conf"
         edit = f"sed -i '0,/^\\[DEFAULT\\]/s//[DEFAULT]\\n{option} = log/' {place}"
     remedy = f'{{ssh}} "{edit}" && {{ssh}} systemctl try-restart nova-compute'
     if value not in {"log", "noop"}:
         evidence += ": it destroys a guest whose record a restore brought back as deleted"
         return _reaper(Severity.FAILED, evidence, remedy)
-    if told["stale"]:
+    if answer["stale"]:
         evidence += "; the file was changed after nova-compute had read it"
         return _reaper(Severity.WARNING, evidence, "{ssh} systemctl try-restart nova-compute")
     return _reaper(Severity.OK, evidence)

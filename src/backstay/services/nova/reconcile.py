@@ -5,7 +5,7 @@ Guests outlive their records: one that nova does not know is adopted, never dele
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Api
 from backstay.services.instances import (
     CELLS,
@@ -124,7 +124,7 @@ def _placed(seen: Evidence, instance: Instance, guests: Sequence[Guest]) -> Iter
 
 
 def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
-    """Tell of a record whose guest is nowhere among those that answered."""
+    """Return the mismatch of an instance without a guest on any host that answered."""
     disk = has_disk(seen.answers[GUESTS][host], instance.id)
     silent = seen.silent.get(GUESTS)
     elsewhere = f"; {', '.join(sorted(silent))} could not be asked" if silent else ""
@@ -206,7 +206,7 @@ def _stuck(instance: Instance) -> Iterator[Mismatch]:
             Kind.STUCK,
             (
                 f"it has been {task} for {instance.age / 60:.0f} minutes",
-                "see the log of nova-compute on its host; when nobody works on it, let it go",
+                "see the log of nova-compute on its host; if nothing works on it, reset it",
                 f"openstack server set --state error {instance.id}",
             ),
         )
@@ -236,17 +236,17 @@ def _evacuated(
 
 
 def notes(seen: Evidence) -> list[str]:
-    """Say that other cells' records are not read, where there are any. Pure."""
+    """Return a note that other cells' records are not read, where there are any. Pure."""
     if not seen.has(CELLS) or one_cell(seen):
         return []
     return [
         "there are several cells, and only the records of database nova are read: guests, "
-        "allocations and ports without an instance are not told"
+        "allocations and ports without an instance are not reported"
     ]
 
 
 def set_active(api: Api, arguments: Mapping[str, str]) -> str:
-    """Set a stopped instance's state to active, if it is stopped still and nobody works on it."""
+    """Set a stopped instance's state to active, if it is still stopped and has no task."""
     path = f"/servers/{arguments['id']}"
     server = api.get("compute", path)["server"]
     if server["OS-EXT-STS:vm_state"] != "stopped" or server.get("OS-EXT-STS:task_state"):

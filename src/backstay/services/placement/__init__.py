@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,

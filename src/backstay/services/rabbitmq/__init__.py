@@ -3,7 +3,7 @@
 That its port is open says little. So a client's whole login is done, as the services do it, with
 their own credentials (which never leave the host): after the broker has forgotten its users it
 answers and refuses every service. Alarms (memory, disk: all publishers are blocked) and
-partitions come from the management API, or from rabbitmqctl where that is not to be had.
+partitions come from the management API, or from rabbitmqctl where that is not available.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Broker,
     HostLivenessProbe,
@@ -73,7 +73,7 @@ def _judge_login(answer: Mapping[str, Any]) -> Verdict:
         )
         return _verdict("login", Severity.FAILED, str(answer["refused"]), remedy)
     if answer.get("login") != "done":
-        remedy = "look into transport_url in /etc/nova/nova.conf"
+        remedy = "check transport_url in /etc/nova/nova.conf"
         return _verdict("login", Severity.UNKNOWN, str(answer.get("login")), remedy)
     version = (answer.get("overview") or {}).get("rabbitmq_version", "")
     return _verdict("login", Severity.OK, f"RabbitMQ {version} takes the services' login".strip())
@@ -165,8 +165,8 @@ def import_definitions(exports: Mapping[str, str]) -> dict[str, Any]:
     Queues, exchanges and bindings are left out: clients make their own, and those of clients that
     are gone would only fill up. https://www.rabbitmq.com/docs/definitions
     """
-    told = json.loads(exports["rabbitmq-definitions.json"])
-    kept = (
+    definitions = json.loads(exports["rabbitmq-definitions.json"])
+    chosen = (
         "rabbit_version",
         "rabbitmq_version",
         "vhosts",
@@ -177,10 +177,10 @@ def import_definitions(exports: Mapping[str, str]) -> dict[str, Any]:
         "global_parameters",
         "policies",
     )
-    # A broker that starts anew makes this administrator, whose password everybody knows. Both
+    # A broker that starts anew makes this administrator, whose password is public. Both
     # programs take seconds to start: at the same time.
     guest = None
-    if "guest" not in [user["name"] for user in told.get("users", [])]:
+    if "guest" not in [user["name"] for user in definitions.get("users", [])]:
         guest = subprocess.Popen(
             ["rabbitmqctl", "--silent", "delete_user", "guest"],
             stdin=subprocess.DEVNULL,
@@ -189,7 +189,7 @@ def import_definitions(exports: Mapping[str, str]) -> dict[str, Any]:
         )
     done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
         ["rabbitmqctl", "--silent", "import_definitions"],
-        input=json.dumps({key: told[key] for key in kept if key in told}).encode(),
+        input=json.dumps({key: definitions[key] for key in chosen if key in definitions}).encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         timeout=60,

@@ -31,7 +31,7 @@ def message_pulse(state: dict[str, Any]) -> str:
     if "stream" not in state:
         state.update(rabbit_pulse_connection())
     stream, queue = state["stream"], state["queue"]
-    begun = time.monotonic()
+    started = time.monotonic()
     name = bytes([len(queue)]) + queue
     rabbit_method(stream, 60, 40, b"\0\0\0" + name + b"\0")
     header = struct.pack(">HHQH", 60, 0, len(PULSE), 0)
@@ -43,7 +43,7 @@ def message_pulse(state: dict[str, Any]) -> str:
     rabbit_frame(stream)
     if rabbit_frame(stream) != PULSE:
         raise ConnectionError("a message comes back as another")
-    return f"a message came back in {(time.monotonic() - begun) * 1000:.0f} ms"
+    return f"a message came back in {(time.monotonic() - started) * 1000:.0f} ms"
 
 
 def rabbit_pulse_connection() -> dict[str, Any]:

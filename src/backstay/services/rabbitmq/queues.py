@@ -1,7 +1,7 @@
 """Who is connected to the broker, and which queues are fed and served.
 
 The management API answers in milliseconds; rabbitmqctl, which needs neither a plug-in nor a user,
-in seconds. What is asked for is what tells a deaf agent from one that takes work:
+in seconds. What is asked for distinguishes an agent that does not process RPC messages:
 https://www.rabbitmq.com/docs/management#http-api, https://www.rabbitmq.com/docs/man/rabbitmqctl.8
 """
 
@@ -63,10 +63,10 @@ def rabbit_up() -> float | None:
         ).stdout.decode()
     except (OSError, subprocess.SubprocessError):
         return None
-    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    if told.get("ActiveState") != "active":
+    properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if properties.get("ActiveState") != "active":
         return None
-    return time.monotonic() - int(told.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    return time.monotonic() - int(properties.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
 
 
 def rabbit_by_management(access: dict[str, Any] | None) -> dict[str, Any]:

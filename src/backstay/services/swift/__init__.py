@@ -12,7 +12,7 @@ from typing import Any
 
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,

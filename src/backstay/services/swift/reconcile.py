@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.reconciliation import (
     Evidence,
     Kind,
@@ -38,18 +38,18 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
     """
     if not seen.whole(LISTINGS):
         return
-    told = list(seen.answers[LISTINGS].values())
-    told_of: set[tuple[str, str]] = set()
+    answers = list(seen.answers[LISTINGS].values())
+    reported_to: set[tuple[str, str]] = set()
     containers: dict[tuple[str, str], set[int]] = {}
-    for answer in told:
+    for answer in answers:
         for account, container, reported, known in answer["containers"]:
             containers.setdefault((account, container), set()).add(reported)
-            told_of |= {(account, container)} if known else set()
+            reported_to |= {(account, container)} if known else set()
     listed: dict[tuple[str, str], set[int]] = {}
-    for answer in told:
+    for answer in answers:
         for account, container, count in answer["listed"]:
             listed.setdefault((account, container), set()).add(count)
-    part = any(answer["part"] for answer in told)
+    part = any(answer["part"] for answer in answers)
     for (account, container), counts in sorted(listed.items()):
         held = containers.get((account, container))
         if held is None:
@@ -79,7 +79,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
             )
     if part:
         return
-    for account, container in sorted(told_of - listed.keys()):
+    for account, container in sorted(reported_to - listed.keys()):
         yield mismatch(
             "swift",
             f"container {account}/{container}",
@@ -96,8 +96,8 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
 def ask_listings() -> dict[str, Any]:
     """Return what accounts on this host list, and which containers there are. Runs on the host.
 
-    Databases of many megabytes are read by their totals only; locked ones are left to the next
-    look, and count as a part.
+    Databases of many megabytes are read by their totals only; locked ones are left out, and
+    the answer then counts as a part.
     """
     found: dict[str, Any] = {"listed": [], "containers": [], "part": False}
     for kind, limit in (("account", ACCOUNTS_READ), ("container", CONTAINERS_READ)):
@@ -123,7 +123,7 @@ def devices(kind: str) -> str:
 
 
 def read(path: str, kind: str) -> list[list[Any]]:
-    """Return an account's containers with their counts, or what a container has told its account.
+    """Return an account's containers with their counts, or what a container last reported.
 
     Deleted ones stay as rows for a while, and databases as files.
     """

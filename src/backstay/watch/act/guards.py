@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.inventory.watch import Policy
 from backstay.journal.records import RunRecord, RunState
 from backstay.runbooks.replace import plan as replace

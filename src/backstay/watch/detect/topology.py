@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backstay.health.judge_host import required
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.services.declaration import Service, Unit
 from backstay.watch.detect.probe import Subject
 

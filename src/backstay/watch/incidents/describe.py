@@ -6,7 +6,7 @@ from backstay.health import addresses, fenced
 from backstay.health.remedy import on
 from backstay.inventory.bmc import Fenced
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.fields import Role
+from backstay.inventory.enums import Role
 from backstay.quantities import duration
 from backstay.watch.detect.corroboration import Corroboration
 from backstay.watch.detect.probe import Outcome
