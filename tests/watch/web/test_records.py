@@ -8,12 +8,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from backstay.journal.records import JournalError
+from backstay.journal.store import Store
+from backstay.watch.detect.status import SnapshotFeed
+from backstay.watch.incidents.store import WatchStore
 from backstay.watch.web import records as module
+from backstay.watch.web.app import make_app
 from backstay.watch.web.records import RecordReader
 from tests.watch.web.conftest import Serving
-from tests.watch.web.fake_cloud import DOWN, FakeCloud, snapshot
+from tests.watch.web.fake_cloud import DOWN, FakeCloud, cloud, snapshot
+
+OLD_VERSION = Path(__file__).parents[2] / "fixtures" / "old_version"
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -133,3 +140,31 @@ def test_a_page_is_quick_with_everything_down(fake: FakeCloud, served: Serving) 
 
     times = sorted(asyncio.run(story()))
     assert times[len(times) // 2] < 0.1
+
+
+def test_a_journal_of_the_old_version_is_shown(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.db"
+    journal.write_bytes((OLD_VERSION / "journal.sqlite").read_bytes())
+    url = f"sqlite:///{journal}"
+    app = make_app(
+        feed=SnapshotFeed("lab"),
+        store=WatchStore(url, "lab"),
+        journal=Store(url),
+        cloud=cloud(tmp_path).model_copy(update={"name": "lab"}),
+    )
+    with TestClient(app, "http://localhost") as client:
+        incident = client.get("/api/v1/incidents/3").json()
+        assert [entry["kind"] for entry in incident["timeline"]] == [
+            "opened",
+            "approval_requested",
+            "updated",
+            "resolved",
+        ]
+        assert {one["event"] for one in incident["notifications"]} == {
+            "opened",
+            "approval_requested",
+            "resolved",
+        }
+        assert len(client.get("/api/v1/runs").json()["runs"]) == 9
+        for path in ("/incidents/3", "/incidents", "/runs/reboot-1", "/runs/reboot-9"):
+            assert client.get(path).status_code == 200, path

@@ -187,12 +187,8 @@ def _approve(context: PageContext) -> Handler:
             error = failure if isinstance(failure, BackstayError) else approval_unknown(found.id)
             page_request = _page_request(context, request, session.visitor)
             text = f"{error}. What to do: {error.remedy}"
-            return _html(
-                context,
-                await incident_page(context, page_request, found, error=text),
-                page_request,
-                409,
-            )
+            page = await incident_page(context, page_request, found, error=text)
+            return _html(context, page, page_request, 409)
         return RedirectResponse(f"/incidents/{found.id}", 303)
 
     return approve

@@ -181,15 +181,17 @@ def hosts(snapshot: Snapshot, cloud: Cloud) -> list[HostView]:
         HostView(
             name=name,
             roles=", ".join(cloud.hosts[name].roles) if name in cloud.hosts else "",
-            state=min((target.state for target in by_host[name]), key=_WORST_FIRST.index),
-            targets=tuple(
-                sorted(by_host[name], key=lambda target: _WORST_FIRST.index(target.state))
-            ),
+            state=min(by_host[name], key=_rank).state,
+            targets=tuple(sorted(by_host[name], key=_rank)),
             silence=silences.get(name),
         )
         for name in names
     ]
     return sorted(views, key=_order)
+
+
+def _rank(target: TargetStatus) -> int:
+    return _WORST_FIRST.index(target.state)
 
 
 def _order(view: HostView) -> int:
