@@ -187,7 +187,7 @@ def _members(read: HostsRead, cloud: Cloud, service: Service) -> list[Member]:
         observed = read.observed(host.name)
         names = {host.name, host.address}
         if observed is not None:
-            names |= {observed.hostname, observed.hostname.partition(".")[0]}
+            names.add(observed.hostname)
         units = tuple(unit for _, unit in required(cloud, host, [service]))
         members.append(Member(target=cloud.ssh_target(host), names=frozenset(names), units=units))
     return members

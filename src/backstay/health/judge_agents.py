@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from backstay.finding import Finding, Severity
 from backstay.health.read_apis import Reported
 from backstay.health.remedy import on
+from backstay.inventory.host_names import HostNames
 from backstay.inventory.limits import Limits
 from backstay.quantities import duration
 from backstay.services.declaration import Agent, Unit
@@ -92,12 +93,14 @@ def judge_agents(
     """
     if report.error is not None:
         return []  # it is a finding of its own
-    by_name = {name: member for member in members for name in member.names}
+    by_host, names = {each.target.name: each for each in members}, HostNames()
+    for each in members:
+        names.add(each.target.name, each.names)
     now = report.at + offset
     findings = []
     seen = set()
     for agent in report.agents:
-        member = by_name.get(agent.host) or by_name.get(agent.host.partition(".")[0])
+        member = by_host.get(names.host_of(agent.host) or "")
         if member is not None:
             seen.add((member.target.name, agent.binary))
         finding = _judge(report.service, agent, member, now, limits)

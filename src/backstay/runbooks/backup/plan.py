@@ -1,13 +1,11 @@
 """The plan of backups. Pure."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from backstay.backup.prune import Removal
 from backstay.backup.selection import selection
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
-from backstay.journal.action import StepKind
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup import steps
 from backstay.services.declaration import Service
@@ -36,18 +34,16 @@ def steps_of(
     cloud: Cloud, host: str, services: Sequence[Service], *, verify: bool
 ) -> Iterator[Step]:
     """Yield the steps for one host."""
-
-    def step(kind: StepKind[Any], does: str, bound: float) -> Step:
-        return Step(id=kind.id(host), action=kind.name, target=host, does=does, bound=bound)
-
     chosen = selection(cloud, cloud.hosts[host], services)
-    yield step(steps.REPOSITORY, "open the repository; forget parts of interrupted backups", _QUICK)
-    yield step(steps.BRING, "fetch new and changed files", _LONG)
+    yield steps.REPOSITORY.step(
+        host, "open the repository; forget parts of interrupted backups", _QUICK
+    )
+    yield steps.BRING.step(host, "fetch new and changed files", _LONG)
     if chosen.databases:
         form = "a dump" if cloud.backup.engine is Engine.DUMP else "a hot backup"
-        yield step(steps.DATABASE, f"store {form} of its databases", _LONG)
-    yield step(steps.FILES, "fetch what is new since then, and store all files", _LONG)
-    yield step(steps.RECORD, "write the backup into the catalogue", _QUICK)
+        yield steps.DATABASE.step(host, f"store {form} of its databases", _LONG)
+    yield steps.FILES.step(host, "fetch what is new since then, and store all files", _LONG)
+    yield steps.RECORD.step(host, "write the backup into the catalogue", _QUICK)
     if verify:
         yield verification(host, host)
 

@@ -65,7 +65,7 @@ def _steps(cloud: Cloud, host: Host, chosen: RebootOptions) -> Iterator[Step]:
     name, times, hooks = host.name, cloud.maintenance, cloud.maintenance.hooks
 
     def step(kind: StepKind[Any], does: str, bound: float) -> Step:
-        return Step(id=kind.id(name), action=kind.name, target=name, does=does, bound=round(bound))
+        return kind.step(name, does, round(bound))
 
     def hook(kind: StepKind[Any], does: str, called: Sequence[Hook]) -> Iterator[Step]:
         if called:
