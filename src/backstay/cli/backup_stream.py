@@ -20,7 +20,7 @@ from backstay.cli.options import (
     output_option,
 )
 from backstay.cli.session import backups_of, open_cloud, require_hosts
-from backstay.cli.units import own_command, own_environment, show_files, uninstall
+from backstay.cli.units import own_command, show_files, uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +203,7 @@ def _install(cloud: "Cloud", host: str, *, dry_run: bool) -> None:
     text = service_file(
         does=f"Backstay: receive the binary log of {host}",
         command=own_command("backup", "stream", "run", host, "--cloud", str(cloud.path)),
-        environment=own_environment(),
+        environment={},
     )
     files = {f"{name}.service": text}
     if dry_run:
