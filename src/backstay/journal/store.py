@@ -107,7 +107,7 @@ class Store:
 
         Returns when it was first started, in Unix seconds.
         """
-        with self._fenced(claim, f"noting that {step} is started") as db:
+        with self._leased(claim, f"noting that {step} is started") as db:
             this = (STEPS.c.run == claim.run) & (STEPS.c.id == step)
             db.execute(
                 sa.update(STEPS)
@@ -138,7 +138,7 @@ class Store:
 
     def _end_step(self, claim: Claim, step: str, state: StepState, **values: Any) -> None:  # noqa: ANN401 - columns
         text = values.pop("text")
-        with self._fenced(claim, f"noting that {step} is {state}") as db:
+        with self._leased(claim, f"noting that {step} is {state}") as db:
             db.execute(
                 sa.update(STEPS)
                 .where((STEPS.c.run == claim.run) & (STEPS.c.id == step))
@@ -148,12 +148,12 @@ class Store:
 
     def progress(self, claim: Claim, step: str, text: str) -> None:
         """Note the progress of a step."""
-        with self._fenced(claim, f"noting the progress of {step}") as db:
+        with self._leased(claim, f"noting the progress of {step}") as db:
             _note(db, claim.run, step, EventKind.PROGRESS, text)
 
     def end(self, claim: Claim, state: RunState) -> None:
         """Note how the run ended."""
-        with self._fenced(claim, f"noting the end of {claim.run}") as db:
+        with self._leased(claim, f"noting the end of {claim.run}") as db:
             _end_run(db, claim.run, state)
 
     def refuse(self, run: str, error: BackstayError) -> None:
@@ -231,7 +231,7 @@ class Store:
         return self._database.read(attempted)
 
     @contextmanager
-    def _fenced(self, claim: Claim, attempted: str) -> Iterator[Connection]:
+    def _leased(self, claim: Claim, attempted: str) -> Iterator[Connection]:
         """Open a transaction that is rolled back where another process took a target over."""
         with self._write(attempted) as db:
             epochs.compare(db, claim.epochs, attempted)
