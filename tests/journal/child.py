@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backstay.journal.action import Action, Result, Runbook, Running
+from backstay.journal.action import Action, Runbook, Running
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunState
+from backstay.journal.result import StepResult
 from backstay.journal.store import Store
 
 STEPS = tuple(
@@ -23,6 +25,16 @@ STEPS = tuple(
     for name in ("one", "two", "three", "four")
 )
 PLAN = Plan(runbook="trial", cloud="here", targets=("a",), steps=STEPS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonResult(StepResult):
+    """A result that is stored as ``data`` is."""
+
+    data: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.data)
 
 
 class Killer:
@@ -39,14 +51,14 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Append(Action[Result]):
+class Append(Action[JsonResult]):
     """Appends the step's name to the file of effects."""
 
     def __init__(self, file: Path, killer: Killer) -> None:
         self.file = file
         self.killer = killer
 
-    async def do(self, running: Running) -> Mapping[str, Any]:
+    async def do(self, running: Running) -> JsonResult:
         """Append a line, on disk before this returns."""
         self.killer.here()
         with self.file.open("a") as out:
@@ -55,13 +67,13 @@ class Append(Action[Result]):
             os.fsync(out.fileno())
         self.killer.here()
         running.report("appended")
-        return {"line": running.step.id, "before": sorted(running.results)}
+        return JsonResult(data={"line": running.step.id, "before": sorted(running.results)})
 
-    async def probe(self, running: Running) -> Mapping[str, Any] | None:
+    async def probe(self, running: Running) -> JsonResult | None:
         """Look whether the line is there."""
         self.killer.here()
         lines = self.file.read_text().splitlines() if self.file.exists() else []
-        return {"line": running.step.id} if running.step.id in lines else None
+        return JsonResult(data={"line": running.step.id}) if running.step.id in lines else None
 
 
 def main(folder: Path, point: int) -> RunState:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.journal.action import Action, Refused, Result, Runbook, Running
+from backstay.journal.action import Action, Refused, Runbook, Running
 from backstay.journal.engine import Progress, carry_out
 from backstay.journal.locks import LockHeld
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import LeaseLost, RunState, StepState
 from backstay.journal.store import Store
+from tests.journal.child import JsonResult
 
 
 def step(name: str, target: str = "a", bound: float = 5) -> Step:
@@ -26,7 +27,7 @@ def error(kind: type[BackstayError]) -> BackstayError:
     return kind("trying", came_back="no", remedy="try later")
 
 
-class Does(Action[Result]):
+class Does(Action[JsonResult]):
     """Does what it is told to; remembers what it was asked."""
 
     def __init__(self, outcome: Any = None, probed: Mapping[str, Any] | None = None) -> None:
@@ -34,18 +35,18 @@ class Does(Action[Result]):
         self.probed = probed
         self.asked: list[str] = []
 
-    async def do(self, running: Running) -> Mapping[str, Any]:
+    async def do(self, running: Running) -> JsonResult:
         self.asked.append("do")
         outcome = self.outcome(running) if callable(self.outcome) else self.outcome
         if isinstance(outcome, Exception):
             raise outcome
         if outcome == "hang":
             await asyncio.sleep(60)
-        return {"seen": sorted(running.results)}
+        return JsonResult(data={"seen": sorted(running.results)})
 
-    async def probe(self, running: Running) -> Mapping[str, Any] | None:
+    async def probe(self, running: Running) -> JsonResult | None:
         self.asked.append("probe")
-        return self.probed
+        return None if self.probed is None else JsonResult(data=self.probed)
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.journal.action import Action, Result, Runbook, Running
+from backstay.journal.action import Action, Runbook, Running
 from backstay.journal.engine import carry_out
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord
 from backstay.journal.store import Store
+from tests.journal.child import JsonResult
 
 BEGAN = 1795558800.0
 LOST = "lost: nothing; the stream has received everything the database had a moment ago"
@@ -123,7 +124,7 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
 ]
 
 
-class Tells(Action[Result]):
+class Tells(Action[JsonResult]):
     """Takes its time by the clock of the test, and tells a result."""
 
     def __init__(self, clock: list[float], fails: str) -> None:
@@ -131,13 +132,13 @@ class Tells(Action[Result]):
         self.fails = fails
         self.told = {name: (seconds, result) for name, seconds, result in STEPS}
 
-    async def do(self, running: Running) -> Mapping[str, Any]:
+    async def do(self, running: Running) -> JsonResult:
         name = running.step.id.partition(".")[2]
         seconds, result = self.told[name]
         self.clock[0] += seconds
         if name == self.fails:
             raise BackstayError("applying it", came_back="Puppet says no", remedy="mend it")
-        return result
+        return JsonResult(data=result)
 
 
 def plan(without: tuple[str, ...] = ()) -> Plan:

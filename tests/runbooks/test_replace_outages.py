@@ -5,7 +5,7 @@ import contextlib
 import http.server
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from backstay.runbooks.replace.outages import USUAL, OutageRecording
 from backstay.runbooks.replace.steps import InventoryUpdated
 from backstay.services import libvirt
 from backstay.services.registry import all_services
+from tests.journal.child import JsonResult
 
 DATA = Path(__file__).parents[1] / "services" / "data"
 NOBODY = "192.0.2.11"
@@ -60,13 +61,13 @@ class Site:
         return address.startswith("127.")
 
 
-class Does(Action[Mapping[str, Any]]):
+class Does(Action[JsonResult]):
     def __init__(self, work: Callable[[], None] = lambda: None) -> None:
         self.work = work
 
-    async def do(self, running: Running) -> Mapping[str, Any]:
+    async def do(self, running: Running) -> JsonResult:
         await asyncio.to_thread(self.work)
-        return {"did": True}
+        return JsonResult(data={"did": True})
 
 
 def recorded(
@@ -75,15 +76,16 @@ def recorded(
     """A replacement with the real recording, and nothing real to do."""
 
     class Confirms(Does):
-        async def do(self, running: Running) -> Mapping[str, Any]:
+        async def do(self, running: Running) -> JsonResult:
             async with outages.started_beside(running) as starting:
                 if refused:
                     raise Refused("asking", came_back="it is alive", remedy="backstay check")
-                return {"recording": asdict(await starting)}
+                return JsonResult(data={"recording": asdict(await starting)})
 
     class TakesOver(Does):
-        async def do(self, running: Running) -> Mapping[str, Any]:
-            return {"did": True, **outages.end(InventoryUpdated(written=True)).to_json()}
+        async def do(self, running: Running) -> JsonResult:
+            updated = outages.end(InventoryUpdated(written=True))
+            return JsonResult(data={"did": True, **updated.to_json()})
 
     @contextlib.asynccontextmanager
     async def around(running: Running) -> AsyncIterator[None]:
@@ -150,8 +152,8 @@ def noted(folder: Path, store: Store, url: str) -> None:
     """A reboot that noted where the controller's APIs are."""
 
     class Notes(Does):
-        async def do(self, running: Running) -> Mapping[str, Any]:
-            return {"apis": {"identity": url}, "instances": {}}
+        async def do(self, running: Running) -> JsonResult:
+            return JsonResult(data={"apis": {"identity": url}, "instances": {}})
 
     run = store.create(plan("reboot", "note"))
     carry(folder, store, Runbook(actions={"note": Notes()}), run)

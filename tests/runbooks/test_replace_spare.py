@@ -102,7 +102,7 @@ def test_room_is_counted_once_for_each_file_system():
 def test_an_older_backup_is_judged_by_its_packages():
     wanted = replace(WANTED, backup=replace(BACKUP, machine={}))
     assert blockers(wanted, told(), offset=0) == []
-    assert "does not say" in warnings(wanted, told(), offset=0)[0]
+    assert "does not record" in warnings(wanted, told(), offset=0)[0]
     newer = blockers(wanted, told(packages=["base-files 13.1"]), offset=0)
     assert newer == ["it is of another release: base-files 13.1, the host had 12.4+deb12u5"]
 

@@ -14,7 +14,7 @@ from backstay.journal.result import StepResult
 Result = Mapping[str, Any]
 """A step's result as JSON data, as the journal stores it."""
 R = TypeVar("R", bound=StepResult)
-T_co = TypeVar("T_co", covariant=True)
+T_co = TypeVar("T_co", bound=StepResult, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)

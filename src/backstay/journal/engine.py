@@ -20,9 +20,7 @@ from backstay.journal.records import (
     RunState,
     StepRecord,
     StepState,
-    with_current_keys,
 )
-from backstay.journal.result import StepResult
 from backstay.journal.store import Claim, Store
 
 
@@ -114,11 +112,8 @@ class _StepRunner:
         except Exception as error:
             # The run shall be left in a state that is shown and can be resumed.
             raise _unexpected(running, error) from error
-        result = (
-            produced.to_json() if isinstance(produced, StepResult) else with_current_keys(produced)
-        )
-        summary = str(result.get("summary", ""))
-        text = summary if probed is None else "was done already"
+        result: Result = produced.to_json()
+        text = str(produced.summary) if probed is None else "was done already"
         self.store.finish(self.claim, step.id, result, text=text)
         self.progress(Progress(step=step, kind=EventKind.DONE, text=text))
         return result
