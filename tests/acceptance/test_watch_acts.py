@@ -71,7 +71,7 @@ def test_who_is_cut_off_replaces_nothing(lab: Lab, folder: Path) -> None:
         create(lab, watched.cloud, "proxy", "--verify")
         watched.until_all_up()
         lab.backstay("lab", "break", "cut-network", "proxy", "--from", "operator")
-        nothing_is_begun(watched, "in doubt: only this machine is cut off")
+        nothing_is_begun(watched, "in doubt: this monitoring host is isolated")
         lab.backstay("lab", "heal")
         watched.until(lambda: watched.told.first("resolved"), "it is told to be over")
 

@@ -55,7 +55,7 @@ def test_a_failed_service_is_restarted_once_and_told(play: Play) -> None:
 
     acted = play(RESTART, story)
     assert acted.store.run("1").reason == f"watch: incident-1: {CAUSE.key}"
-    assert acted.lines("action_taken") == ["begins restart-1: do it"]
+    assert acted.lines("action_taken") == ["starts restart-1: do it"]
     assert len(acted.lines("run_ended")) == 1
     words = [it.event for it in acted.watch_store.notifications()]
     assert words == [
@@ -84,7 +84,7 @@ def test_it_is_tried_so_often_with_a_pause_and_then_left_to_people(play: Play) -
     assert acted.store.run("1").state is RunState.ABANDONED
     said = acted.lines("blocked")
     assert len(said) == 2
-    assert "nothing is done before" in said[0]
+    assert "no action before" in said[0]
     assert "tried 2 times" in said[1]
 
 
@@ -152,7 +152,7 @@ def test_a_replacement_waits_for_its_approval_and_begins_once(play: Play) -> Non
         with pytest.raises(NotApproved, match="no plan waits"):
             await acted.approvals.by_page(incident.id + 1, code, "ann")
         told = await acted.approvals.by_page(incident.id, code.lower().replace("-", ""), "ann")
-        assert "replace-1 begins" in told
+        assert "replace-1 starts" in told
         with pytest.raises(NotApproved, match="used already, by ann"):
             approve(acted.watch_store, code, by="bob", now=acted.now)
         await acted.act_once()
@@ -184,7 +184,7 @@ def test_an_approval_that_comes_too_late(play: Play) -> None:
     acted = play(ASK, story)
     assert acted.started == []
     assert acted.store.run("1").state is RunState.ABANDONED
-    assert acted.lines("blocked") == ["replace-1 was not approved in time: it is not begun"]
+    assert acted.lines("blocked") == ["replace-1 was not approved in time: it is not started"]
     assert len(acted.lines("approval_requested")) == 1
 
 
@@ -236,7 +236,7 @@ def test_a_run_whose_process_was_killed_is_gone_on_with_but_not_for_ever(play: P
 
     acted = play(REPLACE, story)
     assert acted.started == ["replace-1"] * 3
-    assert "was begun 3 times" in acted.lines("blocked")[0]
+    assert "was started 3 times" in acted.lines("blocked")[0]
 
 
 def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
@@ -249,7 +249,7 @@ def test_a_process_that_cannot_begin_is_told(play: Play) -> None:
 
     acted = play(RESTART, story)
     assert acted.started == ["restart-1", "restart-2"]
-    assert acted.lines("blocked")[0] == "restart-1 could not be begun: no cloud.yaml"
+    assert acted.lines("blocked")[0] == "restart-1 could not be started: no cloud.yaml"
     assert "tried 2 times" in acted.lines("blocked")[-1]
 
 

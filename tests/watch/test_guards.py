@@ -74,8 +74,8 @@ CUT = incident_of(replace(CAUSE, kind=Kind.MONITORING_HOST_ISOLATED, key="cut-of
     [
         (replace(GOOD, doubt="the lock was not renewed"), "not renewed"),
         (replace(GOOD, writable=False), "journal cannot be written"),
-        (replace(GOOD, incidents=(CUT,)), "only this machine is cut off"),
-        (replace(GOOD, lag=2.0), "late itself"),
+        (replace(GOOD, incidents=(CUT,)), "this monitoring host is isolated"),
+        (replace(GOOD, lag=2.0), "itself is late"),
     ],
 )
 def test_never_while_in_doubt(situation: Situation, why: str) -> None:
@@ -89,14 +89,14 @@ def test_a_host_of_which_witnesses_disagree_is_not_replaced() -> None:
     assert "not known to be dead" in why
     assert "compute1 sees it" in why
     assert wanted(POLICY, CUT.cause, CLOUD) is WatchAction.REPLACE
-    assert "only this machine" in blocked_by(WatchAction.REPLACE, CUT, POLICY, GOOD)
+    assert "monitoring host is isolated" in blocked_by(WatchAction.REPLACE, CUT, POLICY, GOOD)
 
 
 def test_never_two_things_at_once() -> None:
     other = run_of(replace(CAUSE, host="proxy"), RunState.RUNNING, reason="kernel", ended=None)
     for act in WatchAction:
         why = blocked_by(act, incident_of(CAUSE), POLICY, replace(GOOD, runs=(other,)))
-        assert "under way" in why
+        assert "is running" in why
     gone = replace(GOOD, runs=(other,), alive=lambda _: False)
     assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, gone) == ""
 

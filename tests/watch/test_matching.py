@@ -85,7 +85,7 @@ def test_it_is_closed_when_it_is_over_and_not_before(tmp_path: Path) -> None:
     hung, _ = of(tmp_path)
     assert match_incidents([incident(hung.cause)], [], never, NOW) == []
     [one] = match_incidents([incident(hung.cause)], [], lambda _: True, NOW)
-    assert one == ResolveIncident(incident=incident(hung.cause), text="over: it lasted 60 s")
+    assert one == ResolveIncident(incident=incident(hung.cause), text="resolved after 60 s")
 
 
 def test_an_incident_of_a_channel_is_somebody_elses(tmp_path: Path) -> None:

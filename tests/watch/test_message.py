@@ -32,17 +32,17 @@ def test_a_mail_on_what_is_down() -> None:
 DOWN: MariaDB on controller does not answer
 Since Tue 25 Nov 02:10:03 UTC
 
-Users lose: every OpenStack API fails; instances run on
-To do:      backstay check controller
+Impact:     every OpenStack API fails; instances run on
+Remedy:     backstay check controller
 
-What was seen:
+Observed:
   query from ops1: takes the connection and does not answer within 1.5 s
   compute1 and storage1 reach controller
 
-Down because of it (4): keystone (the cloud's address); nova, glance on controller; \
+Also down (4): keystone (the cloud's address); nova, glance on controller; \
 nova-compute on compute1
 
-What happened:
+Timeline:
   02:10:05 opened: MariaDB on controller does not answer
 
 incident-12, cloud lab, service-failed, critical
@@ -50,10 +50,10 @@ incident-12, cloud lab, service-failed, critical
         short="""\
 DOWN: MariaDB on controller does not answer
 Since Tue 25 Nov 02:10:03 UTC
-Users lose: every OpenStack API fails; instances run on
-Seen: query from ops1: takes the connection and does not answer within 1.5 s
-4 more are down because of it
-To do: backstay check controller
+Impact:     every OpenStack API fails; instances run on
+Observed: query from ops1: takes the connection and does not answer within 1.5 s
+4 more targets are down because of it
+Remedy: backstay check controller
 incident-12""",
     )
 
@@ -61,10 +61,10 @@ incident-12""",
 def test_when_it_is_over_the_duration_comes_first_and_the_mails_are_a_thread() -> None:
     ended = over(DOWN)
     told = said((notification(ended, NotificationEvent.RESOLVED, made=ended.closed), ended))
-    assert told.subject == "[lab] OVER after 3 min 12 s: MariaDB on controller does not answer"
+    assert told.subject == "[lab] RESOLVED after 3 min 12 s: MariaDB on controller does not answer"
     assert told.follows == said((notification(DOWN), DOWN)).id
     first, when, news, *_ = told.text.splitlines()
-    assert first == "OVER after 3 min 12 s: MariaDB on controller does not answer"
+    assert first == "RESOLVED after 3 min 12 s: MariaDB on controller does not answer"
     assert when == "From Tue 25 Nov 02:10:03 to 02:13:15 UTC"
     assert news == "answers again"
     assert "To do" not in told.text
@@ -80,7 +80,7 @@ def test_an_approval_is_asked_for_with_its_command() -> None:
         sections([(notification(asked, NotificationEvent.APPROVAL_REQUESTED), asked)]),
         approval=lambda one: f"backstay watch approve {one.name} 7XK2",
     )
-    assert told.subject.startswith("[lab] YOUR APPROVAL IS ASKED: MariaDB")
+    assert told.subject.startswith("[lab] APPROVAL REQUIRED: MariaDB")
     for words in (told.text, told.short):
         assert "controller can be replaced by spare1" in words
         assert "backstay watch approve incident-12 7XK2" in words
@@ -96,13 +96,18 @@ def test_several_are_one_message_and_the_worst_is_its_subject() -> None:
     )
     assert told.subject == "[lab] DOWN: MariaDB on controller does not answer (and 2 more)"
     assert told.id.startswith("13.opened")
-    places = [told.text.index(one) for one in ("DOWN: Maria", "WARNING: disk", "OVER after")]
+    places = [told.text.index(one) for one in ("DOWN: Maria", "WARNING: disk", "RESOLVED after")]
     assert places == sorted(places)
 
 
 def test_only_being_cut_off_here_is_not_called_down() -> None:
-    cut = replace(MARIADB, kind=Kind.MONITORING_HOST_ISOLATED, title="only we are cut off")
-    assert headline(incident(cut), NotificationEvent.OPENED) == "CUT OFF: only we are cut off"
+    cut = replace(
+        MARIADB, kind=Kind.MONITORING_HOST_ISOLATED, title="controller is unreachable from here"
+    )
+    assert (
+        headline(incident(cut), NotificationEvent.OPENED)
+        == "ISOLATED: controller is unreachable from here"
+    )
 
 
 def test_every_kind_has_a_word_for_it() -> None:

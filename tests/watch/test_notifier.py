@@ -87,7 +87,7 @@ def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
     asyncio.run(story())
     first, last = site.mailbox.got
     assert first["Subject"] == f"[lab] DOWN: {MARIADB.title}"
-    assert str(last["Subject"]).startswith("[lab] OVER after 1 min 41 s")
+    assert str(last["Subject"]).strip().startswith("[lab] RESOLVED after 1 min 41 s")
     assert last["References"] == first["Message-ID"]
     assert [event for event, _ in words(site.hook)] == ["opened", "resolved"]
     assert [one.headers["Idempotency-Key"] for one in site.hook.got] == [
@@ -124,7 +124,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
             await until(lambda: site.sms.got)  # the third attempt has failed
             assert MARIADB.title in site.sms.got[0].document["title"]
             await until(lambda: len(site.hook.got) == 2)
-            assert words(site.hook)[1] == ("opened", "channel mail takes no messages")
+            assert words(site.hook)[1] == ("opened", "channel mail does not accept messages")
             assert "Connection refused" in str(site.hook.got[1].document["incident"]["evidence"])
             [trouble] = notifier.problems
             assert trouble.startswith("channel mail: sending mail by 127.0.0.1")
@@ -136,7 +136,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
 
             with mail_server(site.mailbox, port=port):
                 await until(lambda: site.mailbox.got, bound=30)
-                assert "channel mail takes no messages" in site.mailbox.subjects[0]
+                assert "channel mail does not accept messages" in site.mailbox.subjects[0]
                 await until(lambda: notifier.problems == ())
                 await until(lambda: len(site.hook.got) == 4)
                 await until(lambda: not unsent(site.journal))
@@ -145,7 +145,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
 
     asyncio.run(story())
     assert len(site.sms.got) == 2
-    assert words(site.hook)[3] == ("resolved", "channel mail takes no messages")
+    assert words(site.hook)[3] == ("resolved", "channel mail does not accept messages")
 
 
 def test_a_channel_that_hangs_is_not_waited_for_three_times(
@@ -178,7 +178,7 @@ def test_without_a_fallback_who_has_it_is_not_told_again(site: Site) -> None:
     asyncio.run(story())
     assert [title for _, title in words(site.hook)] == [
         MARIADB.title,
-        "channel mail takes no messages",
+        "channel mail does not accept messages",
     ]
 
 
@@ -196,7 +196,7 @@ def test_the_only_channel_is_tried_until_it_works(site: Site) -> None:
     asyncio.run(story())
     told = [subject.partition("[lab] ")[2].split()[0] for subject in site.mailbox.subjects]
     assert told[0] == "DOWN:"  # as it was first tried
-    assert sorted(told[1:]) == ["OVER"]  # of the incident and of the channel, in one
+    assert sorted(told[1:]) == ["RESOLVED"]  # of the incident and of the channel, in one
 
 
 def test_a_channel_that_cannot_even_be_tried_holds_up_no_other(site: Site) -> None:
@@ -329,7 +329,7 @@ def test_the_test_message(site: Site) -> None:
 
     async def story() -> None:
         async with courier_of(site.journal, channels) as (_, notifier):
-            assert f"127.0.0.1:{site.mail_port} took it" in await notifier.test("mail")
+            assert f"127.0.0.1:{site.mail_port} accepted it" in await notifier.test("mail")
             await notifier.test("hook")
             for channel, problem in (("bad", "refused"), ("none", "mail, hook, bad")):
                 with pytest.raises(BackstayError) as raised:
@@ -361,7 +361,7 @@ def test_a_change_is_told_in_the_thread(site: Site) -> None:
     asyncio.run(story())
     assert site.mailbox.subjects[1:] == [
         "[lab] NOW OFF: controller is off",
-        "[lab] ACTED: controller is off",
+        "[lab] ACTION TAKEN: controller is off",
     ]
     assert "started replace-7" in site.mailbox.got[2].get_content()
     assert len({mail["References"] for mail in site.mailbox.got[1:]}) == 1

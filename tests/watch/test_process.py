@@ -142,7 +142,7 @@ def test_a_new_cloud_yaml_is_taken_and_a_wrong_one_is_told(watch: Watch) -> None
     watch.until(lambda: "leads the watch" in watch.log)
     text = watch.cloud.read_text()
     watch.cloud.write_text(text.replace("[controller]", "[king]"))
-    watch.until(lambda: "what it said before holds" in watch.log)
+    watch.until(lambda: "the previous configuration stays in use" in watch.log)
     watch.cloud.write_text(text.replace("192.0.2.1", "192.0.2.2"))
     watch.until(lambda: "has changed" in watch.log)
     watch.until(watch.page)
@@ -176,7 +176,7 @@ def test_the_cloud_file_is_read_again(tmp_path: Path) -> None:
         assert file.cloud is first
         path.write_text("hosts: 3")
         await file.reload_if_changed()
-        assert "holds" in file.trouble
+        assert "stays in use" in file.trouble
         assert file.cloud is first
         path.write_text(text.replace("nowhere", "elsewhere"))
         await file.reload_if_changed()

@@ -37,7 +37,7 @@ def reach(
     ("given", "outcome"),
     [
         ({"pinged": 0.3}, Outcome.OK),
-        ({"pinged": 5.0}, Outcome.OK),  # pings get lost, its own word comes
+        ({"pinged": 5.0}, Outcome.OK),  # pings get lost, its status channel has data
         ({"pinged": 5.0, "told": 5.0}, Outcome.SILENT),
         ({"pinged": None, "told": None}, Outcome.SILENT),
         ({"pinged": None, "told": None, "began": STARTING - 1}, Outcome.UNKNOWN),
@@ -61,7 +61,7 @@ def test_what_excuses_late_answers() -> None:
     found.ping_monitor.hosts["c1"].lost.extend([False, True])
     assert found.excuse("c1") == "50% of pings to it are lost"
     assert found.excuse("unknown") == ""
-    assert reach(pinged=0.1, told=3.0).excuse("c1") == "its own word does not come"
+    assert reach(pinged=0.1, told=3.0).excuse("c1") == "no data on its status channel"
 
 
 def test_who_tells_nothing_just_now() -> None:

@@ -34,7 +34,7 @@ class CloudFile:
             await self._changed.wait()
 
     async def run(self) -> None:
-        """Look at the file for ever."""
+        """Look at the file forever."""
         while True:
             await asyncio.sleep(PAUSE)
             await self.reload_if_changed()
@@ -48,13 +48,13 @@ class CloudFile:
             cloud = await on_thread(lambda: self._load(self.path), BOUND)
         except (BackstayError, TimeoutError) as error:
             # Not taken for read: somebody may be writing it, or the disk may come back.
-            self.trouble = f"{error}; what it said before holds"
+            self.trouble = f"{error}; the previous configuration stays in use"
             return
         self._read = stamp
         if cloud.name != self.cloud.name:
             self.trouble = (
-                f"{self.path} describes {cloud.name} now, and not {self.cloud.name}: start the "
-                "watch anew"
+                f"{self.path} describes {cloud.name} now, and not {self.cloud.name}: restart the "
+                "watch"
             )
             return
         self.trouble = ""

@@ -87,7 +87,7 @@ class Incidents(Protocol):
 
 
 class WatchLoop:
-    """Watches a cloud: gives ``feed`` a bulletin each second, ``incident_log`` the incidents.
+    """Watches a cloud: gives ``feed`` a snapshot each second, ``incident_log`` the incidents.
 
     ``store`` is where runs are read from. ``leader`` is who watches, ``problems`` what else is
     wrong with the watch. ``on_incident`` is called for every incident that is opened or changed.
@@ -139,7 +139,7 @@ class WatchLoop:
         self._side: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch forever."""
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "asking every second": self._tick_forever,
             "looking for silent hosts": self._look_forever,
@@ -196,14 +196,14 @@ class WatchLoop:
 
     @property
     def _is_late(self) -> bool:
-        """Say whether this process itself is late, or was just now."""
+        """Return whether this process itself is late, or was just now."""
         now = time.monotonic()
         return now - self._due > LAG or now - self._lagged < LAG_COUNTS
 
     def _excuse(self, host: str) -> str:
         """Return why answers may be late, empty where nothing is known."""
         if self._is_late:
-            return "this machine is busy itself"
+            return "the monitoring host itself is busy"
         return self.reach.excuse(host) if host else ""
 
     def _is_up(self, host: str) -> bool:
@@ -212,7 +212,7 @@ class WatchLoop:
         return target is None or target.state is not State.DOWN
 
     def _steady(self, host: str, unit: str) -> bool:
-        """Say whether a unit has been running for so long that it had the time to connect."""
+        """Return whether a unit has been running for so long that it had the time to connect."""
         stream = self.streams.get(host)
         return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
 
@@ -292,7 +292,7 @@ class WatchLoop:
                 async with asyncio.timeout(CHECK_BOUND):
                     found = await check(self.site)
             except TimeoutError:
-                self._wrong["check"] = f"the check did not end within {CHECK_BOUND:g} s"
+                self._wrong["check"] = f"the check did not finish within {CHECK_BOUND:g} s"
             else:
                 self._wrong.pop("check", None)
                 self.findings, self.checked_at = tuple(found), time.time()
@@ -307,7 +307,7 @@ class WatchLoop:
             await asyncio.sleep(max(1.0, started + self.watch.check - time.monotonic()))
 
     def _is_calm(self) -> bool:
-        """Say whether nothing is the matter with the cloud but what checks have found."""
+        """Return whether nothing is the matter with the cloud but what checks have found."""
         aside = {Kind.FINDING, Kind.CHANNEL_FAILED}
         return all(one.cause.kind in aside for one in self.incident_log.open_incidents())
 
@@ -349,14 +349,14 @@ class WatchLoop:
         """Return what is wrong with the watch itself."""
         found = [one for one in (self.apis.trouble, self.agents.trouble) if one]
         if not self.ping_monitor.allowed:
-            found.append("this user may not ping: hosts are judged by their channels only")
+            found.append("this user may not ping: hosts are judged by their status channels only")
         found += [*self.parts.problems, *self._wrong.values()]
         return [*found, *self.incident_log.problems, *self.problems()]
 
 
 def _no_passes() -> BackstayError:
     return BackstayError(
-        "asking the APIs every second",
-        came_back="these credentials give no tokens to ask with",
+        "probing the APIs",
+        came_back="these credentials give no tokens",
         remedy="backstay check",
     )

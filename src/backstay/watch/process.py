@@ -1,7 +1,7 @@
-"""The whole watch in one process and one event loop: who does what, and what holds it together.
+"""The watch as one process with one event loop.
 
-The page is served whether this process leads or stands by. Detection, telling and acting are done
-by the one that leads. Every part is begun again by itself when it fails.
+The page is served by the leader and by those that stand by. Only the leader probes, notifies and
+acts. Each task is restarted by itself when it fails.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from backstay.watch.web.app import make_app
 from backstay.watch.web.server import serve
 
 STALE = 60.0
-"""Seconds without a bulletin after which the watching counts as stuck, and is begun again."""
+"""Seconds without a snapshot after which the watching counts as stuck, and is restarted."""
 END = 4.5
 """Seconds that the end of everything may take; then the process ends as it is."""
 _PAGE_LONGEST = 5.0
@@ -126,7 +126,7 @@ class Process:
             await first_of(serve(app, cloud.watch.page), self.file.another(cloud))
 
     async def _contend(self) -> None:
-        """Stand by until this process leads; lead until that is lost; for ever."""
+        """Stand by until this process leads; lead until that is lost; forever."""
         while True:
             name = f"watch/{self.feed.snapshot.cloud}"
             async with lead(locks_url(), name, waits=self._stands_by) as mine:
@@ -147,8 +147,8 @@ class Process:
             if mine.doubt and self._incident_log is not None and not self._incident_log.writable:
                 raise LockLost(
                     "leading the watch",
-                    came_back=f"{mine.doubt}, and the journal does not say who leads",
-                    remedy="see that one of them can be reached",
+                    came_back=f"{mine.doubt}, and the journal cannot confirm the leader",
+                    remedy="make one of them reachable",
                 )
             await asyncio.sleep(PAUSE)
 
@@ -174,10 +174,10 @@ class Process:
         )
 
     def _problems(self) -> Sequence[str]:
-        """Return what is wrong with the watch itself, but for the ledger's and the courier's."""
+        """Return what is wrong with the watch itself, but for the ledger's and the notifier's."""
         found = [self.file.trouble, self._lock_problem, *self.parts.problems]
         if self._lead is not None and self._lead.doubt:
-            found.append(f"{self._lead.doubt}: nothing is done until it is")
+            found.append(f"{self._lead.doubt}: no action is taken until it is")
         return [one for one in found if one]
 
     async def _leads(self) -> None:
@@ -213,10 +213,10 @@ class Process:
             if incident_log.fenced.is_set():
                 raise LockLost(
                     "leading the watch",
-                    came_back="another process has taken it over in the journal",
+                    came_back="another process has taken over in the journal",
                     remedy="backstay watch status",
                 )
-            self.environment.say(f"{cloud.path} has changed: it is watched as it is described now")
+            self.environment.say(f"{cloud.path} has changed: the new configuration is used")
 
     async def _work(self, site: CloudSession, incident_log: IncidentLog) -> None:
         cloud, watch = site.cloud, site.cloud.watch
@@ -256,15 +256,15 @@ class Process:
         )
 
     async def _stuck(self) -> None:
-        """Wait until no bulletin has come for long. Raises BackstayError."""
+        """Wait until no snapshot has come for long. Raises BackstayError."""
         changes = self.feed.changes(bound=STALE)
         seen = await anext(changes)
         while (newer := await anext(changes)) is not seen:
             seen = newer
         raise BackstayError(
             "watching",
-            came_back=f"nothing was seen or said for {STALE:g} s",
-            remedy="it is begun again; report it where that happens again",
+            came_back=f"no snapshot for {STALE:g} s",
+            remedy="it is restarted; report it if that happens again",
         )
 
 
@@ -293,7 +293,7 @@ class EventLog:
         self._problems: tuple[str, ...] = ()
 
     async def run(self) -> None:
-        """Follow for ever."""
+        """Follow forever."""
         for one in self._known.values():
             self._say(f"{one.name} is open: {one.cause.title}")
         while True:
@@ -308,9 +308,9 @@ class EventLog:
                 self._say(f"{one.name} {line.kind}: {line.text}")
         for number, one in self._known.items():
             if number not in now:
-                self._say(f"{one.name} is over: {one.cause.title}")
+                self._say(f"{one.name} is resolved: {one.cause.title}")
         problems = self._feed.snapshot.problems
         for trouble in problems:
             if trouble not in self._problems:
-                self._say(f"trouble: {trouble}")
+                self._say(f"problem: {trouble}")
         self._known, self._problems = now, problems

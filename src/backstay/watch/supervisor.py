@@ -1,4 +1,4 @@
-"""Parts of the watch that run for ever: begun again when they fail, and what is wrong with them."""
+"""Parts of the watch that run forever: restarted when they fail, and what is wrong with them."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from backstay.errors import BackstayError
 
 FIRST = 1.0
 LONGEST = 30.0
-"""Seconds until a part that failed is begun again: at first, and when it fails again and again."""
+"""Seconds until a part that failed is restarted: at first, and when it fails again and again."""
 STEADY = 60.0
 """A part that has run for so many seconds is no longer one that fails again and again."""
 
@@ -31,7 +31,7 @@ class TaskSupervisor:
     async def keep(
         self, name: str, begin: Callable[[], Awaitable[None]], *, longest: float = LONGEST
     ) -> None:
-        """Run a part for ever; begin it again whenever it fails, later each time."""
+        """Run a part forever; begin it again whenever it fails, later each time."""
         pause = FIRST
         while True:
             started = time.monotonic()
@@ -41,7 +41,7 @@ class TaskSupervisor:
             finally:
                 running.cancel()
             if self._wrong.get(name) != why:
-                self._say(f"{name}: {why}; it is begun again")
+                self._say(f"{name}: {why}; it is restarted")
             self._wrong[name] = why
             pause = FIRST if time.monotonic() - started > STEADY else min(pause * 2, longest)
             await asyncio.sleep(pause)

@@ -76,7 +76,7 @@ class Actor:
         self._woken.set()
 
     async def run(self) -> None:
-        """Act for ever."""
+        """Act forever."""
         while True:
             self._woken.clear()
             await self.act_once()
@@ -112,7 +112,7 @@ class Actor:
             runs, readable = [], False
         doubt = self._doubt()
         if not doubt and self._launcher.clock() - self.feed.snapshot.at > SEEN:
-            doubt = "nothing is known of the cloud just now"
+            doubt = "the state of the cloud is not known just now"
         return Situation(
             now=self._launcher.clock(),
             doubt=doubt,
@@ -139,7 +139,7 @@ class Actor:
         try:
             made = await self._planned(act, self.site, incident.cause)
             if incident.id not in {one.id for one in self.incident_log.open_incidents()}:
-                raise NotNow("acting", came_back="it is over by itself", remedy="nothing")
+                raise NotNow("acting", came_back="it has recovered by itself", remedy="nothing")
             run = await self.run_manager.planned(incident, made.plan, ours)
         except (BackstayError, TimeoutError) as error:
             await self._refuse(incident, act, error)
@@ -152,7 +152,7 @@ class Actor:
             if act in {WatchAction.REPLACE, WatchAction.POWER_OFF}
             else None
         )
-        return await self.run_manager.begin(incident, run, f"begins {run}: {made.does}", event=told)
+        return await self.run_manager.begin(incident, run, f"starts {run}: {made.does}", event=told)
 
     async def _refuse(self, incident: Incident, act: WatchAction, error: Exception) -> None:
         """Note why nothing is done, and do not ask again for a while."""

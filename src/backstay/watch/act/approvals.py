@@ -67,7 +67,7 @@ class Approvals:
         return found[-1] if found else None
 
     def knows(self, incident: Incident) -> bool:
-        """Say whether this process has the code, to be sent."""
+        """Return whether this process has the code, to be sent."""
         return incident.id in self._codes
 
     async def refuse(self, run: str) -> None:
@@ -80,7 +80,7 @@ class Approvals:
         run = await on_thread(
             lambda: approve(self._store, code, by=who, now=now, incident=incident), BOUND
         )
-        return f"{run} begins; see it: backstay runs show {run}"
+        return f"{run} starts; see backstay runs show {run}"
 
 
 def waiting(store: WatchStore, code: str, *, now: float, incident: int | None = None) -> Approval:

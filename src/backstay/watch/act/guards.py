@@ -1,4 +1,4 @@
-"""What the policy wants done about a cause, and what speaks against doing it now. Pure."""
+"""The action that the policy wants for a cause, and the guards that block it. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from backstay.runbooks.replace import plan as replace
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 
 DAY = 86400.0
-"""So far back attempts are counted."""
+"""Attempts are counted this far back, in seconds."""
 LAG = 1.0
 """Seconds by which this process may be late before it counts as in doubt itself."""
 _MARK = "watch: "
@@ -21,7 +21,7 @@ _REPLACED = {Role.CONTROLLER, Role.STORAGE_PROXY}
 
 
 class WatchAction(StrEnum):
-    """What may be done."""
+    """What the watch may do."""
 
     RESTART = "restart"
     REATTACH = "reattach"
@@ -32,11 +32,17 @@ class WatchAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that speaks against an act. Times are Unix seconds.
+    """What the guards decide from. Times are Unix seconds.
 
-    ``doubt`` is why this process may not be the one that leads, or does not see enough. ``lag`` is
-    for how many seconds it is late. ``alive`` says whether the process that carries out a run may
-    live.
+    Attributes:
+        now: the time.
+        doubt: why this process may not lead, or does not observe enough; "" if there is no doubt.
+        writable: whether the journal can be written.
+        lag: seconds by which this process is late.
+        incidents: the open incidents.
+        runs: the newest runs of the cloud.
+        alive: returns whether the process of a run may be alive.
+
     """
 
     now: float
@@ -54,17 +60,17 @@ def reason_for(incident: Incident) -> str:
 
 
 def is_ours(run: RunRecord) -> bool:
-    """Say whether the watch has begun a run."""
+    """Return whether the watch has begun a run."""
     return run.reason.startswith(_MARK)
 
 
 def of_incident(run: RunRecord, incident: Incident) -> bool:
-    """Say whether the watch has begun a run for an incident."""
+    """Return whether the watch has begun a run for an incident."""
     return run.reason.startswith(f"{_MARK}{incident.name}: ")
 
 
 def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> WatchAction | None:
-    """Return what the policy wants done about a cause, None where it is only told."""
+    """Return the action that the policy wants for a cause, None for notifications only."""
     if cause.kind is Kind.SERVICE_FAILED and policy.service_failed == "restart":
         return WatchAction.RESTART
     if cause.kind is Kind.AGENT_NOT_PROCESSING and policy.agent_not_processing == "reattach":
@@ -83,15 +89,15 @@ def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> WatchAction | None:
 
 
 def blocked_by(act: WatchAction, incident: Incident, policy: Policy, now: Situation) -> str:
-    """Return why an act is not to be done now, empty where nothing speaks against it.
+    """Return why an action is blocked now, "" if it is not.
 
-    The words are the same as long as the reason is: they are written down but once.
+    The text stays the same while the reason does, so that it is recorded once.
     """
     return (
         _doubt(incident.cause, now)
         or _busy(incident.cause, now)
         or _tried(act, incident.cause, policy, now)
-        or (_hot(policy, now) if act is not WatchAction.ASK else "")
+        or (_rate_limited(policy, now) if act is not WatchAction.ASK else "")
     )
 
 
@@ -99,22 +105,22 @@ def _doubt(cause: Cause, now: Situation) -> str:
     if now.doubt:
         return f"in doubt: {now.doubt}"
     if not now.writable:
-        return "the journal cannot be written: what is done could not be gone on with"
+        return "the journal cannot be written: a run could not be resumed"
     if cause.kind is Kind.MONITORING_HOST_ISOLATED or any(
         one.cause.kind is Kind.MONITORING_HOST_ISOLATED for one in now.incidents
     ):
-        return "in doubt: only this machine is cut off; whoever is reached by others lives"
+        return "in doubt: this monitoring host is isolated; hosts that others reach are alive"
     if cause.kind is Kind.HOST_UNREACHABLE:
         return f"{cause.host} is not known to be dead: {'; '.join(cause.evidence)[:400]}"
     if now.lag > LAG:
-        return "in doubt: this process is late itself"
+        return "in doubt: this process itself is late"
     return ""
 
 
 def _busy(cause: Cause, now: Situation) -> str:
     for run in now.runs:
         if run.state is RunState.RUNNING and now.alive(run):
-            return f"{run.id} is under way: never two things at once"
+            return f"{run.id} is running: never two actions at once"
     for run in now.runs:
         stopped = run.state in {RunState.RUNNING, RunState.FAILED}
         half_way = not is_ours(run) or run.plan.runbook == replace.RUNBOOK
@@ -139,10 +145,11 @@ def _tried(act: WatchAction, cause: Cause, policy: Policy, now: Situation) -> st
     ]
     if len(tried) < policy.attempts:
         return ""
-    return f"tried {len(tried)} times within a day ({', '.join(sorted(tried))}): a person is needed"
+    names = ", ".join(sorted(tried))
+    return f"tried {len(tried)} times within a day ({names}): manual action is required"
 
 
-def _hot(policy: Policy, now: Situation) -> str:
+def _rate_limited(policy: Policy, now: Situation) -> str:
     ended = [(run.ended, run.id) for run in now.runs if is_ours(run) and run.ended]
     if not ended:
         return ""
@@ -150,4 +157,4 @@ def _hot(policy: Policy, now: Situation) -> str:
     until = last + policy.cool_down
     if now.now >= until:
         return ""
-    return f"nothing is done before {datetime.fromtimestamp(until):%H:%M:%S}: {run} has just ended"
+    return f"no action before {datetime.fromtimestamp(until):%H:%M:%S}: {run} has just ended"

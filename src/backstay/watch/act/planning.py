@@ -92,7 +92,7 @@ async def _reattach(site: CloudSession, cause: Cause) -> PlannedAction:
     if made is None:
         raise NotNow(
             "planning a reattachment",
-            came_back="no agent there would be helped by a restart",
+            came_back="no agent there would benefit from a restart",
             remedy="backstay reattach --dry-run",
         )
     return PlannedAction(plan=made, does=f"reattach agents on {', '.join(made.targets)}")
@@ -103,7 +103,7 @@ async def _replace(site: CloudSession, cause: Cause) -> PlannedAction:
     if not spare:
         raise NotNow(
             f"planning a replacement of {host}",
-            came_back="no spare is meant for it",
+            came_back="no spare is declared for it",
             remedy=f"name {host} in `spare_for` of a spare in {site.cloud.path}",
         )
     now = datetime.now(UTC)
@@ -113,7 +113,7 @@ async def _replace(site: CloudSession, cause: Cause) -> PlannedAction:
     )
     upto = " and the log of its database" if taken.to.replays else ""
     return PlannedAction(
-        plan=made, does=f"build {host} anew on {spare} from {taken.backup.name}{upto}"
+        plan=made, does=f"rebuild {host} on {spare} from {taken.backup.name}{upto}"
     )
 
 
@@ -123,7 +123,7 @@ def refuse_unless_dead(judged: HostVerdict) -> None:
         return
     words = "; ".join(f"{one.witness}: {one.summary}" for one in judged.statements)
     raise NotNow(
-        f"making sure that {judged.suspect} is dead",
+        f"confirming that {judged.suspect} is dead",
         came_back=f"{judged.verdict}: {judged.reason} ({words})"[:1500],
         remedy=judged.remedy,
     )

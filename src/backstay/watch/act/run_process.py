@@ -23,7 +23,7 @@ class RunProcess:
 
     @property
     def ended(self) -> bool:
-        """Say whether it has ended."""
+        """Return whether it has ended."""
         return self._process.returncode is not None
 
     def complaint(self) -> str:
@@ -33,7 +33,7 @@ class RunProcess:
         except OSError:
             text = ""
         told = " ".join(text.split())[-_TAIL:]
-        return told or f"it ended with {self._process.returncode} and said nothing"
+        return told or f"it exited with {self._process.returncode} and wrote nothing"
 
     def forget(self) -> None:
         """Remove its log."""
@@ -59,7 +59,7 @@ async def start_process(command: Sequence[str], log: Path) -> RunProcess:
         raise BackstayError(
             f"starting {command[0]}",
             came_back=str(error.strerror),
-            remedy="see that Backstay is installed as it was, or start the watch anew",
+            remedy="check that Backstay is still installed there, or restart the watch",
         ) from error
     finally:
         os.close(into)
@@ -67,7 +67,7 @@ async def start_process(command: Sequence[str], log: Path) -> RunProcess:
 
 
 def alive(run: RunRecord) -> bool:
-    """Say whether the process that carries out a run may live: another machine's always may."""
+    """Return whether the process that carries out a run may live: another machine's always may."""
     who = _HOLDER.search(run.holder)
     if who is None or who.group(1) != socket.gethostname():
         return True

@@ -1,6 +1,6 @@
-"""The runs that the watch has planned or begun: approved, begun, gone on with, told when they end.
+"""The runs that the watch has planned or begun: approved, begun, resumed, told when they end.
 
-All that has to be known of them is in the journal: a watch that is begun again, or on another
+All that has to be known of them is in the journal: a watch that is restarted, or on another
 machine, goes on from there.
 """
 
@@ -96,7 +96,7 @@ class RunManager:
             process = self._children.get(run.id)
             begins = process is not None and not process.ended
             if run.state is RunState.PLANNED and over and not begins:
-                await self._abandon(run, "the incident is over: it was not begun")
+                await self._abandon(run, "the incident is resolved: it was not started")
 
     async def go_on(self, incident: Incident, run: RunRecord) -> bool | None:
         """Begin, or go on with, the newest run for an incident.
@@ -116,40 +116,40 @@ class RunManager:
         return None
 
     async def _again(self, incident: Incident, run: RunRecord, why: str) -> bool:
-        """Go on with a run that has stopped half-way; say whether it is under way."""
+        """Go on with a run that has stopped half-way; return whether it is under way."""
         known = self._children.get(run.id)
         if known is not None and not known.ended:
             return True
         events = await on_thread(lambda: self._store.events(run.id), BOUND)
         taken = sum(one.kind == "taken" for one in events)
         if taken > self._policy.attempts:
-            text = f"{run.id} was begun {taken} times: backstay runs resume {run.id}"
+            text = f"{run.id} was started {taken} times: backstay runs resume {run.id}"
             await self.once(incident, "blocked", text)
             return False
-        return await self.begin(incident, run.id, f"{run.id} {why}: it is gone on with")
+        return await self.begin(incident, run.id, f"{run.id} {why}: it is resumed")
 
     async def _waits(self, incident: Incident, run: RunRecord) -> bool:
-        """See to a run that was planned and not begun; say whether it is under way."""
+        """See to a run that was planned and not begun; return whether it is under way."""
         known = self._children.get(run.id)
         if known is not None:
             if known.ended:
-                await self._give_up(incident, run, f"could not be begun: {known.complaint()}")
+                await self._give_up(incident, run, f"could not be started: {known.complaint()}")
             return not known.ended
         approval = await self._approvals.of(incident)
         if approval is not None and approval.run != run.id:
             approval = None
         freely = run.plan.runbook != replace.RUNBOOK or self._policy.controller_dead == "replace"
         if approval is None and freely:
-            return await self.begin(incident, run.id, f"begins {run.id}")
+            return await self.begin(incident, run.id, f"starts {run.id}")
         if approval is None:  # ended between planning and asking
             await self.ask(incident, run.id, f"{run.id} was planned")
         elif approval.used is not None:
             await self.once(incident, "approved", f"{run.id} was approved by {approval.by}")
             return await self.begin(
-                incident, run.id, f"begins {run.id}", event=NotificationEvent.ACTION_TAKEN
+                incident, run.id, f"starts {run.id}", event=NotificationEvent.ACTION_TAKEN
             )
         elif not approval.waits(self._launcher.clock()):
-            await self._give_up(incident, run, "was not approved in time: it is not begun")
+            await self._give_up(incident, run, "was not approved in time: it is not started")
         elif not self._approvals.knows(incident):
             # The process that had the code has ended; whether it was sent is not known.
             await self.ask(incident, run.id, f"{run.id}: a new code", until=approval.until)
@@ -186,7 +186,7 @@ class RunManager:
         await self._incident_log.note(
             incident,
             "approval_requested",
-            f"{text}; it begins when somebody approves it before {when}",
+            f"{text}; it starts when it is approved before {when}",
             at=now,
             run=run,
             event=NotificationEvent.APPROVAL_REQUESTED,
@@ -195,7 +195,7 @@ class RunManager:
     async def begin(
         self, incident: Incident, run: str, text: str, *, event: NotificationEvent | None = None
     ) -> bool:
-        """Let a process of its own carry out a run; say whether it was begun."""
+        """Let a process of its own carry out a run; return whether it was begun."""
         log = runtime_folder() / f"{run}.log"
         try:
             command = self._launcher.command(

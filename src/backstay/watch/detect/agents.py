@@ -56,7 +56,7 @@ class AgentProbes:
         self._names = site.cloud.host_names()
 
     async def keep_list(self) -> None:
-        """Keep the list of agents, and call all of them, for ever."""
+        """Keep the list of agents, and call all of them, forever."""
         while True:
             try:
                 self.agents = tuple(await self.site.agents())
@@ -69,7 +69,7 @@ class AgentProbes:
             await asyncio.sleep(5.0 if self.trouble else self.site.cloud.watch.check)
 
     async def call_doubtful(self) -> None:
-        """Call those of whom the broker tells nothing good, and those who were deaf; for ever."""
+        """Call those of whom the broker tells nothing good, and those who were deaf; forever."""
         while True:
             try:
                 async with asyncio.timeout(AGAIN):
@@ -123,7 +123,7 @@ class AgentProbes:
         }
 
     def _tells(self, messaging: Messaging) -> bool:
-        """Say whether the broker's word is worth anything: not just after it came back."""
+        """Return whether the broker's word is worth anything: not just after it came back."""
         if messaging.trouble or messaging.refused or messaging.up is None:
             return False
         return messaging.up >= self.site.cloud.maintenance.reconnect
@@ -155,7 +155,7 @@ class AgentProbes:
             async with asyncio.timeout(CALL_BOUND):
                 _, judged = await diagnose_agents(self.site, hosts)
         except TimeoutError:
-            self.trouble = f"calling the agents did not end within {CALL_BOUND:g} s"
+            self.trouble = f"calling the agents did not finish within {CALL_BOUND:g} s"
             return
         except ApiError as error:
             self.trouble = f"{error.attempted}: {error.came_back}"

@@ -89,7 +89,7 @@ class ApiProbes:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def keep_token(self) -> None:
-        """Keep a token and the catalogue, for ever."""
+        """Keep a token and the catalogue, forever."""
         while True:
             if isinstance(self.api, BackstayError):
                 self.trouble = f"{self.api.attempted}: {self.api.came_back}"

@@ -36,7 +36,8 @@ class Corroboration:
     """What is known of a host that does not answer: ``kind`` is None where it is there after all.
 
     ``reason`` is a sentence, ``statements`` what each witness says, ``power`` what the BMC says.
-    ``answered_witnesses`` is how many other hosts could be asked.
+    ``answered_witnesses`` is how many other hosts could be asked, ``reached_by`` how many of them
+    reach it.
     """
 
     kind: Kind | None
@@ -44,6 +45,7 @@ class Corroboration:
     statements: tuple[str, ...] = ()
     power: bool | None = None
     answered_witnesses: int = 0
+    reached_by: int = 0
 
 
 QUICK_BOUND = 4.0
@@ -116,7 +118,7 @@ class Corroborator:
             async with asyncio.timeout(WHOLE_BOUND):
                 seen = await gather_evidence(self.site, host, here=self.here, power=self.power)
         except TimeoutError:
-            return Corroboration(kind=None, reason=f"nobody could say within {WHOLE_BOUND:g} s")
+            return Corroboration(kind=None, reason=f"no verdict within {WHOLE_BOUND:g} s")
         return corroboration_of(seen)
 
     async def _mine(self, address: str) -> Witness:
@@ -153,6 +155,7 @@ def corroboration_of(seen: HostEvidence) -> Corroboration:
         statements=statements,
         power=seen.power.on,
         answered_witnesses=len(seen.spoke),
+        reached_by=sum(bool(word.sign) for word in judged.words[1:-1]),
     )
 
 

@@ -77,12 +77,12 @@ def _looks(unit: Unit, told: HostAnswer) -> tuple[Outcome, str, bool]:
     shown = told.units.get(unit.name)
     name = f"unit {unit.name}"
     if shown is None or shown[0] == "not-found":
-        return Outcome.UNKNOWN, f"systemd tells nothing of {name}", False
+        return Outcome.UNKNOWN, f"systemd does not know {name}", False
     load, active, sub, result, letter, _ = shown
     if active == "active":
         return _running(name, sub, letter)
     if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":
-        return Outcome.OK, f"{name} rests, {unit.socket} listens for it", False
+        return Outcome.OK, f"{name} is idle, {unit.socket} listens for it", False
     why = f", {result}" if result not in {"", "success"} else ""
     why += ", masked" if load == "masked" else ""
     return Outcome.FAILED, f"{name} is {active} ({sub}{why})", active not in MOVING

@@ -63,13 +63,13 @@ class HostStream:
     def excuse(self) -> str:
         """Return why answers of this host may be late, empty where nothing is known."""
         if self.told.lag > 0.5:
-            return f"the host is {self.told.lag:.1f} s behind with its own work"
+            return f"the host is overloaded: its status lines are {self.told.lag:.1f} s late"
         if self.told.waits is not None and self.told.waits > 0.5:
-            return f"its processors were waited for {self.told.waits:.0%} of the time"
+            return f"processes waited for its CPUs {self.told.waits:.0%} of the time"
         return ""
 
     async def run(self) -> None:
-        """Keep it telling for ever."""
+        """Keep it telling forever."""
         host = self.cloud.hosts[self.watched.host]
         target, script = self.cloud.ssh_target(host), self._script()
         while True:

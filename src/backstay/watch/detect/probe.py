@@ -58,10 +58,10 @@ class ProbeResult:
 
     @property
     def good(self) -> bool:
-        """Say whether it is a good sign; one that could not be asked for is neither."""
+        """Return whether it is a good sign; one that could not be asked for is neither."""
         return self.outcome is Outcome.OK
 
     @property
     def bad(self) -> bool:
-        """Say whether it is a bad sign."""
+        """Return whether it is a bad sign."""
         return self.outcome not in {Outcome.OK, Outcome.UNKNOWN}

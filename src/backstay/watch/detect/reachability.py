@@ -46,17 +46,17 @@ class HostReachability:
             )
 
         if stream is not None and stream.refused and (age is None or age > self.silent):
-            return looks(Outcome.OK, "is there, and refuses to be asked")
+            return looks(Outcome.OK, "reachable, SSH refused")
         if age is None:
             asked = echo is not None or stream is not None
             if not asked or now - self.began < STARTING:
-                return looks(Outcome.UNKNOWN, "not asked yet")
+                return looks(Outcome.UNKNOWN, "not probed yet")
             return looks(Outcome.SILENT, "never answered")
         if age > self.silent:
-            return looks(Outcome.SILENT, f"no sign of it for {age:.1f} s")
+            return looks(Outcome.SILENT, f"no answer for {age:.1f} s")
         if stream is not None and self._hangs(stream, told, now):
             since = f"for {told:.0f} s" if told is not None else "at all"
-            return looks(Outcome.LATE, f"answers pings, and its channel tells nothing {since}")
+            return looks(Outcome.LATE, f"answers pings, but no data on its status channel {since}")
         return looks(Outcome.OK, "answers")
 
     def silent_streams(self) -> list[str]:
@@ -78,10 +78,10 @@ class HostReachability:
             return f"{echo.loss:.0%} of pings to it are lost"
         if stream is None or stream.refused:
             return ""
-        return "its own word does not come" if self._is_silent_stream(stream) else stream.excuse
+        return "no data on its status channel" if self._is_silent_stream(stream) else stream.excuse
 
     def _hangs(self, stream: HostStream, told: float | None, now: float) -> bool:
-        """Say whether its channel is silent; one that is refused is another matter."""
+        """Return whether its channel is silent; one that is refused is another matter."""
         if stream.refused:
             return False
         return (now - self.began if told is None else told) > max(HANGS, self.silent)

@@ -42,7 +42,7 @@ class TargetState:
     subject: Subject
     state: State = State.UNKNOWN
     since: float = 0.0
-    evidence: str = "not seen yet"
+    evidence: str = "not probed yet"
     trouble: str = ""
     outcome: Outcome = Outcome.UNKNOWN
     seconds: float | None = None
@@ -55,7 +55,7 @@ class TargetState:
 
     @property
     def is_down(self) -> bool:
-        """Say whether it is down, or not yet believed to be back."""
+        """Return whether it is down, or not yet believed to be back."""
         return self.state in {State.DOWN, State.RECOVERING}
 
 
@@ -82,7 +82,7 @@ def forgotten(target: TargetState, now: float, after: float) -> TargetState:
             target,
             state=State.UNKNOWN,
             since=now,
-            evidence="cannot be asked",
+            evidence="cannot be probed",
             began=None,
             bad=0,
             sure=0,

@@ -79,20 +79,20 @@ class Snapshot:
 
 
 class SnapshotFeed:
-    """The newest bulletin, and a wake-up for those who wait for the next."""
+    """The newest snapshot, and a wake-up for those who wait for the next."""
 
     def __init__(self, cloud: str) -> None:
         self.snapshot = Snapshot(at=time.time(), cloud=cloud, leading=False, leader="")
         self._changed = asyncio.Condition()
 
     async def publish(self, snapshot: Snapshot) -> None:
-        """Put a new bulletin up."""
+        """Put a new snapshot up."""
         async with self._changed:
             self.snapshot = snapshot
             self._changed.notify_all()
 
     async def changes(self, *, bound: float) -> AsyncIterator[Snapshot]:
-        """Give the bulletin of now and each newer one; the old again after ``bound`` seconds."""
+        """Give the snapshot of now and each newer one; the old again after ``bound`` seconds."""
         yield self.snapshot
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Hosts that do not answer: looked at from everywhere before any of them is called down."""
+"""Suspect hosts: confirmed by witnesses before any of them counts as down."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -75,7 +75,7 @@ class SuspectHosts:
         self.tracker.changed.set()
 
     def _believed(self, host: str, corroboration: Corroboration) -> bool:
-        """Say whether a word counts: a worse one at once, another when it has been said for long.
+        """Return whether a corroboration counts: a worse one at once, a better one when repeated.
 
         A host that comes back is seen by some while its BMC still calls it off.
         """

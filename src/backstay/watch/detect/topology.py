@@ -40,16 +40,16 @@ class Topology:
         return [unit for key, unit in self.units.items() if key.startswith(prefix)]
 
     def runs(self, host: str, services: frozenset[str]) -> bool:
-        """Say whether a host runs any of these services."""
+        """Return whether a host runs any of these services."""
         return any(self.units_of(host, service) for service in services)
 
     def is_api(self, subject: Subject) -> bool:
-        """Say whether a subject is an API's answer."""
+        """Return whether a subject is an API's answer."""
         service = self.services.get(subject.service)
         return service is not None and any(p.name == subject.name for p in service.api_liveness)
 
     def carries_all(self, host: str) -> bool:
-        """Say whether what all services stand on is on this host."""
+        """Return whether what all services stand on is on this host."""
         return self.runs(host, self.database | self.broker | self.identity)
 
 

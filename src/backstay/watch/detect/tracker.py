@@ -65,7 +65,7 @@ class StateTracker:
             self.targets[key] = forgotten(target, now, after)
 
     def statuses(self) -> dict[str, TargetStatus]:
-        """Return all standings; those that have not changed are the same objects as before."""
+        """Return all target states; those that have not changed are the same objects as before."""
         for key, target in self.targets.items():
             recent = self.history.recent(key)
             old = self._statuses.get(key)
@@ -82,7 +82,7 @@ class StateTracker:
         return dict(self._statuses)
 
     def may_be_slow(self, key: str) -> bool:
-        """Say whether a subject has bad signs that something else may excuse."""
+        """Return whether a subject has bad signs that something else may excuse."""
         target = self.targets.get(key)
         return target is not None and target.state is State.SUSPECT and target.excused
 
@@ -95,7 +95,7 @@ class StateTracker:
         return self._unit if subject.key in self.top.units else self._pulse
 
     def _is_moving(self, result: ProbeResult) -> bool:
-        """Say whether a unit of the service on that host is just being started or stopped."""
+        """Return whether a unit of the service on that host is just being started or stopped."""
         subject = result.subject
         if subject.service in {HOST, AGENT} or subject.key in self.top.units:
             return False
@@ -107,7 +107,7 @@ class StateTracker:
         )
 
     def _moves(self, unit: TargetState, now: float) -> bool:
-        """Say whether systemd starts or stops a unit, or has only just started it."""
+        """Return whether systemd starts or stops a unit, or has only just started it."""
         if unit.state is State.SUSPECT and unit.outcome is Outcome.FAILED and not unit.sure:
             return True
         return now - self._started.get(unit.subject.key, -STARTING) < STARTING

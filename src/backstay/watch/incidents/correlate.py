@@ -1,4 +1,4 @@
-"""From standings to causes: one cause for all that it explains. Pure.
+"""From target states to causes: one cause for all that it explains. Pure.
 
 A dead host explains everything on it. The host of the database, the broker or keystone explains
 what fails elsewhere as well; so does the database alone, and the broker the agents. What nothing
@@ -99,7 +99,7 @@ def _second_hosts(inputs: CorrelationInput, down: dict[str, TargetState]) -> lis
 
 
 def _is_silenced(inputs: CorrelationInput, target: TargetState) -> bool:
-    """Say whether nobody is to be told: of a host in a planned run, and of what it carries."""
+    """Return whether nobody is to be told: of a host in a planned run, and of what it carries."""
     if target.subject.host in inputs.silenced:
         return True
     follows = inputs.topology.is_api(target.subject) or target.subject.service == AGENT
@@ -142,7 +142,7 @@ def _hosts(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[Candi
 
 
 def _is_isolated(inputs: CorrelationInput, target: TargetState) -> bool:
-    """Say whether a host is there for others, or nobody is left who could say so.
+    """Return whether a host is there for others, or nobody is left who could say so.
 
     That all hosts are dead is what their BMCs would have to tell.
     """
@@ -158,7 +158,7 @@ def _is_isolated(inputs: CorrelationInput, target: TargetState) -> bool:
 
 
 def _reaches_none(inputs: CorrelationInput) -> bool:
-    """Say whether this machine reaches none of the hosts."""
+    """Return whether this machine reaches none of the hosts."""
     names = [host.name for host in watched_hosts(inputs.topology.cloud)]
     targets = [inputs.targets.get(host_subject(name).key) for name in names]
     return all(one is not None and (one.is_down or one.state is State.SUSPECT) for one in targets)
@@ -170,7 +170,7 @@ def _suspect(inputs: CorrelationInput, host: str) -> bool:
 
 
 def _on(inputs: CorrelationInput, target: TargetState, host: str) -> bool:
-    """Say whether a host that is not there explains a subject's being down."""
+    """Return whether a host that is not there explains a subject's being down."""
     if target.subject.host == host:
         return True
     elsewhere = inputs.topology.is_api(target.subject) or target.subject.service == AGENT
@@ -234,7 +234,7 @@ def _order(inputs: CorrelationInput, service: str) -> tuple[int, str]:
 
 
 def _stands_on(inputs: CorrelationInput, target: TargetState, service: str) -> bool:
-    """Say whether a subject's being down may come from a service's being down."""
+    """Return whether a subject's being down may come from a service's being down."""
     top = inputs.topology
     agent = target.subject.service == AGENT
     if service in top.database:
@@ -251,7 +251,7 @@ def _agents_of(inputs: CorrelationInput, mine: Sequence[TargetState]) -> set[str
 
 
 def _ready(inputs: CorrelationInput, mine: Sequence[TargetState], service: str) -> bool:
-    """Say whether nothing that may explain this is still suspect, or that has been so too long.
+    """Return whether nothing that may explain this is still suspect, or that has been so too long.
 
     An answer that does not come may have its cause anywhere below; a unit that has ended has it on
     its host.
@@ -306,7 +306,7 @@ def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
 
 
 def _any_down(targets: Sequence[TargetState]) -> bool:
-    """Say whether any is down still: what is coming back by itself is nothing to begin with."""
+    """Return whether any is down still: what is coming back by itself is nothing to begin with."""
     return any(target.state is State.DOWN for target in targets)
 
 

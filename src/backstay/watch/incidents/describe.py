@@ -47,8 +47,8 @@ def host_cause(
 
 _HOST_TITLES = {
     Kind.HOST_OFF: "has no power",
-    Kind.HOST_DEAD: "is dead: nobody sees any sign of it",
-    Kind.HOST_UNREACHABLE: "cannot be used: it does not answer as it should",
+    Kind.HOST_DEAD: "is dead: no witness observes any sign of it",
+    Kind.HOST_UNREACHABLE: "does not respond as it should",
 }
 
 
@@ -69,8 +69,8 @@ def _host_impact(top: Topology, name: str) -> str:
     units = top.units_of(name)
     if top.runs(name, top.identity):
         return (
-            "nobody can log in, and no API of the cloud works: nothing can be built, changed or "
-            "deleted; instances run on"
+            "nobody can log in and no API works: nothing can be created, changed or deleted; "
+            "running instances continue"
         )
     return _purposes(unit.purpose for unit in units)
 
@@ -83,12 +83,9 @@ def isolated_cause(
     everything: bool,
 ) -> Cause:
     """Return the cause that this machine's own network is."""
-    what = "any host" if everything else ", ".join(sorted(hosts)[:FEW])
-    seen = any(
-        corroboration.kind is Kind.MONITORING_HOST_ISOLATED
-        for corroboration in corroborations.values()
-    )
-    others = ": other hosts do" if seen else ""
+    what = "every host" if everything else ", ".join(sorted(hosts)[:FEW])
+    reached = max((it.reached_by for it in corroborations.values()), default=0)
+    others = f", reachable from {reached} other{'s' * (reached > 1)}" if reached else ""
     evidence = [
         f"{host}: {corroboration.reason}" for host, corroboration in sorted(corroborations.items())
     ][:FEW]
@@ -100,11 +97,11 @@ def isolated_cause(
         urgency=Urgency.WARNING,
         host="" if len(hosts) > 1 else hosts[0],
         service=HOST,
-        title=f"only we are cut off: this machine does not reach {what}{others}",
+        title=f"Monitoring host isolated: {what} is unreachable from here{others}",
         evidence=tuple(evidence),
-        impact="none that is seen: users have other ways; but nobody watches the cloud meanwhile",
-        remedy="mend the network of the machine that watches: ip route get ADDRESS; nothing is to "
-        "be restarted or replaced",
+        impact="no known user impact, but the cloud is not monitored meanwhile",
+        remedy="repair the network of the monitoring host: ip route get ADDRESS; do not restart "
+        "or rebuild any host",
         symptoms=(*(host_subject(host).key for host in sorted(hosts)), *_keys(symptoms)),
     )
 
@@ -218,16 +215,15 @@ def agents_cause(host: str, targets: Sequence[TargetState]) -> Cause:
         service="agent",
         title=title,
         evidence=_evidence(targets, None),
-        impact="what the cloud asks of "
-        + (f"{host} is not done: " if host else "these hosts is not done: ")
-        + "new instances, volumes and networks fail there; what runs goes on",
+        impact=f"requests to {host or 'these hosts'} are not processed: new instances, volumes and "
+        "networks fail there; running instances continue",
         remedy=f"backstay reattach {host}".rstrip(),
     )
 
 
 def _agents_verb(count: int, *, deaf: bool) -> str:
     if deaf:
-        return "takes no work" if count == 1 else "take no work"
+        return "does not process RPC messages" if count == 1 else "do not process RPC messages"
     return "is down" if count == 1 else "are down"
 
 
@@ -240,16 +236,16 @@ def findings_cause(host: str, told: Sequence[str]) -> Cause:
         urgency=Urgency.WARNING,
         host=host,
         service="check",
-        title=f"the check finds on {host or 'the cloud'}: {told[0].partition(':')[0]}{more}",
+        title=f"check failed on {host or 'the cloud'}: {told[0].partition(':')[0]}{more}",
         evidence=tuple(told[: 2 * FEW]),
-        impact="not known to be noticed by users yet",
+        impact="no known user impact",
         remedy=f"backstay check {host}".rstrip(),
     )
 
 
 def gone_by(lasted: float) -> str:
     """Return the sentence with which an incident ends."""
-    return f"over: it lasted {duration(lasted)}"
+    return f"resolved after {duration(lasted)}"
 
 
 def _purposes(purposes: Iterable[str]) -> str:
@@ -291,8 +287,12 @@ def channel_cause(
         urgency=Urgency.CRITICAL if least == "critical" else Urgency.WARNING,
         host="",
         service="watch",
-        title=f"channel {channel} takes no messages",
+        title=f"channel {channel} does not accept messages",
         evidence=(came_back,),
-        impact=f"people are told by {', '.join(others)} only" if others else "nobody is told",
+        impact=(
+            f"notifications are sent by {', '.join(others)} only"
+            if others
+            else "no notifications are sent"
+        ),
         remedy=f"{remedy}; then: backstay watch test {channel}",
     )

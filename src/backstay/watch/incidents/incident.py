@@ -1,11 +1,11 @@
-"""An incident: one cause, however many symptoms, from its beginning to its end."""
+"""Incidents: one cause each, whatever its symptoms, with its timeline and its approvals."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What is the matter, as the policy in cloud.yaml and alert rules name it."""
+    """The kind of a cause, as in the policy of cloud.yaml and in alert rules."""
 
     SERVICE_FAILED = "service-failed"
     SERVICE_HUNG = "service-hung"
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 
 class Urgency(StrEnum):
-    """``CRITICAL``: users notice it, or will at once. ``WARNING``: it can wait for the morning."""
+    """``CRITICAL``: users notice it, or soon will. ``WARNING``: it can wait until the morning."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -30,12 +30,21 @@ class Urgency(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What an incident is about, as it is decided from standings. Pure data.
+    """What an incident is about.
 
-    ``key`` is the same as long as the cause is the same (``service:controller/mariadb``), be its
-    kind another by now: two open incidents never have one key. ``title`` is a sentence without a
-    time ("MariaDB on controller does not answer"), ``impact`` what users lose, ``remedy`` the
-    command to run. ``symptoms`` are what else is down because of it, as subjects' keys.
+    Attributes:
+        key: identifies the cause (``service:controller/mariadb``), also when its kind changes; no
+            two open incidents have the same.
+        kind: the kind of the cause.
+        urgency: how urgent it is.
+        host: the host in cloud.yaml, empty for the cloud as a whole.
+        service: the service, ``host`` for the host itself.
+        title: a sentence without a time ("MariaDB on controller does not answer").
+        evidence: what was observed, and by whom.
+        impact: what users lose.
+        remedy: the command to run.
+        symptoms: keys of what else is down because of it.
+
     """
 
     key: str
@@ -52,7 +61,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One line of an incident's timeline; ``kind`` is ``opened``, ``changed``, ``closed``."""
+    """A line of an incident's timeline; ``kind`` is an event, ``approved``, ``blocked`` ..."""
 
     at: float
     kind: str
@@ -61,10 +70,18 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """An incident as the journal keeps it. Times are Unix seconds; ``closed`` is None while open.
+    """An incident. Times are Unix seconds.
 
-    ``began`` is when the first sign of it was seen, ``opened`` when it was sure. ``run`` is the
-    runbook's run that was begun for it, empty where none was.
+    Attributes:
+        id: its number.
+        cloud: the cloud's name.
+        cause: what it is about.
+        began: when the first failure was observed.
+        opened: when it was confirmed.
+        closed: when it was resolved, None while it is open.
+        run: the run that was started for it, empty if there is none.
+        timeline: what happened, oldest first.
+
     """
 
     id: int
@@ -78,7 +95,7 @@ class Incident:
 
     @property
     def name(self) -> str:
-        """Return how it is called: ``incident-12``."""
+        """Return its name: ``incident-12``."""
         return f"incident-{self.id}"
 
 
@@ -99,5 +116,5 @@ class Approval:
     refused: bool
 
     def waits(self, now: float) -> bool:
-        """Say whether it can still be approved."""
+        """Return whether it can still be approved."""
         return self.used is None and not self.refused and now < self.until

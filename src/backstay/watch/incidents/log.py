@@ -1,11 +1,11 @@
-"""The ledger: what is the matter, and what is to be told of it, whatever becomes of the journal.
+"""The incident log: open incidents and their notifications, also without a usable journal.
 
 Every change is written to the journal and, before that, to a spare database on this machine's
-memory disk. While the journal cannot be written (locked, its disk full, out of reach) nothing waits
-for it: incidents are opened, told and closed all the same, and joined to it when it is back.
+memory disk. While the journal cannot be written (locked, disk full, unreachable) nothing waits for
+it: incidents are opened, notified and resolved all the same, and merged into it when it is back.
 
-What cannot be helped: where this machine is switched off while its journal cannot be written, what
-was told meanwhile is forgotten. What is still wrong is then told once more, under another number.
+If this machine is switched off while its journal cannot be written, what was sent meanwhile is
+lost. What still fails is then notified once more, under another number.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ PAUSE = 2.0
 MEET = 60.0
 FORGET = 3600.0
 MINUTES = 50_000
-"""So much of the history is kept in memory while the journal cannot be written."""
+"""Minutes of history kept in memory while the journal cannot be written."""
 
 
 class NotLeading(BackstayError):
-    """Another process leads the watch: this one must tell nothing more."""
+    """Another process leads the watch: this one must not notify any more."""
 
 
 class IncidentLog:
-    """Incidents and their tellings. No call raises JournalError, or waits for long.
+    """Incidents and their notifications. No call raises JournalError, or waits for long.
 
     ``store`` is the journal, ``spare`` what stands in for it; both want a ``busy`` of ``BUSY``.
     ``channels`` are the names of those through which an urgency is told; what is over is forgotten
@@ -72,12 +72,13 @@ class IncidentLog:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Return what is wrong with the journal, in words; empty while nothing is."""
+        """Return the problems of the journal, one sentence each."""
         found = []
         if self._journal.trouble is not None:
             found.append(
-                f"the journal cannot be written ({self._journal.trouble.came_back}): incidents are "
-                "told all the same, and written when it can be; " + self._journal.trouble.remedy
+                f"the journal cannot be written ({self._journal.trouble.came_back}): notifications "
+                "are sent all the same, and incidents written when it can be; "
+                + self._journal.trouble.remedy
             )
         if self._spare is not None and self._spare.trouble is not None:
             found.append(str(self._spare.trouble))
@@ -85,7 +86,7 @@ class IncidentLog:
 
     @property
     def writable(self) -> bool:
-        """Say whether the journal is written: nothing may be done where it is not."""
+        """Return whether the journal can be written: no action is allowed if it cannot."""
         return self._works and not self._journal.fenced
 
     @property
@@ -102,7 +103,7 @@ class IncidentLog:
         self._wake()
 
     async def run(self) -> None:
-        """Write to the journal what could not be written, and forget what is old; for ever."""
+        """Write to the journal what could not be written, and forget what is old; forever."""
         met, forgotten = time.monotonic(), -FORGET
         while True:
             await asyncio.sleep(PAUSE)
@@ -217,34 +218,34 @@ class IncidentLog:
             return sorted(found, key=lambda it: (it[0].made, it[0].id))
 
     async def sending(self, notification: str) -> None:
-        """Note that a telling is being sent, before it is. Raises NotLeading."""
+        """Note that a notification is being sent, before it is. Raises NotLeading."""
         self._sending.add(notification)
         await self._deliver(
             notification, lambda it: replace(it, state=Delivery.SENDING, attempts=it.attempts + 1)
         )
         if self._journal.fenced:
             raise NotLeading(
-                "telling what happened",
+                "sending a notification",
                 came_back="another process leads the watch now",
                 remedy="backstay watch status",
             )
 
     async def sent(self, notification: str, *, at: float) -> None:
-        """Note that a telling was received."""
+        """Note that a notification was received."""
         await self._deliver(
             notification, lambda it: replace(it, state=Delivery.SENT, sent=at, error="")
         )
         self._sending.discard(notification)
 
     async def postpone(self, notification: str, *, until: float, error: str) -> None:
-        """Note that a telling could not be sent, and is to be tried again."""
+        """Note that a notification could not be sent, and is to be tried again."""
         await self._deliver(
             notification, lambda it: replace(it, state=Delivery.WAITING, next=until, error=error)
         )
         self._sending.discard(notification)
 
     async def give_up(self, notification: str, *, error: str, instead: Iterable[str] = ()) -> None:
-        """Note that a telling cannot be sent, and tell the same through other channels."""
+        """Note that a notification cannot be sent, and tell the same through other channels."""
         async with self._lock:
             for one in list(self._book.values()):
                 for it in one.notifications:
@@ -276,7 +277,7 @@ class IncidentLog:
             return altered.incident
 
     async def _enter(self, record: IncidentRecord) -> None:
-        """Make a dossier what is known, and write it down."""
+        """Make a record what is known, and write it down."""
         number = record.incident.id
         self._book[number] = record
         self._unwritten.add(number)

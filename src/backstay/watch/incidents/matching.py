@@ -87,7 +87,7 @@ def _changed(
 
 
 def _explains(cause: Cause, other: Cause) -> bool:
-    """Say whether a cause has another one among its symptoms."""
+    """Return whether a cause has another one among its symptoms."""
     if cause.key == other.key or not cause.symptoms:
         return False
     if other.kind is Kind.FINDING:

@@ -1,11 +1,11 @@
-"""What is to be told, to whom, and how far that is."""
+"""Notifications: the event, the channel, and the state of the delivery."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class NotificationEvent(StrEnum):
-    """What is told of an incident."""
+    """Why a notification about an incident is sent."""
 
     OPENED = "opened"
     UPDATED = "updated"
@@ -15,7 +15,7 @@ class NotificationEvent(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How far a telling is. ``SENDING`` was under way; after a crash nobody knows how it ended."""
+    """The state of a notification. After a crash the outcome of ``SENDING`` is not known."""
 
     WAITING = "waiting"
     SENDING = "sending"
@@ -25,7 +25,7 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """One message to one channel. ``id`` is the same in each attempt: receivers can know it again.
+    """One message to one channel. ``id`` is the same in each attempt: receivers recognise it.
 
     Times are Unix seconds; ``next`` is when it is tried again, ``error`` why it was not sent.
     """

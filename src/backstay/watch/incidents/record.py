@@ -1,4 +1,4 @@
-"""A dossier: an incident with all that is told of it; how it grows, and how two copies are joined.
+"""A record: an incident with all that is told of it; how it grows, and how two copies are joined.
 
 Pure. One incident may be written in two places, as one of them could not be written for a while.
 Copies are only ever added to, so that joining them in any order, any number of times, gives the
@@ -20,7 +20,7 @@ _FINAL = {Delivery.FAILED: 1, Delivery.SENT: 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRecord:
-    """An incident, and its tellings in the order in which they were made."""
+    """An incident, and its notifications in the order in which they were made."""
 
     incident: Incident
     notifications: tuple[Notification, ...] = ()
@@ -32,7 +32,7 @@ class IncidentRecord:
 
     @property
     def finished(self) -> bool:
-        """Say whether it is over, and nothing of it is still to be told."""
+        """Return whether it is over, and nothing of it is still to be told."""
         return self.incident.closed is not None and not self.unsent
 
 
@@ -93,7 +93,7 @@ def resolved(
 
 
 def with_notification(record: IncidentRecord, notification: Notification) -> IncidentRecord:
-    """Return it with a telling as it is now."""
+    """Return it with a notification as it is now."""
     return replace(
         record,
         notifications=tuple(
@@ -105,7 +105,7 @@ def with_notification(record: IncidentRecord, notification: Notification) -> Inc
 def with_replacement(
     record: IncidentRecord, notification: Notification, *, error: str, instead: Iterable[str]
 ) -> IncidentRecord:
-    """Return it with a telling that cannot be sent, told the same through other channels."""
+    """Return it with a notification that cannot be sent, told the same through other channels."""
     failed = replace(notification, state=Delivery.FAILED, error=error)
     return _describe(
         with_notification(record, failed), notification.event, notification.made, instead
@@ -120,7 +120,7 @@ def _with(record: IncidentRecord, at: float, kind: str, text: str) -> IncidentRe
 def _describe(
     record: IncidentRecord, event: NotificationEvent, at: float, channels: Iterable[str]
 ) -> IncidentRecord:
-    """Add a telling for each channel; its name tells incident, word, count and channel."""
+    """Add a notification for each channel; its name tells incident, word, count and channel."""
     notifications = list(record.notifications)
     for channel in channels:
         count = sum((one.event, one.channel) == (event, channel) for one in notifications)
@@ -140,7 +140,7 @@ def _describe(
 
 
 def joined(one: IncidentRecord, other: IncidentRecord) -> IncidentRecord:
-    """Return what two copies of one dossier hold together."""
+    """Return what two copies of one record hold together."""
     first, second = sorted(
         (one, other), key=lambda it: (len(it.incident.timeline), it.incident.run), reverse=True
     )
@@ -185,7 +185,7 @@ def folded(known: IncidentRecord, again: IncidentRecord) -> IncidentRecord:
 
 
 def _once(notifications: Sequence[Notification]) -> tuple[Notification, ...]:
-    """Return the tellings with each channel's word of the beginning but once."""
+    """Return the notifications with each channel's word of the beginning but once."""
     best: dict[str, Notification] = {}
     for one in notifications:
         if one.event is NotificationEvent.OPENED:
@@ -208,6 +208,6 @@ def _together(
 
 
 def _progress(notification: Notification) -> tuple[int, int, bool, float]:
-    """Return how far a telling is, to compare two copies of it: it never goes back."""
+    """Return how far a notification is, to compare two copies of it: it never goes back."""
     waits = notification.state is Delivery.WAITING  # again, after an attempt of the same count
     return (_FINAL.get(notification.state, 0), notification.attempts, waits, notification.next)

@@ -63,7 +63,7 @@ class Recovery:
         return tuple(found)
 
     def over(self, cause: Cause, now: float) -> bool:
-        """Say whether what an incident began with is well again; what is unknown is not."""
+        """Return whether what an incident began with is well again; what is unknown is not."""
         self._began = now if self._began is None else self._began
         if cause.kind is Kind.FINDING:
             return self._checks >= 2 and cause.host not in self.findings

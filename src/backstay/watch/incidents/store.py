@@ -1,4 +1,4 @@
-"""Incidents, what was told of them, and how quick things were: in the journal's database."""
+"""Incidents, notifications, approvals and latency history in the journal's database."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -54,7 +54,7 @@ class WatchStore:
 
     def lead(self) -> None:
         """Take the watch over from whoever led it."""
-        with self._database.write("taking the watch over") as db:
+        with self._database.write("taking over the watch") as db:
             self._epochs = {self.target: epochs.raise_epoch(db, self.target, "watch")}
 
     def leader(self) -> str:
@@ -63,7 +63,7 @@ class WatchStore:
             return epochs.holder(db, self.target).removesuffix(", for run watch")
 
     def open(self, cause: Cause, *, began: float, at: float, channels: Iterable[str]) -> Incident:
-        """Note an incident, with a telling for each channel; the open one where it is there."""
+        """Record an incident with a notification for each channel; return the open one if any."""
         with self._write("noting an incident") as db:
             known = (
                 db.execute(
@@ -100,7 +100,7 @@ class WatchStore:
                 )
 
     def record(self, number: int) -> IncidentRecord | None:
-        """Return one incident of this cloud with its tellings, None where there is none."""
+        """Return one incident of this cloud with its notifications, None where there is none."""
         with self._read(f"reading incident {number}") as db:
             row = tables.row_of(db, number, self.cloud)
             return None if row is None else tables.record_of(db, row)
@@ -150,7 +150,7 @@ class WatchStore:
         self, *, incident: int | None = None, unsent: bool = False
     ) -> list[Notification]:
         """Return what is to be told, or was, the oldest first."""
-        with self._read("reading what is to be told") as db:
+        with self._read("reading the notifications") as db:
             query = sa.select(NOTIFICATIONS).join(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if incident is not None:
                 query = query.where(NOTIFICATIONS.c.incident == incident)
@@ -160,8 +160,8 @@ class WatchStore:
             return [tables.notification_of(row) for row in found]
 
     def told(self) -> dict[tuple[str, Delivery], int]:
-        """Return how many tellings each channel has in each state."""
-        with self._read("counting what was told") as db:
+        """Return how many notifications each channel has in each state."""
+        with self._read("counting the notifications") as db:
             query = (
                 sa.select(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state, sa.func.count())
                 .join(INCIDENTS)
@@ -172,7 +172,7 @@ class WatchStore:
 
     def waiting(self, *, now: float) -> dict[int, tuple[str, float]]:
         """Return which incidents wait for an approval: the run to approve, until when (Unix)."""
-        with self._read("reading what waits for an approval") as db:
+        with self._read("reading the pending approvals") as db:
             query = (
                 sa.select(APPROVALS)
                 .join(INCIDENTS)
@@ -220,7 +220,7 @@ class WatchStore:
             return [tables.approval_of(row) for row in found]
 
     def use_approval(self, digest: str, *, by: str, at: float) -> bool:
-        """Use an approval, once; say whether it was this call that did."""
+        """Use an approval, once; return whether it was this call that did."""
         free = (
             APPROVALS.c.used.is_(None) & APPROVALS.c.refused.is_(False) & (APPROVALS.c.until > at)
         )
@@ -236,7 +236,7 @@ class WatchStore:
 
     def keep(self, minutes: Sequence[Minute]) -> None:
         """Keep how subjects answered in minutes that are over; the same minute again is as well."""
-        with self._write("keeping the history") as db:
+        with self._write("writing the history") as db:
             for one in minutes:
                 values = {"cloud": self.cloud, **asdict(one)}
                 same = sa.and_(
@@ -259,7 +259,7 @@ class WatchStore:
 
     def forget(self, *, before: float) -> None:
         """Forget history, and incidents that were over, before a Unix time."""
-        with self._write("forgetting old history") as db:
+        with self._write("deleting old history") as db:
             db.execute(
                 sa.delete(SAMPLES).where(
                     SAMPLES.c.cloud == self.cloud, SAMPLES.c.minute < int(before // 60)
@@ -319,7 +319,7 @@ class GuardedStore:
             self.trouble = JournalError(
                 f"using {self.name}",
                 came_back=f"no answer within {ANSWER_BOUND:g} s",
-                remedy="see what holds it up, or name another journal in BACKSTAY_JOURNAL",
+                remedy="find out what blocks it, or set another journal in BACKSTAY_JOURNAL",
             )
         else:
             self.trouble = None
@@ -327,7 +327,7 @@ class GuardedStore:
         return None
 
     async def done(self, call: Callable[[], None]) -> bool:
-        """Say whether a call was made."""
+        """Return whether a call was made."""
 
         def did() -> bool:
             call()

@@ -124,7 +124,7 @@ def record_of(db: Connection, row: RowMapping) -> IncidentRecord:
 
 
 def put_record(db: Connection, record: IncidentRecord) -> None:
-    """Write a dossier, which holds all that is written of it already."""
+    """Write a record, which holds all that is written of it already."""
     incident = record.incident
     values = {
         "cloud": incident.cloud,
@@ -184,7 +184,7 @@ def incident_of(db: Connection, row: RowMapping) -> Incident:
 
 
 def notification_of(row: RowMapping) -> Notification:
-    """Return a telling."""
+    """Return a notification."""
     return Notification(
         **{name: row[name] for name in Notification.__slots__ if name not in {"event", "state"}},
         event=NotificationEvent(row["event"]),

@@ -13,14 +13,14 @@ from backstay.watch.notify.routing import MessageSection
 _STATES = {
     Kind.SERVICE_FAILED: "DOWN",
     Kind.SERVICE_HUNG: "HUNG",
-    Kind.AGENT_NOT_PROCESSING: "DEAF",
+    Kind.AGENT_NOT_PROCESSING: "NOT PROCESSING",
     Kind.AGENT_DOWN: "DOWN",
     Kind.HOST_UNREACHABLE: "UNREACHABLE",
     Kind.HOST_OFF: "OFF",
     Kind.HOST_DEAD: "DEAD",
     Kind.FENCED_HOST_ON: "ON",
     Kind.DUPLICATE_ADDRESS: "TWO HOSTS",
-    Kind.MONITORING_HOST_ISOLATED: "CUT OFF",
+    Kind.MONITORING_HOST_ISOLATED: "ISOLATED",
     Kind.FINDING: "FAILED",
     Kind.CHANNEL_FAILED: "FAILED",
 }
@@ -52,7 +52,7 @@ def message(
     approval: Callable[[Incident], str] = lambda _: "",
     zone: tzinfo | None = None,
 ) -> Message:
-    """Return the message in which a batch of one channel's tellings goes out.
+    """Return the message in which a batch of one channel's notifications goes out.
 
     ``said`` is what ``grouping.pieces`` says of the batch. ``approval`` gives the command that
     approves what is asked for. Times are told in ``zone``, None being this machine's.
@@ -78,7 +78,7 @@ def message(
 
 
 def known_as(notification: Notification, cloud: str) -> str:
-    """Return the id by which receivers know a telling again, as mail's Message-ID is written.
+    """Return the id by which receivers know a notification again, as mail's Message-ID is written.
 
     It holds the cloud and the time: the numbers of incidents begin anew with a new journal.
     """
@@ -100,13 +100,13 @@ def text(
     cause = incident.cause
     lines = [headline(incident, event), _when(incident, event, zone), *_news(incident, event), ""]
     if event is not NotificationEvent.RESOLVED:
-        lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
-        lines += [f"To do:      {_one_line(cause.remedy)}"] if cause.remedy else []
+        lines += [f"Impact:     {_one_line(cause.impact)}"] if cause.impact else []
+        lines += [f"Remedy:     {_one_line(cause.remedy)}"] if cause.remedy else []
         lines += [f"Approve by: {approval(incident)}"] if _asks(incident, event, approval) else []
     lines += [f"Run:        backstay runs show {incident.run}"] if incident.run else []
-    lines += ["", "What was seen:", *_some(cause.evidence)] if cause.evidence else []
+    lines += ["", "Observed:", *_some(cause.evidence)] if cause.evidence else []
     lines += ["", _symptoms(cause.symptoms)] if cause.symptoms else []
-    lines += ["", "What happened:", *_timeline(incident.timeline, zone)]
+    lines += ["", "Timeline:", *_timeline(incident.timeline, zone)]
     lines += ["", f"{incident.name}, cloud {incident.cloud}, {cause.kind}, {cause.urgency}"]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
@@ -121,21 +121,23 @@ def short(
     cause = incident.cause
     lines = [headline(incident, event), _when(incident, event, zone), *_news(incident, event)]
     if event is not NotificationEvent.RESOLVED:
-        lines += [f"Users lose: {_one_line(cause.impact)}"] if cause.impact else []
-        lines += [f"Seen: {_one_line(cause.evidence[0])}"] if cause.evidence else []
-        lines += [f"{len(cause.symptoms)} more are down because of it"] if cause.symptoms else []
-        lines += [f"To do: {_one_line(cause.remedy)}"] if cause.remedy else []
+        lines += [f"Impact:     {_one_line(cause.impact)}"] if cause.impact else []
+        lines += [f"Observed: {_one_line(cause.evidence[0])}"] if cause.evidence else []
+        lines += (
+            [f"{len(cause.symptoms)} more targets are down because of it"] if cause.symptoms else []
+        )
+        lines += [f"Remedy: {_one_line(cause.remedy)}"] if cause.remedy else []
         lines += [f"Approve by: {approval(incident)}"] if _asks(incident, event, approval) else []
     return "\n".join([*lines, incident.name])
 
 
 def _state(incident: Incident, event: NotificationEvent) -> str:
     if event is NotificationEvent.RESOLVED:
-        return f"OVER after {exact(_until(incident) - incident.began)}"
+        return f"RESOLVED after {exact(_until(incident) - incident.began)}"
     if event is NotificationEvent.APPROVAL_REQUESTED:
-        return "YOUR APPROVAL IS ASKED"
+        return "APPROVAL REQUIRED"
     if event is NotificationEvent.ACTION_TAKEN:
-        return "ACTED"
+        return "ACTION TAKEN"
     urgent = incident.cause.urgency is Urgency.CRITICAL
     state = _STATES[incident.cause.kind] if urgent else "WARNING"
     return f"NOW {state}" if event is NotificationEvent.UPDATED else state
@@ -151,10 +153,11 @@ def _when(incident: Incident, event: NotificationEvent, zone: tzinfo | None) -> 
 
 
 def _news(incident: Incident, event: NotificationEvent) -> list[str]:
-    """Return the last line of the timeline that the word is about."""
+    """Return the last line of the timeline that the event is about."""
     if event is NotificationEvent.OPENED:
         return []
-    told = [one.text for one in incident.timeline if one.kind == event]
+    kinds = {event, "run_ended"} if event is NotificationEvent.ACTION_TAKEN else {event}
+    told = [one.text for one in incident.timeline if one.kind in kinds]
     return [_one_line(told[-1])] if told and told[-1] else []
 
 
@@ -186,7 +189,7 @@ def _symptoms(keys: Sequence[str]) -> str:
         ", ".join(what) + (" (the cloud's address)" if host == "cloud" else f" on {host}")
         for host, what in hosts.items()
     )
-    return f"Down because of it ({len(keys)}): {told}"
+    return f"Also down ({len(keys)}): {told}"
 
 
 def _timeline(timeline: Sequence[TimelineEntry], zone: tzinfo | None) -> list[str]:
@@ -220,3 +223,11 @@ def _id(notification: str, at: float, cloud: str) -> str:
 def _one_line(given: str) -> str:
     line = " ".join(given.split())
     return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+
+
+def test_text(cloud: str) -> str:
+    """Return the text of a test message."""
+    return (
+        "This is a test message. No action is required: notifications about incidents in "
+        f"{cloud} are sent by this channel.\n"
+    )

@@ -1,17 +1,25 @@
-"""Who is told: the channels for an incident, and those for what one of them could not send."""
+"""Routing: which channels an incident is sent to, in which batches, and the fallbacks. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from backstay.inventory.watch import Channel, Watch
 from backstay.watch.incidents.incident import Incident, Urgency
 from backstay.watch.incidents.notification import Notification, NotificationEvent
 
+BOUND = 10.0
+"""Seconds for one attempt to send."""
+
+Batch = Sequence[tuple[Notification, Incident]]
+"""Notifications that one channel sends together, each with its incident."""
+ApprovalCommand = Callable[[Incident], str]
+"""Returns the command that approves what an incident waits for, "" if it waits for nothing."""
+
 
 def channels_for(watch: Watch, urgency: Urgency) -> tuple[str, ...]:
-    """Return the names of the channels that are told of an incident this urgent.
+    """Return the names of the channels for an incident of this urgency.
 
-    Fallbacks are not among them, unless there is nothing else.
+    Fallbacks are not among them, unless there are no others.
     """
     willing = {name: one for name, one in watch.channels.items() if _takes(one, urgency)}
     return tuple(name for name, one in willing.items() if not one.fallback) or tuple(willing)
@@ -58,10 +66,8 @@ class MessageSection:
     notifications: tuple[str, ...]
 
 
-def next_batch(
-    due: Sequence[tuple[Notification, Incident]], *, grouped: bool
-) -> list[tuple[Notification, Incident]]:
-    """Return what goes out next of one channel's due tellings, the oldest first.
+def next_batch(due: Batch, *, grouped: bool) -> list[tuple[Notification, Incident]]:
+    """Return what goes out next of one channel's due notifications, the oldest first.
 
     Without ``grouped`` that is one. What was tried before goes out again as it was, without what
     came later: a message that was received, but not noted as sent, is then known again by its id.
@@ -73,7 +79,7 @@ def next_batch(
     return [one for one in ordered if one[0].attempts] or ordered
 
 
-def sections(batch: Sequence[tuple[Notification, Incident]]) -> list[MessageSection]:
+def sections(batch: Batch) -> list[MessageSection]:
     """Return what is said of each incident, in the order in which they came up.
 
     Of several words on one incident the last that matters is said: what is over need not be told
