@@ -34,6 +34,7 @@ def test_what_was_seen_of_a_host(name: str, kind: Kind | None) -> None:
     word = corroboration_of(seen(name))
     assert word.kind is kind, word
     assert word.answered_witnesses >= 1
+    assert (word.reached_by >= 1) == (name not in {"power-off", "silent-power-on"})
     assert any(line.startswith("this machine: ") for line in word.statements)
 
 

@@ -180,7 +180,7 @@ def test_the_cloud_file_is_read_again(tmp_path: Path) -> None:
         assert file.cloud is first
         path.write_text(text.replace("nowhere", "elsewhere"))
         await file.reload_if_changed()
-        assert "start the watch anew" in file.trouble
+        assert "restart the watch" in file.trouble
         waiting = asyncio.ensure_future(file.another(first))
         path.write_text(text.replace("192.0.2.1", "192.0.2.2"))
         await file.reload_if_changed()

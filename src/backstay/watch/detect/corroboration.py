@@ -155,7 +155,7 @@ def corroboration_of(seen: HostEvidence) -> Corroboration:
         statements=statements,
         power=seen.power.on,
         answered_witnesses=len(seen.spoke),
-        reached_by=sum(bool(word.sign) for word in judged.words[1:-1]),
+        reached_by=sum(bool(one.sign) for one in judged.statements[1:-1]),
     )
 
 
