@@ -107,3 +107,22 @@ def test_a_run_of_another_cloud_is_not_resumed(call: Any, tmp_path: Path) -> Non
     done = call("runs", "resume", name)
     assert done.exit_code == ExitStatus.REFUSED
     assert "is of the cloud lab" in done.output
+
+
+def test_without_run_the_newest_that_was_started_is_taken(call: Any, tmp_path: Path) -> None:
+    assert call("runs", "show").exit_code == ExitStatus.REFUSED, "there is none at all"
+    store, plan = Store(f"sqlite:///{tmp_path}/journal.db"), recorded("reboot-controller")[0].plan
+    first, second, waiting = (store.create(plan) for _ in range(3))
+    for name in (first, second):
+        store.take(name, ["lab"])
+    shown = call("runs", "show")
+    assert f"taking {second}, the newest unfinished" in shown.stderr
+    assert shown.stdout.startswith(f"RUNNING: reboot of controller ({second})")
+    assert call("runs", "abandon", "--yes").exit_code == ExitStatus.OK
+    assert store.run(second).state is RunState.ABANDONED
+    assert f"{first}: 0 of " in call("runs", "resume", "--dry-run").stdout
+    assert call("runs", "abandon", "--yes").exit_code == ExitStatus.OK
+    # What waits, for an approval say, is never started or given up by accident.
+    assert call("runs", "resume").exit_code == ExitStatus.REFUSED
+    assert store.run(waiting).state is RunState.PLANNED
+    assert f"taking {waiting}, the newest" in call("runs", "show").stderr
