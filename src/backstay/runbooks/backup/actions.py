@@ -1,15 +1,21 @@
 """What each kind of step of a backup does."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
-from backstay.journal.action import Action
+from backstay.backup.prune import removal, remove
+from backstay.journal.action import Action, Running
 from backstay.runbooks.backup import steps
 from backstay.runbooks.backup.prove import Verify
-from backstay.runbooks.backup.prune import Prune
+from backstay.runbooks.backup.steps import Pruned
 from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
+from backstay.transports.threads import on_thread
+
+_READ_BOUND = 60.0
+"""Seconds for reading what the catalogue and the logs' folder hold."""
 
 
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
@@ -26,3 +32,30 @@ def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
             steps.PRUNE.by(Prune(site, place)),
         ]
     )
+
+
+@dataclass(frozen=True)
+class Prune(Action[Pruned]):
+    """Removes backups and binary logs that `keep` does not hold, of those the step names if any.
+
+    What to remove is decided again in this step, so that a backup that is needed by now stays.
+    """
+
+    site: CloudSession
+    place: Place
+
+    async def do(self, running: Running) -> Pruned:
+        """Remove it; what is gone already is passed over."""
+        keep = self.site.cloud.backup.keep
+        going = await on_thread(lambda: removal(self.place, keep), _READ_BOUND)
+        named = running.step.arguments
+        if named:
+            going = going.among(named["backups"], named["logs"])
+        await remove(self.place, going)
+        backups, logs = len(going.backups), len(going.logs)
+        return Pruned(
+            summary=f"{backups} backup{'s' * (backups != 1)} and {logs} binary "
+            f"log{'s' * (logs != 1)} removed",
+            backups=tuple(backup.name for backup in going.backups),
+            logs=tuple(map(str, going.logs)),
+        )

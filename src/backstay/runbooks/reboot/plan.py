@@ -63,49 +63,56 @@ def plan(cloud: Cloud, hosts: Sequence[str], chosen: RebootOptions) -> Plan:
 def _steps(cloud: Cloud, host: Host, chosen: RebootOptions) -> Iterator[Step]:
     """Yield the steps for one host: safety is raised first and lowered last."""
     name, times, hooks = host.name, cloud.maintenance, cloud.maintenance.hooks
-
-    def step(kind: StepKind[Any], does: str, bound: float) -> Step:
-        return kind.step(name, does, round(bound))
-
-    def hook(kind: StepKind[Any], does: str, called: Sequence[Hook]) -> Iterator[Step]:
-        if called:
-            yield step(kind, does, sum(one.bound for one in called) + 10)
-
-    yield step(steps.GATES, _gates_text(chosen), _GATES + chosen.idle)
-    yield from hook(steps.BEFORE, "call the hooks that may refuse, or silence", hooks.before)
+    yield steps.GATES.step(name, _gates_text(chosen), round(_GATES + chosen.idle))
+    yield from _hook(name, steps.BEFORE, "call the hooks that may refuse, or silence", hooks.before)
     if times.backup:
         yield from backup.steps_of(cloud, name, all_services(), verify=True)
-    yield from hook(steps.BACKUP_HOOKS, "call the hooks that take a backup", hooks.backup)
-    yield step(steps.NOTE, "note boot id, services and agents; record outages from now on", _QUICK)
-    yield from hook(steps.DRAIN, "keep new work away from it", hooks.drain)
-    yield step(steps.ASK, "ask its systemd for a clean reboot", _QUICK)
+    yield from _hook(name, steps.BACKUP_HOOKS, "call the hooks that take a backup", hooks.backup)
+    note = "note boot id, services and agents; record outages from now on"
+    yield steps.NOTE.step(name, note, round(_QUICK))
+    yield from _hook(name, steps.DRAIN, "keep new work away from it", hooks.drain)
+    yield from _power_cycle(cloud, host)
+    yield from _checks(cloud, name)
+    yield from _hook(name, steps.UNDRAIN, "let new work come to it again", hooks.undrain)
+    yield steps.REPORT.step(name, "stop recording outages, and report them", round(_QUICK))
+    yield from _hook(name, steps.AFTER, "call the hooks that end the silence", hooks.after)
+
+
+def _power_cycle(cloud: Cloud, host: Host) -> Iterator[Step]:
+    """Yield the steps from the running boot to the next one."""
+    name, times = host.name, cloud.maintenance
     cycle = times.power_cycle and host.bmc is not None
-    rescue, extra = ("; else power-cycle it by its BMC", _QUICK) if cycle else ("", 0)
-    yield step(
-        steps.DOWN,
+    rescue, extra = ("; else power-cycle it by its BMC", _QUICK) if cycle else ("", 0.0)
+    yield steps.ASK.step(name, "ask its systemd for a clean reboot", round(_QUICK))
+    yield steps.DOWN.step(
+        name,
         f"wait until it is down, at most {duration(times.down)}{rescue}",
-        times.down + extra + _SLACK,
+        round(times.down + extra + _SLACK),
     )
-    yield step(
-        steps.UP,
+    yield steps.UP.step(
+        name,
         f"wait until it is back with another boot id, at most {duration(times.up)}{rescue}",
-        times.up * (2 if cycle else 1) + extra + _SLACK,
+        round(times.up * (2 if cycle else 1) + extra + _SLACK),
     )
-    yield step(steps.UNITS, "wait until all required units are active", times.units)
-    yield step(steps.FUNCTIONS, "wait until everything works as before", times.functions)
-    yield step(
-        steps.AGENTS,
-        "wait until every agent answers a call; restart those that do not reattach",
-        times.agents,
-    )
-    yield step(
-        steps.SETTLE,
-        f"wait until all checks have passed for {duration(times.settle)}",
-        times.settle + times.functions,
-    )
-    yield from hook(steps.UNDRAIN, "let new work come to it again", hooks.undrain)
-    yield step(steps.REPORT, "stop recording outages, and report them", _QUICK)
-    yield from hook(steps.AFTER, "call the hooks that end the silence", hooks.after)
+
+
+def _checks(cloud: Cloud, name: str) -> Iterator[Step]:
+    """Yield the steps that prove that everything works again, and stays so."""
+    times = cloud.maintenance
+    agents = "wait until every agent answers a call; restart those that do not reattach"
+    settle = f"wait until all checks have passed for {duration(times.settle)}"
+    for kind, does, bound in (
+        (steps.UNITS, "wait until all required units are active", times.units),
+        (steps.FUNCTIONS, "wait until everything works as before", times.functions),
+        (steps.AGENTS, agents, times.agents),
+        (steps.SETTLE, settle, times.settle + times.functions),
+    ):
+        yield kind.step(name, does, round(bound))
+
+
+def _hook(name: str, kind: StepKind[Any], does: str, called: Sequence[Hook]) -> Iterator[Step]:
+    if called:
+        yield kind.step(name, does, round(sum(hook.bound for hook in called) + 10))
 
 
 def _gates_text(chosen: RebootOptions) -> str:
