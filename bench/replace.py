@@ -82,7 +82,7 @@ def replaced(host: str, cloud: Path, what: str) -> Took:
     until_green(cloud)
     later = time.time() - started - whole
     [report] = told["reports"]
-    took = Took(green=told["began"] + report["well"] - started, whole=whole)
+    took = Took(green=told["began"] + report["until_working"] - started, whole=whole)
     phases = ", ".join(
         f"{one['name']} {one['ends'] - one['begins']:.0f}" for one in report["phases"]
     )

@@ -106,7 +106,7 @@ def test_what_is_wrong_from_the_first_is_refused(lab: Lab, cloud: Path) -> None:
     assert done.returncode == 4
     assert "it runs debian trixie, the host ran debian bookworm" in done.stdout
     assert "free, about" in done.stdout
-    assert "name another spare; nothing has been changed" in done.stdout
+    assert "choose another spare; nothing has been changed" in done.stdout
     lab.backstay("lab", "heal", "fill-disk")
 
     (backups() / "password").write_text("another")
@@ -163,7 +163,7 @@ def test_where_the_spare_dies_too_another_one_is_built(lab: Lab, cloud: Path) ->
         said = told(going_on(running))
     run = newest(lab)["id"]
     assert f"that is {SPARE}, which has the place of {HOST} by now" in said
-    assert f"backstay runs abandon {run}, and begin anew with another spare" in said
+    assert f"backstay runs abandon {run}, and start again with another spare" in said
 
     # Another machine of the same name: its address is its own, and nothing is on its disk.
     lab.backstay("lab", "new-board", SPARE, bound=600)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -16,7 +18,8 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
 from backstay.journal.result import StepResult
-from backstay.runbooks.replace import fence_guard
+from backstay.journal.store import Store
+from backstay.runbooks.replace import actions, fence_guard
 from backstay.runbooks.replace.fence import FRESH, Confirm, Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from tests.health.witness.recorded import HOSTS, Recorded
@@ -354,6 +357,28 @@ def test_where_it_comes_on_and_a_step_fails_it_is_off_before_the_run_ends():
     assert not world.on["controller"]
     assert "controller was switched on meanwhile" in caught.value.remedy
     assert caught.value.remedy.endswith("; then: resume")
+
+
+def test_every_step_after_the_fence_is_guarded_and_its_errors_name_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    monkeypatch.setattr(actions, "guarded", partial(guarded, power=cast("Any", world.power)))
+    results = confirmed() | {"controller.fence": fenced(world), "controller.adopt": {}}
+    store = Store(f"sqlite:///{tmp_path}/journal.db")
+    runbook = actions.runbook(cast("CloudSession", world), store)
+
+    async def step(action: str) -> None:
+        async with runbook.around(run(world, action, results)):
+            world.on["controller"] = True
+            raise HostUnreachable("asking controller", came_back="no route", remedy="look")
+
+    for action in ("adopt", "build", "works", "take-over"):
+        with pytest.raises(HostUnreachable) as caught:
+            asyncio.run(step(action))
+        assert not world.on["controller"], action
+        assert caught.value.remedy.startswith("controller was switched on meanwhile")
+        assert "that is spare1, which has the place of controller by now" in caught.value.remedy
 
 
 def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from backstay.access.session import describe_findings, name_findings
@@ -48,35 +49,47 @@ async def until_healthy(
     ``pause`` is how many seconds lie between two checks. Raises BackstayError naming the findings
     that are left when the step's bound is near.
     """
-    started = time.monotonic()
-    left: Sequence[Finding] = ()
-    healthy_since: float | None = None
-    reported = ""
-
-    async def ask() -> float | None:
-        nonlocal left, healthy_since, reported
-        left = await check()
-        now = time.monotonic()
-        if left:
-            healthy_since = None
-            text = f"waiting for {name_findings(left)}"
-            if text != reported:
-                running.report(text)
-            reported = text
-            return None
-        healthy_since = now if healthy_since is None else healthy_since
-        return now - started if now - healthy_since >= lasting else None
-
-    took = await until(ask, bound=running.step.bound - _MARGIN, pause=pause)
+    health = _Health(running, check, lasting)
+    took = await until(health.ask, bound=running.step.bound - _MARGIN, pause=pause)
     if took is not None:
         return took
-    for_ = (
-        f"healthy only for {time.monotonic() - healthy_since:.0f} s"
-        if healthy_since
-        else describe_findings(left)
-    )
+    left = health.left
     raise BackstayError(
         attempted,
-        came_back=f"not within {running.step.bound:g} s: {for_}",
+        came_back=f"not within {running.step.bound:g} s: {health.missing()}",
         remedy=left[0].remedy if left and left[0].remedy else remedy,
     )
+
+
+@dataclass
+class _Health:
+    """What ``until_healthy`` has found so far; times are those of the monotonic clock."""
+
+    running: Running
+    check: Callable[[], Awaitable[Sequence[Finding]]]
+    lasting: float
+    started: float = field(default_factory=time.monotonic)
+    left: Sequence[Finding] = ()
+    healthy_since: float | None = None
+    reported: str = ""
+
+    async def ask(self) -> float | None:
+        """Check once; return for how long it was waited once it has lasted, None until then."""
+        self.left = await self.check()
+        now = time.monotonic()
+        if self.left:
+            self.healthy_since = None
+            text = f"waiting for {name_findings(self.left)}"
+            if text != self.reported:
+                self.running.report(text)
+            self.reported = text
+            return None
+        since = now if self.healthy_since is None else self.healthy_since
+        self.healthy_since = since
+        return now - self.started if now - since >= self.lasting else None
+
+    def missing(self) -> str:
+        """Return what is missing still."""
+        if self.healthy_since:
+            return f"healthy only for {time.monotonic() - self.healthy_since:.0f} s"
+        return describe_findings(self.left)
