@@ -146,7 +146,7 @@ def test_cut_off_from_the_operator_only(lab: Lab) -> None:
     assert "4 of 4 others do" in found.reason
     with pytest.raises(Refused) as caught:
         confirmed(lab, "controller")
-    assert "mend the network between this machine and" in caught.value.remedy
+    assert "repair the network between this machine and" in caught.value.remedy
     assert "compute2: ARP: " in caught.value.came_back, "what every witness says is told"
 
 

@@ -319,15 +319,15 @@ def test_the_password_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> No
 
 def test_what_was_begun_is_remembered_until_it_ends(tmp_path: Path) -> None:
     place = Place(cloud(backup={"folder": str(tmp_path)}))
-    assert place.begun() == set()
+    assert place.unfinished() == set()
     place.begin("controller-1")
     place.begin("controller-2")
     place.end("controller-1")
-    assert place.begun() == {"controller-2"}
+    assert place.unfinished() == {"controller-2"}
     long_ago = time.time() - 2 * 86400
     os.utime(tmp_path / "under-way" / "controller-2", (long_ago, long_ago))
-    assert place.begun() == {"controller-2"}, "looked for once more"
-    assert place.begun() == set()
+    assert place.unfinished() == {"controller-2"}, "looked for once more"
+    assert place.unfinished() == set()
 
 
 def test_room_is_asked_for_before_anything_travels(tmp_path: Path) -> None:

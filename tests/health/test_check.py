@@ -142,9 +142,9 @@ def test_an_api_that_hangs_is_one_finding_within_the_bound():
     never = threading.Event()
     api = MemoryApi(HEALTHY | {("compute", "/servers/detail"): never.wait})
     cloud = CLOUD.model_copy(update={"bounds": Bounds(api_seconds=1.0)})
-    begun = time.monotonic()
+    started_at = time.monotonic()
     findings = check(api, cloud=cloud)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started_at < 5
     assert bad(findings) == [("controller", "server list", "failed")]
     finding = about(findings, "server list")
     assert "no answer within 1 s" in finding.evidence

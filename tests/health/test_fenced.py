@@ -88,9 +88,9 @@ def test_silent_bmcs_are_asked_at_the_same_time_and_within_the_bound(tmp_path: P
     entries = "\n  ".join(
         f"old{at}: {{was: c, since: '2026-11-24T22:00:00Z', {BMC}}}" for at in range(5)
     )
-    begun = time.monotonic()
+    started = time.monotonic()
     found = asyncio.run(findings(fenced(tmp_path, entries), bound=0.2, power=power))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
     assert {one.severity for one in found} == {Severity.UNKNOWN}
     assert "refuses the user" in found[1].evidence
     assert "no answer within 0.2 s" in found[0].evidence

@@ -77,7 +77,7 @@ class Append(Action[JsonResult]):
 
 
 def main(folder: Path, point: int) -> RunState:
-    """Begin the run, or go on with the one that is there."""
+    """Start the run, or resume the one that is there."""
     killer = Killer(point)
     store = Store(f"sqlite:///{folder / 'journal.db'}")
     killer.here()

@@ -106,7 +106,7 @@ def test_a_failure_is_probed_before_it_is_tried_again(store: Store, tmp_path: Pa
     assert record.steps[1].error["remedy"] == "try later"
     look, work = Does(), Does(probed={"found": True})
     assert carry(store, tmp_path, {"look": look, "work": work}, "trial-1")[0] is RunState.DONE
-    assert work.asked == ["probe", "do"], "the first was there already, the second was not begun"
+    assert work.asked == ["probe", "do"], "the first was there already, the second was not started"
     assert look.asked == ["do"], "the first look was done and is not repeated"
     assert store.run("1").steps[1].result == {"found": True}
 

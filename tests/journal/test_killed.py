@@ -47,9 +47,9 @@ def test_killed_at_every_point(tmp_path: Path) -> None:
 
 
 def test_killed_at_random_instants(tmp_path: Path) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     begin(tmp_path).communicate(timeout=60)
-    whole = time.monotonic() - begun
+    whole = time.monotonic() - started
     chosen = random.Random(4)
     for number in range(RANDOM_INSTANTS):
         folder = tmp_path / str(number)

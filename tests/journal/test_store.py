@@ -43,8 +43,8 @@ def test_the_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
 def test_a_step_from_beginning_to_end(store: Store) -> None:
     name = store.create(PLAN)
     claim = store.take(name, ["lab"])
-    begun = store.start(claim, "look")
-    assert store.start(claim, "look") == begun
+    started = store.start(claim, "look")
+    assert store.start(claim, "look") == started
     store.progress(claim, "look", "half-way")
     store.finish(claim, "look", {"seen": 3})
     store.end(claim, RunState.DONE)

@@ -85,7 +85,7 @@ class World:
         return {
             "arp": {
                 "asked": may,
-                "told": "" if may else "not on its network",
+                "message": "" if may else "not on its network",
                 "macs": self.macs if may else [],
             },
             "pings": bool(self.macs),
@@ -186,7 +186,7 @@ def test_confirm_refuses_with_everybody_s_words_and_gives_them_where_it_is_dead(
         asyncio.run(confirm.do(run(World(), "confirm", {"x": 1})))
     assert "cut off from here only" in caught.value.came_back
     assert "\n  compute1: ARP: da:3e:a3:86:25:36" in caught.value.came_back
-    assert "mend the network" in caught.value.remedy
+    assert "repair the network" in caught.value.remedy
 
     dead = World(gone={"storage1"})
     confirm = Confirm(cast("CloudSession", dead), dead.here, lambda t: dead.power(t).state())

@@ -63,12 +63,12 @@ def test_only_what_can_be_held_begins_before_the_broker_runs(
     means: Any, early: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
-    first, begun = asked("begin-build", means, {})
+    first, started_at = asked("begin-build", means, {})
     assert ("begin" in first) is early
     assert "let_go" not in first
     assert "allow" not in first, "no unit is started before"
-    second, _ = asked("let-build", means, {"controller.begin-build": begun})
-    # Begun again it is the same unit: one that runs is left alone.
+    second, _ = asked("let-build", means, {"controller.begin-build": started_at})
+    # Started again it is the same unit: one that runs is left alone.
     assert second == ["allow", "begin", "let_go"]
 
 

@@ -29,7 +29,7 @@ DATA = Path(__file__).parents[1] / "services" / "data"
 NOBODY = "192.0.2.11"
 
 
-class Site:
+class FakeSession:
     """Two computes, one of them silent; instances answer where `up` says so."""
 
     api = BackstayError("asking", came_back="no answer", remedy="look")
@@ -160,7 +160,7 @@ def noted(folder: Path, store: Store, url: str) -> None:
 
 
 def test_from_the_first_step_to_the_last(tmp_path: Path, api: Any) -> None:
-    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", Site())
+    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", FakeSession())
     noted(tmp_path, store, api.url)
 
     def build() -> None:
@@ -189,11 +189,11 @@ def test_from_the_first_step_to_the_last(tmp_path: Path, api: Any) -> None:
 
 
 def test_another_process_goes_on_with_the_same(tmp_path: Path, api: Any) -> None:
-    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", Site())
+    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", FakeSession())
     noted(tmp_path, store, api.url)
 
     def fail() -> None:
-        raise BackstayError("building", came_back="no", remedy="mend")
+        raise BackstayError("building", came_back="no", remedy="fix")
 
     run = store.create(plan("replace", "confirm", "build", "take-over"))
     state, _ = carry(tmp_path, store, recorded(OutageRecording(site, store), fail), run)
@@ -207,7 +207,7 @@ def test_another_process_goes_on_with_the_same(tmp_path: Path, api: Any) -> None
 
 
 def test_what_is_refused_is_not_watched(tmp_path: Path) -> None:
-    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", Site())
+    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", FakeSession())
 
     outages = OutageRecording(site, store)
     run = store.create(plan("replace", "confirm", "take-over"))
@@ -217,7 +217,7 @@ def test_what_is_refused_is_not_watched(tmp_path: Path) -> None:
 
 
 def test_without_an_earlier_run_the_usual_ports(tmp_path: Path) -> None:
-    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", Site())
+    store, site = Store(f"sqlite:///{tmp_path}/j.db"), cast("Any", FakeSession())
     apis, by = OutageRecording(site, store)._apis("controller")
     assert by == USUAL
     assert apis["identity"] == f"http://{NOBODY}:5000/"

@@ -54,7 +54,7 @@ def test_the_plan_names_each_unit() -> None:
     assert made.targets == ("controller",)
 
 
-class Site:
+class FakeSession:
     """A host that tells one thing after another of its units, and notes what it is asked to do."""
 
     def __init__(self, tells: Sequence[Finding | BackstayError], refuses: str = "") -> None:
@@ -73,7 +73,9 @@ class Site:
         return self.refuses
 
 
-def carry_out(site: Site, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0) -> dict[str, Any]:
+def carry_out(
+    site: FakeSession, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0
+) -> dict[str, Any]:
     monkeypatch.setattr(restart, "check_units", lambda session, host: session.check_units(host))
     monkeypatch.setattr(restart, "HOLDS", 0.05)
     monkeypatch.setattr(restart, "PAUSE", 0.01)
@@ -99,7 +101,7 @@ def carry_out(site: Site, monkeypatch: pytest.MonkeyPatch, bound: float = 12.0) 
 
 
 def test_what_runs_by_now_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site([GOOD])
+    site = FakeSession([GOOD])
     results = carry_out(site, monkeypatch)
     assert site.asked == []
     assert results["restart-nova-api"]["restarted"] is False
@@ -107,7 +109,7 @@ def test_what_runs_by_now_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_it_must_run_and_listen_and_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = HostUnreachable("asking", came_back="no answer", remedy="")
-    site = Site([BAD, BAD, DEAF, GOOD, silent, GOOD, GOOD])
+    site = FakeSession([BAD, BAD, DEAF, GOOD, silent, GOOD, GOOD])
     results = carry_out(site, monkeypatch)
     assert site.asked == ["nova-api"]
     assert "active after" in results["prove-nova-api"]["summary"]
@@ -117,9 +119,9 @@ def test_what_does_not_come_back_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(
         BackstayError, match="waiting until nova-api on controller is active: not running"
     ):
-        carry_out(Site([BAD]), monkeypatch)
+        carry_out(FakeSession([BAD]), monkeypatch)
 
 
 def test_what_systemd_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackstayError, match="Unit is masked"):
-        carry_out(Site([BAD], refuses="Unit is masked"), monkeypatch)
+        carry_out(FakeSession([BAD], refuses="Unit is masked"), monkeypatch)

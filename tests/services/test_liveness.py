@@ -12,7 +12,7 @@ import pytest
 
 from backstay.services.mariadb import liveness as mariadb_pulse
 from backstay.services.mariadb.liveness import query_pulse, sql_framed
-from backstay.services.rabbitmq import liveness as pulse
+from backstay.services.rabbitmq import liveness
 from backstay.services.rabbitmq.liveness import message_pulse
 from tests.services.test_broker_login import OPEN_OK, START, TUNE, broker
 
@@ -136,7 +136,7 @@ def test_a_message_goes_out_and_comes_back_on_one_connection(monkeypatch):
             connection.sendall(struct.pack(">BHI", 3, 1, 8) + b"backstay" + b"\xce")
 
     with broker(serve) as access:
-        monkeypatch.setattr(pulse, "rabbit_credentials", lambda: access)
+        monkeypatch.setattr(liveness, "rabbit_credentials", lambda: access)
         state: dict[str, Any] = {}
         for _ in range(2):
             assert message_pulse(state).startswith("a message came back in ")
@@ -151,7 +151,7 @@ def test_a_message_that_is_not_there_is_an_error(monkeypatch):
         connection.sendall(method(60, 72, b"\0"))
 
     with broker(serve) as access:
-        monkeypatch.setattr(pulse, "rabbit_credentials", lambda: access)
+        monkeypatch.setattr(liveness, "rabbit_credentials", lambda: access)
         with pytest.raises(ConnectionError, match="not in its queue"):
             message_pulse({})
 
@@ -164,6 +164,6 @@ def test_a_broker_that_closes_the_channel_is_quoted(monkeypatch):
         connection.sendall(method(20, 40, struct.pack(">H", 404) + bytes([len(said)]) + said))
 
     with broker(serve) as access:
-        monkeypatch.setattr(pulse, "rabbit_credentials", lambda: access)
+        monkeypatch.setattr(liveness, "rabbit_credentials", lambda: access)
         with pytest.raises(ConnectionError, match="NOT_FOUND - no queue"):
             message_pulse({})

@@ -33,7 +33,7 @@ def test_a_service_in_one_folder_and_one_in_many(tmp_path: Path) -> None:
         services__heron=own,
         services__kept__registry="from house.services import heron",
         services__kept__egret="",
-        health__deep__bird="T = Trial(service='heron')",
+        health__deep__bird="T = SmokeTest(service='heron')",
         health__deep__run="from house.health.deep import bird",
     )
     assert shape.places(source, shape.about(source, "heron")) == "4 files, 3 folders"

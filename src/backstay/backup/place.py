@@ -71,7 +71,7 @@ class Place:
         """Note that it is whole, and in the catalogue; or gone."""
         (self._under_way / backup).unlink(missing_ok=True)
 
-    def begun(self) -> set[str]:
+    def unfinished(self) -> set[str]:
         """Return the names of backups that were started and did not end.
 
         Those of long ago are dropped: a restic whose Backstay was killed may store what it has for

@@ -1,4 +1,4 @@
-"""Judge systemd units: does what must run run, and will it after the next boot? Pure."""
+"""Judge systemd units: which required ones run, and which start at the next boot. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

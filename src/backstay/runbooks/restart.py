@@ -95,7 +95,7 @@ def plan(cloud: Cloud, host: str, service: str, units: Sequence[str]) -> Plan:
 
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     """Return the actions by their names."""
-    return dict([LOOK.by(Look(site)), RESTART.by(Restart(site)), PROVE.by(Prove(site))])
+    return dict([LOOK.by(ObserveUnit(site)), RESTART.by(Restart(site)), PROVE.by(Prove(site))])
 
 
 async def unit_finding(site: CloudSession, running: Running) -> Finding:
@@ -116,7 +116,7 @@ async def unit_finding(site: CloudSession, running: Running) -> Finding:
 
 
 @dataclass(frozen=True)
-class Look(Action[UnitObserved]):
+class ObserveUnit(Action[UnitObserved]):
     """Checks whether the unit still needs a restart."""
 
     site: CloudSession

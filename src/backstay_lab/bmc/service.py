@@ -40,7 +40,7 @@ class Endpoint:
 
 
 class _Handler(WSGIRequestHandler):
-    """Requests with a bound, so that a silent client does not hold a thread for ever."""
+    """Requests with a bound, so that a silent client does not hold a thread forever."""
 
     timeout = 30
 

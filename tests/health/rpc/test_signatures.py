@@ -276,10 +276,10 @@ def test_nothing_that_settles_is_ever_restarted(**drawn: Any) -> None:
 
 def test_a_thousand_agents_are_read_and_judged_in_two_seconds() -> None:
     site = Many(1000)
-    begun = time.process_time()  # this machine may be busy with others
+    started = time.process_time()  # this machine may be busy with others
     looked = asyncio.run(observe_agents(site))  # type: ignore[arg-type]
     judged = judge_all(looked, reconnect=RECONNECT)
-    seconds = time.process_time() - begun
+    seconds = time.process_time() - started
     assert len(judged) == 1000
     wrong = faulty(judged)
     assert {one.evidence.partition(";")[0] for one in wrong} == {

@@ -55,7 +55,7 @@ class Recorded:
                 host=self.suspect,
                 service="x",
                 severity=Severity.FAILED,
-                remedy="mend",
+                remedy="repair",
                 subject=failed.partition(": ")[0],
                 evidence=failed.partition(": ")[2],
             )

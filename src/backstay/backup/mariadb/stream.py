@@ -63,11 +63,11 @@ class Stream:
         Raises BackupError where another stream of the host runs here.
         """
         with held(self._logs.folder):
-            pulse = asyncio.create_task(self._pulse())
+            heartbeat = asyncio.create_task(self._heartbeat())
             try:
                 await self._again_and_again()
             finally:
-                pulse.cancel()
+                heartbeat.cancel()
 
     async def _again_and_again(self) -> None:
         shortest, longest = _PAUSES
@@ -204,7 +204,7 @@ class Stream:
     def _report(self, **changed: object) -> None:
         self.state = replace(self.state, **changed)  # type: ignore[arg-type]  # its own fields
 
-    async def _pulse(self) -> None:
+    async def _heartbeat(self) -> None:
         """Write the state again and again: a fresh state shows that this process is alive."""
         while True:
             self.state = replace(self.state, written_at=time.time())

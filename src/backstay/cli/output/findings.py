@@ -19,7 +19,7 @@ CLOUD_WIDE = "cloud"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One check of the cloud named ``cloud``, begun ``at`` (aware), which took ``seconds``."""
+    """One check of the cloud named ``cloud``, started ``at`` (aware), which took ``seconds``."""
 
     cloud: str
     at: datetime

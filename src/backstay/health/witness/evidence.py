@@ -157,14 +157,14 @@ class HostEvidence:
 
 def read_witness(name: str, answer: Mapping[str, Any]) -> Witness:
     """Turn what ``onhost.witness`` returned into typed values. Pure."""
-    arp = answer.get("arp") or {"asked": False, "told": "no answer in time", "macs": []}
+    arp = answer.get("arp") or {"asked": False, "message": "no answer in time", "macs": []}
     connections = answer.get("connections") or {}
     return Witness(
         name=name,
         trouble=answer.get("trouble", ""),
         pings=answer.get("pings"),
         macs=tuple(arp["macs"]) if arp["asked"] else None,
-        no_arp=arp["told"],
+        no_arp=arp["message"],
         neighbour=answer.get("neighbour", ""),
         has_address=bool(answer["way"].get("own")),
         ports=tuple(

@@ -88,7 +88,7 @@ def _silent(seen: HostEvidence) -> _Reasoned:
             Verdict.UNKNOWN,
             f"{nothing}, but only {spoke} of {asked} others could be asked: this machine may be "
             "the one that is cut off",
-            "mend the network between this machine and the hosts that could not be asked: "
+            "repair the network between this machine and the hosts that could not be asked: "
             "backstay check; or switch its power off at its BMC, which proves that it is off",
         )
     if seen.power.on:
@@ -103,20 +103,22 @@ def _silent(seen: HostEvidence) -> _Reasoned:
 def _not_from_here(seen: HostEvidence) -> _Reasoned:
     """Judge a host that others see and this machine does not."""
     see, spoke = len(seen.alive_for), len(seen.spoke)
-    mend = f"mend the network between this machine and {seen.address}: ip route get {seen.address}"
+    repair = (
+        f"repair the network between this machine and {seen.address}: ip route get {seen.address}"
+    )
     if 2 * see < spoke:
         return (
             Verdict.UNKNOWN,
             f"the witnesses disagree: {_names(seen)} {_sees(seen)} it, the other {spoke - see} and "
             "this machine do not: the network is parted",
-            f"{mend}; then backstay check {seen.suspect}",
+            f"{repair}; then backstay check {seen.suspect}",
         )
     hung = all(witness.services is False for witness in seen.alive_for)
     remark = ", though none of its services answers them" if hung else ""
     return (
         Verdict.CUT_OFF_HERE,
         f"only this machine does not reach it: {see} of {spoke} others do{remark}",
-        f"{mend}; then backstay check {seen.suspect}",
+        f"{repair}; then backstay check {seen.suspect}",
     )
 
 
@@ -138,7 +140,7 @@ def _mend(seen: HostEvidence) -> str:
     """Return what to do about a host that is there and not healthy."""
     if seen.login.boot_id:
         return (
-            f"backstay check {seen.suspect}; where that does not mend it: backstay reboot "
+            f"backstay check {seen.suspect}; where that does not fix it: backstay reboot "
             f"{seen.suspect} --now; where its data are damaged: backstay backup restore "
             f"{seen.suspect}"
         )

@@ -121,14 +121,14 @@ def ask_arp(address: str, way: dict[str, Any], tries: int) -> dict[str, Any]:
     https://www.rfc-editor.org/rfc/rfc826
     """
     if ":" in address:
-        return {"asked": False, "told": "not an IPv4 address", "macs": []}
+        return {"asked": False, "message": "not an IPv4 address", "macs": []}
     if way["router"] or way["own"] or not way["device"] or not way["source"]:
-        return {"asked": False, "told": "not on its network", "macs": []}
+        return {"asked": False, "message": "not on its network", "macs": []}
     try:
         macs = who_has(way["device"], [address], way["source"], tries, PAUSE)[address]
     except OSError as error:
-        return {"asked": False, "told": error.strerror or str(error), "macs": []}
-    return {"asked": True, "told": "", "macs": macs}
+        return {"asked": False, "message": error.strerror or str(error), "macs": []}
+    return {"asked": True, "message": "", "macs": macs}
 
 
 def ask_ping(address: str, tries: int) -> Any:  # noqa: ANN401 - True, False or None

@@ -92,14 +92,14 @@ class Repository(BackupAction[RepositoryOpened]):
         Those started from another folder are left alone: several clouds may share a repository,
         and it may outlive a catalogue.
         """
-        begun = self.place.begun()
+        started_at = self.place.unfinished()
         named = {
             snapshot
             for backup in self.place.catalogue.backups()
             for snapshot in backup.snapshots.values()
         }
         there = await restic.snapshots(TAG)
-        return [one.id for one in there if one.tags & begun and one.id not in named]
+        return [one.id for one in there if one.tags & started_at and one.id not in named]
 
     async def _is_here(self, host: str) -> bool:
         """Return whether the host is this machine: they then have one boot id."""

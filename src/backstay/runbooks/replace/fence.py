@@ -293,7 +293,7 @@ class Confirm(Action[ConfirmedDead]):
     async def _confirmed(self, running: Running) -> ConfirmedDead:
         suspect = running.plan.targets[0]
         running.report(f"asking from several places whether {suspect} is dead")
-        begun = time.time()
+        started = time.time()
         seen = await gather_evidence(self.site, suspect, here=self.here, power=self.power)
         judged = judge(seen)
         refuse_unless_dead(judged)
@@ -305,7 +305,7 @@ class Confirm(Action[ConfirmedDead]):
             ),
             power=next(w.summary for w in judged.statements if w.witness == "BMC"),
             spoke=tuple(witness.name for witness in seen.spoke),
-            asked_at=begun,
+            asked_at=started,
             summary=judged.reason,
         )
 

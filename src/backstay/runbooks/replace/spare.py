@@ -252,7 +252,7 @@ class Prepare(SpareAction[SparePrepared]):
         host, spare, backup = self.host(running), self.spare(running), self.backup(running)
         units = self.units(running)
         databases = [name for one in self.site.services for name in one.databases]
-        begun = time.time()
+        started = time.time()
         try:
             answer, manifest = await asyncio.gather(
                 self.site.ask(spare, onhost.look, units, databases), self.manifest(backup)
@@ -261,7 +261,7 @@ class Prepare(SpareAction[SparePrepared]):
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        offset = off_by(answer["clock"], begun, time.time())
+        offset = off_by(answer["clock"], started, time.time())
         wish = packages.wanted(manifest)
         wanted = SpareRequirements(
             backup=backup,

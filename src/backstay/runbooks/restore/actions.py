@@ -9,7 +9,7 @@ from backstay.journal.action import Action
 from backstay.runbooks.restore import steps
 from backstay.runbooks.restore.cutover import Agents, Start, Stop, Swap, Tidy, Works
 from backstay.runbooks.restore.rebuild_local import Fetch, Rebuild
-from backstay.runbooks.restore.upload import Look, Send
+from backstay.runbooks.restore.upload import InspectHost, Send
 
 
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
@@ -17,7 +17,7 @@ def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
     place = Place(site.cloud)
     return dict(
         [
-            steps.LOOK.by(Look(site, place)),
+            steps.LOOK.by(InspectHost(site, place)),
             steps.FETCH.by(Fetch(site, place)),
             steps.REBUILD.by(Rebuild(site, place)),
             steps.SEND.by(Send(site, place)),

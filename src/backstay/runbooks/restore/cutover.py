@@ -205,7 +205,10 @@ class Agents(RestoreAction[AgentsAttached]):
 
         That is no failure of the restore: a host may be down for reasons of its own.
         """
-        reattacher, begun = AgentReattacher(self.site, None, say=running.report), time.monotonic()
+        reattacher, started_at = (
+            AgentReattacher(self.site, None, say=running.report),
+            time.monotonic(),
+        )
 
         def concerned(one: AgentDiagnosis) -> bool:
             return one.seen.agent.enabled
@@ -215,7 +218,7 @@ class Agents(RestoreAction[AgentsAttached]):
         remarks = [f"restarted {', '.join(again)}"] if again else []
         remarks += [f"not attached: {name_agents(left)}; backstay reattach"] if left else []
         return AgentsAttached(
-            seconds=round(time.monotonic() - begun, 1),
+            seconds=round(time.monotonic() - started_at, 1),
             restarted=tuple(again),
             left=tuple(agent.name for agent in left),
             summary="; ".join(remarks) or "all attached, none restarted",

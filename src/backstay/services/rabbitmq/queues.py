@@ -1,4 +1,4 @@
-"""Who is connected to the broker, and which queues are fed and served.
+"""Who is connected to the broker, and which queues are bound and consumed.
 
 The management API answers in milliseconds; rabbitmqctl, which needs neither a plug-in nor a user,
 in seconds. What is asked for distinguishes an agent that does not process RPC messages:

@@ -194,7 +194,7 @@ SERVICE = Service(
         # The object is not there: the storage servers are asked for it all the same, and without
         # them the proxy answers 503.
         ApiLivenessProbe(
-            name="object", service_type="object-store", path="/backstay-watch/pulse", method="HEAD"
+            name="object", service_type="object-store", path="/backstay-watch/probe", method="HEAD"
         ),
     ),
     endpoint_types=("object-store",),
