@@ -233,7 +233,7 @@ def _phases(run: RunRecord, steps: Steps) -> Iterator[OverlappingPhase]:
         phase = _PHASES.get(actions[step.id])
         if phase is not None and step.began is not None:
             by_phase.setdefault(phase, []).append(step)
-    found = [_part(name, begun) for name, begun in by_phase.items()]
+    found = [_part(name, started) for name, started in by_phase.items()]
     yield from sorted(found, key=lambda part: part.begins)
 
 

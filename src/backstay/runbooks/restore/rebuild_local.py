@@ -31,7 +31,7 @@ class Fetch(RestoreAction[FilesFetched]):
 
     async def do(self, running: Running) -> FilesFetched:
         """Read them from the repository; what cannot be read whole ends it. Raises BackupError."""
-        context, begun = self.context(running), time.monotonic()
+        context, started = self.context(running), time.monotonic()
         shutil.rmtree(context.files, ignore_errors=True)
         context.work.mkdir(parents=True, exist_ok=True)
         context.work.chmod(0o700)
@@ -49,7 +49,7 @@ class Fetch(RestoreAction[FilesFetched]):
             )
         newer = self._overlay(context)
         return FilesFetched(
-            seconds=round(time.monotonic() - begun, 1),
+            seconds=round(time.monotonic() - started, 1),
             newer=newer,
             summary=f"and {newer} files that came with the stream since" if newer else "",
         )
@@ -60,11 +60,11 @@ class Fetch(RestoreAction[FilesFetched]):
         manifest = json.loads((context.files / MANIFEST).read_text())
         there = {entry[0]: (entry[5], entry[6]) for entry in manifest["entries"]}
         come = Files(entries=store.known(), users={}, groups={})
-        begun = context.backup.taken_at * 10**9
+        started = context.backup.taken_at * 10**9
         newer = [
             entry
             for entry in chosen(come, context.paths).entries
-            if entry[6] >= begun and there.get(entry[0]) != (entry[5], entry[6])
+            if entry[6] >= started and there.get(entry[0]) != (entry[5], entry[6])
         ]
         for entry in newer:
             inside = entry[0].lstrip("/")
@@ -86,9 +86,9 @@ class Rebuild(RestoreAction[DatabasesRebuilt]):
 
     async def do(self, running: Running) -> DatabasesRebuilt:
         """Make them on the host where that is as safe, else here. Raises BackstayError."""
-        context, begun = self.context(running), time.monotonic()
+        context, started = self.context(running), time.monotonic()
         rebuilt = await (self._on_host if context.straight else self._here)(context, running)
-        seconds = round(time.monotonic() - begun, 1)
+        seconds = round(time.monotonic() - started, 1)
         lines = [f"restored in {duration(seconds)}", *rebuilt.remarks]
         lacking = running.find(LOOK) is not None and context.proved and not context.fills
         lines += [f"here, for the host has no {HOT_BACKUP}"] * lacking

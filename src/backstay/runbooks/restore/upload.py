@@ -31,7 +31,7 @@ _ROOM = 1.2
 """How much more room than the backup's size is asked for: it grows while it is prepared."""
 
 
-class Look(RestoreAction[HostInspected]):
+class InspectHost(RestoreAction[HostInspected]):
     """Asks whether this machine and the host can do it; nothing is changed."""
 
     async def do(self, running: Running) -> HostInspected:
