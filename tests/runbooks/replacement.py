@@ -137,7 +137,7 @@ class Tells(Action[JsonResult]):
         seconds, result = self.told[name]
         self.clock[0] += seconds
         if name == self.fails:
-            raise BackstayError("applying it", came_back="Puppet says no", remedy="mend it")
+            raise BackstayError("applying it", came_back="Puppet says no", remedy="fix it")
         return JsonResult(data=result)
 
 
