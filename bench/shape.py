@@ -241,7 +241,8 @@ def walk(source: Source, command: str) -> list[Step]:
         module, name = waiting.pop()
         for target in called(source, module, name):
             place = target[0].partition(".")[2]
-            if place in BESIDE or source.modules[target[0]].room in BESIDE:
+            on_host = place.rpartition(".")[2].startswith("onhost")  # another program
+            if on_host or place in BESIDE or source.modules[target[0]].room in BESIDE:
                 continue
             steps += [(module, target[0])] if target[0] != module else []
             if target not in seen and place.rpartition(".")[0] in FOLLOWED:
