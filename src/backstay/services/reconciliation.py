@@ -20,7 +20,7 @@ Words = tuple[str, str, str]
 """A mismatch's evidence, its proposal, and its command."""
 
 
-class Kind(StrEnum):
+class MismatchKind(StrEnum):
     """How records and reality differ, in a word or two for the table's column and for programs."""
 
     UNKNOWN_TO_RECORDS = "no record"
@@ -59,7 +59,7 @@ class Mismatch:
     service: str
     subject: str
     """What it is about: ``instance web1 3862789d-…``."""
-    kind: Kind
+    kind: MismatchKind
     host: str
     """The host of cloud.yaml that it was seen on, empty where it is on none."""
     evidence: str
@@ -86,7 +86,7 @@ class Mismatch:
 def mismatch(
     service: str,
     subject: str,
-    kind: Kind,
+    kind: MismatchKind,
     words: Words,
     *,
     host: str = "",
@@ -107,7 +107,7 @@ def mismatch(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class HostQuestion:
     """What hosts with one of ``roles`` are asked."""
 
     name: str
@@ -119,10 +119,10 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
+class RestoreGuard:
     """A setting that must be so before a service's agents work for restored records again."""
 
-    question: Question
+    question: HostQuestion
     judge: Callable[[Any], Verdict]
     """Turns a host's answer into a verdict. Pure."""
 
@@ -178,13 +178,13 @@ class Reconciler:
     service: str
     records: Mapping[str, str] = field(default_factory=dict)
     """Queries by name: each one SELECT on one line, with plain names of columns."""
-    questions: tuple[Question, ...] = ()
+    questions: tuple[HostQuestion, ...] = ()
     """What the hosts that have the service are asked."""
     compare: Callable[[Evidence], Iterator[Mismatch]] = lambda _seen: iter(())
     """Yields the mismatches, and nothing where one side of a comparison is not known. Pure."""
     notes: Callable[[Evidence], Sequence[str]] = lambda _seen: ()
     """Returns what cannot be compared in this cloud, whoever answers. Pure."""
-    guards: tuple[Guard, ...] = ()
+    guards: tuple[RestoreGuard, ...] = ()
     """What has to be so before records and reality meet."""
     repairs: Mapping[str, RepairCommand] = field(default_factory=dict)
     """The safe changes by name; names are unique among all services."""

@@ -12,14 +12,14 @@ import click
 from backstay.cli.output.text import clean
 from backstay.finding import Severity
 from backstay.runbooks.reconcile.comparison import Missing, ReconcileObservation
-from backstay.services.reconciliation import Kind, Mismatch
+from backstay.services.reconciliation import Mismatch, MismatchKind
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""
 _INDENT = " " * 13
 _SHOWN = 20
 """Of one kind; a restore of a wrong day makes thousands."""
-_COLOURS = {Kind.DANGER: "red", Kind.TWICE: "red", Kind.GONE: "red"}
+_COLOURS = {MismatchKind.DANGER: "red", MismatchKind.TWICE: "red", MismatchKind.GONE: "red"}
 
 
 def reconcile_table(observed: ReconcileObservation, *, width: int) -> str:
@@ -30,7 +30,7 @@ def reconcile_table(observed: ReconcileObservation, *, width: int) -> str:
     lines = [_headline(observed)]
     for missing in observed.missing:
         lines += ["", *_missing(missing, width)]
-    shown: Counter[tuple[str, Kind]] = Counter()
+    shown: Counter[tuple[str, MismatchKind]] = Counter()
     for one in observed.mismatches:
         shown[one.service, one.kind] += 1
         if shown[one.service, one.kind] <= _SHOWN:

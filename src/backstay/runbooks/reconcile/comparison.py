@@ -11,7 +11,7 @@ from backstay.finding import Finding, Severity, rank
 from backstay.health.remedy import filled, ssh
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
-from backstay.services.reconciliation import Evidence, Kind, Mismatch, Reconciler
+from backstay.services.reconciliation import Evidence, Mismatch, MismatchKind, Reconciler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def judge(
             missing.append(_unread(one.service, error))
     guards = guarded(reconcilers, records, cloud)
     found += [_danger(one) for one in guards if one.severity is Severity.FAILED]
-    order = sorted(found, key=lambda one: one.kind is not Kind.DANGER)
+    order = sorted(found, key=lambda one: one.kind is not MismatchKind.DANGER)
     return ReconcileObservation(
         mismatches=tuple(_filled(one, cloud) for one in _once_each(order)),
         missing=tuple(missing),
@@ -138,7 +138,7 @@ def _danger(finding: Finding) -> Mismatch:
     return Mismatch(
         service=finding.service,
         subject=finding.subject,
-        kind=Kind.DANGER,
+        kind=MismatchKind.DANGER,
         host=finding.host or "",
         evidence=finding.evidence,
         proposal="change it, so that nothing is destroyed while records and reality differ",

@@ -24,7 +24,7 @@ from backstay.runbooks.reconcile.comparison import (
     judge,
 )
 from backstay.services.declaration import Service
-from backstay.services.reconciliation import Evidence, Question, Reconciler, Row
+from backstay.services.reconciliation import Evidence, HostQuestion, Reconciler, Row
 from backstay.services.registry import all_reconcilers
 
 RECORDS_BOUND = 30.0
@@ -120,7 +120,7 @@ def _database_hosts(site: CloudSession) -> list[str]:
     ]
 
 
-def _questions(cloud: Cloud, host: Host, reconcilers: Iterable[Reconciler]) -> list[Question]:
+def _questions(cloud: Cloud, host: Host, reconcilers: Iterable[Reconciler]) -> list[HostQuestion]:
     mine = [one for one in reconcilers if cloud.has_service(one.service, host)]
     every = [
         question
@@ -131,7 +131,7 @@ def _questions(cloud: Cloud, host: Host, reconcilers: Iterable[Reconciler]) -> l
 
 
 async def _ask(
-    site: CloudSession, host: str, questions: Sequence[Question], queries: Mapping[str, str]
+    site: CloudSession, host: str, questions: Sequence[HostQuestion], queries: Mapping[str, str]
 ) -> Mapping[str, Any] | HostError:
     shipped = [[one.name, one.bound, _shipped(one), one.ask.__name__] for one in questions]
     bound = max([one.bound for one in questions] + ([RECORDS_BOUND] if queries else []))
@@ -157,7 +157,7 @@ def _reader(services: Iterable[Service]) -> list[str]:
 
 
 @cache
-def _shipped(question: Question) -> str:
+def _shipped(question: HostQuestion) -> str:
     return source_of(question.ask)
 
 
@@ -175,7 +175,7 @@ class _Answers:
         self,
         name: str,
         address: str,
-        questions: Sequence[Question],
+        questions: Sequence[HostQuestion],
         answer: Mapping[str, Any] | HostError,
     ) -> None:
         """Add the answers of one host."""

@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from backstay.services.cinder.records import Attachment, Volume
 from backstay.services.instances import DELETED, DISKS, Guest, guests, instances, nowhere, unasked
-from backstay.services.reconciliation import Evidence, Kind, Mismatch, Repair, Words, mismatch
+from backstay.services.reconciliation import (
+    Evidence,
+    Mismatch,
+    MismatchKind,
+    Repair,
+    Words,
+    mismatch,
+)
 
 
 def stale(
@@ -39,7 +46,7 @@ def stale(
         yield mismatch(
             "cinder",
             volume.subject,
-            Kind.STALE,
+            MismatchKind.STALE,
             (
                 f"attached to instance {one.instance}: {evidence}",
                 proposal,
@@ -64,14 +71,17 @@ def statuses(
         guest = used.get(volume.id)
         if volume.status == "in-use" and volume.id not in attached:
             yield mismatch(
-                "cinder", volume.subject, Kind.STATE, _without_attachment(seen, volume, guest)
+                "cinder",
+                volume.subject,
+                MismatchKind.STATE,
+                _without_attachment(seen, volume, guest),
             )
         elif volume.status == "available" and (volume.id in attached or guest):
             use = f"guest {guest.name} on {guest.host} has it" if guest else "it has an attachment"
             yield mismatch(
                 "cinder",
                 volume.subject,
-                Kind.DANGER if guest else Kind.STATE,
+                MismatchKind.DANGER if guest else MismatchKind.STATE,
                 (
                     f"cinder says available, and {use}"
                     + (": it could be deleted or attached a second time" if guest else ""),
@@ -116,7 +126,7 @@ def disks(
                 yield Mismatch(
                     service="cinder",
                     subject=name,
-                    kind=Kind.UNKNOWN_TO_RECORDS,
+                    kind=MismatchKind.UNKNOWN_TO_RECORDS,
                     host=guest.host,
                     evidence=f"guest {guest.name} {guest.id} has it as a disk, and nova's records "
                     "of the instance do not: it is gone from there at the next hard reboot",
@@ -131,7 +141,7 @@ def disks(
             yield mismatch(
                 "cinder",
                 f"volume {volume}",
-                Kind.GONE,
+                MismatchKind.GONE,
                 (
                     f"nova says that it is a disk of {known[instance].subject}, cinder has no such "
                     "volume",
@@ -144,7 +154,7 @@ def disks(
             yield mismatch(
                 "cinder",
                 volumes[volume].subject,
-                Kind.LACKING,
+                MismatchKind.LACKING,
                 (
                     f"nova says that it is a disk of {known[instance].subject}, cinder has no such "
                     "attachment",

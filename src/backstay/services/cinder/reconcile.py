@@ -17,9 +17,9 @@ from backstay.services.declaration import Api
 from backstay.services.instances import DISKS, INSTANCES
 from backstay.services.reconciliation import (
     Evidence,
-    Kind,
+    HostQuestion,
     Mismatch,
-    Question,
+    MismatchKind,
     Reconciler,
     Repair,
     RepairCommand,
@@ -79,7 +79,7 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
     yield mismatch(
         "cinder",
         volume.subject,
-        Kind.STUCK,
+        MismatchKind.STUCK,
         (
             f"it has been {volume.status} for {volume.age / 60:.0f} minutes, {why}",
             proposal,
@@ -123,7 +123,7 @@ RECONCILER = Reconciler(
         "FROM cinder.volume_attachment WHERE deleted = 0 AND instance_uuid IS NOT NULL "
         "AND attach_status NOT IN ('detached', 'error_attaching')",
     },
-    questions=(Question(name=STORES, roles=(Role.CONTROLLER,), ask=ask_stores),),
+    questions=(HostQuestion(name=STORES, roles=(Role.CONTROLLER,), ask=ask_stores),),
     compare=compare,
     notes=notes,
     order=40,

@@ -11,7 +11,7 @@ from backstay.services.cinder import BUSY
 from backstay.services.cinder.records import Volume
 from backstay.services.instances import Guest, guests
 from backstay.services.oslo import age_of
-from backstay.services.reconciliation import Evidence, Kind, Mismatch, mismatch
+from backstay.services.reconciliation import Evidence, Mismatch, MismatchKind, mismatch
 
 STORES = "volumes' data"
 _MADE_LATER = frozenset(("error", "error_deleting", "error_managing"))
@@ -59,7 +59,7 @@ def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
             yield mismatch(
                 "cinder",
                 volume.subject,
-                Kind.GONE,
+                MismatchKind.GONE,
                 (
                     f"cinder says {volume.status}, and its store has no volume-{volume.stored}",
                     "look in the store's trash and in its backups; keep users off it until then",
@@ -81,7 +81,7 @@ def _stray(identity: str, guest: Guest | None, service: str, host: str) -> Misma
     return Mismatch(
         service="cinder",
         subject=f"data volume-{identity}",
-        kind=Kind.UNKNOWN_TO_RECORDS,
+        kind=MismatchKind.UNKNOWN_TO_RECORDS,
         host=host,
         evidence=f"the store of {service} holds it, and cinder has no record of it{use}",
         proposal="take its record back from a newer backup or the stream; managing it would rename "

@@ -11,9 +11,9 @@ from backstay.inventory.enums import Role
 from backstay.services.oslo import age_of
 from backstay.services.reconciliation import (
     Evidence,
-    Kind,
+    HostQuestion,
     Mismatch,
-    Question,
+    MismatchKind,
     Reconciler,
     Row,
     mismatch,
@@ -66,7 +66,7 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
         yield mismatch(
             "glance",
             f"image {image['name']} {image['id']}",
-            Kind.GONE,
+            MismatchKind.GONE,
             (
                 f"glance says {image['status']}, and {what}",
                 "take the file back from a backup, or upload the image again; until then keep "
@@ -88,7 +88,7 @@ def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
             yield mismatch(
                 "glance",
                 f"file {path}",
-                Kind.UNKNOWN_TO_RECORDS,
+                MismatchKind.UNKNOWN_TO_RECORDS,
                 (
                     f"{size} bytes, and glance has no image with these data",
                     "do not delete it: take its record back from a newer backup or the stream, or "
@@ -118,7 +118,7 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
     yield mismatch(
         "glance",
         f"image {row['name']} {row['id']}",
-        Kind.STUCK,
+        MismatchKind.STUCK,
         (
             f"it has been {row['status']} for {age / 60:.0f} minutes{since}",
             "its upload has stopped: let its owner upload it again, then delete this one",
@@ -170,7 +170,7 @@ RECONCILER = Reconciler(
         LOCATIONS: "SELECT l.image_id AS image, l.value AS value FROM glance.image_locations l "
         "JOIN glance.images i ON i.id = l.image_id AND i.deleted = 0 WHERE l.deleted = 0",
     },
-    questions=(Question(name=FILES, roles=(Role.CONTROLLER,), ask=ask_files),),
+    questions=(HostQuestion(name=FILES, roles=(Role.CONTROLLER,), ask=ask_files),),
     compare=compare,
     order=50,
 )

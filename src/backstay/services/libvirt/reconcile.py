@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from backstay.inventory.enums import Role
 from backstay.services.instances import GUESTS, strangers
-from backstay.services.reconciliation import Evidence, Question, Reconciler
+from backstay.services.reconciliation import Evidence, HostQuestion, Reconciler
 
 
 def ask_guests() -> dict[str, Any]:
@@ -112,5 +112,5 @@ RECONCILER = Reconciler(
     service="libvirt",
     notes=notes,
     order=10,
-    questions=(Question(name=GUESTS, roles=(Role.COMPUTE,), ask=ask_guests),),
+    questions=(HostQuestion(name=GUESTS, roles=(Role.COMPUTE,), ask=ask_guests),),
 )

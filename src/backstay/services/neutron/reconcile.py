@@ -20,9 +20,9 @@ from backstay.services.instances import (
 )
 from backstay.services.reconciliation import (
     Evidence,
-    Kind,
+    HostQuestion,
     Mismatch,
-    Question,
+    MismatchKind,
     Reconciler,
     Repair,
     RepairCommand,
@@ -58,7 +58,7 @@ def _hosts(seen: Evidence) -> Iterator[Mismatch]:
         yield mismatch(
             "neutron",
             _port(row),
-            Kind.ELSEWHERE,
+            MismatchKind.ELSEWHERE,
             (
                 f"it is bound to host {row['host']}, where no agent of neutron's is"
                 + (f"; it belongs to {row['owner']} {row['device']}" if row["device"] else ""),
@@ -86,7 +86,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
             yield mismatch(
                 "neutron",
                 _port(row),
-                Kind.STALE,
+                MismatchKind.STALE,
                 (
                     f"it belongs to instance {row['device']}, which nova does not have"
                     + (f"; guest {guest.name} on {guest.host} uses it" if guest else ""),
@@ -100,7 +100,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
             yield mismatch(
                 "neutron",
                 _port(row),
-                Kind.ELSEWHERE,
+                MismatchKind.ELSEWHERE,
                 (
                     f"it is bound to {row['host']}, nova says that {instance.subject} is on "
                     f"{instance.host}",
@@ -126,7 +126,7 @@ def _cards(seen: Evidence) -> Iterator[Mismatch]:
             yield Mismatch(
                 service="neutron",
                 subject=f"network card {mac} of {guest.name} {guest.id}",
-                kind=Kind.UNKNOWN_TO_RECORDS,
+                kind=MismatchKind.UNKNOWN_TO_RECORDS,
                 host=guest.host,
                 evidence="neutron has no port of this address: it gets no lease any more, and its "
                 "address may be given to another",
@@ -158,7 +158,7 @@ def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
                 yield Mismatch(
                     service="neutron",
                     subject=subject,
-                    kind=Kind.GONE,
+                    kind=MismatchKind.GONE,
                     host=host or "",
                     evidence=f"the DHCP agent on {row['host']} is to serve it, and no DHCP server "
                     "runs there for it",
@@ -179,7 +179,7 @@ def _unserved(seen: Evidence, subject: str, network: str) -> Mismatch:
     return Mismatch(
         service="neutron",
         subject=subject,
-        kind=Kind.LACKING,
+        kind=MismatchKind.LACKING,
         host="",
         evidence="it has DHCP and instances, and no DHCP agent is to serve it: leases run out",
         proposal="give it to an agent that is up",
@@ -244,7 +244,7 @@ RECONCILER = Reconciler(
         BINDINGS: "SELECT network_id AS network, dhcp_agent_id AS agent "
         "FROM neutron.networkdhcpagentbindings",
     },
-    questions=(Question(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
+    questions=(HostQuestion(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
     compare=compare,
     order=60,
     repairs={

@@ -26,13 +26,13 @@ from backstay.services.instances import (
 from backstay.services.nova.reaper import ask_reaper, judge_reaper
 from backstay.services.reconciliation import (
     Evidence,
-    Guard,
-    Kind,
+    HostQuestion,
     Mismatch,
-    Question,
+    MismatchKind,
     Reconciler,
     Repair,
     RepairCommand,
+    RestoreGuard,
     mismatch,
 )
 
@@ -72,7 +72,7 @@ def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
         yield Mismatch(
             service="nova",
             subject=subject,
-            kind=Kind.DANGER if guest.runs else Kind.UNKNOWN_TO_RECORDS,
+            kind=MismatchKind.DANGER if guest.runs else MismatchKind.UNKNOWN_TO_RECORDS,
             host=guest.host,
             evidence=f"it is {guest.state}, and nova's record of it is marked as deleted: with "
             "running_deleted_instance_action = reap nova-compute destroys it with its disk",
@@ -84,7 +84,7 @@ def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
     yield Mismatch(
         service="nova",
         subject=subject,
-        kind=Kind.UNKNOWN_TO_RECORDS,
+        kind=MismatchKind.UNKNOWN_TO_RECORDS,
         host=guest.host,
         evidence=f"it is {guest.state}, and nova has no record of it",
         proposal="adopt it, do not delete it: take its record back from a newer backup, the "
@@ -105,7 +105,7 @@ def _placed(seen: Evidence, instance: Instance, guests: Sequence[Guest]) -> Iter
         yield mismatch(
             "nova",
             instance.subject,
-            Kind.TWICE,
+            MismatchKind.TWICE,
             (
                 f"it runs on {where}, nova says {instance.host or 'no host'}: both write its disk",
                 "find out which one its users reach, and pause the other at once",
@@ -138,7 +138,7 @@ def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
     return mismatch(
         "nova",
         instance.subject,
-        Kind.GONE,
+        MismatchKind.GONE,
         (
             f"nova says {instance.state} on {instance.host}, and libvirt there has no such guest"
             + elsewhere,
@@ -154,7 +154,7 @@ def _elsewhere(instance: Instance, guest: Guest) -> Mismatch:
     return mismatch(
         "nova",
         instance.subject,
-        Kind.ELSEWHERE,
+        MismatchKind.ELSEWHERE,
         (
             f"its guest is {guest.state} on {guest.host}, nova says {instance.host or 'no host'}",
             "put its host right in nova's record, under the name that the host's nova-compute "
@@ -175,7 +175,7 @@ def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
         yield Mismatch(
             service="nova",
             subject=instance.subject,
-            kind=Kind.STATE,
+            kind=MismatchKind.STATE,
             host=guest.host,
             evidence=f"its guest is {guest.state}, nova says stopped: nova-compute will stop the "
             "guest when it next compares",
@@ -187,7 +187,7 @@ def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
         yield mismatch(
             "nova",
             instance.subject,
-            Kind.STATE,
+            MismatchKind.STATE,
             (
                 f"its guest is {guest.state}, nova says active",
                 "start it, if its owner wants it to run",
@@ -203,7 +203,7 @@ def _stuck(instance: Instance) -> Iterator[Mismatch]:
         yield mismatch(
             "nova",
             instance.subject,
-            Kind.STUCK,
+            MismatchKind.STUCK,
             (
                 f"it has been {task} for {instance.age / 60:.0f} minutes",
                 "see the log of nova-compute on its host; if nothing works on it, reset it",
@@ -224,7 +224,7 @@ def _evacuated(
                 yield Mismatch(
                     service="nova",
                     subject=f"instance {name} {guest.id}",
-                    kind=Kind.DANGER,
+                    kind=MismatchKind.DANGER,
                     host=guest.host,
                     evidence=f"it is {guest.state} here, and nova has a record of its evacuation "
                     f"to {row['dest']} ({row['status']}): nova-compute destroys it when it starts",
@@ -284,8 +284,8 @@ RECONCILER = Reconciler(
     notes=notes,
     order=20,
     guards=(
-        Guard(
-            question=Question(name="reaper", roles=(Role.COMPUTE,), ask=ask_reaper, bound=6.0),
+        RestoreGuard(
+            question=HostQuestion(name="reaper", roles=(Role.COMPUTE,), ask=ask_reaper, bound=6.0),
             judge=judge_reaper,
         ),
     ),

@@ -21,8 +21,8 @@ from backstay.services.instances import (
 )
 from backstay.services.reconciliation import (
     Evidence,
-    Kind,
     Mismatch,
+    MismatchKind,
     Reconciler,
     Repair,
     RepairCommand,
@@ -61,7 +61,7 @@ def _orphans(seen: Evidence) -> Iterator[Mismatch]:
         yield Mismatch(
             service="placement",
             subject=f"allocation of {consumer}",
-            kind=Kind.STALE,
+            kind=MismatchKind.STALE,
             host=seen.host_of(where) or "",
             evidence=f"it holds {holds} of {where}, and nova has no such instance{after}",
             proposal=_kept_or_freed(seen, guest),
@@ -101,7 +101,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
             yield mismatch(
                 "placement",
                 instance.subject,
-                Kind.ELSEWHERE,
+                MismatchKind.ELSEWHERE,
                 (
                     f"its allocation is on {names}, nova says that it is on {instance.host}",
                     "see first where its guest is; where nova is right, make the allocation anew",
@@ -121,7 +121,7 @@ def _without(seen: Evidence, instance: Instance, *, there: bool) -> Mismatch:
     return mismatch(
         "placement",
         instance.subject,
-        Kind.LACKING,
+        MismatchKind.LACKING,
         (
             f"nova says {instance.state} on {instance.host}, and it holds no resources there: its "
             f"host is given to others as if it were not{guest}",
@@ -157,7 +157,7 @@ def _providers(seen: Evidence) -> Iterator[Mismatch]:
         yield Mismatch(
             service="placement",
             subject=f"resource provider {name}",
-            kind=Kind.ELSEWHERE if conflict else Kind.STALE,
+            kind=MismatchKind.ELSEWHERE if conflict else MismatchKind.STALE,
             host=seen.host_of(name) or "",
             evidence=evidence + (f"; {holds} allocations are on it" if holds else ""),
             proposal="restore nova's and placement's databases as of one time; else, with no "
@@ -170,7 +170,7 @@ def _providers(seen: Evidence) -> Iterator[Mismatch]:
             yield Mismatch(
                 service="placement",
                 subject=f"compute node {row['node']}",
-                kind=Kind.LACKING,
+                kind=MismatchKind.LACKING,
                 host=seen.host_of(row["host"]) or "",
                 evidence="placement has no resource provider of this name: nothing is scheduled "
                 "to it",

@@ -14,9 +14,9 @@ from typing import Any
 from backstay.inventory.enums import Role
 from backstay.services.reconciliation import (
     Evidence,
-    Kind,
+    HostQuestion,
     Mismatch,
-    Question,
+    MismatchKind,
     Reconciler,
     mismatch,
 )
@@ -57,7 +57,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
                 yield mismatch(
                     "swift",
                     f"container {account}/{container}",
-                    Kind.GONE,
+                    MismatchKind.GONE,
                     (
                         f"the account lists it with {max(counts)} objects, and no storage host "
                         "has it: it answers 404",
@@ -70,7 +70,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
             yield mismatch(
                 "swift",
                 f"container {account}/{container}",
-                Kind.STATE,
+                MismatchKind.STATE,
                 (
                     f"the account counts {max(counts)} objects in it, it reported {max(held)}",
                     "see whether swift-container-updater runs on every storage host",
@@ -83,7 +83,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
         yield mismatch(
             "swift",
             f"container {account}/{container}",
-            Kind.UNKNOWN_TO_RECORDS,
+            MismatchKind.UNKNOWN_TO_RECORDS,
             (
                 "storage hosts have it and reported it to its account, which does not list it",
                 "see whether swift-container-updater runs on every storage host; it reports to the "
@@ -148,7 +148,7 @@ def read(path: str, kind: str) -> list[list[Any]]:
 
 RECONCILER = Reconciler(
     service="swift",
-    questions=(Question(name=LISTINGS, roles=(Role.STORAGE,), ask=ask_listings),),
+    questions=(HostQuestion(name=LISTINGS, roles=(Role.STORAGE,), ask=ask_listings),),
     compare=compare,
     order=70,
 )
