@@ -207,7 +207,7 @@ def test_a_stalled_stream_is_told_and_catches_up(lab: Lab, cloud: Path) -> None:
             )
         code, told = status(lab, cloud)
         assert (code, told["running"]) == (1, True)
-        silent = "its process has not said anything"
+        silent = "its process has reported nothing"
         lab.wait_until(lambda: silent in lag(cloud).evidence, what=silent, bound=10)
         assert lag(cloud).severity is Severity.WARNING
         assert not set(writer.acknowledged) <= rows(newest(cloud))
