@@ -80,22 +80,23 @@ def no_run_starts(lab: Lab, watched: Watch, why: str) -> Iterator[None]:
 
 
 def incident_within(watched: Watch, since: float, title: str) -> dict[str, Any]:
-    """The incident with a title, that was opened in time."""
+    """The cause with a title, whose incident was opened and notified in time."""
 
     def found() -> list[dict[str, Any]]:
-        return [one for one in watched.incidents() if title in one["title"]]
+        causes: list[dict[str, Any]] = [one["cause"] for one in watched.incidents()]
+        return [cause for cause in causes if title in cause["title"]]
 
     watched.until(found, f"an incident: {title}", 60.0)
-    [incident] = found()
+    [cause] = found()
     posts = [at for at, post in watched.told.of("opened", since) if title in str(post)]
     watched.until(lambda: watched.told.of("opened", since), "it is notified", 60.0)
     opened = min(posts or [time.time()]) - since
     print(f"{title}: notified after {opened:.1f} s")
     assert opened < IN_TIME
-    assert incident["urgency"] == "critical"
-    assert incident["impact"]
-    assert incident["remedy"]
-    return incident
+    assert cause["urgency"] == "critical"
+    assert cause["impact"]
+    assert cause["remedy"]
+    return cause
 
 
 def test_a_fenced_host_that_is_switched_on_is_an_incident_and_closes_every_gate(
