@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backstay.access.session import CloudSession
+from backstay.cli import runs
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.health import addresses
@@ -165,3 +166,21 @@ def test_no_runbook_starts_while_there_are_two_hosts(
 def test_what_puts_that_right_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     for runbook in ("power-off", "backup", "spare"):
         assert entered(runbook, monkeypatch) == 0
+
+
+def test_a_run_of_a_fenced_host_is_resumed_as_of_this_cloud() -> None:
+    """The watch lets `backstay runs resume` carry it out."""
+    run = RunRecord(
+        id="power-off-1",
+        state=RunState.PLANNED,
+        plan=power_off.plan(CLOUD, "old"),
+        who="ann",
+        holder="",
+        reason="",
+        ticket="",
+        made=0,
+        began=None,
+        ended=None,
+        steps=(),
+    )
+    runs._require_same(run, CLOUD)

@@ -113,7 +113,8 @@ def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
             f"{run.id} is of the cloud {run.plan.cloud}, {cloud.path} describes {cloud.name}",
             remedy="name the right file with --cloud",
         )
-    gone = [name for name in run.plan.targets if name not in cloud.hosts]
+    known = {*cloud.hosts, *cloud.fenced}  # a fenced host's power may be cut
+    gone = [name for name in run.plan.targets if name not in known]
     # A replacement whose last step has written cloud.yaml: its spare has the host's name now.
     if run.plan.targets and run.plan.targets[0] in {old.was for old in cloud.fenced.values()}:
         gone = [name for name in gone if name != run.plan.settings.get("spare")]
