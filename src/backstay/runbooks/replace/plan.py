@@ -59,7 +59,7 @@ class ReplaceRequest:
 
 
 def plan(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service], *, now: datetime) -> Plan:
-    """Return the plan that builds the backup's host anew on the spare; both are locked."""
+    """Return the plan that rebuilds the backup's host on the spare; both are locked."""
     host = wish.chosen.backup.host
     return Plan(
         runbook=RUNBOOK,

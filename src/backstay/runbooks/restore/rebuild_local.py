@@ -82,7 +82,7 @@ class Fetch(RestoreAction[FilesFetched]):
 
 
 class Rebuild(RestoreAction[DatabasesRebuilt]):
-    """Makes the databases anew: the host gets only what was checked."""
+    """Rebuilds the databases: the host gets only what was checked."""
 
     async def do(self, running: Running) -> DatabasesRebuilt:
         """Make them on the host where that is as safe, else here. Raises BackstayError."""

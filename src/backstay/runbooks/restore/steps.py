@@ -72,7 +72,7 @@ class LogReplayed:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabasesRebuilt(Waited):
-    """The databases are made anew, on the host or in a scratch server here.
+    """The databases are rebuilt, on the host or in a scratch server here.
 
     Attributes:
         on_host: the host made them of the backup itself.
