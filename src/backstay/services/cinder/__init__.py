@@ -92,7 +92,7 @@ def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTa
 
 
 def _rpc_endpoint(binary: str) -> RpcEndpoint:
-    """Say how an agent is reached; cinder leaves the exchange at oslo.messaging's default."""
+    """Return how an agent is reached; cinder leaves the exchange at oslo.messaging's default."""
     return RpcEndpoint(
         binary=binary,
         exchange="openstack",

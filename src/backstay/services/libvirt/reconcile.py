@@ -101,7 +101,7 @@ def power_states(text: str) -> dict[str, int]:
 
 
 def notes(seen: Evidence) -> list[str]:
-    """Say which of nova's compute hosts cloud.yaml does not have. Pure."""
+    """Return a note of nova's compute hosts that cloud.yaml does not have. Pure."""
     missing = [one for one in strangers(seen) if seen.host_of(one) is None]
     if not missing:
         return []

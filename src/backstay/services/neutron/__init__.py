@@ -58,7 +58,7 @@ def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
 
 
 def _rpc_endpoint(binary: str, topic: str) -> RpcEndpoint:
-    """Say how an agent is reached; all of them report by calls to the server."""
+    """Return how an agent is reached; all of them report by calls to the server."""
     return RpcEndpoint(
         binary=binary,
         exchange="neutron",

@@ -169,7 +169,7 @@ def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
 
 
 def _unserved(seen: Evidence, subject: str, network: str) -> Mismatch:
-    """Tell of a network without an agent; giving it one that is up takes nothing from anybody."""
+    """Return the mismatch of a network without an agent; giving it one is safe."""
     agents = [
         row
         for row in seen.rows[AGENTS]
@@ -217,7 +217,7 @@ def ask_serving() -> dict[str, Any]:
 
 
 def add_agent(api: Api, arguments: Mapping[str, str]) -> str:
-    """Give a network to a DHCP agent, if it has none still.
+    """Give a network to a DHCP agent, if it still has none.
 
     https://docs.openstack.org/api-ref/network/v2/#schedule-a-network-to-a-dhcp-agent
     """
@@ -250,7 +250,7 @@ RECONCILER = Reconciler(
     repairs={
         "dhcp-agent": RepairCommand(
             does="give it to a DHCP agent",
-            safe="the network has no agent; one more takes nothing from anybody",
+            safe="the network has no agent; adding one affects no other",
             api=add_agent,
         )
     },

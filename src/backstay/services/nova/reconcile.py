@@ -63,7 +63,7 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
 
 
 def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
-    """Tell of a guest without a record; other cells' records were not read."""
+    """Yield the mismatch of a guest without a record; other cells' records were not read."""
     if not one_cell(seen):
         return
     deleted = {row["uuid"] for row in seen.rows[DELETED]}
@@ -215,7 +215,7 @@ def _stuck(instance: Instance) -> Iterator[Mismatch]:
 def _evacuated(
     seen: Evidence, known: Mapping[str, Instance], places: Mapping[str, Sequence[Guest]]
 ) -> Iterator[Mismatch]:
-    """Tell of guests that nova-compute destroys when it next starts, as evacuated from there."""
+    """Find guests that nova-compute destroys when it next starts, as evacuated from there."""
     for row in seen.rows[EVACUATIONS]:
         source = seen.host_of(row["source"])
         for guest in places.get(row["uuid"], ()):
