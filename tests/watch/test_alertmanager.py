@@ -119,7 +119,9 @@ def test_a_real_alertmanager_has_what_is_open_and_only_that(
             await until(lambda: alerts(alertmanager) == expected)
             # The cause is known better: one alert, under its new name.
             off = replace(MARIADB, kind=Kind.HOST_OFF, title="controller is off")
-            down = await incident_log.change(down, off, at=time.time(), text="BMC: off", tell=True)
+            down = await incident_log.change(
+                down, off, at=time.time(), text="BMC: off", notify=True
+            )
             expected = [("host-off", "controller is off", "active")]
             await until(lambda: alerts(alertmanager) == expected)
             await incident_log.close(down, at=time.time(), text="answers again")

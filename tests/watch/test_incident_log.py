@@ -56,7 +56,7 @@ def ledger_of(store: WatchStore, spare: WatchStore | None = None) -> IncidentLog
     return IncidentLog(store, channels=lambda _: ["mail"], keep=86400.0, spare=spare)
 
 
-async def tell(incident_log: IncidentLog, told: list[tuple[str, NotificationEvent]]) -> None:
+async def notify(incident_log: IncidentLog, told: list[tuple[str, NotificationEvent]]) -> None:
     """Send all that is due, as the courier does."""
     for notification, incident in await incident_log.due(1e12):
         await incident_log.sending(notification.id)
@@ -79,10 +79,10 @@ def test_an_incident_is_kept_told_and_closed(tmp_path: Path) -> None:
         opened = await incident_log.open(CAUSE, began=1.0, at=2.0)
         assert await incident_log.open(CAUSE, began=1.0, at=3.0) == opened
         assert incident_log.changed.is_set()
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         await incident_log.note(opened, "action_taken", "began restart-1", at=3.0, run="restart-1")
         await incident_log.close(opened, at=9.0, text="answers again")
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
             (CAUSE.key, NotificationEvent.RESOLVED),
@@ -108,12 +108,12 @@ def test_told_though_the_journal_fails_and_joined_later(tmp_path: Path, broken: 
         opened = await incident_log.open(CAUSE, began=1.0, at=2.0)
         assert "disk full" in incident_log.problems[0]
         assert not incident_log.writable
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         store.broken = ""
         await met(incident_log)
         assert incident_log.problems == ()
         await incident_log.close(opened, at=9.0, text="answers again")
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
             (CAUSE.key, NotificationEvent.RESOLVED),
@@ -137,10 +137,10 @@ def test_a_watch_that_dies_while_the_journal_fails_tells_nothing_again(tmp_path:
         incident_log = ledger_of(store, spare)
         await incident_log.start()
         await incident_log.open(CAUSE, began=1.0, at=2.0)
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         store.broken = "before"
         await incident_log.open(OTHER, began=1.0, at=2.0)
-        await tell(incident_log, told)
+        await notify(incident_log, told)
 
     async def second() -> None:
         incident_log = ledger_of(store, spare)
@@ -148,10 +148,10 @@ def test_a_watch_that_dies_while_the_journal_fails_tells_nothing_again(tmp_path:
         assert {it.cause.key for it in incident_log.open_incidents()} == {CAUSE.key, OTHER.key}
         await incident_log.open(OTHER, began=1.0, at=7.0)
         await incident_log.open(CAUSE, began=1.0, at=7.0)
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         store.broken = ""
         await met(incident_log)
-        await tell(incident_log, told)
+        await notify(incident_log, told)
 
     asyncio.run(first())
     asyncio.run(second())
@@ -191,7 +191,7 @@ def test_a_fenced_leader_tells_nothing_more(tmp_path: Path) -> None:
         store_at(tmp_path).lead()
         with pytest.raises(NotLeading):
             await incident_log.sending(notification.id)
-        assert incident_log.fenced.is_set()
+        assert incident_log.lease_lost.is_set()
         assert await incident_log.due(9.0) == []
 
     asyncio.run(story())
@@ -223,9 +223,9 @@ def test_what_was_read_before_it_ended_does_not_come_back(tmp_path: Path) -> Non
         await asyncio.to_thread(read.wait, 5)
         asyncio.get_running_loop().call_later(0.2, go_on.set)
         await incident_log.close(opened, at=3.0, text="over")
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         await meeting
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
             (CAUSE.key, NotificationEvent.RESOLVED),
@@ -251,7 +251,7 @@ def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:
             started = loop.time()
             await incident_log.open(OTHER, began=1.0, at=2.0)
             await incident_log.keep([minute])
-            await tell(incident_log, told)
+            await notify(incident_log, told)
             assert loop.time() - started < 2 * BUSY
             assert "locked" in incident_log.problems[0]
         work = asyncio.ensure_future(incident_log.run())
@@ -260,7 +260,7 @@ def test_a_locked_journal_holds_nothing_up(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         assert incident_log.problems == ()
         work.cancel()
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         assert told == [
             (CAUSE.key, NotificationEvent.OPENED),
             (OTHER.key, NotificationEvent.OPENED),
@@ -280,9 +280,9 @@ def test_a_watch_that_begins_while_the_journal_is_locked(tmp_path: Path) -> None
         with locked(tmp_path / "journal.db"):
             await incident_log.start()
             await incident_log.open(replace(CAUSE, symptoms=("x",)), began=5.0, at=6.0)
-            await tell(incident_log, told)
+            await notify(incident_log, told)
         await met(incident_log)
-        await tell(incident_log, told)
+        await notify(incident_log, told)
         [one] = incident_log.open_incidents()
         assert (one.id, one.began, one.cause.symptoms) == (1, 1.0, ("x",))
         assert told == [(CAUSE.key, NotificationEvent.OPENED)]
@@ -335,12 +335,12 @@ async def _full(disk: Path, folder: Path) -> None:
     for number in numbers:  # what is in the file already has some room left
         await incident_log.open(replace(CAUSE, key=f"{number}", title="x" * 500), began=1.0, at=2.0)
     assert any("full" in one for one in incident_log.problems), incident_log.problems
-    await tell(incident_log, told)
+    await notify(incident_log, told)
     filling.unlink()
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)  # noqa: ASYNC221
     await met(incident_log)
     assert incident_log.problems == ()
-    await tell(incident_log, told)
+    await notify(incident_log, told)
     assert sorted(told) == sorted((f"{number}", NotificationEvent.OPENED) for number in numbers)
     kept = store.everything()
     assert {it.incident.cause.key for it in kept} == {f"{number}" for number in numbers}
@@ -379,7 +379,7 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
                     ended[key] += 1
                     await incident_log.close(known[key], at=at, text="over")
                 case ["tell"]:
-                    await tell(incident_log, told)
+                    await notify(incident_log, told)
                 case ["works"]:
                     store.broken = ""
                     await met(incident_log)
@@ -390,7 +390,7 @@ def test_whatever_fails_when(tmp_path_factory: pytest.TempPathFactory, steps: li
                     await incident_log.start()
         store.broken = ""
         await met(incident_log)
-        await tell(incident_log, told)
+        await notify(incident_log, told)
 
     asyncio.run(story())
     kept = store.everything()

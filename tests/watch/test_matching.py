@@ -55,7 +55,7 @@ def test_what_is_found_to_be_a_symptom_becomes_its_cause_and_is_told(tmp_path: P
     hung, dead = of(tmp_path)
     [one] = match_incidents([incident(hung.cause)], [dead], never, NOW)
     assert isinstance(one, UpdateIncident)
-    assert (one.cause, one.tell) == (dead.cause, True)
+    assert (one.cause, one.notify) == (dead.cause, True)
 
 
 def test_two_that_turn_out_to_be_one_are_closed_but_for_one(tmp_path: Path) -> None:
@@ -72,11 +72,11 @@ def test_another_kind_is_told_and_more_symptoms_are_only_noted(tmp_path: Path) -
     silent = replace(dead.cause, kind=Kind.HOST_DEAD)
     [one] = match_incidents([incident(silent)], [dead], never, NOW)
     assert isinstance(one, UpdateIncident)
-    assert one.tell
+    assert one.notify
     more = replace(dead.cause, symptoms=(*dead.cause.symptoms, "proxy/swift/object"))
     [two] = match_incidents([incident(dead.cause)], [replace(dead, cause=more)], never, NOW)
     assert isinstance(two, UpdateIncident)
-    assert not two.tell
+    assert not two.notify
     assert two.text == "also down because of it: proxy/swift/object"
     assert match_incidents([incident(more)], [dead], never, NOW) == []  # symptoms come and go
 

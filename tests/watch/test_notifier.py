@@ -347,7 +347,9 @@ def test_a_change_is_told_in_the_thread(site: Site) -> None:
             [down] = await opened(incident_log, MARIADB)
             await until(lambda: len(site.mailbox.got) == 1)
             off = replace(MARIADB, kind=Kind.HOST_OFF, title="controller is off")
-            down = await incident_log.change(down, off, at=time.time(), text="BMC: off", tell=True)
+            down = await incident_log.change(
+                down, off, at=time.time(), text="BMC: off", notify=True
+            )
             await until(lambda: len(site.mailbox.got) == 2)
             await incident_log.note(
                 down,

@@ -1,1 +1,1 @@
-"""The watch: what is asked every second, what it means, who is told, what is shown."""
+"""The watch: detection, incidents, notifications, actions by policy, and the web page."""

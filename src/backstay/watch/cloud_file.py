@@ -47,7 +47,7 @@ class CloudFile:
         try:
             cloud = await on_thread(lambda: self._load(self.path), BOUND)
         except (BackstayError, TimeoutError) as error:
-            # Not taken for read: somebody may be writing it, or the disk may come back.
+            # Not marked as read: it may be being written, or the disk may come back.
             self.trouble = f"{error}; the previous configuration stays in use"
             return
         self._read = stamp

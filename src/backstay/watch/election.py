@@ -1,9 +1,9 @@
-"""Who of several watches leads: one asks, tells and acts, the others stand by.
+"""Leader election: of several watches one probes, notifies and acts, the others stand by.
 
 The lock decides (``BACKSTAY_LOCKS``): a file's ends with its process, one in etcd 8 seconds after
 its holder was heard last. So that a leader that was cut off from etcd, or stopped for a while, does
 not go on beside its successor, the successor raises an epoch in the journal, which every write of
-an incident or of what is told compares (``monitor.store``).
+an incident or a notification compares (``incidents.store``).
 """
 
 import asyncio
@@ -58,7 +58,7 @@ async def lead(
 ) -> AsyncIterator[Lead]:
     """Wait until this process leads, then lead to the end of the block.
 
-    ``waits`` is told again and again why it does not lead: empty where another does, or what is
+    ``waits`` is called again and again with why it does not lead: "" if another does, or what is
     wrong with the keeper of the locks.
     """
     while True:

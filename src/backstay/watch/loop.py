@@ -1,7 +1,7 @@
-"""The watch's loop: asks, follows how everything stands, opens and closes incidents.
+"""The loop of the watch: probes, tracks states, opens and resolves incidents.
 
 Every part is a task of its own: nothing waits for the database, a slow host or another part, and a
-part that fails is a trouble that is told, not the end.
+part that fails is a problem that is reported, not the end.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ LAG = 0.3
 LAG_COUNTS = 3.0
 STEADY = 60.0
 TOLD = 60.0
-"""Seconds for which it is told that something done aside has failed."""
+"""Seconds for which a failed side task is shown as a problem."""
 RUNS = 8
 RUNS_EVERY = 3.0
 RUNS_BOUND = 5.0
@@ -72,7 +72,7 @@ class Incidents(Protocol):
         """Note an incident."""
 
     async def change(
-        self, incident: Incident, cause: Cause, *, at: float, text: str, tell: bool = False
+        self, incident: Incident, cause: Cause, *, at: float, text: str, notify: bool = False
     ) -> Incident:
         """Note that more is known of it."""
 
@@ -271,7 +271,7 @@ class WatchLoop:
             incident = await self.incident_log.open(found.cause, began=found.began, at=now)
         elif isinstance(one, UpdateIncident):
             incident = await self.incident_log.change(
-                one.incident, one.cause, at=now, text=one.text, tell=one.tell
+                one.incident, one.cause, at=now, text=one.text, notify=one.notify
             )
         else:
             await self.incident_log.close(one.incident, at=now, text=one.text)
@@ -307,7 +307,7 @@ class WatchLoop:
             await asyncio.sleep(max(1.0, started + self.watch.check - time.monotonic()))
 
     def _is_calm(self) -> bool:
-        """Return whether nothing is the matter with the cloud but what checks have found."""
+        """Return whether there are no open incidents but findings of the check."""
         aside = {Kind.FINDING, Kind.CHANNEL_FAILED}
         return all(one.cause.kind in aside for one in self.incident_log.open_incidents())
 

@@ -153,7 +153,7 @@ class Process:
             await asyncio.sleep(PAUSE)
 
     async def _stands_by(self, why: str) -> None:
-        """Show that another leads, or why nobody can."""
+        """Show that another leads, or why none can."""
         if why != self._lock_problem:
             self._lock_problem = why
             self.environment.say(f"standing by: {why or 'another process leads'}")
@@ -181,7 +181,7 @@ class Process:
         return [one for one in found if one]
 
     async def _leads(self) -> None:
-        """Watch, tell and act, anew with each new cloud.yaml, until another takes the watch."""
+        """Watch, notify and act, anew with each new cloud.yaml, until another takes over."""
         while True:
             cloud = self.file.cloud
             store = WatchStore(journal_url(), cloud.name, busy=BUSY)
@@ -205,12 +205,12 @@ class Process:
                     await first_of(
                         self._work(site, incident_log),
                         self.file.another(cloud),
-                        incident_log.fenced.wait(),
+                        incident_log.lease_lost.wait(),
                     )
             finally:
                 store.close_database()
                 spare.close_database()
-            if incident_log.fenced.is_set():
+            if incident_log.lease_lost.is_set():
                 raise LockLost(
                     "leading the watch",
                     came_back="another process has taken over in the journal",

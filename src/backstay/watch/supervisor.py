@@ -17,7 +17,7 @@ STEADY = 60.0
 
 
 class TaskSupervisor:
-    """Keeps parts running. ``say`` tells of each that failed."""
+    """Keeps tasks running. ``say`` reports each that failed."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -31,7 +31,7 @@ class TaskSupervisor:
     async def keep(
         self, name: str, begin: Callable[[], Awaitable[None]], *, longest: float = LONGEST
     ) -> None:
-        """Run a part forever; begin it again whenever it fails, later each time."""
+        """Run a part forever; restart it whenever it fails, later each time."""
         pause = FIRST
         while True:
             started = time.monotonic()

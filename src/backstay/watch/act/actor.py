@@ -71,7 +71,7 @@ class Actor:
         self._refused: dict[int, float] = {}
 
     async def considered(self, incident: Incident) -> None:
-        """See to an incident that was opened or changed."""
+        """Consider an incident that was opened or updated."""
         self._refused.pop(incident.id, None)
         self._woken.set()
 
@@ -85,7 +85,7 @@ class Actor:
                     await self._woken.wait()
 
     async def act_once(self) -> None:
-        """See how far runs are, then begin at most one."""
+        """Follow the runs, then start at most one."""
         now = await self._situation()
         ours = [run for run in now.runs if is_ours(run)]
         sure = now.writable and not now.doubt

@@ -1,4 +1,4 @@
-"""Approvals: a plan that was made waits for a person; a code that was sent lets it begin, once.
+"""Approvals: a plan waits until it is approved with the code that was sent, which works once.
 
 The journal keeps a digest of the code only: who can read it, or the page, cannot approve. The code
 itself is in this process, and in the messages. After a restart of the watch before the messages

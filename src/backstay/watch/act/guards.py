@@ -55,17 +55,17 @@ class Situation:
 
 
 def reason_for(incident: Incident) -> str:
-    """Return the reason under which the journal keeps a run that the watch begins."""
+    """Return the reason that the journal records for a run of the watch."""
     return f"{_MARK}{incident.name}: {incident.cause.key}"
 
 
 def is_ours(run: RunRecord) -> bool:
-    """Return whether the watch has begun a run."""
+    """Return whether the watch has started a run."""
     return run.reason.startswith(_MARK)
 
 
 def of_incident(run: RunRecord, incident: Incident) -> bool:
-    """Return whether the watch has begun a run for an incident."""
+    """Return whether the watch has started a run for an incident."""
     return run.reason.startswith(f"{_MARK}{incident.name}: ")
 
 
@@ -139,7 +139,7 @@ def _tried(act: WatchAction, cause: Cause, policy: Policy, now: Situation) -> st
         if is_ours(run)
         and run.reason.endswith(f": {cause.key}")
         and now.now - run.made < DAY
-        # What nobody approved was not tried; what could not even be begun was.
+        # A run that was not approved is no attempt; one that could not be started is.
         and (run.began is not None or act is not WatchAction.ASK)
         and run.state is not RunState.PLANNED
     ]

@@ -1,4 +1,4 @@
-"""The runs that the watch has planned or begun: approved, begun, resumed, told when they end.
+"""The runs of the watch: planned, approved, started, resumed; and the notification of their end.
 
 All that has to be known of them is in the journal: a watch that is restarted, or on another
 machine, goes on from there.
@@ -32,7 +32,7 @@ from backstay.watch.incidents.notification import NotificationEvent
 
 BOUND = 10.0
 FRESH = 900.0
-"""So many seconds after its end it is told of a run that it has ended."""
+"""Seconds after the end of a run within which its end is still notified."""
 _INCIDENT = re.compile(r"incident-(\d+): ")
 
 
@@ -101,7 +101,7 @@ class RunManager:
     async def go_on(self, incident: Incident, run: RunRecord) -> bool | None:
         """Begin, or go on with, the newest run for an incident.
 
-        Return None where another may be begun; else whether this one is under way.
+        Return None if another may be started, otherwise whether this one is running.
         """
         if run.state is RunState.PLANNED:
             return await self._waits(incident, run)
@@ -129,7 +129,7 @@ class RunManager:
         return await self.begin(incident, run.id, f"{run.id} {why}: it is resumed")
 
     async def _waits(self, incident: Incident, run: RunRecord) -> bool:
-        """See to a run that was planned and not begun; return whether it is under way."""
+        """Handle a run that is planned but not started; return whether it is running."""
         known = self._children.get(run.id)
         if known is not None:
             if known.ended:
@@ -195,7 +195,7 @@ class RunManager:
     async def begin(
         self, incident: Incident, run: str, text: str, *, event: NotificationEvent | None = None
     ) -> bool:
-        """Let a process of its own carry out a run; return whether it was begun."""
+        """Carry out a run in a process of its own; return whether it was started."""
         log = runtime_folder() / f"{run}.log"
         try:
             command = self._launcher.command(

@@ -1,4 +1,4 @@
-"""Whether agents take work: by the broker's word every few seconds, by a call where in doubt."""
+"""Whether agents process RPC messages: from the broker every few seconds, by a call if in doubt."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from backstay.watch.detect.topology import AGENT
 
 AGAIN = 10.0
-"""Seconds between two calls to an agent that a call has found deaf."""
+"""Seconds between two calls to an agent that did not process the last one."""
 CALL_BOUND = 60.0
 CALL_ALL = 600.0
 """Seconds between two calls to all: an agent that may not be pinged writes each into its log."""
@@ -25,7 +25,7 @@ _DEAF = {Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN}
 
 
 class AgentProbes:
-    """Keeps the list of agents, and signs of them. ``trouble`` is why there are none.
+    """Lists the agents and probes them. ``trouble`` is why that is not possible, "" if it is.
 
     ``steady`` says whether a unit on a host has been running for so long that it had the time to
     connect: what the broker says twice of such an agent needs no call. Nor does it of one that
@@ -69,7 +69,7 @@ class AgentProbes:
             await asyncio.sleep(5.0 if self.trouble else self.site.cloud.watch.check)
 
     async def call_doubtful(self) -> None:
-        """Call those of whom the broker tells nothing good, and those who were deaf; forever."""
+        """Call the agents that the broker reports problems of, and those that failed a call."""
         while True:
             try:
                 async with asyncio.timeout(AGAIN):
@@ -82,7 +82,7 @@ class AgentProbes:
                 await self._call(hosts)
 
     def polled(self, answer: Json) -> None:
-        """Take what the broker's host told: number, how it ended, what came, seconds."""
+        """Take an answer of the broker's host: number, outcome, content, seconds."""
         _, ended, told, _ = answer
         if ended != "ok" or not self._brokers:
             return
@@ -123,7 +123,7 @@ class AgentProbes:
         }
 
     def _tells(self, messaging: Messaging) -> bool:
-        """Return whether the broker's word is worth anything: not just after it came back."""
+        """Return whether the broker's report counts: not just after it came back."""
         if messaging.trouble or messaging.refused or messaging.up is None:
             return False
         return messaging.up >= self.site.cloud.maintenance.reconnect

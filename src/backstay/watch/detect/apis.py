@@ -1,4 +1,4 @@
-"""The APIs' quick questions: one cheap authenticated call to each, as a user would make it."""
+"""The probes of the APIs: one cheap authenticated call to each, as a user would make it."""
 
 import asyncio
 import contextlib
@@ -150,7 +150,7 @@ class ApiProbes:
                     TOKEN_BOUND,
                 )
             except ApiError:
-                continue  # no such endpoint: the check tells
+                continue  # no such endpoint: the check reports it
             if pulse.at_root:
                 parts = urlsplit(url)
                 url = f"{parts.scheme}://{parts.netloc}{pulse.path}"
@@ -212,9 +212,9 @@ _LOOKS = {
 
 
 def probe_result_of(question: ApiProbe, came: HttpExchange, at: float) -> ProbeResult:
-    """Return the sign that an answer is. Pure.
+    """Return the probe result of an answer. Pure.
 
-    A token that was refused tells nothing of the service.
+    A refused token says nothing about the service.
     """
     outcome, told = _LOOKS.get(came.outcome, Outcome.OK), came.message
     if came.outcome is HttpOutcome.ANSWERED:

@@ -1,4 +1,8 @@
-"""What others say of a host that does not answer: a plain value."""
+"""Corroboration: what other hosts and the BMC report of a host that does not answer.
+
+Quick: ARP and ping from everywhere and one exchange with the BMC, all at the same time. The whole
+observation (``health.witness.observe``) takes longer and follows if a host answers pings only.
+"""
 
 import asyncio
 import contextlib
@@ -113,7 +117,7 @@ class Corroborator:
         return corroboration_of(seen)
 
     async def whole(self, host: str) -> Corroboration:
-        """Look at a host that answers pings and tells nothing, also by its ports and a login."""
+        """Observe a host that answers pings but sends no status, also by its ports and a login."""
         try:
             async with asyncio.timeout(WHOLE_BOUND):
                 seen = await gather_evidence(self.site, host, here=self.here, power=self.power)

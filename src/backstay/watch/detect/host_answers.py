@@ -1,4 +1,4 @@
-"""What a host tells of itself each second, as signs. Pure."""
+"""The status lines of a host as probe results. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class HostProbes:
 
 @dataclass(slots=True)
 class HostAnswer:
-    """What a host has told so far; lines bring only what is new.
+    """The status of a host so far; a line has only what is new.
 
     ``clock`` is the host's monotonic one, in seconds. ``lag`` is how late its own last line was,
     ``waits`` the share of the last second in which somebody waited for a processor, None unknown.

@@ -1,4 +1,4 @@
-"""The hosts' own word: one SSH channel to each, on which a line comes every second."""
+"""Status streams: one SSH channel to each host, on which a line arrives every second."""
 
 import asyncio
 import json
@@ -19,21 +19,21 @@ from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.detect.topology import watched_hosts
 
 LASTS = 3600.0
-"""Seconds after which the program on a host ends and is begun anew: nothing piles up there."""
+"""Seconds after which the program on a host is restarted, so that nothing accumulates."""
 SILENCE = 10.0
 PAUSE = 1.0
 POLL = "broker"
 
 
 class LineHandler(Protocol):
-    """What is told of each line: the host, its signs, and the broker's answer where it is new."""
+    """Handles a line: the host, its probe results, and the broker's answer if it is new."""
 
     def __call__(self, host: str, found: Sequence[ProbeResult], polled: Any) -> None:  # noqa: ANN401
         """Take them."""
 
 
 class HostStream:
-    """Keeps one host telling. ``heard`` is when its last line came (monotonic), None never.
+    """Streams the status of one host. ``heard`` is when its last line arrived (monotonic), or None.
 
     ``trouble`` is why none comes, empty while they do; ``refused`` tells that the host is there and
     lets nobody in, or cannot run what it was sent.
@@ -69,7 +69,7 @@ class HostStream:
         return ""
 
     async def run(self) -> None:
-        """Keep it telling forever."""
+        """Stream forever; reconnect after each failure."""
         host = self.cloud.hosts[self.watched.host]
         target, script = self.cloud.ssh_target(host), self._script()
         while True:

@@ -1,4 +1,4 @@
-"""What runs on a host for as long as it is watched: one line each second about its services.
+"""The program that runs on each host: it writes one status line each second.
 
 Shipped as text (see ``health.shipping``): standard library, Python 3.6. No process is started for
 what the kernel tells; systemd is asked every few seconds, and at once where a process has gone.
@@ -16,14 +16,14 @@ from typing import Any
 
 from backstay.jsondata import Json
 
-WHOLE = 30  # lines: so often all is told again, changed or not
+WHOLE = 30  # lines: every so many, all is repeated, changed or not
 ASK_SYSTEMD = 5.0
 SYSTEMD_BOUND = 4.0
 SHOWN = "Id,LoadState,ActiveState,SubState,Result,MainPID,ActiveEnterTimestampMonotonic"
 
 
 def watch_host(spec: dict[str, Any]) -> None:
-    """Write a line of JSON every ``every`` seconds until nobody reads, or ``lasts`` s are over.
+    """Write a line of JSON every ``every`` s until the reader is gone or ``lasts`` s are over.
 
     ``spec`` has ``units`` (names), ``pulses`` (name, every, bound, source text, function's name)
     and the two durations. A line has ``n``, ``clock`` (the monotonic one, in seconds), ``lag`` (how
@@ -70,7 +70,7 @@ def watch_host(spec: dict[str, Any]) -> None:
 
 
 def go_first() -> None:
-    """Let the host's own load not hold up what tells of it; next to nothing is computed here."""
+    """Raise the priority: the host's own load must not delay its status lines."""
     with contextlib.suppress(OSError):  # in a container without that right
         os.nice(-10)
 
@@ -155,7 +155,7 @@ def begin_asking_systemd(names: list[str], known: dict[str, list[Any]], wake: An
 
 
 def look_at_units(known: dict[str, list[Any]], wake: Any) -> dict[str, list[Any]]:  # noqa: ANN401
-    """Return for each unit what systemd calls it, and what the kernel tells of its processes.
+    """Return the state of each unit from systemd, and of its processes from the kernel.
 
     A list of load, active and sub state, result, a letter, and since when it is active (seconds of
     the monotonic clock). The letter is ``T`` where all its processes are stopped, ``X`` where the

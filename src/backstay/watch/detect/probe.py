@@ -1,11 +1,11 @@
-"""A sign: what one quick question to one part of the cloud brought."""
+"""Probe results: what one quick probe of one part of the cloud observed."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a question ended.
+    """How a probe ended.
 
     ``LATE`` took the connection and did not answer in time (hung); ``REFUSED`` is a host that is
     there and takes no connection (nothing listens); ``SILENT`` gave no sign at all; ``FAILED``
@@ -35,7 +35,7 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """Return it as one word, stable over time: ``controller/keystone/token``."""
+        """Return its key, stable over time: ``controller/keystone/token``."""
         return f"{self.host or 'cloud'}/{self.service}/{self.name}"
 
 
@@ -43,7 +43,7 @@ class Subject:
 class ProbeResult:
     """One answer. ``at`` is Unix time, ``seconds`` how long it took, None where none came.
 
-    ``sure`` tells of a bad sign that it cannot come from a slow host or a bad network: a unit that
+    ``sure``: a bad result cannot come from a slow host or a bad network: a unit that
     has failed, a process that is stopped, a refusal. ``age`` is how many seconds a unit has been
     active for, None of anything else.
     """

@@ -1,4 +1,4 @@
-"""Whether a host itself answers: by its pings and by its channel, and what is odd about them."""
+"""Whether a host itself answers: from its pings and its status stream."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ STARTING = 5.0
 
 
 class HostReachability:
-    """Judges from echoes and streams. ``began`` is when that was begun (monotonic)."""
+    """Judges hosts from pings and streams. ``began`` is when that started (monotonic)."""
 
     def __init__(
         self, ping_monitor: PingMonitor, streams: Mapping[str, HostStream], every: float
@@ -60,7 +60,7 @@ class HostReachability:
         return looks(Outcome.OK, "answers")
 
     def silent_streams(self) -> list[str]:
-        """Return the hosts whose channel tells nothing just now, but for those that refuse it."""
+        """Return the hosts whose status stream is silent just now, without those that refuse it."""
         return [
             name
             for name, stream in self.streams.items()

@@ -1,4 +1,4 @@
-"""Which hosts nobody is told about: those that a run under way takes down on purpose. Pure.
+"""Silences: the hosts that a run takes down on purpose, without notifications. Pure.
 
 A run whose process has died keeps nobody silent; one of another machine,
 of whose process nothing is known, no longer than its plan says that it lasts at most.

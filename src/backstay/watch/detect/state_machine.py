@@ -1,4 +1,4 @@
-"""From signs to states: up, suspect, down, recovering, up. A pure state machine.
+"""From probe results to states: up, suspect, down, recovering, up. A pure state machine.
 
 One bad sign makes suspect, never down. Down is made by signs that are sure, soon; or by signs that
 could also come from a slow host, a bad network or this machine's own load, more of them; and where

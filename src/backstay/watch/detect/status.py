@@ -1,7 +1,7 @@
-"""How each part of the cloud stands, and the board on which the watch writes it.
+"""The status of every target, and the feed of snapshots.
 
-The watch loop writes, the status page and the metrics read: in one process and one event loop, so
-that showing never asks the cloud anything and is as quick when all of it is down.
+The watch loop publishes, the page and the metrics read: in one process and one event loop, so that
+showing never asks the cloud anything and is as quick when all of it is down.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Silence:
 class Snapshot:
     """All that the watch knows at one moment (``at``, Unix time).
 
-    ``leading`` tells whether this process is the one that watches; ``leader`` names the one that
+    ``leading`` is whether this process is the one that watches; ``leader`` names the one that
     does (``root@ops1, process 4711``). ``findings`` are the last whole check's, ``checked_at`` its
     time. ``problems`` are the watch's own: a journal that cannot be written, a channel that fails.
     """

@@ -1,4 +1,4 @@
-"""All subjects' tracks: takes signs, keeps states, tells when one has changed."""
+"""The states of all targets and their latency history, from probe results."""
 
 import asyncio
 import statistics

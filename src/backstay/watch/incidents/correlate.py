@@ -1,4 +1,4 @@
-"""From target states to causes: one cause for all that it explains. Pure.
+"""Correlation: from target states to causes, one for everything that it explains. Pure.
 
 A dead host explains everything on it. The host of the database, the broker or keystone explains
 what fails elsewhere as well; so does the database alone, and the broker the agents. What nothing
@@ -57,7 +57,7 @@ class CorrelationInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateCause:
-    """A cause, when its first sign was seen, and whether it is sure enough to be told."""
+    """A cause, when its first failure was observed, and whether it is certain enough to open."""
 
     cause: Cause
     began: float
@@ -71,7 +71,7 @@ def causes(inputs: CorrelationInput) -> list[CandidateCause]:
     silenced = {key: target for key, target in down.items() if _is_silenced(inputs, target)}
     left = {key: target for key, target in down.items() if key not in silenced}
     found = second + _hosts(inputs, left)
-    # An incident that was open before a run goes on until what the run mends is well.
+    # An incident that was open before a run goes on until what the run repairs works again.
     followed = left | silenced
     found += _recovering(inputs, followed)
     left = {key: target for key, target in left.items() if key in followed}
@@ -82,7 +82,7 @@ def causes(inputs: CorrelationInput) -> list[CandidateCause]:
 def _second_hosts(inputs: CorrelationInput, down: dict[str, TargetState]) -> list[CandidateCause]:
     """Find fenced hosts that are on, and addresses that two hosts answer for; take them out.
 
-    No planned run silences them. They explain nothing else: what fails meanwhile is told.
+    No planned run silences them. They explain nothing else: what fails meanwhile is notified.
     """
     found = []
     for target in _take(down, lambda one: one.subject.service == FENCED):
@@ -99,7 +99,7 @@ def _second_hosts(inputs: CorrelationInput, down: dict[str, TargetState]) -> lis
 
 
 def _is_silenced(inputs: CorrelationInput, target: TargetState) -> bool:
-    """Return whether nobody is to be told: of a host in a planned run, and of what it carries."""
+    """Return whether a target is silenced: a host in a planned run, and what it carries."""
     if target.subject.host in inputs.silenced:
         return True
     follows = inputs.topology.is_api(target.subject) or target.subject.service == AGENT
@@ -142,9 +142,9 @@ def _hosts(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[Candi
 
 
 def _is_isolated(inputs: CorrelationInput, target: TargetState) -> bool:
-    """Return whether a host is there for others, or nobody is left who could say so.
+    """Return whether others reach a host, or none is left that could be asked.
 
-    That all hosts are dead is what their BMCs would have to tell.
+    Only their BMCs could report that all hosts are dead.
     """
     corroboration = inputs.corroborations.get(target.subject.host)
     if corroboration is None:
@@ -296,7 +296,7 @@ def _agents(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[Cand
 
 
 def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
-    """Make causes of what the check found: they wait until nothing else is the matter."""
+    """Make causes of the check's findings: they wait until there is no other cause."""
     carriers = any(inputs.topology.carries_all(host) for host in inputs.silenced)
     return [
         CandidateCause(cause=findings_cause(host, told), began=inputs.now, ready=ready)
@@ -306,7 +306,7 @@ def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
 
 
 def _any_down(targets: Sequence[TargetState]) -> bool:
-    """Return whether any is down still: what is coming back by itself is nothing to begin with."""
+    """Return whether any is still down: a recovering target opens no incident."""
     return any(target.state is State.DOWN for target in targets)
 
 

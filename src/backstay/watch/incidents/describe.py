@@ -1,4 +1,4 @@
-"""Causes in the operator's words: what is the matter, what users lose, what to type. Pure."""
+"""The texts of causes: title, evidence, impact, remedy. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -82,7 +82,7 @@ def isolated_cause(
     *,
     everything: bool,
 ) -> Cause:
-    """Return the cause that this machine's own network is."""
+    """Return the cause for hosts that only this machine cannot reach."""
     what = "every host" if everything else ", ".join(sorted(hosts)[:FEW])
     reached = max((it.reached_by for it in corroborations.values()), default=0)
     others = f", reachable from {reached} other{'s' * (reached > 1)}" if reached else ""
@@ -199,7 +199,7 @@ def _restart(top: Topology, host: str, units: Sequence[str]) -> str:
 
 
 def agents_cause(host: str, targets: Sequence[TargetState]) -> Cause:
-    """Return the cause that agents are which take no work: of one host, or of many (no name)."""
+    """Return the cause for agents that do not process messages, of one host or (no name) many."""
     deaf = any(target.outcome is not Outcome.FAILED for target in targets)
     names = sorted({target.subject.name for target in targets})
     hosts = sorted({target.subject.host for target in targets})

@@ -104,7 +104,7 @@ class Approval:
     """A plan that waits: ``run`` is its name in the journal. Times are Unix seconds.
 
     ``used`` is when it was approved, None while it was not, ``by`` who did. ``refused`` means that
-    it is not to be begun any more.
+    it may not be started any more.
     """
 
     incident: int

@@ -37,8 +37,8 @@ class IncidentLog:
     """Incidents and their notifications. No call raises JournalError, or waits for long.
 
     ``store`` is the journal, ``spare`` what stands in for it; both want a ``busy`` of ``BUSY``.
-    ``channels`` are the names of those through which an urgency is told; what is over is forgotten
-    after ``keep`` seconds. ``changed`` is set when there is something to tell, ``fenced`` when
+    ``channels`` returns the channels for an urgency; resolved incidents are deleted after ``keep``
+    seconds. ``changed`` is set when there is something to send, ``lease_lost`` when
     another process has taken the watch over in the journal.
     """
 
@@ -52,7 +52,7 @@ class IncidentLog:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.changed = asyncio.Event()
-        self.fenced = asyncio.Event()
+        self.lease_lost = asyncio.Event()
         self._journal = GuardedStore(store, "the journal")
         self._spare = (
             None if spare is None else GuardedStore(spare, "what stands in for the journal")
@@ -67,7 +67,7 @@ class IncidentLog:
         self._sending: set[str] = set()
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._leads = False
-        # A change is made and written under it: what is told was written before.
+        # A change is made and written under it: what is sent was written before.
         self._lock = asyncio.Lock()
 
     @property
@@ -87,7 +87,7 @@ class IncidentLog:
     @property
     def writable(self) -> bool:
         """Return whether the journal can be written: no action is allowed if it cannot."""
-        return self._works and not self._journal.fenced
+        return self._works and not self._journal.lease_lost
 
     @property
     def _works(self) -> bool:
@@ -122,7 +122,7 @@ class IncidentLog:
         self._journal.store.forget(before=self._clock() - self._keep)
 
     async def open(self, cause: Cause, *, began: float, at: float) -> Incident:
-        """Note an incident, to be told; return the open one where there is one of this cause."""
+        """Open an incident and notify; return the open one if there is one of this cause."""
         async with self._lock:
             known = self._open_one(cause.key)
             if known is not None:
@@ -146,10 +146,10 @@ class IncidentLog:
         return of.opened_record(number, cloud, cause, began=began, at=at, channels=channels)
 
     async def change(
-        self, incident: Incident, cause: Cause, *, at: float, text: str, tell: bool = False
+        self, incident: Incident, cause: Cause, *, at: float, text: str, notify: bool = False
     ) -> Incident:
-        """Note that more, or something else, is known of its cause; with ``tell``, tell that."""
-        channels = tuple(self._channels(cause.urgency)) if tell else ()
+        """Note that more, or something else, is known of its cause; with ``notify``, tell that."""
+        channels = tuple(self._channels(cause.urgency)) if notify else ()
         return await self._alter(
             incident, lambda it: of.updated(it, cause, at=at, text=text, channels=channels)
         )
@@ -164,7 +164,7 @@ class IncidentLog:
         run: str | None = None,
         event: NotificationEvent | None = None,
     ) -> Incident:
-        """Add a line to its timeline; ``run`` was begun for it; with ``event``, tell it."""
+        """Add a line to its timeline; ``run`` was started for it; with ``event``, tell it."""
         channels = self._channels(incident.cause.urgency)
         return await self._alter(
             incident,
@@ -172,7 +172,7 @@ class IncidentLog:
         )
 
     async def close(self, incident: Incident, *, at: float, text: str) -> None:
-        """Note that it is over, to be told."""
+        """Resolve it, and notify."""
         channels = self._channels(incident.cause.urgency)
         await self._alter(incident, lambda it: of.resolved(it, at=at, text=text, channels=channels))
 
@@ -188,7 +188,7 @@ class IncidentLog:
         return None if known is None else known.incident
 
     async def _over(self, number: int) -> IncidentRecord | None:
-        """Read what is over and all told: it is in the journal only."""
+        """Read an incident that is resolved and fully notified: it is in the journal only."""
         if not self._works:
             return None
         return await self._journal.asked(lambda: self._journal.store.record(number))
@@ -201,13 +201,13 @@ class IncidentLog:
                 await self._write_minutes()
 
     async def due(self, now: float) -> list[tuple[Notification, Incident]]:
-        """Return what is to be told now, the oldest first.
+        """Return the notifications that are due, oldest first.
 
-        One that is ``SENDING`` was under way when an earlier watch ended: nobody knows whether it
-        was received.
+        One that is ``SENDING`` was being sent when an earlier watch ended: it is not known whether
+        it was received.
         """
         async with self._lock:
-            if self._journal.fenced:
+            if self._journal.lease_lost:
                 return []
             found = [
                 (notification, one.incident)
@@ -223,7 +223,7 @@ class IncidentLog:
         await self._deliver(
             notification, lambda it: replace(it, state=Delivery.SENDING, attempts=it.attempts + 1)
         )
-        if self._journal.fenced:
+        if self._journal.lease_lost:
             raise NotLeading(
                 "sending a notification",
                 came_back="another process leads the watch now",
@@ -245,7 +245,7 @@ class IncidentLog:
         self._sending.discard(notification)
 
     async def give_up(self, notification: str, *, error: str, instead: Iterable[str] = ()) -> None:
-        """Note that a notification cannot be sent, and tell the same through other channels."""
+        """Note that a notification cannot be sent, and send the same by other channels."""
         async with self._lock:
             for one in list(self._book.values()):
                 for it in one.notifications:
@@ -289,8 +289,8 @@ class IncidentLog:
         self._wake()
 
     def _fence(self) -> None:
-        if self._journal.fenced:
-            self.fenced.set()
+        if self._journal.lease_lost:
+            self.lease_lost.set()
 
     def _wake(self) -> None:
         if any(one.unsent for one in self._book.values()):
@@ -309,7 +309,7 @@ class IncidentLog:
     async def _meet(self) -> None:
         """Read the journal and join it with what is known here; write what it has not."""
         if not self._works and await self._journal.asked(self._read) is None:
-            # It was asked without the lock: nobody waits for a journal that does not come back.
+            # Read without the lock: nothing waits for a journal that does not come back.
             self._fence()
             return
         async with self._lock:
@@ -356,7 +356,7 @@ class IncidentLog:
         return None if known.closed else self._open_one(known.cause.key)
 
     async def _write(self) -> None:
-        """Write what the journal has not; then leave out what is over and told."""
+        """Write what the journal lacks; then drop what is resolved and notified."""
         stale = list(self._stale)
         records = [self._book[number] for number in self._unwritten if number in self._book]
         if not await self._journal.done(lambda: self._journal.store.put(records, instead_of=stale)):

@@ -1,4 +1,4 @@
-"""From causes to incidents: which is new, which has changed, which is over. Pure."""
+"""From causes to incidents: which to open, to update, to resolve. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class OpenIncident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateIncident:
-    """More, or something else, is known of an incident; ``tell`` where people must know it."""
+    """More, or something else, is known of an incident; ``notify`` if it is to be notified."""
 
     incident: Incident
     cause: Cause
     text: str
-    tell: bool
+    notify: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,9 @@ def match_incidents(
             taken.add(behind.cause.key)
             left.pop(behind.cause.key, None)
             text = f"the cause is another: {behind.cause.title}"
-            done.append(UpdateIncident(incident=incident, cause=behind.cause, text=text, tell=True))
+            done.append(
+                UpdateIncident(incident=incident, cause=behind.cause, text=text, notify=True)
+            )
         elif behind is not None:
             text = f"explained by another incident: {behind.cause.title}"
             done.append(ResolveIncident(incident=incident, text=text))
@@ -77,12 +79,12 @@ def _changed(
     old = incident.cause
     worse = cause.urgency is Urgency.CRITICAL and old.urgency is not Urgency.CRITICAL
     if cause.kind is not old.kind or worse:
-        return [UpdateIncident(incident=incident, cause=cause, text=cause.title, tell=True)]
+        return [UpdateIncident(incident=incident, cause=cause, text=cause.title, notify=True)]
     symptoms = set(cause.symptoms) | set(old.symptoms)
     if cause.title != old.title or symptoms != set(old.symptoms):
         new = sorted(set(cause.symptoms) - set(old.symptoms))
         text = f"also down because of it: {', '.join(new)}" if new else cause.title
-        return [UpdateIncident(incident=incident, cause=cause, text=text, tell=False)]
+        return [UpdateIncident(incident=incident, cause=cause, text=text, notify=False)]
     return []
 
 

@@ -1,4 +1,4 @@
-"""A record: an incident with all that is told of it; how it grows, and how two copies are joined.
+"""The record of an incident: it with its notifications; how it grows, how two copies merge.
 
 Pure. One incident may be written in two places, as one of them could not be written for a while.
 Copies are only ever added to, so that joining them in any order, any number of times, gives the
@@ -27,12 +27,12 @@ class IncidentRecord:
 
     @property
     def unsent(self) -> tuple[Notification, ...]:
-        """Return what is still to be told."""
+        """Return the notifications that are still to be sent."""
         return tuple(one for one in self.notifications if one.state not in _FINAL)
 
     @property
     def finished(self) -> bool:
-        """Return whether it is over, and nothing of it is still to be told."""
+        """Return whether it is resolved and all its notifications are final."""
         return self.incident.closed is not None and not self.unsent
 
 
@@ -75,7 +75,7 @@ def noted(
     event: NotificationEvent | None = None,
     channels: Iterable[str] = (),
 ) -> IncidentRecord:
-    """Return it with a line more; ``run`` was begun for it; ``event`` is what is told, if any."""
+    """Return it with one more line; ``run`` was started for it; ``event`` is notified, if given."""
     if run is not None:
         record = replace(record, incident=replace(record.incident, run=run))
     record = _with(record, at, kind, text)
@@ -105,7 +105,7 @@ def with_notification(record: IncidentRecord, notification: Notification) -> Inc
 def with_replacement(
     record: IncidentRecord, notification: Notification, *, error: str, instead: Iterable[str]
 ) -> IncidentRecord:
-    """Return it with a notification that cannot be sent, told the same through other channels."""
+    """Return it with a notification that cannot be sent, and the same for other channels."""
     failed = replace(notification, state=Delivery.FAILED, error=error)
     return _describe(
         with_notification(record, failed), notification.event, notification.made, instead
@@ -120,7 +120,7 @@ def _with(record: IncidentRecord, at: float, kind: str, text: str) -> IncidentRe
 def _describe(
     record: IncidentRecord, event: NotificationEvent, at: float, channels: Iterable[str]
 ) -> IncidentRecord:
-    """Add a notification for each channel; its name tells incident, word, count and channel."""
+    """Add a notification for each channel; its id has incident, event, count and channel."""
     notifications = list(record.notifications)
     for channel in channels:
         count = sum((one.event, one.channel) == (event, channel) for one in notifications)
@@ -165,7 +165,7 @@ def joined(one: IncidentRecord, other: IncidentRecord) -> IncidentRecord:
 def folded(known: IncidentRecord, again: IncidentRecord) -> IncidentRecord:
     """Return one incident of two that turn out to be the same: the known one's, with all of both.
 
-    What was told of the one that it has begun is not told of the other.
+    That one of them was opened is not notified again for the other.
     """
     number = known.incident.id
     renumbered = replace(
@@ -185,7 +185,7 @@ def folded(known: IncidentRecord, again: IncidentRecord) -> IncidentRecord:
 
 
 def _once(notifications: Sequence[Notification]) -> tuple[Notification, ...]:
-    """Return the notifications with each channel's word of the beginning but once."""
+    """Return the notifications with one ``opened`` for each channel."""
     best: dict[str, Notification] = {}
     for one in notifications:
         if one.event is NotificationEvent.OPENED:

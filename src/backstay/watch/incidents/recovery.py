@@ -36,7 +36,7 @@ class Recovery:
     def checked(self, failed: Sequence[Finding], *, calm: bool) -> None:
         """Take a check's failed findings: what stood in the one before as well counts.
 
-        What is found while something else is the matter (not ``calm``) may come of that.
+        What is found while there are other incidents (not ``calm``) may come from those.
         """
         names = {(f.host or "", f.service, f.subject): f for f in failed}
         twice: dict[str, list[str]] = {}
@@ -63,7 +63,7 @@ class Recovery:
         return tuple(found)
 
     def over(self, cause: Cause, now: float) -> bool:
-        """Return whether what an incident began with is well again; what is unknown is not."""
+        """Return whether what an incident began with works again; unknown does not count."""
         self._began = now if self._began is None else self._began
         if cause.kind is Kind.FINDING:
             return self._checks >= 2 and cause.host not in self.findings

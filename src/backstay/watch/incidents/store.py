@@ -85,9 +85,9 @@ class WatchStore:
             return made.incident
 
     def put(self, records: Iterable[IncidentRecord], *, instead_of: Iterable[int] = ()) -> None:
-        """Write incidents with all that is told of them; what is there already is joined.
+        """Write incidents with their notifications; merge with what is there already.
 
-        ``instead_of`` are numbers of incidents that are removed before, with all that is told.
+        ``instead_of`` are numbers of incidents that are deleted before, with their notifications.
         """
         with self._write("noting incidents") as db:
             gone = [INCIDENTS.c.id == number for number in instead_of]
@@ -106,9 +106,9 @@ class WatchStore:
             return None if row is None else tables.record_of(db, row)
 
     def live(self, also: Iterable[int] = ()) -> list[IncidentRecord]:
-        """Return what is open, or not all told, the oldest first, and some incidents by number.
+        """Return incidents that are open or not fully notified, oldest first, and some by number.
 
-        Only where the journal can be written: what is told by what was read is written down.
+        Only if the journal can be written: what is sent because of them must be recorded.
         """
         with self._write("reading the open incidents") as db:
             untold = sa.select(NOTIFICATIONS.c.incident).where(NOTIFICATIONS.c.state.in_(_UNSENT))
@@ -149,7 +149,7 @@ class WatchStore:
     def notifications(
         self, *, incident: int | None = None, unsent: bool = False
     ) -> list[Notification]:
-        """Return what is to be told, or was, the oldest first."""
+        """Return notifications, oldest first."""
         with self._read("reading the notifications") as db:
             query = sa.select(NOTIFICATIONS).join(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if incident is not None:
@@ -296,23 +296,23 @@ ANSWER_BOUND = 3.0
 class GuardedStore:
     """Calls of a store, on threads. ``trouble`` is why the last one failed, None where it did not.
 
-    ``fenced`` tells that another process has taken the watch over: nothing more is asked then.
+    ``lease_lost`` tells that another process has taken the watch over: nothing more is asked then.
     """
 
     def __init__(self, store: WatchStore, name: str) -> None:
         self.store = store
         self.name = name
         self.trouble: JournalError | None = None
-        self.fenced = False
+        self.lease_lost = False
 
     async def asked(self, call: Callable[[], T]) -> T | None:
         """Return what a call returns, None where it failed."""
-        if self.fenced:
+        if self.lease_lost:
             return None
         try:
             answer = await on_thread(call, ANSWER_BOUND)
         except LeaseLost:
-            self.fenced = True
+            self.lease_lost = True
         except JournalError as error:
             self.trouble = error
         except TimeoutError:

@@ -58,7 +58,7 @@ TIMELINE = Table(
     Column("kind", String(20), nullable=False),
     Column("text", Text, nullable=False),
 )
-# What is to be told, written in the transaction that opens or closes the incident: an alert is lost
+# Notifications are written in the transaction that opens or closes the incident: an alert is lost
 # by no crash. A row goes waiting, sending, sent; or failed, and then to another channel.
 NOTIFICATIONS = Table(
     "notifications",
@@ -109,13 +109,13 @@ def row_of(db: Connection, number: int, cloud: str | None = None) -> Any:  # noq
 
 
 def records_of(db: Connection, which: sa.ColumnElement[bool]) -> list[IncidentRecord]:
-    """Return some incidents with all that is told of them, the oldest first."""
+    """Return some incidents with their notifications, oldest first."""
     query = sa.select(INCIDENTS).where(which).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
     return [record_of(db, row) for row in db.execute(query).mappings().all()]
 
 
 def record_of(db: Connection, row: RowMapping) -> IncidentRecord:
-    """Return an incident with all that is told of it."""
+    """Return an incident with its notifications."""
     query = sa.select(NOTIFICATIONS).where(NOTIFICATIONS.c.incident == row["id"])
     notifications = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
     return IncidentRecord(
@@ -149,7 +149,7 @@ def upsert(
     db: Connection, table: sa.Table, same: sa.ColumnElement[bool], values: Mapping[str, Any]
 ) -> None:
     """Write a row, whether it is there or not: it is what ``same`` finds."""
-    # MariaDB counts only rows that it changes: rowcount does not tell whether one is there.
+    # MariaDB counts only rows that it changes: rowcount does not show whether one is there.
     if db.scalar(sa.select(sa.func.count()).select_from(table).where(same)):
         db.execute(sa.update(table).where(same).values(**values))
     else:

@@ -153,7 +153,7 @@ class AppriseSender:
         return "the service accepted it"
 
     async def prepare(self) -> None:
-        """Read apprise's code, before there is something to tell."""
+        """Import apprise before there is something to send."""
         with contextlib.suppress(TimeoutError):
             await load_apprise()
 

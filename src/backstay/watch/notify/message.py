@@ -1,4 +1,4 @@
-"""What people are told of an incident, in words for a phone at two in the morning. Pure."""
+"""The text of a message about incidents, for a phone at two in the morning. Pure."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ def message(
     """Return the message in which a batch of one channel's notifications goes out.
 
     ``said`` is what ``grouping.pieces`` says of the batch. ``approval`` gives the command that
-    approves what is asked for. Times are told in ``zone``, None being this machine's.
+    approves what is asked for. Times are in ``zone``, None being this machine's.
     """
     first, incident = batch[0]
     shown = sorted(said, key=_rank)
@@ -80,7 +80,7 @@ def message(
 def known_as(notification: Notification, cloud: str) -> str:
     """Return the id by which receivers know a notification again, as mail's Message-ID is written.
 
-    It holds the cloud and the time: the numbers of incidents begin anew with a new journal.
+    It holds the cloud and the time: the numbers of incidents restart with a new journal.
     """
     return _id(notification.id, notification.made, cloud)
 
@@ -210,7 +210,7 @@ def _rank(section: MessageSection) -> tuple[bool, bool]:
 
 
 def _opening(channel: str, incident: Incident) -> str:
-    """Return the id of the message by which a channel was told that an incident began."""
+    """Return the id of the message by which a channel was notified that an incident was opened."""
     return _id(
         f"{incident.id}.{NotificationEvent.OPENED}.0.{channel}", incident.opened, incident.cloud
     )

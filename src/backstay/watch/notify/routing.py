@@ -36,8 +36,8 @@ def instead_of(
     """Return the channels for what ``channel`` cannot send; None where none is left: keep trying.
 
     ``failing`` are the channels that do not work, ``have`` those that have sent the same. Fallbacks
-    come first; without any, nobody else is needed where others have it. Then come the others that
-    are told of such incidents, and then any that works, however urgent it wants things to be.
+    come first; without any, no other is needed if others have it. Then come the others for such
+    incidents, and then any that works, however urgent it wants things to be.
     """
     able = {
         name: one
@@ -82,8 +82,8 @@ def next_batch(due: Batch, *, grouped: bool) -> list[tuple[Notification, Inciden
 def sections(batch: Batch) -> list[MessageSection]:
     """Return what is said of each incident, in the order in which they came up.
 
-    Of several words on one incident the last that matters is said: what is over need not be told
-    as begun. Each word tells all that is known, so that nothing is lost by it.
+    Of several events of one incident the most important is sent: an incident that is resolved need
+    not be sent as opened. Each message has everything that is known, so that nothing is lost.
     """
     incidents: dict[int, Incident] = {}
     words: dict[int, list[NotificationEvent]] = {}
