@@ -54,7 +54,7 @@ class Process:
 
 
 class Acted:
-    """An actor, what it has begun, and the journal beneath it."""
+    """An actor, what it has started, and the journal beneath it."""
 
     def __init__(self, folder: Path, policy: dict[str, Any]) -> None:
         self.url = f"sqlite:///{folder}/journal.db"

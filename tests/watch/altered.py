@@ -9,7 +9,7 @@ from backstay.watch.incidents.store import WatchStore
 def altered(
     store: WatchStore, incident: int, alter: Callable[[IncidentRecord], IncidentRecord]
 ) -> None:
-    """Write an incident again, as the ledger does."""
+    """Write an incident again, as the incident log does."""
     known = store.record(incident)
     assert known is not None
     store.put([alter(known)])

@@ -79,7 +79,7 @@ def correlation_input(
     silenced: frozenset[str] = frozenset(),
     **more: object,
 ) -> CorrelationInput:
-    """A scene in which all hosts answer, but for what is given."""
+    """Input in which all hosts answer, but for what is given."""
     known = {one.subject.key: one for one in (*map(host, top.cloud.hosts), *targets)}
     return CorrelationInput(
         now=NOW,

@@ -1,4 +1,4 @@
-"""A watch that does nothing but lead, tell one incident and go on telling: for test_leading."""
+"""A watch that only leads, reports one incident and keeps notifying: for test_leading."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A courier at work with a journal of its own, for tests and for one that is killed."""
+"""A notifier at work with a journal of its own, for tests and for one that is killed."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def opened(incident_log: IncidentLog, *causes: Cause) -> list[Incident]:
 async def courier_of(
     journal: Path, channels: dict[str, Any]
 ) -> AsyncIterator[tuple[IncidentLog, Notifier]]:
-    """Run a courier until the end of the block, as the watch does."""
+    """Run a notifier until the end of the block, as the watch does."""
     cloud = cloud_with(channels)
     store = WatchStore(f"sqlite:///{journal}", "lab", busy=1.0)
     incident_log = IncidentLog(store, channels=partial(channels_for, cloud.watch), keep=1e6)

@@ -1,4 +1,4 @@
-"""Acts by policy: what is begun, once, and what goes on after the watch itself has ended."""
+"""Acts by policy: what is started, once, and what continues after the watch itself has ended."""
 
 import asyncio
 import time

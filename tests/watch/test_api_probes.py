@@ -20,7 +20,7 @@ SUBJECT = Subject(host="controller", service="keystone", name="token validation"
 QUESTION = ApiProbe(
     subject=SUBJECT,
     url="http://x/",
-    pulse=ApiLivenessProbe(name="token validation", service_type="identity", path="/"),
+    probe=ApiLivenessProbe(name="token validation", service_type="identity", path="/"),
 )
 
 
@@ -83,7 +83,7 @@ class Api:
         return known[service_type] + path, {"X-Auth-Token": f"token{self.tokens}"}
 
 
-class Scene:
+class Setup:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         top = small(folder)
         self.results: list[ProbeResult] = []
@@ -110,65 +110,67 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    return Scene(tmp_path, monkeypatch)
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    return Setup(tmp_path, monkeypatch)
 
 
-def test_each_service_is_asked_where_the_catalogue_has_it(scene: Scene) -> None:
+def test_each_service_is_asked_where_the_catalogue_has_it(setup: Setup) -> None:
     async def story() -> None:
-        keeping = await scene.known()
-        scene.answer.set()
-        scene.questions.ask_all(1.5, lambda _: False)
+        keeping = await setup.known()
+        setup.answer.set()
+        setup.questions.ask_all(1.5, lambda _: False)
         await asyncio.sleep(0.05)
         keeping.cancel()
 
     asyncio.run(story())
-    asked = {url: headers for url, _, headers in scene.asked}
+    asked = {url: headers for url, _, headers in setup.asked}
     assert asked == {
         "http://10.0.0.11:5000/v3/v3/auth/tokens": {
             "X-Auth-Token": "token1",
             "X-Subject-Token": "token1",
         },
         "http://10.0.0.12:8080/healthcheck": {},
-        "http://10.0.0.12:8080/v1/AUTH_1/backstay-watch/pulse": {"X-Auth-Token": "token1"},
+        "http://10.0.0.12:8080/v1/AUTH_1/backstay-watch/probe": {"X-Auth-Token": "token1"},
     }
-    assert {one.subject.key for one in scene.results} == {
+    assert {one.subject.key for one in setup.results} == {
         "controller/keystone/token validation",
         "proxy/swift/healthcheck",
         "proxy/swift/object",
     }
-    assert "token1" not in repr(scene.questions.questions)
+    assert "token1" not in repr(setup.questions.questions)
 
 
-def test_no_more_than_three_of_one_are_under_way_and_one_with_patience(scene: Scene) -> None:
+def test_no_more_than_three_of_one_are_under_way_and_one_with_patience(
+    setup: Setup,
+) -> None:
     async def story() -> None:
-        keeping = await scene.known()
+        keeping = await setup.known()
         for _ in range(5):
-            scene.questions.ask_all(1.5, lambda key: key == SUBJECT.key)
+            setup.questions.ask_all(1.5, lambda key: key == SUBJECT.key)
             await asyncio.sleep(0)
         keeping.cancel()
 
     asyncio.run(story())
-    tokens = [bound for url, bound, _ in scene.asked if url.endswith("/tokens")]
+    tokens = [bound for url, bound, _ in setup.asked if url.endswith("/tokens")]
     assert sorted(tokens) == [1.5, 1.5, 1.5, PATIENCE]
-    others = [bound for url, bound, _ in scene.asked if url.endswith("/healthcheck")]
+    others = [bound for url, bound, _ in setup.asked if url.endswith("/healthcheck")]
     assert others == [1.5, 1.5, 1.5]
 
 
 def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service(
-    scene: Scene,
+    setup: Setup,
 ) -> None:
     async def story() -> None:
-        keeping = await scene.known()
-        scene.answer.set()
-        scene.status = 401
-        scene.questions.ask_all(1.5, lambda _: False)
-        await until(lambda: bool(scene.api.refused))
+        keeping = await setup.known()
+        setup.answer.set()
+        setup.status = 401
+        setup.questions.ask_all(1.5, lambda _: False)
+        await until(lambda: bool(setup.api.refused))
         keeping.cancel()
 
     asyncio.run(story())
-    assert scene.api.refused == ["token1"]
-    assert {one.outcome for one in scene.results} == {Outcome.UNKNOWN}
+    assert setup.api.refused == ["token1"]
+    assert {one.outcome for one in setup.results} == {Outcome.UNKNOWN}
 
 
 @pytest.mark.parametrize(
@@ -177,23 +179,25 @@ def test_a_token_that_is_refused_is_renewed_and_nothing_held_against_the_service
     ids=["the-catalogue-s", "another"],
 )
 def test_a_keystone_that_gave_no_token_from_the_first_is_asked_all_the_same(
-    scene: Scene, address: str, asked_then: int
+    setup: Setup, address: str, asked_then: int
 ) -> None:
-    scene.api.auth_url = f"http://{address}:5000/v3"
+    setup.api.auth_url = f"http://{address}:5000/v3"
 
     async def story() -> None:
-        scene.api.dead = True
-        keeping = await scene.known()
-        assert scene.questions.trouble == "asking: no token"
-        scene.answer.set()
-        scene.questions.ask_all(1.5, lambda _: False)
-        await until(lambda: bool(scene.results))
-        first = {one.subject.key for one in scene.results}
-        assert [url for url, _, _ in scene.asked] == [f"http://{address}:5000/v3/auth/tokens"]
-        scene.api.dead = False
-        await until(lambda: len(scene.questions.questions) == asked_then)
-        assert scene.questions.trouble == ""
-        assert first <= {one.subject.key for one in scene.questions.questions}
+        setup.api.dead = True
+        keeping = await setup.known()
+        assert setup.questions.trouble == "asking: no token"
+        setup.answer.set()
+        setup.questions.ask_all(1.5, lambda _: False)
+        await until(lambda: bool(setup.results))
+        first = {one.subject.key for one in setup.results}
+        assert [url for url, _, _ in setup.asked] == [
+            f"http://{address}:5000/v3/auth/tokens"
+        ]
+        setup.api.dead = False
+        await until(lambda: len(setup.questions.questions) == asked_then)
+        assert setup.questions.trouble == ""
+        assert first <= {one.subject.key for one in setup.questions.questions}
         keeping.cancel()
 
     asyncio.run(story())

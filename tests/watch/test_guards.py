@@ -127,7 +127,7 @@ def test_only_so_often() -> None:
 def test_what_nobody_approved_may_be_asked_again() -> None:
     expired = [run_of(DEAD, RunState.ABANDONED, runbook="replace", began=None)] * 2
     assert blocked_by(WatchAction.ASK, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)) == ""
-    # but what could not even be begun, twice, was tried
+    # but what could not even be started, twice, was tried
     assert "tried" in blocked_by(
         WatchAction.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)
     )

@@ -14,9 +14,11 @@ from backstay.watch.detect.probe import Outcome
 
 NOVA = Unit(name="nova-api", role=Role.CONTROLLER, purpose="servers cannot be listed")
 LIBVIRT = Unit(name="libvirtd", role=Role.COMPUTE, purpose="x", socket="libvirtd.socket")
-PULSE = HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=lambda _: "")
+PROBE = HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=lambda _: "")
 WATCHED = HostProbes(
-    host="c1", units=(("nova", NOVA), ("libvirt", LIBVIRT)), pulses=(("mariadb", PULSE),)
+    host="c1",
+    units=(("nova", NOVA), ("libvirt", LIBVIRT)),
+    probes=(("mariadb", PROBE),),
 )
 RUNS = ["loaded", "active", "running", "success", "", 400]
 
@@ -93,7 +95,7 @@ def counts(state: dict[str, Any]) -> str:
 def test_the_shipped_program_tells_until_its_time_is_over() -> None:
     spec = {
         "units": [],
-        "pulses": [["counting", 0.05, 1.0, source_of(counts), "counts"]],
+        "probes": [["counting", 0.05, 1.0, source_of(counts), "counts"]],
         "every": 0.1,
         "lasts": 1.0,
     }
@@ -111,7 +113,7 @@ def test_the_shipped_program_tells_until_its_time_is_over() -> None:
     told = {tuple(line["answers"]["counting"][1:3]) for line in lines if "answers" in line}
     assert ("ok", "asked 1 times") in told or ("ok", "asked 2 times") in told
     assert {ended for ended, _ in told} == {"ok", "failed"}
-    assert not any("3" in said for ended, said in told if ended == "ok")  # begun anew after it
+    assert not any("3" in said for ended, said in told if ended == "ok")  # started again after it
 
 
 def test_a_process_family_is_seen_to_be_stopped() -> None:

@@ -1,4 +1,4 @@
-"""The courier, with real receivers that fail, hang and come back; and killed on its way."""
+"""The notifier, with real receivers that fail, hang and come back; and killed on its way."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.watch.causes import DISK, MARIADB
 from tests.watch.notifier_harness import cause, courier_of, opened, unsent, until
 
 
-class Site:
+class Receivers:
     """A journal, a mail server and two web servers; ``ports`` stay the same when they come back."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,8 +55,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+def site(tmp_path: Path) -> Iterator[Receivers]:
+    made = Receivers(tmp_path)
     with made.stack:
         yield made
 
@@ -70,7 +70,7 @@ def words(inbox: Inbox) -> list[tuple[str, str]]:
     return [(one.document["event"], one.document["incident"]["title"]) for one in inbox.got]
 
 
-def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
+def test_the_beginning_and_the_end_are_told_within_a_second(site: Receivers) -> None:
     async def story() -> None:
         channels = {"mail": site.mail(), "hook": site.webhook()}
         async with courier_of(site.journal, channels) as (incident_log, notifier):
@@ -95,7 +95,7 @@ def test_the_beginning_and_the_end_are_told_within_a_second(site: Site) -> None:
     ]
 
 
-def test_what_happens_at_once_is_one_mail_and_a_document_each(site: Site) -> None:
+def test_what_happens_at_once_is_one_mail_and_a_document_each(site: Receivers) -> None:
     names = ["nova", "glance", "cinder"]
 
     async def story() -> None:
@@ -113,7 +113,7 @@ def test_what_happens_at_once_is_one_mail_and_a_document_each(site: Site) -> Non
 
 
 def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_back(
-    site: Site,
+    site: Receivers,
 ) -> None:
     port = free_port()
 
@@ -149,7 +149,7 @@ def test_a_channel_that_fails_is_told_by_the_others_and_hears_of_it_when_it_is_b
 
 
 def test_a_channel_that_hangs_is_not_waited_for_three_times(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels_module, "BOUND", 1.0)
     monkeypatch.setattr(courier_module, "PATIENCE", 0.8)
@@ -167,7 +167,7 @@ def test_a_channel_that_hangs_is_not_waited_for_three_times(
     asyncio.run(story())
 
 
-def test_without_a_fallback_who_has_it_is_not_told_again(site: Site) -> None:
+def test_without_a_fallback_who_has_it_is_not_told_again(site: Receivers) -> None:
     async def story() -> None:
         channels = {"mail": site.mail(free_port()), "hook": site.webhook()}
         async with courier_of(site.journal, channels) as (incident_log, notifier):
@@ -182,7 +182,7 @@ def test_without_a_fallback_who_has_it_is_not_told_again(site: Site) -> None:
     ]
 
 
-def test_the_only_channel_is_tried_until_it_works(site: Site) -> None:
+def test_the_only_channel_is_tried_until_it_works(site: Receivers) -> None:
     port = free_port()
 
     async def story() -> None:
@@ -199,7 +199,7 @@ def test_the_only_channel_is_tried_until_it_works(site: Site) -> None:
     assert sorted(told[1:]) == ["RESOLVED"]  # of the incident and of the channel, in one
 
 
-def test_a_channel_that_cannot_even_be_tried_holds_up_no_other(site: Site) -> None:
+def test_a_channel_that_cannot_even_be_tried_holds_up_no_other(site: Receivers) -> None:
     channels = {"hook": site.webhook(), "chat": {"apprise": {"url": {"file": "/nowhere/url"}}}}
 
     async def story() -> None:
@@ -211,7 +211,7 @@ def test_a_channel_that_cannot_even_be_tried_holds_up_no_other(site: Site) -> No
     asyncio.run(story())
 
 
-def test_what_was_to_a_channel_that_is_gone_is_told_by_another(site: Site) -> None:
+def test_what_was_to_a_channel_that_is_gone_is_told_by_another(site: Receivers) -> None:
     async def story() -> None:
         async with courier_of(site.journal, {"old": site.mail(free_port())}) as (
             incident_log,
@@ -227,7 +227,7 @@ def test_what_was_to_a_channel_that_is_gone_is_told_by_another(site: Site) -> No
     assert ("opened", MARIADB.title) in words(site.hook)
 
 
-def test_a_warning_does_not_use_the_channel_for_what_is_urgent(site: Site) -> None:
+def test_a_warning_does_not_use_the_channel_for_what_is_urgent(site: Receivers) -> None:
     async def story() -> None:
         channels = {"mail": site.mail(least="critical"), "hook": site.webhook()}
         async with courier_of(site.journal, channels) as (incident_log, _):
@@ -239,7 +239,7 @@ def test_a_warning_does_not_use_the_channel_for_what_is_urgent(site: Site) -> No
     assert site.mailbox.got == []
 
 
-def test_refused_recipients_are_a_trouble_and_not_a_second_mail(site: Site) -> None:
+def test_refused_recipients_are_a_trouble_and_not_a_second_mail(site: Receivers) -> None:
     site.mailbox.refused_recipients = ("gone@example.org",)
     mail = site.mail()
     mail["email"]["to"] = ["gone@example.org", "ops@example.org"]
@@ -255,7 +255,7 @@ def test_refused_recipients_are_a_trouble_and_not_a_second_mail(site: Site) -> N
     assert len(site.mailbox.got) == 1
 
 
-def test_what_is_under_way_at_the_end_is_not_sent_again(site: Site) -> None:
+def test_what_is_under_way_at_the_end_is_not_sent_again(site: Receivers) -> None:
     site.hook.delay = 0.7
 
     async def story() -> None:
@@ -268,8 +268,8 @@ def test_what_is_under_way_at_the_end_is_not_sent_again(site: Site) -> None:
     assert len(site.hook.got) == 1
 
 
-def killed_on_the_way(site: Site, channels: dict[str, Any], names: list[str]) -> None:
-    """Have a courier of its own process tell; kill it when the receiver has got something."""
+def killed_on_the_way(site: Receivers, channels: dict[str, Any], names: list[str]) -> None:
+    """Have a notifier in its own process notify; kill it when the receiver has got something."""
     for box in (site.hook, site.mailbox):
         box.delay = 3.0
     command = [
@@ -292,7 +292,7 @@ def killed_on_the_way(site: Site, channels: dict[str, Any], names: list[str]) ->
 
 
 def test_killed_between_sending_and_knowing_it_sends_once_more_with_the_same_id(
-    site: Site,
+    site: Receivers,
 ) -> None:
     channels = {"hook": site.webhook()}
     killed_on_the_way(site, channels, ["nova", "glance"])
@@ -308,7 +308,7 @@ def test_killed_between_sending_and_knowing_it_sends_once_more_with_the_same_id(
     assert sorted(ids.values()) == [1, 2]
 
 
-def test_a_mail_that_was_taken_before_the_kill_is_known_again_by_its_id(site: Site) -> None:
+def test_a_mail_that_was_taken_before_the_kill_is_known_again_by_its_id(site: Receivers) -> None:
     channels = {"mail": site.mail()}
     killed_on_the_way(site, channels, ["nova", "glance"])
 
@@ -324,7 +324,7 @@ def test_a_mail_that_was_taken_before_the_kill_is_known_again_by_its_id(site: Si
     assert "cinder" in other["Subject"]
 
 
-def test_the_test_message(site: Site) -> None:
+def test_the_test_message(site: Receivers) -> None:
     channels = {"mail": site.mail(), "hook": site.webhook(), "bad": site.mail(free_port())}
 
     async def story() -> None:
@@ -341,7 +341,7 @@ def test_the_test_message(site: Site) -> None:
     assert [one.document["event"] for one in site.hook.got] == ["test"]
 
 
-def test_a_change_is_told_in_the_thread(site: Site) -> None:
+def test_a_change_is_told_in_the_thread(site: Receivers) -> None:
     async def story() -> None:
         async with courier_of(site.journal, {"mail": site.mail()}) as (incident_log, _):
             [down] = await opened(incident_log, MARIADB)

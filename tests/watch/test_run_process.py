@@ -25,7 +25,7 @@ def stays(command: list[str]) -> bool:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as running:
         assert running.stdout is not None
-        running.stdout.readline()  # before it has begun its words are not to be read
+        running.stdout.readline()  # before it has started its words are not to be read
         return lives(socket.gethostname(), running.pid)
 
 

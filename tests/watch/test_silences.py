@@ -1,4 +1,4 @@
-"""Nobody is told of hosts that a run takes down on purpose; and not for ever."""
+"""Hosts that a run takes down on purpose are silenced, and not forever."""
 
 from dataclasses import replace
 

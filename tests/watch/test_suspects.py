@@ -34,7 +34,7 @@ class Others:
         return self.says
 
 
-class Scene:
+class Setup:
     def __init__(self, folder: Path) -> None:
         self.tracker = StateTracker(small(folder), 10.0, lambda _: "")
         self.others = Others()
@@ -58,56 +58,56 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
 
 
-def test_a_silent_host_is_down_when_others_say_so(scene: Scene) -> None:
-    assert scene.looks("controller", Outcome.OK) is State.UP
-    assert scene.others.quickly == []
-    assert scene.looks("controller", Outcome.SILENT) is State.DOWN
-    assert scene.others.quickly == [("controller", set())]
-    assert scene.said() is Kind.HOST_OFF
+def test_a_silent_host_is_down_when_others_say_so(setup: Setup) -> None:
+    assert setup.looks("controller", Outcome.OK) is State.UP
+    assert setup.others.quickly == []
+    assert setup.looks("controller", Outcome.SILENT) is State.DOWN
+    assert setup.others.quickly == [("controller", set())]
+    assert setup.said() is Kind.HOST_OFF
 
 
-def test_a_host_that_others_see_is_suspect_and_no_more(scene: Scene) -> None:
-    scene.others.says = Corroboration(kind=None, reason="it answers")
+def test_a_host_that_others_see_is_suspect_and_no_more(setup: Setup) -> None:
+    setup.others.says = Corroboration(kind=None, reason="it answers")
     for _ in range(5):
-        assert scene.looks("controller", Outcome.SILENT) is State.SUSPECT
-    assert scene.suspects.corroborations == {}
+        assert setup.looks("controller", Outcome.SILENT) is State.SUSPECT
+    assert setup.suspects.corroborations == {}
 
 
-def test_who_does_not_answer_either_is_known(scene: Scene) -> None:
-    scene.others.says = Corroboration(kind=None, reason="")
-    scene.looks("proxy", Outcome.SILENT)
-    scene.looks("controller", Outcome.SILENT)
-    assert ("controller", {"proxy"}) in scene.others.quickly
+def test_who_does_not_answer_either_is_known(setup: Setup) -> None:
+    setup.others.says = Corroboration(kind=None, reason="")
+    setup.looks("proxy", Outcome.SILENT)
+    setup.looks("controller", Outcome.SILENT)
+    assert ("controller", {"proxy"}) in setup.others.quickly
 
 
-def test_a_host_that_answers_pings_only_is_looked_at_wholly(scene: Scene) -> None:
-    scene.others.says = corroboration(Kind.HOST_UNREACHABLE)
-    assert scene.looks("controller", Outcome.LATE) is State.DOWN
-    assert scene.others.wholly == ["controller"]
+def test_a_host_that_answers_pings_only_is_looked_at_wholly(setup: Setup) -> None:
+    setup.others.says = corroboration(Kind.HOST_UNREACHABLE)
+    assert setup.looks("controller", Outcome.LATE) is State.DOWN
+    assert setup.others.wholly == ["controller"]
 
 
 def test_a_worse_word_counts_at_once_and_a_better_one_when_it_is_said_for_long(
-    scene: Scene,
+    setup: Setup,
 ) -> None:
-    scene.others.says = corroboration(Kind.HOST_DEAD)
-    scene.looks("controller", Outcome.SILENT)
-    scene.others.says = corroboration(Kind.HOST_OFF)
-    scene.looks("controller", Outcome.SILENT)
-    assert scene.said() is Kind.HOST_OFF
-    scene.others.says = corroboration(Kind.HOST_DEAD)  # it has power again, and boots
+    setup.others.says = corroboration(Kind.HOST_DEAD)
+    setup.looks("controller", Outcome.SILENT)
+    setup.others.says = corroboration(Kind.HOST_OFF)
+    setup.looks("controller", Outcome.SILENT)
+    assert setup.said() is Kind.HOST_OFF
+    setup.others.says = corroboration(Kind.HOST_DEAD)  # it has power again, and boots
     for _ in range(SAID - 1):
-        scene.looks("controller", Outcome.SILENT)
-        assert scene.said() is Kind.HOST_OFF
-    scene.looks("controller", Outcome.SILENT)
-    assert scene.said() is Kind.HOST_DEAD
+        setup.looks("controller", Outcome.SILENT)
+        assert setup.said() is Kind.HOST_OFF
+    setup.looks("controller", Outcome.SILENT)
+    assert setup.said() is Kind.HOST_DEAD
 
 
-def test_a_host_that_is_up_again_has_no_word(scene: Scene) -> None:
-    scene.looks("controller", Outcome.SILENT)
+def test_a_host_that_is_up_again_has_no_word(setup: Setup) -> None:
+    setup.looks("controller", Outcome.SILENT)
     for _ in range(12):
-        scene.looks("controller", Outcome.OK)
-    assert scene.suspects.corroborations == {}
+        setup.looks("controller", Outcome.OK)
+    assert setup.suspects.corroborations == {}

@@ -107,8 +107,8 @@ def active(unit: str, mine: str) -> bool:
         )
         state = shown.stdout.decode(errors="replace").strip()
         return state in ("active", "activating", "deactivating", "reloading")
-    pid, _, begun = read(os.path.join(mine, "pid")).partition(" ")
-    return bool(pid) and since(int(pid)) == begun != ""
+    pid, _, started = read(os.path.join(mine, "pid")).partition(" ")
+    return bool(pid) and since(int(pid)) == started != ""
 
 
 def since(pid: int) -> str:

@@ -174,7 +174,7 @@ class Process:
         )
 
     def _problems(self) -> Sequence[str]:
-        """Return what is wrong with the watch itself, but for the ledger's and the notifier's."""
+        """Return the watch's own problems, without those of the incident log and the notifier."""
         found = [self.file.trouble, self._lock_problem, *self.parts.problems]
         if self._lead is not None and self._lead.doubt:
             found.append(f"{self._lead.doubt}: no action is taken until it is")
@@ -248,8 +248,8 @@ class Process:
             await first_of(one.run(), self._stuck())
 
         await first_of(
-            self.parts.keep("ledger", incident_log.run),
-            self.parts.keep("courier", notifier.run),
+            self.parts.keep("incident log", incident_log.run),
+            self.parts.keep("notifier", notifier.run),
             self.parts.keep("watching", watching),
             self.parts.keep("actor", actor.run),
             EventLog(incident_log, self.feed, self.environment.say).run(),
@@ -281,7 +281,7 @@ _LOG_PAUSE = 0.5
 
 
 class EventLog:
-    """Follows a ledger and a board, and says what is new in them."""
+    """Follows the incident log and the feed of snapshots, and logs what is new in them."""
 
     def __init__(
         self, incident_log: IncidentLog, feed: SnapshotFeed, say: Callable[[str], None]

@@ -126,7 +126,7 @@ def page_of(listen: str) -> Page:
     return Page(listen=listen)
 
 
-def standing(subject: Subject, now: float, *, state: State = State.UP) -> TargetStatus:
+def target_status(subject: Subject, now: float, *, state: State = State.UP) -> TargetStatus:
     random.seed(subject.key)
     usual = random.uniform(0.004, 0.06)
     recent: tuple[tuple[float, float | None], ...] = tuple(
@@ -151,7 +151,7 @@ def standing(subject: Subject, now: float, *, state: State = State.UP) -> Target
 
 def snapshot(now: float, *, down: tuple[str, ...] = (), silence: str = "") -> Snapshot:
     targets = {
-        one.key: standing(one, now, state=State.DOWN if one.key in down else State.UP)
+        one.key: target_status(one, now, state=State.DOWN if one.key in down else State.UP)
         for one in SUBJECTS
     }
     return Snapshot(

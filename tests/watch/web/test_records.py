@@ -36,9 +36,9 @@ async def until_shown(client: httpx.AsyncClient, path: str, text: str) -> None:
 
 
 async def _timed(client: httpx.AsyncClient, path: str) -> tuple[httpx.Response, float]:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     answer = await client.get(path)
-    return answer, time.perf_counter() - begun
+    return answer, time.perf_counter() - started
 
 
 def test_a_reader_does_not_wait_for_a_writer(fake: FakeCloud, tmp_path: Path) -> None:
@@ -46,10 +46,10 @@ def test_a_reader_does_not_wait_for_a_writer(fake: FakeCloud, tmp_path: Path) ->
     fake.journal.runs()  # the first use makes the tables
     with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        begun = time.perf_counter()
+        started = time.perf_counter()
         assert len(fake.store.incidents()) == 1
         assert fake.journal.runs() == []
-        assert time.perf_counter() - begun < 5
+        assert time.perf_counter() - started < 5
         writer.execute("ROLLBACK")
 
 

@@ -115,11 +115,11 @@ def test_it_ends_soon_with_a_live_page_open(fake: FakeCloud) -> None:
                 first = ""
                 while not first.startswith("data:"):
                     first = await anext(lines)
-                begun = time.monotonic()
+                started = time.monotonic()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                return time.monotonic() - begun, first
+                return time.monotonic() - started, first
 
     took, first = asyncio.run(story())
     assert took < 6

@@ -19,8 +19,8 @@ WARNING = replace(
 
 def changed(key: str, state: State, base: Snapshot | None = None) -> Snapshot:
     base = base or snapshot(NOW)
-    standing = replace(base.targets[key], state=state, since=NOW - 2)
-    return replace(base, targets={**base.targets, key: standing})
+    target_status = replace(base.targets[key], state=state, since=NOW - 2)
+    return replace(base, targets={**base.targets, key: target_status})
 
 
 def test_operational_since_the_last_incident() -> None:

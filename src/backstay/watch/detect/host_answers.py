@@ -14,11 +14,11 @@ _LOOKS = {"ok": Outcome.OK, "late": Outcome.LATE, "failed": Outcome.FAILED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostProbes:
-    """What one host is asked: units and pulses, each with its service's name."""
+    """What one host is asked: units and liveness probes, each with its service's name."""
 
     host: str
     units: tuple[tuple[str, Unit], ...]
-    pulses: tuple[tuple[str, HostLivenessProbe], ...]
+    probes: tuple[tuple[str, HostLivenessProbe], ...]
 
 
 @dataclass(slots=True)
@@ -52,14 +52,14 @@ class HostAnswer:
 
 
 def probe_results(watched: HostProbes, told: HostAnswer, at: float) -> list[ProbeResult]:
-    """Return the signs of one line: of every unit, and of each pulse that has been asked anew."""
+    """Return the signs of one line: of every unit, and of each probe that was run again."""
     found = [_unit(watched.host, service, unit, told, at) for service, unit in watched.units]
-    for service, pulse in watched.pulses:
-        answer = told.answers.get(pulse.name)
-        if answer is None or told.numbers.get(pulse.name) == answer[0]:
+    for service, probe in watched.probes:
+        answer = told.answers.get(probe.name)
+        if answer is None or told.numbers.get(probe.name) == answer[0]:
             continue
-        told.numbers[pulse.name] = answer[0]
-        found.append(_answer(watched.host, service, pulse, answer, at))
+        told.numbers[probe.name] = answer[0]
+        found.append(_answer(watched.host, service, probe, answer, at))
     return found
 
 
@@ -99,14 +99,14 @@ def _running(name: str, sub: str, letter: str) -> tuple[Outcome, str, bool]:
 
 
 def _answer(
-    host: str, service: str, pulse: HostLivenessProbe, answer: Sequence[Any], at: float
+    host: str, service: str, probe: HostLivenessProbe, answer: Sequence[Any], at: float
 ) -> ProbeResult:
     _, ended, said, seconds = answer
     outcome = _LOOKS[ended]
     return ProbeResult(
-        subject=Subject(host=host, service=service, name=pulse.name),
+        subject=Subject(host=host, service=service, name=probe.name),
         outcome=outcome,
-        evidence=f"{pulse.name}: {said}" if outcome is not Outcome.OK else str(said),
+        evidence=f"{probe.name}: {said}" if outcome is not Outcome.OK else str(said),
         at=at,
         seconds=seconds if outcome is Outcome.OK else None,
         sure=outcome is Outcome.FAILED,

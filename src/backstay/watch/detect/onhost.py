@@ -25,15 +25,15 @@ SHOWN = "Id,LoadState,ActiveState,SubState,Result,MainPID,ActiveEnterTimestampMo
 def watch_host(spec: dict[str, Any]) -> None:
     """Write a line of JSON every ``every`` s until the reader is gone or ``lasts`` s are over.
 
-    ``spec`` has ``units`` (names), ``pulses`` (name, every, bound, source text, function's name)
+    ``spec`` has ``units`` (names), ``probes`` (name, every, bound, source text, function's name)
     and the two durations. A line has ``n``, ``clock`` (the monotonic one, in seconds), ``lag`` (how
     late it is), ``waits`` (the share of the time in which somebody waited for a processor), and
     what is new in ``units`` and ``answers``: see ``lines.py``, which reads it.
     """
     go_first()
     answers: dict[str, list[Any]] = {}
-    for name, every, bound, source, function in spec["pulses"]:
-        begin_asking(answers, name, every, bound, pulse(name, source, function))
+    for name, every, bound, source, function in spec["probes"]:
+        begin_asking(answers, name, every, bound, probe(name, source, function))
     told: dict[str, Any] = {"units": {}, "answers": {}}
     known: dict[str, list[Any]] = {}
     wake = threading.Event()
@@ -75,7 +75,7 @@ def go_first() -> None:
         os.nice(-10)
 
 
-def pulse(name: str, source: str, function: str) -> Any:  # noqa: ANN401 - a function
+def probe(name: str, source: str, function: str) -> Any:  # noqa: ANN401 - a function
     """Return a shipped question that keeps what it needs, until an error."""
     namespace: dict[str, Any] = {"__name__": name}
     exec(compile(source, name, "exec"), namespace)  # noqa: S102 - Backstay's own text

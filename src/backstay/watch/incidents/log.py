@@ -182,7 +182,7 @@ class IncidentLog:
         return tuple(sorted(found, key=lambda it: it.opened))
 
     async def incident(self, number: int) -> Incident | None:
-        """Return an incident, also one that is over; None where it is not to be had."""
+        """Return an incident, also one that is over; None where it is not available."""
         number = self._now_called.get(number, number)
         known = self._book.get(number) or await self._over(number)
         return None if known is None else known.incident
