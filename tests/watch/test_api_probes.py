@@ -191,9 +191,7 @@ def test_a_keystone_that_gave_no_token_from_the_first_is_asked_all_the_same(
         setup.questions.ask_all(1.5, lambda _: False)
         await until(lambda: bool(setup.results))
         first = {one.subject.key for one in setup.results}
-        assert [url for url, _, _ in setup.asked] == [
-            f"http://{address}:5000/v3/auth/tokens"
-        ]
+        assert [url for url, _, _ in setup.asked] == [f"http://{address}:5000/v3/auth/tokens"]
         setup.api.dead = False
         await until(lambda: len(setup.questions.questions) == asked_then)
         assert setup.questions.trouble == ""

@@ -1,4 +1,4 @@
-"""The ledger: whatever becomes of the journal, no incident is lost and nothing is told twice."""
+"""The incident log: whatever happens to the journal, no incident is lost or notified twice."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ def ledger_of(store: WatchStore, spare: WatchStore | None = None) -> IncidentLog
 
 
 async def notify(incident_log: IncidentLog, told: list[tuple[str, NotificationEvent]]) -> None:
-    """Send all that is due, as the courier does."""
+    """Send all that is due, as the notifier does."""
     for notification, incident in await incident_log.due(1e12):
         await incident_log.sending(notification.id)
         told.append((incident.cause.key, notification.event))

@@ -14,7 +14,7 @@ from backstay.watch.detect.reachability import HANGS, STARTING, HostReachability
 def reach(
     *,
     pinged: float | None,
-    told: float | None = 0.5,
+    streamed: float | None = 0.5,
     refused: bool = False,
     began: float = 60.0,
     stream: bool = True,
@@ -26,7 +26,7 @@ def reach(
         heard = None if pinged is None else now - pinged
         ping_monitor.hosts["c1"] = Echo(address="10.0.0.11", heard=heard, seconds=0.001)
     one: Any = SimpleNamespace(
-        heard=None if told is None else now - told, refused=refused, excuse="it is busy"
+        heard=None if streamed is None else now - streamed, refused=refused, excuse="it is busy"
     )
     found = HostReachability(ping_monitor, {"c1": one} if stream else {}, 1.0)
     found.began = now - began
@@ -38,15 +38,15 @@ def reach(
     [
         ({"pinged": 0.3}, Outcome.OK),
         ({"pinged": 5.0}, Outcome.OK),  # pings get lost, its status channel has data
-        ({"pinged": 5.0, "told": 5.0}, Outcome.SILENT),
-        ({"pinged": None, "told": None}, Outcome.SILENT),
-        ({"pinged": None, "told": None, "began": STARTING - 1}, Outcome.UNKNOWN),
-        ({"pinged": 0.3, "told": HANGS + 1}, Outcome.LATE),
-        ({"pinged": 0.3, "told": HANGS + 1, "refused": True}, Outcome.OK),
-        ({"pinged": None, "told": None, "refused": True}, Outcome.OK),
-        ({"pinged": 0.3, "told": None, "stream": False}, Outcome.OK),  # a spare: only its pings
-        ({"pinged": 5.0, "told": None, "stream": False}, Outcome.SILENT),
-        ({"pinged": None, "told": None, "stream": False, "echo": False}, Outcome.UNKNOWN),
+        ({"pinged": 5.0, "streamed": 5.0}, Outcome.SILENT),
+        ({"pinged": None, "streamed": None}, Outcome.SILENT),
+        ({"pinged": None, "streamed": None, "began": STARTING - 1}, Outcome.UNKNOWN),
+        ({"pinged": 0.3, "streamed": HANGS + 1}, Outcome.LATE),
+        ({"pinged": 0.3, "streamed": HANGS + 1, "refused": True}, Outcome.OK),
+        ({"pinged": None, "streamed": None, "refused": True}, Outcome.OK),
+        ({"pinged": 0.3, "streamed": None, "stream": False}, Outcome.OK),  # a spare: only its pings
+        ({"pinged": 5.0, "streamed": None, "stream": False}, Outcome.SILENT),
+        ({"pinged": None, "streamed": None, "stream": False, "echo": False}, Outcome.UNKNOWN),
     ],
 )
 def test_how_a_host_looks(given: dict[str, Any], outcome: Outcome) -> None:
@@ -61,11 +61,11 @@ def test_what_excuses_late_answers() -> None:
     found.ping_monitor.hosts["c1"].lost.extend([False, True])
     assert found.excuse("c1") == "50% of pings to it are lost"
     assert found.excuse("unknown") == ""
-    assert reach(pinged=0.1, told=3.0).excuse("c1") == "no data on its status channel"
+    assert reach(pinged=0.1, streamed=3.0).excuse("c1") == "no data on its status channel"
 
 
 def test_who_tells_nothing_just_now() -> None:
-    assert reach(pinged=0.1, told=0.5).silent_streams() == []
-    assert reach(pinged=0.1, told=3.0).silent_streams() == ["c1"]
-    assert reach(pinged=0.1, told=None).silent_streams() == ["c1"]
-    assert reach(pinged=0.1, told=None, refused=True).silent_streams() == []
+    assert reach(pinged=0.1, streamed=0.5).silent_streams() == []
+    assert reach(pinged=0.1, streamed=3.0).silent_streams() == ["c1"]
+    assert reach(pinged=0.1, streamed=None).silent_streams() == ["c1"]
+    assert reach(pinged=0.1, streamed=None, refused=True).silent_streams() == []

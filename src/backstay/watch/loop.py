@@ -62,7 +62,7 @@ CHECK_BOUND = 120.0
 
 
 class Incidents(Protocol):
-    """What keeps incidents (``monitor.ledger``); it raises nothing for a database that is away."""
+    """What keeps incidents (``incidents.log``); it raises nothing for a database that is away."""
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def test_a_stream_leaves_less_to_lose(tmp_path: Path) -> None:
     state = StreamState(
         host="controller",
         doing=StreamActivity.STREAMING,
-        started_at=NOW - 7000,
+        begun_at=NOW - 7000,
         written_at=NOW,
         incarnation=1,
         behind=0,

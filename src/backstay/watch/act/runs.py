@@ -99,7 +99,7 @@ class RunManager:
                 await self._abandon(run, "the incident is resolved: it was not started")
 
     async def go_on(self, incident: Incident, run: RunRecord) -> bool | None:
-        """Begin, or go on with, the newest run for an incident.
+        """Start or continue the newest run for an incident.
 
         Return None if another may be started, otherwise whether this one is running.
         """
@@ -109,7 +109,7 @@ class RunManager:
             return self._launcher.alive(run) or await self._again(incident, run, "was interrupted")
         late = self._launcher.clock() >= (run.ended or 0.0) + self._policy.cool_down
         if run.state is RunState.DONE and not late:
-            return False  # what it mended comes back
+            return False  # what it repaired comes back
         if run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK:
             mine = self._policy.controller_dead == "replace"
             return late and mine and await self._again(incident, run, "has failed")

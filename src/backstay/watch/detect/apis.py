@@ -54,15 +54,15 @@ class TokenSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiProbe:
-    """A pulse with its subject, address and headers; the headers are in no ``repr``."""
+    """A liveness probe with its subject, address and headers; the headers are in no ``repr``."""
 
     subject: Subject
-    pulse: ApiLivenessProbe
+    probe: ApiLivenessProbe
     url: str
 
 
 class ApiProbes:
-    """Asks all APIs' pulses. ``trouble`` is why they cannot be asked, empty where they can.
+    """Probes all APIs. ``trouble`` is why they cannot be asked, empty where they can.
 
     Before the first token only keystone's address is known; after it the catalogue is kept, so that
     a dead keystone hides no other service.
@@ -97,7 +97,7 @@ class ApiProbes:
                 continue
             try:
                 if self.trouble:
-                    # One that was not to be had before is remembered as that: ask for a new one.
+                    # One that was not available before is remembered as such: ask for a new one.
                     await on_thread(self.api.authenticate, TOKEN_BOUND)
                 await self._renew(self.api)
                 self.trouble = ""
@@ -121,13 +121,13 @@ class ApiProbes:
         served = self._served([Endpoint(service_type="identity", url=api.auth_url)])
         return tuple(
             ApiProbe(
-                subject=_subject(service, pulse, served),
-                pulse=pulse,
-                url=joined(api.auth_url, pulse.path),
+                subject=_subject(service, probe, served),
+                probe=probe,
+                url=joined(api.auth_url, probe.path),
             )
             for service in self.services
-            for pulse in service.api_liveness
-            if pulse.own_token
+            for probe in service.api_liveness
+            if probe.own_token
         )
 
     def _served(self, endpoints: Sequence[Endpoint]) -> Mapping[str, SshTarget]:
@@ -138,24 +138,24 @@ class ApiProbes:
         refused = self._refused
         self._wake.clear()
         endpoints = await on_thread(api.endpoints, TOKEN_BOUND)
-        pulses = [(s, pulse) for s in self.services for pulse in s.api_liveness]
+        probes = [(s, probe) for s in self.services for probe in s.api_liveness]
         served = self._served(endpoints)
         questions = []
-        for service, pulse in pulses:
+        for service, probe in probes:
             try:
                 url, self._headers = await on_thread(
-                    lambda pulse=pulse: api.pass_for(  # type: ignore[misc]
-                        pulse.service_type, "" if pulse.at_root else pulse.path, refused=refused
+                    lambda probe=probe: api.pass_for(  # type: ignore[misc]
+                        probe.service_type, "" if probe.at_root else probe.path, refused=refused
                     ),
                     TOKEN_BOUND,
                 )
             except ApiError:
                 continue  # no such endpoint: the check reports it
-            if pulse.at_root:
+            if probe.at_root:
                 parts = urlsplit(url)
-                url = f"{parts.scheme}://{parts.netloc}{pulse.path}"
-            subject = _subject(service, pulse, served)
-            questions.append(ApiProbe(subject=subject, pulse=pulse, url=url))
+                url = f"{parts.scheme}://{parts.netloc}{probe.path}"
+            subject = _subject(service, probe, served)
+            questions.append(ApiProbe(subject=subject, probe=probe, url=url))
         known = {one.subject.key for one in questions}
         # Where the catalogue has another address, what was said of the first must be cleared there.
         beside = [one for one in self._alone if one.subject.key not in known]
@@ -181,14 +181,14 @@ class ApiProbes:
             task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, question: ApiProbe, name: str, bound: float) -> None:
-        pulse, token = question.pulse, self._headers.get(TOKEN, "")
-        headers = {} if pulse.at_root else dict(self._headers)
-        if pulse.own_token:
+        probe, token = question.probe, self._headers.get(TOKEN, "")
+        headers = {} if probe.at_root else dict(self._headers)
+        if probe.own_token:
             headers[SUBJECT_TOKEN] = token
         ca = None if isinstance(self.api, BackstayError) else self.api.ca
         try:
             came = await exchange(
-                question.url, method=pulse.method, headers=headers, bound=bound, ca=ca
+                question.url, method=probe.method, headers=headers, bound=bound, ca=ca
             )
         finally:
             self._under_way[name] -= 1
@@ -198,9 +198,9 @@ class ApiProbes:
         self.take(probe_result_of(question, came, time.time()))
 
 
-def _subject(service: Service, pulse: ApiLivenessProbe, served: Mapping[str, SshTarget]) -> Subject:
+def _subject(service: Service, probe: ApiLivenessProbe, served: Mapping[str, SshTarget]) -> Subject:
     host = served[service.name].name if service.name in served else ""
-    return Subject(host=host, service=service.name, name=pulse.name)
+    return Subject(host=host, service=service.name, name=probe.name)
 
 
 _LOOKS = {
@@ -218,13 +218,13 @@ def probe_result_of(question: ApiProbe, came: HttpExchange, at: float) -> ProbeR
     """
     outcome, told = _LOOKS.get(came.outcome, Outcome.OK), came.message
     if came.outcome is HttpOutcome.ANSWERED:
-        told = f"{question.pulse.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
+        told = f"{question.probe.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
         if came.status == 401:
-            outcome, told = Outcome.UNKNOWN, f"{question.pulse.name}: refuses the token"
+            outcome, told = Outcome.UNKNOWN, f"{question.probe.name}: refuses the token"
         elif came.status >= 500:
-            outcome, told = Outcome.FAILED, f"{question.pulse.name}: answers {came.status}"
+            outcome, told = Outcome.FAILED, f"{question.probe.name}: answers {came.status}"
     elif outcome is not Outcome.OK:
-        told = f"{question.pulse.name}: {told}"
+        told = f"{question.probe.name}: {told}"
     return ProbeResult(
         subject=question.subject,
         outcome=outcome,

@@ -86,14 +86,14 @@ class HostStream:
         watch = self.cloud.watch
         asked = [
             [one.name, max(one.every, watch.every), one.bound, source_of(one.ask), one.ask.__name__]
-            for _, one in self.watched.pulses
+            for _, one in self.watched.probes
         ]
         if self.broker is not None:
             poll = self.broker.poll
             asked.append([POLL, watch.agents, 10.0, source_of(poll), poll.__name__])
         spec = {
             "units": unit_names([unit for _, unit in self.watched.units]),
-            "pulses": asked,
+            "probes": asked,
             "every": watch.every,
             "lasts": LASTS,
         }
@@ -125,14 +125,14 @@ def streams(
         watched = HostProbes(
             host=host.name,
             units=required(cloud, host, services),
-            pulses=tuple(
-                (service.name, pulse)
+            probes=tuple(
+                (service.name, probe)
                 for service in mine
-                for pulse in service.host_liveness
-                if set(pulse.roles) & set(host.roles)
+                for probe in service.host_liveness
+                if set(probe.roles) & set(host.roles)
             ),
         )
         broker = next((s.broker for s in mine if s.broker and s.broker.role in host.roles), None)
-        if watched.units or watched.pulses:
+        if watched.units or watched.probes:
             found[host.name] = HostStream(watched, broker, cloud, shell, take)
     return found
