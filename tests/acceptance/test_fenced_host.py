@@ -83,7 +83,8 @@ def incident_within(watched: Watch, since: float, title: str) -> dict[str, Any]:
     """The cause with a title, whose incident was opened and notified in time."""
 
     def found() -> list[dict[str, Any]]:
-        causes: list[dict[str, Any]] = [one["cause"] for one in watched.incidents()]
+        opened = [one for one in watched.incidents() if not one["closed"]]
+        causes: list[dict[str, Any]] = [one["cause"] for one in opened]
         return [cause for cause in causes if title in cause["title"]]
 
     watched.until(found, f"an incident: {title}", 60.0)
