@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from backstay.access.session import CloudSession, name_of
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
-from backstay.health.check import check, check_units
+from backstay.health.check import check_hosts, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Running
@@ -166,10 +166,10 @@ class Report(Action[OutagesRecorded]):
 async def new_findings(site: CloudSession, running: Running) -> list[Finding]:
     """Return the checks that fail now: all of the host's own, elsewhere those that did not before.
 
-    Agents are among them.
+    Agents are among them. Backups and fenced hosts are not: no reboot changes them.
     """
     host, known = running.host, set(running.result(GATES).known)
-    findings = bad(await check(site))
+    findings = bad(await check_hosts(site))
     return [f for f in findings if f.host == host or name_of(f) not in known]
 
 

@@ -12,7 +12,7 @@ from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.selection import invariants
 from backstay.errors import BackstayError, HostError
 from backstay.finding import Finding, bad
-from backstay.health.check import check, check_units
+from backstay.health.check import check_hosts, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
 from backstay.journal.action import Running
 from backstay.journal.result import StepResult
@@ -164,12 +164,12 @@ class Works(RestoreAction[Waited]):
     """Waits until the host and the APIs work; names what does not elsewhere."""
 
     async def do(self, running: Running) -> Waited:
-        """Check the whole cloud. Findings of other hosts are in the summary, and not waited for."""
+        """Check all hosts and APIs. Findings of other hosts are in the summary, not waited for."""
         context, host = self.context(running), running.step.target
         others: list[Finding] = []
 
         async def look() -> Sequence[Finding]:
-            found = bad(await check(self.site))
+            found = bad(await check_hosts(self.site))
             mine = [f for f in found if f.host in {host, None}]
             others[:] = [f for f in found if f not in mine]
             return mine
