@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from backstay.access.session import CloudSession
 from backstay.errors import HostUnreachable
-from backstay.finding import Severity
+from backstay.finding import Finding, Severity
 from backstay.health import addresses, check, fenced
 from backstay.inventory.cloud import Cloud
 from backstay.transports.arp import own_macs
@@ -31,7 +32,7 @@ CLOUD = Cloud.model_validate(
 class Session:
     """A cloud whose hosts see what is in ``seen``, by who asks; ``own`` are the hosts' own MACs."""
 
-    cloud = CLOUD
+    cloud: Cloud = CLOUD
 
     def __init__(self, seen: Mapping[str, Mapping[str, Sequence[str]]], **own: list[str]) -> None:
         self.seen = dict(seen)
@@ -39,14 +40,14 @@ class Session:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
 
     async def ask(self, host: str, function: Any, *arguments: Any, bound: float) -> Any:
-        assert 0 < bound <= addresses.BOUND
+        assert 0 < bound <= addresses.BOUND + len(self.cloud.hosts) / 50
         if function is own_macs:
             if host not in self.own:
                 raise HostUnreachable("asking", came_back="refused", remedy="look")
             return self.own[host]
         return self._answers(host, arguments[0])
 
-    async def here(self, given: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    async def here(self, given: Sequence[str], _bound: float) -> Mapping[str, Sequence[str]]:
         return self._answers("here", given)
 
     def _answers(self, who: str, given: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -57,10 +58,14 @@ class Session:
         return {address: macs for address, macs in seen.items() if address in given}
 
 
-def read(session: Session) -> list[addresses.SharedAddress]:
+def reading(session: Session, *hosts: str) -> addresses.AddressReading:
     return asyncio.run(
-        addresses.read_shared(session, CLOUD.hosts, here=session.here)  # type: ignore[arg-type]
+        addresses.read_addresses(session, hosts or CLOUD.hosts, here=session.here)  # type: ignore[arg-type]
     )
+
+
+def read(session: Session) -> list[addresses.SharedAddress]:
+    return list(reading(session).shared)
 
 
 def alone(**more: list[str]) -> dict[str, list[str]]:
@@ -82,11 +87,12 @@ def test_two_that_answer_are_a_failed_finding_with_both() -> None:
     session = Session({"here": alone() | {"192.0.2.11": [B, A]}}, controller=[A])
     [shared] = read(session)
     assert shared == addresses.SharedAddress(host="controller", address="192.0.2.11", macs=(A, B))
-    assert session.asked[-1] == ("here", ("192.0.2.11",)), "it is asked about once more"
+    assert session.asked == [("here", tuple(alone()))] * 2, "it is asked about once more"
     finding = addresses.judge(CLOUD, shared)
     assert (finding.host, finding.severity) == ("controller", Severity.FAILED)
     assert finding.evidence == f"two hosts answer for 192.0.2.11 (MAC {A}, MAC {B})"
     assert "controller-old was replaced by it, and its BMC may not tell the truth" in finding.remedy
+    assert finding.remedy.endswith("then: backstay check"), "that of one host does not ask by ARP"
     assert addresses.is_second_host(finding, CLOUD.fenced)
 
 
@@ -96,11 +102,15 @@ def test_two_cards_of_one_host_are_no_second_host() -> None:
 
 
 def test_a_host_that_cannot_be_asked_for_its_cards_is_no_excuse() -> None:
-    assert len(read(Session({"here": alone() | {"192.0.2.11": [A, B]}}))) == 1
+    [shared] = read(Session({"here": alone() | {"192.0.2.11": [A, B]}}))
+    assert shared.evidence == (
+        f"two hosts answer for 192.0.2.11 (MAC {A}, MAC {B}), unless both are its own: "
+        "controller could not be asked which are"
+    )
 
 
 def test_where_this_machine_is_elsewhere_two_hosts_ask_of_each_other_too() -> None:
-    theirs = {"192.0.2.11": [A, B], "192.0.2.21": [A]}
+    theirs = alone() | {"192.0.2.11": [A, B], "192.0.2.21": [A]}
     session = Session({"here": {}, "controller": {"192.0.2.21": [A, B]}, "compute1": theirs})
     assert {one.host for one in read(session)} == {"controller", "compute1"}
     assert {who for who, _ in session.asked} == {"here", "controller", "compute1"}, "no spare"
@@ -110,11 +120,95 @@ def test_what_cannot_be_asked_is_not_known_and_nothing_is_raised() -> None:
     assert read(Session({"here": {}})) == []
 
 
+def test_a_router_that_answers_for_all_is_no_second_host() -> None:
+    router = "52:54:00:00:00:0c"
+    seen = {address: [*macs, router] for address, macs in alone().items()}
+    session = Session({"here": seen})
+    assert reading(session) == addresses.AddressReading(alone=frozenset(CLOUD.hosts))
+    assert len(session.asked) == 1, "and asks for no second round"
+    assert reading(session, "controller").shared == (), "also where one host is asked about"
+    twice = Session({"here": seen | {"192.0.2.11": [A, B, router]}}, controller=[A])
+    assert [shared.macs for shared in read(twice)] == [(A, B)]
+
+
+def test_a_host_with_two_of_the_addresses_is_no_router() -> None:
+    """As the spare has both in the middle of a replacement."""
+    spare = "52:54:00:00:00:0c"
+    seen = alone() | {"192.0.2.11": [A, spare], "192.0.2.31": [spare]}
+    assert [shared.host for shared in read(Session({"here": seen}, controller=[spare]))] == [
+        "controller"
+    ]
+
+
+def test_an_address_that_moves_is_no_second_host() -> None:
+    """Of keepalived: the old and the new owner are both heard in one round, not in two."""
+
+    class Moves(Session):
+        async def here(self, given: Sequence[str], bound: float) -> Mapping[str, Sequence[str]]:
+            found = await super().here(given, bound)
+            self.seen["here"] = alone() | {"192.0.2.11": [B]}
+            return found
+
+    session = Moves({"here": alone() | {"192.0.2.11": [A, B]}})
+    assert reading(session) == addresses.AddressReading(alone=frozenset(CLOUD.hosts))
+    assert len(session.asked) == 2
+
+
+def test_only_what_one_host_answers_for_is_known_to_be_good() -> None:
+    seen = alone() | {"192.0.2.22": []}
+    assert reading(Session({"here": seen})).alone == {"controller", "spare1", "compute1"}
+    assert reading(Session({"here": {}})).alone == frozenset()
+    by_one = Session({"here": {}, "controller": {"192.0.2.21": [A]}})
+    assert reading(by_one) == addresses.AddressReading(alone=frozenset({"compute1"}), by_hosts=True)
+
+
+def findings(session: Session, **more: Any) -> list[Finding]:
+    return asyncio.run(addresses.findings(session, here=session.here, **more))  # type: ignore[arg-type]
+
+
+def test_where_nobody_can_ask_that_is_unknown() -> None:
+    [finding] = findings(Session({"here": {}}))
+    assert (finding.host, finding.severity) == (None, Severity.UNKNOWN)
+    assert "who answers for 4 addresses could not be asked: asking: silent" in finding.evidence
+    assert not addresses.is_second_host(finding, CLOUD.fenced)
+    assert findings(Session({"here": {}, "compute1": {}})) == [], "one of them could"
+
+
+def test_who_may_be_dead_is_not_asked() -> None:
+    session = Session({"here": {}, "compute1": {}, "compute2": {}})
+    findings(session, but_not=["controller"])
+    assert {who for who, _ in session.asked} == {"here", "compute1", "compute2"}
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(50, 9.0), (500, 18.0), (2000, 25.0)])
+def test_many_hosts_have_the_time_that_they_need_and_no_more_than_is_given(
+    count: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = {
+        f"c{n}": {"address": f"10.1.{n // 250}.{n % 250}", "roles": ["compute"]}
+        for n in range(count)
+    }
+    session = Session({"here": {}, "c0": {}, "c1": {}})
+    session.cloud = Cloud.model_validate({"credentials": {"environment": True}, "hosts": hosts})
+    bounds, now = [], [0.0]
+
+    async def late(_: Sequence[str], bound: float) -> Mapping[str, Sequence[str]]:
+        bounds.append(bound)
+        now[0] += bound
+        return {}
+
+    monkeypatch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    [finding] = asyncio.run(addresses.findings(session, here=late))  # type: ignore[arg-type]
+    assert bounds == [pytest.approx(seconds)]
+    assert session.asked == [], "hosts are not waited for as well"
+    assert finding.severity is Severity.UNKNOWN
+
+
 def test_the_whole_check_has_it_and_the_power_of_fenced_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def ask_here(given: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        return {address: [A, B] for address in given[:1]}
+    async def ask_here(given: Sequence[str], _bound: float) -> Mapping[str, Sequence[str]]:
+        return {address: [A, B] if address == given[0] else [] for address in given}
 
     async def on(*_: Any, **__: Any) -> tuple[bool | None, str]:
         return True, ""

@@ -47,13 +47,13 @@ class Board:
 
 
 def carry_out(board: Board, monkeypatch: pytest.MonkeyPatch, shared: Any = ()) -> dict[str, Any]:
-    async def read_shared(_session: Any, hosts: Any) -> Any:
+    async def read_addresses(_session: Any, hosts: Any) -> addresses.AddressReading:
         assert hosts == ["controller"]
-        return shared
+        return addresses.AddressReading(shared=tuple(shared))
 
     monkeypatch.setattr(power_off, "HOLDS", 0.02)
     monkeypatch.setattr(power_off, "PAUSE", 0.01)
-    monkeypatch.setattr(addresses, "read_shared", read_shared)
+    monkeypatch.setattr(addresses, "read_addresses", read_addresses)
     made = power_off.plan(CLOUD, "old")
     actions = power_off.runbook(SESSION, power=lambda _: board).actions  # type: ignore[arg-type, return-value]
     return {
@@ -112,7 +112,8 @@ def entered(runbook: str, monkeypatch: pytest.MonkeyPatch, at: int = 0, **settin
     """Enter a step of a runbook while a fenced host is on; return how often that was asked."""
     asked = []
 
-    async def second_hosts(_session: Any) -> list[Finding]:
+    async def second_hosts(_session: Any, *, but_not: Any) -> list[Finding]:
+        assert but_not == ("controller",), "a replacement's host is dead: it is not waited for"
         asked.append(1)
         on = Finding(
             host="old",

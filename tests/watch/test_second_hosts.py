@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backstay.errors import HostUnreachable
 from backstay.health import addresses
 from backstay.inventory.load import load
 from backstay.inventory.watch import Policy
@@ -27,6 +28,7 @@ from backstay.watch.incidents.recovery import Recovery
 from tests.watch.correlation_inputs import CLOUD
 
 A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+C, D = "52:54:00:00:00:0c", "52:54:00:00:00:0d"
 FENCED = """
 fenced:
   controller-old:
@@ -41,9 +43,12 @@ class Session:
     def __init__(self, top: Topology) -> None:
         self.cloud = top.cloud
         self.asked: list[str] = []
+        self.silent = False
 
     async def ask(self, host: str, function: Any, *_: Any, bound: float) -> Any:
         self.asked.append(host)
+        if self.silent:
+            raise HostUnreachable("asking", came_back="silent", remedy="look")
         return [] if function is own_macs else {}
 
 
@@ -56,10 +61,12 @@ class Seen:
         self.session = Session(top)
         self.on: bool | None = False
         self.macs: dict[str, list[str]] = {}
+        self.open: list[str] = []
         self.asks = SecondHosts(
             self.session,  # type: ignore[arg-type]
             self.tracker.take,
             lambda host: host != "proxy",
+            lambda: self.open,
             power=self.power,
             here=self.here,
         )
@@ -67,7 +74,7 @@ class Seen:
     async def power(self, _name: str, _host: Any) -> tuple[bool | None, str]:
         return self.on, "no answer"
 
-    async def here(self, given: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    async def here(self, given: Sequence[str], _bound: float) -> Mapping[str, Sequence[str]]:
         return {address: macs for address, macs in self.macs.items() if address in given}
 
     def ask(self) -> list[Cause]:
@@ -118,7 +125,7 @@ def test_an_address_with_two_macs_is_critical(seen: Seen) -> None:
 
 
 def test_both_are_one_incident(seen: Seen) -> None:
-    seen.on, seen.macs = True, {"10.0.0.11": [A, B], "10.0.0.12": [A, B]}
+    seen.on, seen.macs = True, {"10.0.0.11": [A, B], "10.0.0.12": [C, D]}
     found = {cause.key: cause for cause in seen.ask()}
     assert set(found) == {"fenced-host:controller-old", "address:proxy"}
     assert found["fenced-host:controller-old"].symptoms == ("controller/address/owner",)
@@ -143,6 +150,83 @@ def test_it_is_over_when_that_has_been_off_for_a_while(seen: Seen) -> None:
         )
         seen.tracker.take(good)
     assert recovery.over(cause, 20.0)
+
+
+def owner(seen: Seen) -> State:
+    return seen.tracker.targets["controller/address/owner"].state
+
+
+def test_it_goes_on_while_nobody_can_ask_or_nothing_answers(seen: Seen) -> None:
+    seen.macs = {"10.0.0.11": [A, B]}
+    [cause] = seen.ask()
+    seen.session.silent, seen.macs = True, {}
+    assert [one.key for one in seen.ask()] == [cause.key]
+    assert owner(seen) is State.DOWN
+    seen.session.silent, seen.macs = False, {"10.0.0.11": []}
+    seen.ask()
+    assert owner(seen) is State.DOWN
+    seen.macs = {"10.0.0.11": [A]}
+    seen.ask()
+    assert owner(seen) is State.RECOVERING
+
+
+def test_that_of_an_earlier_watch_goes_on_until_it_was_asked(seen: Seen) -> None:
+    seen.macs = {"10.0.0.11": [A, B]}
+    [cause] = seen.ask()
+    anew = Seen(seen.top)
+    anew.open, anew.session.silent = ["controller", "gone"], True
+    anew.ask()
+    recovery = Recovery(anew.tracker.targets)
+    assert not recovery.over(cause, 1.0)
+    assert not recovery.over(cause, 1000.0)
+    anew.session.silent, anew.macs = False, {"10.0.0.11": [A]}
+    anew.ask()
+    assert recovery.over(cause, 1001.0)
+
+
+def pauses(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    found = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+        raise EOFError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("backstay.watch.detect.second_hosts.asyncio.sleep", sleep)
+        with pytest.raises(EOFError):
+            asyncio.run(seen.asks.watch_addresses())
+    return found
+
+
+def test_hosts_are_asked_to_ask_less_often(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pauses(seen, monkeypatch) == [10.0]
+    seen.macs = {host.address: [] for host in seen.top.cloud.hosts.values()}
+    assert pauses(seen, monkeypatch) == [3.0]
+
+
+def test_no_question_to_a_bmc_goes_on_alone(seen: Seen) -> None:
+    """The part of the watch is restarted, with all of them."""
+    [old] = seen.top.cloud.fenced.values()
+    seen.session.cloud = seen.top.cloud.model_copy(update={"fenced": {"a": old, "b": old}})
+    ended: list[str] = []
+
+    async def power(name: str, _host: Any) -> tuple[bool | None, str]:
+        if name == "b":
+            raise EOFError
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+        return None, ""
+
+    asks = SecondHosts(seen.session, seen.tracker.take, power=power)  # type: ignore[arg-type]
+
+    async def watch() -> list[str]:
+        with pytest.raises((EOFError, ExceptionGroup)):
+            await asks.watch_powers()
+        return list(ended)
+
+    assert asyncio.run(watch()) == ["a"]
 
 
 def test_hosts_that_are_down_are_no_witnesses(seen: Seen) -> None:

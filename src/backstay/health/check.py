@@ -43,11 +43,15 @@ async def check(
     return [finding for found in await asyncio.gather(*parts) for finding in found]
 
 
-async def second_hosts(session: CloudSession) -> list[Finding]:
-    """Check that no host is there twice: fenced hosts are off, an address is one host's."""
+async def second_hosts(session: CloudSession, *, but_not: Collection[str] = ()) -> list[Finding]:
+    """Check that no host is there twice: fenced hosts are off, an address is one host's.
+
+    ``but_not`` are hosts that are not asked by ARP about the others: they may be dead.
+    """
     bound = min(session.cloud.bounds.host_seconds, fenced.BOUND)
     powers, shared = await asyncio.gather(
-        fenced.findings(session.cloud.fenced, bound=bound), addresses.findings(session)
+        fenced.findings(session.cloud.fenced, bound=bound),
+        addresses.findings(session, but_not=but_not),
     )
     return powers + shared
 

@@ -127,7 +127,8 @@ class Prove(_OnFenced, Action[StepResult]):
             await asyncio.sleep(PAUSE)
         was = self.session.cloud.fenced[name].was
         if was in self.session.cloud.hosts:
-            for shared in await addresses.read_shared(self.session, [was]):
+            reading = await addresses.read_addresses(self.session, [was])
+            for shared in reading.shared:
                 macs = ", ".join(shared.macs)
                 raise self._not_gone(
                     name,

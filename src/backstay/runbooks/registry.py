@@ -76,7 +76,9 @@ async def _refuse_second_hosts(session: CloudSession, running: Running) -> None:
     """Raise Refused where there are two hosts in one place, unless the gate is skipped."""
     if gates.HEALTHY in running.plan.settings.get("skip_gates", ()):
         return
-    refusals = gates.second_hosts(await second_hosts(session), session.cloud)
+    # A run's own hosts are not waited for: a replacement's is dead.
+    found = await second_hosts(session, but_not=running.plan.targets)
+    refusals = gates.second_hosts(found, session.cloud)
     if refusals:
         why = GatesRefused(f"starting {running.run}", refusals)
         raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy)

@@ -120,7 +120,9 @@ class WatchLoop:
         self.corroborator = Corroborator(site)
         self.suspects = SuspectHosts(self.tracker, self.corroborator, self._aside)
         self.agents = AgentProbes(site, self.tracker.take, self._steady)
-        self.second_hosts = SecondHosts(site, self.tracker.take, self._is_up)
+        self.second_hosts = SecondHosts(
+            site, self.tracker.take, self._is_up, self._shared_addresses
+        )
         api = site.api if isinstance(site.api, BackstayError | TokenSource) else _no_passes()
         self.apis = ApiProbes(cloud, site.services, api, self.tracker.take)
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
@@ -210,6 +212,11 @@ class WatchLoop:
         """Return whether nothing is known against a host's being there."""
         target = self.tracker.targets.get(host_subject(host).key)
         return target is None or target.state is not State.DOWN
+
+    def _shared_addresses(self) -> list[str]:
+        """Return the hosts of open incidents about an address that two hosts answer for."""
+        known = (incident.cause for incident in self.incident_log.open_incidents())
+        return [cause.host for cause in known if cause.kind is Kind.DUPLICATE_ADDRESS]
 
     def _steady(self, host: str, unit: str) -> bool:
         """Return whether a unit has been running for so long that it had the time to connect."""
