@@ -13,8 +13,10 @@ from backstay.finding import Finding, Severity
 from backstay.health import addresses
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Running
+from backstay.journal.engine import lock_names
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
+from backstay.maintenance import gates
 from backstay.runbooks import power_off, registry
 
 BMC = {"url": "https://192.0.2.111", "username": "admin", "password": "s3cret"}
@@ -169,11 +171,10 @@ def test_what_puts_that_right_starts(monkeypatch: pytest.MonkeyPatch) -> None:
         assert entered(runbook, monkeypatch) == 0
 
 
-def test_a_run_of_a_fenced_host_is_resumed_as_of_this_cloud() -> None:
-    """The watch lets `backstay runs resume` carry it out."""
-    run = RunRecord(
+def run_of(state: RunState) -> RunRecord:
+    return RunRecord(
         id="power-off-1",
-        state=RunState.PLANNED,
+        state=state,
         plan=power_off.plan(CLOUD, "old"),
         who="ann",
         holder="",
@@ -184,4 +185,37 @@ def test_a_run_of_a_fenced_host_is_resumed_as_of_this_cloud() -> None:
         ended=None,
         steps=(),
     )
-    runs._require_same(run, CLOUD)
+
+
+def test_a_run_of_a_fenced_host_is_resumed_as_of_this_cloud() -> None:
+    """The watch lets `backstay runs resume` carry it out."""
+    runs._require_same(run_of(RunState.PLANNED), CLOUD)
+
+
+def test_it_waits_for_no_other_run_and_keeps_none_from_its_start() -> None:
+    run = run_of(RunState.RUNNING)
+    assert lock_names(run) == ["lab/old"], "a nightly backup may hold the cloud's lock for hours"
+    other = replace(run, plan=replace(run.plan, runbook="restart"))
+    assert lock_names(other) == ["lab", "lab/old"]
+    asked = gates_asked(run)
+    assert gates.runs(asked) == []
+    assert len(gates.runs(gates_asked(other))) == 1
+
+
+def gates_asked(run: RunRecord) -> gates.GateInput:
+    async def idle() -> list[Any]:
+        return []
+
+    return gates.GateInput(
+        cloud=CLOUD,
+        host="controller",
+        run="reboot-2",
+        now=0.0,
+        findings=(),
+        known=None,
+        on_host={},
+        in_flight=idle,
+        idle=0.0,
+        runs=[run],
+        progress=lambda _: None,
+    )

@@ -109,9 +109,11 @@ class Acted:
         self.planned.append(act)
         if self.wrong is not None:
             raise self.wrong
-        runbook = {WatchAction.RESTART: "restart", WatchAction.REATTACH: "reattach"}.get(
-            act, "replace"
-        )
+        runbook = {
+            WatchAction.RESTART: "restart",
+            WatchAction.REATTACH: "reattach",
+            WatchAction.POWER_OFF: "power-off",
+        }.get(act, "replace")
         step = Step(id="x", action="x", target=cause.host, does="x", bound=1.0)
         plan = Plan(runbook=runbook, cloud="lab", targets=(cause.host,), steps=(step,))
         return PlannedAction(plan=plan, does="do it")

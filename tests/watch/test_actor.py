@@ -23,6 +23,8 @@ RESTART = {"service-failed": "restart"}
 ASK = {"controller-dead": "ask"}
 REPLACE = {"controller-dead": "replace", "attempts": 2}
 
+CUT = {"fenced-host-on": "power-off", "service-failed": "restart"}
+ON = replace(CAUSE, kind=Kind.FENCED_HOST_ON, key="fenced-host:old", host="old")
 Story = Callable[[Acted], Coroutine[Any, Any, None]]
 
 
@@ -296,3 +298,31 @@ def test_who_approved_decides_also_whether_it_is_gone_on_with(play: Play) -> Non
 
     acted = play(ASK, story)
     assert acted.started == ["replace-1"]
+
+
+def test_fenced_hosts_that_are_on_wait_for_no_other_action(play: Play) -> None:
+    async def story(acted: Acted) -> None:
+        await acted.open(CAUSE)
+        await acted.act_once()
+        acted.carry_out("restart-1", RunState.RUNNING)
+        await acted.open(ON)
+        await acted.open(replace(ON, key="fenced-host:older", host="older"))
+        await acted.act_once()
+        assert acted.started == ["restart-1", "power-off-2", "power-off-3"]
+        await acted.act_once()
+        assert len(acted.started) == 3
+
+    play(CUT, story)
+
+
+def test_one_that_comes_back_at_once_is_cut_again(play: Play) -> None:
+    async def story(acted: Acted) -> None:
+        await acted.open(ON)
+        await acted.act_once()
+        acted.carry_out("power-off-1", RunState.DONE)
+        await acted.act_once()
+        assert acted.started == ["power-off-1"]
+        await acted.act_once(seconds=31.0)
+        assert acted.started == ["power-off-1", "power-off-2"]
+
+    play(CUT, story)

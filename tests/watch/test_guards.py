@@ -8,6 +8,7 @@ import pytest
 from backstay.inventory.watch import Policy
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
+from backstay.runbooks import power_off
 from backstay.watch.act.guards import Situation, WatchAction, blocked_by, reason_for, wanted
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 from tests.watch.act_harness import CLOUD
@@ -94,7 +95,7 @@ def test_a_host_of_which_witnesses_disagree_is_not_replaced() -> None:
 
 def test_never_two_things_at_once() -> None:
     other = run_of(replace(CAUSE, host="proxy"), RunState.RUNNING, reason="kernel", ended=None)
-    for act in WatchAction:
+    for act in set(WatchAction) - {WatchAction.POWER_OFF}:
         why = blocked_by(act, incident_of(CAUSE), POLICY, replace(GOOD, runs=(other,)))
         assert "is running" in why
     gone = replace(GOOD, runs=(other,), alive=lambda _: False)
@@ -131,6 +132,34 @@ def test_what_nobody_approved_may_be_asked_again() -> None:
     assert "tried" in blocked_by(
         WatchAction.REPLACE, incident_of(DEAD), POLICY, replace(GOOD, runs=expired)
     )
+
+
+ON = replace(CAUSE, kind=Kind.FENCED_HOST_ON, key="fenced-host:old", host="old")
+
+
+def cut_of(state: RunState, *, ended: float | None) -> RunRecord:
+    return run_of(ON, state, runbook=power_off.RUNBOOK, ended=ended)
+
+
+def blocked_cut(*runs: RunRecord) -> str:
+    return blocked_by(WatchAction.POWER_OFF, incident_of(ON), POLICY, replace(GOOD, runs=runs))
+
+
+def test_a_fenced_host_that_is_on_waits_for_no_other_run() -> None:
+    other = run_of(replace(CAUSE, host="proxy"), RunState.RUNNING, reason="kernel", ended=None)
+    ended = run_of(replace(CAUSE, key="another"), RunState.DONE, ended=9_990.0)
+    assert blocked_cut(other, ended) == ""
+    assert "in doubt" in blocked_by(
+        WatchAction.POWER_OFF, incident_of(ON), POLICY, replace(GOOD, doubt="late", runs=(other,))
+    )
+
+
+def test_its_power_is_cut_again_after_half_a_minute_and_only_so_often() -> None:
+    until = f"{datetime.fromtimestamp(10_020.0):%H:%M:%S}"
+    assert f"no action before {until}" in blocked_cut(cut_of(RunState.DONE, ended=9_990.0))
+    assert blocked_cut(cut_of(RunState.DONE, ended=9_970.0)) == ""
+    twice = [replace(cut_of(RunState.FAILED, ended=9_000.0), id=f"power-off-{n}") for n in (1, 2)]
+    assert "tried 2 times" in blocked_cut(*twice)
 
 
 def test_nothing_is_done_just_after_something_was() -> None:

@@ -37,9 +37,14 @@ class Progress:
 ShowProgress = Callable[[Progress], None]
 
 
+BESIDE_OTHERS = frozenset({"power-off"})
+"""Runbooks that touch no host of the cloud, and so run beside another run: a fenced host is on."""
+
+
 def lock_names(run: RunRecord) -> list[str]:
-    """Return the locks that a run needs: its cloud's, then its hosts'."""
-    return [run.plan.cloud, *(f"{run.plan.cloud}/{host}" for host in run.plan.targets)]
+    """Return the locks that a run needs: its cloud's, unless it runs beside others; its hosts'."""
+    hosts = [f"{run.plan.cloud}/{host}" for host in run.plan.targets]
+    return hosts if run.plan.runbook in BESIDE_OTHERS else [run.plan.cloud, *hosts]
 
 
 async def carry_out(

@@ -13,6 +13,7 @@ from backstay.health.addresses import is_second_host
 from backstay.health.remedy import on
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
+from backstay.journal.engine import BESIDE_OTHERS
 from backstay.journal.records import RunRecord, RunState
 from backstay.maintenance.refusal import Refusal
 from backstay.maintenance.timing import GATE as WINDOW
@@ -76,7 +77,9 @@ def runs(asked: GateInput) -> Sequence[Refusal]:
             f"backstay runs abandon {run.id}",
         )
         for run in asked.runs
-        if run.id != asked.run and run.state is RunState.RUNNING
+        if run.id != asked.run
+        and run.state is RunState.RUNNING
+        and run.plan.runbook not in BESIDE_OTHERS  # it may well be carried out just now
     ]
 
 

@@ -26,7 +26,7 @@ from backstay.watch.act.guards import (
 from backstay.watch.act.planning import NotNow, PlannedAction, plan_of
 from backstay.watch.act.runs import RunLauncher, RunManager
 from backstay.watch.detect.status import SnapshotFeed
-from backstay.watch.incidents.incident import Incident
+from backstay.watch.incidents.incident import Incident, Kind
 from backstay.watch.incidents.log import IncidentLog
 from backstay.watch.incidents.notification import NotificationEvent
 
@@ -85,20 +85,22 @@ class Actor:
                     await self._woken.wait()
 
     async def act_once(self) -> None:
-        """Follow the runs, then start at most one."""
+        """Follow the runs, then cut every fenced host that is on, or else start at most one run."""
         now = await self._situation()
         ours = [run for run in now.runs if is_ours(run)]
         sure = now.writable and not now.doubt
         if sure:
             await self.run_manager.follow(ours)
             await self.run_manager.withdraw(ours, now.incidents)
-        for incident in now.incidents:
+        busy = False
+        for incident in sorted(now.incidents, key=lambda it: not _is_fenced_on(it)):
+            if busy and not _is_fenced_on(incident):
+                return
             newest = next((run for run in ours if of_incident(run, incident)), None)
             under_way = await self.run_manager.go_on(incident, newest) if newest and sure else None
             if under_way is None:
                 under_way = await self._consider(incident, now, ours)
-            if under_way:
-                return
+            busy = busy or under_way
 
     async def _situation(self) -> Situation:
         started = time.monotonic()
@@ -161,3 +163,7 @@ class Actor:
         if isinstance(error, BackstayError):
             text = f"{error.attempted}: {error.came_back}"
         await self.run_manager.once(incident, "blocked", f"{act}: not done: {text}")
+
+
+def _is_fenced_on(incident: Incident) -> bool:
+    return incident.cause.kind is Kind.FENCED_HOST_ON

@@ -9,6 +9,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.inventory.watch import Policy
 from backstay.journal.records import RunRecord, RunState
+from backstay.runbooks import power_off
 from backstay.runbooks.replace import plan as replace
 from backstay.watch.incidents.incident import Cause, Incident, Kind
 
@@ -16,6 +17,8 @@ DAY = 86400.0
 """Attempts are counted this far back, in seconds."""
 LAG = 1.0
 """Seconds by which this process may be late before it counts as in doubt itself."""
+CUT_AGAIN = 30.0
+"""Seconds after which the power of a fenced host may be cut again, at most."""
 _MARK = "watch: "
 _REPLACED = {Role.CONTROLLER, Role.STORAGE_PROXY}
 
@@ -69,6 +72,14 @@ def of_incident(run: RunRecord, incident: Incident) -> bool:
     return run.reason.startswith(f"{_MARK}{incident.name}: ")
 
 
+def cool_down(runbook: str, policy: Policy) -> float:
+    """Return for how many seconds after a run nothing is done again for the same reason.
+
+    A fenced host that is switched on again is not left on for long.
+    """
+    return min(policy.cool_down, CUT_AGAIN) if runbook == power_off.RUNBOOK else policy.cool_down
+
+
 def wanted(policy: Policy, cause: Cause, cloud: Cloud) -> WatchAction | None:
     """Return the action that the policy wants for a cause, None for notifications only."""
     if cause.kind is Kind.SERVICE_FAILED and policy.service_failed == "restart":
@@ -95,9 +106,10 @@ def blocked_by(act: WatchAction, incident: Incident, policy: Policy, now: Situat
     """
     return (
         _doubt(incident.cause, now)
-        or _busy(incident.cause, now)
+        or (_busy(now) if act is not WatchAction.POWER_OFF else "")
+        or _half_way(incident.cause, now)
         or _tried(act, incident.cause, policy, now)
-        or (_rate_limited(policy, now) if act is not WatchAction.ASK else "")
+        or (_rate_limited(act, policy, now) if act is not WatchAction.ASK else "")
     )
 
 
@@ -117,10 +129,14 @@ def _doubt(cause: Cause, now: Situation) -> str:
     return ""
 
 
-def _busy(cause: Cause, now: Situation) -> str:
+def _busy(now: Situation) -> str:
     for run in now.runs:
         if run.state is RunState.RUNNING and now.alive(run):
             return f"{run.id} is running: never two actions at once"
+    return ""
+
+
+def _half_way(cause: Cause, now: Situation) -> str:
     for run in now.runs:
         stopped = run.state in {RunState.RUNNING, RunState.FAILED}
         half_way = not is_ours(run) or run.plan.runbook == replace.RUNBOOK
@@ -149,12 +165,18 @@ def _tried(act: WatchAction, cause: Cause, policy: Policy, now: Situation) -> st
     return f"tried {len(tried)} times within a day ({names}): manual action is required"
 
 
-def _rate_limited(policy: Policy, now: Situation) -> str:
-    ended = [(run.ended, run.id) for run in now.runs if is_ours(run) and run.ended]
+def _rate_limited(act: WatchAction, policy: Policy, now: Situation) -> str:
+    """Return why it is too early; power is cut whatever else has just ended."""
+    cuts = act is WatchAction.POWER_OFF
+    ended = [
+        (run.ended, run.id)
+        for run in now.runs
+        if is_ours(run) and run.ended and (not cuts or run.plan.runbook == power_off.RUNBOOK)
+    ]
     if not ended:
         return ""
     last, run = max(ended)
-    until = last + policy.cool_down
+    until = last + (cool_down(power_off.RUNBOOK, policy) if cuts else policy.cool_down)
     if now.now >= until:
         return ""
     return f"no action before {datetime.fromtimestamp(until):%H:%M:%S}: {run} has just ended"

@@ -24,7 +24,7 @@ from backstay.runbooks.replace import plan as replace
 from backstay.transports.threads import on_thread
 from backstay.watch.act import run_process as child
 from backstay.watch.act.approvals import Approvals
-from backstay.watch.act.guards import of_incident, reason_for
+from backstay.watch.act.guards import cool_down, of_incident, reason_for
 from backstay.watch.act.run_process import RunProcess
 from backstay.watch.incidents.incident import Incident
 from backstay.watch.incidents.log import IncidentLog
@@ -107,7 +107,8 @@ class RunManager:
             return await self._waits(incident, run)
         if run.state is RunState.RUNNING:
             return self._launcher.alive(run) or await self._again(incident, run, "was interrupted")
-        late = self._launcher.clock() >= (run.ended or 0.0) + self._policy.cool_down
+        pause = cool_down(run.plan.runbook, self._policy)
+        late = self._launcher.clock() >= (run.ended or 0.0) + pause
         if run.state is RunState.DONE and not late:
             return False  # what it repaired comes back
         if run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK:
