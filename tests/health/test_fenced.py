@@ -53,6 +53,37 @@ def test_mistakes_in_it_are_told(tmp_path: Path, entry: str, hosts: str, said: s
     assert said in caught.value.came_back
 
 
+def in_use(bmc: str) -> str:
+    bmc = f"bmc: {{url: '{bmc}', username: admin, password: s3cret}}"
+    return f"hosts:\n  c: {{address: 192.0.2.1, roles: [controller], {bmc}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://BMC1.example", "https://bmc1.example"),
+        ("https://bmc1:443", "https://bmc1/"),
+        ("https://bmc1/redfish/v1", "https://bmc1"),
+        ("ipmi://10.0.0.5", "https://10.0.0.5"),
+        ("ipmi://10.0.0.5:623", "http://10.0.0.5:80/"),
+        ("https://[2001:DB8::5]:8443", "https://[2001:db8::5]:8443/redfish/v1/"),
+    ],
+)
+def test_a_bmc_in_use_is_found_however_it_is_spelled(tmp_path: Path, one: str, other: str) -> None:
+    old = (
+        f"old: {{was: c, since: '2026-11-24T22:00:00Z', {BMC.replace('https://192.0.2.111', one)}}}"
+    )
+    with pytest.raises(CloudFileWrong, match="its BMC is that of `c`, which is in use"):
+        fenced(tmp_path, old, hosts=in_use(other))
+
+
+def test_two_bmcs_behind_one_forwarder_are_two(tmp_path: Path) -> None:
+    forwarded = BMC.replace("192.0.2.111", "192.0.2.111:8443")
+    old = f"old: {{was: c, since: '2026-11-24T22:00:00Z', {forwarded}}}"
+    assert fenced(tmp_path, old, hosts=in_use("https://192.0.2.111:8444"))
+    assert fenced(tmp_path, old, hosts=in_use("https://192.0.2.111"))
+
+
 @pytest.mark.parametrize(
     ("on", "severity", "evidence"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
@@ -148,22 +149,36 @@ def _fenced_in_use(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -
     """Find hosts that are in use and fenced: by name, or by their BMC, which must be off there."""
     mistakes = []
     fenced = document.data.get("fenced")
-    in_use = {_bmc_url(host): name for name, host in hosts.items()}
+    in_use = {_bmc_place(host): name for name, host in hosts.items()}
     for name, host in fenced.items() if isinstance(fenced, Mapping) else ():
         place = ("fenced", str(name))
         if str(name) in hosts:
             what = f"`{name}` is under `hosts` too: give the fenced host another name"
             mistakes.append(_mistake(document, place, what))
-        other = in_use.get(_bmc_url(host))
-        if other is not None and _bmc_url(host):
+        other = in_use.get(_bmc_place(host))
+        if other is not None and _bmc_place(host):
             what = f"its BMC is that of `{other}`, which is in use"
             mistakes.append(_mistake(document, (*place, "bmc"), what))
     return mistakes
 
 
-def _bmc_url(host: Any) -> str:  # noqa: ANN401 - any YAML
+def _bmc_place(host: Any) -> tuple[str, int | None] | None:  # noqa: ANN401 - any YAML
+    """Return host name and port of a BMC, None without one: one BMC has several spellings.
+
+    The standard ports are all None: a BMC speaks Redfish and IPMI. A path does not count: Redfish
+    begins at the same path of every server.
+    """
     bmc = host.get("bmc") if isinstance(host, Mapping) else None
-    return str(bmc.get("url", "")).rstrip("/") if isinstance(bmc, Mapping) else ""
+    try:
+        url = urlsplit(str(bmc.get("url", ""))) if isinstance(bmc, Mapping) else None
+        if url is None or not url.hostname:
+            return None
+        return url.hostname.rstrip("."), None if url.port in _BMC_PORTS else url.port
+    except ValueError:  # no URL: reported as such
+        return None
+
+
+_BMC_PORTS = {None, 80, 443, 623}
 
 
 def _mistake(document: Document, place: Place, what: str) -> Mistake:
