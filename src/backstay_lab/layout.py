@@ -185,11 +185,13 @@ def archives_folder() -> Path:
 
 
 def current_cloud_file() -> Path | None:
-    """Return the ``cloud.yaml`` of the running lab that was started last; None where none is up.
+    """Return the ``cloud.yaml`` of the running lab; None where none is up.
 
-    Never raises: an unreadable or half-written state means that a lab is not up.
+    ``BACKSTAY_LAB`` names the lab; without it, it is the one that was started last. Never raises:
+    an unreadable or half-written state means that a lab is not up.
     """
-    files = [file for file in (home() / "labs").glob("*/cloud.yaml") if _is_up(file.parent)]
+    which = os.environ.get("BACKSTAY_LAB", "*")
+    files = [file for file in (home() / "labs").glob(f"{which}/cloud.yaml") if _is_up(file.parent)]
     return max(files, key=_written, default=None)
 
 

@@ -97,3 +97,16 @@ def test_of_two_labs_the_one_brought_up_last_is_found_while_it_is_up(labs):
     assert layout.current_cloud_file() == labs / "labs" / "second" / "cloud.yaml"
     (labs / "labs" / "second" / "state.json").write_text('{"phase": "down"}')
     assert layout.current_cloud_file() == labs / "labs" / "first" / "cloud.yaml"
+
+
+def test_the_lab_that_the_environment_names_is_found(labs, monkeypatch):
+    for name in ("one", "other"):
+        folder = labs / "labs" / name
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text('{"phase": "up"}')
+        (folder / "cloud.yaml").write_text("name: x\n")
+    for name in ("one", "other"):
+        monkeypatch.setenv("BACKSTAY_LAB", name)
+        assert layout.current_cloud_file() == labs / "labs" / name / "cloud.yaml"
+    monkeypatch.setenv("BACKSTAY_LAB", "third")
+    assert layout.current_cloud_file() is None
