@@ -145,6 +145,50 @@ def test_mistakes_are_problem_documents(api: TestClient, path: str, status: int)
     assert answer.json()["status"] == status
 
 
+@pytest.mark.parametrize("path", ["/status", "/targets?limit=2", "http://localhost/metrics"])
+def test_head_is_get_without_the_body(api: TestClient, path: str) -> None:
+    head, get = api.head(path), api.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert api.head("/nowhere").status_code == 404
+    assert api.head("/approvals").status_code == 405
+
+
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b"{", JSON_TYPE),
+        (b"[" * 9000, JSON_TYPE),
+        (b'{"incident": "2"}', JSON_TYPE),
+        (b"incident=2", {"Content-Type": "application/x-www-form-urlencoded"}),
+    ],
+)
+def test_who_asks_is_checked_before_what_is_asked(
+    fake: FakeCloud, content: bytes, headers: dict[str, str]
+) -> None:
+    page = with_people("10.0.0.5:8484") | {"certificate": "page.pem", "key": "page.key"}
+    app = make_app(
+        feed=fake.feed,
+        store=fake.store,
+        journal=fake.journal,
+        cloud=cloud(Path("/nowhere"), page),
+        approve=_approve,
+    )
+    with TestClient(app, "http://localhost/api/v1") as client:
+        assert client.get("/incidents?limit=1&limit=2").status_code == 401
+        assert client.head("/status").status_code == 401
+        assert client.post("/approvals", content=content, headers=headers).status_code == 401
+        wrong = headers | {"Authorization": "Bearer " + "x" * 24}
+        answers = [
+            client.post("/approvals", content=content, headers=wrong).status_code
+            for _ in range(access.ATTEMPTS + 1)
+        ]
+        assert answers == [401] * access.ATTEMPTS + [429]
+
+
 def test_the_description_has_all_its_schemas(api: TestClient) -> None:
     body = api.get("/openapi.json").json()
     assert body["openapi"] == "3.1.0"

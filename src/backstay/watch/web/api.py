@@ -1,11 +1,14 @@
 """The JSON API under /api/v1, and /metrics: the same as the pages show, for programs."""
 
 import time
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backstay.errors import BackstayError
 from backstay.inventory.watch import Right
@@ -38,7 +41,7 @@ async def _single_parameters(request: Request) -> None:
         raise HTTPException(422, "a parameter is given twice")
 
 
-async def _json_body(request: Request) -> None:
+def _json_body(request: Request) -> None:
     """Raise HTTPException if the body is not declared as JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -53,8 +56,9 @@ async def _reader(request: Request, context: Context) -> Visitor:
         raise _unauthorized(error) from None
 
 
-async def _actor(request: Request, context: Context) -> Visitor:
+def _authenticated_actor(request: Request) -> Visitor:
     """Return who acts: by a token, never by a login. Raises HTTPException."""
+    context: PageContext = request.app.state.context
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     try:
         visitor = context.access.bearer(request, token) if scheme.lower() == "bearer" else None
@@ -63,6 +67,27 @@ async def _actor(request: Request, context: Context) -> Visitor:
     if _known(visitor).may is not Right.ACT:
         raise HTTPException(403, f"{_known(visitor).name} may read, not act")
     return _known(visitor)
+
+
+class _ActionRoute(APIRoute):
+    """A route that reads the body of a request only when a person who may act has sent it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler: FastAPI's own parses the body before it asks any dependency."""
+        handle = super().get_route_handler()
+
+        async def authenticated(request: Request) -> Response:
+            request.state.visitor = _authenticated_actor(request)
+            _json_body(request)
+            return await handle(request)
+
+        return authenticated
+
+
+async def _actor(request: Request) -> Visitor:
+    """Return who acts, as the route has authenticated them."""
+    visitor: Visitor = request.state.visitor
+    return visitor
 
 
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -82,17 +107,44 @@ def _unauthorized(error: WrongToken | TooManyAttempts) -> HTTPException:
 
 router = APIRouter(
     prefix=PREFIX,
-    dependencies=[Depends(_single_parameters), Security(_token), Security(_reader)],
+    # In this order: a request without a token learns nothing else.
+    dependencies=[Security(_token), Security(_reader), Depends(_single_parameters)],
     responses=documented(401, 422, 429),
 )
 actions = APIRouter(
     prefix=PREFIX,
+    route_class=_ActionRoute,
     dependencies=[Security(_token)],
     responses=documented(400, 401, 403, 404, 409, 415, 422, 429),
 )
 unlisted = APIRouter(include_in_schema=False, dependencies=[Security(_reader)])
 
 NoQuery = Annotated[models.NoQuery, Query()]
+
+
+class HeadRequests:
+    """Answers HEAD like GET, without the body: FastAPI's routes know GET alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; those for pages are left to Starlette's routes."""
+        if scope["type"] != "http" or scope["method"] != "HEAD" or not is_api(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
+def is_api(path: str) -> bool:
+    """Return whether a path is one for programs."""
+    return path.startswith("/api/") or path == "/metrics"
 
 
 @router.get("/status")
@@ -218,7 +270,7 @@ async def history(
     )
 
 
-@actions.post("/approvals", dependencies=[Depends(_json_body)], responses=documented(503))
+@actions.post("/approvals", responses=documented(503))
 async def approve(
     context: Context,
     visitor: Annotated[Visitor, Security(_actor)],

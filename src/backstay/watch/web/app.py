@@ -62,8 +62,7 @@ def make_app(
 
     async def failed(request: Request, error: Exception) -> Response:
         """Return an error as a document for programs, as a page for people."""
-        path = request.url.path
-        if path.startswith("/api/") or path == "/metrics":
+        if api.is_api(request.url.path):
             return problem_of(error)
         return await pages.failed(context, request, error)
 
@@ -79,7 +78,7 @@ def make_app(
         redoc_url=None,
         routes=pages.routes(context),
         lifespan=reading,
-        middleware=[_guard(cloud, failed)],
+        middleware=[_guard(cloud, failed), Middleware(api.HeadRequests)],
         exception_handlers=dict.fromkeys(expected, failed),
         generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
