@@ -3,11 +3,12 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
 
+from backstay.cli.earlier_units import current_words
 from backstay.cli.exit_status import ExitStatus
 from backstay.errors import BackstayError
 
@@ -48,12 +49,15 @@ class LazyGroup(click.Group):
 class RootGroup(LazyGroup):
     """The whole command line. However it is called, it ends with one of ``ExitStatus``."""
 
-    def main(self, *arguments: Any, **options: Any) -> NoReturn:  # noqa: ANN401 - click's
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> NoReturn:  # noqa: ANN401 - click's
         """Run the command line and exit; print errors for the operator, never a traceback."""
         if debugging():
             show_what_is_sent()
+        words, remedy = current_words(sys.argv[1:] if args is None else args)
+        if remedy:
+            click.echo(f"backstay: called as by an earlier version; what to do: {remedy}", err=True)
         options["standalone_mode"] = False
-        sys.exit(_status(lambda: super(RootGroup, self).main(*arguments, **options)))
+        sys.exit(_status(lambda: super(RootGroup, self).main(words, *arguments, **options)))
 
 
 def _status(call: Callable[[], object]) -> int:
