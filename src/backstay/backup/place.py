@@ -25,6 +25,7 @@ class Place:
         self.repository = cloud.backup.repository or str(self.folder / "repository")
         self._password_file = cloud.backup.password_file
         self._under_way = self.folder / "under-way"
+        self._removing = self.folder / "removing"
         self.catalogue = Catalogue(self.folder / Catalogue.FOLDER)
 
     def restic(self) -> Restic:
@@ -61,15 +62,22 @@ class Place:
 
         It stays noted when its process is killed: what it has left is then known as its own.
         """
-        try:
-            self._under_way.mkdir(parents=True, exist_ok=True)
-            (self._under_way / backup).touch()
-        except OSError as error:
-            raise _unwritable(self._under_way, error) from error
+        _mark(self._under_way, backup)
 
     def end(self, backup: str) -> None:
         """Note that it is whole, and in the catalogue; or gone."""
         (self._under_way / backup).unlink(missing_ok=True)
+        (self._removing / backup).unlink(missing_ok=True)
+
+    def begin_removal(self, backup: str) -> None:
+        """Note that this backup is being removed, until ``end``. Raises BackupError."""
+        _mark(self._removing, backup)
+
+    def removing(self) -> set[str]:
+        """Return the names of backups of which data may be left in the repository."""
+        if not self._removing.is_dir():
+            return set()
+        return {file.name for file in self._removing.iterdir()}
 
     def unfinished(self) -> set[str]:
         """Return the names of backups that were started and did not end.
@@ -100,6 +108,14 @@ class Place:
         """Raise BackupError where the repository is on the host that is to be backed up."""
         if self.repository.startswith("sftp:") and f"@{host.address}" in self.repository:
             raise on_itself(host.name, self.repository)
+
+
+def _mark(folder: Path, name: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> BackupError:

@@ -9,8 +9,11 @@ from backstay.backup.catalogue import Backup, State
 from backstay.backup.mariadb.logs import not_needed
 from backstay.backup.place import Place
 from backstay.inventory.backup import Keep
+from backstay.transports.threads import on_thread
 
 _FORGET_BOUND = 3600.0
+_READ_BOUND = 60.0
+"""Seconds for reading what the catalogue and the logs' folder hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +24,15 @@ class Removal:
         backups: what `keep` does not hold.
         logs: files of binary logs that no backup needs.
         followed: by host, how many of the files that came after a backup are in a verified one.
+        left: names of backups that a prune has taken out of the catalogue, and not yet out of the
+            repository: it was interrupted, or failed there.
 
     """
 
     backups: tuple[Backup, ...]
     logs: tuple[Path, ...]
     followed: Mapping[str, int]
+    left: tuple[str, ...] = ()
 
     def among(self, backups: Collection[str], logs: Collection[str]) -> "Removal":
         """Return what of it is also among these names and paths."""
@@ -34,11 +40,16 @@ class Removal:
             backups=tuple(backup for backup in self.backups if backup.name in backups),
             logs=tuple(file for file in self.logs if str(file) in logs),
             followed=self.followed,
+            left=self.left,
         )
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all backups of which data are to be removed."""
+        return (*(backup.name for backup in self.backups), *self.left)
 
     def __bool__(self) -> bool:
         """Return whether there is anything to remove."""
-        return bool(self.backups or self.logs or self.followed)
+        return bool(self.backups or self.logs or self.followed or self.left)
 
 
 def removal(place: Place, keep: Keep) -> Removal:
@@ -52,7 +63,13 @@ def removal(place: Place, keep: Keep) -> Removal:
     for host in hosts:
         staying = [backup for backup in backups if backup.host == host and backup not in going]
         logs += not_needed(place.logs(host).incarnations(), staying)
-    return Removal(backups=tuple(going), logs=tuple(logs), followed=_followed(place, hosts))
+    listed = {backup.name for backup in backups}
+    return Removal(
+        backups=tuple(going),
+        logs=tuple(logs),
+        followed=_followed(place, hosts),
+        left=tuple(sorted(place.removing() - listed)),
+    )
 
 
 def _followed(place: Place, hosts: Iterable[str]) -> dict[str, int]:
@@ -65,26 +82,45 @@ def _followed(place: Place, hosts: Iterable[str]) -> dict[str, int]:
     return {host: count for host, count in counts.items() if count}
 
 
-async def remove(place: Place, removed: Removal) -> None:
-    """Remove backups, logs, and followed files that the last verified backup of a host has.
+async def prune(place: Place, keep: Keep, named: Mapping[str, Collection[str]]) -> Removal:
+    """Remove what ``keep`` does not hold now, and return what that was.
 
-    Safe to repeat. Raises BackupError.
+    ``named`` are the ``backups`` and ``logs`` to choose from, empty for all: what an operator has
+    confirmed, without what is needed by now. Safe to repeat. Raises BackupError.
     """
+    going = await on_thread(lambda: removal(place, keep), _READ_BOUND)
+    if named:
+        going = going.among(named["backups"], named["logs"])
+    await _remove(place, going)
+    return going
+
+
+async def _remove(place: Place, removed: Removal) -> None:
+    """Remove backups, logs, and followed files that the last verified backup of a host has."""
     going = removed.backups
     for backup in going:
-        place.begin(backup.name)
-    if going:
+        place.begin_removal(backup.name)
+    if going or removed.left:
         # From the catalogue first: none is listed whose data are gone.
         place.catalogue.remove([backup.name for backup in going])
         snapshots = [snapshot for backup in going for snapshot in backup.snapshots.values()]
+        snapshots += await _snapshots_left(place, removed.left)
         await place.restic().forget(snapshots, prune=True, bound=_FORGET_BOUND)
-    for backup in going:
-        place.end(backup.name)
+    for name in removed.names():
+        place.end(name)
     for file in removed.logs:
         file.unlink(missing_ok=True)
     for host in removed.followed:
         if (at := place.catalogue.verified_at(host)) is not None:
             place.followed(host).drop_before(at)
+
+
+async def _snapshots_left(place: Place, left: Collection[str]) -> list[str]:
+    """Return the snapshots of backups that are in the catalogue no more."""
+    if not left:
+        return []
+    there = await place.restic().snapshots()
+    return [snapshot.id for snapshot in there if snapshot.tags & set(left)]
 
 
 def to_forget(backups: Sequence[Backup], keep: Keep, zone: tzinfo | None = None) -> list[Backup]:

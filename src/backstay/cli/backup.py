@@ -1,5 +1,6 @@
 """``backstay backup``: take backups of hosts, verify them, keep the right ones."""
 
+import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.execution import start
-from backstay.cli.exit_status import RUN_STATUSES, exit_statuses
+from backstay.cli.exit_status import RUN_STATUSES, Refused, exit_statuses
 from backstay.cli.group import Elsewhere, LazyGroup
 from backstay.cli.options import (
     backup_argument,
@@ -26,6 +27,8 @@ from backstay.cli.session import backups_of, open_cloud, require_hosts
 
 if TYPE_CHECKING:
     from backstay.backup.prune import Removal
+    from backstay.inventory.cloud import Cloud
+    from backstay.journal.plan import Plan
 
 _READING = exit_statuses(ok="shown", unknown="the catalogue cannot be read, or has none of it")
 
@@ -142,9 +145,11 @@ def show(name: str, cloud: Path | None, output: str) -> None:
 def prune(*, dry_run: bool, yes: bool, reason: str, cloud: Path | None, output: str) -> None:
     """Remove the backups that `keep` does not hold, never the last verified one of a host.
 
-    With them, the binary logs that no backup needs any more.
+    With them, the binary logs that no backup needs any more. It works without the journal, too:
+    where its disk is full.
     """
     from backstay.backup.prune import removal
+    from backstay.journal.records import JournalError, LeaseLost
     from backstay.runbooks.backup.plan import prune_plan
 
     described, as_json = open_cloud(cloud), output == "json"
@@ -153,7 +158,39 @@ def prune(*, dry_run: bool, yes: bool, reason: str, cloud: Path | None, output: 
     if dry_run or not going:
         return
     confirm("Remove these permanently?", yes=yes, err=as_json)
-    sys.exit(start(described, prune_plan(described, going), reason=reason, as_json=as_json))
+    plan = prune_plan(described, going)
+    try:
+        sys.exit(start(described, plan, reason=reason, as_json=as_json))
+    except LeaseLost:
+        raise
+    except JournalError as error:
+        # Where the journal's disk is full, this is what makes space on it.
+        click.echo(f"backstay: removing without a record in the journal: {error}", err=True)
+        _prune_unrecorded(described, plan, as_json=as_json)
+
+
+def _prune_unrecorded(cloud: "Cloud", plan: "Plan", *, as_json: bool) -> None:
+    """Remove what the plan names under the locks of its run. Raises Refused."""
+    from backstay.backup.prune import prune
+    from backstay.journal.locks import LockHeld, held
+    from backstay.journal.place import locks_url
+
+    place, named = backups_of(cloud), plan.steps[0].arguments
+    locks = [cloud.name, *(f"{cloud.name}/{host}" for host in plan.targets)]
+
+    async def removed() -> "Removal":
+        async with held(locks_url(), locks, lambda _: ""):
+            return await prune(place, cloud.backup.keep, named)
+
+    try:
+        going = asyncio.run(removed())
+    except LockHeld as error:
+        raise Refused(str(error), remedy=error.remedy) from error
+    names, logs = going.names(), [str(file) for file in going.logs]
+    if as_json:
+        click.echo(json.dumps({"recorded": False, "backups": names, "logs": logs}, indent=2))
+    else:
+        click.echo(f"removed: {', '.join([*names, *logs]) or 'nothing'}")
 
 
 def _show(going: "Removal", *, err: bool) -> None:
@@ -164,5 +201,7 @@ def _show(going: "Removal", *, err: bool) -> None:
     for host, count in going.followed.items():
         files = f"{count} file{'s' * (count != 1)}"
         click.echo(f"would remove {files} received from {host}: in a verified backup", err=err)
+    for name in going.left:
+        click.echo(f"would remove what an interrupted prune has left of {name}", err=err)
     if not going:
         click.echo("nothing to remove", err=err)

@@ -6,16 +6,12 @@ from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
-from backstay.backup.prune import removal, remove
+from backstay.backup.prune import prune
 from backstay.journal.action import Action, Running
 from backstay.runbooks.backup import steps
 from backstay.runbooks.backup.prove import Verify
 from backstay.runbooks.backup.steps import Pruned
 from backstay.runbooks.backup.take import Bring, Database, Files, Record, Repository
-from backstay.transports.threads import on_thread
-
-_READ_BOUND = 60.0
-"""Seconds for reading what the catalogue and the logs' folder hold."""
 
 
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
@@ -46,16 +42,11 @@ class Prune(Action[Pruned]):
 
     async def do(self, running: Running) -> Pruned:
         """Remove it; what is gone already is passed over."""
-        keep = self.site.cloud.backup.keep
-        going = await on_thread(lambda: removal(self.place, keep), _READ_BOUND)
-        named = running.step.arguments
-        if named:
-            going = going.among(named["backups"], named["logs"])
-        await remove(self.place, going)
-        backups, logs = len(going.backups), len(going.logs)
+        going = await prune(self.place, self.site.cloud.backup.keep, running.step.arguments)
+        backups, logs = len(going.names()), len(going.logs)
         return Pruned(
             summary=f"{backups} backup{'s' * (backups != 1)} and {logs} binary "
             f"log{'s' * (logs != 1)} removed",
-            backups=tuple(backup.name for backup in going.backups),
+            backups=going.names(),
             logs=tuple(map(str, going.logs)),
         )

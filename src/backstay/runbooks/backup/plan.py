@@ -70,7 +70,7 @@ def prune_plan(cloud: Cloud, going: Removal) -> Plan:
     """Return the plan for removing backups and binary logs that `keep` does not hold."""
     concerned = [*(backup.host for backup in going.backups), *going.followed]
     hosts = dict.fromkeys(host for host in concerned if host in cloud.hosts)
-    backups, logs = len(going.backups), len(going.logs)
+    backups, logs = len(going.names()), len(going.logs)
     step = _pruning(
         f"remove {backups} backup{'s' * (backups != 1)} and {logs} binary log{'s' * (logs != 1)}",
         backups=[backup.name for backup in going.backups],

@@ -92,7 +92,7 @@ class Repository(BackupAction[RepositoryOpened]):
         Those started from another folder are left alone: several clouds may share a repository,
         and it may outlive a catalogue.
         """
-        started_at = self.place.unfinished()
+        started_at = self.place.unfinished() | self.place.removing()
         named = {
             snapshot
             for backup in self.place.catalogue.backups()
