@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from backstay.journal import migrations
 from backstay.journal import tables as journal
+from backstay.journal.records import JournalError
 from backstay.watch.incidents import tables as watch
 from backstay.watch.incidents.notification import NotificationEvent
 from backstay.watch.incidents.store import WatchStore
@@ -100,6 +103,33 @@ def test_processes_that_start_together_upgrade_once(url: str) -> None:
     starting = [subprocess.Popen(command(url), stdout=subprocess.DEVNULL) for _ in range(3)]
     assert [process.wait(60) for process in starting] == [0, 0, 0]
     assert (count(url, "notifications"), count(url, "tellings")) == (18, None)
+
+
+HOLD = {
+    "mysql": "SELECT GET_LOCK('backstay.schema', 1)",
+    "postgresql": f"SELECT pg_advisory_lock({migrations._LOCK})",
+}
+
+
+def test_an_upgrade_that_does_not_end_is_not_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_LOCK_SECONDS", 1)
+    engine, store = sa.create_engine(url), WatchStore(url, "lab")
+    with engine.connect() as other:
+        other.execute(sa.text(HOLD[engine.dialect.name]))
+        waiting = ThreadPoolExecutor(1).submit(store.incidents)
+        try:
+            with pytest.raises(JournalError) as raised:
+                waiting.result(20)
+        finally:
+            other.invalidate()  # with the connection ends its lock
+    engine.dispose()
+    assert raised.value.came_back == "another process has been upgrading it for 1 s"
+    shows = {"mysql": "SHOW PROCESSLIST", "postgresql": "pg_stat_activity"}
+    assert shows[engine.dialect.name] in raised.value.remedy
+    assert len(store.incidents()) == 4
+    store.close_database()
 
 
 @pytest.mark.parametrize("milliseconds", [10, 60, 120])

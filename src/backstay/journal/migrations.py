@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from backstay.journal.records import JournalError
 
@@ -129,25 +130,47 @@ def _drop_tables(db: Connection, schema: Schema) -> None:
 @contextmanager
 def _one_at_a_time(engine: Engine) -> Iterator[None]:
     """Keep other processes from upgrading meanwhile; SQLite's transactions do that themselves."""
-    lock, unlock = {
-        "postgresql": (f"SELECT pg_advisory_lock({_LOCK})", f"SELECT pg_advisory_unlock({_LOCK})"),
-        "sqlite": ("", ""),
-    }.get(engine.dialect.name, (_GET_LOCK, _RELEASE_LOCK))
-    if not lock:
+    if engine.dialect.name == "sqlite":
         yield
         return
+    on_postgresql = engine.dialect.name == "postgresql"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-        if db.scalar(sa.text(lock)) == 0:
+        if not (_advisory_lock(db) if on_postgresql else _get_lock(db)):
+            shows = "the view pg_stat_activity" if on_postgresql else "SHOW PROCESSLIST"
             raise JournalError(
                 "opening the journal",
                 came_back=f"another process has been upgrading it for {_LOCK_SECONDS} s",
-                remedy="try again when it has ended: SHOW PROCESSLIST shows it",
+                remedy=f"try again when it has ended: {shows} shows it",
             )
         try:
             yield
         finally:
-            db.execute(sa.text(unlock))
+            db.execute(sa.text(_ADVISORY_UNLOCK if on_postgresql else _RELEASE_LOCK))
 
 
-_GET_LOCK = f"SELECT GET_LOCK('backstay.schema', {_LOCK_SECONDS})"
+def _get_lock(db: Connection) -> bool:
+    query = sa.text("SELECT GET_LOCK('backstay.schema', :seconds)")
+    return bool(db.scalar(query, {"seconds": _LOCK_SECONDS}))
+
+
+def _advisory_lock(db: Connection) -> bool:
+    """Take the lock, and return whether it was free in time: by itself it waits without a bound.
+
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+    """
+    db.execute(sa.text(f"SET lock_timeout = '{_LOCK_SECONDS}s'"))
+    try:
+        db.execute(sa.text(f"SELECT pg_advisory_lock({_LOCK})"))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    finally:
+        db.execute(sa.text("RESET lock_timeout"))  # the connection is used again
+    return True
+
+
+_LOCK_NOT_AVAILABLE = "55P03"
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+_ADVISORY_UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
 _RELEASE_LOCK = "SELECT RELEASE_LOCK('backstay.schema')"
