@@ -109,7 +109,21 @@ def test_a_run_of_another_cloud_is_not_resumed(call: Any, tmp_path: Path) -> Non
     assert "is of the cloud lab" in done.output
 
 
-def test_without_run_the_newest_that_was_started_is_taken(call: Any, tmp_path: Path) -> None:
+def test_no_run_is_abandoned_that_nobody_has_named(call: Any, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/journal.db")
+    name = store.create(recorded("reboot-controller")[0].plan)
+    store.take(name, ["lab"])  # it may be carried out at this moment
+    refused = call("runs", "abandon", "--yes")
+    assert refused.exit_code == ExitStatus.USAGE
+    assert "name the RUN" in refused.stderr
+    assert store.run(name).state is RunState.RUNNING
+
+
+def test_without_run_the_newest_that_was_started_is_taken(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backstay.cli.options._has_terminal", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     assert call("runs", "show").exit_code == ExitStatus.REFUSED, "there is none at all"
     store, plan = Store(f"sqlite:///{tmp_path}/journal.db"), recorded("reboot-controller")[0].plan
     first, second, waiting = (store.create(plan) for _ in range(3))
@@ -118,10 +132,10 @@ def test_without_run_the_newest_that_was_started_is_taken(call: Any, tmp_path: P
     shown = call("runs", "show")
     assert f"taking {second}, the newest unfinished" in shown.stderr
     assert shown.stdout.startswith(f"RUNNING: reboot of controller ({second})")
-    assert call("runs", "abandon", "--yes").exit_code == ExitStatus.OK
+    assert call("runs", "abandon").exit_code == ExitStatus.OK
     assert store.run(second).state is RunState.ABANDONED
     assert f"{first}: 0 of " in call("runs", "resume", "--dry-run").stdout
-    assert call("runs", "abandon", "--yes").exit_code == ExitStatus.OK
+    assert call("runs", "abandon").exit_code == ExitStatus.OK
     # What waits, for an approval say, is never started or given up by accident.
     assert call("runs", "resume").exit_code == ExitStatus.REFUSED
     assert store.run(waiting).state is RunState.PLANNED

@@ -133,10 +133,12 @@ def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
 def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
     """Give up a RUN that will not be resumed. What it has done stays as it is.
 
-    Without RUN the newest one that was started and is not finished.
+    Without RUN the newest one that was started and is not finished; with --yes a RUN is required.
     """
     from backstay.journal.engine import lock_names
 
+    if yes and run is None:
+        raise click.UsageError("with --yes name the RUN: the newest may be one that is carried out")
     store = open_store()
     found = newest_run(store, run, unfinished=True)
     if not found.state.in_flight:
