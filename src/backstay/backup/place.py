@@ -15,6 +15,8 @@ from backstay.quantities import size
 from backstay.transports.restic import Restic
 
 _REMEMBERED = 86400.0
+_REMOVING = ".removing"
+"""What ends the name of the mark of a backup that is being removed."""
 
 
 class Place:
@@ -25,7 +27,6 @@ class Place:
         self.repository = cloud.backup.repository or str(self.folder / "repository")
         self._password_file = cloud.backup.password_file
         self._under_way = self.folder / "under-way"
-        self._removing = self.folder / "removing"
         self.catalogue = Catalogue(self.folder / Catalogue.FOLDER)
 
     def restic(self) -> Restic:
@@ -67,17 +68,17 @@ class Place:
     def end(self, backup: str) -> None:
         """Note that it is whole, and in the catalogue; or gone."""
         (self._under_way / backup).unlink(missing_ok=True)
-        (self._removing / backup).unlink(missing_ok=True)
+        (self._under_way / f"{backup}{_REMOVING}").unlink(missing_ok=True)
 
     def begin_removal(self, backup: str) -> None:
         """Note that this backup is being removed, until ``end``. Raises BackupError."""
-        _mark(self._removing, backup)
+        # In a folder that is there already: on a full disk there may be no room for another.
+        _mark(self._under_way, f"{backup}{_REMOVING}")
 
     def removing(self) -> set[str]:
         """Return the names of backups of which data may be left in the repository."""
-        if not self._removing.is_dir():
-            return set()
-        return {file.name for file in self._removing.iterdir()}
+        marks = self._under_way.glob(f"*{_REMOVING}")
+        return {file.name.removesuffix(_REMOVING) for file in marks}
 
     def unfinished(self) -> set[str]:
         """Return the names of backups that were started and did not end.
@@ -87,7 +88,11 @@ class Place:
         """
         if not self._under_way.is_dir():
             return set()
-        noted = {file.name: file.stat().st_mtime for file in self._under_way.iterdir()}
+        noted = {
+            file.name: file.stat().st_mtime
+            for file in self._under_way.iterdir()
+            if file.suffix != _REMOVING
+        }
         for name, at in noted.items():
             if time.time() - at > _REMEMBERED:
                 self.end(name)
