@@ -305,6 +305,7 @@ def test_fenced_hosts_that_are_on_wait_for_no_other_action(play: Play) -> None:
         await acted.open(CAUSE)
         await acted.act_once()
         acted.carry_out("restart-1", RunState.RUNNING)
+        await acted.open(OTHER)
         await acted.open(ON)
         await acted.open(replace(ON, key="fenced-host:older", host="older"))
         await acted.act_once()
