@@ -16,7 +16,7 @@ FENCED, ADDRESS = "fenced-host", "address"
 SERVICES = frozenset({FENCED, ADDRESS})
 PAUSE = 3.0
 """Seconds between two questions to a BMC, and between two about all addresses."""
-PAUSE_OF_HOSTS = 10.0
+PAUSE_OF_HOSTS = 5.0
 """The same about all addresses where hosts of the cloud must ask: each time by SSH."""
 A_SECOND = 50.0
 """Addresses that are asked about in a second, at most: each question is a broadcast."""
