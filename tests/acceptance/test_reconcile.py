@@ -214,7 +214,7 @@ def test_a_lost_allocation_is_healed(story: Story) -> None:
     document, kinds = look(lab)
     assert kinds == {("placement", "lacking")}
     assert of(document, "placement", "lacking")["safe"]
-    assert "1 healed" in apply(lab)
+    assert "1 repaired" in apply(lab)
     assert allocation(lab, story.server) == held
     run = json.loads(lab.backstay("runs", "list", "-o", "json").stdout)[0]
     assert (run["plan"]["runbook"], run["state"]) == ("reconcile", "done")
