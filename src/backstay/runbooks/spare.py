@@ -148,15 +148,15 @@ async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
     ``behind`` is how many packages differ from the backup that the note names.
     """
     try:
-        told = await site.ask(name, onhost_spare.look, [], [])
-        note: Mapping[str, Any] = json.loads(told["prepared"] or "{}")
+        answer = await site.ask(name, onhost_spare.look, [], [])
+        note: Mapping[str, Any] = json.loads(answer["prepared"] or "{}")
         if not note:
             return {"spare": name, "state": "bare"}
         place = Place(site.cloud)
         manifest = await manifest_of(place, place.catalogue.named(note["for"]))
     except BackstayError as error:
         return {"spare": name, "state": "unknown", "error": f"{error}; {error.remedy}"}
-    return state_of(name, note, told["packages"], manifest)
+    return state_of(name, note, answer["packages"], manifest)
 
 
 def state_of(

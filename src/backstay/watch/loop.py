@@ -221,7 +221,7 @@ class WatchLoop:
     def _steady(self, host: str, unit: str) -> bool:
         """Return whether a unit has been running for so long that it had the time to connect."""
         stream = self.streams.get(host)
-        return stream is not None and (stream.told.age(unit) or 0.0) > STEADY
+        return stream is not None and (stream.reported.age(unit) or 0.0) > STEADY
 
     def _heard(self, host: str, found: Sequence[ProbeResult], polled: object) -> None:
         for result in found:

@@ -77,12 +77,14 @@ class Stream:
             try:
                 await self._receive()
             except BackstayError as error:
-                told = f"{error.attempted}: {error.came_back}"
-                self._report(doing=StreamActivity.FAILED, error=told, remedy=error.remedy)
+                message = f"{error.attempted}: {error.came_back}"
+                self._report(doing=StreamActivity.FAILED, error=message, remedy=error.remedy)
             except OSError as error:
-                told = f"writing to {error.filename or self._logs.folder}: {error.strerror}"
+                message = f"writing to {error.filename or self._logs.folder}: {error.strerror}"
                 self._report(
-                    doing=StreamActivity.FAILED, error=told, remedy="check the disk of this machine"
+                    doing=StreamActivity.FAILED,
+                    error=message,
+                    remedy="check the disk of this machine",
                 )
             if time.monotonic() - started > longest:
                 pause = shortest
@@ -91,9 +93,9 @@ class Stream:
 
     async def _receive(self) -> None:
         """Connect and receive until it breaks off. Raises BackstayError."""
-        told = await self._source.server_logs()
-        incarnation, first = self._joined(told.files)
-        async with self._source.receiving(told.socket, first, incarnation.arriving) as (ask, got):
+        logs = await self._source.server_logs()
+        incarnation, first = self._joined(logs.files)
+        async with self._source.receiving(logs.socket, first, incarnation.arriving) as (ask, got):
             self._moved_at = time.monotonic()
             async for asked_at, server in _asked(ask):
                 self._refuse_other(dict(server))

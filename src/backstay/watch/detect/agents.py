@@ -83,10 +83,10 @@ class AgentProbes:
 
     def polled(self, answer: Json) -> None:
         """Take an answer of the broker's host: number, outcome, content, seconds."""
-        _, ended, told, _ = answer
+        _, ended, broker_state, _ = answer
         if ended != "ok" or not self._brokers:
             return
-        messaging = self._brokers[0].read(told)
+        messaging = self._brokers[0].read(broker_state)
         if not self._tells(messaging):
             return
         at, reconnect = time.time(), self.site.cloud.maintenance.reconnect

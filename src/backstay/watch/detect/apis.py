@@ -216,19 +216,19 @@ def probe_result_of(question: ApiProbe, came: HttpExchange, at: float) -> ProbeR
 
     A refused token says nothing about the service.
     """
-    outcome, told = _LOOKS.get(came.outcome, Outcome.OK), came.message
+    outcome, evidence = _LOOKS.get(came.outcome, Outcome.OK), came.message
     if came.outcome is HttpOutcome.ANSWERED:
-        told = f"{question.probe.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
+        evidence = f"{question.probe.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
         if came.status == 401:
-            outcome, told = Outcome.UNKNOWN, f"{question.probe.name}: refuses the token"
+            outcome, evidence = Outcome.UNKNOWN, f"{question.probe.name}: refuses the token"
         elif came.status >= 500:
-            outcome, told = Outcome.FAILED, f"{question.probe.name}: answers {came.status}"
+            outcome, evidence = Outcome.FAILED, f"{question.probe.name}: answers {came.status}"
     elif outcome is not Outcome.OK:
-        told = f"{question.probe.name}: {told}"
+        evidence = f"{question.probe.name}: {evidence}"
     return ProbeResult(
         subject=question.subject,
         outcome=outcome,
-        evidence=told,
+        evidence=evidence,
         at=at,
         seconds=came.seconds if outcome is Outcome.OK else None,
         sure=outcome is Outcome.REFUSED,  # an error may come of a time-out somewhere behind it

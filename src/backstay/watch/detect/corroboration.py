@@ -136,12 +136,12 @@ class Corroborator:
             return Witness(name=name, trouble="it does not answer either")
         try:
             async with asyncio.timeout(QUICK_BOUND):
-                told = await self.site.ask(name, onhost.witness, address, [], True, TRIES)
+                observation = await self.site.ask(name, onhost.witness, address, [], True, TRIES)
         except TimeoutError:
             return Witness(name=name, trouble=f"no answer within {QUICK_BOUND:g} s")
         except HostError as error:
             return Witness(name=name, trouble=error.came_back)
-        return read_witness(name, told)
+        return read_witness(name, observation)
 
 
 def corroboration_of(seen: HostEvidence) -> Corroboration:

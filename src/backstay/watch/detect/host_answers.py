@@ -51,37 +51,37 @@ class HostAnswer:
         return self.clock - since if active == "active" else None
 
 
-def probe_results(watched: HostProbes, told: HostAnswer, at: float) -> list[ProbeResult]:
+def probe_results(watched: HostProbes, reported: HostAnswer, at: float) -> list[ProbeResult]:
     """Return the signs of one line: of every unit, and of each probe that was run again."""
-    found = [_unit(watched.host, service, unit, told, at) for service, unit in watched.units]
+    found = [_unit(watched.host, service, unit, reported, at) for service, unit in watched.units]
     for service, probe in watched.probes:
-        answer = told.answers.get(probe.name)
-        if answer is None or told.numbers.get(probe.name) == answer[0]:
+        answer = reported.answers.get(probe.name)
+        if answer is None or reported.numbers.get(probe.name) == answer[0]:
             continue
-        told.numbers[probe.name] = answer[0]
+        reported.numbers[probe.name] = answer[0]
         found.append(_answer(watched.host, service, probe, answer, at))
     return found
 
 
-def _unit(host: str, service: str, unit: Unit, told: HostAnswer, at: float) -> ProbeResult:
-    outcome, evidence, sure = _looks(unit, told)
+def _unit(host: str, service: str, unit: Unit, reported: HostAnswer, at: float) -> ProbeResult:
+    outcome, evidence, sure = _looks(unit, reported)
     subject = unit_subject(host, service, unit)
-    age = told.age(unit.name)
+    age = reported.age(unit.name)
     return ProbeResult(
         subject=subject, outcome=outcome, evidence=evidence, at=at, sure=sure, age=age
     )
 
 
-def _looks(unit: Unit, told: HostAnswer) -> tuple[Outcome, str, bool]:
+def _looks(unit: Unit, reported: HostAnswer) -> tuple[Outcome, str, bool]:
     """Return how a unit looks, in words, and whether that is sure."""
-    shown = told.units.get(unit.name)
+    shown = reported.units.get(unit.name)
     name = f"unit {unit.name}"
     if shown is None or shown[0] == "not-found":
         return Outcome.UNKNOWN, f"systemd does not know {name}", False
     load, active, sub, result, letter, _ = shown
     if active == "active":
         return _running(name, sub, letter)
-    if unit.socket and told.units.get(unit.socket, ("", ""))[1] == "active":
+    if unit.socket and reported.units.get(unit.socket, ("", ""))[1] == "active":
         return Outcome.OK, f"{name} is idle, {unit.socket} listens for it", False
     why = f", {result}" if result not in {"", "success"} else ""
     why += ", masked" if load == "masked" else ""
@@ -93,7 +93,7 @@ def _running(name: str, sub: str, letter: str) -> tuple[Outcome, str, bool]:
     if letter == "T":
         return Outcome.LATE, f"{name}: all its processes are stopped by a signal", True
     if letter == "X":
-        # systemd has not told yet whether it starts it again by itself
+        # systemd has not reported yet whether it starts it again by itself
         return Outcome.REFUSED, f"{name}: its process has ended", False
     return Outcome.OK, f"{name} is active ({sub})", False
 

@@ -52,7 +52,7 @@ class HostStream:
         self.cloud = cloud
         self.shell = shell
         self.take = take
-        self.told = HostAnswer()
+        self.reported = HostAnswer()
         self.heard: float | None = None
         self.trouble = "not asked yet"
         self.refused = False
@@ -62,10 +62,10 @@ class HostStream:
     @property
     def excuse(self) -> str:
         """Return why answers of this host may be late, empty where nothing is known."""
-        if self.told.lag > 0.5:
-            return f"the host is overloaded: its status lines are {self.told.lag:.1f} s late"
-        if self.told.waits is not None and self.told.waits > 0.5:
-            return f"processes waited for its CPUs {self.told.waits:.0%} of the time"
+        if self.reported.lag > 0.5:
+            return f"the host is overloaded: its status lines are {self.reported.lag:.1f} s late"
+        if self.reported.waits is not None and self.reported.waits > 0.5:
+            return f"processes waited for its CPUs {self.reported.waits:.0%} of the time"
         return ""
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class HostStream:
         host = self.cloud.hosts[self.watched.host]
         target, script = self.cloud.ssh_target(host), self._script()
         while True:
-            self._rest, self.told.numbers = b"", {}
+            self._rest, self.reported.numbers = b"", {}
             try:
                 said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
                 self.trouble, self.refused = said.strip()[-200:], False
@@ -102,15 +102,15 @@ class HostStream:
     async def _receive(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self.told.take(json.loads(line))
+            self.reported.take(json.loads(line))
         if lines:
             self.heard, self.trouble = time.monotonic(), ""
-            polled = self.told.answers.get(POLL)
+            polled = self.reported.answers.get(POLL)
             new = polled is not None and polled[0] != self._polled
             self._polled = polled[0] if polled else None
             self.take(
                 self.watched.host,
-                probe_results(self.watched, self.told, time.time()),
+                probe_results(self.watched, self.reported, time.time()),
                 polled if new else None,
             )
 

@@ -27,14 +27,14 @@ def watch_host(spec: dict[str, Any]) -> None:
 
     ``spec`` has ``units`` (names), ``probes`` (name, every, bound, source text, function's name)
     and the two durations. A line has ``n``, ``clock`` (the monotonic one, in seconds), ``lag`` (how
-    late it is), ``waits`` (the share of the time in which somebody waited for a processor), and
-    what is new in ``units`` and ``answers``: see ``lines.py``, which reads it.
+    late it is), ``waits`` (the share of the time in which a process waited for a processor), and
+    what is new in ``units`` and ``answers``: ``host_answers`` reads it.
     """
     go_first()
     answers: dict[str, list[Any]] = {}
     for name, every, bound, source, function in spec["probes"]:
         begin_asking(answers, name, every, bound, probe(name, source, function))
-    told: dict[str, Any] = {"units": {}, "answers": {}}
+    sent: dict[str, Any] = {"units": {}, "answers": {}}
     known: dict[str, list[Any]] = {}
     wake = threading.Event()
     if spec["units"]:
@@ -52,14 +52,14 @@ def watch_host(spec: dict[str, Any]) -> None:
             line["boot"] = read("/proc/sys/kernel/random/boot_id").strip()
         whole = number % WHOLE == 0
         units = look_at_units(known, wake)
-        if units != told["units"] or whole:
-            line["units"] = told["units"] = units
+        if units != sent["units"] or whole:
+            line["units"] = sent["units"] = units
         fresh = {
             name: said
             for name, said in latest(answers, now).items()
-            if whole or said != told["answers"].get(name)
+            if whole or said != sent["answers"].get(name)
         }
-        told["answers"].update(fresh)
+        sent["answers"].update(fresh)
         if fresh:
             line["answers"] = fresh
         sys.stdout.write(json.dumps(line) + "\n")
@@ -159,7 +159,7 @@ def look_at_units(known: dict[str, list[Any]], wake: Any) -> dict[str, list[Any]
 
     A list of load, active and sub state, result, a letter, and since when it is active (seconds of
     the monotonic clock). The letter is ``T`` where all its processes are stopped, ``X`` where the
-    main one has ended and systemd has not told of it yet.
+    main one has ended and systemd has not reported it yet.
     """
     found = {}
     for name, (load, active, sub, result, pid, since) in list(known.items()):
@@ -192,14 +192,14 @@ def ask_systemd(names: list[str]) -> Any:  # noqa: ANN401 - a dictionary, or Non
     if len(blocks) != len(names):
         return None
     for name, block in zip(names, blocks):  # noqa: B905 - Python 3.6
-        told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        properties = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         found[name] = [
-            told.get("LoadState", ""),
-            told.get("ActiveState", ""),
-            told.get("SubState", ""),
-            told.get("Result", ""),
-            int(told.get("MainPID") or 0),
-            int(told.get("ActiveEnterTimestampMonotonic") or 0) // 1000000,
+            properties.get("LoadState", ""),
+            properties.get("ActiveState", ""),
+            properties.get("SubState", ""),
+            properties.get("Result", ""),
+            int(properties.get("MainPID") or 0),
+            int(properties.get("ActiveEnterTimestampMonotonic") or 0) // 1000000,
         ]
     return found
 

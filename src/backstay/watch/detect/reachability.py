@@ -32,8 +32,8 @@ class HostReachability:
         now = time.monotonic()
         echo, stream = self.ping_monitor.hosts.get(host), self.streams.get(host)
         pinged = None if echo is None or echo.heard is None else now - echo.heard
-        told = None if stream is None or stream.heard is None else now - stream.heard
-        age = min((one for one in (pinged, told) if one is not None), default=None)
+        status_age = None if stream is None or stream.heard is None else now - stream.heard
+        age = min((one for one in (pinged, status_age) if one is not None), default=None)
         seconds = echo.seconds if echo is not None else None
 
         def looks(outcome: Outcome, evidence: str) -> ProbeResult:
@@ -54,8 +54,8 @@ class HostReachability:
             return looks(Outcome.SILENT, "never answered")
         if age > self.silent:
             return looks(Outcome.SILENT, f"no answer for {age:.1f} s")
-        if stream is not None and self._hangs(stream, told, now):
-            since = f"for {told:.0f} s" if told is not None else "at all"
+        if stream is not None and self._hangs(stream, status_age, now):
+            since = f"for {status_age:.0f} s" if status_age is not None else "at all"
             return looks(Outcome.LATE, f"answers pings, but no data on its status channel {since}")
         return looks(Outcome.OK, "answers")
 
@@ -80,8 +80,8 @@ class HostReachability:
             return ""
         return "no data on its status channel" if self._is_silent_stream(stream) else stream.excuse
 
-    def _hangs(self, stream: HostStream, told: float | None, now: float) -> bool:
+    def _hangs(self, stream: HostStream, status_age: float | None, now: float) -> bool:
         """Return whether its channel is silent; one that is refused is another matter."""
         if stream.refused:
             return False
-        return (now - self.began if told is None else told) > max(HANGS, self.silent)
+        return (now - self.began if status_age is None else status_age) > max(HANGS, self.silent)

@@ -159,7 +159,7 @@ class WatchStore:
             found = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
             return [tables.notification_of(row) for row in found]
 
-    def told(self) -> dict[tuple[str, Delivery], int]:
+    def notification_counts(self) -> dict[tuple[str, Delivery], int]:
         """Return how many notifications each channel has in each state."""
         with self._read("counting the notifications") as db:
             query = (

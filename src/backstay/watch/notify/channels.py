@@ -89,12 +89,12 @@ class EmailSender:
 
     async def send(self, batch: Batch) -> str:
         """Send one mail on all of it; return which recipients were refused."""
-        told = message(batch, sections(batch), approval=self._approval)
+        outgoing = message(batch, sections(batch), approval=self._approval)
         return await self._hand_in(
-            subject=told.subject,
-            text=told.text,
-            id=told.id,
-            follows=told.follows,
+            subject=outgoing.subject,
+            text=outgoing.text,
+            id=outgoing.id,
+            follows=outgoing.follows,
             at=batch[0][0].made,
         )
 
@@ -143,8 +143,8 @@ class AppriseSender:
 
     async def send(self, batch: Batch) -> str:
         """Send one message on all of it."""
-        told = message(batch, sections(batch), approval=self._approval)
-        await self._hand_in(told.subject, told.short)
+        outgoing = message(batch, sections(batch), approval=self._approval)
+        await self._hand_in(outgoing.subject, outgoing.short)
         return ""
 
     async def test(self, cloud: str) -> str:

@@ -157,8 +157,8 @@ def _news(incident: Incident, event: NotificationEvent) -> list[str]:
     if event is NotificationEvent.OPENED:
         return []
     kinds = {event, "run_ended"} if event is NotificationEvent.ACTION_TAKEN else {event}
-    told = [one.text for one in incident.timeline if one.kind in kinds]
-    return [_one_line(told[-1])] if told and told[-1] else []
+    shown = [one.text for one in incident.timeline if one.kind in kinds]
+    return [_one_line(shown[-1])] if shown and shown[-1] else []
 
 
 def _asks(
@@ -185,11 +185,11 @@ def _symptoms(keys: Sequence[str]) -> str:
         host, service, name = (*key.split("/", 2), "", "")[:3]
         what = {"agent": name, "host": "the host itself"}.get(service, service)
         hosts.setdefault(host, {})[what or key] = None
-    told = "; ".join(
+    shown = "; ".join(
         ", ".join(what) + (" (the cloud's address)" if host == "cloud" else f" on {host}")
         for host, what in hosts.items()
     )
-    return f"Also down ({len(keys)}): {told}"
+    return f"Also down ({len(keys)}): {shown}"
 
 
 def _timeline(timeline: Sequence[TimelineEntry], zone: tzinfo | None) -> list[str]:

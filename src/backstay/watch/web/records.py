@@ -146,7 +146,7 @@ class RecordReader:
             resolved=tuple(incident for incident in incidents if incident.closed is not None),
             runs=tuple(runs),
             messages={run.id: self._last_message(run.id) for run in runs},
-            notifications=self.store.told(),
+            notifications=self.store.notification_counts(),
             waiting=self.store.waiting(now=time.time()),
         )
 
