@@ -111,6 +111,11 @@ def hangs_up(request: Request) -> None:
     request.close_connection = True
 
 
+def closes(request: Request) -> None:
+    """Close the connection without a byte of an answer, as a server does with an idle one."""
+    request.close_connection = True
+
+
 def gives_a_token(request: Request) -> None:
     """Be keystone: a token with a catalogue for the right password, 401 otherwise."""
     identity = json.loads(request.body)["auth"]["identity"]

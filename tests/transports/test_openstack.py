@@ -3,6 +3,7 @@
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,31 @@ def test_an_answer_that_breaks_off(server):
     server.answers["/v2/images"] = behaviour.hangs_up
     error = images_refusal(ApiUnreachable, client(server))
     assert "was lost" in error.came_back
+
+
+def test_a_connection_that_the_server_has_just_closed_is_made_again(server):
+    answers = iter([behaviour.closes, says(200, {"images": []})])
+
+    def once_closed(request: Any) -> None:
+        next(answers)(request)
+
+    server.answers["/v2/images"] = once_closed
+    assert client(server).get("image", "/v2/images") == {"images": []}
+    assert server.count("GET", "/v2/images") == 2
+
+
+def test_a_server_that_always_closes_is_asked_twice(server):
+    server.answers["/v2/images"] = behaviour.closes
+    error = images_refusal(ApiUnreachable, client(server))
+    assert "was lost" in error.came_back
+    assert server.count("GET", "/v2/images") == 2
+
+
+def test_what_would_be_made_twice_is_sent_once(server):
+    server.answers["/v2/images"] = behaviour.closes
+    with pytest.raises(ApiUnreachable, match="was lost"):
+        client(server).post("image", "/v2/images", {"name": "x"})
+    assert server.count("POST", "/v2/images") == 1
 
 
 def test_nothing_listens():

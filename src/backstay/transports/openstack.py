@@ -27,6 +27,9 @@ from backstay.transports.targets import Endpoint, Reply, joined
 
 THREADS = 32
 CONNECT_BOUND = 8.0
+_REPEATABLE = frozenset({"GET", "HEAD"})
+_CLOSED = "Remote end closed connection without response"
+"""What http.client.RemoteDisconnected says: not a byte of an answer came."""
 TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
 
@@ -59,7 +62,7 @@ class OpenStackApi:
         self._lock = threading.Lock()
         self._access: AccessInfoV3 | None = None
         self._refusal: BackstayError | None = None
-        self._describe = False
+        self._given = False
 
     @property
     def auth_url(self) -> str:
@@ -83,9 +86,9 @@ class OpenStackApi:
         The first call may return the token that another call has just got. Raises as ``get``.
         """
         with self._lock:
-            if self._describe or (self._access is None and self._refusal is None):
+            if self._given or (self._access is None and self._refusal is None):
                 self._fetch()
-            self._describe = True
+            self._given = True
             access = self._current()
         return {
             "user": access.username,
@@ -186,6 +189,7 @@ class OpenStackApi:
                     timeout=(min(CONNECT_BOUND, self.bound), self.bound),
                     **options,
                 ),
+                repeatable=method in _REPEATABLE,
             )
             return response
 
@@ -263,12 +267,29 @@ class OpenStackApi:
         except BackstayError as error:
             self._refusal = error
 
-    def _bounded(self, attempted: str, url: str, call: Any) -> Any:  # noqa: ANN401 - hands on
-        """Make the call within the bound; its errors are for the operator."""
+    def _bounded(
+        self,
+        attempted: str,
+        url: str,
+        call: Any,  # noqa: ANN401 - hands on
+        *,
+        repeatable: bool = False,
+    ) -> Any:  # noqa: ANN401 - hands on
+        """Make the call within the bound; its errors are for the operator.
+
+        A ``repeatable`` one is sent again, once, where the server closed the connection without an
+        answer: it closes idle connections, and one may just have been taken for the next request.
+        https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
+        """
         log_request(attempted, url)
         with deadline(self.bound) as ends:
             try:
-                answer = call()
+                try:
+                    answer = call()
+                except exceptions.ConnectFailure as error:
+                    if ends.passed or not repeatable or _CLOSED not in str(error):
+                        raise
+                    answer = call()
             except exceptions.ClientException as error:
                 if ends.passed:
                     raise api_errors.hung(attempted, url, self.bound) from error
