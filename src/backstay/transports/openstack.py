@@ -28,8 +28,8 @@ from backstay.transports.targets import Endpoint, Reply, joined
 THREADS = 32
 CONNECT_BOUND = 8.0
 _REPEATABLE = frozenset({"GET", "HEAD"})
-_CLOSED = "Remote end closed connection without response"
-"""What http.client.RemoteDisconnected says: not a byte of an answer came."""
+_LOST = "Connection aborted"
+"""What urllib3 says of a connection that stood and was closed or reset before an answer."""
 TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
 
@@ -287,7 +287,7 @@ class OpenStackApi:
                 try:
                     answer = call()
                 except exceptions.ConnectFailure as error:
-                    if ends.passed or not repeatable or _CLOSED not in str(error):
+                    if ends.passed or not repeatable or _LOST not in str(error):
                         raise
                     answer = call()
             except exceptions.ClientException as error:
