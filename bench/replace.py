@@ -59,8 +59,8 @@ def until_green(cloud: Path) -> None:
     """Wait until a check finds nothing but that the lost host is only fenced."""
     end = time.monotonic() + BOUND
     while True:
-        told = run("check", "-o", "json", "--cloud", str(cloud), ok=(0, 1, 2, 3))
-        findings = json.loads(told)["findings"]
+        output = run("check", "-o", "json", "--cloud", str(cloud), ok=(0, 1, 2, 3))
+        findings = json.loads(output)["findings"]
         if {one["subject"] for one in findings if one["severity"] != "ok"} <= ONLY_FENCED:
             return
         if time.monotonic() > end:
@@ -75,14 +75,14 @@ def replaced(host: str, cloud: Path, what: str) -> Took:
     believed only where a check from outside finds the same at its end.
     """
     started = time.time()
-    told = json.loads(
+    output = json.loads(
         run("replace", host, "--with", SPARE, "--yes", "-o", "json", "--cloud", str(cloud))
     )
     whole = time.time() - started
     until_green(cloud)
     later = time.time() - started - whole
-    [report] = told["reports"]
-    took = Took(green=told["began"] + report["until_working"] - started, whole=whole)
+    [report] = output["reports"]
+    took = Took(green=output["began"] + report["until_working"] - started, whole=whole)
     phases = ", ".join(
         f"{one['name']} {one['ends'] - one['begins']:.0f}" for one in report["phases"]
     )

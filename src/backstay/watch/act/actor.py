@@ -149,12 +149,14 @@ class Actor:
         if act is WatchAction.ASK:
             await self.run_manager.ask(incident, run, f"{run} would {made.does}")
             return False
-        told = (
+        event = (
             NotificationEvent.ACTION_TAKEN
             if act in {WatchAction.REPLACE, WatchAction.POWER_OFF}
             else None
         )
-        return await self.run_manager.begin(incident, run, f"starts {run}: {made.does}", event=told)
+        return await self.run_manager.begin(
+            incident, run, f"starts {run}: {made.does}", event=event
+        )
 
     async def _refuse(self, incident: Incident, act: WatchAction, error: Exception) -> None:
         """Note why nothing is done, and do not ask again for a while."""

@@ -32,8 +32,8 @@ class RunProcess:
             text = self._log.read_text(errors="replace")
         except OSError:
             text = ""
-        told = " ".join(text.split())[-_TAIL:]
-        return told or f"it exited with {self._process.returncode} and wrote nothing"
+        output = " ".join(text.split())[-_TAIL:]
+        return output or f"it exited with {self._process.returncode} and wrote nothing"
 
     def forget(self) -> None:
         """Remove its log."""

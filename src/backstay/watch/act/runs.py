@@ -71,19 +71,19 @@ class RunManager:
         self._approvals = approvals
         self._launcher = launcher
         self._children: dict[str, RunProcess] = {}
-        self._ends_told: set[str] = set()
+        self._ends_reported: set[str] = set()
 
     async def follow(self, ours: Sequence[RunRecord]) -> None:
         """Tell of the runs that have ended."""
         for run in ours:
             ended = run.ended is not None and run.state is not RunState.ABANDONED
-            if not ended or run.id in self._ends_told:
+            if not ended or run.id in self._ends_reported:
                 continue
             self._forget_child(run.id)
-            self._ends_told.add(run.id)
-            told = _INCIDENT.search(run.reason)
-            if told and self._launcher.clock() - (run.ended or 0.0) < FRESH:
-                incident = await self._incident_log.incident(int(told.group(1)))
+            self._ends_reported.add(run.id)
+            named = _INCIDENT.search(run.reason)
+            if named and self._launcher.clock() - (run.ended or 0.0) < FRESH:
+                incident = await self._incident_log.incident(int(named.group(1)))
                 if incident is not None:
                     await self.once(
                         incident, "run_ended", _ended(run), event=NotificationEvent.ACTION_TAKEN
@@ -232,5 +232,5 @@ def _ended(run: RunRecord) -> str:
     if failed is None:
         return f"{run.id} is {run.state.value}: backstay runs show {run.id}"
     error = failed.error
-    told = f"{error.get('attempted', failed.id)}: {error.get('came_back', '')}"
-    return f"{run.id} is {run.state.value}: {told[:600]}"
+    message = f"{error.get('attempted', failed.id)}: {error.get('came_back', '')}"
+    return f"{run.id} is {run.state.value}: {message[:600]}"
