@@ -114,7 +114,7 @@ def test_a_reboot_that_the_old_version_left_is_resumed(
         return []
 
     monkeypatch.setattr(actions, "OutageRecorder", Recorder)
-    monkeypatch.setattr(postflight, "check", all_pass)
+    monkeypatch.setattr(postflight, "check_hosts", all_pass)
     cloud = cloud.model_copy(
         update={"maintenance": cloud.maintenance.model_copy(update={"settle": 0.0})}
     )

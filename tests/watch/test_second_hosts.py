@@ -18,7 +18,7 @@ from backstay.transports.arp import own_macs
 from backstay.watch.act.guards import WatchAction, wanted
 from backstay.watch.act.planning import plan_of
 from backstay.watch.detect.probe import Outcome, ProbeResult
-from backstay.watch.detect.second_hosts import SecondHosts
+from backstay.watch.detect.second_hosts import PAUSE_OF_HOSTS, SecondHosts
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import Topology, topology
 from backstay.watch.detect.tracker import StateTracker
@@ -199,7 +199,7 @@ def pauses(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_hosts_are_asked_to_ask_less_often(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pauses(seen, monkeypatch) == [10.0]
+    assert pauses(seen, monkeypatch) == [PAUSE_OF_HOSTS]
     seen.macs = {host.address: [] for host in seen.top.cloud.hosts.values()}
     assert pauses(seen, monkeypatch) == [3.0]
 
