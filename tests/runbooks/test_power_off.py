@@ -194,9 +194,11 @@ def test_a_run_of_a_fenced_host_is_resumed_as_of_this_cloud() -> None:
 
 def test_it_waits_for_no_other_run_and_keeps_none_from_its_start() -> None:
     run = run_of(RunState.RUNNING)
-    assert lock_names(run) == ["lab/old"], "a nightly backup may hold the cloud's lock for hours"
+    assert lock_names(run.plan) == ["lab/old"], (
+        "a nightly backup may hold the cloud's lock for hours"
+    )
     other = replace(run, plan=replace(run.plan, runbook="restart"))
-    assert lock_names(other) == ["lab", "lab/old"]
+    assert lock_names(other.plan) == ["lab", "lab/old"]
     asked = gates_asked(run)
     assert gates.runs(asked) == []
     assert len(gates.runs(gates_asked(other))) == 1

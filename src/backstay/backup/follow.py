@@ -128,7 +128,7 @@ class Follow:
         self._known = known
         self._listed: Mapping[str, Any] = {}
         self._left = False
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled; failures are reported in the state, and tried again."""
@@ -161,8 +161,8 @@ class Follow:
         await self._shell.stream(self._target, script, receive, silence=SILENCE)
 
     def _report(self, whole_at: float | None) -> None:
-        if time.monotonic() - self._told_at >= PULSE:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._reported_at >= PULSE:
+            self._reported_at = time.monotonic()
             self._store.write_state(FollowState(whole_at=whole_at))
 
     async def heard(self, listed: Mapping[str, Any]) -> float | None:

@@ -172,14 +172,14 @@ def prune(*, dry_run: bool, yes: bool, reason: str, cloud: Path | None, output: 
 def _prune_unrecorded(cloud: "Cloud", plan: "Plan", *, as_json: bool) -> None:
     """Remove what the plan names under the locks of its run. Raises Refused."""
     from backstay.backup.prune import prune
+    from backstay.journal.engine import lock_names
     from backstay.journal.locks import LockHeld, held
     from backstay.journal.place import locks_url
 
     place, named = backups_of(cloud), plan.steps[0].arguments
-    locks = [cloud.name, *(f"{cloud.name}/{host}" for host in plan.targets)]
 
     async def removed() -> "Removal":
-        async with held(locks_url(), locks, lambda _: ""):
+        async with held(locks_url(), lock_names(plan), lambda _: ""):
             return await prune(place, cloud.backup.keep, named)
 
     try:

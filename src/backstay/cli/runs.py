@@ -151,5 +151,5 @@ def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
         click.echo(f"would abandon {found.id}")
         return
     confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
-    store.abandon(found.id, lock_names(found), f"abandoned: {reason or 'no reason given'}")
+    store.abandon(found.id, lock_names(found.plan), f"abandoned: {reason or 'no reason given'}")
     click.echo(f"{found.id} is abandoned; a process that still carries it out can change no more")

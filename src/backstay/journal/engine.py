@@ -11,7 +11,7 @@ from typing import Any
 from backstay.errors import BackstayError
 from backstay.journal.action import Action, Around, Refused, Result, Runbook, Running
 from backstay.journal.locks import LockLost, held
-from backstay.journal.plan import Step
+from backstay.journal.plan import Plan, Step
 from backstay.journal.records import (
     EventKind,
     JournalError,
@@ -41,10 +41,10 @@ BESIDE_OTHERS = frozenset({"power-off"})
 """Runbooks that touch no host of the cloud, and so run beside another run: a fenced host is on."""
 
 
-def lock_names(run: RunRecord) -> list[str]:
-    """Return the locks that a run needs: its cloud's, unless it runs beside others; its hosts'."""
-    hosts = [f"{run.plan.cloud}/{host}" for host in run.plan.targets]
-    return hosts if run.plan.runbook in BESIDE_OTHERS else [run.plan.cloud, *hosts]
+def lock_names(plan: Plan) -> list[str]:
+    """Return the locks of its run: its cloud's, unless it runs beside others; its hosts'."""
+    hosts = [f"{plan.cloud}/{host}" for host in plan.targets]
+    return hosts if plan.runbook in BESIDE_OTHERS else [plan.cloud, *hosts]
 
 
 async def carry_out(
@@ -56,7 +56,7 @@ async def carry_out(
     A step that fails ends the run where it is. Raises LockHeld, JournalError, and LeaseLost where
     another process took the run over.
     """
-    names = lock_names(run)
+    names = lock_names(run.plan)
     async with held(locks, names, store.holder) as mine:
         run = store.run(run.id)  # as the process that had the lock before left it
         claim = store.take(run.id, names)

@@ -7,9 +7,9 @@ requests take their time to import: import this module where calls are made.
 import functools
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from keystoneauth1 import exceptions
@@ -19,11 +19,12 @@ from keystoneauth1.session import Session
 from backstay import __version__
 from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
 from backstay.jsondata import Json
-from backstay.transports import api_errors
-from backstay.transports import credentials as identity
-from backstay.transports.deadline import DeadlineAdapter, deadline
+from backstay.transports import api_errors, credentials
+from backstay.transports.deadline import Deadline, DeadlineAdapter, deadline
 from backstay.transports.sent import log_request
 from backstay.transports.targets import Endpoint, Reply, joined
+
+T = TypeVar("T")
 
 THREADS = 32
 CONNECT_BOUND = 8.0
@@ -55,7 +56,7 @@ class OpenStackApi:
         given = variables.get("OS_INTERFACE") or variables.get("OS_ENDPOINT_TYPE") or "public"
         self.interface = (interface or given).removesuffix("URL")
         self.bound = bound
-        self._plugin = identity.plugin(variables)
+        self._plugin = credentials.plugin(variables)
         self._who = _who(variables)
         self.ca = Path(variables["OS_CACERT"]) if variables.get("OS_CACERT") else None
         self._session = _session(variables, bound)
@@ -277,23 +278,16 @@ class OpenStackApi:
     ) -> Any:  # noqa: ANN401 - hands on
         """Make the call within the bound; its errors are for the operator.
 
-        A ``repeatable`` one is sent again, once, where the server closed the connection without an
-        answer: it closes idle connections, and one may just have been taken for the next request.
-        https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
+        A ``repeatable`` one is sent again where its connection was lost: see ``_sent_again``.
         """
         log_request(attempted, url)
         with deadline(self.bound) as ends:
             try:
-                try:
-                    answer = call()
-                except exceptions.ConnectFailure as error:
-                    if ends.passed or not repeatable or _LOST not in str(error):
-                        raise
-                    answer = call()
+                answer = _sent_again(call, ends) if repeatable else call()
             except exceptions.ClientException as error:
                 if ends.passed:
                     raise api_errors.hung(attempted, url, self.bound) from error
-                raise self._told_error(attempted, url, error) from error
+                raise self._described(attempted, url, error) from error
             except requests.RequestException as error:
                 # Of a body that breaks off: it is read after keystoneauth1 has let go.
                 if ends.passed:
@@ -303,7 +297,7 @@ class OpenStackApi:
             raise api_errors.hung(attempted, url, self.bound)
         return answer
 
-    def _told_error(self, attempted: str, url: str, error: exceptions.ClientException) -> ApiError:
+    def _described(self, attempted: str, url: str, error: exceptions.ClientException) -> ApiError:
         if isinstance(error, exceptions.SSLError):
             return api_errors.no_tls(attempted, url, str(error))
         if isinstance(error, exceptions.ConnectTimeout):
@@ -321,6 +315,20 @@ class OpenStackApi:
             response = error.response
             return api_errors.not_json(attempted, url, response.status_code, response.content)
         return api_errors.not_connected(attempted, url, str(error))
+
+
+def _sent_again(call: Callable[[], T], ends: Deadline) -> T:
+    """Make a call that changes nothing; once more where its connection was lost before an answer.
+
+    A server closes idle connections, and one may just have been taken for the next request.
+    https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
+    """
+    try:
+        return call()
+    except exceptions.ConnectFailure as error:
+        if ends.passed or _LOST not in str(error):
+            raise
+        return call()
 
 
 def _who(variables: Mapping[str, str]) -> str:
@@ -342,8 +350,8 @@ def _session(variables: Mapping[str, str], bound: float) -> Session:
     http.mount("https://", adapter)
     return Session(
         session=http,
-        verify=identity.verification(variables),
-        cert=identity.client_certificate(variables),
+        verify=credentials.verification(variables),
+        cert=credentials.client_certificate(variables),
         timeout=bound,
         app_name="backstay",
         app_version=__version__,

@@ -22,7 +22,7 @@ from backstay.journal.store import Store
 from backstay.quantities import duration
 from backstay.runbooks.replace import plan as replace
 from backstay.transports.threads import on_thread
-from backstay.watch.act import run_process as child
+from backstay.watch.act import run_process
 from backstay.watch.act.approvals import Approvals
 from backstay.watch.act.guards import cool_down, of_incident, reason_for
 from backstay.watch.act.run_process import RunProcess
@@ -48,8 +48,8 @@ class RunLauncher:
     """How a run is carried out. ``command`` gives Backstay's command line with some words."""
 
     command: Callable[..., list[str]]
-    begin: StartProcess = child.start_process
-    alive: Callable[[RunRecord], bool] = child.alive
+    begin: StartProcess = run_process.start_process
+    alive: Callable[[RunRecord], bool] = run_process.alive
     clock: Callable[[], float] = time.time
 
 
@@ -171,7 +171,7 @@ class RunManager:
         def write() -> str:
             for run in ours:
                 if of_incident(run, incident) and run.state.in_flight:
-                    self._store.abandon(run.id, lock_names(run), "another run tries it again")
+                    self._store.abandon(run.id, lock_names(run.plan), "another run tries it again")
             return self._store.create(plan, reason=reason_for(incident))
 
         return await on_thread(write, BOUND)

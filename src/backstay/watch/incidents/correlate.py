@@ -299,9 +299,9 @@ def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
     """Make causes of the check's findings: they wait until there is no other cause."""
     carriers = any(inputs.topology.carries_all(host) for host in inputs.silenced)
     return [
-        CandidateCause(cause=findings_cause(host, told), began=inputs.now, ready=ready)
-        for host, told in inputs.findings.items()
-        if told and host not in inputs.silenced and not carriers
+        CandidateCause(cause=findings_cause(host, failed), began=inputs.now, ready=ready)
+        for host, failed in inputs.findings.items()
+        if failed and host not in inputs.silenced and not carriers
     ]
 
 

@@ -227,17 +227,17 @@ def _agents_verb(count: int, *, deaf: bool) -> str:
     return "is down" if count == 1 else "are down"
 
 
-def findings_cause(host: str, told: Sequence[str]) -> Cause:
+def findings_cause(host: str, failed: Sequence[str]) -> Cause:
     """Return the cause that the check's findings on a host are."""
-    more = f" and {len(told) - 1} more" if len(told) > 1 else ""
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     return Cause(
         key=f"finding:{host or 'cloud'}",
         kind=Kind.FINDING,
         urgency=Urgency.WARNING,
         host=host,
         service="check",
-        title=f"check failed on {host or 'the cloud'}: {told[0].partition(':')[0]}{more}",
-        evidence=tuple(told[: 2 * FEW]),
+        title=f"check failed on {host or 'the cloud'}: {failed[0].partition(':')[0]}{more}",
+        evidence=tuple(failed[: 2 * FEW]),
         impact="no known user impact",
         remedy=f"backstay check {host}".rstrip(),
     )

@@ -38,8 +38,8 @@ class WatchStore:
     """The watch's part of the journal. Its calls block; each is one transaction.
 
     ``busy`` is for how many seconds a write waits for another process's. Raises JournalError where
-    the database cannot be used. Who has called ``lead`` writes until another process does, and is
-    told Fenced then.
+    the database cannot be used. Who has called ``lead`` writes until another process does: then its
+    writes raise LeaseLost.
     """
 
     def __init__(self, url: str, cloud: str, *, busy: float = BUSY_SECONDS) -> None:
@@ -111,8 +111,10 @@ class WatchStore:
         Only if the journal can be written: what is sent because of them must be recorded.
         """
         with self._write("reading the open incidents") as db:
-            untold = sa.select(NOTIFICATIONS.c.incident).where(NOTIFICATIONS.c.state.in_(_UNSENT))
-            wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(untold)
+            undelivered = sa.select(NOTIFICATIONS.c.incident).where(
+                NOTIFICATIONS.c.state.in_(_UNSENT)
+            )
+            wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(undelivered)
             for number in also:
                 wanted |= INCIDENTS.c.id == number
             return tables.records_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)

@@ -159,17 +159,17 @@ def upsert(
 def incident_of(db: Connection, row: RowMapping) -> Incident:
     """Return an incident with its timeline."""
     query = sa.select(TIMELINE).where(TIMELINE.c.incident == row["id"])
-    told = row["cause"]
+    cause = row["cause"]
     return Incident(
         id=row["id"],
         cloud=row["cloud"],
         cause=Cause(
             **{
-                **told,
-                "kind": Kind(told["kind"]),
-                "urgency": Urgency(told["urgency"]),
-                "evidence": tuple(told["evidence"]),
-                "symptoms": tuple(told["symptoms"]),
+                **cause,
+                "kind": Kind(cause["kind"]),
+                "urgency": Urgency(cause["urgency"]),
+                "evidence": tuple(cause["evidence"]),
+                "symptoms": tuple(cause["symptoms"]),
             }
         ),
         began=row["began"],
