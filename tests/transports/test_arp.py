@@ -50,8 +50,17 @@ def test_two_that_answer_are_both_heard_and_nobody_else(monkeypatch: pytest.Monk
         lambda _wires, *_: ([wire] if wire.frames else [], [], []),
     )
     found: dict[str, set[str]] = {"10.77.0.11": set(), "10.77.0.12": set()}
-    arp.gather_answers(wire, MINE, found, 5.0)
+    arp.gather_answers(wire, MINE, found, list(found), 5.0)
     assert found == {"10.77.0.11": {"da:3e:a3:86:25:36", "52:54:00:00:00:01"}, "10.77.0.12": set()}
+
+
+def test_nothing_is_waited_for_once_everybody_has_answered() -> None:
+    switch, wire = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with switch, wire:
+        found: dict[str, set[str]] = {"10.77.0.11": set()}
+        switch.send(ARP_REPLY)
+        arp.gather_answers(wire, MINE, found, ["10.77.0.11"], 3600.0)
+    assert found == {"10.77.0.11": {"da:3e:a3:86:25:36"}}
 
 
 def test_what_is_on_no_network_of_ours_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

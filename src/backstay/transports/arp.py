@@ -14,6 +14,8 @@ ARP = 0x0806
 ETHERNET = 1
 AT_ONCE = 50
 """Requests that are sent before answers are gathered: a switch takes that many broadcasts."""
+SETTLE = 0.15
+"""Seconds for a second answer once each address has one: kernels answer within milliseconds."""
 
 
 def who_has(
@@ -25,8 +27,9 @@ def who_has(
 ) -> dict[str, list[str]]:
     """Return for each IPv4 address the hardware addresses that answer on a device's network.
 
-    Each is asked ``tries`` times, with ``pause`` seconds for its answers. A request with the source
-    0.0.0.0 teaches nobody anything (RFC 5227). This host's own hardware address is left out. Raises
+    Each is asked ``tries`` times, with ``pause`` seconds for its answers, or less: ``SETTLE`` seconds
+    after the last of them has answered. A request with the source 0.0.0.0 teaches nobody anything
+    (RFC 5227). This host's own hardware address is left out. Raises
     OSError where ``device`` is no Ethernet or this user may not ask.
     """
     found: dict[str, set[str]] = {address: set() for address in addresses}
@@ -40,13 +43,23 @@ def who_has(
             for _ in range(tries):
                 for address in part:
                     wire.send(arp_frame(1, mine, source, b"\0" * 6, address))
-                gather_answers(wire, mine, found, pause)
+                gather_answers(wire, mine, found, part, pause)
     return {address: sorted(macs) for address, macs in found.items()}
 
 
-def gather_answers(wire: Any, mine: bytes, found: dict[str, set[str]], pause: float) -> None:  # noqa: ANN401 - a socket
-    """Add to ``found`` who speaks for its addresses within ``pause`` seconds."""
+def gather_answers(
+    wire: Any,  # noqa: ANN401 - a socket
+    mine: bytes,
+    found: dict[str, set[str]],
+    part: list[str],
+    pause: float,
+) -> None:
+    """Add to ``found`` who speaks for its addresses within ``pause`` seconds.
+
+    It ends ``SETTLE`` seconds after the last of ``part`` has spoken.
+    """
     until = time.monotonic() + pause
+    waiting = set(part)
     while True:
         left = until - time.monotonic()
         if left <= 0 or not select.select([wire], [], [], left)[0]:
@@ -55,6 +68,9 @@ def gather_answers(wire: Any, mine: bytes, found: dict[str, set[str]], pause: fl
         address, mac = arp_speaker(frame)
         if address in found and mac != spelled_mac(mine):
             found[address].add(mac)
+            waiting.discard(address)
+        if not waiting:
+            until = min(until, time.monotonic() + SETTLE)
 
 
 def arp_frame(operation: int, mine: bytes, source: str, target: bytes, address: str) -> bytes:
