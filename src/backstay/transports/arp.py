@@ -27,10 +27,10 @@ def who_has(
 ) -> dict[str, list[str]]:
     """Return for each IPv4 address the hardware addresses that answer on a device's network.
 
-    Each is asked ``tries`` times, with ``pause`` seconds for its answers, or less: ``SETTLE`` seconds
-    after the last of them has answered. A request with the source 0.0.0.0 teaches nobody anything
-    (RFC 5227). This host's own hardware address is left out. Raises
-    OSError where ``device`` is no Ethernet or this user may not ask.
+    Each is asked ``tries`` times, with ``pause`` seconds for its answers, or less: ``SETTLE``
+    seconds after the last of them has answered. A request with the source 0.0.0.0 teaches nobody
+    anything (RFC 5227). This host's own hardware address is left out. Raises OSError where
+    ``device`` is no Ethernet or this user may not ask.
     """
     found: dict[str, set[str]] = {address: set() for address in addresses}
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP)) as wire:
