@@ -54,7 +54,9 @@ STEPS: list[tuple[str, float, Mapping[str, Any]]] = [
                 ["this machine", "silent"],
                 ["compute1", "no ARP answer"],
                 ["proxy", "no ARP answer"],
+                ["compute2", "left out by the operator (--without-witness)"],
             ],
+            "left_out": ["compute2"],
             "recording": {
                 "apis": {"identity": "http://10.77.0.11:5000/"},
                 "apis_by": "reboot-3",

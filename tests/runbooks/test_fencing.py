@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,11 +53,12 @@ class World:
 
     `dead_bmcs` do not answer, `stubborn` ones do not obey; `off_takes` is who is really behind the
     controller's BMC; `mains_return` while a board is told to stay off. `blind` are hosts that may
-    not ask by ARP.
+    not ask by ARP; `liars` say that they see its hardware address.
     """
 
     cloud: Cloud = field(default_factory=cloud)
     on: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(HOSTS, True))
+    liars: set[str] = field(default_factory=set)
     dead_bmcs: set[str] = field(default_factory=set)
     stubborn: bool = False
     macs: list[str] = field(default_factory=list)
@@ -82,6 +83,9 @@ class World:
 
     def told(self, host: str) -> dict[str, Any]:
         may = host not in self.blind
+        if host in self.liars:
+            seen = {"asked": True, "message": "", "macs": [MINE]}
+            return {"arp": seen, "pings": True, "way": {"own": False}, "ports": []}
         return {
             "arp": {
                 "asked": may,
@@ -136,6 +140,7 @@ def run(
     results: Mapping[str, Any] | None = None,
     *,
     confirmed_fenced: bool = False,
+    without_witnesses: Sequence[str] = (),
 ) -> Running:
     step = Step(id=f"controller.{action}", action=action, target="controller", does="", bound=9)
     plan = Plan(
@@ -143,7 +148,11 @@ def run(
         cloud="lab",
         targets=("controller",),
         steps=(step,),
-        settings={"spare": "spare1", "confirmed_fenced": confirmed_fenced},
+        settings={
+            "spare": "spare1",
+            "confirmed_fenced": confirmed_fenced,
+            "without_witnesses": list(without_witnesses),
+        },
     )
     return Running(
         run="replace-1",
@@ -159,6 +168,42 @@ def confirmed(age: float = 0.0) -> dict[str, Any]:
     spoke = ["proxy", "storage1", "compute1", "compute2"]
     found = {"verdict": "dead", "asked_at": time.time() - age, "spoke": spoke}
     return {"controller.confirm": found}
+
+
+def found_dead(world: World, **chosen: Any) -> dict[str, Any]:
+    step = Confirm(cast("CloudSession", world), world.here, lambda t: world.power(t).state())
+    return as_stored(asyncio.run(step.do(run(world, "confirm", {"x": 1}, **chosen))))
+
+
+def test_a_witness_that_lies_is_left_out_by_the_operator_from_the_verdict_to_the_fence():
+    world = World(liars={"compute2"})
+    with pytest.raises(Refused, match="the witnesses disagree: compute2 sees it") as caught:
+        found_dead(world)
+    assert "replace it with --without-witness compute2" in caught.value.remedy
+
+    result = found_dead(world, without_witnesses=["compute2"])
+    assert result["verdict"] == "dead"
+    assert result["left_out"] == ["compute2"]
+    assert result["spoke"] == ["proxy", "storage1", "compute1"]
+    assert ["compute2", "left out by the operator (--without-witness)"] in result["witnesses"]
+    assert "left out by the operator: compute2" in result["reason"]
+    assert "left out as witnesses: compute2" in world.done
+
+    with pytest.raises((Refused, NotFenced)):
+        fenced(world, {"controller.confirm": result})
+    done = fenced(world, {"controller.confirm": result}, without_witnesses=["compute2"])
+    assert done["how"] == "power"
+    assert "compute2" not in done["silent_for"]
+    results = {"controller.confirm": result, "controller.fence": done}
+    with pytest.raises(NotFenced):
+        still(world, results)
+    still(world, results, without_witnesses=["compute2"])
+
+
+def test_those_left_out_count_among_all_where_the_others_cannot_be_asked():
+    world = World(gone={"storage1", "compute1"})
+    with pytest.raises(Refused, match="only 1 of 4 others could be asked, and at least 2 must be"):
+        found_dead(world, without_witnesses=["compute2"])
 
 
 def fence(world: World) -> Fence:
@@ -287,11 +332,17 @@ def test_silence_for_the_spare_alone_and_a_word_are_enough():
     assert asyncio.run(fence(world).probe(run(world, "fence"))) is None, "it has to be asked again"
 
 
-def still(world: World, results: Mapping[str, Any], **adopted: Any) -> None:
+def still(
+    world: World,
+    results: Mapping[str, Any],
+    *,
+    without_witnesses: Sequence[str] = (),
+    **adopted: Any,
+) -> None:
     asyncio.run(
         still_fenced(
             cast("CloudSession", world),
-            run(world, "adopt", results),
+            run(world, "adopt", results, without_witnesses=without_witnesses),
             power=cast("Any", world.power),
             here=world.here,
             **adopted,

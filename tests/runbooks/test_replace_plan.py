@@ -5,11 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.restore_point import RestorePoint
+from backstay.cli import options
+from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan
@@ -18,6 +21,7 @@ from backstay.runbooks.restore.plan import RestoreOptions
 from backstay.services.registry import all_services
 
 Call = Callable[..., Result]
+WITHOUT = ["controller", "--with", "spare1", "--without-witness"]
 
 HOSTS = {
     "controller": {"address": "192.0.2.11", "roles": ["controller"]},
@@ -39,11 +43,17 @@ BACKUP = Backup(
 )
 
 
-def made(backup: Backup = BACKUP, *, confirmed_fenced: bool = False) -> Plan:
+def made(
+    backup: Backup = BACKUP,
+    *,
+    confirmed_fenced: bool = False,
+    without_witnesses: tuple[str, ...] = (),
+) -> Plan:
     wish = ReplaceRequest(
         spare="spare1",
         chosen=RestoreOptions(backup=backup, to=RestorePoint()),
         confirmed_fenced=confirmed_fenced,
+        without_witnesses=without_witnesses,
     )
     return plan(CLOUD, wish, all_services(), now=NOW)
 
@@ -67,6 +77,14 @@ def test_both_hosts_are_locked_and_a_refusal_after_the_fence_is_told_as_a_failur
     assert it.settings["confirmed_fenced"]
     assert {step.target for step in it.steps[:3]} == {""}
     assert {step.target for step in it.steps[3:]} == {"controller"}
+
+
+def test_the_plan_names_the_witnesses_that_are_left_out() -> None:
+    it = made(without_witnesses=("proxy",))
+    assert it.settings["without_witnesses"] == ["proxy"]
+    confirm, _, fence = it.steps[:3]
+    assert confirm.does.endswith("; left out as witnesses: proxy")
+    assert fence.does.endswith("; left out as witnesses: proxy")
 
 
 def test_a_proxy_has_no_databases_and_no_agents() -> None:
@@ -106,6 +124,13 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         (["controller", "--with", "spare1", "--confirm-fenced", "proxy"], "that is not controller"),
         (["controller", "--with", "spare1", "--to", "noon"], "neither `latest`, `backup`"),
         (["controller", "--with", "spare1"], "without a terminal this needs --yes"),
+        (WITHOUT + ["spare1"], "spare1 is no witness about controller: proxy, compute1 are"),
+        (WITHOUT + ["controller"], "controller is no witness about controller"),
+        (WITHOUT + ["nobody"], "has no host nobody"),
+        (
+            [*WITHOUT, "proxy", "--without-witness", "compute1"],
+            "that leaves 0 of 2 witnesses about controller, and at least 1 must be asked",
+        ),
     ],
 )
 def test_what_was_called_wrongly_is_told(call: Call, arguments: list[str], said: str) -> None:
@@ -120,3 +145,23 @@ def test_the_plan_tells_what_is_lost(call: Call) -> None:
     assert "what was written to the databases after" in done.output
     assert "power controller off" in done.output
     assert "nothing that runs is touched before `fence`" in done.output
+
+
+def test_who_leaves_a_witness_out_types_its_name(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "_has_terminal", lambda: True)
+    asked: list[str] = []
+
+    def prompt(text: str, **_: object) -> str:
+        asked.append(text)
+        return "controller"
+
+    monkeypatch.setattr(click, "prompt", prompt)
+    done = call("replace", *WITHOUT, "proxy")
+    assert done.exit_code == ExitStatus.REFUSED
+    assert "that is not proxy" in done.output
+    [question] = asked
+    assert question.startswith("proxy will not be asked whether controller is dead")
+    assert question.endswith("Type its name to confirm")
+    assert "left out as witnesses: proxy" in " ".join(done.output.split())

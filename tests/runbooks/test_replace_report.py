@@ -73,7 +73,7 @@ def test_text_says_it(run):
     text = click.unstyle(replace_text(reports(run), width=90))
     assert "all checks green after 4 min 54 s, within the guide's 15 min" in text
     assert "verified; all was done after 5 min" in " ".join(text.split())
-    assert "dead for 3 witnesses; fenced: its power is off, read back" in text
+    assert "dead for 3 witnesses; left out by the operator: compute2; fenced: its power" in text
     assert "waited 1 min 11 s" in text
     assert "already out when the run started, for longer than shown: all APIs of" in text
     assert "1 instance answered every one of 1720 pings" in text

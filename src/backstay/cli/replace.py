@@ -62,6 +62,14 @@ if TYPE_CHECKING:
     help="Confirm that HOST was powered off and unplugged by hand (like pcs stonith confirm). "
     "Only where its BMC cannot be reached.",
 )
+@click.option(
+    "--without-witness",
+    multiple=True,
+    metavar="HOST",
+    shell_complete=completion.hosts,
+    help="Do not ask HOST whether the host is dead: it is proved to be wrong. May be repeated; "
+    "each is confirmed by its name, and at least half of the witnesses must be left.",
+)
 @cloud_option
 @dry_run_option
 @skip_healthy_option
@@ -83,6 +91,12 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
             click.echo(json.dumps(document, indent=2))
         return
     host = made.chosen.backup.host
+    for witness in made.plan.settings["without_witnesses"]:
+        statement = (
+            f"{witness} will not be asked whether {host} is dead: if it is right, two hosts will "
+            "have one address"
+        )
+        confirm_name(statement, witness, yes=yes)
     confirm_name(f"This will permanently power off {host}", host, yes=yes)
     sys.exit(start(made.cloud, made.plan, reason=reason, as_json=as_json))
 
@@ -112,10 +126,14 @@ def _made(given: dict[str, Any]) -> _Made:
 
     cloud, now = open_cloud(given["cloud"]), datetime.now(UTC)
     host, spare, confirmed = given["host"], given["spare"], given["confirm_fenced"]
+    without = tuple(dict.fromkeys(given["without_witness"]))
     _require(cloud, host, spare, confirmed)
+    _require_witnesses(cloud, host, without)
     place = backups_of(cloud)
     chosen = choose(place, host, now=now, backup=given["backup"], to=given["to"])
-    request = ReplaceRequest(spare=spare, chosen=chosen, confirmed_fenced=bool(confirmed))
+    request = ReplaceRequest(
+        spare=spare, chosen=chosen, confirmed_fenced=bool(confirmed), without_witnesses=without
+    )
     made = make(cloud, request, all_services(), now=now)
     backup, lost = chosen.backup, []
     if any(step.action == "rebuild" for step in made.steps):
@@ -135,6 +153,15 @@ def _require(cloud: "Cloud", host: str, spare: str, confirmed: str) -> None:
         raise click.BadParameter(blocker, param_hint="--with")
     if confirmed and confirmed != host:
         raise click.BadParameter(f"that is not {host}", param_hint="--confirm-fenced")
+
+
+def _require_witnesses(cloud: "Cloud", host: str, without: tuple[str, ...]) -> None:
+    """Raise click's error where these witnesses cannot be left out."""
+    from backstay.health.witness.selection import exclusion_blocker
+
+    require_hosts(without, cloud, hint="--without-witness")
+    if blocker := exclusion_blocker(cloud, host, without):
+        raise click.BadParameter(blocker, param_hint="--without-witness")
 
 
 def _show(made: _Made) -> None:

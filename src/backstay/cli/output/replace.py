@@ -54,8 +54,10 @@ def headline(report: Report) -> str:
 
 def death(report: Report) -> str:
     """Return how the host was found dead, and what keeps it from coming back."""
-    count = len(report.witnesses)
+    count = len(report.witnesses) - len(report.left_out)
     by = f"dead for {count} witness{'es' * (count != 1)}; "
+    if report.left_out:
+        by += f"left out by the operator: {', '.join(report.left_out)}; "
     if report.fenced_by == BY_POWER:
         return by + "fenced: its power is off, read back"
     return f"{by}fenced by hand only: make sure that {report.host} stays off its network"

@@ -31,7 +31,7 @@ class Port:
 class Witness:
     """What one host sees of the suspect; with ``trouble`` it could not be asked.
 
-    ``pings`` is None where it may not ping. ``macs`` are the hardware addresses that answered by
+    ``left_out`` tells that the operator wanted it not to be asked. ``pings`` is None where it may not ping. ``macs`` are the hardware addresses that answered by
     ARP just now, None where it could not ask so (``no_arp`` says why). ``neighbour`` is its
     kernel's own entry. ``has_address`` tells that it has the suspect's address itself. ``ports``
     are empty where it was not asked for them. ``established`` are open connections to the suspect,
@@ -40,6 +40,7 @@ class Witness:
 
     name: str
     trouble: str = ""
+    left_out: bool = False
     pings: bool | None = None
     macs: tuple[str, ...] | None = None
     no_arp: str = ""
@@ -148,6 +149,11 @@ class HostEvidence:
     def spoke(self) -> tuple[Witness, ...]:
         """Return the other witnesses that could observe."""
         return tuple(witness for witness in self.others if witness.spoke)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Return the names of the witnesses that were not asked, as the operator wanted."""
+        return tuple(witness.name for witness in self.others if witness.left_out)
 
     @property
     def anybody(self) -> bool:

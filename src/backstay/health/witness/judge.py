@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from backstay.health.witness.evidence import OPERATOR, HostEvidence, PortState, Witness
+from backstay.health.witness.selection import needed
 from backstay.quantities import duration
 
 
@@ -70,7 +71,7 @@ def _verdict(seen: HostEvidence) -> _Reasoned:
             f"its BMC reports that its power is off, and yet {_names(seen)} {_sees(seen)} its "
             "address answer",
             f"find out who has {seen.address}, and whether `bmc` of {seen.suspect} in cloud.yaml "
-            "is that host's",
+            f"is that host's{_or_without(seen)}",
         )
     if not seen.alive_for_operator:
         return _not_from_here(seen)
@@ -80,14 +81,14 @@ def _verdict(seen: HostEvidence) -> _Reasoned:
 def _silent(seen: HostEvidence) -> _Reasoned:
     """Judge a host of which no witness saw a sign of life."""
     asked, spoke = len(seen.others), len(seen.spoke)
-    nothing = f"none of {spoke + 1} witnesses sees any sign of it"
+    nothing = f"none of {spoke + 1} witnesses sees any sign of it{_left_out(seen)}"
     if seen.power.on is False:
         return Verdict.DEAD, f"its BMC reports that its power is off, and {nothing}", ""
-    if spoke == 0 or 2 * spoke < asked:
+    if spoke < needed(asked):
         return (
             Verdict.UNKNOWN,
-            f"{nothing}, but only {spoke} of {asked} others could be asked: this machine may be "
-            "the one that is cut off",
+            f"{nothing}, but only {spoke} of {asked} others could be asked, and at least "
+            f"{needed(asked)} must be: this machine may be the one that is cut off",
             "repair the network between this machine and the hosts that could not be asked: "
             "backstay check; or switch its power off at its BMC, which proves that it is off",
         )
@@ -98,6 +99,21 @@ def _silent(seen: HostEvidence) -> _Reasoned:
             "",
         )
     return Verdict.DEAD, f"{nothing}; its BMC does not report whether it has power", ""
+
+
+def _left_out(seen: HostEvidence) -> str:
+    """Return which witnesses were left out, in words that end a clause."""
+    names = seen.left_out
+    return f" (left out by the operator: {', '.join(names)})" if names else ""
+
+
+def _or_without(seen: HostEvidence) -> str:
+    """Return how the witnesses that see the host are left out, where nobody else sees it."""
+    if seen.alive_for_operator or not seen.alive_for:
+        return ""
+    options = " ".join(f"--without-witness {witness.name}" for witness in seen.alive_for[:5])
+    which = "that witness is" if len(seen.alive_for) == 1 else "those witnesses are"
+    return f"; where {which} proved to be wrong, replace it with {options}"
 
 
 def _not_from_here(seen: HostEvidence) -> _Reasoned:
@@ -111,7 +127,7 @@ def _not_from_here(seen: HostEvidence) -> _Reasoned:
             Verdict.UNKNOWN,
             f"the witnesses disagree: {_names(seen)} {_sees(seen)} it, the other {spoke - see} and "
             "this machine do not: the network is parted",
-            f"{repair}; then backstay check {seen.suspect}",
+            f"{repair}; then backstay check {seen.suspect}{_or_without(seen)}",
         )
     hung = all(witness.services is False for witness in seen.alive_for)
     remark = ", though none of its services answers them" if hung else ""
@@ -185,6 +201,8 @@ def _sign(witness: Witness) -> bool | None:
 
 def _said(witness: Witness) -> str:
     """Return what a witness reports in one line."""
+    if witness.left_out:
+        return "left out by the operator (--without-witness)"
     if witness.trouble:
         return f"could not be asked: {witness.trouble}"
     if not witness.spoke and not witness.signs:

@@ -1,7 +1,7 @@
 """Look at one host from everywhere: this machine, the other hosts, its BMC, its own check."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +18,14 @@ from backstay.health.witness.evidence import (
     Witness,
     read_witness,
 )
+from backstay.health.witness.selection import witnesses
 from backstay.inventory.cloud import Cloud, Host
-from backstay.inventory.enums import Role
 from backstay.services.by_host import units_on
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
 
-MOST = 60
-"""So many other hosts are asked at most: more would be a load for a host that may only be slow."""
 LOOK_BOUND = 15.0
 LOGIN_BOUND = 4.0
 """Seconds for a login, its connection included: the others have answered by then."""
@@ -51,11 +49,17 @@ async def ask_power(target: BmcTarget) -> bool | None:
 
 
 async def gather_evidence(
-    site: CloudSession, suspect: str, *, here: Here = ask_here, power: AskPower = ask_power
+    site: CloudSession,
+    suspect: str,
+    *,
+    without: Collection[str] = (),
+    here: Here = ask_here,
+    power: AskPower = ask_power,
 ) -> HostEvidence:
     """Observe a host from everywhere at the same time. Errors are in the result, not raised.
 
-    Its check is waited for only where any witness saw a sign of life.
+    ``without`` are witnesses that the operator leaves out: they are not asked. Its check is waited
+    for only where any witness saw a sign of life.
     """
     host = site.cloud.hosts[suspect]
     checking = asyncio.ensure_future(_failed(site, suspect))
@@ -63,7 +67,7 @@ async def gather_evidence(
         mine, login, others, powered = await asyncio.gather(
             _here(here, host.address, _ports(site, host)),
             _login(site, suspect),
-            _others(site, host, witnesses(site.cloud, suspect), quick=False),
+            _others(site, host, witnesses(site.cloud, suspect, without), quick=False),
             power_seen(site.cloud, host, power),
         )
         seen = HostEvidence(
@@ -71,7 +75,7 @@ async def gather_evidence(
             address=host.address,
             operator=mine,
             login=login,
-            others=others,
+            others=(*others, *(Witness(name=name, left_out=True) for name in without)),
             power=powered,
         )
         if not seen.alive_for_operator:
@@ -82,30 +86,24 @@ async def gather_evidence(
 
 
 async def ask_address(
-    site: CloudSession, suspect: str, *, also: Sequence[str] = (), here: Here = ask_here
+    site: CloudSession,
+    suspect: str,
+    *,
+    also: Sequence[str] = (),
+    without: Collection[str] = (),
+    here: Here = ask_here,
 ) -> tuple[Witness, ...]:
     """Ask once more who answers with a host's address, by ARP and ping only: under 3 seconds.
 
-    Asked are this machine, the witnesses, and ``also``: a spare on the same network counts here.
+    Asked are this machine, the witnesses but those in ``without``, and ``also``: a spare on the
+    same network counts here.
     """
     host = site.cloud.hosts[suspect]
-    names = list(dict.fromkeys([*witnesses(site.cloud, suspect), *also]))
+    names = list(dict.fromkeys([*witnesses(site.cloud, suspect, without), *also]))
     mine, others = await asyncio.gather(
         _here(here, host.address, [], quick=True), _others(site, host, names, quick=True)
     )
     return (mine, *others)
-
-
-def witnesses(cloud: Cloud, suspect: str) -> list[str]:
-    """Return the hosts that are asked about another: all but spares, at most ``MOST``."""
-    names = [
-        host.name
-        for host in cloud.hosts.values()
-        if host.name != suspect and set(host.roles) - {Role.SPARE}
-    ]
-    if len(names) <= MOST:
-        return names
-    return [names[at * len(names) // MOST] for at in range(MOST)]
 
 
 def _ports(site: CloudSession, host: Host) -> list[int]:

@@ -37,7 +37,14 @@ from backstay.health.witness.observe import (
 )
 from backstay.journal.action import Action, Refused, Running
 from backstay.runbooks.replace.outages import OutageRecording
-from backstay.runbooks.replace.steps import BY_PERSON, BY_POWER, CONFIRM, ConfirmedDead, Fenced
+from backstay.runbooks.replace.steps import (
+    BY_PERSON,
+    BY_POWER,
+    CONFIRM,
+    WITHOUT_WITNESSES,
+    ConfirmedDead,
+    Fenced,
+)
 from backstay.transports.bmc import power_of
 from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
@@ -128,13 +135,15 @@ class Fence(Action[Fenced]):
             running.report(f"it has come back ({'; '.join(answers)}): asking all witnesses again")
         else:
             return
-        refuse_unless_dead(judge(await self._look(suspect)))
+        refuse_unless_dead(judge(await self._look(suspect, left_out(running))))
 
-    async def _look(self, suspect: str) -> HostEvidence:
+    async def _look(self, suspect: str, without: Sequence[str]) -> HostEvidence:
         async def power(target: BmcTarget) -> bool | None:
             return await self.power(target).state(bound=STATE_BOUND)
 
-        return await gather_evidence(self.site, suspect, here=self.here, power=power)
+        return await gather_evidence(
+            self.site, suspect, without=without, here=self.here, power=power
+        )
 
     async def _by_power(self, running: Running) -> list[str]:
         """Power it off, read back; return what its BMC could not be set to. Raises PowerError."""
@@ -230,7 +239,12 @@ async def who_answers(
 ) -> tuple[Witness, ...]:
     """Return what every witness finds by ARP at the address of the host of this run."""
     suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
-    return await ask_address(site, suspect, also=[spare], here=here)
+    return await ask_address(site, suspect, also=[spare], without=left_out(running), here=here)
+
+
+def left_out(running: Running) -> list[str]:
+    """Return the witnesses that the operator leaves out of this run (``--without-witness``)."""
+    return list(running.plan.settings.get(WITHOUT_WITNESSES) or ())
 
 
 def answers_of(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[str]:
@@ -294,7 +308,12 @@ class Confirm(Action[ConfirmedDead]):
         suspect = running.plan.targets[0]
         running.report(f"asking from several places whether {suspect} is dead")
         started = time.time()
-        seen = await gather_evidence(self.site, suspect, here=self.here, power=self.power)
+        without = left_out(running)
+        if without:
+            running.report(f"left out as witnesses: {', '.join(without)}")
+        seen = await gather_evidence(
+            self.site, suspect, without=without, here=self.here, power=self.power
+        )
         judged = judge(seen)
         refuse_unless_dead(judged)
         return ConfirmedDead(
@@ -305,6 +324,7 @@ class Confirm(Action[ConfirmedDead]):
             ),
             power=next(w.summary for w in judged.statements if w.witness == "BMC"),
             spoke=tuple(witness.name for witness in seen.spoke),
+            left_out=seen.left_out,
             asked_at=started,
             summary=judged.reason,
         )

@@ -27,6 +27,7 @@ from backstay.runbooks.replace.steps import (
     PREPARE,
     RECONCILE,
     TAKE_OVER,
+    WITHOUT_WITNESSES,
 )
 from backstay.runbooks.restore.plan import (
     RestoreOptions,
@@ -50,12 +51,13 @@ class ReplaceRequest:
     """What the operator chose: the ``spare``, what is restored, and whether it is surely off.
 
     ``confirmed_fenced``: a person typed the host's name for it; it counts only where no BMC can
-    be asked.
+    be asked. ``without_witnesses`` are hosts that are not asked about the host, as they lie.
     """
 
     spare: str
     chosen: RestoreOptions
     confirmed_fenced: bool = False
+    without_witnesses: tuple[str, ...] = ()
 
 
 def plan(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service], *, now: datetime) -> Plan:
@@ -73,6 +75,7 @@ def plan(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service], *, now
             "service": "",
             "mark": f"{now:%Y%m%d-%H%M%S}",
             "confirmed_fenced": wish.confirmed_fenced,
+            WITHOUT_WITNESSES: list(wish.without_witnesses),
         },
     )
 
@@ -81,7 +84,7 @@ def _steps(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service]) -> I
     """Give the steps. Until `fence` nothing is changed; until `adopt` the spare is a spare."""
     host, spare = wish.chosen.backup.host, wish.spare
     mine = services_of(cloud, host, services, "")
-    yield from _fencing(host, spare)
+    yield from _fencing(host, spare, wish.without_witnesses)
     yield from _restoring(wish, mine)
     yield from _building(host, mine)
     yield WORKS.step(host, "wait until it works", _STARTING)
@@ -93,11 +96,13 @@ def _steps(cloud: Cloud, wish: ReplaceRequest, services: Sequence[Service]) -> I
     yield TAKE_OVER.step(host, f"write into cloud.yaml that {spare} is {host} now", _QUICK)
 
 
-def _fencing(host: str, spare: str) -> Iterator[Step]:
-    does = f"ask from several places whether {host} is dead"
+def _fencing(host: str, spare: str, without: Sequence[str]) -> Iterator[Step]:
+    left_out = f"; left out as witnesses: {', '.join(without)}" if without else ""
+    does = f"ask from several places whether {host} is dead{left_out}"
     yield CONFIRM.step(host, does, CONFIRM_BOUND, target="")
     yield PREPARE.step(host, f"check that {spare} can take its place", _QUICK, target="")
-    yield FENCE.step(host, f"power {host} off, read it back, keep it off", FENCE_BOUND, target="")
+    does = f"power {host} off, read it back, keep it off{left_out}"
+    yield FENCE.step(host, does, FENCE_BOUND, target="")
 
 
 def _restoring(wish: ReplaceRequest, mine: Sequence[Service]) -> Iterator[Step]:

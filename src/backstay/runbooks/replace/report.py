@@ -80,6 +80,7 @@ class Report:
     Attributes:
         backup: the name of the backup that was restored.
         witnesses: names of witnesses that found the host dead, with their evidence.
+        left_out: the witnesses among them that were not asked, as the operator wanted.
         fenced_by: ``power`` or ``person``.
         until_working: how many seconds, from the run's start, until all checks were green; None
             where they are not.
@@ -107,6 +108,7 @@ class Report:
     spare: str
     backup: str
     witnesses: tuple[tuple[str, str], ...]
+    left_out: tuple[str, ...]
     fenced_by: str
     until_working: float | None
     within: bool | None
@@ -154,6 +156,7 @@ def reports(run: RunRecord) -> list[Report]:
             spare=str(settings["spare"]),
             backup=str(settings["backup"]),
             witnesses=_result(steps, CONFIRM).witnesses,
+            left_out=_result(steps, CONFIRM).left_out,
             fenced_by=fenced.how,
             until_working=until_working,
             within=None if until_working is None else until_working <= GUIDE,

@@ -13,6 +13,8 @@ from backstay.maintenance.outages import OutageSeries
 
 BY_POWER, BY_PERSON = "power", "person"
 """How a host was fenced: its power was read back as off, or a person confirmed that it is off."""
+WITHOUT_WITNESSES = "without_witnesses"
+"""The setting of a plan that has the names of the witnesses that the operator leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class ConfirmedDead(StepResult):
         witnesses: names of witnesses, each with its evidence.
         power: the evidence of the host's BMC.
         spoke: the witnesses that could be asked.
+        left_out: the witnesses that were not asked, as the operator wanted.
         asked_at: when they were asked, Unix seconds.
         recording: what outages are recorded of from here on, None where they are not.
 
@@ -58,6 +61,7 @@ class ConfirmedDead(StepResult):
     witnesses: tuple[tuple[str, str], ...] = ()
     power: str = ""
     spoke: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     asked_at: float = 0.0
     recording: RecordedTargets | None = None
 

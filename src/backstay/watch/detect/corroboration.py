@@ -29,8 +29,8 @@ from backstay.health.witness.observe import (
     ask_power,
     gather_evidence,
     power_seen,
-    witnesses,
 )
+from backstay.health.witness.selection import witnesses
 from backstay.transports.threads import on_thread
 from backstay.watch.incidents.incident import Kind
 
