@@ -124,9 +124,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         (["controller", "--with", "spare1", "--confirm-fenced", "proxy"], "that is not controller"),
         (["controller", "--with", "spare1", "--to", "noon"], "neither `latest`, `backup`"),
         (["controller", "--with", "spare1"], "without a terminal this needs --yes"),
-        (WITHOUT + ["spare1"], "spare1 is no witness about controller: proxy, compute1 are"),
-        (WITHOUT + ["controller"], "controller is no witness about controller"),
-        (WITHOUT + ["nobody"], "has no host nobody"),
+        ([*WITHOUT, "spare1"], "spare1 is no witness about controller: proxy, compute1 are"),
+        ([*WITHOUT, "controller"], "controller is no witness about controller"),
+        ([*WITHOUT, "nobody"], "has no host nobody"),
         (
             [*WITHOUT, "proxy", "--without-witness", "compute1"],
             "that leaves 0 of 2 witnesses about controller, and at least 1 must be asked",

@@ -31,11 +31,12 @@ class Port:
 class Witness:
     """What one host sees of the suspect; with ``trouble`` it could not be asked.
 
-    ``left_out`` tells that the operator wanted it not to be asked. ``pings`` is None where it may not ping. ``macs`` are the hardware addresses that answered by
-    ARP just now, None where it could not ask so (``no_arp`` says why). ``neighbour`` is its
-    kernel's own entry. ``has_address`` tells that it has the suspect's address itself. ``ports``
-    are empty where it was not asked for them. ``established`` are open connections to the suspect,
-    of which one brought something ``heard`` seconds before the end of the ``seconds`` it took.
+    ``left_out`` tells that the operator wanted it not to be asked. ``pings`` is None where it may
+    not ping. ``macs`` are the hardware addresses that answered by ARP just now, None where it could
+    not ask so (``no_arp`` says why). ``neighbour`` is its kernel's own entry. ``has_address`` tells
+    that it has the suspect's address itself. ``ports`` are empty where it was not asked for them.
+    ``established`` are open connections to the suspect, of which one brought something ``heard``
+    seconds before the end of the ``seconds`` it took.
     """
 
     name: str
