@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backstay.access.session import CloudSession
+from backstay.answers import convert
 from backstay.backup.place import Place
 from backstay.errors import ApiUnreachable
 from backstay.inventory.cloud import Cloud
@@ -30,10 +31,16 @@ class Noting(CloudSession):
         self.asked: list[str] = []
 
     async def ask(
-        self, host: str, function: Callable[..., Any], *arguments: Any, bound: float = 30.0
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Any,
+        returns: Any = None,
+        bound: float = 30.0,
     ) -> Any:
         self.asked.append(function.__name__)
-        return [] if function.__name__ == "missing" else {"started": True}
+        answer = [] if function.__name__ == "missing" else {"started": True}
+        return answer if returns is None else convert(returns, answer)
 
 
 def asked(step: str, means: Any, results: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
-from backstay.access.shipping import as_json, program, reading, stream
+from backstay.access.shipping import as_answer, as_json, program, reading, stream
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
@@ -76,17 +76,44 @@ class CloudSession:
         """Return the services of this cloud."""
         return [s for s in all_services() if self.cloud.has_service(s.name)]
 
+    @overload
+    async def ask(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Json,
+        returns: type[T],
+        bound: float = QUESTION_BOUND,
+    ) -> T: ...
+
+    @overload
     async def ask(
         self,
         host: str,
         function: Callable[..., Any],
         *arguments: Json,
         bound: float = QUESTION_BOUND,
-    ) -> Json:
-        """Call a function on a host, as root, and return what it returns. Raises HostError."""
+    ) -> Json: ...
+
+    async def ask(
+        self,
+        host: str,
+        function: Callable[..., Any],
+        *arguments: Json,
+        returns: type[T] | None = None,
+        bound: float = QUESTION_BOUND,
+    ) -> T | Json:
+        """Call a function on a host, as root, and return what it returns.
+
+        It is read as ``returns``, which ``answers.read`` knows; without, as JSON of any form, with
+        the same bounds. ``bound`` is in seconds. Raises HostError: RemoteFailure where the answer
+        is of another form.
+        """
         target = self.cloud.ssh_target(self.host(host))
         answer = await self.shell.answer(target, program(function, *arguments), bound=bound)
-        return as_json(answer, host=host)
+        if returns is None:
+            return as_json(answer, host=host)
+        return as_answer(returns, answer, host=host)
 
     async def stream(
         self,

@@ -13,12 +13,15 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from backstay.access import onhost
+from backstay.answers import BadAnswer, clean, read
 from backstay.errors import RemoteFailure
 from backstay.jsondata import Json
 from backstay.transports.targets import Answer
+
+T = TypeVar("T")
 
 
 def program(function: Callable[..., Json], *arguments: Json) -> str:
@@ -58,19 +61,36 @@ def _calling(
     return f"{text}{runner.__name__}({call}, {handed_on!r})\n"
 
 
-def as_json(answer: Answer, *, host: str) -> Any:  # noqa: ANN401 - whatever was asked for
-    """Return the decoded JSON that a program on ``host`` printed. Raises RemoteFailure."""
+def as_answer(kind: type[T], answer: Answer, *, host: str) -> T:
+    """Return what a program on ``host`` printed, read as ``kind`` (see ``answers.read``).
+
+    Raises RemoteFailure.
+    """
     try:
-        return json.loads(answer.stdout)
-    except ValueError as error:
+        return read(kind, answer.stdout)
+    except BadAnswer as error:
         raise not_answers(answer, host, error) from error
+
+
+def as_json(answer: Answer, *, host: str) -> Json:
+    """Return the decoded JSON that a program on ``host`` printed. Raises RemoteFailure."""
+    untyped: type[Json] = Any
+    return as_answer(untyped, answer, host=host)
 
 
 def not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
     """Return the error for a text that is not the answer of a program of ours."""
+    attempted, began = f"reading the answers of {host}", clean(answer.stdout, longest=80)
+    if isinstance(error, BadAnswer) and error.is_json:
+        return RemoteFailure(
+            attempted,
+            came_back=f"not of the expected form: {error}",
+            remedy=f"see whether {host} is what it was: its python3, and what answers at its "
+            "address",
+        )
     return RemoteFailure(
-        f"reading the answers of {host}",
-        came_back=f"not the answers of Backstay's questions: {answer.stdout[:80]!r} ({error})",
+        attempted,
+        came_back=f"not the answers of Backstay's questions: {began!r} ({error})",
         remedy="see whether the login shell of that user prints something of its own",
     )
 
