@@ -75,6 +75,31 @@ class _OneLine:
         return core_schema.no_info_after_validator_function(one_line, handler(source))
 
 
+class _Form:
+    """Marks a text that is of one form, such as a UUID."""
+
+    def __init__(self, pattern: str, name: str) -> None:
+        self._pattern, self._name = re.compile(pattern), name
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401 - as pydantic declares it
+        handler: "GetCoreSchemaHandler",
+    ) -> "CoreSchema":
+        from pydantic_core import PydanticCustomError, core_schema  # noqa: PLC0415 - see above
+
+        def checked(text: str) -> str:
+            if not self._pattern.fullmatch(text):
+                raise PydanticCustomError("form", "{expected}", {"expected": self.refusal(text)})
+            return text
+
+        return core_schema.no_info_after_validator_function(checked, handler(source))
+
+    def refusal(self, text: str) -> str:
+        """Return why a text is not of this form."""
+        return f"{clean(text, longest=60)!r} is no {self._name}"
+
+
 class _Within:
     """Marks a number that has bounds."""
 
@@ -92,6 +117,11 @@ class _Within:
 
 Line = Annotated[str, _OneLine()]
 """A text of one line, cut at 500 characters: names, states, reasons."""
+_UUID = _Form(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}", "UUID")
+Uuid = Annotated[str, _UUID]
+"""The identity of an object, which may stand in a path or a command."""
+Mac = Annotated[str, _Form(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5,19}", "hardware address")]
+"""A hardware address."""
 Count = Annotated[int, _Within(0, LARGEST)]
 """An integer that is not negative: bytes, processes, ports."""
 Seconds = Annotated[float, _Within(0.0, 1e12)]

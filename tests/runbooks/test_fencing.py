@@ -22,6 +22,7 @@ from backstay.journal.store import Store
 from backstay.runbooks.replace import actions, fence_guard
 from backstay.runbooks.replace.fence import FRESH, Confirm, Fence, NotFenced
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
+from tests.answering import as_asked
 from tests.health.witness.recorded import HOSTS, Recorded
 
 if TYPE_CHECKING:
@@ -72,11 +73,19 @@ class World:
     def host(self, name: str) -> Any:
         return self.cloud.hosts[name]
 
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+    async def ask(
+        self,
+        host: str,
+        function: Any,
+        *arguments: Any,
+        returns: Any = None,
+        bound: float = 30.0,
+    ) -> Any:
         answers = MINE in self.macs if host == "controller" else host not in self.gone
         if not answers:
             raise HostUnreachable("asking", came_back="no route to host", remedy="look")
-        return {"boot_id": "b"} if function is onhost.alive else self.told(host)
+        answer = {"boot_id": "b"} if function is onhost.alive else self.told(host)
+        return as_asked(answer, returns, host)
 
     async def here(self, _address: str, _ports: Any, _quick: bool) -> dict[str, Any]:
         return self.told("this machine")

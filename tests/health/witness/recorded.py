@@ -12,6 +12,7 @@ from backstay.health.witness import observe, onhost
 from backstay.health.witness.evidence import HostEvidence
 from backstay.inventory.cloud import Cloud
 from backstay.services.registry import all_services
+from tests.answering import as_asked
 
 DATA = Path(__file__).parent / "data"
 HOSTS = {
@@ -40,13 +41,23 @@ class Recorded:
         self.services = all_services()
         self.asked: dict[str, list[int]] = {}
 
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+    def host(self, name: str) -> Any:
+        return self.cloud.hosts[name]
+
+    async def ask(
+        self,
+        host: str,
+        function: Any,
+        *arguments: Any,
+        returns: Any = None,
+        bound: float = 30.0,
+    ) -> Any:
         found = self.told["login"] if host == self.suspect else self.told["hosts"][host]
         if function is onhost.witness:
             self.asked[host] = arguments[1]
-        if "error" in found:
+        if isinstance(found, dict) and "error" in found:
             raise HostUnreachable("asking", came_back=found["error"], remedy="look")
-        return found
+        return as_asked(found, returns, host)
 
     async def check(self, hosts: Any) -> list[Finding]:
         await asyncio.sleep(0)

@@ -1,7 +1,6 @@
 """What is shipped to witnesses: on loopback, with the real programs, and from recorded output."""
 
 import ast
-import json
 import os
 import socket
 import subprocess
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from backstay.access.shipping import program
+from backstay.answers import convert, read
 from backstay.health.witness import onhost
-from backstay.health.witness.evidence import PortState, read_witness
+from backstay.health.witness.evidence import PortState, WitnessAnswer, read_witness
 
 DATA = Path(__file__).parent / "data"
 
@@ -89,7 +89,7 @@ def test_the_whole_question_runs_where_it_is_shipped_to() -> None:
     done = subprocess.run(
         ["python3", "-I", "-"], input=script, capture_output=True, text=True, check=True
     )
-    found = read_witness("here", json.loads(done.stdout))
+    found = read_witness("here", read(WitnessAnswer, done.stdout))
     assert found.has_address
     assert [(port.number, port.state) for port in found.ports] == [(1, PortState.REFUSED)]
     assert found.pings is (True if os.geteuid() == 0 else found.pings)
@@ -97,6 +97,7 @@ def test_the_whole_question_runs_where_it_is_shipped_to() -> None:
 
 
 def test_a_name_that_is_not_known_is_told() -> None:
-    found = read_witness("here", onhost.witness("no-such-host.invalid", [22], True))
+    answer = onhost.witness("no-such-host.invalid", [22], True)
+    found = read_witness("here", convert(WitnessAnswer, answer))
     assert "the name no-such-host.invalid is not known" in found.trouble
     assert not found.spoke

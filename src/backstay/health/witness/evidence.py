@@ -1,12 +1,14 @@
 """What was seen of a host from several places: plain values."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+
+from backstay.answers import Count, Line, Mac, Seconds
 
 OPERATOR = "this machine"
 """The name of the witness that the operator's machine is."""
+_MOST_NAMED = 100
+"""So many ports or hardware addresses a witness may name of one host."""
 
 
 class PortState(StrEnum):
@@ -162,23 +164,75 @@ class HostEvidence:
         return self.alive_for_operator or bool(self.alive_for)
 
 
-def read_witness(name: str, answer: Mapping[str, Any]) -> Witness:
-    """Turn what ``onhost.witness`` returned into typed values. Pure."""
-    arp = answer.get("arp") or {"asked": False, "message": "no answer in time", "macs": []}
-    connections = answer.get("connections") or {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayAnswer:
+    """How packets go from a witness to the suspect, of which only this is used."""
+
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArpAnswer:
+    """The hardware addresses that answered a witness by ARP, or why it could not ask."""
+
+    asked: bool
+    macs: tuple[Mac, ...]
+    message: Line = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsAnswer:
+    """A witness's established connections to the suspect."""
+
+    count: Count
+    heard: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessAnswer:
+    """What ``onhost.witness`` returns, as it arrives."""
+
+    way: WayAnswer
+    ports: tuple[tuple[Count, PortState, Line], ...]
+    trouble: Line = ""
+    pings: bool | None = None
+    arp: ArpAnswer | None = None
+    neighbour: Line = ""
+    seconds: Seconds = 0.0
+    connections: ConnectionsAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliveAnswer:
+    """What ``onhost.alive`` returns, as it arrives."""
+
+    boot_id: Line
+
+
+def read_witness(name: str, answer: WitnessAnswer) -> Witness:
+    """Return what a witness saw. Pure.
+
+    One that names more ports or hardware addresses than there can be has not been asked: what it
+    says besides is worth nothing, and would fill a page.
+    """
+    arp = answer.arp or ArpAnswer(asked=False, macs=(), message="no answer in time")
+    connections = answer.connections or ConnectionsAnswer(count=0)
+    for count, what in ((len(answer.ports), "ports"), (len(arp.macs), "hardware addresses")):
+        if count > _MOST_NAMED:
+            return Witness(name=name, trouble=f"its answer names {count} {what}")
     return Witness(
         name=name,
-        trouble=answer.get("trouble", ""),
-        pings=answer.get("pings"),
-        macs=tuple(arp["macs"]) if arp["asked"] else None,
-        no_arp=arp["message"],
-        neighbour=answer.get("neighbour", ""),
-        has_address=bool(answer["way"].get("own")),
+        trouble=answer.trouble,
+        pings=answer.pings,
+        macs=arp.macs if arp.asked else None,
+        no_arp=arp.message,
+        neighbour=answer.neighbour,
+        has_address=answer.way.own,
         ports=tuple(
-            Port(number=number, state=PortState(state), message=message)
-            for number, state, message in sorted(answer["ports"])
+            Port(number=number, state=state, message=message)
+            for number, state, message in sorted(answer.ports)
         ),
-        established=connections.get("count", 0),
-        heard=connections.get("heard"),
-        seconds=answer.get("seconds", 0.0),
+        established=connections.count,
+        heard=connections.heard,
+        seconds=answer.seconds,
     )

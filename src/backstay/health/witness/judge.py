@@ -81,7 +81,8 @@ def _verdict(seen: HostEvidence) -> _Reasoned:
 def _silent(seen: HostEvidence) -> _Reasoned:
     """Judge a host of which no witness saw a sign of life."""
     asked, spoke = len(seen.others), len(seen.spoke)
-    nothing = f"none of {spoke + 1} witnesses sees any sign of it{_left_out(seen)}"
+    observed = spoke + seen.operator.spoke
+    nothing = f"none of {observed} witnesses sees any sign of it{_left_out(seen)}"
     if seen.power.on is False:
         return Verdict.DEAD, f"its BMC reports that its power is off, and {nothing}", ""
     if spoke < needed(asked):

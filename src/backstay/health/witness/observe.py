@@ -6,16 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 from backstay.access.session import CloudSession
+from backstay.answers import BadAnswer, convert
 from backstay.errors import BackstayError, HostError, HostUnreachable
 from backstay.finding import Severity
 from backstay.health.check import check_hosts
 from backstay.health.witness import onhost
 from backstay.health.witness.evidence import (
     OPERATOR,
+    AliveAnswer,
     HostEvidence,
     Login,
     Power,
     Witness,
+    WitnessAnswer,
     read_witness,
 )
 from backstay.health.witness.selection import witnesses
@@ -124,9 +127,11 @@ def _ports(site: CloudSession, host: Host) -> list[int]:
 
 async def _here(here: Here, address: str, ports: Sequence[int], *, quick: bool = False) -> Witness:
     try:
-        return read_witness(OPERATOR, await here(address, ports, quick))
+        return read_witness(OPERATOR, convert(WitnessAnswer, await here(address, ports, quick)))
     except TimeoutError:
         return Witness(name=OPERATOR, trouble=f"no answer within {LOOK_BOUND:g} s")
+    except BadAnswer as error:
+        return Witness(name=OPERATOR, trouble=str(error))
 
 
 async def _others(
@@ -137,9 +142,15 @@ async def _others(
     async def ask(name: str) -> Witness:
         try:
             answer = await site.ask(
-                name, onhost.witness, host.address, ports, quick, bound=LOOK_BOUND
+                name,
+                onhost.witness,
+                host.address,
+                ports,
+                quick,
+                returns=WitnessAnswer,
+                bound=LOOK_BOUND,
             )
-        except HostError as error:
+        except BackstayError as error:
             return Witness(name=name, trouble=error.came_back)
         return read_witness(name, answer)
 
@@ -150,14 +161,16 @@ async def _login(site: CloudSession, suspect: str) -> Login:
     """Log in to the suspect: by way of a jump host it may answer when nothing else does."""
     try:
         async with asyncio.timeout(LOGIN_BOUND):
-            answer = await site.ask(suspect, onhost.alive, bound=LOGIN_BOUND)
+            answer = await site.ask(
+                suspect, onhost.alive, returns=AliveAnswer, bound=LOGIN_BOUND
+            )
     except TimeoutError:
         return Login(error=f"no login within {LOGIN_BOUND:g} s")
     except HostUnreachable as error:
         return Login(error=error.came_back)
     except HostError as error:
         return Login(error=error.came_back, there=True)
-    return Login(boot_id=answer["boot_id"], there=True)
+    return Login(boot_id=answer.boot_id, there=True)
 
 
 async def power_seen(cloud: Cloud, host: Host, power: AskPower) -> Power:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.session import CloudSession
-from backstay.errors import HostError
+from backstay.answers import BadAnswer, convert
+from backstay.errors import BackstayError
 from backstay.health.witness import onhost
 from backstay.health.witness.evidence import (
     OPERATOR,
@@ -19,6 +20,7 @@ from backstay.health.witness.evidence import (
     Login,
     Power,
     Witness,
+    WitnessAnswer,
     read_witness,
 )
 from backstay.health.witness.judge import Verdict, judge
@@ -127,19 +129,24 @@ class Corroborator:
 
     async def _mine(self, address: str) -> Witness:
         try:
-            return read_witness(OPERATOR, await self.quick_probe(address))
+            mine = convert(WitnessAnswer, await self.quick_probe(address))
         except TimeoutError:
             return Witness(name=OPERATOR, trouble="no answer in time")
+        except BadAnswer as error:
+            return Witness(name=OPERATOR, trouble=str(error))
+        return read_witness(OPERATOR, mine)
 
     async def _other(self, name: str, address: str, unreached: Collection[str]) -> Witness:
         if name in unreached:
             return Witness(name=name, trouble="it does not answer either")
         try:
             async with asyncio.timeout(QUICK_BOUND):
-                observation = await self.site.ask(name, onhost.witness, address, [], True, TRIES)
+                observation = await self.site.ask(
+                    name, onhost.witness, address, [], True, TRIES, returns=WitnessAnswer
+                )
         except TimeoutError:
             return Witness(name=name, trouble=f"no answer within {QUICK_BOUND:g} s")
-        except HostError as error:
+        except BackstayError as error:
             return Witness(name=name, trouble=error.came_back)
         return read_witness(name, observation)
 
