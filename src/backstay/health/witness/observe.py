@@ -161,9 +161,7 @@ async def _login(site: CloudSession, suspect: str) -> Login:
     """Log in to the suspect: by way of a jump host it may answer when nothing else does."""
     try:
         async with asyncio.timeout(LOGIN_BOUND):
-            answer = await site.ask(
-                suspect, onhost.alive, returns=AliveAnswer, bound=LOGIN_BOUND
-            )
+            answer = await site.ask(suspect, onhost.alive, returns=AliveAnswer, bound=LOGIN_BOUND)
     except TimeoutError:
         return Login(error=f"no login within {LOGIN_BOUND:g} s")
     except HostUnreachable as error:
