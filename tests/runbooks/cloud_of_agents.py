@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+from backstay.answers import convert
 from backstay.errors import HostUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
@@ -64,10 +65,11 @@ class CloudOfAgents:
             for binary, host in self.members
         ]
 
-    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:
+    async def ask(self, host: str, function: Any, *arguments: Any, returns: Any = None) -> Any:
         if host in self.silent:
             raise HostUnreachable("reaching it", came_back="no answer", remedy="look")
-        return await getattr(self, f"_{function.__name__}")(host, *arguments)
+        answer = await getattr(self, f"_{function.__name__}")(host, *arguments)
+        return answer if returns is None else convert(returns, answer)
 
     async def _ping(self, _host: str, _config: str, targets: list[list[str]], _bound: float) -> Any:
         return [

@@ -8,6 +8,7 @@ from functools import cache
 
 from backstay.access.session import CloudSession
 from backstay.access.shipping import source_of
+from backstay.answers import convert
 from backstay.errors import HostError
 from backstay.health import onhost
 from backstay.health.judge_host import Probes, Required, required
@@ -48,7 +49,7 @@ class HostsRead:
                 observed = self.observed(name)
                 asked = observed.probes.get(broker.probe.name) if observed else None
                 if asked is not None and not asked.trouble:
-                    return broker.read(asked.value)
+                    return broker.read(convert(broker.returns, asked.value))
         return None
 
 

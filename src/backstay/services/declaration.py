@@ -240,8 +240,10 @@ class Broker:
     """Asks the same, only where it costs next to nothing."""
     poll: Callable[[], Any]
     """Asks without a login, every few seconds."""
-    read: Callable[[Mapping[str, Any]], Messaging]
-    """Turns the answer of each into typed values. Pure."""
+    returns: Any
+    """What each answers, as a type that ``answers.read`` knows."""
+    read: Callable[[Any], Messaging]
+    """Turns that into what it says. Pure."""
     ports: tuple[int, ...]
     """Where its clients connect to."""
     role: Role

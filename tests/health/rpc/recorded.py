@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.access.session import CloudSession
+from backstay.answers import convert
 from backstay.errors import HostError, HostUnreachable
 from backstay.health.rpc.evidence import AgentsObservation
 from backstay.health.rpc.observe import observe_agents
@@ -61,7 +62,11 @@ class Recording:
         ]
         self.answers = read["answers"]
 
-    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:
+    async def ask(self, host: str, function: Any, *arguments: Any, returns: Any = None) -> Any:
+        answer = self.answer(host, function, *arguments)
+        return answer if returns is None else convert(returns, answer)
+
+    def answer(self, host: str, function: Any, *arguments: Any) -> Any:
         answer = self.answers[_key(host, function, arguments)]
         if isinstance(answer, dict) and "error" in answer:
             raise HostUnreachable("asking it", came_back=answer["error"], remedy="look")
@@ -88,13 +93,13 @@ class Many(Recording):
         self.reported = [replace(one, host=host) for host in hosts]
         self.text = json.dumps(self._broker({host: one["address"] for host, one in hosts.items()}))
 
-    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:
+    def answer(self, host: str, function: Any, *arguments: Any) -> Any:
         if function.__name__ == "ping":
             return [[True, "", 0.02] for _ in arguments[1]]
         if function.__name__ == "ask_messaging":
             return json.loads(self.text)
         if function.__name__ != "read_agents" or host == "controller":
-            return await super().ask(host, function, *arguments)
+            return super().answer(host, function, *arguments)
         text = json.dumps(self.answers[f"compute1 {function.__name__}"])
         moved = text.replace("10.77.0.21", self.cloud.hosts[host].address)
         return json.loads(moved.replace("compute1", host))
@@ -129,14 +134,14 @@ class Recorder:
         self.site, self.cloud, self.services = site, site.cloud, site.services
         self.kept: dict[str, Any] = {"agents": [], "answers": {}}
 
-    async def ask(self, host: str, function: Any, *arguments: Any) -> Any:
+    async def ask(self, host: str, function: Any, *arguments: Any, returns: Any = None) -> Any:
         try:
             answer = await self.site.ask(host, function, *arguments)
         except HostError as error:
             self.kept["answers"][_key(host, function, arguments)] = {"error": error.came_back}
             raise
         self.kept["answers"][_key(host, function, arguments)] = answer
-        return answer
+        return answer if returns is None else convert(returns, answer)
 
     async def agents(self) -> list[Agent]:
         found = await self.site.agents()

@@ -126,7 +126,8 @@ async def _ask_broker(site: CloudSession, brokers: Sequence[Broker]) -> Messagin
     for broker in brokers:
         for host in site.cloud.with_role(broker.role):
             try:
-                return broker.read(await site.ask(host.name, broker.ask))
+                answer = await site.ask(host.name, broker.ask, returns=broker.returns)
+                return broker.read(answer)
             except HostError as error:
                 trouble = f"{error.attempted}: {error.came_back}"
     return Messaging(trouble=trouble)

@@ -48,8 +48,8 @@ def ask_cache() -> dict[str, Any]:
 
 def judge_cache(answer: Mapping[str, Any]) -> Sequence[Verdict]:
     """Judge the answer of ``ask_cache``: the value must come back."""
-    said = str(answer.get("answer", ""))
-    if not said.startswith("STORED\r\nVALUE ") or "\r\nok\r\n" not in said:
+    said = str(answer.get("answer", "")).replace("\r\n", "\n")
+    if not said.startswith("STORED\nVALUE ") or "\nok\n" not in said:
         evidence = str(answer.get("failed") or f"a value does not come back: {said[:80]!r}")
         remedy = "{ssh} systemctl restart memcached (nothing is lost but validated tokens)"
         return [

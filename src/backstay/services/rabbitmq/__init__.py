@@ -23,7 +23,12 @@ from backstay.services.declaration import (
 )
 from backstay.services.rabbitmq.liveness import message_pulse, poll_messaging
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
-from backstay.services.rabbitmq.queues import ask_messaging, ask_messaging_quickly, read_messaging
+from backstay.services.rabbitmq.queues import (
+    MessagingAnswer,
+    ask_messaging,
+    ask_messaging_quickly,
+    read_messaging,
+)
 
 
 def ask_broker() -> dict[str, Any]:
@@ -238,6 +243,7 @@ SERVICE = Service(
     host_liveness=(HostLivenessProbe(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
     broker=Broker(
         ask=ask_messaging,
+        returns=MessagingAnswer,
         read=read_messaging,
         probe=_MESSAGING,
         poll=poll_messaging,

@@ -8,9 +8,10 @@ https://www.rabbitmq.com/docs/management#http-api, https://www.rabbitmq.com/docs
 import json
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Count, Line, Seconds
 from backstay.jsondata import Json
 from backstay.services.messaging import Messaging, Queue
 from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
@@ -131,22 +132,44 @@ def rabbit_by_ctl() -> dict[str, Any]:
     }
 
 
-def read_messaging(answer: Mapping[str, Any]) -> Messaging:
-    """Turn the answer of ``ask_messaging`` into typed values. Pure."""
-    consumers: Sequence[Sequence[Any]] = answer.get("consumers", ())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagingAnswer:
+    """The answer of ``ask_messaging``. A port is a text where the broker does not know it."""
+
+    clock: Seconds = 0.0
+    up: float | None = None
+    refused: Line = ""
+    trouble: Line = ""
+    queues: tuple[tuple[Line, Line, Count | Line | None], ...] = ()
+    """Names, states, and how many messages wait: a text or None where that is not known yet."""
+    consumers: tuple[tuple[Line, Line, Count | Line], ...] = ()
+    bound: tuple[Line, ...] = ()
+    connections: tuple[tuple[Line, Count | Line], ...] = ()
+
+
+def read_messaging(answer: MessagingAnswer) -> Messaging:
+    """Turn the answer of ``ask_messaging`` into what it says. Pure."""
     return Messaging(
-        up=answer.get("up"),
-        clock=answer.get("clock", 0.0),
-        refused=answer.get("refused", ""),
-        trouble=answer.get("trouble", ""),
+        up=answer.up,
+        clock=answer.clock,
+        refused=answer.refused,
+        trouble=answer.trouble,
         queues=tuple(
-            Queue(name=name, messages=messages or 0, lost=state in LOST)
-            for name, state, messages in answer.get("queues", ())
+            Queue(
+                name=name,
+                messages=messages if isinstance(messages, int) else 0,
+                lost=state in LOST,
+            )
+            for name, state, messages in answer.queues
         ),
-        consumers=tuple((queue, (_plain(host), int(port))) for queue, host, port in consumers),
-        bound=frozenset(answer.get("bound", ())),
+        consumers=tuple(
+            (queue, (_plain(host), port))
+            for queue, host, port in answer.consumers
+            if isinstance(port, int)
+        ),
+        bound=frozenset(answer.bound),
         connections=frozenset(
-            (_plain(host), int(port)) for host, port in answer.get("connections", ())
+            (_plain(host), port) for host, port in answer.connections if isinstance(port, int)
         ),
     )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from backstay.access.session import CloudSession
+from backstay.answers import BadAnswer, convert
 from backstay.errors import ApiError
 from backstay.health.judge_agents import RpcTopology
 from backstay.health.rpc.agents import diagnose_agents
@@ -86,7 +87,11 @@ class AgentProbes:
         _, ended, broker_state, _ = answer
         if ended != "ok" or not self._brokers:
             return
-        messaging = self._brokers[0].read(broker_state)
+        broker = self._brokers[0]
+        try:
+            messaging = broker.read(convert(broker.returns, broker_state))
+        except BadAnswer:
+            return  # the check reports it
         if not self._tells(messaging):
             return
         at, reconnect = time.time(), self.site.cloud.maintenance.reconnect
