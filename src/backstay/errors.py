@@ -73,3 +73,24 @@ class ChannelFailed(BackstayError):
 
 class BackupError(BackstayError):
     """A backup cannot be taken, kept, read or trusted."""
+
+
+def own_error(error: BaseException) -> str:
+    """Return an error that Backstay did not expect in one line: what, and where it comes from."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(own_error(one) for one in error.exceptions)
+    if isinstance(error, BackstayError):
+        return str(error)
+    try:
+        text = str(error)
+    except Exception:  # an error whose text cannot be made is an error, too
+        text = ""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = ""
+    if trace is not None:
+        file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+        place = f" ({file}:{trace.tb_lineno})"
+    kind = type(error).__name__
+    return f"an error in Backstay itself: {kind}{f': {text}' if text else ''}{place}"

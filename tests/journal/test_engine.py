@@ -185,3 +185,47 @@ def in_thread(loop: asyncio.AbstractEventLoop, work: Any) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(loop.run_until_complete, work).result(timeout=30)
     loop.close()
+
+
+class NoJson(JsonResult):
+    def to_json(self) -> dict[str, Any]:
+        raise RecursionError
+
+
+class GivesNoJson(Action[JsonResult]):
+    async def do(self, running: Running) -> JsonResult:
+        return NoJson(data={})
+
+
+@pytest.mark.parametrize(
+    ("actions", "why"),
+    [
+        ({"look": Does(), "work": GivesNoJson()}, "RecursionError"),
+        ({"look": Does()}, "KeyError: 'work'"),
+        ({"look": Does(), "work": Does(MemoryError())}, "MemoryError"),
+        ({"look": Does(), "work": Does(ExceptionGroup("two", [KeyError("x")]))}, "KeyError: 'x'"),
+    ],
+)
+def test_whatever_a_step_raises_is_its_failure_in_the_journal(
+    store: Store, tmp_path: Path, actions: Mapping[str, Action[Any]], why: str
+) -> None:
+    state, seen = carry(store, tmp_path, actions)
+    assert state is RunState.FAILED
+    failed = store.run("1").steps[1]
+    assert failed.state is StepState.FAILED
+    assert f"an error in Backstay itself: {why}" in failed.error["came_back"]
+    assert failed.error["remedy"].endswith("backstay runs resume trial-1")
+    assert seen[-1].error is not None
+
+
+def test_a_terminal_that_is_gone_does_not_stop_a_run(store: Store, tmp_path: Path) -> None:
+    def gone(_: Progress) -> None:
+        raise BrokenPipeError
+
+    plan = Plan(runbook="trial", cloud="lab", targets=("a",), steps=(step("look"),))
+    record = store.run(store.create(plan))
+    runbook = Runbook(actions={"look": Does(lambda running: running.report("still here"))})
+    locks = f"file://{tmp_path}/locks"
+    work = carry_out(store, record, runbook, locks=locks, progress=gone)
+    assert asyncio.run(work) is RunState.DONE
+    assert "still here" in [event.text for event in store.events("trial-1")]

@@ -1,7 +1,6 @@
 """``backstay backup``: take backups of hosts, verify them, keep the right ones."""
 
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from backstay.cli.options import (
     reason_option,
     yes_option,
 )
+from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.session import backups_of, open_cloud, require_hosts
 
 if TYPE_CHECKING:
@@ -110,15 +110,15 @@ def list_backups(host: str | None, cloud: Path | None, output: str) -> None:
     place = backups_of(open_cloud(cloud))
     found = place.catalogue.backups(host=host)
     if output == "json":
-        click.echo(json.dumps([asdict(backup) for backup in found], indent=2))
+        echo_json([asdict(backup) for backup in found])
     elif found:
         from backstay.cli.output.backups import backups_table
 
-        click.echo(backups_table(found), nl=False)
+        echo(backups_table(found), nl=False)
     else:
         of = f" of {host}" if host else ""
         create = f"backstay backup create {f'{host} ' if host else ''}--verify"
-        click.echo(f"no backups{of} in {place.folder}: {create}")
+        echo(f"no backups{of} in {place.folder}: {create}")
 
 
 @backup.command(epilog=_READING)
@@ -129,11 +129,11 @@ def show(name: str, cloud: Path | None, output: str) -> None:
     """Show what is in a BACKUP, or in the newest one of a HOST, and how it was verified."""
     found = backups_of(open_cloud(cloud)).catalogue.named(name)
     if output == "json":
-        click.echo(json.dumps(asdict(found), indent=2))
+        echo_json(asdict(found))
     else:
         from backstay.cli.output.backups import backup_text
 
-        click.echo(backup_text(found), nl=False)
+        echo(backup_text(found), nl=False)
 
 
 @backup.command(epilog=RUN_STATUSES)
@@ -165,7 +165,7 @@ def prune(*, dry_run: bool, yes: bool, reason: str, cloud: Path | None, output: 
         raise
     except JournalError as error:
         # Where the journal's disk is full, this is what makes space on it.
-        click.echo(f"backstay: removing without a record in the journal: {error}", err=True)
+        echo(f"backstay: removing without a record in the journal: {error}", err=True)
         _prune_unrecorded(described, plan, as_json=as_json)
 
 
@@ -188,20 +188,20 @@ def _prune_unrecorded(cloud: "Cloud", plan: "Plan", *, as_json: bool) -> None:
         raise Refused(str(error), remedy=error.remedy) from error
     names, logs = going.names(), [str(file) for file in going.logs]
     if as_json:
-        click.echo(json.dumps({"recorded": False, "backups": names, "logs": logs}, indent=2))
+        echo_json({"recorded": False, "backups": names, "logs": logs})
     else:
-        click.echo(f"removed: {', '.join([*names, *logs]) or 'nothing'}")
+        echo(f"removed: {', '.join([*names, *logs]) or 'nothing'}")
 
 
 def _show(going: "Removal", *, err: bool) -> None:
     for backup in going.backups:
-        click.echo(f"would remove {backup.name} ({backup.state})", err=err)
+        echo(f"would remove {backup.name} ({backup.state})", err=err)
     for file in going.logs:
-        click.echo(f"would remove {file}: no backup needs it", err=err)
+        echo(f"would remove {file}: no backup needs it", err=err)
     for host, count in going.followed.items():
         files = f"{count} file{'s' * (count != 1)}"
-        click.echo(f"would remove {files} received from {host}: in a verified backup", err=err)
+        echo(f"would remove {files} received from {host}: in a verified backup", err=err)
     for name in going.left:
-        click.echo(f"would remove what an interrupted prune has left of {name}", err=err)
+        echo(f"would remove what an interrupted prune has left of {name}", err=err)
     if not going:
-        click.echo("nothing to remove", err=err)
+        echo("nothing to remove", err=err)

@@ -21,6 +21,7 @@ from backstay.cli.options import (
     skip_healthy_option,
     yes_option,
 )
+from backstay.cli.output.terminal import echo
 from backstay.cli.session import backups_of, open_cloud, open_session
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _show(cloud: "Cloud", chosen: "RestoreOptions", plan: "Plan", *, err: bool) 
         lost = losses(
             backup, chosen.to, stream_of(backup, backups_of(cloud).logs(backup.host)), now=now
         )
-    click.echo(before(plan, chosen, lost, now=now), nl=False, err=err)
+    echo(before(plan, chosen, lost, now=now), nl=False, err=err)
 
 
 def _chosen(cloud: "Cloud", name: str, service: str, to: "RestorePoint") -> "RestoreOptions":
@@ -135,4 +136,4 @@ async def _differences(cloud: "Cloud", chosen: "RestoreOptions", *, as_json: boo
 
     async with open_session(cloud) as session:
         found: Any = await difference(session, backups_of(cloud), chosen)
-    click.echo(differences_text(found, as_json=as_json), nl=False)
+    echo(differences_text(found, as_json=as_json), nl=False)

@@ -11,6 +11,7 @@ import click
 
 from backstay.cli.exit_status import ExitStatus, exit_statuses
 from backstay.cli.options import cloud_option, dry_run_option, hosts_argument
+from backstay.cli.output.terminal import echo
 from backstay.cli.session import open_cloud, require_hosts
 from backstay.cli.units import (
     own_command,
@@ -88,13 +89,13 @@ def status(cloud: Path | None) -> None:
     name = _unit(open_cloud(cloud))
     found = state(name)
     if not found:
-        click.echo("nothing is scheduled: backstay backup schedule install")
+        echo("nothing is scheduled: backstay backup schedule install")
         sys.exit(ExitStatus.WARNING)
     last = found.get("LastTriggerUSec", "").replace("n/a", "")
     result = found.get("Result", "unknown")
     if found.get("ActiveState") == "activating":
         result = "running"
-    click.echo(
+    echo(
         f"{name}: {found['OnCalendar']}, next {found.get('NextElapseUSecRealtime') or 'unknown'}\n"
         f"  last: {f'{last}, {result}' if last else 'not yet'} (journalctl -u {name})\n"
         f"  runs: {found['ExecStart']}"
@@ -125,14 +126,14 @@ def _install(cloud: "Cloud", hosts: Sequence[str], calendar: str, *, dry_run: bo
     else:
         instead = f"let cron call: backstay {' '.join(words)}"
         systemd.install(f"{name}.timer", files, instead=instead)
-        click.echo(
+        echo(
             f"scheduled: {calendar}{f', next {coming}' if coming else ''}\n"
             "  see it: backstay backup schedule status\n"
             "  cancel it: backstay backup schedule uninstall"
         )
     lacking = only_here(cloud.backup.repository or "", os.environ)
     if lacking:
-        click.echo(
+        echo(
             f"  the repository may need {', '.join(lacking)}, which only this terminal has: add "
             f"them to the timer's service: systemctl edit {name}.service",
             err=True,

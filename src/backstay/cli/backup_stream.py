@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ from backstay.cli.options import (
     optional_host_argument,
     output_option,
 )
+from backstay.cli.output.terminal import echo, echo_json, redraw
 from backstay.cli.session import backups_of, open_cloud, require_hosts
 from backstay.cli.units import own_command, show_files, uninstall
 
@@ -93,12 +93,12 @@ def status(host: str | None, cloud: Path | None, output: str) -> None:
     place = backups_of(described)
     found = [status_of(described, place, name, now) for name in _hosts(described, host)]
     if output == "json":
-        click.echo(json.dumps([_document(one, now) for one in found], indent=2))
+        echo_json([_document(one, now) for one in found])
     else:
         from backstay.cli.output.text import columns
 
         head = ("host", "stream", "received", "behind", "RPO", "files", "")
-        click.echo(columns([head, *(_row(one, now) for one in found)]), nl=False)
+        echo(columns([head, *(_row(one, now) for one in found)]), nl=False)
     sys.exit(max(_exit_status(one) for one in found))
 
 
@@ -146,9 +146,9 @@ class _Reporter:
             self._last[state.host] = shown
             why = f": {state.error}; what to do: {state.remedy}" if state.error else ""
             note = f"; {state.note}" if state.note and not state.error else ""
-            click.echo(f"{_line(state)}{why}{note}", err=True)
+            echo(f"{_line(state)}{why}{note}", err=True)
         elif self._terminal:
-            click.echo(f"\r\x1b[K{_line(state)}", err=True, nl=False)
+            redraw(_line(state))
 
 
 def _line(state: "StreamState") -> str:
@@ -211,7 +211,7 @@ def _install(cloud: "Cloud", host: str, *, dry_run: bool) -> None:
         return
     instead = f"let another supervisor keep this running: backstay backup stream run {host}"
     install(f"{name}.service", files, instead=instead)
-    click.echo(
+    echo(
         f"{name} is running; see it: backstay backup stream status; log: journalctl -u {name}\n"
         f"  undo it: backstay backup stream uninstall {host}"
     )

@@ -13,6 +13,7 @@ import click
 
 from backstay.cli.exit_status import exit_statuses, of_severity
 from backstay.cli.options import cloud_option, hosts_argument
+from backstay.cli.output.terminal import echo, waiting
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_cloud, open_session, require_hosts
 from backstay.errors import BackstayError
@@ -70,7 +71,7 @@ def check(  # options come by name
         if output == "nagios":  # it shows standard output
             from backstay.cli.output.findings import plugin_error
 
-            click.echo(plugin_error(error), nl=False)
+            echo(plugin_error(error), nl=False)
         raise
     require_hosts(hosts, described)
     if timeout is not None:
@@ -85,7 +86,7 @@ def check(  # options come by name
     report = _checked(described, hosts, deep=deep)
     # https://no-color.org: any value but the empty one
     colour = False if os.environ.get("NO_COLOR") else None
-    click.echo(_shown(report, output, quiet=quiet, verbose=verbose), nl=False, color=colour)
+    echo(_shown(report, output, quiet=quiet, verbose=verbose), nl=False, color=colour)
     sys.exit(of_severity(report.status))
 
 
@@ -114,9 +115,7 @@ async def _with_patience(
         await asyncio.wait([task], timeout=_PATIENCE)
         if task.done() or not sys.stderr.isatty():
             return await task
-        from rich.console import Console
-
-        with Console(stderr=True).status(f"asking {len(cloud.hosts)} hosts and the APIs…"):
+        with waiting(f"asking {len(cloud.hosts)} hosts and the APIs…"):
             return await task
     finally:
         if not task.done():

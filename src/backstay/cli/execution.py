@@ -9,6 +9,7 @@ import click
 
 from backstay.cli.exit_status import ExitStatus, Refused, of_run
 from backstay.cli.options import SKIPPED
+from backstay.cli.output.terminal import echo
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_session
 
@@ -67,7 +68,7 @@ def newest_run(store: "Store", name: str | None, *, unfinished: bool) -> "RunRec
         raise Refused(f"the journal has no {which}", remedy="name a RUN of backstay runs list")
     run = found[0]
     kind = "newest unfinished" if run.state.in_flight else "newest"
-    click.echo(f"backstay: no RUN given: taking {run.id}, the {kind}", err=True)
+    echo(f"backstay: no RUN given: taking {run.id}, the {kind}", err=True)
     return run
 
 
@@ -99,7 +100,7 @@ def carry_out(
         state = asyncio.run(_carried_out(cloud, store, run, live))
     except KeyboardInterrupt:
         live.close()
-        click.echo(f"interrupted; to continue: backstay runs resume {run.id}", err=True)
+        echo(f"interrupted; to continue: backstay runs resume {run.id}", err=True)
         raise
     except LockHeld as error:
         if run.state is RunState.PLANNED:
@@ -108,7 +109,7 @@ def carry_out(
     finally:
         live.close()
     run = store.run(run.id)
-    click.echo(whole_run(store, run) if as_json else shown(store, run) + ending(run).rstrip("\n"))
+    echo(whole_run(store, run) if as_json else shown(store, run) + ending(run).rstrip("\n"))
     return of_run(state)
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backstay.cli.output.terminal import echo
+
 if TYPE_CHECKING:
     from backstay.finding import Severity
     from backstay.journal.records import RunState
@@ -40,9 +42,9 @@ class Refused(click.ClickException):
 
     def show(self, file: object = None) -> None:
         """Print the reason and what to do."""
-        click.echo(f"backstay: refused, nothing has been changed: {self.message}", err=True)
+        echo(f"backstay: refused, nothing has been changed: {self.message}", err=True)
         if self.remedy:
-            click.echo(f"  what to do: {self.remedy}", err=True)
+            echo(f"  what to do: {self.remedy}", err=True)
 
 
 def exit_statuses(*also: str, **meanings: str) -> str:

@@ -1,16 +1,21 @@
 """Groups of commands: modules are imported when they are called, errors become exit statuses."""
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from backstay.cli.earlier_units import current_words
 from backstay.cli.exit_status import ExitStatus
-from backstay.errors import BackstayError
+from backstay.cli.output.terminal import ErrorStream, echo, show
+from backstay.errors import BackstayError, own_error
+
+if TYPE_CHECKING:
+    import asyncio
 
 Elsewhere = Mapping[str, tuple[str, str, str]]
 """Name on the command line -> (module, attribute, one line for ``--help``)."""
@@ -51,64 +56,128 @@ class RootGroup(LazyGroup):
 
     def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> NoReturn:  # noqa: ANN401 - click's
         """Run the command line and exit; print errors for the operator, never a traceback."""
-        if debugging():
-            show_what_is_sent()
-        words, remedy = current_words(sys.argv[1:] if args is None else args)
-        if remedy:
-            click.echo(f"backstay: called as by an earlier version; what to do: {remedy}", err=True)
+        words = list(sys.argv[1:] if args is None else args)
+
+        def call() -> object:
+            if debugging():
+                show_what_is_sent()
+            current, remedy = current_words(words)
+            if remedy:
+                echo(f"backstay: called as by an earlier version; what to do: {remedy}", err=True)
+            return super(RootGroup, self).main(current, *arguments, **options)
+
         options["standalone_mode"] = False
-        sys.exit(_status(lambda: super(RootGroup, self).main(words, *arguments, **options)))
+        sys.exit(_status(call, words))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Call the command. Two kinds of errors are taken from click's own hands.
+
+        Around a command click takes every EOFError for an end typed by the operator, and every
+        EPIPE for the closed reader of the output; both may come from anywhere in it.
+        """
+        try:
+            return super().invoke(ctx)
+        except (EOFError, OSError) as error:
+            raise _InCommand from error
 
 
-def _status(call: Callable[[], object]) -> int:
-    """Call the command line; return its exit status."""
+class _InCommand(Exception):
+    """Raised for its cause, an error that a command did not expect."""
+
+
+def _status(call: Callable[[], object], words: Sequence[str]) -> int:
+    """Call the command line, which was given ``words``; return its exit status."""
+    output = sys.stdout
     try:
-        returned = call()
-    except click.UsageError as error:
-        error.show()
-        return ExitStatus.USAGE
-    except click.ClickException as error:
-        error.show()
-        return ExitStatus.UNKNOWN if error.exit_code == 1 else error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("backstay: interrupted", err=True)
+        try:
+            returned = call()
+        except _InCommand as error:
+            raise error.__cause__ or error from None
+    except SystemExit as ended:
+        return _status_of_exit(ended.code, printed=sys.stdout is output)
+    except (Exception, KeyboardInterrupt) as error:
+        return _status_of_error(error, words)
+    return returned if isinstance(returned, int) else ExitStatus.OK
+
+
+def _status_of_exit(code: object, *, printed: bool) -> int:
+    """Return the status of a command that has ended by itself.
+
+    Not ``printed``: click has found the reader of the output gone, has put another stream into its
+    place, and has called ``sys.exit(1)``.
+    """
+    if not printed:
+        with contextlib.suppress(BackstayError):
+            echo("backstay: printing: the reader of the output has closed it", err=True)
+        return ExitStatus.UNKNOWN
+    if code is None or isinstance(code, int):
+        return code or ExitStatus.OK
+    echo(f"backstay: {code}", err=True)
+    return ExitStatus.UNKNOWN
+
+
+def _status_of_error(error: Exception | KeyboardInterrupt, words: Sequence[str]) -> int:
+    """Print an error for the operator; return its status."""
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        echo("backstay: interrupted", err=True)
         return ExitStatus.INTERRUPTED
-    except BackstayError as error:
+    if isinstance(error, click.ClickException):
+        show(error)
+        usage = isinstance(error, click.UsageError)
+        other = ExitStatus.UNKNOWN if error.exit_code == 1 else error.exit_code
+        return ExitStatus.USAGE if usage else other
+    if isinstance(error, BackstayError):
         _show(error)
         return ExitStatus.UNKNOWN
-    except Exception as error:
-        _show(_unexpected(error), cause=error)
-        return ExitStatus.UNKNOWN
-    return returned if isinstance(returned, int) else ExitStatus.OK
+    _show(unexpected(error, words), cause=error)
+    _show_to_monitoring(unexpected(error, words), words)
+    return ExitStatus.UNKNOWN
 
 
 def _show(error: BackstayError, cause: Exception | None = None) -> None:
     if debugging():
         import traceback
 
-        traceback.print_exception(cause or error)
+        echo("".join(traceback.format_exception(cause or error)), err=True, nl=False)
     show_error(error)
+
+
+def _show_to_monitoring(error: BackstayError, words: Sequence[str]) -> None:
+    """Print the line of a monitoring plugin where one was wanted: it shows standard output."""
+    if "nagios" in {word.rpartition("=")[2].removeprefix("-o") for word in words}:
+        from backstay.cli.output.findings import plugin_error
+
+        echo(plugin_error(error), nl=False)
 
 
 def show_error(error: BackstayError, name: str = "backstay") -> None:
     """Print what was attempted, what came back and what to do."""
-    click.echo(f"{name}: {error.attempted}: {error.came_back}", err=True)
-    click.echo(f"  what to do: {error.remedy}", err=True)
+    echo(f"{name}: {error.attempted}: {error.came_back}", err=True)
+    echo(f"  what to do: {error.remedy}", err=True)
 
 
-def _unexpected(error: Exception) -> BackstayError:
-    """Return the error for one that Backstay did not expect, with the place that it comes from."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    file = os.path.basename(frames[-1].filename)  # noqa: PTH119 - pathlib takes its time
-    place = f" ({file}:{frames[-1].lineno})"
-    text = " ".join(str(error).split())
+def unexpected(error: BaseException, words: Sequence[str]) -> BackstayError:
+    """Return the error for one that Backstay did not expect, in the command with ``words``."""
+    called = " ".join(word for word in words[:2] if not word.startswith("-"))
     return BackstayError(
-        "an error in Backstay itself",
-        came_back=f"{type(error).__name__}: {text}{place}",
-        remedy=f"report it with the output of the same command under {DEBUG}=1",
+        f"carrying out backstay {called}".rstrip(),
+        came_back=own_error(error),
+        remedy=f"get the details by the same command under {DEBUG}=1, and report them; what a run "
+        "has done so far: backstay runs show",
     )
+
+
+def report_loop_errors(loop: "asyncio.AbstractEventLoop") -> None:
+    """Let an event loop report what nobody waits for in one line, as all errors are."""
+    if not debugging():
+        loop.set_exception_handler(_in_the_loop)
+
+
+def _in_the_loop(_loop: "asyncio.AbstractEventLoop", context: Mapping[str, Any]) -> None:
+    error = context.get("exception")
+    text = own_error(error) if isinstance(error, BaseException) else str(context.get("message"))
+    with contextlib.suppress(BackstayError):
+        echo(f"backstay: {text}; what to do: get the details under {DEBUG}=1", err=True)
 
 
 def debugging() -> bool:
@@ -122,7 +191,7 @@ def show_what_is_sent() -> None:
 
     logger = logging.getLogger("backstay.sent")
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = logging.StreamHandler(ErrorStream())
         handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.propagate = False

@@ -1,7 +1,6 @@
 """``backstay impact HOST``."""
 
 import asyncio
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import click
 
 from backstay.cli.exit_status import exit_statuses
 from backstay.cli.options import cloud_option, host_argument, output_option
+from backstay.cli.output.terminal import echo, echo_json, style
 from backstay.cli.session import open_cloud, open_session, require_hosts
 
 if TYPE_CHECKING:
@@ -32,14 +32,12 @@ def impact(host: str, cloud: Path | None, output: str) -> None:
     require_hosts([host], described)
     effects = asyncio.run(_effects(described, host))
     if output == "json":
-        click.echo(
-            json.dumps({"host": host, "effects": [asdict(one) for one in effects]}, indent=2)
-        )
+        echo_json({"host": host, "effects": [asdict(one) for one in effects]})
         return
-    click.echo(click.style(f"while {host} is down", bold=True))
+    echo(style(f"while {host} is down", bold=True))
     for effect in effects:
-        kind = click.style(f"{effect.kind.upper():<8}", fg=_COLOURS[effect.kind])
-        click.echo(f"  {kind}{effect.what}\n          {effect.why}")
+        kind = style(f"{effect.kind.upper():<8}", fg=_COLOURS[effect.kind])
+        echo(f"  {kind}{effect.what}\n          {effect.why}")
 
 
 async def _effects(cloud: "Cloud", host: str) -> "list[Effect]":

@@ -2,14 +2,19 @@
 
 import contextlib
 import gc
+import io
 import os
 import sys
+import threading
 from typing import NoReturn
 
 import click
 
 from backstay import __version__
-from backstay.cli.group import RootGroup
+from backstay.cli.exit_status import ExitStatus
+from backstay.cli.group import DEBUG, RootGroup, debugging
+from backstay.cli.output.terminal import harmless
+from backstay.errors import own_error
 
 COMMANDS = {
     "check": (
@@ -80,19 +85,53 @@ def backstay() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and end with its exit status."""
+    """Run the command line and end with its exit status. Whatever happens, it is never a 1."""
+    try:
+        _leave(_run())
+    except BaseException as error:  # not even the sentence about an error could be printed
+        _last_words(error)
+        os._exit(ExitStatus.UNKNOWN)
+
+
+def _run() -> int:
     # Importing makes many objects that stay; looking through them for garbage again and again is a
     # tenth of a check's own work.
     gc.set_threshold(50_000)
+    for stream in (sys.stdout, sys.stderr):
+        # A locale without a character must not end a command that has done its work.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not debugging():
+        threading.excepthook = _in_a_thread
+        sys.unraisablehook = _nowhere
     try:
         backstay.main()
     except SystemExit as ended:
-        _leave(ended.code if isinstance(ended.code, int) else int(bool(ended.code)))
+        return ended.code if isinstance(ended.code, int) else ExitStatus.UNKNOWN
 
 
 def _leave(status: int) -> NoReturn:
     """End at once: taking every object apart first takes a tenth of a second after a check."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError):  # the reader has closed the pipe
+        try:
             stream.flush()
+        except (OSError, ValueError):  # its reader has closed it, its disk is full, it is closed
+            status = status or ExitStatus.UNKNOWN
     os._exit(status)
+
+
+def _in_a_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None:
+        _last_words(failed.exc_value)
+
+
+def _nowhere(failed: "sys.UnraisableHookArgs") -> None:
+    if isinstance(failed.exc_value, Exception):
+        _last_words(failed.exc_value)
+
+
+def _last_words(error: BaseException) -> None:
+    """Write the sentence with nothing that can fail: no buffer, no encoding, little memory."""
+    with contextlib.suppress(Exception):
+        text = f"backstay: {own_error(error)}; what to do: get the details under {DEBUG}=1\n"
+        os.write(2, harmless(text).encode("ascii", "backslashreplace"))

@@ -9,6 +9,7 @@ import click
 
 from backstay.cli import completion
 from backstay.cli.exit_status import Refused
+from backstay.cli.output import terminal
 
 if TYPE_CHECKING:
     from backstay.backup.restore_point import RestorePoint
@@ -124,7 +125,7 @@ def confirm(question: str, *, yes: bool, err: bool = False) -> None:
     if yes:
         return
     _require_terminal()
-    if not click.confirm(question, err=err):
+    if not terminal.confirm(question, err=err):
         raise Refused("not confirmed")
 
 
@@ -133,7 +134,7 @@ def confirm_name(statement: str, name: str, *, yes: bool) -> None:
     if yes:
         return
     _require_terminal()
-    typed = click.prompt(f"{statement}. Type its name to confirm", default="", show_default=False)
+    typed = terminal.prompt(f"{statement}. Type its name to confirm")
     if typed.strip() != name:
         raise Refused(f"that is not {name}")
 

@@ -21,6 +21,7 @@ from backstay.cli.options import (
     skip_healthy_option,
     yes_option,
 )
+from backstay.cli.output.terminal import echo
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_cloud, open_session, require_hosts
 
@@ -78,7 +79,7 @@ def reattach(  # options come by name
     if output != "json":
         _show(observed, judged, actions, plan)
     elif dry_run or plan is None:
-        click.echo(_document(judged, actions, plan))
+        echo(_document(judged, actions, plan))
     if plan is None:
         sys.exit(_without_a_plan(judged))
     if dry_run:
@@ -127,9 +128,9 @@ def _show(
     from backstay.cli.output.run import plan_table
 
     table = agents_table(judged, actions, width=terminal_width(), broker_up=observed.broker.up)
-    click.echo(table, nl=False)
+    echo(table, nl=False)
     if plan is not None:
-        click.echo("\n" + plan_table(plan), nl=False)
+        echo("\n" + plan_table(plan), nl=False)
 
 
 def _document(

@@ -1,6 +1,5 @@
 """``backstay reboot`` and ``backstay plan``."""
 
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from backstay.cli.options import (
     ticket_option,
     yes_option,
 )
+from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.session import open_cloud, require_hosts
 from backstay.cli.units import own_command, own_environment, refuse_environment, show_files
 
@@ -85,7 +85,7 @@ def reboot(*, schedule: bool, dry_run: bool, yes: bool, output: str, **chosen: A
     if dry_run and not schedule:
         if output == "json":
             document = {"at": go.at.isoformat(), "plan": plan.document()}
-            click.echo(json.dumps(document, indent=2))
+            echo_json(document)
         return
     if not dry_run:
         confirm(f"Reboot {', '.join(plan.targets)}?", yes=yes)
@@ -197,11 +197,11 @@ def _show(plan: "Plan", go: "Go") -> None:
     from backstay.maintenance.timing import describe_time
     from backstay.quantities import duration
 
-    click.echo(plan_table(plan), nl=False)
+    echo(plan_table(plan), nl=False)
     expected = f"expected to take {duration(go.expected.seconds)} ({go.expected.source})"
-    click.echo(f"  starts {describe_time(go.at)}; {expected}; at most {duration(plan.bound)}")
+    echo(f"  starts {describe_time(go.at)}; {expected}; at most {duration(plan.bound)}")
     if go.opening and go.latest_start:
-        click.echo(
+        echo(
             f"  window {go.opening.window} closes {describe_time(go.opening.closes)}; "
             f"latest safe start {describe_time(go.latest_start)}"
         )
@@ -227,7 +227,7 @@ def _schedule(
         show_files(files)
         return
     install(f"{name}.timer", files, instead="leave out --schedule and leave the terminal open")
-    click.echo(
+    echo(
         f"scheduled for {describe_time(go.at)}; see it: systemctl list-timers {name}.timer\n"
         f"  cancel it: systemctl disable --now {name}.timer\n"
         f"  what it did: backstay runs list; log: journalctl -u {name}"
@@ -251,6 +251,6 @@ def _wait(go: "Go") -> None:
 
     left = go.at.timestamp() - time.time()
     if left > 0:
-        click.echo(f"  waiting for {duration(left)}; Ctrl-C cancels it")
+        echo(f"  waiting for {duration(left)}; Ctrl-C cancels it")
     while (left := go.at.timestamp() - time.time()) > 0:
         time.sleep(min(left, _NAP))

@@ -18,6 +18,7 @@ from backstay.cli.options import (
     skip_healthy_option,
     yes_option,
 )
+from backstay.cli.output.terminal import echo
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_cloud, open_session
 
@@ -99,16 +100,16 @@ async def _observed(cloud: "Cloud") -> "ReconcileObservation":
 def _show(observed: "ReconcileObservation") -> None:
     from backstay.cli.output.reconcile import reconcile_table
 
-    click.echo(reconcile_table(observed, width=terminal_width()), nl=False)
+    echo(reconcile_table(observed, width=terminal_width()), nl=False)
 
 
 def _show_plan(plan: "Plan", *, err: bool = False) -> None:
     from backstay.cli.output.run import plan_table
 
-    click.echo("\n" + plan_table(plan), nl=False, err=err)
+    echo("\n" + plan_table(plan), nl=False, err=err)
 
 
 def _document(observed: "ReconcileObservation") -> None:
     from backstay.cli.output.reconcile import reconcile_document
 
-    click.echo(reconcile_document(observed))
+    echo(reconcile_document(observed))

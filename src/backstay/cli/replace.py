@@ -1,6 +1,5 @@
 """``backstay replace`` and ``backstay plan replace``: a dead host is built anew on a spare."""
 
-import json
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from backstay.cli.options import (
     skip_healthy_option,
     yes_option,
 )
+from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.reboot import as_plan
 from backstay.cli.session import backups_of, open_cloud, require_hosts
 
@@ -88,7 +88,7 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
     if dry_run:
         if as_json:
             document = {"lost": made.lost, "plan": made.plan.document()}
-            click.echo(json.dumps(document, indent=2))
+            echo_json(document)
         return
     host = made.chosen.backup.host
     for witness in made.plan.settings["without_witnesses"]:
@@ -169,4 +169,4 @@ def _show(made: _Made) -> None:
     from backstay.cli.output.backups import before
 
     text = before(made.plan, made.chosen, made.lost, now=made.now, until="fence")
-    click.echo(text, nl=False)
+    echo(text, nl=False)

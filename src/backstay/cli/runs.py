@@ -1,6 +1,5 @@
 """``backstay runs``: what was done, and what was left unfinished."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from backstay.cli.options import (
     run_argument,
     yes_option,
 )
+from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.output.text import terminal_width
 from backstay.cli.session import open_cloud
 
@@ -46,11 +46,11 @@ def list_runs(limit: int, output: str) -> None:
     """List the newest runs."""
     found = open_store().runs(limit=limit)
     if output == "json":
-        click.echo(json.dumps([asdict(run) for run in found], indent=2))
+        echo_json([asdict(run) for run in found])
         return
     from backstay.cli.output.run import runs_table
 
-    click.echo(runs_table(found), nl=False)
+    echo(runs_table(found), nl=False)
 
 
 @runs.command(epilog=_READING)
@@ -71,14 +71,14 @@ def show(run: str | None, output: str) -> None:
     store = open_store()
     found = newest_run(store, run, unfinished=False)
     if output == "json":
-        click.echo(whole_run(store, found))
+        echo(whole_run(store, found))
         return
     if output == "html":
-        click.echo(page_of(store, found), nl=False)
+        echo(page_of(store, found), nl=False)
         return
     from backstay.cli.output.run import run_text
 
-    click.echo(run_text(found, store.events(found.id)) + shown(store, found), nl=False)
+    echo(run_text(found, store.events(found.id)) + shown(store, found), nl=False)
 
 
 @runs.command(epilog=RUN_STATUSES)
@@ -101,7 +101,7 @@ def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> N
     if dry_run:
         from backstay.cli.output.run import remaining_table
 
-        click.echo(remaining_table(found), nl=False)
+        echo(remaining_table(found), nl=False)
         return
     sys.exit(carry_out(described, store, found, as_json=output == "json"))
 
@@ -146,10 +146,10 @@ def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
     started = ", ".join(step.id for step in found.steps if step.attempts) or "none"
     if not yes or dry_run:
         text = f"{found.id} was carried out by {found.holder}; started steps: {started}"
-        click.echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
+        echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
     if dry_run:
-        click.echo(f"would abandon {found.id}")
+        echo(f"would abandon {found.id}")
         return
     confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
     store.abandon(found.id, lock_names(found.plan), f"abandoned: {reason or 'no reason given'}")
-    click.echo(f"{found.id} is abandoned; a process that still carries it out can change no more")
+    echo(f"{found.id} is abandoned; a process that still carries it out can change no more")

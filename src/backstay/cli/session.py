@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backstay.cli.group import report_loop_errors
+from backstay.cli.output.terminal import echo
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.transports.threads import on_thread
@@ -36,7 +38,7 @@ def open_cloud(given: Path | None, *, quiet: bool = False) -> "Cloud":
 
     found = find(given, current_cloud_file)
     if found.of_lab and not quiet:
-        click.echo(f"backstay: no cloud.yaml given or found here: using {found.path}", err=True)
+        echo(f"backstay: no cloud.yaml given or found here: using {found.path}", err=True)
     return load(found.path, services=[service.name for service in all_services()])
 
 
@@ -54,6 +56,7 @@ async def open_session(cloud: "Cloud") -> "AsyncIterator[CloudSession]":
     """Open a cloud: its hosts over SSH and its APIs. Nothing is asked yet, nothing raised."""
     from backstay.access.session import CloudSession
 
+    report_loop_errors(asyncio.get_running_loop())
     shell = LateShell(cloud.bounds.connect_seconds)
     try:
         yield CloudSession(cloud=cloud, shell=shell, api=open_api(cloud), sources=[read_backups])

@@ -1,7 +1,6 @@
 """``backstay spare``: prepare a spare before it is needed, and show for what it is prepared."""
 
 import asyncio
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from backstay.cli import completion
 from backstay.cli.execution import start
 from backstay.cli.exit_status import RUN_STATUSES, ExitStatus, exit_statuses
 from backstay.cli.options import cloud_option, dry_run_option, output_option, reason_option
+from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.session import backups_of, open_cloud, open_session, require_hosts
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ def status(names: tuple[str, ...], cloud: Path | None, output: str) -> None:
         _require_spare(described, name)
     found = asyncio.run(_statuses(described, names))
     if output == "json":
-        click.echo(json.dumps(found, indent=2))
+        echo_json(found)
     for one in found if output != "json" else ():
-        click.echo(f"{one['spare']}: {_describe(one)}")
+        echo(f"{one['spare']}: {_describe(one)}")
     if not found and output != "json":
-        click.echo(f"{described.path} has no host with the role spare")
+        echo(f"{described.path} has no host with the role spare")
     states = {one["state"] for one in found}
     if "unknown" in states:
         sys.exit(ExitStatus.UNKNOWN)

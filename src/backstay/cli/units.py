@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from backstay.cli.exit_status import Refused
+from backstay.cli.output.terminal import echo
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
@@ -41,8 +40,8 @@ def show_files(files: dict[str, str]) -> None:
     from backstay.transports.systemd import FOLDER
 
     for name, text in files.items():
-        click.echo(f"would write {FOLDER / name}:")
-        click.echo("".join(f"    {line}".rstrip() + "\n" for line in text.splitlines()), nl=False)
+        echo(f"would write {FOLDER / name}:")
+        echo("".join(f"    {line}".rstrip() + "\n" for line in text.splitlines()), nl=False)
 
 
 def uninstall(units: Sequence[str], stays: str, *, dry_run: bool) -> bool:
@@ -55,8 +54,8 @@ def uninstall(units: Sequence[str], stays: str, *, dry_run: bool) -> bool:
     name = units[0]
     if dry_run:
         there = (FOLDER / name).exists()
-        click.echo(f"would remove {name}; {stays}" if there else f"{name} is not installed")
+        echo(f"would remove {name}; {stays}" if there else f"{name} is not installed")
         return there
     there = remove(*units)
-    click.echo(f"{name} is removed; {stays}" if there else f"{name} is not installed")
+    echo(f"{name} is removed; {stays}" if there else f"{name} is not installed")
     return there

@@ -1,7 +1,6 @@
 """``backstay watch``: watch a cloud, notify, act by policy, show."""
 
 import asyncio
-import json
 import os
 import socket
 import sys
@@ -15,8 +14,9 @@ import click
 
 from backstay.cli import completion
 from backstay.cli.exit_status import ExitStatus, Refused, exit_statuses
-from backstay.cli.group import show_error
+from backstay.cli.group import report_loop_errors, show_error
 from backstay.cli.options import cloud_option, dry_run_option, output_option
+from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.session import open_api, open_cloud, read_backups
 from backstay.cli.units import (
     own_command,
@@ -109,7 +109,7 @@ async def _tested(cloud: "Cloud", names: Sequence[str]) -> ExitStatus:
         elif isinstance(result, BaseException):
             raise result
         else:
-            click.echo(f"{name}: {result}")
+            echo(f"{name}: {result}")
     return status
 
 
@@ -137,16 +137,16 @@ def status(cloud: Path | None, output: str) -> None:
             "leader": leader if leads else "",
             "incidents": [asdict(incident) for incident in found],
         }
-        click.echo(json.dumps(document, indent=2))
+        echo_json(document)
         sys.exit(_exit_status(found, watched=leads))
     from backstay.cli.output.incidents import incidents_table
 
     if leads:
-        click.echo(f"{described.name} is watched by {leader}")
+        echo(f"{described.name} is watched by {leader}")
     else:
         last = f"; the last leader was {leader}" if leader else ""
-        click.echo(f"no watch is running for {described.name}{last}: backstay watch install")
-    click.echo(incidents_table(found, time.time()) if found else "no open incidents\n", nl=False)
+        echo(f"no watch is running for {described.name}{last}: backstay watch install")
+    echo(incidents_table(found, time.time()) if found else "no open incidents\n", nl=False)
     sys.exit(_exit_status(found, watched=leads))
 
 
@@ -185,16 +185,16 @@ def incidents(incident: str | None, limit: int, cloud: Path | None, output: str)
     store = _store(open_cloud(cloud))
     found = store.incidents(limit=limit) if incident is None else [_named(store, incident)]
     if output == "json":
-        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+        echo_json([asdict(one) for one in found])
         return
     from backstay.cli.output.incidents import incident_text, incidents_table
 
     if incident is not None:
-        click.echo(incident_text(found[0]), nl=False)
+        echo(incident_text(found[0]), nl=False)
     elif found:
-        click.echo(incidents_table(found, time.time()), nl=False)
+        echo(incidents_table(found, time.time()), nl=False)
     else:
-        click.echo("no incidents yet")
+        echo("no incidents yet")
 
 
 def _named(store: "WatchStore", name: str) -> "Incident":
@@ -228,22 +228,22 @@ def approve(code: str, dry_run: bool, cloud: Path | None) -> None:
     store, now = _store(open_cloud(cloud)), time.time()
     try:
         if dry_run:
-            click.echo(f"would approve {waiting(store, code, now=now).run}")
+            echo(f"would approve {waiting(store, code, now=now).run}")
             return
         run = use(store, code, by=f"{who()}@{socket.gethostname()}", now=now)
     except NotApproved as error:
         raise Refused(error.came_back, remedy=error.remedy) from error
-    click.echo(f"{run} is approved")
+    echo(f"{run} is approved")
     journal, end = open_store(), time.monotonic() + _STARTS
     while journal.run(run).state is RunState.PLANNED and time.monotonic() < end:
         time.sleep(0.2)
     if journal.run(run).state is RunState.PLANNED:
-        click.echo(
+        echo(
             f"no watch has started it within {_STARTS:g} s; start it: backstay runs resume {run}",
             err=True,
         )
         sys.exit(ExitStatus.FAILED)
-    click.echo(f"it has started; see it: backstay runs show {run}")
+    echo(f"it has started; see it: backstay runs show {run}")
 
 
 def _store(cloud: "Cloud") -> "WatchStore":
@@ -274,6 +274,7 @@ def _watch(cloud: "Cloud") -> None:
         _log(f"notifications: no channel configured under `watch.channels` in {cloud.path}")
 
     async def run() -> None:
+        report_loop_errors(asyncio.get_running_loop())
         await Process(cloud.path, environment).run()
 
     asyncio.run(run())
@@ -283,7 +284,7 @@ def _watch(cloud: "Cloud") -> None:
 def _log(line: str) -> None:
     """Write a line of the log; journald adds the time itself."""
     at = "" if "JOURNAL_STREAM" in os.environ else f"{time.strftime('%H:%M:%S')} "
-    click.echo(f"{at}{' '.join(line.split())}", err=True)
+    echo(f"{at}{' '.join(line.split())}", err=True)
 
 
 def _install(cloud: "Cloud", *, dry_run: bool) -> None:
@@ -303,7 +304,7 @@ def _install(cloud: "Cloud", *, dry_run: bool) -> None:
         return
     run = f"backstay watch run --cloud {cloud.path}"
     install(f"{name}.service", files, instead=f"let another supervisor keep this running: {run}")
-    click.echo(
+    echo(
         f"{name} is running; see it: backstay watch status; log: journalctl -u {name}\n"
         "  test the channels: backstay watch test; undo it: backstay watch uninstall"
     )

@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, own_error
 from backstay.journal.action import Action, Around, Refused, Result, Runbook, Running
 from backstay.journal.locks import LockLost, held
 from backstay.journal.plan import Plan, Step
@@ -57,6 +55,7 @@ async def carry_out(
     another process took the run over.
     """
     names = lock_names(run.plan)
+    shown = _harmless(progress)
     async with held(locks, names, store.holder) as mine:
         run = store.run(run.id)  # as the process that had the lock before left it
         claim = store.take(run.id, names)
@@ -64,14 +63,16 @@ async def carry_out(
         for step, record in zip(run.plan.steps, run.steps, strict=True):
             if record.state is StepState.DONE:
                 continue
-            runner = _StepRunner(store, claim, run, progress, results, runbook.around)
+            runner = _StepRunner(store, claim, run, shown, results, runbook.around)
             try:
                 await mine.still()
                 results[step.id] = await runner.step(step, record, runbook.actions[step.action])
             except (LeaseLost, LockLost):
                 raise
-            except BackstayError as error:
-                progress(Progress(step=step, kind=EventKind.FAILED, text=str(error), error=error))
+            except Exception as found:
+                # Whatever it is: the run shall be left in a state that is shown and can be resumed.
+                error = _for_operator(found, run, step)
+                shown(Progress(step=step, kind=EventKind.FAILED, text=str(error), error=error))
                 store.fail(claim, step.id, error)
                 state = _ended_by(error, step, run, results)
                 store.end(claim, state)
@@ -109,14 +110,9 @@ class _StepRunner:
                 probed = await action.probe(running) if again else None
                 produced = probed if probed is not None else await action.do(running)
         except TimeoutError as error:
-            raise (
-                _too_late(running) if limit.expired() else _unexpected(running, error)
-            ) from error
-        except BackstayError:
+            if limit.expired():
+                raise _too_late(running) from error
             raise
-        except Exception as error:
-            # The run shall be left in a state that is shown and can be resumed.
-            raise _unexpected(running, error) from error
         result: Result = produced.to_json()
         text = str(produced.summary) if probed is None else "was done already"
         self.store.finish(self.claim, step.id, result, text=text)
@@ -137,13 +133,24 @@ def _ended_by(
     return RunState.REFUSED if isinstance(error, Refused) and not others else RunState.FAILED
 
 
-def _unexpected(running: Running, error: Exception) -> BackstayError:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{PurePath(last.filename).name}:{last.lineno}"
+def _harmless(progress: ShowProgress) -> ShowProgress:
+    """Return the same for a run: that its progress cannot be shown is no reason to stop it."""
+
+    def show(news: Progress) -> None:
+        with contextlib.suppress(Exception):
+            progress(news)
+
+    return show
+
+
+def _for_operator(error: Exception, run: RunRecord, step: Step) -> BackstayError:
+    """Return the error of a step as the journal stores it."""
+    if isinstance(error, BackstayError):
+        return error
     return BackstayError(
-        running.step.does,
-        came_back=f"an error in Backstay itself: {type(error).__name__}: {error} ({place})",
-        remedy=f"report it with this line; when the cause is fixed: {running.resume}",
+        step.does,
+        came_back=own_error(error),
+        remedy=f"report it with this line; when the cause is fixed: backstay runs resume {run.id}",
     )
 
 

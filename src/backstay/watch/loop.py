@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from backstay.access.session import CloudSession
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, own_error
 from backstay.finding import Finding, Severity
 from backstay.health.addresses import is_second_host
 from backstay.health.check import check
@@ -44,7 +44,7 @@ from backstay.watch.incidents.matching import (
 )
 from backstay.watch.incidents.recovery import Recovery
 from backstay.watch.incidents.store import Minute
-from backstay.watch.supervisor import TaskSupervisor, first_of, unexpected
+from backstay.watch.supervisor import TaskSupervisor, first_of
 
 if TYPE_CHECKING:
     from backstay.journal.records import RunRecord
@@ -238,7 +238,7 @@ class WatchLoop:
             try:
                 await work()
             except Exception as error:  # the loop goes on
-                self._wrong[name] = f"{name}: {unexpected(error)}"
+                self._wrong[name] = f"{name}: {own_error(error)}"
                 asyncio.get_running_loop().call_later(TOLD, self._wrong.pop, name, None)
             finally:
                 self._side.pop(name, None)

@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import PurePath
 from typing import Any
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, own_error
 
 FIRST = 1.0
 LONGEST = 30.0
@@ -54,21 +52,10 @@ class TaskSupervisor:
         except BackstayError as error:
             return f"{error.attempted}: {error.came_back}; what to do: {error.remedy}"
         except Exception as error:
-            return unexpected(error)
+            return own_error(error)
         finally:
             works.cancel()
         return f"it ended by itself after {time.monotonic() - started:.0f} s"
-
-
-def unexpected(error: BaseException) -> str:
-    """Return an error that is Backstay's own, in one line, with its place."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(unexpected(one) for one in error.exceptions)
-    if isinstance(error, BackstayError):
-        return str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{PurePath(last.filename).name}:{last.lineno}"
-    return f"an error in Backstay itself: {type(error).__name__}: {error} ({place})"
 
 
 async def first_of(*works: Coroutine[Any, Any, Any]) -> None:

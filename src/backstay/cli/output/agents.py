@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import click
-
+from backstay.cli.output.terminal import style
 from backstay.cli.output.text import clean
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.quantities import duration
@@ -54,7 +53,7 @@ def agents_table(
 
 def _agent(one: AgentDiagnosis, action: str, wide: int, width: int) -> Iterator[str]:
     word = one.signature.value.ljust(9)
-    coloured = click.style(word, fg=_COLOURS.get(one.signature, "red"), bold=not _quiet(one))
+    coloured = style(word, fg=_COLOURS.get(one.signature, "red"), bold=not _quiet(one))
     indent = " " * (wide + 13)
     evidence = textwrap.wrap(clean(one.evidence), max(30, width - wide - 13)) or [""]
     yield f"  {coloured} {one.name.ljust(wide)} {evidence[0]}"

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-import click
-
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.mariadb import SERVER
 from backstay.backup.restore_point import ends
 from backstay.cli.output.run import plan_table
+from backstay.cli.output.terminal import style
 from backstay.cli.output.text import columns, local_time
 from backstay.journal.plan import Plan
 from backstay.quantities import duration, size
@@ -29,13 +28,13 @@ def before(
     ``until`` is the first step that touches anything that runs.
     """
     backup = chosen.backup
-    state = click.style(backup.state.value.upper(), fg=_COLOURS[backup.state], bold=True)
+    state = style(backup.state.value.upper(), fg=_COLOURS[backup.state], bold=True)
     whole = ends(backup)
     age = duration((now - whole).total_seconds())
     lines = [f"{backup.name}: {state}, of {whole.astimezone():%Y-%m-%d %H:%M:%S}, {age} ago"]
     if backup.state is not State.VERIFIED:
-        lines.append(click.style("  it is not proved that it can be restored", fg="yellow"))
-    lines += [click.style(f"  {loss}", fg="yellow") for loss in losses]
+        lines.append(style("  it is not proved that it can be restored", fg="yellow"))
+    lines += [style(f"  {loss}", fg="yellow") for loss in losses]
     bound = f"  at most {duration(plan.bound)}; nothing that runs is touched before `{until}`\n"
     return "\n".join(lines) + "\n" + plan_table(plan) + bound
 
@@ -44,7 +43,7 @@ def differences_text(found: Difference, *, as_json: bool) -> str:
     """Return what a restore would change on the host."""
     if as_json:
         return json.dumps(asdict(found), indent=2) + "\n"
-    lines = [click.style("would change", bold=True)]
+    lines = [style("would change", bold=True)]
     lines += _some(f"{len(found.files)} files", found.files)
     lines += _some(f"{len(found.folders)} folders", found.folders)
     lines += _some(
@@ -95,7 +94,7 @@ def backups_table(backups: Sequence[Backup]) -> str:
 
 def backup_text(backup: Backup) -> str:
     """Return what is in a backup, what it takes in the repository, and what proves it."""
-    state = click.style(backup.state.value.upper(), fg=_COLOURS[backup.state], bold=True)
+    state = style(backup.state.value.upper(), fg=_COLOURS[backup.state], bold=True)
     lines = [
         f"{state}: {backup.name}, of {backup.host}, taken {local_time(backup.taken_at)} in "
         f"{duration(backup.seconds)}",

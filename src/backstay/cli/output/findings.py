@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import click
-
+from backstay.cli.output.terminal import style
 from backstay.cli.output.text import clean
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, rank, worst
@@ -78,7 +77,7 @@ def findings_table(
         good = [finding for finding in findings if finding.severity is Severity.OK]
         if quiet and not bad:
             continue
-        lines += ["", click.style(host, bold=True)]
+        lines += ["", style(host, bold=True)]
         for finding in bad:
             lines += _describe(finding, width)
         if good and verbose:
@@ -99,7 +98,7 @@ def _headline(report: Report, width: int) -> str:
         text = "; ".join(_where(report)) or "nothing was checked"
     word = status.value.upper()
     lines = textwrap.wrap(f"{word}: {text} {took}", width, subsequent_indent="  ")
-    coloured = click.style(word, fg=_COLOURS[status], bold=True)
+    coloured = style(word, fg=_COLOURS[status], bold=True)
     return "\n".join(lines).replace(word, coloured, 1)
 
 
@@ -121,16 +120,16 @@ def _where(report: Report) -> Iterator[str]:
 
 def _describe(finding: Finding, width: int) -> Iterator[str]:
     """Give the lines of a finding that is not ok."""
-    word = click.style(f"{finding.severity.value.upper():<8}", fg=_COLOURS[finding.severity])
+    word = style(f"{finding.severity.value.upper():<8}", fg=_COLOURS[finding.severity])
     yield f"  {word}{finding.service}: {clean(finding.subject)}"
     wrapped = textwrap.wrap(clean(finding.evidence), width - len(_INDENT), break_on_hyphens=False)
     yield from (_INDENT + line for line in wrapped)
     if finding.remedy:
-        yield f"{_INDENT}{click.style('->', bold=True)} {clean(finding.remedy)}"
+        yield f"{_INDENT}{style('->', bold=True)} {clean(finding.remedy)}"
 
 
 def _line(finding: Finding) -> str:
-    word = click.style(f"{finding.severity.value:<8}", fg=_COLOURS[finding.severity])
+    word = style(f"{finding.severity.value:<8}", fg=_COLOURS[finding.severity])
     took = f" ({finding.seconds:.2f} s)" if finding.seconds is not None else ""
     return f"  {word}{finding.service}: {clean(finding.subject)}: {clean(finding.evidence)}{took}"
 
@@ -139,7 +138,7 @@ def _folded(good: list[Finding], width: int) -> Iterator[str]:
     """Give what is ok as numbers per service, over as few lines as they need."""
     counts = Counter(finding.service for finding in good)
     text = ", ".join(f"{service} {count}" for service, count in counts.items())
-    word = click.style(f"{'ok':<8}", fg=_COLOURS[Severity.OK])
+    word = style(f"{'ok':<8}", fg=_COLOURS[Severity.OK])
     for number, line in enumerate(textwrap.wrap(text, width - len(_INDENT))):
         yield (f"  {word}" if number == 0 else _INDENT) + line
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-import click
-
+from backstay.cli.output.terminal import style
 from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
 from backstay.journal.records import RunRecord
 from backstay.reports.svg import timeline_svg
@@ -17,7 +16,7 @@ def reboot_text(reports: Sequence[HostReport], *, width: int) -> str:
 
 
 def _host_text(report: HostReport, width: int) -> Iterator[str]:
-    yield click.style(report.host, bold=True) + f": {_headline(report)}"
+    yield style(report.host, bold=True) + f": {_headline(report)}"
     if report.agents:
         yield f"  {agents_line(report)}"
     yield from bars(report.phases, width)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import click
-
+from backstay.cli.output.terminal import style
 from backstay.cli.output.text import clean
 from backstay.finding import Severity
 from backstay.runbooks.reconcile.comparison import Missing, ReconcileObservation
@@ -58,28 +57,28 @@ def _headline(observed: ReconcileObservation) -> str:
         count = len(observed.missing)
         words.append(f"{count} question{'s' * (count != 1)} without an answer")
     if not words:
-        return f"{click.style('OK', fg='green', bold=True)}: nothing differs ({records})"
+        return f"{style('OK', fg='green', bold=True)}: nothing differs ({records})"
     word, colour = ("DIFFERS", "yellow") if observed.mismatches else ("UNKNOWN", "magenta")
-    return f"{click.style(word, fg=colour, bold=True)}: {'; '.join(words)} ({records})"
+    return f"{style(word, fg=colour, bold=True)}: {'; '.join(words)} ({records})"
 
 
 def _mismatch(one: Mismatch, width: int) -> Iterator[str]:
-    word = click.style(f"{one.kind.value.upper():<10}", fg=_COLOURS.get(one.kind, "yellow"))
+    word = style(f"{one.kind.value.upper():<10}", fg=_COLOURS.get(one.kind, "yellow"))
     where = f" on {one.host}" if one.host else ""
     yield f"  {word} {one.service}: {clean(one.subject)}{where}"
     yield from _wrapped(one.evidence, width)
-    mark = click.style("safe, by --apply", fg="green") if one.safe else "by hand"
+    mark = style("safe, by --apply", fg="green") if one.safe else "by hand"
     proposal = textwrap.wrap(clean(one.proposal), width - len(_INDENT) - 3, break_on_hyphens=False)
-    yield f"{_INDENT}{click.style('->', bold=True)} {proposal[0]}"
+    yield f"{_INDENT}{style('->', bold=True)} {proposal[0]}"
     yield from (f"{_INDENT}   {line}" for line in proposal[1:])
     yield f"{_INDENT}   ({mark}) {clean(one.command)}"
 
 
 def _missing(one: Missing, width: int) -> Iterator[str]:
-    word = click.style(f"{'UNKNOWN':<10}", fg="magenta")
+    word = style(f"{'UNKNOWN':<10}", fg="magenta")
     yield f"  {word} {clean(one.what)}{f' on {one.host}' if one.host else ''}"
     yield from _wrapped(one.why, width)
-    yield f"{_INDENT}{click.style('->', bold=True)} {clean(one.remedy)}"
+    yield f"{_INDENT}{style('->', bold=True)} {clean(one.remedy)}"
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:

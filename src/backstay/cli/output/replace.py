@@ -4,8 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-import click
-
+from backstay.cli.output.terminal import style
 from backstay.cli.output.text import clean
 from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
 from backstay.journal.records import RunRecord, StepState
@@ -25,8 +24,8 @@ def replace_text(reports: Sequence[Report], *, width: int) -> str:
 
 def _report_text(report: Report, width: int) -> Iterator[str]:
     colour = {True: "green", False: "yellow", None: "red"}[report.within]
-    name = click.style(f"{report.host} on {report.spare}", bold=True)
-    yield f"{name}: {click.style(headline(report), fg=colour)}"
+    name = style(f"{report.host} on {report.spare}", bold=True)
+    yield f"{name}: {style(headline(report), fg=colour)}"
     yield from _wrapped(death(report), width)
     yield from _wrapped(report.status, width)
     yield from bars(report.phases, width, [waited(part) for part in report.phases])
@@ -158,7 +157,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _coloured(line: str) -> str:
-    return click.style(line, fg=_COLOURS.get(line[:1]))
+    return style(line, fg=_COLOURS.get(line[:1]))
 
 
 def _number(count: int, noun: str, plural: str = "s") -> str:

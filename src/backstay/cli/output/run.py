@@ -1,6 +1,6 @@
 """Plans and runs for a person: what will be done, what is being done, what was done."""
 
-import json
+import contextlib
 import sys
 import textwrap
 import time
@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import click
-
+from backstay.cli.output.terminal import OutputFailed, echo, echo_json, harmless, rich_text, style
 from backstay.cli.output.text import clean, columns, local_time
 from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan
@@ -43,7 +42,7 @@ def plan_table(plan: Plan) -> str:
     else:
         groups = [(host, tuple(s for s in plan.steps if s.target == host)) for host in plan.targets]
     for name, steps in groups:
-        lines.append(click.style(f"{plan.runbook} {name}", bold=True))
+        lines.append(style(f"{plan.runbook} {name}", bold=True))
         lines += [
             f"  {number:>2}  {step.does:<84} at most {duration(step.bound):>6}"
             for number, step in enumerate(steps, 1)
@@ -54,9 +53,9 @@ def plan_table(plan: Plan) -> str:
 def show_plan(plan: Plan, *, as_json: bool = False) -> None:
     """Print a plan that is not carried out."""
     if as_json:
-        click.echo(json.dumps({"plan": plan.document()}, indent=2))
+        echo_json({"plan": plan.document()})
         return
-    click.echo(plan_table(plan) + f"  at most {duration(plan.bound)}")
+    echo(plan_table(plan) + f"  at most {duration(plan.bound)}")
 
 
 def remaining_table(run: RunRecord) -> str:
@@ -106,14 +105,13 @@ class Live:
     ) -> None:
         at = time.strftime("%H:%M:%S")
         seconds = f" ({took:.1f} s)" if took is not None and took >= 0.1 else ""
-        styled = click.style(f"{mark:<6}", fg=colour, bold=mark == "FAILED")
+        styled = style(f"{mark:<6}", fg=colour, bold=mark == "FAILED")
         line = f"{at} {styled} {self._name(progress)}{clean(text)}{seconds}"
         if self._bar is None:
-            click.echo(line, err=self._err)
+            with contextlib.suppress(OutputFailed):  # the run goes on; its journal has the line
+                echo(line, err=self._err)
             return
-        from rich.text import Text
-
-        self._bar.console.print(Text.from_ansi(line))  # above the line that is being drawn
+        self._bar.console.print(rich_text(line))  # above the line that is being drawn
 
     def _name(self, progress: Progress) -> str:
         return f"{progress.step.target}: " if self._hosts and progress.step.target else ""
@@ -128,11 +126,11 @@ class Live:
         bar = Bar(
             TextColumn("        "),
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             transient=True,
         )
-        bar.add_task(text, total=None)
+        bar.add_task(harmless(clean(text)), total=None)
         bar.start()
         self._bar = bar
 
@@ -148,7 +146,7 @@ class Live:
 
 def ending(run: RunRecord) -> str:
     """Return how a run ended: for a failure what was attempted, what came back, what to do."""
-    word = click.style(run.state.value.upper(), fg=_COLOURS[run.state], bold=True)
+    word = style(run.state.value.upper(), fg=_COLOURS[run.state], bold=True)
     took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
     lines = [f"{word}: {run.plan.runbook} of {', '.join(run.plan.targets)}{took} ({run.id})"]
     failed = next((step for step in run.steps if step.state is StepState.FAILED), None)
@@ -205,7 +203,7 @@ def _step(does: str, record: StepRecord, events: Sequence[Event]) -> Iterator[st
     if record.began is not None and record.ended is not None:
         took = f" ({record.ended - record.began:.1f} s)"
     again = f", started {record.attempts} times" if record.attempts > 1 else ""
-    yield f"  {at} {click.style(f'{mark:<7}', fg=colour)} {does}{took}{again}"
+    yield f"  {at} {style(f'{mark:<7}', fg=colour)} {does}{took}{again}"
     for event in events:
         if event.text:
             wrapped = textwrap.wrap(clean(event.text), 96, break_on_hyphens=False)

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import datetime
 
-import click
+from backstay.cli.output.terminal import style
 
 _NARROWEST, _WIDEST = 60, 110
 
@@ -32,7 +32,7 @@ def columns(
     for number, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         if number and colours:
-            cells[coloured] = click.style(cells[coloured], fg=colours[number - 1])
+            cells[coloured] = style(cells[coloured], fg=colours[number - 1])
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from html import escape
 
-import click
-
+from backstay.cli.output.terminal import style
 from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
 from backstay.reports.style import COLOURS
@@ -30,7 +29,7 @@ def bars(phases: Sequence[Phase], width: int, notes: Sequence[str] = ()) -> Iter
     for number, phase in enumerate(phases):
         left = min(room - 1, int((phase.begins - begins) * scale))
         bar = min(room - left, max(1, round((phase.ends - phase.begins) * scale)))
-        drawn = click.style("█" * bar, fg=_COLOURS.get(phase.state, "cyan"))
+        drawn = style("█" * bar, fg=_COLOURS.get(phase.state, "cyan"))
         taken = exact(phase.ends - phase.begins)
         note = f"  {notes[number]}".rstrip() if notes else ""
         row = f"  {phase.name:<{label}} {' ' * left}{drawn}{' ' * (room - left - bar)} {taken:>11}"
@@ -45,7 +44,7 @@ def outage_line(line: OutageLine) -> str:
         return f"  {name:<{NAME}} {'not probed':>9}"
     lasts = " and not back yet" if line.outages and line.outages[-1].ends is None else ""
     detail = f"{line.unanswered} of {line.asked} unanswered"
-    shown = click.style(f"{line.down:>7.1f} s", fg="yellow" if line.down else "green")
+    shown = style(f"{line.down:>7.1f} s", fg="yellow" if line.down else "green")
     return f"  {name:<{NAME}} {shown}   {past:<10} {detail}{lasts}"
 
 
