@@ -4,15 +4,23 @@ Every error says what was attempted, what came back and what to do next. None ca
 The command line prints them and exits with 3 ("unknown"), as monitoring plugins do.
 """
 
+from backstay.answers import clean
+
+_LONGEST_LIST = 1 << 16
+
 
 class BackstayError(Exception):
-    """An error for the operator: ``attempted``, ``came_back`` and ``remedy`` are whole phrases."""
+    """An error for the operator: ``attempted``, ``came_back`` and ``remedy`` are whole phrases.
 
-    def __init__(self, attempted: str, *, came_back: str, remedy: str) -> None:
-        super().__init__(f"{attempted}: {came_back}")
-        self.attempted = attempted
-        self.came_back = came_back
-        self.remedy = remedy
+    What came back is often the text of a host: all three are cleaned here, and each becomes one
+    line, unless its ``lines`` are Backstay's own.
+    """
+
+    def __init__(self, attempted: str, *, came_back: str, remedy: str, lines: bool = False) -> None:
+        self.attempted = clean(attempted)
+        self.came_back = clean(came_back, longest=_LONGEST_LIST if lines else 4096, lines=lines)
+        self.remedy = clean(remedy)
+        super().__init__(f"{self.attempted}: {self.came_back}")
 
 
 class InventoryError(BackstayError):

@@ -31,6 +31,7 @@ from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import EventKind
 from backstay.journal.store import Store
+from backstay.maintenance.refusal import GatesRefused, Refusal
 
 HOSTILE = (
     "name\x1b]0;title\x07\x1b]52;c;cm0gLXJm\x07\x1b[2J\x1b[H\x1b[32mOK\x1b[0m\x1b[8m"
@@ -108,9 +109,8 @@ def test_runs(call: Any, tmp_path: Path, words: list[str], runbook: str) -> None
     claim = store.take(run, [])
     store.start(claim, plan.steps[0].id)
     store.progress(claim, plan.steps[0].id, text)
-    error = BackstayError("trying", came_back="x", remedy="y")
-    error.attempted, error.came_back, error.remedy = HOSTILE, HOSTILE, HOSTILE
-    error.args = (text,)
+    error = BackstayError(HOSTILE, came_back=HOSTILE, remedy=HOSTILE)
+    error.attempted, error.came_back, error.remedy = text, text, text  # as an older version did
     store.fail(claim, plan.steps[0].id, error)
     store.close()
     output = call(*words)
@@ -173,6 +173,16 @@ def test_errors(
     assert done.output
     assert harmless(done.output)
     assert "OK: all is well" not in done.output.splitlines() or debug == "1"
+
+
+def test_an_error_is_clean_and_one_line_whoever_prints_it() -> None:
+    error = BackstayError(HOSTILE, came_back=HOSTILE, remedy=HOSTILE)
+    for text in (error.attempted, error.came_back, error.remedy, str(error)):
+        assert harmless(text)
+        assert "\n" not in text
+    refused = GatesRefused("x", [Refusal(gate="g", reason=HOSTILE, remedy=HOSTILE)] * 2)
+    assert harmless(refused.came_back)
+    assert len(refused.came_back.splitlines()) == 5
 
 
 def printed(text: str) -> str:

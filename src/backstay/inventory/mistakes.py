@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from backstay.answers import clean
 from backstay.errors import InventoryError
 from backstay.inventory.document import Document, Place
 
@@ -31,14 +32,15 @@ class CloudFileWrong(InventoryError):
         count = len(self.mistakes)
         shown = "".join(
             f"\n  {document.path}:{mistake.line}: "
-            + (f"{mistake.place}: " if mistake.place else "")
-            + mistake.what
+            + (f"{clean(mistake.place)}: " if mistake.place else "")
+            + clean(mistake.what)
             for mistake in self.mistakes
         )
         super().__init__(
             f"reading {document.path}",
             came_back=f"{count} mistake{'s' if count > 1 else ''}{shown}",
             remedy=f"correct {'these lines' if count > 1 else 'this line'}, then try again",
+            lines=True,
         )
 
 

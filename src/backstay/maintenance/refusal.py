@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backstay.answers import clean
 from backstay.errors import BackstayError
 
 
@@ -21,7 +22,7 @@ class GatesRefused(BackstayError):
     def __init__(self, attempted: str, refusals: Sequence[Refusal]) -> None:
         self.refusals = tuple(refusals)
         shown = "".join(
-            f"\n  {refusal.gate}: {refusal.reason}\n    -> {refusal.remedy}"
+            f"\n  {refusal.gate}: {clean(refusal.reason)}\n    -> {clean(refusal.remedy)}"
             for refusal in self.refusals
         )
         count = len(self.refusals)
@@ -29,4 +30,5 @@ class GatesRefused(BackstayError):
             attempted,
             came_back=f"refused for {count} reason{'s' if count > 1 else ''}{shown}",
             remedy="resolve what is named above, then try again",
+            lines=True,
         )

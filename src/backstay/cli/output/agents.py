@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from backstay.answers import clean
 from backstay.cli.output.terminal import style
-from backstay.cli.output.text import clean
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.quantities import duration
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from backstay.answers import clean
 from backstay.cli.output.terminal import style
-from backstay.cli.output.text import clean
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, rank, worst
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from backstay.cli.output.text import clean, columns, local_time
+from backstay.answers import clean
+from backstay.cli.output.text import columns, local_time
 from backstay.quantities import duration
 from backstay.watch.incidents.incident import Incident
 

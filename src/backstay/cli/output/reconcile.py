@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from backstay.answers import clean
 from backstay.cli.output.terminal import style
-from backstay.cli.output.text import clean
 from backstay.finding import Severity
 from backstay.runbooks.reconcile.comparison import Missing, ReconcileObservation
 from backstay.services.reconciliation import Mismatch, MismatchKind
@@ -69,7 +69,7 @@ def _mismatch(one: Mismatch, width: int) -> Iterator[str]:
     yield from _wrapped(one.evidence, width)
     mark = style("safe, by --apply", fg="green") if one.safe else "by hand"
     proposal = textwrap.wrap(clean(one.proposal), width - len(_INDENT) - 3, break_on_hyphens=False)
-    yield f"{_INDENT}{style('->', bold=True)} {proposal[0]}"
+    yield f"{_INDENT}{style('->', bold=True)} {''.join(proposal[:1])}"
     yield from (f"{_INDENT}   {line}" for line in proposal[1:])
     yield f"{_INDENT}   ({mark}) {clean(one.command)}"
 

@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from backstay.answers import clean
 from backstay.cli.output.terminal import style
-from backstay.cli.output.text import clean
 from backstay.cli.output.timeline import NAME, bars, html_page, outage_line, outages
 from backstay.journal.records import RunRecord, StepState
 from backstay.quantities import duration, exact
@@ -39,7 +39,7 @@ def _report_text(report: Report, width: int) -> Iterator[str]:
     if report.diff:
         done = "cloud.yaml now" if not report.by_hand else "to be changed in cloud.yaml by hand"
         yield f"  {done}:"
-        yield from (f"    {_coloured(clean_line(line))}" for line in report.diff.splitlines())
+        yield from (f"    {_coloured(clean(line))}" for line in report.diff.splitlines())
 
 
 def headline(report: Report) -> str:
@@ -145,11 +145,6 @@ def after_lines(report: Report) -> Iterator[str]:
         )
 
 
-def clean_line(line: str) -> str:
-    """Return a line without control characters, its indentation kept."""
-    return "".join(c if c.isprintable() else " " for c in line)
-
-
 def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(
         clean(text), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
@@ -228,4 +223,4 @@ def _list(lines: Iterable[str]) -> Iterator[str]:
 def _difference(diff: str) -> Iterator[str]:
     for line in diff.splitlines():
         kind = _KINDS.get(line[:1], "")
-        yield f'<span class="{kind}">{escape(clean_line(line))}</span>'
+        yield f'<span class="{kind}">{escape(clean(line))}</span>'

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from backstay.answers import clean
 from backstay.cli.output.terminal import OutputFailed, echo, echo_json, harmless, rich_text, style
-from backstay.cli.output.text import clean, columns, local_time
+from backstay.cli.output.text import columns, local_time
 from backstay.journal.engine import Progress
 from backstay.journal.plan import Plan
 from backstay.journal.records import Event, EventKind, RunRecord, RunState, StepRecord, StepState

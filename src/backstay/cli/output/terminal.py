@@ -16,17 +16,12 @@ from typing import IO, Any
 
 import click
 
+from backstay.answers import clean
 from backstay.errors import BackstayError
 
 # Text of a host cannot hold this number, as it is another one in each process.
 _OURS = int.from_bytes(os.urandom(8), "big")
 _COLOUR = re.compile(rf"\x1b\[{_OURS};([0-9;]*)m")
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
-    "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # not seen
-    "\ud800-\udfff\U000e0000-\U000e007f]"  # half characters, tags
-)
-_INSTEAD = "\ufffd"
 
 
 class OutputFailed(BackstayError):
@@ -52,11 +47,9 @@ def harmless(text: str) -> str:
 
     Line feeds and tabs stay; the rest is shown as a replacement character.
     """
-    if _UNSAFE.search(text) is None:
-        return text
     parts = _COLOUR.split(text)  # text and the codes of a colour, in turn
     return "".join(
-        f"\x1b[{part}m" if number % 2 else _UNSAFE.sub(_INSTEAD, part)
+        f"\x1b[{part}m" if number % 2 else clean(part, longest=len(part), lines=True)
         for number, part in enumerate(parts)
     )
 

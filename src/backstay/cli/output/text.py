@@ -1,4 +1,4 @@
-"""What all printed forms share: columns, times, and text of hosts without control characters."""
+"""What all printed forms share: columns and times."""
 
 import shutil
 from collections.abc import Sequence
@@ -7,11 +7,6 @@ from datetime import datetime
 from backstay.cli.output.terminal import style
 
 _NARROWEST, _WIDEST = 60, 110
-
-
-def clean(text: str) -> str:
-    """Return ``text`` on one line without control characters: hosts are not trusted with them."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def local_time(at: float) -> str:

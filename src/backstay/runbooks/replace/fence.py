@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from backstay.access.session import CloudSession
+from backstay.answers import clean
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.evidence import HostEvidence, Witness
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
@@ -334,11 +335,12 @@ def refuse_unless_dead(judged: HostVerdict) -> None:
     """Raise Refused unless the verdict is that the host is dead."""
     if judged.verdict is Verdict.DEAD:
         return
-    words = "".join(f"\n  {one.witness}: {one.summary}" for one in judged.statements)
+    words = "".join(f"\n  {one.witness}: {clean(one.summary)}" for one in judged.statements)
     raise Refused(
         f"making sure that {judged.suspect} is dead",
-        came_back=f"{_IN_WORDS[judged.verdict]}{judged.reason}{words}",
+        came_back=f"{_IN_WORDS[judged.verdict]}{clean(judged.reason)}{words}",
         remedy=judged.remedy,
+        lines=True,
     )
 
 
