@@ -108,10 +108,10 @@ class _Steps:
                 raise
             except Exception as found:
                 # Whatever it is: the run shall be left in a state that is shown and can be resumed.
-                error = _for_operator(found, run, step)
-                self._show_failure(step, error)
-                store.fail(claim, step.id, error)
-                state = _ended_by(error, step, run, self.results)
+                why = _for_operator(found, run, step)
+                self._show_failure(step, why)
+                store.fail(claim, step.id, why)
+                state = _ended_by(why, step, run, self.results)
                 store.end(claim, state)
                 return state
         store.end(claim, RunState.DONE)
