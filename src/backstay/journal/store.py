@@ -97,7 +97,7 @@ class Store:
 
     def confirm(self, claim: Claim) -> None:
         """Return if nobody has taken the run over or abandoned it. Raises LeaseLost."""
-        attempted = f"going on with {claim.run}"
+        attempted = f"continuing {claim.run}"
         with self._read(attempted) as db:
             epochs.compare(db, claim.epochs, attempted, run=claim.run)
 
