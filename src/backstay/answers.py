@@ -7,7 +7,7 @@ type: dataclasses, enums, mappings, tuples. Nobody above sees data of another fo
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from backstay.jsondata import Json
 
@@ -23,8 +23,8 @@ BYTES_PER_ITEM = 32
 two bytes long takes a hundred in memory."""
 FEW_ITEMS = 10_000
 """So many there may be in any answer."""
-LARGEST = 2**63 - 1
-"""Of an integer, in either direction: what the journal's database takes."""
+LARGEST = 2**64 - 1
+"""Of an integer, in either direction: what kernels count with."""
 LONGEST_LINE = 500
 _LONGEST_PLACE = 120
 _PART = 2**16
@@ -40,6 +40,9 @@ _UNCLEAN = re.compile(f"[{_UNSEEN}]")
 _NOT_ONE_LINE = re.compile(f"[\t\n{_UNSEEN}]")
 _SPACE = re.compile(r"[\t\n\r]+")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+_NO_NUMBER = "(no number, or one that is too large)"
+"""What stands in place of such a number: where one is expected, only that place is wrong."""
 
 # The same by the bytes of JSON, so that an answer without any of it is decoded only once. Numbers
 # are those that are too large, or look like it.
@@ -143,13 +146,21 @@ def clean(text: str, *, longest: int = 4096, lines: bool = False) -> str:
     return _UNCLEAN.sub(_REPLACEMENT, _SPACE.sub(" ", text))
 
 
+def whole(text: str, *, place: str = "") -> int:
+    """Return the integer, not negative, that a text is. Raises BadAnswer with the ``place``."""
+    if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= LARGEST:
+        return int(text)
+    raise BadAnswer(f"{clean(text, longest=40)!r} is not a number", place=place)
+
+
 def read(kind: type[T], raw: bytes | str, *, most: int = MOST_BYTES) -> T:
     """Return what ``raw``, JSON of at most ``most`` bytes, says, as a value of ``kind``.
 
     ``kind`` is whatever pydantic can check: a dataclass (unknown keys are ignored), ``list[...]``,
     ``tuple[...]``, ``Mapping[...]``, an enum. Checks are strict: a number is no text, a text is no
-    number. All texts are cleaned, keys too; their lines are left. Raises BadAnswer for everything
-    else: too long, too deep (200), too many items, numbers that are too large or none, no JSON.
+    number, NaN and what passes 64 bits or a float are neither. All texts are cleaned, keys too;
+    their lines are left. Raises BadAnswer for everything else: too long, too deep (200), too many
+    items, no JSON.
     """
     data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else bytes(raw)
     if len(data) > most:
@@ -213,8 +224,6 @@ def _cleaned(data: bytes) -> bytes:
         return json.dumps(_clean_all(value)).encode()
     except RecursionError:
         raise BadAnswer("nested too deeply") from None
-    except BadAnswer:
-        raise
     except ValueError as error:
         raise BadAnswer(f"not JSON: {error}", is_json=False) from None
 
@@ -229,20 +238,17 @@ def _clean_all(value: Json) -> Json:
     return value
 
 
-def _integer(text: str) -> int:
-    if len(text) > 20 or abs(number := int(text)) > LARGEST:
-        raise BadAnswer(f"a number of {len(text)} digits that is too large")
-    return number
+def _integer(text: str) -> int | str:
+    too_large = len(text) > 21 or abs(int(text)) > LARGEST
+    return _NO_NUMBER if too_large else int(text)
 
 
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise BadAnswer("a number that is too large")
-    return number
+def _finite(text: str) -> float | str:
+    return number if math.isfinite(number := float(text)) else _NO_NUMBER
 
 
-def _no_number(text: str) -> NoReturn:
-    raise BadAnswer(f"{text} is no number")
+def _no_number(_text: str) -> str:
+    return _NO_NUMBER
 
 
 def _checked(kind: type[T], data: bytes) -> T:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backstay.answers import clean
+
 
 class Severity(StrEnum):
     """How bad it is. ``UNKNOWN`` means that the evidence is missing, which is never a yes."""
@@ -34,6 +36,13 @@ class Finding:
     evidence: str
     remedy: str = ""
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Clean the texts: they quote hosts and APIs, and go to terminals, mails and pages."""
+        for name in ("subject", "evidence", "remedy"):
+            text = getattr(self, name)
+            if (cleaned := clean(text)) is not text:
+                object.__setattr__(self, name, cleaned)
 
 
 def worst(severities: "list[Severity]") -> Severity:

@@ -31,7 +31,8 @@ def observe(role: Role) -> HostObservation:
     answer = Answer(
         stdout=text, sent_at=times["started"] - 0.2, received_at=times["finished"] + 0.1
     )
-    return parse(answer, unit_names([unit for _, unit in units_of(role)]), host="host")
+    probes = [probe for _, probe in probes_of(role)]
+    return parse(answer, unit_names([unit for _, unit in units_of(role)]), probes, host="host")
 
 
 def judge(role: Role, observed: HostObservation) -> list[Finding]:

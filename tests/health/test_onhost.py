@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,12 @@ def fail():
 
 def probe(ask, bound=1.0) -> HostProbe:
     return HostProbe(
-        name=ask.__name__, roles=(Role.SPARE,), ask=ask, judge=lambda _: [], bound=bound
+        name=ask.__name__,
+        roles=(Role.SPARE,),
+        ask=ask,
+        returns=Any,
+        judge=lambda _: [],
+        bound=bound,
     )
 
 
@@ -52,8 +58,9 @@ def test_this_machine_answers_within_bounds():
     script = assemble(UNITS, PROBES)
     sent = time.time()
     answer = Answer(stdout=answers(script), sent_at=sent, received_at=time.time())
-    observed = parse(answer, unit_names(UNITS), host="here")
+    observed = parse(answer, unit_names(UNITS), PROBES, host="here")
     assert observed.seconds < 20
+    assert observed.offset is not None
     assert abs(observed.offset) <= observed.uncertainty
     assert any(system.mount == "/" for system in observed.file_systems)
     assert observed.memory is not None

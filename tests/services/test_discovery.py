@@ -31,7 +31,13 @@ SERVICE = Service(
     restore_order=95,
     units=(Unit(name="heron-api", role=Role.CONTROLLER, purpose="no birds", ports=(9999,)),),
     host_probes=(
-        HostProbe(name="nest", roles=(Role.CONTROLLER,), ask=ask_heron, judge=lambda _answer: ()),
+        HostProbe(
+            name="nest",
+            roles=(Role.CONTROLLER,),
+            ask=ask_heron,
+            returns=dict,
+            judge=lambda _answer: (),
+        ),
     ),
 )
 '''

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from backstay.answers import convert
 from backstay.services import (
     cinder,
     glance,
@@ -54,7 +56,7 @@ def told(verdicts) -> list[tuple[str, str]]:
     ],
 )
 def test_mariadb(answer, severity, evidence):
-    (verdict,) = mariadb.judge_query(answer)
+    (verdict,) = mariadb.judge_query(convert(mariadb.QueryAnswer, answer))
     assert (verdict.severity.value, bool(verdict.remedy)) == (severity, severity != "ok")
     assert evidence in verdict.evidence
 
@@ -66,7 +68,10 @@ def test_a_galera_member_out_of_its_cluster():
         "wsrep_local_state_comment": "Initialized",
         "wsrep_ready": "OFF",
     }
-    assert told(mariadb.judge_query({"rows": rows}))[1] == ("Galera cluster", "failed")
+    assert told(mariadb.judge_query(convert(mariadb.QueryAnswer, {"rows": rows})))[1] == (
+        "Galera cluster",
+        "failed",
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,31 +117,41 @@ def test_a_galera_member_out_of_its_cluster():
     ],
 )
 def test_rabbitmq(answer, expected):
-    verdicts = rabbitmq.judge_broker(answer)
+    verdicts = rabbitmq.judge_broker(convert(rabbitmq.BrokerAnswer, answer))
     assert [verdict.severity.value for verdict in verdicts] == expected
     assert all(bool(v.remedy) == (v.severity != "ok") for v in verdicts)
 
 
 def test_memcached_must_return_what_it_stored():
     good = "STORED\r\nVALUE k 0 2\r\nok\r\nEND\r\nDELETED\r\nSTAT evictions 3\r\nEND\r\n"
-    assert told(memcached.judge_cache({"answer": good})) == [("cache", "ok")]
+
+    def judged(answer: Any) -> Any:
+        return told(memcached.judge_cache(convert(memcached.CacheAnswer, answer)))
+
+    assert judged({"answer": good}) == [("cache", "ok")]
     full = "SERVER_ERROR out of memory storing object\r\nEND\r\nNOT_FOUND\r\nEND\r\n"
-    assert told(memcached.judge_cache({"answer": full})) == [("cache", "failed")]
-    assert told(memcached.judge_cache({"failed": "refused"})) == [("cache", "failed")]
+    assert judged({"answer": full}) == [("cache", "failed")]
+    assert judged({"failed": "refused"}) == [("cache", "failed")]
 
 
 def test_libvirt():
-    assert libvirt.judge_domains({"all": 3, "running": 2})[0].evidence.startswith("2 of 3")
-    assert told(libvirt.judge_domains({"failed": "no answer within 5 s"}))[0][1] == "failed"
+    (good,) = libvirt.judge_domains(convert(libvirt.DomainsAnswer, {"all": 3, "running": 2}))
+    assert good.evidence.startswith("2 of 3")
+    late = convert(libvirt.DomainsAnswer, {"failed": "no answer within 5 s"})
+    assert told(libvirt.judge_domains(late))[0][1] == "failed"
 
 
 def test_swift_servers_rings_and_the_unset_suffix():
     fine = {"status": 200, "said": "OK", "address": "10.0.0.12:8080"}
     rings = ["account.ring.gz", "container.ring.gz", "object.ring.gz"]
     answer = {"servers": {"proxy": fine}, "rings": rings, "unset": False}
-    assert told(swift.judge_servers(answer)) == [("proxy server", "ok"), ("rings", "ok")]
+
+    def judged(answer: Any) -> Any:
+        return told(swift.judge_servers(convert(swift.HealthAnswer, answer)))
+
+    assert judged(answer) == [("proxy server", "ok"), ("rings", "ok")]
     bad = {"servers": {"object": {"failed": "refused"}}, "rings": rings[1:], "unset": True}
-    assert told(swift.judge_servers(bad)) == [
+    assert judged(bad) == [
         ("object server", "failed"),
         ("rings", "failed"),
         ("hash suffix", "warning"),

@@ -140,6 +140,7 @@ def _judge_hosts(read: HostsRead, cloud: Cloud) -> list[Finding]:
                 asked.target,
                 units=asked.units,
                 probes=asked.probes,
+                brokers=asked.brokers,
                 limits=cloud.limits,
             )
     return findings
@@ -170,7 +171,7 @@ def _judge_apis(
             report,
             _members(hosts, cloud, by_name[report.service]),
             rpc_topology,
-            offset=observed.offset if observed else 0.0,
+            offset=(observed.offset or 0.0) if observed else 0.0,
             limits=cloud.limits,
         )
     if only is None:
@@ -190,7 +191,7 @@ def _members(read: HostsRead, cloud: Cloud, service: Service) -> list[Member]:
     for host in cloud.hosts.values():
         observed = read.observed(host.name)
         names = {host.name, host.address}
-        if observed is not None:
+        if observed is not None and observed.hostname:
             names.add(observed.hostname)
         units = tuple(unit for _, unit in required(cloud, host, [service]))
         members.append(Member(target=cloud.ssh_target(host), names=frozenset(names), units=units))

@@ -1,12 +1,13 @@
 """Judge a host: what its services stand on, and what its own probes answered. Pure."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.finding import Finding, Severity
 from backstay.health.judge_units import judge_unit, unknown_units
 from backstay.health.observation import FileSystem, HostObservation
-from backstay.health.remedy import filled, on
+from backstay.health.remedy import filled, on, ssh
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.limits import Limits
 from backstay.quantities import duration, size
@@ -17,6 +18,9 @@ from backstay.transports.targets import SshTarget
 HOST = "host"
 Required = tuple[str, Unit]
 Probes = tuple[str, HostProbe]
+MOST_FINDINGS = 1000
+"""Findings on one host: more is no host, but one that floods."""
+MOST_FAILED_UNITS = 50
 
 
 def required(cloud: Cloud, host: Host, services: Iterable[Service]) -> tuple[Required, ...]:
@@ -30,16 +34,23 @@ def judge_host(
     *,
     units: Sequence[Required],
     probes: Iterable[Probes],
+    brokers: Iterable[Probes] = (),
     limits: Limits,
 ) -> list[Finding]:
-    """Judge all that one host answered. ``units`` and ``probes`` come with their service's name."""
+    """Judge all that one host answered. ``units`` and ``probes`` come with their service's name.
+
+    What ``brokers`` answer is judged elsewhere; here only that it is not of its form.
+    """
     judged = [judge_unit(service, unit, observed, target) for service, unit in units]
     findings = [finding for finding in judged if finding is not None]
     if observed.units is None:
         findings.append(unknown_units([unit for _, unit in units], observed, target))
     for service, probe in probes:
         findings.extend(judge_probe(service, probe, observed, target))
-    return [
+    for service, probe in brokers:
+        if (asked := observed.probes.get(probe.name)) is not None and asked.odd:
+            findings.extend(judge_probe(service, probe, observed, target))
+    found = [
         _answers(observed, target),
         *findings,
         *judge_file_systems(observed, target, limits),
@@ -48,6 +59,11 @@ def judge_host(
         *_judge_failed_units(observed, target, {unit.name for _, unit in units}),
         *_judge_troubles(observed, target),
     ]
+    if len(found) <= MOST_FINDINGS:
+        return found
+    evidence = f"its answer makes {len(found)} findings; those after the first are left out"
+    flood = _finding(target, "answer", Severity.UNKNOWN, evidence, ssh(target))
+    return [*found[: MOST_FINDINGS - 1], flood]
 
 
 def unreachable(
@@ -77,12 +93,19 @@ def judge_probe(
     asked = observed.probes.get(probe.name)
     if asked is None or (asked.trouble and not asked.late):
         trouble = asked.trouble if asked else "it was not asked"
-        remedy = on(target, "python3 --version")
+        remedy = on(target, "python3 --version") if asked is None or not asked.odd else ssh(target)
         return [_finding(target, probe.name, Severity.UNKNOWN, trouble, remedy, service=service)]
     if asked.late:
         remedy = on(target, "systemctl --no-pager status")
         return [
             _finding(target, probe.name, Severity.FAILED, asked.trouble, remedy, service=service)
+        ]
+    try:
+        verdicts = list(probe.judge(asked.value))
+    except Exception as error:  # a mistake in one service's folder takes nothing else along
+        evidence = f"its answer cannot be judged: {type(error).__name__}: {error}"
+        return [
+            _finding(target, probe.name, Severity.UNKNOWN, evidence, ssh(target), service=service)
         ]
     return [
         Finding(
@@ -94,7 +117,7 @@ def judge_probe(
             remedy=filled(verdict.remedy, target),
             seconds=asked.seconds,
         )
-        for verdict in probe.judge(asked.value)
+        for verdict in verdicts
     ]
 
 
@@ -115,7 +138,7 @@ def _judge_space(system: FileSystem, target: SshTarget, limits: Limits) -> Findi
     percent = 100 * system.used / usable if usable else 0.0
     severity = limits.disk_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {size(system.available)} free of {size(system.size)}"
-    find = f"du -xh --max-depth=2 {system.mount} | sort -h | tail -n 20"
+    find = f"du -xh --max-depth=2 {shlex.quote(system.mount)} | sort -h | tail -n 20"
     return _finding(target, f"disk {system.mount}", severity, evidence, on(target, find))
 
 
@@ -123,7 +146,7 @@ def _judge_inodes(system: FileSystem, target: SshTarget, limits: Limits) -> Find
     percent = 100 * (1 - system.inodes_free / system.inodes)
     severity = limits.inode_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {system.inodes_free} free of {system.inodes}"
-    find = f"du -x --inodes --max-depth=3 {system.mount} | sort -n | tail -n 20"
+    find = f"du -x --inodes --max-depth=3 {shlex.quote(system.mount)} | sort -n | tail -n 20"
     return _finding(target, f"inodes {system.mount}", severity, evidence, on(target, find))
 
 
@@ -131,7 +154,7 @@ def _judge_memory(observed: HostObservation, target: SshTarget, limits: Limits) 
     if observed.memory is None:
         return []
     total, available = observed.memory
-    percent = 100 * available / total
+    percent = 100 * available / total if total else 0.0
     severity = limits.memory_available_percent.severity(percent)
     evidence = f"{percent:.0f} % available, {size(available)} of {size(total)}"
     find = on(target, "ps -eo rss,pid,comm --sort=-rss | head -n 15")
@@ -140,6 +163,9 @@ def _judge_memory(observed: HostObservation, target: SshTarget, limits: Limits) 
 
 def judge_clock(observed: HostObservation, target: SshTarget, limits: Limits) -> Finding:
     """Judge the clock against the operator's: only what is sure counts as an offset."""
+    if observed.offset is None:
+        remedy = on(target, "date -u")
+        return _finding(target, "clock", Severity.UNKNOWN, "its time is not known", remedy)
     sure = max(0.0, abs(observed.offset) - observed.uncertainty)
     severity = limits.clock_offset_seconds.severity(sure)
     if severity is Severity.OK:
@@ -166,16 +192,17 @@ def _judge_failed_units(
     ]
     if not others:
         return [_finding(target, "failed units", Severity.OK, "no others")]
-    return [
-        _finding(
-            target,
-            f"failed unit {name}",
-            Severity.WARNING,
-            "failed; no service of this host's roles needs it",
-            on(target, f"systemctl status {name}; systemctl reset-failed {name}"),
-        )
-        for name in others
-    ]
+    findings = []
+    for name in others[:MOST_FAILED_UNITS]:
+        quoted = shlex.quote(name)
+        look = on(target, f"systemctl status {quoted}; systemctl reset-failed {quoted}")
+        evidence = "failed; no service of this host's roles needs it"
+        findings.append(_finding(target, f"failed unit {name}", Severity.WARNING, evidence, look))
+    if len(others) > MOST_FAILED_UNITS:
+        evidence = f"{len(others) - MOST_FAILED_UNITS} more have failed"
+        list_them = on(target, "systemctl list-units --failed")
+        findings.append(_finding(target, "failed units", Severity.WARNING, evidence, list_them))
+    return findings
 
 
 def _judge_troubles(observed: HostObservation, target: SshTarget) -> list[Finding]:
@@ -195,10 +222,10 @@ def _judge_troubles(observed: HostObservation, target: SshTarget) -> list[Findin
 
 def _answers(observed: HostObservation, target: SshTarget) -> Finding:
     word = "processor" if observed.processors == 1 else "processors"
-    evidence = (
-        f"answers, up for {duration(observed.uptime)}, "
-        f"load {observed.load:.1f} on {observed.processors} {word}"
-    )
+    up = "an unknown time" if observed.uptime is None else duration(observed.uptime)
+    load = "unknown" if observed.load is None else f"{observed.load:.1f}"
+    processors = "unknown" if observed.processors is None else observed.processors
+    evidence = f"answers, up for {up}, load {load} on {processors} {word}"
     return Finding(
         host=target.name,
         service=HOST,

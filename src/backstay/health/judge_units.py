@@ -41,7 +41,7 @@ def judge_unit(
     """Judge one required unit; None where systemd could not be asked at all."""
     if observed.units is None:
         return None
-    state = observed.units[unit.name]
+    state = observed.units.get(unit.name) or UnitState(name=unit.name, trouble="it was not asked")
     socket = observed.units.get(unit.socket) if unit.socket else None
     troubles = _troubles(unit, state, socket, observed.listening)
     if not troubles:
@@ -66,6 +66,8 @@ def judge_unit(
 def _troubles(
     unit: Unit, state: UnitState, socket: UnitState | None, listening: frozenset[int] | None
 ) -> list[_Trouble]:
+    if state.trouble:
+        return [_Trouble(Severity.UNKNOWN, state.trouble, f"systemctl show {state.name}")]
     unusable = _unusable(state)
     if unusable:
         return unusable

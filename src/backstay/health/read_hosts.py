@@ -8,7 +8,6 @@ from functools import cache
 
 from backstay.access.session import CloudSession
 from backstay.access.shipping import source_of
-from backstay.answers import convert
 from backstay.errors import HostError
 from backstay.health import onhost
 from backstay.health.judge_host import Probes, Required, required
@@ -27,7 +26,7 @@ class HostQuestions:
     target: SshTarget
     units: tuple[Required, ...]
     probes: tuple[Probes, ...]
-    brokers: tuple[HostProbe, ...]
+    brokers: tuple[Probes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class HostsRead:
                 observed = self.observed(name)
                 asked = observed.probes.get(broker.probe.name) if observed else None
                 if asked is not None and not asked.trouble:
-                    return broker.read(convert(broker.returns, asked.value))
+                    return broker.read(asked.value)
         return None
 
 
@@ -62,11 +61,11 @@ async def read_hosts(session: CloudSession, questions: Sequence[HostQuestions]) 
 
 async def _read(session: CloudSession, asked: HostQuestions) -> HostObservation | HostError:
     units = [unit for _, unit in asked.units]
-    script = assemble(units, [*(probe for _, probe in asked.probes), *asked.brokers])
+    probes = [probe for _, probe in (*asked.probes, *asked.brokers)]
     bound = session.cloud.bounds.host_seconds
     try:
-        answer = await session.shell.answer(asked.target, script, bound=bound)
-        return parse(answer, unit_names(units), host=asked.host.name)
+        answer = await session.shell.answer(asked.target, assemble(units, probes), bound=bound)
+        return parse(answer, unit_names(units), probes, host=asked.host.name)
     except HostError as error:
         return error
 
@@ -85,7 +84,7 @@ def questions_of(cloud: Cloud, host: Host, services: Iterable[Service]) -> HostQ
             if set(probe.roles) & set(host.roles)
         ),
         brokers=tuple(
-            service.broker.probe
+            (service.name, service.broker.probe)
             for service in mine
             if service.broker and service.broker.role in host.roles
         ),

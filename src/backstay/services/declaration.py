@@ -110,8 +110,11 @@ class HostProbe:
     """Sent to the host as source text and run by its ``python3`` (3.6 or newer), as root. What it
     uses of its module goes with it: functions, constants, imports of the standard library. It
     returns JSON-serialisable data without secrets."""
+    returns: Any
+    """The form of that data, as a type that ``answers.read`` knows. An answer of another form is
+    a finding of its own, and is not judged."""
     judge: Callable[[Any], Sequence[Verdict]]
-    """Turns that data into verdicts. Pure."""
+    """Turns a value of that type into verdicts. Pure."""
     bound: float = 8.0
     """Seconds after which it is given up, so its own waits should be shorter."""
 

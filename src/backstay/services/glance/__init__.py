@@ -45,7 +45,7 @@ def anomalies(image: Mapping[str, Any]) -> Sequence[str]:
     """Return what is odd about one image record. Pure."""
     odd = []
     status = image.get("status")
-    if status not in _STATUSES:
+    if not isinstance(status, str) or status not in _STATUSES:
         odd.append(f"status is {status!r}")
     if status == "active" and not _whole(image.get("size")):
         odd.append(f"is active with size {image.get('size')!r}")

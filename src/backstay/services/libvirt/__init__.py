@@ -2,10 +2,12 @@
 
 import glob
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from backstay.answers import Count, Line
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Service, Unit, Verdict
@@ -34,16 +36,26 @@ def ask_domains() -> dict[str, Any]:
     return {"all": counts[0], "running": counts[1]}
 
 
-def judge_domains(answer: Mapping[str, Any]) -> Sequence[Verdict]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainsAnswer:
+    """The answer of ``ask_domains``: counts, or why there are none."""
+
+    no_client: Line = ""
+    failed: Line = ""
+    all: Count | None = None
+    running: Count | None = None
+
+
+def judge_domains(answer: DomainsAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_domains``: libvirtd must answer at all."""
-    if "no_client" in answer:
+    if answer.no_client:
         remedy = "install the package libvirt-clients on the host"
-        return [_verdict(Severity.UNKNOWN, str(answer["no_client"]), remedy)]
-    if "all" not in answer:
+        return [_verdict(Severity.UNKNOWN, answer.no_client, remedy)]
+    if answer.all is None or answer.running is None:
         remedy = "{ssh} systemctl restart libvirtd (instances run on); {ssh} journalctl -u libvirtd"
-        return [_verdict(Severity.FAILED, f"libvirt: {answer.get('failed')}", remedy)]
-    word = "instance" if answer["all"] == 1 else "instances"
-    return [_verdict(Severity.OK, f"{answer['running']} of {answer['all']} {word} running")]
+        return [_verdict(Severity.FAILED, f"libvirt: {answer.failed or 'no list'}", remedy)]
+    word = "instance" if answer.all == 1 else "instances"
+    return [_verdict(Severity.OK, f"{answer.running} of {answer.all} {word} running")]
 
 
 def ask_running(folder: str = "/run/libvirt/qemu") -> list[list[Any]]:
@@ -101,6 +113,7 @@ SERVICE = Service(
             name="domain list",
             roles=(Role.COMPUTE,),
             ask=ask_domains,
+            returns=DomainsAnswer,
             judge=judge_domains,
             bound=11.0,
         ),

@@ -3,8 +3,10 @@
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from backstay.answers import BadAnswer, Line, whole
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
@@ -49,14 +51,23 @@ def ask_query() -> dict[str, Any]:
     return {"rows": dict(line.split("\t", 1) for line in lines if "\t" in line)}
 
 
-def judge_query(answer: Mapping[str, Any]) -> Sequence[Verdict]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryAnswer:
+    """The answer of ``ask_query``: rows of names and values, or why there are none."""
+
+    no_client: Line = ""
+    failed: Line = ""
+    rows: Mapping[Line, Line] = field(default_factory=dict)
+
+
+def judge_query(answer: QueryAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_query``: does it answer, may it write, is it in its cluster."""
-    if "no_client" in answer:
+    if answer.no_client:
         remedy = "install the package mariadb-client on the host"
-        return [_verdict(Severity.UNKNOWN, str(answer["no_client"]), remedy)]
-    rows = answer.get("rows")
-    if not rows or rows.get("answer") != "1":
-        evidence = str(answer.get("failed") or "the query brought no row")
+        return [_verdict(Severity.UNKNOWN, answer.no_client, remedy)]
+    rows = answer.rows
+    if rows.get("answer") != "1":
+        evidence = answer.failed or "the query brought no row"
         return [_verdict(Severity.FAILED, evidence, "{ssh} journalctl -u mariadb -n 50")]
     return [_judge_server(rows), *_judge_cluster(rows)]
 
@@ -65,8 +76,14 @@ def _judge_server(rows: Mapping[str, str]) -> Verdict:
     if rows.get("read_only") not in {"0", "OFF"}:
         remedy = "find out who set it, then on the host: mariadb -e 'SET GLOBAL read_only = OFF'"
         return _verdict(Severity.FAILED, "answers, but is read-only", remedy)
-    connected = int(rows.get("Threads_connected", "0"))
-    limit = int(rows.get("max_connections", "0"))
+    try:
+        connected, limit = (
+            whole(rows.get(name, "0"), place=name)
+            for name in ("Threads_connected", "max_connections")
+        )
+    except BadAnswer as error:
+        remedy = "ask the same on the host: mariadb -e 'SHOW GLOBAL STATUS'"
+        return _verdict(Severity.UNKNOWN, f"answers, but {error}", remedy)
     evidence = f"answers ({rows.get('version', '')}), {connected} of {limit} connections in use"
     if limit and connected >= limit * _CONNECTIONS_WARNING:
         remedy = (
@@ -116,7 +133,13 @@ SERVICE = Service(
     paths=("/etc/mysql",),
     database_server=DatabaseServer(read=answer_queries),
     host_probes=(
-        HostProbe(name="query", roles=(Role.CONTROLLER,), ask=ask_query, judge=judge_query),
+        HostProbe(
+            name="query",
+            roles=(Role.CONTROLLER,),
+            ask=ask_query,
+            returns=QueryAnswer,
+            judge=judge_query,
+        ),
     ),
     host_liveness=(HostLivenessProbe(name="query", roles=(Role.CONTROLLER,), ask=query_pulse),),
 )

@@ -2,10 +2,12 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backstay.answers import Line, clean
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Service, Unit, Verdict
@@ -46,17 +48,26 @@ def ask_cache() -> dict[str, Any]:
     return {"address": f"{address}:{port}", "answer": answer.decode(errors="replace")}
 
 
-def judge_cache(answer: Mapping[str, Any]) -> Sequence[Verdict]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheAnswer:
+    """The answer of ``ask_cache``: what the server said, or why it said nothing."""
+
+    address: Line = ""
+    answer: str = ""
+    failed: Line = ""
+
+
+def judge_cache(answer: CacheAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_cache``: the value must come back."""
-    said = str(answer.get("answer", "")).replace("\r\n", "\n")
+    said = answer.answer  # its lines end with \r\n, until they are cleaned
     if not said.startswith("STORED\nVALUE ") or "\nok\n" not in said:
-        evidence = str(answer.get("failed") or f"a value does not come back: {said[:80]!r}")
+        evidence = answer.failed or f"a value does not come back: {said[:80]!r}"
         remedy = "{ssh} systemctl restart memcached (nothing is lost but validated tokens)"
         return [
             Verdict(subject="cache", severity=Severity.FAILED, evidence=evidence, remedy=remedy)
         ]
     rows = [line.split(" ", 2) for line in said.splitlines() if line.startswith("STAT ")]
-    stats = {row[1]: row[2] for row in rows if len(row) == 3}
+    stats = {row[1]: clean(row[2], longest=20) for row in rows if len(row) == 3}
     evidence = (
         f"stores and returns a value; {stats.get('curr_connections', '?')} connections, "
         f"{stats.get('evictions', '?')} evictions"
@@ -80,6 +91,7 @@ SERVICE = Service(
             name="cache",
             roles=(Role.CONTROLLER, Role.STORAGE_PROXY),
             ask=ask_cache,
+            returns=CacheAnswer,
             judge=judge_cache,
         ),
     ),

@@ -9,8 +9,10 @@ partitions come from the management API, or from rabbitmqctl where that is not a
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Count, Line
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
@@ -57,41 +59,92 @@ def ask_broker() -> dict[str, Any]:
     return answer
 
 
-def judge_broker(answer: Mapping[str, Any]) -> Sequence[Verdict]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A member of the cluster, as the management API describes it."""
+
+    name: Line
+    running: bool = False
+    mem_alarm: bool = False
+    disk_free_alarm: bool = False
+    partitions: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alarm, as rabbitmqctl describes it."""
+
+    resource: Line = "unknown"
+    node: Line = "?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """The cluster, as rabbitmqctl describes it: mappings without content are lists there."""
+
+    alarms: tuple[Alarm | Line, ...] | None = ()
+    partitions: Mapping[Line, tuple[Line, ...]] | tuple[Line, ...] | None = None
+    running_nodes: tuple[Line, ...] | None = ()
+    disk_nodes: tuple[Line, ...] | None = ()
+    ram_nodes: tuple[Line, ...] | None = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The management API's overview: mappings without content are lists there."""
+
+    rabbitmq_version: Line = ""
+    object_totals: Mapping[Line, Count] | tuple[Line, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAnswer:
+    """The answer of ``ask_broker``: how the login ended, then what tells of the cluster."""
+
+    failed: Line = ""
+    refused: Line = ""
+    login: Line = ""
+    nodes: tuple[Node, ...] | None = None
+    overview: Overview | None = None
+    status: ClusterStatus | None = None
+    unknown: Line = "not asked"
+
+
+def judge_broker(answer: BrokerAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_broker``: the login, and the alarms and partitions."""
     login = _judge_login(answer)
-    if "failed" in answer:
+    if answer.failed:
         return [login]
     return [login, *_judge_state(answer)]
 
 
-def _judge_login(answer: Mapping[str, Any]) -> Verdict:
-    if "failed" in answer:
+def _judge_login(answer: BrokerAnswer) -> Verdict:
+    if answer.failed:
         remedy = (
             "{ssh} journalctl -u rabbitmq-server -n 50; {ssh} systemctl restart rabbitmq-server"
         )
-        return _verdict("login", Severity.FAILED, f"no AMQP greeting: {answer['failed']}", remedy)
-    if "refused" in answer:
+        return _verdict("login", Severity.FAILED, f"no AMQP greeting: {answer.failed}", remedy)
+    if answer.refused:
         remedy = (
             "{ssh} rabbitmqctl list_users; make the user of transport_url in /etc/nova/nova.conf "
             "again: rabbitmqctl add_user, rabbitmqctl set_permissions"
         )
-        return _verdict("login", Severity.FAILED, str(answer["refused"]), remedy)
-    if answer.get("login") != "done":
+        return _verdict("login", Severity.FAILED, answer.refused, remedy)
+    if answer.login != "done":
         remedy = "check transport_url in /etc/nova/nova.conf"
-        return _verdict("login", Severity.UNKNOWN, str(answer.get("login")), remedy)
-    version = (answer.get("overview") or {}).get("rabbitmq_version", "")
+        return _verdict("login", Severity.UNKNOWN, answer.login or "not tried", remedy)
+    version = answer.overview.rabbitmq_version if answer.overview else ""
     return _verdict("login", Severity.OK, f"RabbitMQ {version} takes the services' login".strip())
 
 
-def _judge_state(answer: Mapping[str, Any]) -> list[Verdict]:
-    if "nodes" in answer:
-        alarms, parted, running, known = _from_management(answer["nodes"])
-    elif "status" in answer:
-        alarms, parted, running, known = _from_rabbitmqctl(answer["status"])
+def _judge_state(answer: BrokerAnswer) -> list[Verdict]:
+    if answer.nodes is not None:
+        alarms, parted, running, known = _from_management(answer.nodes)
+    elif answer.status is not None:
+        alarms, parted, running, known = _from_rabbitmqctl(answer.status)
     else:
-        evidence = str(answer.get("unknown", "not asked"))
-        return [_verdict("alarms", Severity.UNKNOWN, evidence, "{ssh} rabbitmqctl cluster_status")]
+        remedy = "{ssh} rabbitmqctl cluster_status"
+        return [_verdict("alarms", Severity.UNKNOWN, answer.unknown, remedy)]
     verdicts = [_judge_alarms(alarms, answer), _judge_partitions(parted, known)]
     stopped = sorted(set(known) - set(running))
     if stopped:
@@ -101,12 +154,13 @@ def _judge_state(answer: Mapping[str, Any]) -> list[Verdict]:
     return verdicts
 
 
-def _judge_alarms(alarms: Sequence[str], answer: Mapping[str, Any]) -> Verdict:
+def _judge_alarms(alarms: Sequence[str], answer: BrokerAnswer) -> Verdict:
     if alarms:
         remedy = "free memory or disk there; see {ssh} rabbitmqctl cluster_status"
         evidence = f"{', '.join(alarms)}: nothing can be published, requests hang"
         return _verdict("alarms", Severity.FAILED, evidence, remedy)
-    totals = (answer.get("overview") or {}).get("object_totals") or {}
+    found = answer.overview.object_totals if answer.overview else None
+    totals = found if isinstance(found, Mapping) else {}
     counts = ", ".join(
         f"{totals[key]} {key}" for key in ("connections", "queues", "consumers") if key in totals
     )
@@ -128,36 +182,30 @@ def _judge_partitions(parted: Sequence[str], known: Sequence[str]) -> Verdict:
 _State = tuple[list[str], list[str], list[str], list[str]]
 
 
-def _from_management(nodes: Sequence[Mapping[str, Any]]) -> _State:
+def _from_management(nodes: Sequence[Node]) -> _State:
     """Return alarms, partitions, running and known members."""
-    kinds = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
     alarms = [
-        f"{kind} alarm on {node['name']}"
+        f"{kind} alarm on {node.name}"
         for node in nodes
-        for key, kind in kinds.items()
-        if node.get(key)
+        for kind, there in (("memory", node.mem_alarm), ("disk", node.disk_free_alarm))
+        if there
     ]
     parted = [
-        f"{node['name']} without {' '.join(node['partitions'])}"
-        for node in nodes
-        if node.get("partitions")
+        f"{node.name} without {' '.join(node.partitions)}" for node in nodes if node.partitions
     ]
-    known = [str(node["name"]) for node in nodes]
-    return alarms, parted, [str(node["name"]) for node in nodes if node.get("running")], known
+    return alarms, parted, [node.name for node in nodes if node.running], [n.name for n in nodes]
 
 
-def _from_rabbitmqctl(status: Mapping[str, Any]) -> _State:
+def _from_rabbitmqctl(status: ClusterStatus) -> _State:
     """Return alarms, partitions, running and known members."""
     alarms = [
-        f"{alarm.get('resource', 'unknown')} alarm on {alarm.get('node', '?')}"
-        if isinstance(alarm, Mapping)
-        else str(alarm)
-        for alarm in status.get("alarms") or []
+        one if isinstance(one, str) else f"{one.resource} alarm on {one.node}"
+        for one in status.alarms or ()
     ]
-    partitions = status.get("partitions") or {}
+    partitions = status.partitions if isinstance(status.partitions, Mapping) else {}
     parted = [f"{node} without {' '.join(others)}" for node, others in partitions.items()]
-    known = [*(status.get("disk_nodes") or []), *(status.get("ram_nodes") or [])]
-    return alarms, parted, list(status.get("running_nodes") or []), known
+    known = [*(status.disk_nodes or ()), *(status.ram_nodes or ())]
+    return alarms, parted, list(status.running_nodes or ()), known
 
 
 def _verdict(subject: str, severity: Severity, evidence: str, remedy: str = "") -> Verdict:
@@ -212,6 +260,7 @@ _MESSAGING = HostProbe(
     name="messaging",
     roles=(Role.CONTROLLER,),
     ask=ask_messaging_quickly,
+    returns=MessagingAnswer,
     judge=lambda _: (),
     bound=10.0,
 )
@@ -236,6 +285,7 @@ SERVICE = Service(
             name="broker",
             roles=(Role.CONTROLLER,),
             ask=ask_broker,
+            returns=BrokerAnswer,
             judge=judge_broker,
             bound=16.0,
         ),

@@ -7,9 +7,11 @@ are an empty account without an error under a wrong hash suffix: neither alone p
 import configparser
 import http.client
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from backstay.answers import Count, Line
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
@@ -100,32 +102,54 @@ def ask_storage() -> dict[str, Any]:
     return swift_health(["account", "container", "object"])
 
 
-def judge_servers(answer: Mapping[str, Any]) -> Sequence[Verdict]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAnswer:
+    """How one server answers ``/healthcheck``, or why it does not."""
+
+    failed: Line = ""
+    address: Line = ""
+    status: Count = 0
+    said: Line = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthAnswer:
+    """The answer of ``ask_proxy`` and ``ask_storage``.
+
+    ``unset``: neither suffix nor prefix of hashes is the cluster's own.
+    """
+
+    servers: Mapping[Literal["proxy", "account", "container", "object"], ServerAnswer]
+    rings: tuple[Line, ...]
+    unset: bool
+
+
+def judge_servers(answer: HealthAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_proxy`` or ``ask_storage``. Pure."""
-    verdicts = [_judge_server(kind, server) for kind, server in answer["servers"].items()]
+    verdicts = [_judge_server(kind, server) for kind, server in answer.servers.items()]
     needed = [f"{kind}.ring.gz" for kind in ("account", "container", "object")]
-    missing = [ring for ring in needed if ring not in answer["rings"]]
+    missing = [ring for ring in needed if ring not in answer.rings]
     if missing:
         evidence = f"missing in /etc/swift: {', '.join(missing)}"
         remedy = "copy the rings from another storage host or proxy: they are the same everywhere"
         verdicts.append(_verdict("rings", Severity.FAILED, evidence, remedy))
     else:
-        verdicts.append(_verdict("rings", Severity.OK, f"{len(answer['rings'])} rings"))
-    if answer["unset"]:
+        verdicts.append(_verdict("rings", Severity.OK, f"{len(answer.rings)} rings"))
+    if answer.unset:
         evidence = "hash suffix and prefix in /etc/swift/swift.conf are the package's own"
         remedy = "never change them on a cluster that holds data; keep a copy of swift.conf"
         verdicts.append(_verdict("hash suffix", Severity.WARNING, evidence, remedy))
     return verdicts
 
 
-def _judge_server(kind: str, server: Mapping[str, Any]) -> Verdict:
+def _judge_server(kind: str, server: ServerAnswer) -> Verdict:
     unit = "swift-proxy" if kind == "proxy" else f"swift-{kind}"
     remedy = f"{{ssh}} journalctl -u {unit} -n 50"
     subject = f"{kind} server"
-    if "failed" in server:
-        return _verdict(subject, Severity.FAILED, str(server["failed"]), remedy)
-    evidence = f"/healthcheck answers {server['status']} {str(server['said']).strip()}".strip()
-    if server["status"] in {200, 404}:
+    if server.failed or not server.status:
+        return _verdict(subject, Severity.FAILED, server.failed or "no answer", remedy)
+    evidence = f"/healthcheck answers {server.status} {server.said.strip()}".strip()
+    if server.status in {200, 404}:
         # 404: the pipeline of this server has no healthcheck filter, and yet it answers
         return _verdict(subject, Severity.OK, evidence)
     return _verdict(subject, Severity.FAILED, evidence, remedy)
@@ -176,12 +200,14 @@ SERVICE = Service(
             name="proxy server",
             roles=(Role.STORAGE_PROXY,),
             ask=ask_proxy,
+            returns=HealthAnswer,
             judge=judge_servers,
         ),
         HostProbe(
             name="storage servers",
             roles=(Role.STORAGE,),
             ask=ask_storage,
+            returns=HealthAnswer,
             judge=judge_servers,
             bound=14.0,
         ),
