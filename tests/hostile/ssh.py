@@ -38,7 +38,7 @@ class HostileHost:
         agent_reached: Whether it could open a channel to an agent, by being offered it or not.
         connections: Connections that were made to it, in all.
         sent: Bytes that it could write to its output; what it still holds back is not counted.
-        ended: Set when the behaviour has ended, also because the connection was dropped.
+        dropped: Set when a connection has been closed.
 
     """
 
@@ -48,7 +48,7 @@ class HostileHost:
     agent_reached: bool = False
     connections: int = 0
     sent: int = 0
-    ended: threading.Event = field(default_factory=threading.Event)
+    dropped: threading.Event = field(default_factory=threading.Event)
 
     @property
     def hosts_entry(self) -> str:
@@ -72,6 +72,9 @@ def hostile_host(
             def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
                 host.connections += 1
 
+            def connection_lost(self, exc: Exception | None) -> None:
+                host.dropped.set()
+
             def begin_auth(self, username: str) -> bool:
                 return True
 
@@ -86,11 +89,8 @@ def hostile_host(
             connection = process.get_extra_info("connection")
             host.agent_offered += bool(connection.get_agent_path())
             connection.set_extra_info(hostile=host)
-            try:
-                with contextlib.suppress(asyncssh.Error, OSError):
-                    await behaviour(process)
-            finally:
-                host.ended.set()
+            with contextlib.suppress(asyncssh.Error, OSError):
+                await behaviour(process)
 
         server = await asyncssh.create_server(
             Server,
@@ -122,7 +122,7 @@ def raw_host(
                 with contextlib.suppress(OSError):
                     await handle(reader, writer)
             finally:
-                host.ended.set()
+                host.dropped.set()
                 writer.close()
 
         server = await asyncio.start_server(connected, "127.0.0.1", 0)

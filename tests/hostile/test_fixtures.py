@@ -51,13 +51,13 @@ def test_hosts_write_what_they_are_to_write(tmp_path, behaviour, begins):
     with hostile_host(tmp_path, behaviour) as host:
         assert asyncio.run(first_output(host)).startswith(begins)
         assert host.commands == ["python3 -I -"]
-        assert host.ended.wait(20)
+        assert host.dropped.wait(20)
 
 
 def test_an_endless_host_writes_no_more_than_is_taken(tmp_path):
     with hostile_host(tmp_path, ssh.endless_stderr) as host:
         assert asyncio.run(first_output(host, errors=True)).startswith(b"an error\n")
-        assert host.ended.wait(20)
+        assert host.dropped.wait(20)
         assert host.sent < 64 << 20
 
 

@@ -1,57 +1,31 @@
 """Hosts over SSH: one script sent, its output back, host keys always checked.
 
-This module imports asyncssh, which takes its time: import it where connections are made.
+What a host sends is bounded (``transports.limits``): one that passes a bound is dropped. This
+module imports asyncssh, which takes its time: import it where connections are made.
 """
 
 import asyncio
 import contextlib
 import shlex
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import asyncssh
 
-from backstay.errors import HostError, LoginRefused
-from backstay.transports import ssh_errors
-from backstay.transports.known_hosts import KnownHosts, refused
+from backstay.transports import limits, ssh_errors
 from backstay.transports.sent import log_script
+from backstay.transports.ssh_connections import Connections
+from backstay.transports.ssh_forward import forwarded
+from backstay.transports.ssh_session import WINDOW, Conversation, TooMuch
 from backstay.transports.targets import Answer, SshTarget
 
 CONNECT_BOUND = 8.0
-STREAM_CHUNK = 1 << 18
-KEEPALIVE = 15
-"""Seconds between questions whether the host is still there; the fourth unanswered is the last."""
-# Hosts that are being connected to at one moment: key exchanges are this machine's CPU time, and
-# with a thousand at once the first would reach their bound before their turn comes.
-CONNECTING_AT_ONCE = 64
-
-
-class _Witness(asyncssh.SSHClient):
-    """Remembers how far a connection came, and the host key that was refused."""
-
-    def __init__(self) -> None:
-        self.presented: asyncssh.SSHKey | None = None
-        self.connection: asyncssh.SSHClientConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        """Keep the connection: the TCP handshake is done."""
-        self.connection = conn
-
-    def validate_host_public_key(
-        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
-    ) -> bool:
-        """Keep the key and say no: asyncssh asks only about keys that are not known."""
-        self.presented = key
-        return False
-
-    @property
-    def banner_seen(self) -> bool:
-        """Return whether the server has sent its version."""
-        return bool(self.connection and self.connection.get_extra_info("server_version"))
+ON_INPUT = "python3 -I -"
+"""Runs the script that comes on standard input."""
+_LOST = (asyncssh.DisconnectError, asyncssh.ChannelOpenError, OSError)
 
 
 class HostShell:
@@ -61,12 +35,7 @@ class HostShell:
     """
 
     def __init__(self, *, connect_bound: float = CONNECT_BOUND) -> None:
-        self.connect_bound = connect_bound
-        self._known = KnownHosts()
-        self._keys: dict[Path, asyncssh.SSHKey] = {}
-        self._open: dict[SshTarget, asyncssh.SSHClientConnection] = {}
-        self._opening: dict[SshTarget, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._connecting = asyncio.Semaphore(CONNECTING_AT_ONCE)
+        self._connections = Connections(connect_bound)
 
     async def __aenter__(self) -> Self:
         """Give itself; connections are opened when first asked for."""
@@ -83,8 +52,7 @@ class HostShell:
 
     def close(self) -> None:
         """Close all connections without waiting for hosts that may be gone."""
-        for target in list(self._open):
-            self._drop(target)
+        self._connections.close()
 
     async def ask(self, target: SshTarget, script: str, *, bound: float) -> str:
         """Return what ``script`` prints, run by the host's ``python3``. Raises as ``answer``."""
@@ -94,20 +62,21 @@ class HostShell:
         """Run ``script`` with the host's ``python3 -I`` and return its output with the times.
 
         ``bound`` is in seconds, connecting not included. Raises HostUnreachable, HostKeyRefused,
-        LoginRefused, or RemoteFailure with the last line of the script's errors. The script must
-        only read: it runs a second time where a connection kept open turns out to be closed.
+        LoginRefused, or RemoteFailure with the last line of the script's errors, also where it
+        prints more than ``limits.ANSWER``. The script must only read: it runs a second time where
+        a connection kept open turns out to be closed.
         """
-        reused = target in self._open
+        reused = target in self._connections
         try:
             return await self._run(target, script, bound)
-        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, OSError) as error:
-            self._drop(target)
+        except _LOST as error:
+            self.drop(target)
             if not reused:
                 raise ssh_errors.lost(target, error) from error
         try:
             return await self._run(target, script, bound)
-        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, OSError) as error:
-            self._drop(target)
+        except _LOST as error:
+            self.drop(target)
             raise ssh_errors.lost(target, error) from error
 
     async def stream(
@@ -120,40 +89,25 @@ class HostShell:
     ) -> str:
         """Run ``script`` with the host's ``python3 -I``, handing on its output as bytes.
 
-        ``silence`` is for how many seconds nothing may come, connecting not included. Returns what
-        the script wrote to its standard error, as text. Raises as ``answer``; and what ``receive``
-        raises, ending the script.
+        ``silence`` is for how many seconds nothing may come, connecting not included. While
+        ``receive`` is at work the host can send a few MB and no more. Returns what the script
+        wrote to its standard error, as text. Raises as ``answer``; and what ``receive`` raises,
+        ending the script.
         """
         log_script(target.name, target.address, script)
-        connection, _ = await self._connection(target)
-        try:
-            async with asyncio.timeout(silence):
-                process = await connection.create_process("python3 -I -", encoding=None)
-            errors_read = asyncio.ensure_future(process.stderr.read())
-            try:
-                process.stdin.write(script.encode())
-                process.stdin.write_eof()
-                while True:
-                    async with asyncio.timeout(silence):
-                        data = await process.stdout.read(STREAM_CHUNK)
-                    if not data:
-                        break
-                    await receive(data)
+        async with self._conversation(target, ON_INPUT, silence) as talk:
+            with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+                talk.send(script.encode(), last=True)
+            while True:
                 async with asyncio.timeout(silence):
-                    done = await process.wait()
-                    errors = str((await errors_read).decode(errors="replace"))
-            finally:
-                process.close()  # sshd then hangs up on a script that still runs
-                errors_read.cancel()  # else its error is never retrieved
-        except TimeoutError:
-            self._drop(target)
-            raise ssh_errors.no_answer(target, silence) from None
-        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, ConnectionError) as error:
-            self._drop(target)
-            raise ssh_errors.lost(target, error) from error
-        if done.exit_status != 0:
-            raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
-        return errors
+                    data = await talk.read()
+                if not data:
+                    break
+                await receive(data)
+            async with asyncio.timeout(silence):
+                await talk.finished()
+        _judge(target, talk)
+        return talk.errors
 
     async def send(
         self,
@@ -170,38 +124,17 @@ class HostShell:
         ``answer``; and what ``data`` raises, ending the script.
         """
         log_script(target.name, target.address, script)
-        connection, _ = await self._connection(target)
-        try:
-            command = f"python3 -I -c {shlex.quote(script)}"
+        command = f"python3 -I -c {shlex.quote(script)}"
+        async with self._conversation(target, command, silence, most=limits.ANSWER) as talk:
+            with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+                async for piece in data:
+                    async with asyncio.timeout(silence):
+                        talk.send(piece)
+                        await talk.taken()
+                talk.end_input()
             async with asyncio.timeout(silence):
-                process = await connection.create_process(command, encoding=None)
-            errors_read = asyncio.ensure_future(process.stderr.read())
-            try:
-                with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
-                    async for piece in data:
-                        async with asyncio.timeout(silence):
-                            process.stdin.write(piece)
-                            await process.stdin.drain()
-                    process.stdin.write_eof()
-                async with asyncio.timeout(silence):
-                    done = await process.wait()
-                    errors = str((await errors_read).decode(errors="replace"))
-            finally:
-                process.close()
-                errors_read.cancel()
-        except TimeoutError:
-            self._drop(target)
-            raise ssh_errors.no_answer(target, silence) from None
-        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, ConnectionError) as error:
-            self._drop(target)
-            raise ssh_errors.lost(target, error) from error
-        if done.exit_status is None and done.exit_signal is None:
-            self._drop(target)
-            raise ssh_errors.lost(
-                target, asyncssh.ConnectionLost("it ended before it was complete")
-            )
-        if done.exit_status != 0:
-            raise ssh_errors.failed(target, done.exit_status, done.exit_signal, errors)
+                await talk.finished()
+        _judge(target, talk)
 
     @contextlib.asynccontextmanager
     async def forward(self, target: SshTarget, socket: str, here: Path) -> AsyncIterator[Path]:
@@ -211,139 +144,77 @@ class HostShell:
         must be in a folder that is closed to others, and be removed with it. Raises as ``answer``;
         a ``socket`` that is not there shows only in what is connected being closed at once.
         """
-        if target in self._open and self._open[target].is_closed():
-            self._drop(target)
-        connection, _ = await self._connection(target)
+        self._connections.drop_closed(target)
+        connection, _ = await self._connections.to(target)
         try:
-            listener = await connection.forward_local_path(str(here), socket)
-        except (asyncssh.Error, OSError) as error:
-            self._drop(target)
+            async with forwarded(connection, socket, here):
+                yield here
+        except _LOST as error:
+            self.drop(target)
             raise ssh_errors.lost(target, error) from error
-        try:
-            yield here
-        finally:
-            listener.close()
 
     def drop(self, target: SshTarget) -> None:
         """Close the connection to a host that does not answer, without waiting for it."""
-        self._drop(target)
+        self._connections.drop(target)
 
     async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
+        """Do what ``answer`` says, once. Raises asyncssh's errors for a connection that is lost."""
         log_script(target.name, target.address, script)
-        connection, connecting = await self._connection(target)
+        connection, connecting = await self._connections.to(target)
         sent_at = time.time()
+        talk = Conversation(connection, limits.ANSWER)
         try:
             async with asyncio.timeout(bound):
-                process = await connection.create_process("python3 -I -", errors="replace")
+                await connection.create_session(lambda: talk, ON_INPUT, encoding=None)
                 with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
-                    process.stdin.write(script)
-                    process.stdin.write_eof()
-                done = await process.wait()
+                    talk.send(script.encode(), last=True)
+                stdout = await talk.finished()
         except TimeoutError:
-            self._drop(target)  # sshd then hangs up on the script
+            self.drop(target)  # sshd then hangs up on the script
             raise ssh_errors.no_answer(target, bound) from None
+        except TooMuch as error:
+            self.drop(target)
+            raise ssh_errors.too_much(target, error.what, error.most) from None
+        finally:
+            talk.close()
         received_at = time.time()
-        if done.exit_status is None and done.exit_signal is None:
+        if talk.status is None and talk.signal is None:
             raise asyncssh.ConnectionLost("it ended before the answer was complete")
-        if done.exit_status != 0:
-            raise ssh_errors.failed(target, done.exit_status, done.exit_signal, str(done.stderr))
+        _judge(target, talk)
         return Answer(
-            stdout=str(done.stdout),
+            stdout=stdout.decode(errors="replace"),
             sent_at=sent_at,
             received_at=received_at,
             connecting=connecting,
         )
 
-    async def _connection(self, target: SshTarget) -> tuple[asyncssh.SSHClientConnection, float]:
-        """Return the connection and the seconds that it took to make it, waiting excluded."""
-        seconds = 0.0
-        async with self._opening[target]:
-            if target not in self._open:
-                async with self._connecting:
-                    started = time.monotonic()
-                    self._open[target] = await self._connect(target)
-                    seconds = time.monotonic() - started
-            return self._open[target], seconds
-
-    async def _connect(self, target: SshTarget) -> asyncssh.SSHClientConnection:
-        witness = _Witness()
-        options = self._options(target)
+    @contextlib.asynccontextmanager
+    async def _conversation(
+        self, target: SshTarget, command: str, silence: float, *, most: int | None = None
+    ) -> AsyncIterator[Conversation]:
+        """Start a command; what ends it otherwise than by itself is an error for the operator."""
+        connection, _ = await self._connections.to(target)
+        talk = Conversation(connection, most)
         try:
-            async with asyncio.timeout(self.connect_bound):
-                return await asyncssh.connect(
-                    target.address,
-                    client_factory=lambda: witness,
-                    login_timeout=0,
-                    keepalive_interval=KEEPALIVE,
-                    **options,
-                )
+            async with asyncio.timeout(silence):
+                await connection.create_session(lambda: talk, command, encoding=None, window=WINDOW)
+            yield talk
+            if talk.status is None and talk.signal is None:
+                raise asyncssh.ConnectionLost("it ended before it was complete")
         except TimeoutError:
-            raise ssh_errors.silent(
-                target,
-                self.connect_bound,
-                port_open=witness.connection is not None,
-                banner_seen=witness.banner_seen,
-            ) from None
-        except asyncssh.HostKeyNotVerifiable as error:
-            raise self._key_refused(target, witness) from error
-        except asyncssh.KeyExchangeFailed as error:
-            # The host has none of the kinds of key that are known for it.
-            if "host key" in error.reason.lower():
-                raise self._key_refused(target, witness) from error
-            raise ssh_errors.no_common_algorithm(target, error.reason) from error
-        except asyncssh.PermissionDenied as error:
-            raise ssh_errors.login_refused(target, error.reason) from error
-        except (asyncssh.Error, OSError, ValueError) as error:
-            raise ssh_errors.no_connection(target, error) from error
-
-    def _key_refused(self, target: SshTarget, witness: _Witness) -> HostError:
-        expected, file = self._known.expected(target), self._known.file_of(target)
-        return refused(target, witness.presented, expected, file)
-
-    def _options(self, target: SshTarget) -> dict[str, Any]:
-        """Return what asyncssh is to take from cloud.yaml instead of from ~/.ssh/config."""
-        # Half the CPU time of asyncssh's first choice, where much is sent; what hosts lack of it
-        # they do not agree to.
-        options: dict[str, Any] = {"encryption_algs": "^aes128-gcm@openssh.com"}
-        known = self._known.given(target)
-        if known is not None:
-            options["known_hosts"] = known
-        if target.port is not None:
-            options["port"] = target.port
-        if target.user is not None:
-            options["username"] = target.user
-        if target.key is not None:
-            key = self._key(target, target.key)
-            options |= {"config": None, "agent_path": None, "client_keys": [key]}
-        return options
-
-    def _key(self, target: SshTarget, path: Path) -> asyncssh.SSHKey:
-        if path not in self._keys:
-            try:
-                self._keys[path] = asyncssh.read_private_key(path)
-            except OSError as error:
-                raise _key_unusable(
-                    target,
-                    path,
-                    error.strerror or str(error),
-                    "correct `key` under `ssh` in cloud.yaml, or run as a user that may read it",
-                ) from error
-            except asyncssh.KeyImportError as error:
-                raise _key_unusable(
-                    target,
-                    path,
-                    str(error),
-                    f"a key with a passphrase is used through the agent: ssh-add {path}, and "
-                    "leave `key` out of cloud.yaml",
-                ) from error
-        return self._keys[path]
-
-    def _drop(self, target: SshTarget) -> None:
-        connection = self._open.pop(target, None)
-        if connection is not None:
-            connection.abort()
+            self.drop(target)
+            raise ssh_errors.no_answer(target, silence) from None
+        except TooMuch as error:
+            self.drop(target)
+            raise ssh_errors.too_much(target, error.what, error.most) from None
+        except (asyncssh.DisconnectError, asyncssh.ChannelOpenError, ConnectionError) as error:
+            self.drop(target)
+            raise ssh_errors.lost(target, error) from error
+        finally:
+            talk.close()
 
 
-def _key_unusable(target: SshTarget, path: Path, came_back: str, remedy: str) -> LoginRefused:
-    attempted = f"reading the SSH key {path} for {target.name}"
-    return LoginRefused(attempted, came_back=came_back, remedy=remedy)
+def _judge(target: SshTarget, talk: Conversation) -> None:
+    """Raise RemoteFailure where a script ended with another status than 0."""
+    if talk.status != 0:
+        raise ssh_errors.failed(target, talk.status, talk.signal, talk.errors)

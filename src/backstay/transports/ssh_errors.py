@@ -3,7 +3,8 @@
 import errno
 import socket
 
-from backstay.errors import HostUnreachable, LoginRefused, RemoteFailure
+from backstay.errors import HostError, HostUnreachable, LoginRefused, RemoteFailure
+from backstay.quantities import size
 from backstay.transports.targets import SshTarget
 
 _LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
@@ -54,6 +55,34 @@ def no_connection(target: SshTarget, error: Exception) -> HostUnreachable:
         reason = "no route to host"
     return HostUnreachable(
         _connecting(target), came_back=f"cannot be reached: {reason}", remedy=remedy
+    )
+
+
+def circle(target: SshTarget, jump_host: str) -> HostUnreachable:
+    """Return the error for jump hosts that are reached through one another."""
+    return HostUnreachable(
+        _connecting(target),
+        came_back=f"ProxyJump in ~/.ssh/config leads in a circle, by {jump_host}",
+        remedy=f"give it before the lines for all hosts: Host {jump_host}, ProxyJump none",
+    )
+
+
+def at_jump_host(target: SshTarget, jump_host: str, error: HostError) -> HostError:
+    """Return the error for a target whose jump host let nobody through, of the same kind."""
+    return type(error)(
+        _connecting(target),
+        came_back=f"its jump host {jump_host}: {error.came_back}",
+        remedy=error.remedy,
+    )
+
+
+def too_much(target: SshTarget, what: str, most: int) -> RemoteFailure:
+    """Return the error for a host that sent more than is taken; ``most`` is in bytes."""
+    return RemoteFailure(
+        _asking(target),
+        came_back=f"{what} is longer than {size(most)}: the connection was closed",
+        remedy="no healthy host sends that much: look at it at its console, and who has logged in "
+        "there",
     )
 
 

@@ -1,0 +1,71 @@
+"""A socket of this machine's that leads to one of a host's, no faster than either side reads."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import asyncssh
+
+from backstay.transports.ssh_session import PIECE, WINDOW, Conversation
+
+
+@contextlib.asynccontextmanager
+async def forwarded(
+    connection: asyncssh.SSHClientConnection, socket: str, here: Path
+) -> AsyncIterator[None]:
+    """Listen at ``here``; whoever connects is led to the unix socket ``socket`` of the host.
+
+    Raises OSError where it cannot listen. What the host refuses shows in being hung up on.
+    """
+    served: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is one
+        served.add(task)
+        try:
+            await _lead(connection, socket, reader, writer)
+        except (asyncssh.Error, OSError):
+            pass  # either side is gone; the other is hung up on
+        finally:
+            served.discard(task)
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, path=here)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in list(served):
+            task.cancel()
+
+
+async def _lead(
+    connection: asyncssh.SSHClientConnection,
+    socket: str,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Pass on what both sides send until the host has closed its side."""
+    talk = Conversation(connection, None)
+    await connection.create_unix_connection(
+        lambda: cast("asyncssh.SSHUNIXSession[bytes]", talk), socket, window=WINDOW
+    )
+
+    async def upstream() -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(PIECE):
+                talk.send(data)
+                await talk.taken()
+            talk.end_input()
+
+    sending = asyncio.ensure_future(upstream())
+    try:
+        while data := await talk.read():
+            writer.write(data)
+            await writer.drain()
+    finally:
+        sending.cancel()
+        talk.close()
