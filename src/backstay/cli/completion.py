@@ -103,7 +103,8 @@ def runs(
         from backstay.journal.place import journal_url
         from backstay.journal.store import Store
 
-        found = {run.id: run for run in Store(journal_url(), busy=0.5).runs(limit=_RUNS)}
+        readable, _ = Store(journal_url(), busy=0.5).readable_runs(limit=_RUNS)
+        found = {run.id: run for run in readable}
         return words(found, incomplete, lambda name: found[name].state.value)
     return []
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.execution import carry_out, newest_run, open_store, page_of, shown, whole_run
-from backstay.cli.exit_status import RUN_STATUSES, Refused, exit_statuses
+from backstay.cli.exit_status import RUN_STATUSES, ExitStatus, Refused, exit_statuses
+from backstay.cli.group import show_error
 from backstay.cli.options import (
     cloud_option,
     confirm,
@@ -28,12 +29,17 @@ if TYPE_CHECKING:
 _READING = exit_statuses(ok="shown", unknown="the journal cannot be read, or has no such run")
 
 
+_LISTING = exit_statuses(
+    ok="listed", warning="a run in it is damaged", unknown="the journal cannot be read"
+)
+
+
 @click.group()
 def runs() -> None:
     """List and show runs in the journal; resume or abandon one that is unfinished."""
 
 
-@runs.command("list", epilog=_READING)
+@runs.command("list", epilog=_LISTING)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -44,13 +50,17 @@ def runs() -> None:
 @output_option
 def list_runs(limit: int, output: str) -> None:
     """List the newest runs."""
-    found = open_store().runs(limit=limit)
+    found, damaged = open_store().readable_runs(limit=limit)
     if output == "json":
         echo_json([asdict(run) for run in found])
-        return
-    from backstay.cli.output.run import runs_table
+    else:
+        from backstay.cli.output.run import runs_table
 
-    echo(runs_table(found), nl=False)
+        echo(runs_table(found), nl=False)
+    for error in damaged:
+        show_error(error)
+    if damaged:
+        sys.exit(ExitStatus.WARNING)
 
 
 @runs.command(epilog=_READING)

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from backstay.errors import own_error
 from backstay.journal.migrations import Schema, open_schema
+from backstay.journal.reading import decoded
 from backstay.journal.records import JournalError
 
 BUSY_SECONDS = 15
@@ -79,9 +81,28 @@ class Database:
             raise JournalError(
                 f"{attempted} in {place}",
                 came_back=" ".join(reason.split())[:300],
-                remedy=f"make sure that {place} can be written and has space, or name another "
+                remedy=_RESTORE.format(place=place)
+                if any(word in reason.lower() for word in _DAMAGED)
+                else f"make sure that {place} can be written and has space, or name another "
                 "journal in BACKSTAY_JOURNAL",
             ) from error
+        except _ODD as error:
+            place = _place(self.url)
+            raise JournalError(
+                f"{attempted} in {place}",
+                came_back=f"it holds something that cannot be read: {own_error(error)}",
+                remedy=_RESTORE.format(place=place),
+            ) from error
+
+
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What values of other types than a table's raise where they are used: a row is damaged."""
+_RESTORE = "restore {place} from a copy of it, or name another journal in BACKSTAY_JOURNAL"
+_DAMAGED = ("malformed", "not a database", "encrypted", "could not decode", "corrupt")
+"""What SQLite's and PostgreSQL's messages about a damaged file have in common.
+
+https://www.sqlite.org/rescode.html#corrupt
+"""
 
 
 def _place(url: str) -> str:
@@ -94,8 +115,10 @@ def _place(url: str) -> str:
 def _engine(url: str, busy: float) -> Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, isolation_level="SERIALIZABLE", pool_pre_ping=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": busy})
+        return sa.create_engine(
+            parsed, isolation_level="SERIALIZABLE", pool_pre_ping=True, json_deserializer=decoded
+        )
+    engine = sa.create_engine(parsed, connect_args={"timeout": busy}, json_deserializer=decoded)
     # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
     sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
@@ -119,6 +142,8 @@ def _begin_sqlite(db: Connection) -> None:
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
     connection.isolation_level = None
+    # A byte that is no text makes one value of a row odd, and not the whole table unreadable.
+    connection.text_factory = lambda data: data.decode(errors="replace")
     cursor = connection.cursor()
     # A power cut of the operator's machine must not take back what was committed.
     cursor.execute("PRAGMA journal_mode=WAL")

@@ -87,6 +87,12 @@ def _version(db: Connection, schema: Schema, tables: set[str]) -> int | None:
         known = db.scalar(query)
     if known is None and schema.oldest in tables:
         known = 1
+    if known is not None and not (isinstance(known, int) and known > 0):
+        raise JournalError(
+            "opening the journal",
+            came_back=f"the version of its {schema.part} tables is {known!r}, and no number",
+            remedy="restore it from a copy, or name another journal in BACKSTAY_JOURNAL",
+        )
     if known is not None and known > schema.version:
         raise JournalError(
             "opening the journal",

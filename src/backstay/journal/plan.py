@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from backstay.answers import convert
+from backstay.jsondata import Json
+
 _RENAMED = {"vouched": "confirmed_fenced", "despite": "skip_gates"}
 """Settings as older versions called them, with what each is called now."""
 
@@ -54,12 +57,10 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_document(cls, read: Mapping[str, Any]) -> "Plan":
-        """Return the plan that ``document`` gave, of an older version too."""
-        return cls(
-            runbook=read["runbook"],
-            cloud=read["cloud"],
-            targets=tuple(read["targets"]),
-            steps=tuple(Step(**step) for step in read["steps"]),
-            settings={_RENAMED.get(key, key): it for key, it in read["settings"].items()},
-        )
+    def from_document(cls, document: Json) -> "Plan":
+        """Return the plan that ``document`` gave, of an older version too. Raises BadAnswer."""
+        settings = document.get("settings") if isinstance(document, Mapping) else None
+        if isinstance(settings, Mapping):
+            current = {_RENAMED.get(key, key): value for key, value in settings.items()}
+            document = {**document, "settings": current}
+        return convert(cls, document)

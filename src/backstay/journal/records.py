@@ -34,9 +34,16 @@ class StepState(StrEnum):
     FAILED = "failed"
 
 
+FAILURE = ("attempted", "came_back", "remedy")
+"""The keys of a failed step's ``error``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """A step of a run: when it was first started (``began``), how many times (``attempts``)."""
+    """A step of a run: when it was first started (``began``), how many times (``attempts``).
+
+    ``error`` has all of ``FAILURE`` where the step failed.
+    """
 
     id: str
     state: StepState
@@ -102,6 +109,22 @@ class JournalError(BackstayError):
 
 class NoSuchRun(JournalError):
     """There is no run of that name."""
+
+
+class DamagedRun(JournalError):
+    """What the journal holds of ``run`` cannot be read.
+
+    ``over`` says that it is known at least that the run is done or was given up.
+    """
+
+    def __init__(self, run: str, *, came_back: str, over: bool) -> None:
+        super().__init__(
+            f"reading run {run} in the journal",
+            came_back=f"it is damaged: {came_back}",
+            remedy="other runs can be read; to have this one back, restore the journal from a copy",
+        )
+        self.run = run
+        self.over = over
 
 
 class LeaseLost(JournalError):

@@ -12,22 +12,25 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from backstay.answers import clean
 from backstay.errors import BackstayError
-from backstay.journal import epochs
+from backstay.journal import epochs, reading
 from backstay.journal.database import BUSY_SECONDS, Database
 from backstay.journal.epochs import me, who
 from backstay.journal.plan import Plan
 from backstay.journal.records import (
+    DamagedRun,
     Event,
     EventKind,
     NoSuchRun,
     RunRecord,
     RunState,
-    StepRecord,
     StepState,
-    with_current_keys,
 )
 from backstay.journal.tables import EVENTS, RUNS, SCHEMA, STEPS
+
+_DIGITS = 16
+"""So many digits no run's number has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,8 @@ class Store:
                     plan=plan.document(),
                     who=who(),
                     holder=me(),
-                    reason=reason,
-                    ticket=ticket,
+                    reason=clean(reason, lines=True),
+                    ticket=clean(ticket),
                     made=time.time(),
                 )
             )
@@ -173,7 +176,8 @@ class Store:
     def run(self, name: str) -> RunRecord:
         """Return a run by its name, or by its number alone. Raises NoSuchRun."""
         with self._read(f"reading run {name}") as db:
-            which = RUNS.c.number == int(name) if name.isdigit() else RUNS.c.id == name
+            number = name.isascii() and name.isdigit() and len(name) < _DIGITS
+            which = RUNS.c.number == int(name) if number else RUNS.c.id == name
             row = db.execute(sa.select(RUNS).where(which)).mappings().first()
             if row is not None:
                 return _record(db, row)
@@ -193,8 +197,27 @@ class Store:
     ) -> list[RunRecord]:
         """Return the newest runs, the newest first; ``before`` a run's number.
 
-        ``unfinished`` leaves those that were started and are neither done nor given up.
+        ``unfinished`` leaves those that were started and are neither done nor given up. One that
+        is damaged is left out if it is over; else DamagedRun is raised: who decides by them must
+        know all that may be under way.
         """
+        found, damaged = self.readable_runs(
+            cloud=cloud, limit=limit, before=before, unfinished=unfinished
+        )
+        for error in damaged:
+            if not error.over:
+                raise error
+        return found
+
+    def readable_runs(
+        self,
+        *,
+        cloud: str | None = None,
+        limit: int = 20,
+        before: int | None = None,
+        unfinished: bool = False,
+    ) -> tuple[list[RunRecord], list[DamagedRun]]:
+        """Return what ``runs`` does, and an error for each run that is damaged and left out."""
         with self._read("reading the runs") as db:
             query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
             if cloud is not None:
@@ -204,16 +227,19 @@ class Store:
             if unfinished:
                 states = [RunState.RUNNING, RunState.FAILED]
                 query = query.where(RUNS.c.state.in_(states))
-            return [_record(db, row) for row in db.execute(query).mappings()]
+            found, damaged = list[RunRecord](), list[DamagedRun]()
+            for row in db.execute(query).mappings().all():
+                try:
+                    found.append(_record(db, row))
+                except DamagedRun as error:
+                    damaged.append(error)
+            return found, damaged
 
     def events(self, run: str) -> list[Event]:
         """Return what happened in a run, in order."""
         with self._read(f"reading the events of {run}") as db:
             query = sa.select(EVENTS).where(EVENTS.c.run == run).order_by(EVENTS.c.number)
-            return [
-                Event(at=row["at"], step=row["step"], kind=row["kind"], text=row["text"])
-                for row in db.execute(query).mappings()
-            ]
+            return reading.events(map(dict, db.execute(query).mappings()), run)
 
     def holder(self, target: str) -> str:
         """Return who took a target (a lock's name) last, and for which run; empty if it is free."""
@@ -245,34 +271,12 @@ def _end_run(db: Connection, run: str, state: RunState) -> None:
 
 def _note(db: Connection, run: str, step: str, kind: str, text: str) -> None:
     db.execute(
-        sa.insert(EVENTS).values(run=run, at=time.time(), step=step, kind=str(kind), text=text)
+        sa.insert(EVENTS).values(
+            run=run, at=time.time(), step=step, kind=str(kind), text=clean(text, lines=True)
+        )
     )
 
 
 def _record(db: Connection, row: RowMapping) -> RunRecord:
     query = sa.select(STEPS).where(STEPS.c.run == row["id"]).order_by(STEPS.c.position)
-    steps = tuple(
-        StepRecord(
-            id=step["id"],
-            state=StepState(step["state"]),
-            began=step["began"],
-            ended=step["ended"],
-            attempts=step["attempts"],
-            result=with_current_keys(step["result"]),
-            error=step["error"],
-        )
-        for step in db.execute(query).mappings()
-    )
-    return RunRecord(
-        id=row["id"],
-        state=RunState(row["state"]),
-        plan=Plan.from_document(row["plan"]),
-        who=row["who"],
-        holder=row["holder"],
-        reason=row["reason"],
-        ticket=row["ticket"],
-        made=row["made"],
-        began=row["began"],
-        ended=row["ended"],
-        steps=steps,
-    )
+    return reading.run_record(dict(row), map(dict, db.execute(query).mappings()))

@@ -81,4 +81,4 @@ async def _refuse_second_hosts(session: CloudSession, running: Running) -> None:
     refusals = gates.second_hosts(found, session.cloud)
     if refusals:
         why = GatesRefused(f"starting {running.run}", refusals)
-        raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy)
+        raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy, lines=True)

@@ -51,7 +51,9 @@ def reports_of(store: Store, run: RunRecord) -> Reports:
     """Return the reports of a run, where its runbook has any. Raises JournalError."""
     found: Sequence[Any] = ()
     if run.plan.runbook == reboot.RUNBOOK:
-        found = reboot_report.reports(run, store.runs(cloud=run.plan.cloud, limit=_PAST))
+        found = reboot_report.reports(
+            run, store.readable_runs(cloud=run.plan.cloud, limit=_PAST)[0]
+        )
     elif run.plan.runbook == replace.RUNBOOK:
         found = replace_report.reports(run)
     return Reports(run, found)

@@ -57,7 +57,7 @@ class Gates(Action[GatesPassed]):
         )
         if refusals:
             why = GatesRefused(f"rebooting {host}", refusals)
-            raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy)
+            raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy, lines=True)
         known = tuple(name_of(finding) for finding in bad(findings))
         return GatesPassed(known=known, asked_at=time.time(), summary=already_failing(len(known)))
 

@@ -221,10 +221,11 @@ async def incident(
 async def runs(context: Context, query: Annotated[models.RunsQuery, Query()]) -> models.Runs:
     """List runs of runbooks, newest first."""
     reader, cloud = context.reader, context.cloud.name
-    found = await reader.ask(
-        lambda: reader.journal.runs(cloud=cloud, limit=query.limit, before=query.before)
+    found, damaged = await reader.ask(
+        lambda: reader.journal.readable_runs(cloud=cloud, limit=query.limit, before=query.before)
     )
-    last = found[-1].id.rpartition("-")[2] if len(found) == query.limit else None
+    read = len(found) + len(damaged)
+    last = found[-1].id.rpartition("-")[2] if found and read == query.limit else None
     return models.Runs(
         runs=[models.RunSummary.of(run) for run in found], before=int(last) if last else None
     )

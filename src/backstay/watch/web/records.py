@@ -137,7 +137,7 @@ class RecordReader:
         incidents = self.store.incidents(limit=_INCIDENTS)
         runs = [
             run
-            for run in self.journal.runs(cloud=self._cloud.name, limit=_RUNS)
+            for run in self.journal.readable_runs(cloud=self._cloud.name, limit=_RUNS)[0]
             if run.state is RunState.RUNNING
         ]
         return Records(
@@ -155,7 +155,7 @@ class RecordReader:
 
     async def _update_recovery(self) -> None:
         def read() -> RecoveryStatus:
-            runs = self.journal.runs(cloud=self._cloud.name, limit=_PAST_RUNS)
+            runs, _ = self.journal.readable_runs(cloud=self._cloud.name, limit=_PAST_RUNS)
             return read_recovery_status(self._cloud, runs, time.time())
 
         try:
