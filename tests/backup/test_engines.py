@@ -63,7 +63,7 @@ def test_a_dump_is_of_all_databases_and_of_the_users(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(b"-- Dump completed") == 2
     databases, users = (tmp_path / "called").read_text().splitlines()
-    assert databases.endswith("--databases nova keystone")
+    assert databases.endswith("--databases -- nova keystone")
     assert "--single-transaction" in databases
     assert "--master-data=2" in databases
     assert users == "--user=root --system=users --insert-ignore"

@@ -1,14 +1,13 @@
 """A real scratch server: what it loads, and what it makes of what is torn."""
 
 import asyncio
-import getpass
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from backstay.backup.mariadb.scratch import Scratch, missing
+from backstay.backup.mariadb.scratch import USER, Scratch, missing
 from backstay.errors import BackupError
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
@@ -60,7 +59,7 @@ def test_a_dump_is_loaded_with_its_users(tmp_path: Path) -> None:
             assert await server.query("SELECT uuid FROM nova.instances") == ["a", "b"]
             accounts = await server.query("SELECT CONCAT(User, '@', Host) FROM mysql.user")
             assert {"nova@%", "root@localhost"} <= set(accounts)
-            mine = f"{getpass.getuser()}@localhost"
+            mine = f"{USER}@localhost"
             assert set(accounts) <= {"nova@%", "root@localhost", "mariadb.sys@localhost", mine}
             assert await server.query("SELECT Db FROM mysql.db WHERE User = 'nova'") == ["nova"]
             await server.stop()

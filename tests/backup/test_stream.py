@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -119,11 +120,29 @@ class Local:
         self, socket: str, first: str, folder: Path
     ) -> AsyncIterator[tuple[Asker, Receiver]]:
         assert socket == str(self.socket)
+        # As with SSH in between: to the server whoever connects is root.
+        here = self.socket.with_name("forwarded")
+        here.unlink(missing_ok=True)
+        forwarder = await asyncio.start_unix_server(self._forward, here)
         async with (
-            asking(self.socket) as asker,
-            receiving(self.socket, first, folder, number=4711) as receiver,
+            forwarder,
+            asking(here) as asker,
+            receiving(here, first, folder, number=4711) as receiver,
         ):
             yield asker, receiver
+
+    async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+        async def copy(source: StreamReader, target: StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(1 << 16):
+                    target.write(data)
+                    await target.drain()
+            target.close()
+
+        with contextlib.suppress(OSError):
+            there = await asyncio.open_unix_connection(self.socket)
+            await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
+        writer.close()
 
 
 @pytest.fixture

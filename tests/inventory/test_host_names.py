@@ -37,3 +37,13 @@ def test_a_short_name_that_two_hosts_share_is_nobodys() -> None:
 def test_a_host_is_found_by_what_it_calls_itself() -> None:
     names = cloud(("compute1", "10.0.0.5")).host_names({"compute1": "rack7-u3.example.org"})
     assert names.host_of("rack7-u3") == names.host_of("compute1") == "compute1"
+
+
+def test_a_host_cannot_take_a_name_that_is_anothers() -> None:
+    two = cloud(("compute1", "10.0.0.5"), ("compute2", "10.0.0.6"))
+    for taken in ("compute1", "compute1.example.org", "10.0.0.5"):
+        names = two.host_names({"compute2": taken})
+        assert names.host_of(taken) == "compute1"
+    both = two.host_names({"compute2": "rack7-u3", "compute1": "rack7-u3.example.org"})
+    assert both.host_of("rack7-u3") is None, "a name that two claim is nobody's"
+    assert both.host_of("rack7-u3.example.org") == "compute1"

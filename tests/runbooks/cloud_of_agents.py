@@ -4,12 +4,12 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from backstay.answers import convert
 from backstay.errors import HostUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
 from backstay.services.messaging import RpcEndpoint
 from backstay.services.registry import all_services, named
+from tests.answering import as_asked
 
 CONTROLLERS = ("nova-conductor", "nova-scheduler")
 
@@ -69,7 +69,7 @@ class CloudOfAgents:
         if host in self.silent:
             raise HostUnreachable("reaching it", came_back="no answer", remedy="look")
         answer = await getattr(self, f"_{function.__name__}")(host, *arguments)
-        return answer if returns is None else convert(returns, answer)
+        return as_asked(answer, returns, host)
 
     async def _ping(self, _host: str, _config: str, targets: list[list[str]], _bound: float) -> Any:
         return [

@@ -1,13 +1,19 @@
 """What a restored database must show to prove its backup. Pure but for the questions it asks."""
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from backstay.answers import clean
 from backstay.backup.mariadb.onhost_database import GRANTS
+from backstay.backup.mariadb.sql import UnusualName, identifier, listed, table_identifier
 from backstay.services.declaration import Invariant, Migrations
+from backstay.transports.programs import failed
 
 Ask = Callable[[str], Awaitable[list[str]]]
 _SHOWN = 5
+_DOING = "asking the restored database"
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 async def broken_invariants(ask: Ask, invariants: Sequence[Invariant]) -> list[str]:
@@ -17,20 +23,39 @@ async def broken_invariants(ask: Ask, invariants: Sequence[Invariant]) -> list[s
         rows = await ask(one.broken)
         if rows:
             more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-            found.append(f"{len(rows)} {one.says}: {', '.join(rows[:_SHOWN])}{more}")
+            shown = ", ".join(clean(row, longest=200) for row in rows[:_SHOWN])
+            found.append(f"{len(rows)} {one.says}: {shown}{more}")
     return found
 
 
 async def count_rows(ask: Ask, tables: Sequence[str]) -> dict[str, int]:
-    """Return the number of rows of each table (``database.table``)."""
+    """Return the number of rows of each table (``database.table``).
+
+    The names are those that were noted at backup time. Raises BackupError for one that is unusual,
+    and where the answer is another than that to the question.
+    """
     if not tables:
         return {}
     counting = " UNION ALL ".join(
-        f"SELECT '{table}', COUNT(*) FROM `{table.replace('.', '`.`', 1)}`"  # noqa: S608 - noted
-        for table in tables
+        f"SELECT {number}, COUNT(*) FROM {name}"  # noqa: S608 - quoted
+        for number, name in enumerate(_quoted(tables, table_identifier))
     )
-    lines = (line.split("\t") for line in await ask(counting))
-    return {table: int(count) for table, count in lines}
+    found = {}
+    for line in await ask(counting):
+        number, _, count = line.partition("\t")
+        if not (_NUMBER.fullmatch(number) and _NUMBER.fullmatch(count)):
+            raise failed(_DOING, f"the restored database answered {clean(line, longest=80)!r}")
+        if int(number) < len(tables):
+            found[tables[int(number)]] = int(count)
+    return found
+
+
+def _quoted(names: Sequence[str], quote: Callable[[str], str]) -> list[str]:
+    """Return names as SQL has them. Raises BackupError for an unusual one."""
+    try:
+        return [quote(name) for name in names]
+    except UnusualName as error:
+        raise failed(_DOING, str(error)) from None
 
 
 def lost_rows(
@@ -68,14 +93,13 @@ async def lost_grants(ask: Ask, noted: Sequence[str]) -> list[str]:
 
 async def schema_heads(ask: Ask, databases: Sequence[str]) -> dict[str, list[str]]:
     """Return each database's schema version, where alembic keeps one in it."""
-    listed = ", ".join(f"'{name}'" for name in databases)
     there = await ask(
-        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "  # noqa: S608 - declared
-        f"AND table_schema IN ({listed})"
+        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "  # noqa: S608 - literals
+        f"AND table_schema IN {listed(list(databases))}"
     )
     return {
-        name: sorted(await ask(f"SELECT version_num FROM `{name}`.alembic_version"))  # noqa: S608
-        for name in there
+        name: sorted(await ask(f"SELECT version_num FROM {quoted}.alembic_version"))  # noqa: S608
+        for name, quoted in zip(there, _quoted(there, identifier), strict=True)
     }
 
 

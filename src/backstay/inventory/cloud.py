@@ -168,7 +168,7 @@ class Cloud(Part):
         for host in self.hosts.values():
             names.add(host.name, [host.address])
         for host_name, own in (hostnames or {}).items():
-            names.add(host_name, [own])
+            names.claim(host_name, own)
         return names
 
     def with_role(self, *roles: Role) -> Sequence[Host]:

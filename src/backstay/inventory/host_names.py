@@ -12,12 +12,13 @@ class HostNames:
     """Finds the host that a service, a record or an agent calls by some name.
 
     A name counts in full first, then without its domain. A short name that two hosts share is
-    nobody's: a guess could act on the wrong host.
+    nobody's, and so is one that two hosts say they have: a guess could act on the wrong host.
     """
 
     def __init__(self) -> None:
         self._exact: dict[str, str] = {}
         self._short: dict[str, set[str]] = {}
+        self._claimed: dict[str, set[str]] = {}
 
     def add(self, host: str, names: Iterable[str]) -> None:
         """Add names of ``host``, which is its name in cloud.yaml."""
@@ -25,9 +26,15 @@ class HostNames:
             self._exact.setdefault(name, host)
             self._short.setdefault(short_name(name), set()).add(host)
 
+    def claim(self, host: str, name: str) -> None:
+        """Add a name that ``host`` itself says it has: it cannot take one that is another's."""
+        for each in {name, short_name(name)} - {""}:
+            self._claimed.setdefault(each, set()).add(host)
+
     def host_of(self, name: str) -> str | None:
         """Return the host's name in cloud.yaml, None where no host, or more than one, matches."""
         if name in self._exact:
             return self._exact[name]
-        hosts = self._short.get(short_name(name), set())
+        short = short_name(name)
+        hosts = self._short.get(short) or self._claimed.get(name) or self._claimed.get(short, set())
         return next(iter(hosts)) if len(hosts) == 1 else None

@@ -1,14 +1,14 @@
 """What a runbook gives for each kind of step: how it is done, and how one sees that it was."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from backstay.errors import BackstayError
 from backstay.journal.plan import Plan, Step
-from backstay.journal.records import JournalError
+from backstay.journal.records import Claim, JournalError, RunState
 from backstay.journal.result import StepResult
 
 Result = Mapping[str, Any]
@@ -65,6 +65,9 @@ class Running:
         started: when the step was first started, in Unix seconds: a step that is done again after
             an interruption still has its first start.
         report: reports progress to the operator and the journal.
+        require_lease: returns while the run may go on, else raises LeaseLost or LockLost: asked
+            before what cannot be taken back, where a cancelled step still cleans up.
+        claim: the run's right to act, None where there is no engine.
 
     """
 
@@ -74,6 +77,8 @@ class Running:
     results: Mapping[str, Result]
     started: float
     report: Callable[[str], None]
+    require_lease: Callable[[], None] = lambda: None
+    claim: Claim | None = None
 
     @property
     def resume(self) -> str:
@@ -137,6 +142,14 @@ def _nothing(_running: Running) -> AbstractAsyncContextManager[object]:
     return nullcontext()
 
 
+async def _no_look() -> None:
+    """Look at nothing."""
+
+
+async def _no_end(_state: RunState) -> None:
+    """Do nothing at the end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runbook:
     """What carries out the plans of one runbook.
@@ -145,11 +158,16 @@ class Runbook:
         actions: by the names of their kinds of step.
         around: entered around each step, its probe and its work, within the step's bound: guards
             and recordings that go on meanwhile, composed in one place.
+        look: called beside each step, again and again: raises LeaseLost where the run may not go
+            on with its hosts.
+        ended: called with the state in which the run has ended, when that is written down.
 
     """
 
     actions: Mapping[str, Action[Any]]
     around: Around = field(default=_nothing)
+    look: Callable[[], Awaitable[None]] = field(default=_no_look)
+    ended: Callable[[RunState], Awaitable[None]] = field(default=_no_end)
 
 
 class Refused(BackstayError):

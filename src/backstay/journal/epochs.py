@@ -7,7 +7,8 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -29,6 +30,30 @@ def who() -> str:
         return f"uid {os.getuid()}"
 
 
+_IDENTITY = "//journal"
+"""The row that names the journal itself: no lock is called so."""
+
+
+def journal_id(db: Connection) -> str:
+    """Return the name of this journal, which no other has; it is made at the first call."""
+    known = db.scalar(sa.select(EPOCHS.c.run).where(EPOCHS.c.target == _IDENTITY))
+    if known is None:
+        known = uuid.uuid4().hex
+        values = {"epoch": 0, "holder": "", "run": known, "at": time.time()}
+        db.execute(sa.insert(EPOCHS).values(target=_IDENTITY, **values))
+    return str(known)
+
+
+def raise_own_epochs(db: Connection, targets: Sequence[str], run: str) -> None:
+    """Raise the epochs of those targets that ``run`` was the last to take.
+
+    What another run has taken since is that one's: it goes on.
+    """
+    query = sa.select(EPOCHS.c.target).where(EPOCHS.c.target.in_(list(targets)))
+    for target in db.scalars(query.where(EPOCHS.c.run == run)).all():
+        raise_epoch(db, target, run)
+
+
 def raise_epoch(db: Connection, target: str, run: str) -> int:
     """Take a target for a run; return its new epoch. A process that had it can write no more."""
     known = db.scalar(sa.select(EPOCHS.c.epoch).where(EPOCHS.c.target == target))
@@ -40,17 +65,15 @@ def raise_epoch(db: Connection, target: str, run: str) -> int:
     return (known or 0) + 1
 
 
-def compare(db: Connection, epochs: Mapping[str, int], attempted: str) -> None:
-    """Raise LeaseLost if a target was taken since, which rolls the transaction back."""
+def compare(db: Connection, epochs: Mapping[str, int], attempted: str, *, run: str = "") -> None:
+    """Raise LeaseLost if a target was taken from ``run``, which rolls the transaction back."""
     query = sa.select(EPOCHS).where(EPOCHS.c.target.in_(list(epochs)))
     for row in db.execute(query).mappings():
         if row["epoch"] != epochs[row["target"]]:
-            raise LeaseLost(
-                attempted,
-                came_back=f"{row['target']} was taken over by {row['holder']}, "
-                f"for run {row['run']}",
-                remedy=f"backstay runs show {row['run']}",
-            )
+            what = f"{row['target']} was taken over by {row['holder']}, for run {row['run']}"
+            if row["run"] == run:
+                what = f"the run was resumed or abandoned by {row['holder']}"
+            raise LeaseLost(attempted, came_back=what, remedy=f"backstay runs show {row['run']}")
 
 
 def holder(db: Connection, target: str) -> str:

@@ -8,16 +8,25 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from backstay.errors import BackstayError
+from backstay.journal import lock_state
 from backstay.transports.threads import on_thread
 
 BOUND = 20.0
 """Seconds for one request to the service that holds the locks."""
+CONFIRM_BOUND = 2.0
+"""Seconds for the question whether a lock is still ours: beside a running step."""
+MARGIN = 2.0
+"""Seconds before the end of a lock's life by which it counts as lost, where its life allows that:
+others may take it then."""
+LET_GO_BOUND = 5.0
+"""Seconds for releasing the locks: what is not released then ends with its time to live."""
 
 
 class LockHeld(BackstayError):
@@ -36,23 +45,56 @@ class Held:
         self._url = url
         self._bound = bound
         self._locks: list[tuple[str, Any]] = []
+        self._renewed = _since_boot()
+        self._beats = self.beats
 
     async def take(self, name: str) -> bool:
         """Take one more lock, without waiting; return whether it was free. Raises BackstayError."""
+        if not self._locks:
+            self._renewed = _since_boot()
         lock = await on_thread(lambda: _lock(self._coordinator, name, self._url), self._bound)
         if lock is not None:
             self._locks.append((name, lock))
         return lock is not None
 
     async def still(self) -> None:
-        """Return if all locks are still ours. Raises LockLost."""
+        """Return if all locks are still ours as far as this process knows. Raises LockLost."""
         for name, lock in self._locks:
             if not await on_thread(lambda lock=lock: _owned(lock), self._bound):  # type: ignore[misc]
-                raise LockLost(
-                    f"continuing under the lock {name}",
-                    came_back="the lock was lost: the lock service was unreachable for too long",
-                    remedy="find its holder (backstay runs list), resume this run when it is free",
-                )
+                raise _lost(name, "the lock service was unreachable for too long")
+
+    async def confirm(self) -> None:
+        """Ask whatever holds the locks whether all are still ours. Raises LockLost.
+
+        Where that cannot be found out a lock counts as lost once its time to live has run out
+        without a renewal: from then on another process may take it. Seconds are counted while
+        this machine sleeps too.
+        """
+        beats, heard = self.beats, True
+
+        def ask() -> list[tuple[str, str]]:
+            return [(name, lock_state.lost(lock)) for name, lock in list(self._locks)]
+
+        try:
+            for name, why in await on_thread(ask, CONFIRM_BOUND):
+                if why:
+                    raise _lost(name, why)
+        except LockLost:
+            raise
+        except Exception:  # the driver's own kinds, and TimeoutError: it is not known
+            heard = False
+        if self._url.startswith("file:"):
+            return
+        # A lease is renewed by the driver's heartbeat; other kinds live as long as they answer.
+        leased = hasattr(self._coordinator, "lock_timeout")
+        if beats != self._beats if leased else heard:
+            self._beats, self._renewed = beats, _since_boot()
+            return
+        silent, life = _since_boot() - self._renewed, lock_state.time_to_live(self._coordinator)
+        # Renewals come each half of its life, and are seen up to a second later.
+        if silent > life - max(0.0, min(MARGIN, life / 2 - MARGIN)) and self._locks:
+            name = self._locks[0][0]
+            raise _lost(name, f"the lock service was not reached for {silent:.0f} s")
 
     @property
     def beats(self) -> int | None:
@@ -64,7 +106,8 @@ class Held:
     async def let_go(self) -> None:
         """Release all locks; what cannot be ends with its time to live, or this process."""
         with contextlib.suppress(Exception):
-            await on_thread(lambda: _let_go(self._coordinator, self._locks), self._bound)
+            bound = min(self._bound, LET_GO_BOUND)
+            await on_thread(lambda: _let_go(self._coordinator, self._locks), bound)
 
 
 @asynccontextmanager
@@ -135,6 +178,19 @@ def _owned(lock: Any) -> bool:  # noqa: ANN401 - as above
         return bool(lock.is_still_owner())
     except (AttributeError, NotImplementedError):  # files, and etcd
         return bool(lock.acquired)
+
+
+def _lost(name: str, why: str) -> LockLost:
+    return LockLost(
+        f"continuing under the lock {name}",
+        came_back=f"the lock was lost: {why}",
+        remedy="find its holder (backstay runs list), resume this run when it is free",
+    )
+
+
+def _since_boot() -> float:
+    """Return seconds since this machine booted, those included that it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _let_go(coordinator: Any, taken: Sequence[tuple[str, Any]]) -> None:  # noqa: ANN401

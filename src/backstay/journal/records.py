@@ -76,6 +76,18 @@ class RunRecord:
         return None if self.began is None or self.ended is None else self.ended - self.began
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to write about a run: the epochs of its targets when it was taken.
+
+    ``journal`` is the name of the journal itself, which no other has.
+    """
+
+    run: str
+    epochs: Mapping[str, int]
+    journal: str = ""
+
+
 def with_current_keys(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a step's result, perhaps of an older version, with the keys of this one."""
     return {"summary" if key == "told" else key: value for key, value in result.items()}

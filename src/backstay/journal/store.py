@@ -6,7 +6,6 @@ This module imports SQLAlchemy, which takes its time: import it where a run is m
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from backstay.journal.database import BUSY_SECONDS, Database
 from backstay.journal.epochs import me, who
 from backstay.journal.plan import Plan
 from backstay.journal.records import (
+    Claim,
     DamagedRun,
     Event,
     EventKind,
@@ -31,14 +31,6 @@ from backstay.journal.tables import EVENTS, RUNS, SCHEMA, STEPS
 
 _DIGITS = 16
 """So many digits no run's number has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The right to write about a run: the epochs of its targets when it was taken."""
-
-    run: str
-    epochs: Mapping[str, int]
 
 
 class Store:
@@ -103,7 +95,14 @@ class Store:
                 )
             )
             _note(db, run, "", EventKind.TAKEN, f"by {me()}")
-        return Claim(run=run, epochs=taken)
+            journal = epochs.journal_id(db)
+        return Claim(run=run, epochs=taken, journal=journal)
+
+    def confirm(self, claim: Claim) -> None:
+        """Return if nobody has taken the run over or abandoned it. Raises LeaseLost."""
+        attempted = f"continuing {claim.run}"
+        with self._read(attempted) as db:
+            epochs.compare(db, claim.epochs, attempted, run=claim.run)
 
     def start(self, claim: Claim, step: str) -> float:
         """Note that a step is started, before its effect.
@@ -166,10 +165,12 @@ class Store:
             _end_run(db, run, RunState.REFUSED)
 
     def abandon(self, run: str, targets: Sequence[str], why: str) -> None:
-        """End a run for good; a process that still carries it out can write no more."""
+        """End a run for good; a process that still carries it out can write no more.
+
+        ``targets`` are its locks: those that another run has taken since stay that one's.
+        """
         with self._write(f"abandoning {run}") as db:
-            for target in targets:
-                epochs.raise_epoch(db, target, run)
+            epochs.raise_own_epochs(db, targets, run)
             _note(db, run, "", EventKind.PROGRESS, why)
             _end_run(db, run, RunState.ABANDONED)
 
@@ -260,7 +261,7 @@ class Store:
     def _leased(self, claim: Claim, attempted: str) -> Iterator[Connection]:
         """Open a transaction that is rolled back where another process took a target over."""
         with self._write(attempted) as db:
-            epochs.compare(db, claim.epochs, attempted)
+            epochs.compare(db, claim.epochs, attempted, run=claim.run)
             yield db
 
 

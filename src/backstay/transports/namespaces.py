@@ -60,6 +60,7 @@ for link in bin sbin lib lib32 lib64 libx32; do
 done &&
 echo "backstay:x:$user:$user::{DATA}:/usr/sbin/nologin" >etc/passwd &&
 echo "backstay:x:$user:" >etc/group &&
+echo "127.0.0.1 localhost" >etc/hosts &&
 printf '%s\\n' "$mounts" >etc/mounts &&
 mount -n -a -T etc/mounts &&
 : >etc/mounts &&

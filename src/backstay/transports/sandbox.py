@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backstay.answers import clean
 from backstay.errors import BackupError
 from backstay.transports import namespaces
 from backstay.transports.namespaces import DATA, FIRST_USER, SETUP_FAILED, USERS
@@ -91,7 +92,7 @@ class Sandbox:
                 giving = asyncio.ensure_future(running.give(data))
                 try:
                     output = await running.output(doing, most)
-                    await running.end_well(doing)
+                    await running.end_well(doing, output)
                 finally:
                     giving.cancel()
         except TimeoutError:
@@ -169,13 +170,16 @@ class Program:
         """Wait until it has ended; return its exit status."""
         return await self._process.wait()
 
-    async def end_well(self, doing: str) -> None:
-        """Close its input and wait. Raises BackupError where its exit status is not 0."""
+    async def end_well(self, doing: str, output: bytes = b"") -> None:
+        """Close its input and wait. Raises BackupError where its exit status is not 0.
+
+        With its last words, of its errors or else of the ``output`` that was read.
+        """
         if self._process.stdin is not None:
             self._process.stdin.close()
         status = await self.wait()
         if status != 0:
-            last = words(await self.errors())
+            last = clean(words(await self.errors()) or words(output[-_ERRORS_MOST:]))
             if status == SETUP_FAILED:
                 raise namespaces.cannot(last)
             raise failed(doing, last or f"exit status {status}")
@@ -211,16 +215,18 @@ class Program:
 def sandbox(*folders: Path, sockets: Mapping[str, Path] | None = None) -> Sandbox:
     """Return a sandbox with folders, which are made where they are not there: the first is DATA.
 
-    Others are at the root under their own names. They are given to its user, as is each socket;
-    what is in them already is not. Raises BackupError where they cannot be made.
+    Others are at the root under their own names. They are given to its user; what is in them
+    already is not. ``sockets`` are unix sockets, where each is for the program and where it is
+    here: in a folder that is closed to others. Raises BackupError where they cannot be made.
     """
     try:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         user = _user_of(folders)
-        for given in (*folders, *(sockets or {}).values()):
-            if os.geteuid() == 0:
-                os.chown(given, user, user, follow_symlinks=False)
+        for folder in folders if os.geteuid() == 0 else ():
+            os.chown(folder, user, user, follow_symlinks=False)
+        for socket in (sockets or {}).values():
+            socket.chmod(0o666)
     except OSError as error:
         raise BackupError(
             f"using {error.filename}",

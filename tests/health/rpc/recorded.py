@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from backstay.access.session import CloudSession
-from backstay.answers import convert
 from backstay.errors import HostError, HostUnreachable
 from backstay.health.rpc.evidence import AgentsObservation
 from backstay.health.rpc.observe import observe_agents
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Agent, Service
 from backstay.services.registry import all_services
+from tests.answering import as_asked
 
 DATA = Path(__file__).parent / "data"
 CLOUD = Cloud.model_validate(
@@ -63,8 +63,7 @@ class Recording:
         self.answers = read["answers"]
 
     async def ask(self, host: str, function: Any, *arguments: Any, returns: Any = None) -> Any:
-        answer = self.answer(host, function, *arguments)
-        return answer if returns is None else convert(returns, answer)
+        return as_asked(self.answer(host, function, *arguments), returns, host)
 
     def answer(self, host: str, function: Any, *arguments: Any) -> Any:
         answer = self.answers[_key(host, function, arguments)]
@@ -141,7 +140,7 @@ class Recorder:
             self.kept["answers"][_key(host, function, arguments)] = {"error": error.came_back}
             raise
         self.kept["answers"][_key(host, function, arguments)] = answer
-        return answer if returns is None else convert(returns, answer)
+        return as_asked(answer, returns, host)
 
     async def agents(self) -> list[Agent]:
         found = await self.site.agents()

@@ -14,7 +14,8 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.watch import Page
 from backstay.journal.database import Database
 from backstay.journal.plan import Plan, Step
-from backstay.journal.store import Claim, Store
+from backstay.journal.records import Claim
+from backstay.journal.store import Store
 from backstay.watch.detect.probe import Subject
 from backstay.watch.detect.status import Silence, Snapshot, SnapshotFeed, State, TargetStatus
 from backstay.watch.incidents.incident import Cause, Incident, Kind, Urgency

@@ -5,7 +5,10 @@ header. Changes are written in groups: a GTID event, what is changed, and the co
 https://mariadb.com/kb/en/2-binlog-event-header/, https://mariadb.com/kb/en/gtid_event/
 """
 
+import errno
+import os
 import re
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,10 +42,13 @@ def identity(head: bytes) -> str | None:
 def identity_of(file: Path) -> str | None:
     """Return the identity of a file of this machine, None where it has none (yet)."""
     try:
-        with file.open("rb") as data:
-            return identity(data.read(HEAD))
-    except FileNotFoundError:
-        return None
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):  # none; a link; a pipe
+            return None
+        raise
+    with os.fdopen(opened, "rb") as data:
+        return identity(data.read(HEAD)) if stat.S_ISREG(os.fstat(opened).st_mode) else None
 
 
 def number(name: str) -> int:

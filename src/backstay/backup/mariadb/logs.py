@@ -9,12 +9,15 @@ import contextlib
 import itertools
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backstay.backup.catalogue import Backup
 from backstay.backup.mariadb.binlog_file import identity_of, number
+from backstay.backup.mariadb.sql import is_log_name
 from backstay.backup.mariadb.stream_state import StreamState
+from backstay.beneath import Folder
 from backstay.errors import BackupError
 
 ARRIVING = "arriving"
@@ -81,9 +84,10 @@ class Incarnation:
         """Settle what an earlier stream has received, and remove what is left of it."""
         with contextlib.suppress(OtherLog):  # that is received from its beginning
             self.settle()
-        for file in _files(self.arriving):
-            file.unlink()
-        self.arriving.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Whoever wrote there may have left other things than files.
+        with Folder.open(self.arriving, make=True) as folder:
+            for name in folder.names():
+                folder.remove(name)
 
     def state(self) -> StreamState | None:
         """Return the last state of the stream of this incarnation, None where there is none."""
@@ -269,8 +273,16 @@ def _other(folder: Path, name: str) -> OtherLog:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = [file for file in folder.glob("*.[0-9]*") if file.is_file()]
+    """Return the log files in a folder: no link is one, nor anything of another kind of name."""
+    found = [file for file in folder.glob("*.[0-9]*") if is_log_name(file.name) and _is_file(file)]
     return sorted(found, key=lambda file: number(file.name))
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return stat.S_ISREG(file.lstat().st_mode)
+    except FileNotFoundError:  # it has just been moved
+        return False
 
 
 def _by_number(folder: Path) -> int:
@@ -279,11 +291,14 @@ def _by_number(folder: Path) -> int:
 
 def _size(file: Path) -> int:
     try:
-        return file.stat().st_size
+        return file.lstat().st_size
     except FileNotFoundError:  # it has just been moved
         return 0
 
 
 def _on_disk(file: Path) -> None:
-    with file.open("rb") as data:
-        os.fsync(data.fileno())
+    opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from typing import Any
 
+from backstay.backup.mariadb.sql import identifier, listed, table_identifier
 from backstay.jsondata import Json
 
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
@@ -105,6 +106,8 @@ def send_dump() -> None:
     """
     own = ("mysql", "information_schema", "performance_schema", "sys")
     names = [name for name in query("SHOW DATABASES") if name not in own]
+    for name in names:
+        identifier(name)  # raises: a name that is not usual is no argument
     logs = query("SELECT @@log_bin") == ["1"]  # without a binary log there is no position
     send_dumped(
         [
@@ -117,6 +120,7 @@ def send_dump() -> None:
             "--hex-blob",
             "--max-allowed-packet=1G",
             "--databases",
+            "--",
             *names,
         ]
     )
@@ -205,28 +209,29 @@ def database_facts(databases: Json, since: Json) -> Json:
     ``logs`` are the files' identities, as ``transports.binlogfile`` has them; ``touched`` are the
     tables that were written to since a time of this host's clock (Unix).
     """
-    listed = ",".join("'" + name + "'" for name in databases)
+    among = listed(databases)
     tables = query(
         "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE "
-        "table_type = 'BASE TABLE' AND table_schema IN (" + listed + ")"
+        "table_type = 'BASE TABLE' AND table_schema IN " + among
     )
+    # By number: whoever may make a table chooses its name.
     counting = " UNION ALL ".join(
-        "SELECT '" + table + "', COUNT(*) FROM `" + table.replace(".", "`.`", 1) + "`"
-        for table in tables
+        "SELECT " + str(number) + ", COUNT(*) FROM " + table_identifier(table)
+        for number, table in enumerate(tables)
     )
-    rows = dict(line.split("\t") for line in query(counting)) if tables else {}
+    counts = [line.split("\t") for line in query(counting)] if tables else []
     status = query("SHOW MASTER STATUS")
     touched = query(
         "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE "
-        "update_time >= FROM_UNIXTIME(" + str(int(since)) + ") AND table_schema IN (" + listed + ")"
+        "update_time >= FROM_UNIXTIME(" + str(int(since)) + ") AND table_schema IN " + among
     )
     with_alembic = query(
         "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "
-        "AND table_schema IN (" + listed + ")"
+        "AND table_schema IN " + among
     )
     return {
         "schemas": {
-            name: sorted(query("SELECT version_num FROM `" + name + "`.alembic_version"))
+            name: sorted(query("SELECT version_num FROM " + identifier(name) + ".alembic_version"))
             for name in with_alembic
         },
         "touched": touched,
@@ -234,7 +239,7 @@ def database_facts(databases: Json, since: Json) -> Json:
         "clock": time.time(),
         "version": query("SELECT VERSION()")[0],
         "logs": {name: report for name, _, report in binary_logs()["files"]} if status else {},
-        "rows": {table: int(count) for table, count in rows.items()},
+        "rows": {tables[int(number)]: int(count) for number, count in counts},
     }
 
 
@@ -258,18 +263,22 @@ def binary_logs() -> Json:
 
 def database_sizes(databases: Json) -> Json:
     """Return about how many bytes of data and indexes each database has."""
-    listed = ",".join("'" + name + "'" for name in databases)
     lines = query(
         "SELECT table_schema, SUM(data_length + index_length) FROM information_schema.tables "
-        "WHERE table_type = 'BASE TABLE' AND table_schema IN (" + listed + ") GROUP BY 1"
+        "WHERE table_type = 'BASE TABLE' AND table_schema IN " + listed(databases) + " GROUP BY 1"
     )
     return {name: int(length) for name, length in (line.split("\t") for line in lines)}
 
 
-def query(text: str) -> list[str]:
-    """Return the lines of an answer of MariaDB's, asked as its root by the socket."""
+def query(text: str, before: str = "DO 0") -> list[str]:
+    """Return the lines of an answer of MariaDB's, asked as its root by the socket.
+
+    It is one statement, ``before`` another that sets what it needs. Names and texts in it are of
+    ``sql``'s functions. The client itself carries out nothing.
+    """
+    options = ["--batch", "--skip-column-names", "--binary-mode", "--local-infile=0"]
     done = subprocess.run(
-        ["mariadb", "--batch", "--skip-column-names"],
+        ["mariadb", *options, "--init-command=" + before],
         input=text.encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -278,4 +287,4 @@ def query(text: str) -> list[str]:
     )
     if done.returncode != 0:
         raise OSError(done.stderr.decode(errors="replace").strip()[-300:])
-    return done.stdout.decode(errors="replace").splitlines()
+    return done.stdout.decode(errors="replace").split("\n")[:-1]

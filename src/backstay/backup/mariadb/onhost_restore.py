@@ -14,6 +14,8 @@ import sys
 from typing import IO, Any
 
 from backstay.backup.mariadb.onhost_database import query
+from backstay.backup.mariadb.settings import plain_settings
+from backstay.backup.mariadb.sql import identifier, is_word, literal
 from backstay.backup.onhost_restore import free, said, zstd
 
 PREPARE_PROGRAMS = ("mariadb-backup", "mariabackup")
@@ -73,6 +75,7 @@ def fill(folder: str, owner: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # its own last words say more
             unpacked(sys.stdin.buffer, unpack.stdin)
     end(unpack, "mbstream")
+    keep_plain_settings(os.path.join(folder, "backup-my.cnf"))
     program = preparer()
     prepare = subprocess.Popen(
         [program, "--prepare", "--target-dir=" + folder, "--use-memory=256M"],
@@ -90,6 +93,15 @@ def fill(folder: str, owner: str) -> None:
     for inside, folders, files in os.walk(folder):
         for name in folders + files:
             shutil.chown(os.path.join(inside, name), owner, owner)
+
+
+def keep_plain_settings(path: str) -> None:
+    """Write the settings of a backup anew: what they would load or read elsewhere is left out."""
+    with open(path, errors="replace") as file:
+        text = file.read()
+    os.unlink(path)
+    with open(path, "x") as file:
+        file.write(plain_settings(text))
 
 
 def end(process: Any, name: str) -> Any:  # noqa: ANN401 - a process; lines
@@ -141,13 +153,13 @@ def unpacked(source: IO[bytes], target: IO[bytes]) -> None:
 
 def load(database: str, charset: str, collation: str) -> None:
     """Load a dump from standard input into an empty database of that name."""
-    query(
-        "DROP DATABASE IF EXISTS `{0}`; CREATE DATABASE `{0}` CHARACTER SET {1} COLLATE {2}".format(
-            database, charset, collation
-        )
-    )
+    if not is_word(charset) or not is_word(collation):
+        raise OSError("the character set of " + ascii(database) + " has no usual name")
+    name = identifier(database)
+    query("DROP DATABASE IF EXISTS " + name)
+    query("CREATE DATABASE " + name + " CHARACTER SET " + charset + " COLLATE " + collation)
     done = subprocess.run(
-        ["mariadb", database],
+        ["mariadb", "--binary-mode", "--local-infile=0", "--loose-sandbox", "--", database],
         stdin=0,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -170,17 +182,18 @@ def swap_tables(pairs: list[list[str]]) -> dict[str, Any]:
             continue  # it was swapped before an interruption
         if triggers(database) or triggers(restored):
             raise OSError(database + " has triggers, and tables with triggers cannot be moved")
-        query("CREATE DATABASE IF NOT EXISTS `" + before + "`")
+        query("CREATE DATABASE IF NOT EXISTS " + identifier(before))
         kept.append(before)
         renames += [(database, name, before) for name in tables(database)]
         renames += [(restored, name, database) for name in fresh]
     if renames:
+        quoted = [tuple(map(identifier, one)) for one in renames]
         query(
-            "SET foreign_key_checks = 0; SET lock_wait_timeout = 60; RENAME TABLE "
-            + ", ".join("`{0}`.`{1}` TO `{2}`.`{1}`".format(*one) for one in renames)
+            "RENAME TABLE " + ", ".join("{0}.{1} TO {2}.{1}".format(*one) for one in quoted),
+            before="SET foreign_key_checks = 0, lock_wait_timeout = 60",
         )
     for _, restored, _ in pairs:
-        query("DROP DATABASE IF EXISTS `" + restored + "`")
+        query("DROP DATABASE IF EXISTS " + identifier(restored))
     return {"kept": kept, "tables": len(renames)}
 
 
@@ -188,16 +201,15 @@ def tables(database: str) -> list[str]:
     """Return the names of a database's tables."""
     return query(
         "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
-        "AND table_schema = '" + database + "'"
+        "AND table_schema = " + literal(database)
     )
 
 
 def triggers(database: str) -> list[str]:
     """Return the names of a database's triggers."""
     return query(
-        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = '"
-        + database
-        + "'"
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = "
+        + literal(database)
     )
 
 

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from backstay.backup.mariadb import INSTALL
 from backstay.backup.mariadb.binlog_file import Reach, reach
+from backstay.backup.mariadb.client import CLIENT
 from backstay.errors import BackupError
-from backstay.transports.programs import failed, kill, start, words
+from backstay.transports.namespaces import EMPTY
+from backstay.transports.programs import failed, words
+from backstay.transports.sandbox import Sandbox, sandbox
 
 _DOING = "replaying the binary log"
 # The log may hold statements on users, which a server without grants refuses. With the grants read
@@ -50,9 +53,15 @@ class Replayed:
 
 
 async def replay(
-    socket: Path, files: Sequence[Path], *, start: int, until: datetime | None, bound: float
+    box: Sandbox,
+    socket: str,
+    files: Sequence[Path],
+    *,
+    start: int,
+    until: datetime | None,
+    bound: float,
 ) -> Replayed:
-    """Replay files on the server at ``socket``, the first from ``start``.
+    """Replay files on the server at ``socket`` in its sandbox, the first from ``start``.
 
     With ``until``, only changes that were committed before it; times in the log have whole seconds.
     What is no whole change at the end of a file is left out: its server died while writing it.
@@ -60,7 +69,7 @@ async def replay(
     """
     played = Replayed(file=files[0], position=start, at=None, changes=0)
     try:
-        async with asyncio.timeout(bound), _statements(socket) as pipe:
+        async with asyncio.timeout(bound), _statements(box, socket) as pipe:
             for number, file in enumerate(files):
                 begin = start if number == 0 else 0
                 found = await asyncio.to_thread(reach, file, begin, until)
@@ -75,20 +84,12 @@ async def replay(
 
 
 @asynccontextmanager
-async def _statements(socket: Path) -> AsyncIterator[int]:
+async def _statements(box: Sandbox, socket: str) -> AsyncIterator[int]:
     """Give a pipe for statements to the server. Raises BackupError where one fails."""
     read, write = os.pipe()
     try:
-        client = await start(
-            "mariadb",
-            "--no-defaults",
-            f"--socket={socket}",
-            "--binary-mode",
-            "--batch",
-            "--max-allowed-packet=1G",
-            stdin=read,
-            stdout=asyncio.subprocess.DEVNULL,
-            remedy=INSTALL,
+        client = await box.start(
+            *("mariadb", *CLIENT, f"--socket={socket}", "--batch"), stdin=read, remedy=INSTALL
         )
     except BackupError:
         os.close(write)
@@ -103,41 +104,46 @@ async def _statements(socket: Path) -> AsyncIterator[int]:
             # Where the client has ended, its reason is the reason.
             os.close(write)
             write = -1
-            await _end(client)
+            await client.end_well(_DOING)
             raise
         os.close(write)
         write = -1
-        await _end(client)
+        await client.end_well(_DOING)
     finally:
         if write >= 0:
             os.close(write)
-        await kill(client)
-
-
-async def _end(client: asyncio.subprocess.Process) -> None:
-    _, errors = await client.communicate()
-    if client.returncode != 0:
-        raise failed(_DOING, words(errors) or f"exit status {client.returncode}")
+        await client.kill()
 
 
 async def _decode(file: Path, begin: int, end: int, pipe: int) -> None:
-    """Write a part of a file as statements into the pipe. Raises BackupError."""
-    process = await start(
-        "mariadb-binlog",
-        "--no-defaults",
-        "--disable-log-bin",
-        "--verify-binlog-checksum",
-        f"--start-position={max(begin, 4)}",
-        f"--stop-position={end}",
-        str(file),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=pipe,
-        remedy=INSTALL,
-    )
+    """Write a part of a file as statements into the pipe. Raises BackupError.
+
+    The program is given the file itself, not its name: it can open none.
+    """
     try:
-        _, errors = await process.communicate()
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise failed(_DOING, f"{file.name}: {error.strerror}") from error
+    try:
+        program = await sandbox().start(
+            "mariadb-binlog",
+            "--no-defaults",
+            f"--plugin-dir={EMPTY}",
+            "--disable-log-bin",
+            "--verify-binlog-checksum",
+            f"--start-position={max(begin, 4)}",
+            f"--stop-position={end}",
+            "-",
+            stdin=opened,
+            stdout=pipe,
+            remedy=INSTALL,
+        )
     finally:
-        await kill(process)
+        os.close(opened)
+    try:
+        status, errors = await program.wait(), await program.errors()
+    finally:
+        await program.kill()
     # Its exit status alone does not show it.
-    if process.returncode != 0 or b"ERROR" in errors:
-        raise failed(_DOING, f"{file.name}: {words(errors) or process.returncode}")
+    if status != 0 or b"ERROR" in errors:
+        raise failed(_DOING, f"{file.name}: {words(errors) or status}")

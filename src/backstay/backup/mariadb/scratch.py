@@ -1,26 +1,37 @@
 """A MariaDB server of our own, thrown away afterwards: what a backup is restored into.
 
-It has its own data directory and socket, no network, and no grants to ask for.
+It has its own data directory and socket, no network, and no grants to ask for. What is in a backup
+came from a host, and such a server, its client and the programs that fill it do much of what they
+find there: they run in a sandbox, load no plugins and read no files.
 https://mariadb.com/kb/en/mariadbd-options/
 """
 
 import asyncio
 import contextlib
-import getpass
-import shutil
-import tempfile
+import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from backstay.answers import clean
 from backstay.backup.mariadb import INSTALL
+from backstay.backup.mariadb.client import CLIENT
 from backstay.backup.mariadb.replay import Replayed, replay
+from backstay.backup.mariadb.settings import SETTINGS_FILE, plain_settings
+from backstay.backup.mariadb.sql import UnusualName, identifier
+from backstay.beneath import Folder
 from backstay.errors import BackupError
-from backstay.transports.programs import end_well, failed, found, kill, run, start
+from backstay.transports.namespaces import DATA, EMPTY
+from backstay.transports.programs import failed, found, run
+from backstay.transports.sandbox import Program, Sandbox, sandbox
 
 START_BOUND = 120.0
 STOP_BOUND = 300.0
+USER = "backstay"
+"""What the user of a sandbox is called in it."""
+_SETTINGS_MOST, _LOG_MOST = 1 << 20, 1 << 18
 _PROGRAMS = (
     "mariadbd",
     "mbstream",
@@ -30,11 +41,12 @@ _PROGRAMS = (
     "mariadb-dump",
     "mariadb-install-db",
     "mariadb-binlog",
-    "setpriv",
 )
 # -f passes on what is not compressed.
-_UNPACK = 'zstd -q -d -c -f | "$0" -x -C "$1"'
+_UNPACK = f"zstd -q -d -c -f | mbstream -x -C {DATA}"
 _PREPARE = ("mariadb-backup", "mariabackup")
+_SERVER = "/server"
+_SOCKET, _LOG = f"{_SERVER}/s", "server.log"
 
 
 def missing() -> list[str]:
@@ -50,13 +62,18 @@ class Scratch:
     """
 
     def __init__(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         self.folder = folder
         self.data = folder / "data"
-        # A socket's path may have 107 bytes; data directories have longer ones.
-        self._short = Path(tempfile.mkdtemp(prefix="backstay-"))
-        self.socket = self._short / "s"
-        self._server: asyncio.subprocess.Process | None = None
+        self._box: Sandbox | None = None
+        self._server: Program | None = None
+
+    @property
+    def box(self) -> Sandbox:
+        """Return where its programs run. Raises BackupError where it cannot be made."""
+        if self._box is None:
+            self._box = sandbox(self.data, self.folder / _SERVER.lstrip("/"))
+        return self._box
 
     @asynccontextmanager
     async def filling(self) -> AsyncIterator[asyncio.StreamWriter]:
@@ -64,19 +81,12 @@ class Scratch:
 
         Raises BackupError where it is torn.
         """
-        self.data.mkdir(parents=True, mode=0o700)
-        process = await start(
-            "bash",
-            "-o",
-            "pipefail",
-            "-c",
-            _UNPACK,
-            found("mbstream") or "mbstream",
-            str(self.data),
+        program = await self.box.start(
+            *("bash", "-o", "pipefail", "-c", _UNPACK),
             stdin=asyncio.subprocess.PIPE,
             remedy=INSTALL,
         )
-        async with _fed(process, "unpacking the backup of the database") as writer:
+        async with _fed(program, "unpacking the backup of the database") as writer:
             yield writer
 
     @asynccontextmanager
@@ -87,69 +97,71 @@ class Scratch:
         does not can keep none; afterwards it has ended. Raises BackupError at the first statement
         that fails.
         """
-        self.data.mkdir(parents=True, mode=0o700)
-        user = getpass.getuser()
-        await run(
+        await self.box.run(
             "mariadb-install-db",
             "--no-defaults",
-            f"--datadir={self.data}",
-            f"--user={user}",
+            f"--datadir={DATA}",
             "--auth-root-authentication-method=socket",
-            f"--auth-root-socket-user={user}",
+            f"--auth-root-socket-user={USER}",
             "--skip-name-resolve",
             "--skip-test-db",
             doing="making an empty data directory",
             bound=START_BOUND,
             remedy=INSTALL,
         )
-        await self._serve("--max-allowed-packet=1G", "--innodb-buffer-pool-size=512M")
-        process = await start(
-            "mariadb",
-            "--no-defaults",
-            f"--socket={self.socket}",
-            f"--user={user}",
-            "--max-allowed-packet=1G",
+        await self._serve("--innodb-buffer-pool-size=512M")
+        program = await self.box.start(
+            *("mariadb", *CLIENT, f"--socket={_SOCKET}", f"--user={USER}"),
             stdin=asyncio.subprocess.PIPE,
             remedy=INSTALL,
         )
-        async with _fed(process, "loading the dump of the databases") as writer:
+        async with _fed(program, "loading the dump of the databases") as writer:
             yield writer
         await self.stop()
 
     async def prepare(self, *, bound: float) -> None:
         """Make the copied files consistent, as of the end of the backup. Raises BackupError."""
-        program = next(name for name in _PREPARE if found(name))
-        await run(
-            program,
-            "--prepare",
-            f"--target-dir={self.data}",
+        doing = "preparing the backup of the database"
+        program = next((name for name in _PREPARE if found(name)), _PREPARE[0])
+        self._keep_plain_settings(doing)
+        await self.box.run(
+            *(program, "--prepare", f"--target-dir={DATA}", f"--plugin-dir={EMPTY}"),
             "--use-memory=256M",
-            doing="preparing the backup of the database",
+            doing=doing,
             bound=bound,
             remedy=INSTALL,
         )
+
+    def _keep_plain_settings(self, doing: str) -> None:
+        """Write the settings that came with the backup anew. Raises BackupError."""
+        try:
+            with Folder.open(self.data) as folder:
+                came = folder.content(SETTINGS_FILE, most=_SETTINGS_MOST).decode(errors="replace")
+                folder.write(SETTINGS_FILE, plain_settings(came).encode(), mode=0o644)
+        except OSError as error:
+            raise failed(doing, f"{SETTINGS_FILE} in it: {error.strerror}") from None
 
     async def serve(self) -> None:
         """Start the server and wait until it answers. Raises BackupError."""
         await self._serve("--skip-grant-tables", "--innodb-buffer-pool-size=128M")
 
     async def _serve(self, *options: str) -> None:
-        log = self.folder / "server.log"
-        # It ends with this process: nothing is left behind where that is killed. setpriv(1)
-        self._server = await start(
-            "setpriv",
-            "--pdeathsig=KILL",
-            str(found("mariadbd")),
+        doing = "starting the scratch server"
+        self._server = await self.box.start(
+            "mariadbd",
             "--no-defaults",
-            f"--datadir={self.data}",
-            f"--socket={self.socket}",
-            f"--pid-file={self._short / 'pid'}",
-            f"--log-error={log}",
+            f"--datadir={DATA}",
+            f"--socket={_SOCKET}",
+            f"--pid-file={_SERVER}/pid",
+            f"--log-error={_SERVER}/{_LOG}",
+            f"--plugin-dir={EMPTY}",
+            f"--secure-file-priv={EMPTY}",
+            "--local-infile=0",
+            "--skip-symbolic-links",
             "--skip-networking",
             "--skip-log-bin",
             "--max-allowed-packet=1G",
             "--innodb-flush-log-at-trx-commit=0",
-            f"--user={getpass.getuser()}",
             *options,
             stdin=asyncio.subprocess.DEVNULL,
             remedy=INSTALL,
@@ -158,11 +170,12 @@ class Scratch:
             async with asyncio.timeout(START_BOUND):
                 while not await self._answers():
                     if self._server.returncode is not None:
-                        raise failed("starting the scratch server", _last(log))
-                    await asyncio.sleep(0.2)
+                        await self._server.end_well(doing)
+                        raise failed(doing, self._last_words())
+                    await asyncio.sleep(0.1)
         except TimeoutError:
-            came_back = f"it did not answer within {START_BOUND:g} s: {_last(log)}"
-            raise failed("starting the scratch server", came_back) from None
+            came_back = f"it did not answer within {START_BOUND:g} s: {self._last_words()}"
+            raise failed(doing, came_back) from None
 
     async def stop(self) -> None:
         """End the server in good order: its data directory is whole. Raises BackupError."""
@@ -178,39 +191,33 @@ class Scratch:
                 "stopping the scratch server", f"it still runs after {STOP_BOUND:g} s"
             ) from None
         finally:
-            await kill(server)
+            await server.kill()
         if status != 0:
-            raise failed("stopping the scratch server", _last(self.folder / "server.log"))
+            raise failed("stopping the scratch server", self._last_words())
 
     async def query(self, text: str, *, bound: float = 300.0) -> list[str]:
         """Return the lines of the answer. Raises BackupError."""
-        return (
-            await run(
-                "mariadb",
-                "--no-defaults",
-                f"--socket={self.socket}",
-                "--batch",
-                "--skip-column-names",
-                doing="asking the restored database",
-                bound=bound,
-                given=text,
-                remedy=INSTALL,
-            )
-        ).splitlines()
+        answer = await self.box.run(
+            *("mariadb", *CLIENT, f"--socket={_SOCKET}", "--batch", "--skip-column-names"),
+            doing="asking the restored database",
+            bound=bound,
+            given=text,
+            remedy=INSTALL,
+        )
+        return answer.split("\n")[:-1]
 
     async def check_tables(self, databases: Sequence[str], *, bound: float) -> list[str]:
         """Return what CHECK TABLE says of tables that are not well."""
-        output = await run(
-            "mariadb-check",
-            f"--socket={self.socket}",
-            "--check",
-            "--databases",
-            *databases,
-            doing="checking the restored tables",
+        doing = "checking the restored tables"
+        _refuse_unusual(databases, doing)
+        output = await self.box.run(
+            *("mariadb-check", "--no-defaults", f"--plugin-dir={EMPTY}", f"--socket={_SOCKET}"),
+            *("--check", "--databases", "--", *databases),
+            doing=doing,
             bound=bound,
             remedy=INSTALL,
         )
-        return [line for line in output.splitlines() if not line.endswith("OK")]
+        return [clean(line) for line in output.splitlines() if not line.endswith("OK")]
 
     async def dump(
         self,
@@ -225,9 +232,9 @@ class Scratch:
         Of a ``single`` one without its name: it can be loaded under another.
         """
         doing = "dumping the restored databases"
-        process = await start(
-            "mariadb-dump",
-            f"--socket={self.socket}",
+        _refuse_unusual(databases, doing)
+        program = await self.box.start(
+            *("mariadb-dump", "--no-defaults", f"--plugin-dir={EMPTY}", f"--socket={_SOCKET}"),
             "--single-transaction",
             "--quick",
             "--routines",
@@ -235,23 +242,24 @@ class Scratch:
             "--triggers",
             "--hex-blob",
             *([] if single else ["--databases"]),
+            "--",
             *databases,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             remedy=INSTALL,
         )
-        assert process.stdout is not None  # noqa: S101 - it was asked for
         last = b""
         try:
             async with asyncio.timeout(silence) as limit:
-                while data := await process.stdout.read(1 << 18):
+                while data := await program.stdout.read(1 << 18):
                     await receive(data)
                     last = (last + data)[-200:]
                     limit.reschedule(asyncio.get_running_loop().time() + silence)
-            await end_well(process, doing)
+            await program.end_well(doing)
         except TimeoutError:
             raise failed(doing, f"no output for {silence:g} s") from None
         finally:
-            await kill(process)
+            await program.kill()
         if b"-- Dump completed" not in last:
             raise failed(doing, "its last line is missing")
 
@@ -262,27 +270,40 @@ class Scratch:
 
         The server is started anew afterwards: once it has read its grants it asks for logins.
         """
-        played = await replay(self.socket, files, start=start, until=until, bound=bound)
+        played = await replay(self.box, _SOCKET, files, start=start, until=until, bound=bound)
         await self.stop()
         await self.serve()
         return played
 
     def release(self) -> None:
         """Leave the data directory where it is, for others to use; the server has ended."""
-        shutil.rmtree(self._short, ignore_errors=True)
+        _remove(self.folder / _SERVER.lstrip("/"))
 
     async def close(self) -> None:
         """End the server and remove everything."""
         if self._server is not None:
-            await kill(self._server)
-        shutil.rmtree(self._short, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+            await self._server.kill()
+        await asyncio.to_thread(_remove, self.folder)
 
     async def _answers(self) -> bool:
         with contextlib.suppress(BackupError):
             await self.query("SELECT 1", bound=10)
             return True
         return False
+
+    def _last_words(self) -> str:
+        """Return the last error in the server's log, or its last line."""
+        text = ""
+        with (
+            contextlib.suppress(OSError),
+            Folder.open(self.folder / _SERVER.lstrip("/")) as folder,
+            folder.read(_LOG) as log,
+        ):
+            log.seek(max(os.fstat(log.fileno()).st_size - _LOG_MOST, 0))
+            text = log.read(_LOG_MOST).decode(errors="replace")
+        lines = text.splitlines()
+        wrong = [line for line in lines if "[ERROR]" in line]
+        return clean((wrong or lines or ["it printed nothing"])[-1], longest=300)
 
 
 async def server_version() -> str:
@@ -294,24 +315,30 @@ async def server_version() -> str:
 
 
 @asynccontextmanager
-async def _fed(
-    process: asyncio.subprocess.Process, doing: str
-) -> AsyncIterator[asyncio.StreamWriter]:
-    """Give a process's input; when the block ends it must have taken all of it, and well."""
-    assert process.stdin is not None  # noqa: S101 - it was asked for
+async def _fed(program: Program, doing: str) -> AsyncIterator[asyncio.StreamWriter]:
+    """Give a program's input; when the block ends it must have taken all of it, and well."""
     try:
         try:
-            yield process.stdin
+            yield program.stdin
         except (BrokenPipeError, ConnectionResetError):
-            await end_well(process, doing)  # its own last words say more
+            await program.end_well(doing)  # its own last words say more
             raise failed(doing, "it ended before it received everything") from None
-        await end_well(process, doing)
+        await program.end_well(doing)
     finally:
-        process.stdin.close()  # what a shell has started is not killed with it: its input ends
-        await kill(process)
+        await program.kill()
 
 
-def _last(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    wrong = [line for line in lines if "[ERROR]" in line]
-    return (wrong or lines or ["it printed nothing"])[-1][:300]
+def _refuse_unusual(databases: Sequence[str], doing: str) -> None:
+    """Raise BackupError where a database has a name that is no argument."""
+    try:
+        for name in databases:
+            identifier(name)
+    except UnusualName as error:
+        raise failed(doing, f"a database: {error}") from None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, however deep; no link in it is followed."""
+    subprocess.run(
+        ["rm", "-rf", "--one-file-system", "--", str(folder)], capture_output=True, check=False
+    )

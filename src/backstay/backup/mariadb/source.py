@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
-from backstay.access.shipping import as_json, program
+from backstay.access.shipping import as_answer, program
 from backstay.backup.catalogue import Backup
 from backstay.backup.mariadb import onhost_database
-from backstay.backup.mariadb.binlog import Asker, Receiver, asking, receiving
+from backstay.backup.mariadb.binlog import Asker, Receiver, asking, log_name, receiving
 from backstay.backup.mariadb.binlog_file import identity_of
 from backstay.backup.mariadb.logs import Incarnation
 from backstay.errors import BackupError
@@ -28,6 +28,13 @@ class ServerFile:
     name: str
     size: int
     identity: str
+
+
+class _Answer(TypedDict):
+    """What ``onhost_database.binary_logs`` returns."""
+
+    socket: str
+    files: list[tuple[str, int, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +90,15 @@ class SshSource:
         """Ask what it has. Raises BackstayError."""
         script = program(onhost_database.binary_logs)
         answer = await self._shell.answer(self._target, script, bound=QUESTION_BOUND)
-        read = as_json(answer, host=self._target.name)
-        files = [ServerFile(name=name, size=size, identity=i) for name, size, i in read["files"]]
+        read = as_answer(_Answer, answer, host=self._target.name)
+        asking_for = f"asking MariaDB on {self._target.name} for its binary log"
+        files = [
+            ServerFile(name=log_name(name, asking_for), size=size, identity=identity)
+            for name, size, identity in read["files"]
+        ]
         if not files:
             raise BackupError(
-                f"asking MariaDB on {self._target.name} for its binary log",
+                asking_for,
                 came_back="it writes none",
                 remedy="set log_bin in its configuration, and restart it in a maintenance window",
             )

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from backstay.answers import Count, Line, Seconds
 from backstay.services.declaration import Agent
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
@@ -116,20 +116,49 @@ class AgentsObservation:
     agents: tuple[AgentSeen, ...] = ()
 
 
-def read_unit(read: Mapping[str, Any], ports: frozenset[int]) -> UnitSeen:
+SocketAnswer = tuple[Line, Count, Line, Count, Count, Count]
+"""Local address and port, the peer's, bytes not acknowledged, retransmissions."""
+PingAnswer = tuple[bool, Line, Seconds]
+"""Whether an agent answered, the error if any, the time in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitAnswer:
+    """A unit as ``onhost.read_agents`` returns it."""
+
+    load: Line
+    active: Line
+    sub: Line
+    states: Line
+    boot: Line | None = None
+    result: Line | None = None
+    since: float | None = None
+    sockets: tuple[SocketAnswer, ...] = ()
+    log: tuple[tuple[Line, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsAnswer:
+    """What ``onhost.read_agents`` returns, as it arrives."""
+
+    hostname: Line
+    units: Mapping[Line, UnitAnswer]
+
+
+def read_unit(read: UnitAnswer, ports: frozenset[int]) -> UnitSeen:
     """Return the unit that ``onhost.read_agents`` has read. Pure."""
     return UnitSeen(
-        load=read["load"],
-        active=read["active"],
-        sub=read["sub"],
-        boot=read["boot"] or "",
-        result=read["result"] or "",
-        states=read["states"],
-        since=read["since"] if read["active"] in {"active", "reloading"} else None,
+        load=read.load,
+        active=read.active,
+        sub=read.sub,
+        boot=read.boot or "",
+        result=read.result or "",
+        states=read.states,
+        since=read.since if read.active in {"active", "reloading"} else None,
         sockets=tuple(
             Socket(local=(local, port), address=peer, unacknowledged=unsent, repeats=repeats)
-            for local, port, peer, peer_port, unsent, repeats in read["sockets"]
+            for local, port, peer, peer_port, unsent, repeats in read.sockets
             if peer_port in ports
         ),
-        messages=tuple((kind, age) for kind, age in read["log"]),
+        messages=read.log,
     )

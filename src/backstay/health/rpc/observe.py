@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.errors import HostError
 from backstay.health.rpc import onhost
 from backstay.health.rpc.evidence import (
     REPEATS,
+    AgentsAnswer,
     AgentSeen,
     AgentsObservation,
     Ping,
+    PingAnswer,
+    SocketAnswer,
     UnitSeen,
     read_unit,
 )
@@ -139,7 +141,12 @@ async def _stalled(site: CloudSession, brokers: Sequence[Broker]) -> frozenset[P
     for broker in brokers:
         for host in site.cloud.with_role(broker.role):
             try:
-                answers = await site.ask(host.name, onhost.broker_sockets, list(broker.ports))
+                answers = await site.ask(
+                    host.name,
+                    onhost.broker_sockets,
+                    list(broker.ports),
+                    returns=tuple[SocketAnswer, ...],
+                )
             except HostError:
                 continue
             found |= {
@@ -183,9 +190,21 @@ async def _ping_with(
     trouble = "no call could be made: cloud.yaml has no controller"
     for host in site.cloud.with_role(Role.CONTROLLER):
         try:
-            answers = await site.ask(host.name, onhost.ping, config, targets, PING_BOUND)
+            answers = await site.ask(
+                host.name,
+                onhost.ping,
+                config,
+                targets,
+                PING_BOUND,
+                returns=tuple[PingAnswer, ...],
+            )
         except HostError as error:
             trouble = f"no call could be made: {error.attempted}: {error.came_back}"
+            continue
+        if len(answers) != len(targets):
+            trouble = (
+                f"no call could be made: {host.name} answers {len(answers)} calls of {len(targets)}"
+            )
             continue
         return {
             _key(agent): Ping(answered=answered, error=text, seconds=seconds)
@@ -214,14 +233,13 @@ async def _ask_hosts(
     )
     question += [(unit, "") for unit in sorted(others)]
 
-    async def ask(host: str) -> Mapping[str, Any] | HostError:
+    async def ask(host: str) -> AgentsAnswer | HostError:
         try:
-            answer: Mapping[str, Any] = await site.ask(
-                host, onhost.read_agents, question, sorted(ports)
+            return await site.ask(
+                host, onhost.read_agents, question, sorted(ports), returns=AgentsAnswer
             )
         except HostError as error:
             return error
-        return answer
 
     answers = await asyncio.gather(*(ask(host.name) for host in chosen))
     names, units, silent = site.cloud.host_names(), {}, {}
@@ -229,8 +247,6 @@ async def _ask_hosts(
         if isinstance(answer, HostError):
             silent[host.name] = f"{answer.attempted}: {answer.came_back}"
         else:
-            names.add(host.name, [answer["hostname"]])
-            units[host.name] = {
-                name: read_unit(unit, ports) for name, unit in answer["units"].items()
-            }
+            names.claim(host.name, answer.hostname)
+            units[host.name] = {name: read_unit(unit, ports) for name, unit in answer.units.items()}
     return _Hosts(names=names, units=units, silent=silent)

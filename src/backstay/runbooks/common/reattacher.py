@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from backstay.access.session import CloudSession
+from backstay.answers import Line
 from backstay.errors import ApiError, HostError
 from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.rpc.diagnosis import (
@@ -37,10 +38,9 @@ async def restart_agent(session: CloudSession, diagnosis: AgentDiagnosis) -> str
     await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311 - to spread them out
     host, unit = diagnosis.seen.host, diagnosis.seen.rpc_endpoint.unit
     try:
-        refusal = await session.ask(str(host), restart_unit, unit)
+        return await session.ask(str(host), restart_unit, unit, returns=Line)
     except HostError as error:
         return f"{error.attempted}: {error.came_back}"
-    return str(refusal)
 
 
 def restart_unit(unit: str) -> Json:

@@ -8,6 +8,8 @@ from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.observe import Here, ask_here
 from backstay.journal.action import Refused, Running
+from backstay.journal.locks import LockLost
+from backstay.journal.records import LeaseLost
 from backstay.runbooks.replace.fence import NotFenced, answers_of, in_use, who_answers
 from backstay.runbooks.replace.steps import BY_PERSON, BY_POWER, FENCE
 from backstay.transports.bmc import power_of
@@ -31,7 +33,7 @@ async def guarded(
     Without a *fence* by power among the results, or before it, nothing is watched.
 
     Where the block fails the power is read once more: that it came on may be why, and nothing
-    guards it until the run is resumed.
+    guards it until the run is resumed. A run that has lost its lease powers nothing off.
     """
     board = _power(site, running, power)
     if board is None:
@@ -69,9 +71,13 @@ async def _watch(running: Running, power: Power, came_on: asyncio.Event) -> None
 
 
 async def _keep_off(running: Running, power: Power, came_on: asyncio.Event) -> None:
-    """Take its power where it has some, and note that. Raises nothing."""
-    with contextlib.suppress(PowerError):
+    """Take its power where it has some, and note that. Raises no PowerError.
+
+    A run that was abandoned must not switch off what its operator has switched on since.
+    """
+    with contextlib.suppress(PowerError, LeaseLost, LockLost):
         if await power.state(bound=STATE_BOUND):
+            running.require_lease()
             came_on.set()
             running.report(f"{running.plan.targets[0]} was switched on: switching it off again")
             await power.off()

@@ -14,6 +14,7 @@ from backstay.backup.mariadb import HOT_BACKUP
 from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import Scratch
+from backstay.backup.mariadb.sql import literal
 from backstay.backup.restorable import Files, chosen
 from backstay.backup.restore_point import losses, stream_of
 from backstay.backup.selection import invariants
@@ -213,9 +214,9 @@ class Rebuild(RestoreAction[DatabasesRebuilt]):
                 await scratch.dump([name], receive, silence=SILENCE, single=True)
             characters = await scratch.query(
                 "SELECT default_character_set_name, default_collation_name FROM "  # noqa: S608
-                f"information_schema.schemata WHERE schema_name = '{name}'"
+                f"information_schema.schemata WHERE schema_name = {literal(name)}"
             )
-            charset, collation = characters[0].split("\t")
+            charset, _, collation = next(iter(characters), "").partition("\t")
             found.append((name, charset, collation))
         return found
 
