@@ -81,8 +81,8 @@ class _OneLine:
 class _Form:
     """Marks a text that is of one form, such as a UUID."""
 
-    def __init__(self, pattern: str, name: str) -> None:
-        self._pattern, self._name = re.compile(pattern), name
+    def __init__(self, pattern: re.Pattern[str], name: str) -> None:
+        self._pattern, self._name = pattern, name
 
     def __get_pydantic_core_schema__(
         self,
@@ -92,15 +92,12 @@ class _Form:
         from pydantic_core import PydanticCustomError, core_schema  # noqa: PLC0415 - see above
 
         def checked(text: str) -> str:
-            if not self._pattern.fullmatch(text):
-                raise PydanticCustomError("form", "{expected}", {"expected": self.refusal(text)})
-            return text
+            if self._pattern.fullmatch(text):
+                return text
+            wrong = f"{clean(text, longest=60)!r} is no {self._name}"
+            raise PydanticCustomError("form", "{wrong}", {"wrong": wrong})
 
         return core_schema.no_info_after_validator_function(checked, handler(source))
-
-    def refusal(self, text: str) -> str:
-        """Return why a text is not of this form."""
-        return f"{clean(text, longest=60)!r} is no {self._name}"
 
 
 class _Within:
@@ -120,10 +117,11 @@ class _Within:
 
 Line = Annotated[str, _OneLine()]
 """A text of one line, cut at 500 characters: names, states, reasons."""
-_UUID = _Form(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}", "UUID")
-Uuid = Annotated[str, _UUID]
-"""The identity of an object, which may stand in a path or a command."""
-Mac = Annotated[str, _Form(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5,19}", "hardware address")]
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}")
+Uuid = Annotated[str, _Form(_UUID, "UUID")]
+"""The identity of an object, which may stand in a path or a command; keystone's have no hyphens."""
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5,19}")
+Mac = Annotated[str, _Form(_MAC, "hardware address")]
 """A hardware address."""
 Count = Annotated[int, _Within(0, LARGEST)]
 """An integer that is not negative: bytes, processes, ports."""
@@ -151,6 +149,11 @@ def whole(text: str, *, place: str = "") -> int:
     if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= LARGEST:
         return int(text)
     raise BadAnswer(f"{clean(text, longest=40)!r} is not a number", place=place)
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID, with or without hyphens. Pure."""
+    return _UUID.fullmatch(text) is not None
 
 
 def read(kind: type[T], raw: bytes | str, *, most: int = MOST_BYTES) -> T:

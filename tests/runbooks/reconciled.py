@@ -17,6 +17,7 @@ from backstay.runbooks.reconcile.comparison import ReconcileObservation
 from backstay.services.declaration import Service
 from backstay.services.reconciliation import Mismatch
 from backstay.services.registry import all_services
+from tests.answering import as_asked
 from tests.health.rpc.recorded import CLOUD
 
 DATA = Path(__file__).parent / "data" / "reconcile"
@@ -40,7 +41,14 @@ class Recorded:
         self.name, self.change, self.silent = name, change, silent
         self.asked: list[tuple[str, str]] = []
 
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+    async def ask(
+        self,
+        host: str,
+        function: Any,
+        *arguments: Any,
+        returns: Any = None,
+        bound: float = 30.0,
+    ) -> Any:
         self.asked.append((host, function.__name__))
         if host in self.silent:
             raise HostUnreachable(
@@ -52,10 +60,11 @@ class Recorded:
         questions, queries = arguments[0], arguments[2]
         wanted = {one[0] for one in questions} | ({"records"} if queries else set())
         assert wanted <= set(answer["answers"]), "the recording is of these very questions"
-        return {
+        given = {
             "names": answer["names"],
             "answers": {one: answer["answers"][one] for one in wanted},
         }
+        return as_asked(given, returns, host)
 
 
 def looked(

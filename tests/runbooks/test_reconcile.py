@@ -145,7 +145,10 @@ def test_where_the_first_controller_is_silent_another_s_copy_is_read(
 def test_a_column_that_holds_something_else_hides_only_its_service() -> None:
     found = looked("no-allocation", changing("cinder volumes", age="NULL"))
     assert kinds(found) == {("placement", "lacking")}
-    assert [one.what for one in found.missing] == ["records of cinder"]
+    [missing] = found.missing
+    assert missing.what == "cinder volumes"
+    assert "could not read the records: row" in missing.why
+    assert "'NULL' is no number" in missing.why
 
 
 def test_what_is_only_in_one_look_was_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +156,10 @@ def test_what_is_only_in_one_look_was_on_its_way(monkeypatch: pytest.MonkeyPatch
     site = Recorded("no-allocation")
     original = site.ask
 
-    async def ask(host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+    async def ask(host: str, function: Any, *arguments: Any, **options: Any) -> Any:
         if (host, function.__name__) in site.asked:
             site.name = "green"
-        return await original(host, function, *arguments, bound=bound)
+        return await original(host, function, *arguments, **options)
 
     monkeypatch.setattr(site, "ask", ask)
     assert asyncio.run(mismatches(site)).mismatches == ()  # type: ignore[arg-type]
@@ -376,10 +379,10 @@ def test_the_reaper_is_judged_before_anything_works_for_restored_records() -> No
 
 
 class _OnlyGuards(Recorded):
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+    async def ask(self, host: str, function: Any, *arguments: Any, **options: Any) -> Any:
         assert [one[0] for one in arguments[0]] == ["reaper"]
         assert not arguments[1], "no record is read for it"
-        return await super().ask(host, function, *arguments, bound=bound)
+        return await super().ask(host, function, *arguments, **options)
 
 
 def _guards(name: str, silent: tuple[str, ...] = ()) -> Recorded:

@@ -29,9 +29,9 @@ class Controller(Recorded):
         super().__init__(name)
         self.ran: list[list[str]] = []
 
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float = 30.0) -> Any:
+    async def ask(self, host: str, function: Any, *arguments: Any, **options: Any) -> Any:
         if function is not actions.run:
-            return await super().ask(host, function, *arguments, bound=bound)
+            return await super().ask(host, function, *arguments, **options)
         self.ran.append(arguments[0])
         if self.exit_status == 0:
             self.name = self.after

@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 
 from backstay.access.shipping import program, source_of
+from backstay.answers import convert
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
 from backstay.runbooks.reconcile import onhost
 from backstay.services import oslo
 from backstay.services.cinder import reconcile as cinder
+from backstay.services.declaration import Verdict
 from backstay.services.libvirt import reconcile as libvirt
 from backstay.services.mariadb import queries as queries_of_mariadb
 from backstay.services.neutron import reconcile as neutron
 from backstay.services.nova import reconcile as nova
-from backstay.services.nova.reaper import judge_reaper
+from backstay.services.nova.reaper import ReaperAnswer, judge_reaper
 from backstay.services.placement import reconcile as placement
 from backstay.services.registry import all_reconcilers
 from backstay.services.swift import reconcile as swift
@@ -58,8 +60,8 @@ def test_names_of_questions_and_queries_are_one_each() -> None:
     assert len(set(queries)) == len(queries)
     assert len({one.name for one in QUESTIONS}) == len(QUESTIONS)
     for kept in all_reconcilers():
-        for text in kept.records.values():
-            assert "\n" not in text, "the client tells errors by the line"
+        for query in kept.records.values():
+            assert "\n" not in query.text, "the client tells errors by the line"
 
 
 def test_a_domain_as_libvirt_describes_it() -> None:
@@ -147,6 +149,10 @@ def asked(monkeypatch: pytest.MonkeyPatch, files: Path, process: Any) -> dict[st
     return told
 
 
+def judged(answer: dict[str, Any]) -> Verdict:
+    return judge_reaper(convert(ReaperAnswer, answer))
+
+
 def test_a_file_of_the_command_line_wins_over_a_folder(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,12 +170,12 @@ def test_a_variable_wins_over_files_and_nothing_is_the_default(
 ) -> None:
     variables = {"OS_DEFAULT__RUNNING_DELETED_INSTANCE_ACTION": "shutdown"}
     told = asked(monkeypatch, files, (4e9, ["nova-compute"], variables))
-    assert judge_reaper(told).severity is Severity.FAILED
-    assert "environment variable" in judge_reaper(told).evidence
+    assert judged(told).severity is Severity.FAILED
+    assert "environment variable" in judged(told).evidence
     (files / "nova.conf").write_text("[DEFAULT]\n# running_deleted_instance_action = log\n")
     told = asked(monkeypatch, files, (4e9, ["nova-compute"], {}))
     assert told["value"] is None
-    verdict = judge_reaper(told)
+    verdict = judged(told)
     assert "reap by default" in verdict.evidence
     assert f"{files}/nova-compute.conf" in verdict.remedy
 
@@ -179,7 +185,7 @@ def test_a_file_changed_after_the_process_read_it_is_no_proof(
 ) -> None:
     told = asked(monkeypatch, files, (1.0, ["nova-compute"], {}))
     assert told["stale"]
-    assert judge_reaper(told).severity is Severity.WARNING
+    assert judged(told).severity is Severity.WARNING
     assert not asked(monkeypatch, files, None)["stale"]
 
 
@@ -189,7 +195,7 @@ def test_the_remedy_for_the_reaper_is_a_command_that_does_it(
     for text in ("[DEFAULT]\nrunning_deleted_instance_action = reap\n", "[DEFAULT]\na = b\n"):
         for name in ("nova.conf", "nova-compute.conf"):
             (files / name).write_text(text)
-        remedy = judge_reaper(asked(monkeypatch, files, None)).remedy
+        remedy = judged(asked(monkeypatch, files, None)).remedy
         match = re.match(r'\{ssh\} "(.*)" && ', remedy)
         assert match
         subprocess.run(["sh", "-c", f'sh -c "{match[1]}"'], check=True)

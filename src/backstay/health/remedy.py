@@ -1,7 +1,6 @@
 """The exact commands that findings give as remedies, with the cloud's own users and addresses."""
 
-import shlex
-
+from backstay.commands import SSH, again, command
 from backstay.transports.targets import SshTarget
 
 
@@ -12,27 +11,29 @@ def ssh(target: SshTarget) -> str:
     """
     words = ["ssh"]
     if target.key is not None:
-        words += ["-i", shlex.quote(str(target.key))]
+        words += ["-i", str(target.key)]
     if target.known_hosts is not None:
-        words += ["-o", shlex.quote(f"UserKnownHostsFile={target.known_hosts}")]
+        words += ["-o", f"UserKnownHostsFile={target.known_hosts}"]
     if target.port not in {None, 22}:
         words += ["-p", str(target.port)]
     words.append(f"{target.user}@{target.address}" if target.user else target.address)
     if target.user not in {"root", None}:
         words.append("sudo")
-    return " ".join(words)
+    return command(*words)
 
 
-def on(target: SshTarget, command: str) -> str:
-    """Return the command line that runs ``command`` on the host, quoted where it needs to be."""
-    plain = all(character.isalnum() or character in " -_./@=:," for character in command)
-    if plain:
-        return f"{ssh(target)} {command}"
-    if target.user not in {"root", None}:
-        command = f"sh -c {shlex.quote(command)}"
-    return f"{ssh(target)} {shlex.quote(command)}"
+def on(target: SshTarget, line: str) -> str:
+    """Return the command line that runs ``line`` on the host, quoted where it needs to be.
+
+    ``line`` is for the host's shell: words in it that Backstay has not chosen are quoted already,
+    by ``commands.command``.
+    """
+    word = again(line)
+    if word != line and target.user not in {"root", None}:
+        word = again(f"sh -c {word}")
+    return f"{ssh(target)} {word}"
 
 
 def filled(remedy: str, target: SshTarget) -> str:
     """Put the command that reaches the host where a verdict's remedy has ``{ssh}``."""
-    return remedy.replace("{ssh}", ssh(target))
+    return remedy.replace(SSH, ssh(target))

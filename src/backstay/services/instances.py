@@ -5,10 +5,10 @@ compare their own records with both. Where one of the two is not there its part 
 not there either, and nothing is concluded from that. Everything here is pure.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from backstay.answers import Count, Line, Mac, Uuid
 from backstay.services.reconciliation import Evidence
 
 INSTANCES = "nova instances"
@@ -79,6 +79,25 @@ class Guest:
         return self.state in {RUNNING, "paused"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestAnswer:
+    """A guest as its host describes it; ``state`` is the hypervisor's number."""
+
+    id: Uuid
+    name: Line
+    state: Count
+    volumes: frozenset[Uuid]
+    macs: frozenset[Mac]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestsAnswer:
+    """What a host answers to GUESTS; ``kept`` are the identities that have a disk there."""
+
+    guests: tuple[GuestAnswer, ...]
+    kept: frozenset[Line]
+
+
 def instances(seen: Evidence) -> dict[str, Instance]:
     """Return the instances by their identity; ask ``seen.has(INSTANCES)`` first."""
     return {
@@ -98,14 +117,14 @@ def instances(seen: Evidence) -> dict[str, Instance]:
 def guests(seen: Evidence) -> Iterator[Guest]:
     """Yield every guest of every compute host that answered."""
     for host, answer in seen.answers.get(GUESTS, {}).items():
-        for guest in answer["guests"]:
+        for guest in answer.guests:
             yield Guest(
-                id=guest["id"],
-                name=guest["name"],
+                id=guest.id,
+                name=guest.name,
                 host=host,
-                state=_STATES.get(guest["state"], "in an unknown state"),
-                volumes=frozenset(guest["volumes"]),
-                macs=frozenset(guest["macs"]),
+                state=_STATES.get(guest.state, "in an unknown state"),
+                volumes=guest.volumes,
+                macs=guest.macs,
             )
 
 
@@ -135,6 +154,6 @@ def unasked(seen: Evidence) -> str:
     return f"ask {', '.join(silent) or 'the compute hosts'} first: its guest may run there"
 
 
-def has_disk(answer: Mapping[str, Any], identity: str) -> bool:
+def has_disk(answer: GuestsAnswer, identity: str) -> bool:
     """Return whether a host's answer to GUESTS has an instance's own disk."""
-    return identity in answer["kept"]
+    return identity in answer.kept

@@ -13,9 +13,8 @@ from typing import Any
 from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
 from backstay.services.declaration import Api, Verdict
+from backstay.services.rows import Query, Row
 
-Row = Mapping[str, str]
-"""A record: text by the name of its column."""
 Words = tuple[str, str, str]
 """A mismatch's evidence, its proposal, and its command."""
 
@@ -67,8 +66,9 @@ class Mismatch:
     proposal: str
     """What to do, in words."""
     command: str
-    """What to type. ``{controller}`` stands for the command that reaches a controller, ``{ssh}``
-    for the one that reaches ``host``."""
+    """What to type, made by ``backstay.commands``: no word of it may be of a host's own making
+    without being quoted. ``{controller}`` stands for the command that reaches a controller,
+    ``{ssh}`` for the one that reaches ``host``."""
     repair: Repair | None = None
     """Set where the proposal is safe: it cannot lose anything."""
 
@@ -114,6 +114,8 @@ class HostQuestion:
     roles: tuple[Role, ...]
     ask: Callable[[], Any]
     """Runs on the host, shipped as a HostProbe's ``ask``."""
+    returns: type[Any]
+    """What its answer is read as, as ``answers.read`` knows it."""
     bound: float = 12.0
     """Seconds after which an answer is not waited for any more."""
 
@@ -132,12 +134,12 @@ class Evidence:
     """Everything that was read, before it is judged."""
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    """Records by the name of their query. A query that could not be answered is not in it, and
-    nothing may then be concluded from its absence."""
+    """Records by the name of their query. A query that could not be answered, or one record of
+    which cannot be read, is not in it, and nothing may then be concluded from its absence."""
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Hosts' answers by question, then by host."""
+    """Hosts' answers by question, then by host, each as its question ``returns`` it."""
     silent: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The hosts that did not answer, by question."""
+    """The hosts that did not answer, or whose answer cannot be read, by question."""
     names: HostNames = field(default_factory=HostNames)
     """The hosts of cloud.yaml by every name that they have."""
 
@@ -176,8 +178,8 @@ class Reconciler:
     """What a service has records of, what is real, and how they are compared."""
 
     service: str
-    records: Mapping[str, str] = field(default_factory=dict)
-    """Queries by name: each one SELECT on one line, with plain names of columns."""
+    records: Mapping[str, Query] = field(default_factory=dict)
+    """Queries by name."""
     questions: tuple[HostQuestion, ...] = ()
     """What the hosts that have the service are asked."""
     compare: Callable[[Evidence], Iterator[Mismatch]] = lambda _seen: iter(())

@@ -7,11 +7,20 @@ https://github.com/openstack-exporter/openstack-exporter/issues/490
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
+from backstay.answers import BadAnswer, Line, clean, convert, is_uuid
+from backstay.commands import command
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
+from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Api, Verdict
+
+T = TypeVar("T")
+Record = Mapping[str, Any]
+"""A record of an API's list, of which only the id is known to be a text."""
+Records = Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,43 +85,124 @@ def judge_list(
     return [whole, *odd]
 
 
-def all_records(api: Api, listing: Listing, bound: int = 200) -> list[Mapping[str, Any]]:
+def ask_api(api: Api, service_type: str, path: str, read: Callable[[Json], T]) -> T:
+    """Return what ``read`` makes of the decoded answer of ``GET path``.
+
+    Raises what ``api`` raises, and ApiFailed where ``read`` raises BadAnswer.
+    """
+    answer = api.get(service_type, path)
+    try:
+        return read(answer)
+    except BadAnswer as error:
+        raise unreadable(service_type, path, error) from error
+
+
+def ask_records(api: Api, listing: Listing, read: Callable[[Records], T]) -> T:
+    """Return what ``read`` makes of every record of a list. Raises as ``ask_api``."""
+    records = all_records(api, listing)
+    try:
+        return read(records)
+    except BadAnswer as error:
+        raise unreadable(listing.service_type, listing.path, error) from error
+
+
+def all_records(api: Api, listing: Listing, bound: int = 1000) -> Records:
     """Return every record of a list, page after page of ``limit``, ``bound`` pages at most.
 
     Pages follow each other by ``marker``, as in
-    https://docs.openstack.org/api-ref/compute/#list-servers. Raises what ``api`` raises.
+    https://docs.openstack.org/api-ref/compute/#list-servers. Raises what ``api`` raises, and
+    ApiFailed where not all of them can be read: a part must not be taken for the whole.
     """
-    found: list[Mapping[str, Any]] = []
+    found: dict[str, Record] = {}
+    marker = ""
     for _ in range(bound):
-        marker = f"&marker={found[-1]['id']}" if found else ""
-        page = api.get(listing.service_type, listing.url(listing.limit) + marker)[listing.key]
-        found += page
-        if len(page) < listing.limit:
-            break
-    return found
+        page, more = ask_api(
+            api,
+            listing.service_type,
+            listing.url(listing.limit) + (f"&marker={quote(marker, safe='')}" if marker else ""),
+            lambda answer: _page(answer, listing),
+        )
+        before = len(found)
+        found |= page
+        if not more:
+            return list(found.values())
+        if len(found) == before:
+            error = BadAnswer(f"the page after {marker} brings no other {listing.nouns}")
+            raise unreadable(listing.service_type, listing.path, error)
+        marker = next(reversed(page))
+    error = BadAnswer(f"more than {bound} pages of {listing.nouns}")
+    raise unreadable(listing.service_type, listing.path, error)
 
 
-def read_services(
-    answer: Mapping[str, Any], *, interval: float, down_after: float
-) -> Sequence[Agent]:
-    """Turn the decoded answer of ``/os-services`` into agents. Pure.
+def _page(answer: Json, listing: Listing) -> tuple[dict[str, Record], bool]:
+    """Return the records of a page by their ids, and whether others follow.
+
+    An API may give fewer on a page than it is asked for, and then links the next one:
+    https://docs.openstack.org/api-guide/compute/paginated_collections.html
+    """
+    whole = convert(dict[str, Any], answer)
+    records = convert(list[dict[str, Any]], whole.get(listing.key))
+    page: dict[str, Record] = {}
+    for record in records:
+        identity = record.get("id")
+        if not isinstance(identity, str) or not identity:
+            raise BadAnswer(f"a {listing.noun} without an id")
+        page[identity] = record
+    links = whole.get(f"{listing.key}_links")
+    linked = isinstance(links, list) and any(
+        isinstance(link, Mapping) and link.get("rel") == "next" for link in links
+    )
+    return page, bool(page) and (linked or bool(whole.get("next")) or len(page) >= listing.limit)
+
+
+def unreadable(service_type: str, path: str, error: BadAnswer) -> ApiFailed:
+    """Return the error for an answer that is not what an API of this type answers."""
+    return ApiFailed(
+        f"GET {path.partition('?')[0]} of {service_type}",
+        came_back=f"could not read the answer: {error}",
+        remedy="see what answers there: openstack catalog list; look at the log of that service",
+        status=None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRecord:
+    """A record of ``/os-services``, of which only this is used."""
+
+    binary: Line
+    host: Line
+    state: Line | None = None
+    status: Line | None = None
+    updated_at: Line | None = None
+    disabled_reason: Line | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesAnswer:
+    """The answer of ``/os-services``."""
+
+    services: tuple[ServiceRecord, ...]
+
+
+def read_services(answer: Json, *, interval: float, down_after: float) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/os-services`` into agents. Pure. Raises BadAnswer.
 
     ``interval`` and ``down_after`` are in seconds: how often they report, and when the API calls
     them down. A back end's name stands behind the host's: ``controller@ceph``.
     """
     return [
         Agent(
-            binary=str(record["binary"]),
-            host=str(record["host"]).partition("@")[0],
-            server=str(record["host"]),
-            up=record.get("state") == "up",
-            enabled=record.get("status") == "enabled",
-            heartbeat=as_time(record.get("updated_at")),
+            binary=record.binary,
+            host=record.host.partition("@")[0],
+            server=record.host,
+            up=record.state == "up",
+            enabled=record.status == "enabled",
+            heartbeat=as_time(record.updated_at),
             interval=interval,
             down_after=down_after,
-            note=str(record.get("disabled_reason") or ""),
+            note=record.disabled_reason or "",
         )
-        for record in answer["services"]
+        for record in convert(ServicesAnswer, answer).services
     ]
 
 
@@ -125,27 +215,31 @@ def as_time(given: object) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(given)
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def _judge_record(record: object, listing: Listing, anomalies: Anomalies) -> list[Verdict]:
     if not isinstance(record, Mapping) or not isinstance(record.get("id", record.get("uuid")), str):
         what = ["is not a record with an id"]
         name = f"{listing.noun} without id"
+        look = command("openstack", *listing.noun.split(), "list")
     else:
         what = list(anomalies(record))
-        name = f"{listing.noun} {record.get('id', record.get('uuid'))}"
+        identity = str(record.get("id", record.get("uuid")))
+        name = f"{listing.noun} {clean(identity, longest=80)}"
+        # What is no UUID could be an option of the command as well.
+        which = ("show", identity) if is_uuid(identity) else ("list",)
+        look = command("openstack", *listing.noun.split(), *which)
     if not what:
         return []
     return [
         Verdict(
             subject=name,
             severity=Severity.WARNING,
-            evidence=f"odd record: {'; '.join(what)}",
-            remedy="the service itself answers; look at this one: "
-            f"openstack {name.replace(' ', ' show ', 1)}",
+            evidence=clean(f"odd record: {'; '.join(what)}", longest=500),
+            remedy=f"the service itself answers; look at this one: {look}",
         )
     ]
 

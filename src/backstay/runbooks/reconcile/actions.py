@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backstay import commands
 from backstay.access.session import CloudSession
+from backstay.answers import Line
 from backstay.errors import ApiUnreachable, BackstayError, HostError
 from backstay.inventory.enums import Role
 from backstay.journal.action import Action, Running
@@ -135,12 +137,17 @@ async def _by_program(site: CloudSession, command: Sequence[str], well: frozense
 
     It may run twice, where the connection is lost meanwhile: each run finds what the other did.
     """
-    shown = " ".join(command)
+    shown = commands.command(*command)
     refused: HostError | None = None
     for host in site.cloud.with_role(Role.CONTROLLER):
         try:
             status, output = await site.ask(
-                host.name, run, list(command), PROGRAM_BOUND, bound=PROGRAM_BOUND + 10
+                host.name,
+                run,
+                list(command),
+                PROGRAM_BOUND,
+                returns=tuple[int, Line],
+                bound=PROGRAM_BOUND + 10,
             )
         except HostError as error:
             refused = error

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from backstay.commands import CONTROLLER
 from backstay.finding import Finding, Severity, rank
 from backstay.health.remedy import filled, ssh
 from backstay.inventory.cloud import Cloud
@@ -170,5 +171,5 @@ def _filled(one: Mismatch, cloud: Cloud) -> Mismatch:
         command = filled(command, cloud.ssh_target(cloud.hosts[one.host]))
     controllers = cloud.with_role(Role.CONTROLLER)
     if controllers:
-        command = command.replace("{controller}", ssh(cloud.ssh_target(controllers[0])))
+        command = command.replace(CONTROLLER, ssh(cloud.ssh_target(controllers[0])))
     return replace(one, command=command)

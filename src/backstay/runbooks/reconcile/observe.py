@@ -9,12 +9,14 @@ from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.access.shipping import source_of
+from backstay.answers import BadAnswer
 from backstay.errors import HostError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
 from backstay.runbooks.reconcile import onhost
+from backstay.runbooks.reconcile.answers import RECORDS, HostAnswers, TableAnswer
 from backstay.runbooks.reconcile.comparison import (
     HostRecords,
     Missing,
@@ -24,8 +26,9 @@ from backstay.runbooks.reconcile.comparison import (
     judge,
 )
 from backstay.services.declaration import Service
-from backstay.services.reconciliation import Evidence, HostQuestion, Reconciler, Row
+from backstay.services.reconciliation import Evidence, HostQuestion, Reconciler
 from backstay.services.registry import all_reconcilers
+from backstay.services.rows import Query, Row
 
 RECORDS_BOUND = 30.0
 """Seconds that the databases may take to be read."""
@@ -72,7 +75,7 @@ def _of_this_cloud(site: CloudSession) -> list[Reconciler]:
 async def _read_hosts(site: CloudSession, reconcilers: Sequence[Reconciler]) -> HostRecords:
     """Ask every host its questions, in one round trip each."""
     database_hosts = _database_hosts(site)
-    queries = {name: text for one in reconcilers for name, text in one.records.items()}
+    queries = {name: query for one in reconcilers for name, query in one.records.items()}
     asked = {
         host.name: _questions(site.cloud, host, reconcilers) for host in site.cloud.hosts.values()
     }
@@ -82,13 +85,12 @@ async def _read_hosts(site: CloudSession, reconcilers: Sequence[Reconciler]) -> 
         *(_ask(site, name, asked[name], queries if name in first else {}) for name in chosen)
     )
     by_host = dict(zip(chosen, answers, strict=True))
-    collected = _Answers()
+    collected = _Answers(site.cloud.host_names())
     for name, answer in by_host.items():
-        collected.host(name, site.cloud.hosts[name].address, asked[name], answer)
-    for name in asked.keys() - by_host.keys():
-        collected.names(name, [site.cloud.hosts[name].address])
+        collected.host(name, asked[name], answer)
     for name in first:
-        collected.records(*await _read(site, (name, by_host[name]), database_hosts[1:], queries))
+        read = await _read(site, (name, by_host[name]), database_hosts[1:], queries)
+        collected.records(*read, queries)
     if queries and not database_hosts:
         collected.note_missing(queries, "", "cloud.yaml has no host with the databases")
     return collected.result(
@@ -98,10 +100,10 @@ async def _read_hosts(site: CloudSession, reconcilers: Sequence[Reconciler]) -> 
 
 async def _read(
     site: CloudSession,
-    read: tuple[str, Mapping[str, Any] | HostError],
+    read: tuple[str, HostAnswers | HostError],
     others: Iterable[str],
-    queries: Mapping[str, str],
-) -> tuple[str, Mapping[str, Any] | HostError]:
+    queries: Mapping[str, Query],
+) -> tuple[str, HostAnswers | HostError]:
     """Return the records of the first of ``others`` that answers, where ``read`` is an error."""
     for other in others:
         if not isinstance(read[1], HostError):
@@ -131,23 +133,23 @@ def _questions(cloud: Cloud, host: Host, reconcilers: Iterable[Reconciler]) -> l
 
 
 async def _ask(
-    site: CloudSession, host: str, questions: Sequence[HostQuestion], queries: Mapping[str, str]
-) -> Mapping[str, Any] | HostError:
+    site: CloudSession, host: str, questions: Sequence[HostQuestion], queries: Mapping[str, Query]
+) -> HostAnswers | HostError:
     shipped = [[one.name, one.bound, _shipped(one), one.ask.__name__] for one in questions]
     bound = max([one.bound for one in questions] + ([RECORDS_BOUND] if queries else []))
     try:
-        answer: Mapping[str, Any] = await site.ask(
+        return await site.ask(
             host,
             onhost.answer,
             shipped,
             _reader(site.services) if queries else [],
-            dict(queries),
+            {name: query.text for name, query in queries.items()},
             RECORDS_BOUND,
+            returns=HostAnswers,
             bound=bound + 5,
         )
     except HostError as error:
         return error
-    return answer
 
 
 def _reader(services: Iterable[Service]) -> list[str]:
@@ -162,60 +164,52 @@ def _shipped(question: HostQuestion) -> str:
 
 
 class _Answers:
-    """Collects hosts' answers, and the questions without one."""
+    """Collects hosts' answers, and the questions without one that can be read."""
 
-    def __init__(self) -> None:
-        self._rows: dict[str, list[Row]] = {}
+    def __init__(self, names: HostNames) -> None:
+        self._rows: dict[str, Sequence[Row]] = {}
         self._answers: dict[str, dict[str, Any]] = {}
         self._silent: dict[str, set[str]] = {}
-        self._names = HostNames()
+        self._names = names
         self._missing: list[Missing] = []
 
     def host(
-        self,
-        name: str,
-        address: str,
-        questions: Sequence[HostQuestion],
-        answer: Mapping[str, Any] | HostError,
+        self, name: str, questions: Sequence[HostQuestion], answer: HostAnswers | HostError
     ) -> None:
         """Add the answers of one host."""
-        self.names(name, [address])
         if isinstance(answer, HostError):
             for one in questions:
                 self._silent.setdefault(one.name, set()).add(name)
             self.note_missing([one.name for one in questions], name, answer)
             return
-        self.names(name, answer["names"])
+        for own in answer.names:
+            self._names.claim(name, own)
         for one in questions:
-            given = answer["answers"][one.name]
-            if "value" in given:
-                self._answers.setdefault(one.name, {})[name] = given["value"]
-                continue
-            self._silent.setdefault(one.name, set()).add(name)
-            self.note_missing([one.name], name, _why(given))
+            try:
+                value = answer.read(one.name, one.returns)
+            except BadAnswer as error:
+                self._silent.setdefault(one.name, set()).add(name)
+                self.note_missing([one.name], name, str(error))
+            else:
+                self._answers.setdefault(one.name, {})[name] = value
 
-    def records(self, name: str, answer: Mapping[str, Any] | HostError) -> None:
+    def records(
+        self, name: str, answer: HostAnswers | HostError, queries: Mapping[str, Query]
+    ) -> None:
         """Add the answers of the databases on a host."""
         if isinstance(answer, HostError):
             self.note_missing(["records"], name, answer)
             return
-        given = answer["answers"]["records"]
-        if "value" not in given:
-            self.note_missing(["records"], name, _why(given))
+        try:
+            tables = answer.read(RECORDS, dict[str, TableAnswer])
+        except BadAnswer as error:
+            self.note_missing(["records"], name, str(error))
             return
-        for query, answered in given["value"].items():
-            if "value" not in answered:
-                self.note_missing([query], name, answered["error"])
-                continue
-            columns, rows = answered["value"]["columns"], answered["value"]["rows"]
-            if any(len(row) != len(columns) for row in rows):
-                self.note_missing([query], name, "a row whose fields do not match the columns")
-                continue
-            self._rows[query] = [dict(zip(columns, row, strict=True)) for row in rows]
-
-    def names(self, host: str, others: Iterable[str]) -> None:
-        """Add names that a host goes by."""
-        self._names.add(host, others)
+        for query, declared in queries.items():
+            try:
+                self._rows[query] = tables.get(query, TableAnswer()).read(declared)
+            except BadAnswer as error:
+                self.note_missing([query], name, str(error))
 
     def note_missing(self, questions: Iterable[str], host: str, why: str | HostError) -> None:
         """Note questions without an answer, and why."""
@@ -236,9 +230,3 @@ class _Answers:
             missing=tuple(self._missing),
             guards={name: one for name, one in self._answers.items() if name in guards},
         )
-
-
-def _why(given: Mapping[str, Any]) -> str:
-    if "late" in given:
-        return f"no answer within {given['late']:g} s"
-    return str(given["error"])

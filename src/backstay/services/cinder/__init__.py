@@ -1,9 +1,11 @@
 """cinder: volumes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from backstay.answers import Line, convert
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
@@ -18,7 +20,14 @@ from backstay.services.declaration import (
     Verdict,
 )
 from backstay.services.messaging import RpcEndpoint
-from backstay.services.records import Listing, all_records, ask_list, read_services
+from backstay.services.records import (
+    Listing,
+    Records,
+    ask_api,
+    ask_list,
+    ask_records,
+    read_services,
+)
 
 VOLUMES = Listing(
     service_type="block-storage",
@@ -66,28 +75,37 @@ def anomalies(volume: Mapping[str, Any]) -> Sequence[str]:
 
 
 read_agents = partial(read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER)
-"""Turns the decoded answer of ``/os-services`` into agents."""
+"""Turns the decoded answer of ``/os-services`` into agents. Raises BadAnswer."""
 
 
 def agents(api: Api) -> Sequence[Agent]:
     """Return cinder's services as its API reports them."""
-    return read_agents(api.get("block-storage", "/os-services"))
+    return ask_api(api, "block-storage", "/os-services", read_agents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRecord:
+    """A volume as the API describes it, of which only this is used."""
+
+    id: Line
+    name: Line | None = None
+    status: Line | None = None
+    migration_status: Line | None = None
 
 
 def in_flight(api: Api) -> Sequence[InFlightTask]:
     """Return the volumes with which something is being done."""
-    return read_unfinished(all_records(api, VOLUMES))
+    return ask_records(api, VOLUMES, read_unfinished)
 
 
-def read_unfinished(volumes: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
-    """Return the volumes that are between two states or migrate. Pure."""
+def read_unfinished(volumes: Records) -> Sequence[InFlightTask]:
+    """Return the volumes that are between two states or migrate. Pure. Raises BadAnswer."""
     found = []
-    for volume in volumes:
-        migrates = volume.get("migration_status") in {"starting", "migrating", "completing"}
-        if volume.get("status") in BUSY or migrates:
-            doing = "migrating" if migrates else str(volume["status"])
-            what = f"volume {volume.get('name') or volume['id']}"
-            found.append(InFlightTask(what=what, doing=doing))
+    for volume in (convert(VolumeRecord, one) for one in volumes):
+        migrates = volume.migration_status in {"starting", "migrating", "completing"}
+        if volume.status in BUSY or migrates:
+            doing = "migrating" if migrates else str(volume.status)
+            found.append(InFlightTask(what=f"volume {volume.name or volume.id}", doing=doing))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from backstay.commands import CONTROLLER, command, on_host
 from backstay.services.cinder.records import Attachment, Volume
 from backstay.services.instances import DELETED, DISKS, Guest, guests, instances, nowhere, unasked
 from backstay.services.reconciliation import (
@@ -31,7 +32,6 @@ def stale(
         volume = volumes[one.volume]
         users = [g for g in there if g.id == one.instance or one.volume in g.volumes]
         certain = one.instance in deleted and nowhere(seen) and not users
-        show = f"openstack --os-volume-api-version 3.27 volume attachment show {one.id}"
         if users:
             evidence = f"guest {users[0].name} on {users[0].host} has it or had its place"
             proposal = "keep it: adopt the guest first, which may write to the volume"
@@ -50,7 +50,15 @@ def stale(
             (
                 f"attached to instance {one.instance}: {evidence}",
                 proposal,
-                show.replace(" show ", " delete ") if certain else show,
+                command(
+                    "openstack",
+                    "--os-volume-api-version",
+                    "3.27",
+                    "volume",
+                    "attachment",
+                    "delete" if certain else "show",
+                    one.id,
+                ),
             ),
             repair=Repair(
                 name="attachment-delete",
@@ -88,7 +96,9 @@ def statuses(
                     "set it to in-use at once"
                     if guest
                     else "end the attachment if its instance needs it not, else set it to in-use",
-                    f"openstack volume set --state in-use --attached {volume.id}",
+                    command(
+                        "openstack", "volume", "set", "--state", "in-use", "--attached", volume.id
+                    ),
                 ),
             )
 
@@ -102,11 +112,11 @@ def _without_attachment(seen: Evidence, volume: Volume, guest: Guest | None) -> 
             "backstay backup list",
         )
     if not nowhere(seen):
-        return says, unasked(seen), f"openstack volume show {volume.id}"
+        return says, unasked(seen), command("openstack", "volume", "show", volume.id)
     return (
         f"{says}; no guest has it",
         "set it to available, when it is certain that it is not in use",
-        f"openstack volume set --state available --detached {volume.id}",
+        command("openstack", "volume", "set", "--state", "available", "--detached", volume.id),
     )
 
 
@@ -132,7 +142,7 @@ def disks(
                     "of the instance do not: it is gone from there at the next hard reboot",
                     proposal="let the owner unmount it, detach it from the guest by hand, then "
                     "attach it by nova; or take nova's records back from a newer backup",
-                    command=f"{{ssh}} virsh domblklist {guest.id}",
+                    command=on_host("virsh", "domblklist", guest.id),
                 )
     for instance, volume in sorted(mapped - attached):
         if instance not in known or known[instance].moves or known[instance].task:
@@ -160,6 +170,13 @@ def disks(
                     "attachment",
                     "restore nova's and cinder's databases as of one time; else detach and "
                     "attach it again when its owner can miss it",
-                    f"{{controller}} nova-manage volume_attachment show {instance} {volume}",
+                    on_host(
+                        "nova-manage",
+                        "volume_attachment",
+                        "show",
+                        instance,
+                        volume,
+                        at=CONTROLLER,
+                    ),
                 ),
             )

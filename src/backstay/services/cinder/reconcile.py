@@ -1,8 +1,12 @@
 """cinder: volumes, their attachments and their data, against nova's records and the guests."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+from backstay.answers import Line, convert
+from backstay.commands import command
 from backstay.inventory.enums import Role
+from backstay.jsondata import Json
 from backstay.services.cinder import BUSY
 from backstay.services.cinder.attachments import disks, stale, statuses
 from backstay.services.cinder.records import (
@@ -12,7 +16,15 @@ from backstay.services.cinder.records import (
     Volume,
     read_volume,
 )
-from backstay.services.cinder.stores import STORES, ask_stores, data, notes, stored
+from backstay.services.cinder.stores import (
+    STORES,
+    StoresAnswer,
+    answers,
+    ask_stores,
+    data,
+    notes,
+    stored,
+)
 from backstay.services.declaration import Api
 from backstay.services.instances import DISKS, INSTANCES
 from backstay.services.reconciliation import (
@@ -25,6 +37,8 @@ from backstay.services.reconciliation import (
     RepairCommand,
     mismatch,
 )
+from backstay.services.records import ask_api
+from backstay.services.rows import NUMBER, TEXT, UUID, Query
 
 STUCK_AFTER = 1800.0
 """Seconds after which work on a volume is taken for left behind, where its worker runs longer."""
@@ -55,9 +69,7 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
     if volume.status not in BUSY:
         return
     workers = [
-        float(answer["worker_age"])
-        for answer in seen.answers.get(STORES, {}).values()
-        if answer["worker_age"] is not None
+        answer.worker_age for answer in answers(seen).values() if answer.worker_age is not None
     ]
     left = seen.whole(STORES) and bool(workers) and volume.age > max(workers)
     if not left and volume.age < STUCK_AFTER:
@@ -83,16 +95,34 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
         (
             f"it has been {volume.status} for {volume.age / 60:.0f} minutes, {why}",
             proposal,
-            f"openstack volume set --state {status} {volume.id}",
+            command("openstack", "volume", "set", "--state", status, volume.id),
         ),
         repair=Repair(name="volume-error", arguments={"id": volume.id}) if safe else None,
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeStatus:
+    """A volume's status as the API has it."""
+
+    status: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeAnswer:
+    """The answer of ``/volumes/ID``."""
+
+    volume: VolumeStatus
+
+
+def _read_status(answer: Json) -> str:
+    return convert(VolumeAnswer, answer).volume.status
+
+
 def set_error(api: Api, arguments: Mapping[str, str]) -> str:
     """Set a volume to error if it is in ``creating`` still."""
     path = f"/volumes/{arguments['id']}"
-    if api.get("block-storage", path)["volume"]["status"] != "creating":
+    if ask_api(api, "block-storage", path, _read_status) != "creating":
         return ""
     api.post("block-storage", f"{path}/action", {"os-reset_status": {"status": "error"}})
     return f"volume {arguments['id']} set to error"
@@ -115,15 +145,30 @@ def end_attachment(api: Api, arguments: Mapping[str, str]) -> str:
 RECONCILER = Reconciler(
     service="cinder",
     records={
-        VOLUMES: "SELECT id, IFNULL(display_name, '') AS name, IFNULL(status, '') AS status, "
-        "IFNULL(_name_id, id) AS stored, IFNULL(host, '') AS host, "
-        "TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()) AS age "
-        "FROM cinder.volumes WHERE deleted = 0",
-        ATTACHMENTS: "SELECT id, volume_id AS volume, instance_uuid AS instance "
-        "FROM cinder.volume_attachment WHERE deleted = 0 AND instance_uuid IS NOT NULL "
-        "AND attach_status NOT IN ('detached', 'error_attaching')",
+        VOLUMES: Query(
+            text="SELECT id, IFNULL(display_name, '') AS name, IFNULL(status, '') AS status, "
+            "IFNULL(_name_id, id) AS stored, IFNULL(host, '') AS host, "
+            "IFNULL(TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()), 0) "
+            "AS age FROM cinder.volumes WHERE deleted = 0",
+            columns={
+                "id": UUID,
+                "name": TEXT,
+                "status": TEXT,
+                "stored": UUID,
+                "host": TEXT,
+                "age": NUMBER,
+            },
+        ),
+        ATTACHMENTS: Query(
+            text="SELECT id, volume_id AS volume, instance_uuid AS instance "
+            "FROM cinder.volume_attachment WHERE deleted = 0 AND instance_uuid IS NOT NULL "
+            "AND attach_status NOT IN ('detached', 'error_attaching')",
+            columns={"id": UUID, "volume": UUID, "instance": UUID},
+        ),
     },
-    questions=(HostQuestion(name=STORES, roles=(Role.CONTROLLER,), ask=ask_stores),),
+    questions=(
+        HostQuestion(name=STORES, roles=(Role.CONTROLLER,), ask=ask_stores, returns=StoresAnswer),
+    ),
     compare=compare,
     notes=notes,
     order=40,

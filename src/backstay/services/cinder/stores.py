@@ -1,12 +1,13 @@
 """The data of volumes: what the stores of the back ends hold."""
 
 import configparser
-import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Line, is_uuid
+from backstay.commands import command
 from backstay.services.cinder import BUSY
 from backstay.services.cinder.records import Volume
 from backstay.services.instances import Guest, guests
@@ -32,6 +33,27 @@ class Stored:
         return False if self.whole else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAnswer:
+    """A back end as its host describes it; ``names`` is None where its driver is not listed."""
+
+    driver: Line
+    names: tuple[Line, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoresAnswer:
+    """What ``ask_stores`` answers; ``worker_age`` is in seconds, None where none runs."""
+
+    stores: Mapping[Line, StoreAnswer]
+    worker_age: float | None
+
+
+def answers(seen: Evidence) -> Mapping[str, StoresAnswer]:
+    """Return the hosts' answers. Pure."""
+    return seen.answers.get(STORES, {})
+
+
 def stored(seen: Evidence, backend: str) -> Stored:
     """Return what the stores of a back end hold. Pure.
 
@@ -39,9 +61,9 @@ def stored(seen: Evidence, backend: str) -> Stored:
     only where every one of them answered.
     """
     listed = [
-        answer["stores"][backend]["names"]
-        for answer in seen.answers.get(STORES, {}).values()
-        if backend in answer["stores"]
+        answer.stores[backend].names
+        for answer in answers(seen).values()
+        if backend in answer.stores
     ]
     return Stored(
         names=frozenset(name for names in listed for name in names or ()),
@@ -63,17 +85,17 @@ def data(seen: Evidence, volumes: Mapping[str, Volume]) -> Iterator[Mismatch]:
                 (
                     f"cinder says {volume.status}, and its store has no volume-{volume.stored}",
                     "look in the store's trash and in its backups; keep users off it until then",
-                    f"openstack volume set --state error {volume.id}",
+                    command("openstack", "volume", "set", "--state", "error", volume.id),
                 ),
             )
     named = {volume.stored for volume in volumes.values()} | set(volumes)
     used = {one: guest for guest in guests(seen) for one in guest.volumes}
-    for host, answer in seen.answers.get(STORES, {}).items():
-        for backend, store in answer["stores"].items():
-            for name in store["names"] or ():
-                match = re.fullmatch(r"volume-([0-9a-f-]{36})", name)
-                if match and match[1] not in named:
-                    yield _stray(match[1], used.get(match[1]), f"{host}@{backend}", host)
+    for host, answer in answers(seen).items():
+        for backend, store in answer.stores.items():
+            for name in store.names or ():
+                identity = name.removeprefix("volume-")
+                if identity != name and is_uuid(identity) and identity not in named:
+                    yield _stray(identity, used.get(identity), f"{host}@{backend}", host)
 
 
 def _stray(identity: str, guest: Guest | None, service: str, host: str) -> Mismatch:
@@ -89,20 +111,22 @@ def _stray(identity: str, guest: Guest | None, service: str, host: str) -> Misma
         if guest
         else "do not delete it: take its record back from a newer backup or the stream, or let "
         "cinder manage it under a new identity",
-        command="backstay backup list"
-        if guest
-        else f"cinder manage --id-type source-name --name {identity} {service}#POOL "
-        f"volume-{identity}",
+        command="backstay backup list" if guest else _manage(identity, service),
     )
+
+
+def _manage(identity: str, service: str) -> str:
+    name = ("--id-type", "source-name", "--name", identity)
+    return command("cinder", "manage", *name, f"{service}#POOL", f"volume-{identity}")
 
 
 def notes(seen: Evidence) -> list[str]:
     """Return the back ends whose stores are not listed. Pure."""
     drivers = {
-        (name, store["driver"])
-        for answer in seen.answers.get(STORES, {}).values()
-        for name, store in answer["stores"].items()
-        if store["names"] is None
+        (name, store.driver)
+        for answer in answers(seen).values()
+        for name, store in answer.stores.items()
+        if store.names is None
     }
     return [
         f"volumes of back end {name} are not compared with its store: {driver} is not listed"

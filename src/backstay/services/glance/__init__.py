@@ -1,8 +1,10 @@
 """glance: images."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Line, convert
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Api,
@@ -14,7 +16,7 @@ from backstay.services.declaration import (
     Unit,
     Verdict,
 )
-from backstay.services.records import Listing, all_records, ask_list
+from backstay.services.records import Listing, Records, ask_list, ask_records
 
 IMAGES = Listing(
     service_type="image", path="/v2/images", key="images", noun="image", nouns="images"
@@ -78,18 +80,27 @@ def _whole(value: object) -> bool:
 
 def in_flight(api: Api) -> Sequence[InFlightTask]:
     """Return the images whose data are on their way."""
-    return read_unfinished(all_records(api, IMAGES))
+    return ask_records(api, IMAGES, read_unfinished)
 
 
-def read_unfinished(images: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
-    """Return the images that are saved, uploaded or imported. Pure.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """An image as the API describes it, of which only this is used."""
+
+    id: Line
+    name: Line | None = None
+    status: Line | None = None
+
+
+def read_unfinished(images: Records) -> Sequence[InFlightTask]:
+    """Return the images that are saved, uploaded or imported. Pure. Raises BadAnswer.
 
     One that is only queued waits for its owner's data, perhaps forever.
     """
     return [
-        InFlightTask(what=f"image {image.get('name') or image['id']}", doing=str(image["status"]))
-        for image in images
-        if image.get("status") in {"saving", "uploading", "importing"}
+        InFlightTask(what=f"image {image.name or image.id}", doing=str(image.status))
+        for image in (convert(ImageRecord, one) for one in images)
+        if image.status in {"saving", "uploading", "importing"}
     ]
 
 

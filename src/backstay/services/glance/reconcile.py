@@ -5,8 +5,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Count
+from backstay.commands import command, on_host
 from backstay.inventory.enums import Role
 from backstay.services.oslo import age_of
 from backstay.services.reconciliation import (
@@ -15,9 +18,9 @@ from backstay.services.reconciliation import (
     Mismatch,
     MismatchKind,
     Reconciler,
-    Row,
     mismatch,
 )
+from backstay.services.rows import COUNT, NUMBER, TEXT, UUID, Query, Row
 
 IMAGES = "glance images"
 LOCATIONS = "glance image locations"
@@ -26,6 +29,23 @@ STUCK_AFTER = 3600.0
 """Seconds after which data are not on their way any more, whatever their size."""
 _MOVING = frozenset(("saving", "uploading", "importing"))
 _LISTED = 50000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesAnswer:
+    """What ``ask_files`` answers.
+
+    ``files`` are sizes in bytes by path, ``cut`` where there are more; ``worker_age`` is in
+    seconds, None where none runs.
+    """
+
+    files: Mapping[str, Count]
+    cut: bool
+    worker_age: float | None
+
+
+def _answers(seen: Evidence) -> Mapping[str, FilesAnswer]:
+    return seen.answers.get(FILES, {})
 
 
 def compare(seen: Evidence) -> Iterator[Mismatch]:
@@ -51,11 +71,9 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
             or image["status"] not in {"active", "deactivated"}
         ):
             continue
-        sizes = {host: answer["files"].get(path) for host, answer in seen.answers[FILES].items()}
+        sizes = {host: answer.files.get(path) for host, answer in _answers(seen).items()}
         wanted = int(image["size"])
-        if wanted in sizes.values() or any(
-            answer["cut"] for answer in seen.answers[FILES].values()
-        ):
+        if wanted in sizes.values() or any(answer.cut for answer in _answers(seen).values()):
             continue
         there = {host: size for host, size in sizes.items() if size is not None}
         host = next(iter(there or sizes))
@@ -71,7 +89,7 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
                 f"glance says {image['status']}, and {what}",
                 "take the file back from a backup, or upload the image again; until then keep "
                 "users off it",
-                f"openstack image set --deactivate {image['id']}",
+                command("openstack", "image", "set", "--deactivate", image["id"]),
             ),
             host=host,
         )
@@ -80,8 +98,8 @@ def _without_data(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatc
 def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
     """Find files that no image's record names. Data that come in just now are named by an image."""
     named = {row["value"].removeprefix("file://") for row in seen.rows[LOCATIONS]}
-    for host, answer in seen.answers[FILES].items():
-        for path, size in answer["files"].items():
+    for host, answer in _answers(seen).items():
+        for path, size in answer.files.items():
             name = path.rpartition("/")[2]
             if path in named or name in images:
                 continue
@@ -93,7 +111,7 @@ def _strays(seen: Evidence, images: Mapping[str, Row]) -> Iterator[Mismatch]:
                     f"{size} bytes, and glance has no image with these data",
                     "do not delete it: take its record back from a newer backup or the stream, or "
                     "make an image of it, with the format that it has",
-                    f"{{ssh}} qemu-img info {path}",
+                    on_host("qemu-img", "info", path),
                 ),
                 host=host,
             )
@@ -105,9 +123,7 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
         return
     age = float(row["age"])
     workers = [
-        float(answer["worker_age"])
-        for answer in seen.answers.get(FILES, {}).values()
-        if answer["worker_age"] is not None
+        answer.worker_age for answer in _answers(seen).values() if answer.worker_age is not None
     ]
     left = seen.whole(FILES) and bool(workers) and age > max(workers)
     # The upload of a queued image has not started; its owner may have forgotten it, or not.
@@ -122,7 +138,7 @@ def _stuck(seen: Evidence, row: Row) -> Iterator[Mismatch]:
         (
             f"it has been {row['status']} for {age / 60:.0f} minutes{since}",
             "its upload has stopped: let its owner upload it again, then delete this one",
-            f"openstack image show {row['id']}",
+            command("openstack", "image", "show", row["id"]),
         ),
     )
 
@@ -164,13 +180,21 @@ def ask_files() -> dict[str, Any]:
 RECONCILER = Reconciler(
     service="glance",
     records={
-        IMAGES: "SELECT id, IFNULL(name, '') AS name, status, IFNULL(size, 0) AS size, "
-        "TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()) AS age "
-        "FROM glance.images WHERE deleted = 0",
-        LOCATIONS: "SELECT l.image_id AS image, l.value AS value FROM glance.image_locations l "
-        "JOIN glance.images i ON i.id = l.image_id AND i.deleted = 0 WHERE l.deleted = 0",
+        IMAGES: Query(
+            text="SELECT id, IFNULL(name, '') AS name, status, IFNULL(size, 0) AS size, "
+            "IFNULL(TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()), 0) "
+            "AS age FROM glance.images WHERE deleted = 0",
+            columns={"id": UUID, "name": TEXT, "status": TEXT, "size": COUNT, "age": NUMBER},
+        ),
+        LOCATIONS: Query(
+            text="SELECT l.image_id AS image, l.value AS value FROM glance.image_locations l "
+            "JOIN glance.images i ON i.id = l.image_id AND i.deleted = 0 WHERE l.deleted = 0",
+            columns={"image": UUID, "value": TEXT},
+        ),
     },
-    questions=(HostQuestion(name=FILES, roles=(Role.CONTROLLER,), ask=ask_files),),
+    questions=(
+        HostQuestion(name=FILES, roles=(Role.CONTROLLER,), ask=ask_files, returns=FilesAnswer),
+    ),
     compare=compare,
     order=50,
 )

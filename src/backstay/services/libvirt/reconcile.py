@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from backstay.inventory.enums import Role
-from backstay.services.instances import GUESTS, strangers
+from backstay.services.instances import GUESTS, GuestsAnswer, strangers
 from backstay.services.reconciliation import Evidence, HostQuestion, Reconciler
 
 
@@ -112,5 +112,7 @@ RECONCILER = Reconciler(
     service="libvirt",
     notes=notes,
     order=10,
-    questions=(HostQuestion(name=GUESTS, roles=(Role.COMPUTE,), ask=ask_guests),),
+    questions=(
+        HostQuestion(name=GUESTS, roles=(Role.COMPUTE,), ask=ask_guests, returns=GuestsAnswer),
+    ),
 )

@@ -1,9 +1,11 @@
 """neutron: networks."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from backstay.answers import Line, convert
 from backstay.inventory.enums import Role
+from backstay.jsondata import Json
 from backstay.services.declaration import (
     Agent,
     Api,
@@ -15,7 +17,7 @@ from backstay.services.declaration import (
     Verdict,
 )
 from backstay.services.messaging import RpcEndpoint
-from backstay.services.records import Listing, as_time, ask_list
+from backstay.services.records import Listing, as_time, ask_api, ask_list
 
 NETWORKS = Listing(
     service_type="network",
@@ -37,23 +39,42 @@ def ask_networks(api: Api) -> Sequence[Verdict]:
 
 def agents(api: Api) -> Sequence[Agent]:
     """Return neutron's agents as its API reports them."""
-    return read_agents(api.get("network", "/v2.0/agents"))
+    return ask_api(api, "network", "/v2.0/agents", read_agents)
 
 
-def read_agents(answer: Mapping[str, Any]) -> Sequence[Agent]:
-    """Turn the decoded answer of ``/v2.0/agents`` into agents. Pure."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRecord:
+    """An agent as the API describes it, of which only this is used."""
+
+    binary: Line
+    host: Line
+    alive: bool | None = None
+    admin_state_up: bool | None = None
+    heartbeat_timestamp: Line | None = None
+    description: Line | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsAnswer:
+    """The answer of ``/v2.0/agents``."""
+
+    agents: tuple[AgentRecord, ...]
+
+
+def read_agents(answer: Json) -> Sequence[Agent]:
+    """Turn the decoded answer of ``/v2.0/agents`` into agents. Pure. Raises BadAnswer."""
     return [
         Agent(
-            binary=str(record["binary"]),
-            host=str(record["host"]),
-            up=record.get("alive") is True,
-            enabled=record.get("admin_state_up") is not False,
-            heartbeat=as_time(record.get("heartbeat_timestamp")),
+            binary=record.binary,
+            host=record.host,
+            up=record.alive is True,
+            enabled=record.admin_state_up is not False,
+            heartbeat=as_time(record.heartbeat_timestamp),
             interval=REPORT_INTERVAL,
             down_after=DOWN_AFTER,
-            note=str(record.get("description") or ""),
+            note=record.description or "",
         )
-        for record in answer["agents"]
+        for record in convert(AgentsAnswer, answer).agents
     ]
 
 

@@ -4,9 +4,13 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Line, convert
+from backstay.commands import command, on_host
 from backstay.inventory.enums import Role
+from backstay.jsondata import Json
 from backstay.services.declaration import Api
 from backstay.services.instances import (
     CELLS,
@@ -26,15 +30,24 @@ from backstay.services.reconciliation import (
     Reconciler,
     Repair,
     RepairCommand,
-    Row,
     mismatch,
 )
+from backstay.services.records import ask_api
+from backstay.services.rows import COUNT, NUMBER, TEXT, UUID, Query, Row
 
 PORTS = "neutron ports"
 AGENTS = "neutron agents"
 NETWORKS = "neutron networks with DHCP"
 BINDINGS = "neutron DHCP agents of networks"
 SERVING = "DHCP servers"
+_AGENT = ("openstack", "network", "agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingAnswer:
+    """What ``ask_serving`` answers: the identities of the networks."""
+
+    networks: frozenset[Line]
 
 
 def compare(seen: Evidence) -> Iterator[Mismatch]:
@@ -63,9 +76,9 @@ def _hosts(seen: Evidence) -> Iterator[Mismatch]:
                 f"it is bound to host {row['host']}, where no agent of neutron's is"
                 + (f"; it belongs to {row['owner']} {row['device']}" if row["device"] else ""),
                 "bind it to the host that its instance is on, or to none where nothing uses it",
-                f"openstack port unset --host {row['id']}"
+                command("openstack", "port", "unset", "--host", row["id"])
                 if not row["device"]
-                else f"openstack port set --host HOST {row['id']}",
+                else command("openstack", "port", "set", "--host", "HOST", row["id"]),
             ),
         )
 
@@ -91,7 +104,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
                     f"it belongs to instance {row['device']}, which nova does not have"
                     + (f"; guest {guest.name} on {guest.host} uses it" if guest else ""),
                     _kept_or_freed(seen, guest),
-                    f"openstack port {'delete' if free else 'show'} {row['id']}",
+                    command("openstack", "port", "delete" if free else "show", row["id"]),
                 ),
             )
         elif row["host"] and instance.host and row["host"] != instance.host:
@@ -105,7 +118,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
                     f"it is bound to {row['host']}, nova says that {instance.subject} is on "
                     f"{instance.host}",
                     "see first where the guest is; then bind it there",
-                    f"openstack port set --host {instance.host} {row['id']}",
+                    command("openstack", "port", "set", "--host", instance.host, row["id"]),
                 ),
             )
 
@@ -132,9 +145,15 @@ def _cards(seen: Evidence) -> Iterator[Mismatch]:
                 "address may be given to another",
                 proposal="take the port's record back from a newer backup or the stream, or make "
                 "it again with this MAC and the guest's address",
-                command="openstack port create --network NETWORK --fixed-ip ip-address=ADDRESS "
-                f"--mac-address {mac} --device {guest.id} NAME",
+                command=_again(mac, guest.id),
             )
+
+
+def _again(mac: str, device: str) -> str:
+    """Return how a port is made again."""
+    place = ("--network", "NETWORK", "--fixed-ip", "ip-address=ADDRESS")
+    identity = ("--mac-address", mac, "--device", device)
+    return command("openstack", "port", "create", *place, *identity, "NAME")
 
 
 def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
@@ -153,8 +172,8 @@ def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
             yield _unserved(seen, subject, network["id"])
         for row in holders:
             host = seen.host_of(row["host"])
-            answer = seen.answers.get(SERVING, {}).get(host or "")
-            if answer is not None and network["id"] not in answer["networks"]:
+            answer: ServingAnswer | None = seen.answers.get(SERVING, {}).get(host or "")
+            if answer is not None and network["id"] not in answer.networks:
                 yield Mismatch(
                     service="neutron",
                     subject=subject,
@@ -164,7 +183,7 @@ def _dhcp(seen: Evidence) -> Iterator[Mismatch]:
                     "runs there for it",
                     proposal="start the agent again: it makes what is missing, and leaves those "
                     "that run",
-                    command="{ssh} systemctl restart neutron-dhcp-agent",
+                    command=on_host("systemctl", "restart", "neutron-dhcp-agent"),
                 )
 
 
@@ -183,9 +202,9 @@ def _unserved(seen: Evidence, subject: str, network: str) -> Mismatch:
         host="",
         evidence="it has DHCP and instances, and no DHCP agent is to serve it: leases run out",
         proposal="give it to an agent that is up",
-        command=f"openstack network agent add network --dhcp {chosen['id']} {network}"
+        command=command(*_AGENT, "add", "network", "--dhcp", chosen["id"], network)
         if chosen
-        else "openstack network agent list",
+        else command(*_AGENT, "list"),
         repair=Repair(name="dhcp-agent", arguments={"agent": chosen["id"], "network": network})
         if chosen
         else None,
@@ -216,13 +235,25 @@ def ask_serving() -> dict[str, Any]:
     return {"networks": sorted(found)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldersAnswer:
+    """The answer of ``/networks/ID/dhcp-agents``: only whether there are any counts."""
+
+    agents: tuple[Json, ...]
+
+
+def _read_holders(answer: Json) -> bool:
+    return bool(convert(HoldersAnswer, answer).agents)
+
+
 def add_agent(api: Api, arguments: Mapping[str, str]) -> str:
     """Give a network to a DHCP agent, if it still has none.
 
     https://docs.openstack.org/api-ref/network/v2/#schedule-a-network-to-a-dhcp-agent
     """
     network = arguments["network"]
-    if api.get("network", f"/v2.0/networks/{network}/dhcp-agents")["agents"]:
+    path = f"/v2.0/networks/{network}/dhcp-agents"
+    if ask_api(api, "network", path, _read_holders):
         return ""
     path = f"/v2.0/agents/{arguments['agent']}/dhcp-networks"
     api.post("network", path, {"network_id": network})
@@ -232,19 +263,47 @@ def add_agent(api: Api, arguments: Mapping[str, str]) -> str:
 RECONCILER = Reconciler(
     service="neutron",
     records={
-        PORTS: "SELECT p.id, IFNULL(p.name, '') AS name, p.network_id AS network, "
-        "p.mac_address AS mac, p.device_id AS device, p.device_owner AS owner, "
-        "IFNULL(b.host, '') AS host FROM neutron.ports p "
-        "LEFT JOIN neutron.ml2_port_bindings b ON b.port_id = p.id AND b.status = 'ACTIVE'",
-        AGENTS: "SELECT id, host, `binary`, admin_state_up AS enabled, "
-        "TIMESTAMPDIFF(SECOND, heartbeat_timestamp, UTC_TIMESTAMP()) AS age FROM neutron.agents",
-        NETWORKS: "SELECT n.id, IFNULL(n.name, '') AS name FROM neutron.networks n "
-        "WHERE n.admin_state_up = 1 AND EXISTS (SELECT 1 FROM neutron.subnets s "
-        "WHERE s.network_id = n.id AND s.enable_dhcp = 1)",
-        BINDINGS: "SELECT network_id AS network, dhcp_agent_id AS agent "
-        "FROM neutron.networkdhcpagentbindings",
+        PORTS: Query(
+            text="SELECT p.id, IFNULL(p.name, '') AS name, p.network_id AS network, "
+            "p.mac_address AS mac, p.device_id AS device, p.device_owner AS owner, "
+            "IFNULL(b.host, '') AS host FROM neutron.ports p "
+            "LEFT JOIN neutron.ml2_port_bindings b ON b.port_id = p.id AND b.status = 'ACTIVE'",
+            columns={
+                "id": UUID,
+                "name": TEXT,
+                "network": UUID,
+                "mac": TEXT,
+                "device": TEXT,  # whatever the port's owner has put there
+                "owner": TEXT,
+                "host": TEXT,
+            },
+        ),
+        AGENTS: Query(
+            text="SELECT id, host, `binary`, admin_state_up AS enabled, "
+            "TIMESTAMPDIFF(SECOND, heartbeat_timestamp, UTC_TIMESTAMP()) AS age "
+            "FROM neutron.agents",
+            columns={"id": UUID, "host": TEXT, "binary": TEXT, "enabled": COUNT, "age": NUMBER},
+        ),
+        NETWORKS: Query(
+            text="SELECT n.id, IFNULL(n.name, '') AS name FROM neutron.networks n "
+            "WHERE n.admin_state_up = 1 AND EXISTS (SELECT 1 FROM neutron.subnets s "
+            "WHERE s.network_id = n.id AND s.enable_dhcp = 1)",
+            columns={"id": UUID, "name": TEXT},
+        ),
+        BINDINGS: Query(
+            text="SELECT network_id AS network, dhcp_agent_id AS agent "
+            "FROM neutron.networkdhcpagentbindings",
+            columns={"network": UUID, "agent": UUID},
+        ),
     },
-    questions=(HostQuestion(name=SERVING, roles=(Role.COMPUTE, Role.NETWORK), ask=ask_serving),),
+    questions=(
+        HostQuestion(
+            name=SERVING,
+            roles=(Role.COMPUTE, Role.NETWORK),
+            ask=ask_serving,
+            returns=ServingAnswer,
+        ),
+    ),
     compare=compare,
     order=60,
     repairs={

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backstay.answers import Line, convert
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
@@ -22,7 +24,14 @@ from backstay.services.declaration import (
     Workload,
 )
 from backstay.services.messaging import RpcEndpoint
-from backstay.services.records import Listing, all_records, ask_list, read_services
+from backstay.services.records import (
+    Listing,
+    Records,
+    ask_api,
+    ask_list,
+    ask_records,
+    read_services,
+)
 
 SERVERS = Listing(
     service_type="compute",
@@ -59,60 +68,97 @@ def anomalies(server: Mapping[str, Any]) -> Sequence[str]:
 
 
 read_agents = partial(read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER)
-"""Turns the decoded answer of ``/os-services`` into agents."""
+"""Turns the decoded answer of ``/os-services`` into agents. Raises BadAnswer."""
 
 
 def agents(api: Api) -> Sequence[Agent]:
     """Return nova's services as its API reports them."""
-    return read_agents(api.get("compute", "/os-services"))
+    return ask_api(api, "compute", "/os-services", read_agents)
+
+
+_KEYS = {
+    "host": "OS-EXT-SRV-ATTR:host",
+    "task_state": "OS-EXT-STS:task_state",
+    "vm_state": "OS-EXT-STS:vm_state",
+}
+
+
+def key_of(field: str) -> str:
+    """Return the key that the API has for a field of a server. Pure."""
+    return _KEYS.get(field, field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRecord:
+    """An address of a server."""
+
+    addr: Line
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord:
+    """A server as the API describes it, of which only this is used.
+
+    Of one whose cell does not answer little more is given than its id.
+    """
+
+    __pydantic_config__ = {"alias_generator": key_of}  # noqa: RUF012 - as pydantic reads it
+
+    id: Line
+    name: Line | None = None
+    status: Line | None = None
+    host: Line | None = None
+    task_state: Line | None = None
+    addresses: Mapping[Line, tuple[AddressRecord, ...]] | None = None
+
+    @property
+    def subject(self) -> str:
+        """Return what its owner calls it."""
+        return self.name or self.id
 
 
 def in_flight(api: Api) -> Sequence[InFlightTask]:
     """Return the instances with which something is being done."""
-    return read_unfinished(all_records(api, SERVERS))
+    return ask_records(api, SERVERS, read_unfinished)
 
 
-def read_unfinished(servers: Sequence[Mapping[str, Any]]) -> Sequence[InFlightTask]:
+def read_unfinished(servers: Records) -> Sequence[InFlightTask]:
     """Return those that have a task or are on their way between two states. Pure.
 
-    A resize that waits for its owner's confirmation is no work of nova's.
+    A resize that waits for its owner's confirmation is no work of nova's. Raises BadAnswer.
     https://docs.openstack.org/nova/latest/reference/vm-states.html
     """
     found = []
-    for server in servers:
-        task = server.get("OS-EXT-STS:task_state")
-        between = server.get("status") in {"BUILD", "MIGRATING", "REBUILD", "RESIZE"}
-        if task or between:
-            doing = str(task or server["status"]).lower().replace("_", " ")
-            found.append(InFlightTask(what=f"server {_called(server)}", doing=doing))
+    for server in (convert(ServerRecord, one) for one in servers):
+        between = server.status in {"BUILD", "MIGRATING", "REBUILD", "RESIZE"}
+        if server.task_state or between:
+            doing = str(server.task_state or server.status).lower().replace("_", " ")
+            found.append(InFlightTask(what=f"server {server.subject}", doing=doing))
     return found
 
 
 def workloads(api: Api) -> Sequence[Workload]:
     """Return the instances that run."""
-    return read_workloads(all_records(api, SERVERS))
+    return ask_records(api, SERVERS, read_workloads)
 
 
-def read_workloads(servers: Sequence[Mapping[str, Any]]) -> Sequence[Workload]:
-    """Return the active instances with their IPv4 addresses. Pure."""
+def read_workloads(servers: Records) -> Sequence[Workload]:
+    """Return the active instances with their IPv4 addresses. Pure. Raises BadAnswer."""
     return [
         Workload(
-            name=_called(server),
-            host=str(server.get("OS-EXT-SRV-ATTR:host") or ""),
+            name=server.subject,
+            host=server.host or "",
             addresses=tuple(
-                str(port["addr"])
-                for ports in (server.get("addresses") or {}).values()
-                for port in ports
-                if port.get("version") == 4
+                address.addr
+                for addresses in (server.addresses or {}).values()
+                for address in addresses
+                if address.version == 4
             ),
         )
-        for server in servers
-        if server.get("status") == "ACTIVE"
+        for server in (convert(ServerRecord, one) for one in servers)
+        if server.status == "ACTIVE"
     ]
-
-
-def _called(server: Mapping[str, Any]) -> str:
-    return str(server.get("name") or server["id"])
 
 
 def ask_autostart() -> Any:  # noqa: ANN401 - True, False or None

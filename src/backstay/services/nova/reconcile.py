@@ -4,8 +4,12 @@ Guests outlive their records: one that nova does not know is adopted, never dele
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from backstay.answers import Line, convert
+from backstay.commands import command, into, literal, on_host
 from backstay.inventory.enums import Role
+from backstay.jsondata import Json
 from backstay.services.declaration import Api
 from backstay.services.instances import (
     CELLS,
@@ -23,7 +27,8 @@ from backstay.services.instances import (
     instances,
     one_cell,
 )
-from backstay.services.nova.reaper import ask_reaper, judge_reaper
+from backstay.services.nova import key_of
+from backstay.services.nova.reaper import ReaperAnswer, ask_reaper, judge_reaper
 from backstay.services.reconciliation import (
     Evidence,
     HostQuestion,
@@ -35,6 +40,8 @@ from backstay.services.reconciliation import (
     RestoreGuard,
     mismatch,
 )
+from backstay.services.records import ask_api
+from backstay.services.rows import COUNT, NUMBER, TEXT, UUID, UUID_OR_NONE, Query
 
 EVACUATIONS = "nova evacuations"
 STUCK_AFTER = 1800.0
@@ -67,7 +74,7 @@ def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
     if not one_cell(seen):
         return
     deleted = {row["uuid"] for row in seen.rows[DELETED]}
-    subject, save = f"guest {guest.name} {guest.id}", f"virsh dumpxml {guest.id}"
+    subject, save = f"guest {guest.name} {guest.id}", on_host("virsh", "dumpxml", guest.id)
     if guest.id in deleted:
         yield Mismatch(
             service="nova",
@@ -78,7 +85,7 @@ def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
             "running_deleted_instance_action = reap nova-compute destroys it with its disk",
             proposal="ask its owner whether it was deleted on purpose; if so end it by hand, if "
             "not take its record back from a backup; keep its description first",
-            command=f"{{ssh}} {save}",
+            command=save,
         )
         return
     yield Mismatch(
@@ -91,7 +98,7 @@ def _unknown(seen: Evidence, guest: Guest) -> Iterator[Mismatch]:
         "stream, or the databases that a restore has put aside (backstay backup list; backstay "
         "backup restore BACKUP --service nova --dry-run); or else make an image of its disk and "
         "build it again. Keep its description first",
-        command=f"{{ssh}} {save}",
+        command=save,
     )
 
 
@@ -109,7 +116,7 @@ def _placed(seen: Evidence, instance: Instance, guests: Sequence[Guest]) -> Iter
             (
                 f"it runs on {where}, nova says {instance.host or 'no host'}: both write its disk",
                 "find out which one its users reach, and pause the other at once",
-                f"{{ssh}} virsh suspend {instance.id}",
+                on_host("virsh", "suspend", instance.id),
             ),
             host=host or "",
         )
@@ -143,14 +150,20 @@ def _gone(seen: Evidence, instance: Instance, host: str) -> Mismatch:
             f"nova says {instance.state} on {instance.host}, and libvirt there has no such guest"
             + elsewhere,
             what,
-            f"openstack server reboot --hard {instance.id}",
+            command("openstack", "server", "reboot", "--hard", instance.id),
         ),
         host=host,
     )
 
 
 def _elsewhere(instance: Instance, guest: Guest) -> Mismatch:
-    where = f"'{guest.host}'"
+    sql = (
+        f"UPDATE instances SET host={literal(guest.host)}, node={literal(guest.host)} "  # noqa: S608 - for a person
+        f"WHERE uuid={literal(instance.id)}"
+    )
+    heal = command(
+        "nova-manage", "placement", "heal_allocations", "--force", "--instance", instance.id
+    )
     return mismatch(
         "nova",
         instance.subject,
@@ -158,10 +171,8 @@ def _elsewhere(instance: Instance, guest: Guest) -> Mismatch:
         (
             f"its guest is {guest.state} on {guest.host}, nova says {instance.host or 'no host'}",
             "put its host right in nova's record, under the name that the host's nova-compute "
-            "reports by; then heal its allocation: nova-manage placement heal_allocations --force "
-            f"--instance {instance.id}",
-            f'echo "UPDATE instances SET host={where}, node={where} '  # noqa: S608 - for a person
-            f"WHERE uuid='{instance.id}'\" | {{controller}} mariadb nova",
+            f"reports by; then heal its allocation: {heal}",
+            into(sql, "mariadb", "nova"),
         ),
         host=guest.host,
     )
@@ -180,7 +191,7 @@ def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
             evidence=f"its guest is {guest.state}, nova says stopped: nova-compute will stop the "
             "guest when it next compares",
             proposal="set its state to active; the guest is not touched",
-            command=f"openstack server set --state active {instance.id}",
+            command=command("openstack", "server", "set", "--state", "active", instance.id),
             repair=Repair(name="server-active", arguments={"id": instance.id}),
         )
     elif instance.state == "active" and guest.state in {OFF, "crashed"}:
@@ -191,7 +202,8 @@ def _powered(instance: Instance, guest: Guest) -> Iterator[Mismatch]:
             (
                 f"its guest is {guest.state}, nova says active",
                 "start it, if its owner wants it to run",
-                f"openstack server start {instance.id}; else openstack server stop {instance.id}",
+                f"{command('openstack', 'server', 'start', instance.id)}; else "
+                + command("openstack", "server", "stop", instance.id),
             ),
             host=guest.host,
         )
@@ -207,7 +219,7 @@ def _stuck(instance: Instance) -> Iterator[Mismatch]:
             (
                 f"it has been {task} for {instance.age / 60:.0f} minutes",
                 "see the log of nova-compute on its host; if nothing works on it, reset it",
-                f"openstack server set --state error {instance.id}",
+                command("openstack", "server", "set", "--state", "error", instance.id),
             ),
         )
 
@@ -230,9 +242,16 @@ def _evacuated(
                     f"to {row['dest']} ({row['status']}): nova-compute destroys it when it starts",
                     proposal="do not restart nova-compute there before it is known which guest is "
                     "the right one; if this one is, the record of the evacuation has to end",
-                    command="echo \"UPDATE migrations SET status='error' "  # noqa: S608 - as above
-                    f"WHERE uuid='{row['migration']}'\" | {{controller}} mariadb nova",
+                    command=_end_evacuation(row["migration"], guest.id),
                 )
+
+
+def _end_evacuation(migration: str, instance: str) -> str:
+    """Return how the record of an evacuation ends; records of old releases have no identity."""
+    if not migration:
+        return command("openstack", "server", "migration", "list", "--server", instance)
+    sql = f"UPDATE migrations SET status='error' WHERE uuid={literal(migration)}"  # noqa: S608 - as above
+    return into(sql, "mariadb", "nova")
 
 
 def notes(seen: Evidence) -> list[str]:
@@ -245,11 +264,32 @@ def notes(seen: Evidence) -> list[str]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """A server's states as the API has them."""
+
+    __pydantic_config__ = {"alias_generator": key_of}  # noqa: RUF012 - as pydantic reads it
+
+    vm_state: Line
+    task_state: Line | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAnswer:
+    """The answer of ``/servers/ID``."""
+
+    server: ServerState
+
+
+def _read_state(answer: Json) -> ServerState:
+    return convert(ServerAnswer, answer).server
+
+
 def set_active(api: Api, arguments: Mapping[str, str]) -> str:
     """Set a stopped instance's state to active, if it is still stopped and has no task."""
     path = f"/servers/{arguments['id']}"
-    server = api.get("compute", path)["server"]
-    if server["OS-EXT-STS:vm_state"] != "stopped" or server.get("OS-EXT-STS:task_state"):
+    server = ask_api(api, "compute", path, _read_state)
+    if server.vm_state != "stopped" or server.task_state:
         return ""
     api.post("compute", f"{path}/action", {"os-resetState": {"state": "active"}})
     return f"state of {arguments['id']} set to active"
@@ -258,34 +298,76 @@ def set_active(api: Api, arguments: Mapping[str, str]) -> str:
 RECONCILER = Reconciler(
     service="nova",
     records={
-        INSTANCES: "SELECT uuid, IFNULL(display_name, '') AS name, IFNULL(host, '') AS host, "
-        "IFNULL(node, '') AS node, IFNULL(vm_state, '') AS vm_state, "
-        "IFNULL(task_state, '') AS task_state, "
-        "TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()) AS age "
-        "FROM nova.instances WHERE deleted = 0",
-        DELETED: "SELECT uuid FROM nova.instances WHERE deleted <> 0 "
-        "ORDER BY deleted_at DESC LIMIT 50000",
-        EVACUATIONS: "SELECT instance_uuid AS uuid, source_compute AS source, "
-        "IFNULL(dest_compute, '') AS dest, status, uuid AS migration FROM nova.migrations "
-        "WHERE migration_type = 'evacuation' AND deleted = 0 "
-        "AND status IN ('accepted', 'pre-migrating', 'done')",
-        NODES: "SELECT uuid, IFNULL(host, '') AS host, IFNULL(hypervisor_hostname, '') AS node "
-        "FROM nova.compute_nodes WHERE deleted = 0",
-        DISKS: "SELECT instance_uuid AS instance, volume_id AS volume "
-        "FROM nova.block_device_mapping WHERE deleted = 0 AND volume_id IS NOT NULL "
-        "AND destination_type = 'volume'",
-        MIGRATIONS: "SELECT uuid FROM nova.migrations WHERE deleted = 0 "
-        "AND status NOT IN ('completed', 'failed', 'reverted', 'cancelled', 'error')",
+        INSTANCES: Query(
+            text="SELECT uuid, IFNULL(display_name, '') AS name, IFNULL(host, '') AS host, "
+            "IFNULL(node, '') AS node, IFNULL(vm_state, '') AS vm_state, "
+            "IFNULL(task_state, '') AS task_state, "
+            "IFNULL(TIMESTAMPDIFF(SECOND, IFNULL(updated_at, created_at), UTC_TIMESTAMP()), 0) "
+            "AS age FROM nova.instances WHERE deleted = 0",
+            columns={
+                "uuid": UUID,
+                "name": TEXT,
+                "host": TEXT,
+                "node": TEXT,
+                "vm_state": TEXT,
+                "task_state": TEXT,
+                "age": NUMBER,
+            },
+        ),
+        DELETED: Query(
+            text="SELECT uuid FROM nova.instances WHERE deleted <> 0 "
+            "ORDER BY deleted_at DESC LIMIT 50000",
+            columns={"uuid": UUID},
+        ),
+        EVACUATIONS: Query(
+            text="SELECT instance_uuid AS uuid, source_compute AS source, "
+            "IFNULL(dest_compute, '') AS dest, status, IFNULL(uuid, '') AS migration "
+            "FROM nova.migrations WHERE migration_type = 'evacuation' AND deleted = 0 "
+            "AND status IN ('accepted', 'pre-migrating', 'done')",
+            columns={
+                "uuid": UUID_OR_NONE,
+                "source": TEXT,
+                "dest": TEXT,
+                "status": TEXT,
+                "migration": UUID_OR_NONE,
+            },
+        ),
+        NODES: Query(
+            text="SELECT uuid, IFNULL(host, '') AS host, "
+            "IFNULL(hypervisor_hostname, '') AS node FROM nova.compute_nodes WHERE deleted = 0",
+            columns={"uuid": UUID_OR_NONE, "host": TEXT, "node": TEXT},
+        ),
+        DISKS: Query(
+            text="SELECT instance_uuid AS instance, volume_id AS volume "
+            "FROM nova.block_device_mapping WHERE deleted = 0 AND volume_id IS NOT NULL "
+            "AND destination_type = 'volume'",
+            columns={"instance": UUID_OR_NONE, "volume": UUID},
+        ),
+        MIGRATIONS: Query(
+            text="SELECT uuid FROM nova.migrations WHERE deleted = 0 "
+            "AND status NOT IN ('completed', 'failed', 'reverted', 'cancelled', 'error')",
+            columns={"uuid": UUID_OR_NONE},
+        ),
         # Cell 0 keeps those that never got a host.
-        CELLS: "SELECT COUNT(*) AS others FROM nova_api.cell_mappings "
-        "WHERE uuid <> '00000000-0000-0000-0000-000000000000'",
+        CELLS: Query(
+            text="SELECT COUNT(*) AS others FROM nova_api.cell_mappings "
+            "WHERE uuid <> '00000000-0000-0000-0000-000000000000'",
+            columns={"others": COUNT},
+            one_row=True,
+        ),
     },
     compare=compare,
     notes=notes,
     order=20,
     guards=(
         RestoreGuard(
-            question=HostQuestion(name="reaper", roles=(Role.COMPUTE,), ask=ask_reaper, bound=6.0),
+            question=HostQuestion(
+                name="reaper",
+                roles=(Role.COMPUTE,),
+                ask=ask_reaper,
+                returns=ReaperAnswer,
+                bound=6.0,
+            ),
             judge=judge_reaper,
         ),
     ),

@@ -6,6 +6,7 @@ https://docs.openstack.org/nova/latest/admin/troubleshooting/rebuild-placement-d
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from backstay.commands import CONTROLLER, command, on_host
 from backstay.services.instances import (
     CELLS,
     INSTANCES,
@@ -26,12 +27,14 @@ from backstay.services.reconciliation import (
     Reconciler,
     Repair,
     RepairCommand,
-    Row,
     mismatch,
 )
+from backstay.services.rows import COUNT, TEXT, UUID, Query, Row
 
 ALLOCATIONS = "placement allocations"
 PROVIDERS = "placement resource providers"
+_PROVIDER = ("openstack", "resource", "provider")
+_HEAL = ("nova-manage", "placement", "heal_allocations")
 _HOLDING = frozenset(("active", "paused", "suspended", "stopped", "rescued", "resized", "shelved"))
 
 
@@ -65,8 +68,7 @@ def _orphans(seen: Evidence) -> Iterator[Mismatch]:
             host=seen.host_of(where) or "",
             evidence=f"it holds {holds} of {where}, and nova has no such instance{after}",
             proposal=_kept_or_freed(seen, guest),
-            command=f"openstack resource provider allocation {'delete' if free else 'show'} "
-            f"{consumer}",
+            command=command(*_PROVIDER, "allocation", "delete" if free else "show", consumer),
         )
 
 
@@ -96,7 +98,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
             continue
         node = nodes.get((instance.host, instance.node))
         held = {row["root"] for row in rows}
-        if node is not None and node not in held:
+        if node and node not in held:
             names = ", ".join(sorted({row["provider"] for row in rows}))
             yield mismatch(
                 "placement",
@@ -105,8 +107,7 @@ def _instances(seen: Evidence) -> Iterator[Mismatch]:
                 (
                     f"its allocation is on {names}, nova says that it is on {instance.host}",
                     "see first where its guest is; where nova is right, make the allocation anew",
-                    "{controller} nova-manage placement heal_allocations --force --instance "
-                    + instance.id,
+                    on_host(*_HEAL, "--force", "--instance", instance.id, at=CONTROLLER),
                 ),
                 host=seen.host_of(instance.host) or "",
             )
@@ -126,7 +127,7 @@ def _without(seen: Evidence, instance: Instance, *, there: bool) -> Mismatch:
             f"nova says {instance.state} on {instance.host}, and it holds no resources there: its "
             f"host is given to others as if it were not{guest}",
             "make the allocation that its flavor asks for",
-            f"{{controller}} nova-manage placement heal_allocations --instance {instance.id}",
+            on_host(*_HEAL, "--instance", instance.id, at=CONTROLLER),
         ),
         host=seen.host_of(instance.host) or "",
         repair=Repair(name="heal-allocation", arguments={"instance": instance.id})
@@ -162,7 +163,7 @@ def _providers(seen: Evidence) -> Iterator[Mismatch]:
             evidence=evidence + (f"; {holds} allocations are on it" if holds else ""),
             proposal="restore nova's and placement's databases as of one time; else, with no "
             "allocation left on it, delete it, and heal allocations afterwards",
-            command=f"openstack resource provider show --allocations {uuid}",
+            command=command(*_PROVIDER, "show", "--allocations", uuid),
         )
     provided = {row["name"] for row in seen.rows[PROVIDERS]}
     for row in seen.rows[NODES]:
@@ -175,7 +176,7 @@ def _providers(seen: Evidence) -> Iterator[Mismatch]:
                 evidence="placement has no resource provider of this name: nothing is scheduled "
                 "to it",
                 proposal="nova-compute makes it within a minute; if it does not, see its log",
-                command="{ssh} journalctl -u nova-compute -n 50",
+                command=on_host("journalctl", "-u", "nova-compute", "-n", "50"),
             )
 
 
@@ -188,29 +189,34 @@ def _by_consumer(seen: Evidence) -> dict[str, list[Row]]:
 
 def heal_allocations(arguments: Mapping[str, str]) -> Sequence[str]:
     """Return the command that makes one instance's allocation, and touches no other."""
-    return (
-        "nova-manage",
-        "placement",
-        "heal_allocations",
-        "--skip-port-allocations",
-        "--instance",
-        arguments["instance"],
-    )
+    return (*_HEAL, "--skip-port-allocations", "--instance", arguments["instance"])
 
 
 RECONCILER = Reconciler(
     service="placement",
     records={
-        ALLOCATIONS: "SELECT a.consumer_id AS consumer, p.name AS provider, r.uuid AS root, "
-        "IFNULL(c.name, a.resource_class_id) AS class, a.used AS used "
-        "FROM placement.allocations a "
-        "JOIN placement.resource_providers p ON p.id = a.resource_provider_id "
-        "JOIN placement.resource_providers r ON r.id = p.root_provider_id "
-        "LEFT JOIN placement.resource_classes c ON c.id = a.resource_class_id",
-        PROVIDERS: "SELECT p.uuid, p.name, IFNULL(p.parent_provider_id, '') AS parent, "
-        "(SELECT COUNT(DISTINCT a.consumer_id) FROM placement.allocations a "
-        "WHERE a.resource_provider_id = p.id) AS allocations "
-        "FROM placement.resource_providers p",
+        ALLOCATIONS: Query(
+            text="SELECT a.consumer_id AS consumer, p.name AS provider, r.uuid AS root, "
+            "IFNULL(c.name, a.resource_class_id) AS class, a.used AS used "
+            "FROM placement.allocations a "
+            "JOIN placement.resource_providers p ON p.id = a.resource_provider_id "
+            "JOIN placement.resource_providers r ON r.id = p.root_provider_id "
+            "LEFT JOIN placement.resource_classes c ON c.id = a.resource_class_id",
+            columns={
+                "consumer": UUID,
+                "provider": TEXT,
+                "root": UUID,
+                "class": TEXT,
+                "used": COUNT,
+            },
+        ),
+        PROVIDERS: Query(
+            text="SELECT p.uuid, p.name, IFNULL(p.parent_provider_id, '') AS parent, "
+            "(SELECT COUNT(DISTINCT a.consumer_id) FROM placement.allocations a "
+            "WHERE a.resource_provider_id = p.id) AS allocations "
+            "FROM placement.resource_providers p",
+            columns={"uuid": UUID, "name": TEXT, "parent": TEXT, "allocations": COUNT},
+        ),
     },
     compare=compare,
     order=30,

@@ -9,8 +9,10 @@ import glob
 import os
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from backstay.answers import Line
 from backstay.inventory.enums import Role
 from backstay.services.reconciliation import (
     Evidence,
@@ -29,6 +31,19 @@ CONTAINERS_READ = 3000
 """So many databases of each kind are read on a host; where there are more, a part of them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingsAnswer:
+    """What ``ask_listings`` answers.
+
+    ``listed`` are account, container and count of objects; ``containers`` account, container, the
+    count that it reported and whether it reported at all; ``part`` where not all was read.
+    """
+
+    listed: tuple[tuple[Line, Line, int], ...]
+    containers: tuple[tuple[Line, Line, int, int | None], ...]
+    part: bool
+
+
 def compare(seen: Evidence) -> Iterator[Mismatch]:
     """Compare accounts with containers. Pure.
 
@@ -38,18 +53,18 @@ def compare(seen: Evidence) -> Iterator[Mismatch]:
     """
     if not seen.whole(LISTINGS):
         return
-    answers = list(seen.answers[LISTINGS].values())
+    answers: list[ListingsAnswer] = list(seen.answers[LISTINGS].values())
     reported_to: set[tuple[str, str]] = set()
     containers: dict[tuple[str, str], set[int]] = {}
     for answer in answers:
-        for account, container, reported, known in answer["containers"]:
+        for account, container, reported, known in answer.containers:
             containers.setdefault((account, container), set()).add(reported)
             reported_to |= {(account, container)} if known else set()
     listed: dict[tuple[str, str], set[int]] = {}
     for answer in answers:
-        for account, container, count in answer["listed"]:
+        for account, container, count in answer.listed:
             listed.setdefault((account, container), set()).add(count)
-    part = any(answer["part"] for answer in answers)
+    part = any(answer.part for answer in answers)
     for (account, container), counts in sorted(listed.items()):
         held = containers.get((account, container))
         if held is None:
@@ -148,7 +163,11 @@ def read(path: str, kind: str) -> list[list[Any]]:
 
 RECONCILER = Reconciler(
     service="swift",
-    questions=(HostQuestion(name=LISTINGS, roles=(Role.STORAGE,), ask=ask_listings),),
+    questions=(
+        HostQuestion(
+            name=LISTINGS, roles=(Role.STORAGE,), ask=ask_listings, returns=ListingsAnswer
+        ),
+    ),
     compare=compare,
     order=70,
 )
