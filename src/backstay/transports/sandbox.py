@@ -202,6 +202,8 @@ class Program:
             with contextlib.suppress(TimeoutError):  # the kernel waits for a disk
                 async with asyncio.timeout(_KILLED):
                     await self._process.wait()
+        # With its last process its pipes are closed.
+        await asyncio.wait([self._reading], timeout=1.0)
         self._reading.cancel()
 
     async def _read_errors(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from backstay.access.shipping import as_answer, program
 from backstay.backup.catalogue import Backup
@@ -30,7 +30,8 @@ class ServerFile:
     identity: str
 
 
-class _Answer(TypedDict):
+@dataclass(frozen=True)
+class _Answer:
     """What ``onhost_database.binary_logs`` returns."""
 
     socket: str
@@ -94,7 +95,7 @@ class SshSource:
         asking_for = f"asking MariaDB on {self._target.name} for its binary log"
         files = [
             ServerFile(name=log_name(name, asking_for), size=size, identity=identity)
-            for name, size, identity in read["files"]
+            for name, size, identity in read.files
         ]
         if not files:
             raise BackupError(
@@ -102,7 +103,7 @@ class SshSource:
                 came_back="it writes none",
                 remedy="set log_bin in its configuration, and restart it in a maintenance window",
             )
-        return ServerLogs(socket=read["socket"], files=files)
+        return ServerLogs(socket=read.socket, files=files)
 
     @asynccontextmanager
     async def receiving(
