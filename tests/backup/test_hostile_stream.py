@@ -81,7 +81,9 @@ def test_what_arrives_belongs_to_a_user_of_its_own(tmp_path: Path) -> None:
     assert file.stat().st_uid >= FIRST_USER
 
 
-@pytest.mark.parametrize("name", ["--result-file=/root/x.1", "../x.1", "x", "x.1;y", "x.１", ""])
+@pytest.mark.parametrize(
+    "name", ["--result-file=/root/x.1", "../x.1", "x", "x.1;y", "x.\uff11", ""]
+)
 def test_a_first_file_of_another_kind_of_name_is_not_asked_for(tmp_path: Path, name: str) -> None:
     with (
         hostile_database(tmp_path / "s") as server,
