@@ -130,7 +130,10 @@ def test_it_ends_soon_with_a_live_page_open(fake: FakeCloud) -> None:
 
 
 REQUEST = b"GET /live.js HTTP/1.1\r\nHost: localhost\r\n"
-POST = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx"
+POST = (
+    b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n\r\nx"
+)
 
 
 async def send(url: str, *said: bytes, pause: float = 0.0) -> bytes:

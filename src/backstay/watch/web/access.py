@@ -27,10 +27,10 @@ SESSION_SECONDS = 12 * 3600.0
 """How long a login is valid: a shift."""
 
 ATTEMPTS = 5
-ATTEMPTS_ANYWHERE = 20
+ANYWHERE = 4
 WITHIN = 300.0
 """Within so many seconds an address may fail this often with one token, and with this many
-different ones; one token may fail so often from anywhere. Then wrong ones have to wait. Right ones
+different ones; one token may fail ANYWHERE times as often from all together. Then wrong ones have to wait. Right ones
 are always let in: whoever sends wrong ones could otherwise keep everybody out."""
 
 _MOST_SESSIONS = 1000
@@ -180,7 +180,7 @@ class FailedAttempts:
         return max(
             _wait(here.get(prefix, []), ATTEMPTS, now),
             _wait([times[-1] for times in here.values()], ATTEMPTS, now),
-            _wait([at for times in everywhere.values() for at in times], ATTEMPTS_ANYWHERE, now),
+            _wait([at for times in everywhere.values() for at in times], ANYWHERE * ATTEMPTS, now),
         )
 
     def add(self, address: str, token: str, now: float) -> None:
@@ -212,7 +212,7 @@ class _Recent:
     def add(self, key: str, what: str, now: float) -> None:
         mine = self.find(key, now)
         mine[what] = [*mine.pop(what, ()), now][-ATTEMPTS:]
-        while len(mine) > ATTEMPTS_ANYWHERE:
+        while len(mine) > ANYWHERE * ATTEMPTS:
             del mine[next(iter(mine))]
         self._failed[key] = mine
         self._failed.move_to_end(key)
