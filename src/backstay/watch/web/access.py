@@ -30,8 +30,8 @@ ATTEMPTS = 5
 ANYWHERE = 4
 WITHIN = 300.0
 """Within so many seconds an address may fail this often with one token, and with this many
-different ones; one token may fail ANYWHERE times as often from all together. Then wrong ones have to wait. Right ones
-are always let in: whoever sends wrong ones could otherwise keep everybody out."""
+different ones; one token may fail ANYWHERE times as often from all together. Then wrong ones have
+to wait. Right ones are always let in: wrong ones could otherwise keep everybody out."""
 
 _MOST_SESSIONS = 1000
 _MOST_SESSIONS_EACH = 50
