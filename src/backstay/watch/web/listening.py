@@ -1,6 +1,6 @@
 """The page's connections, from accept to the first byte of a request.
 
-A connection costs a file and little more until it sends something, and a TLS handshake is begun in
+A connection costs a file and little more until it sends something, and a TLS handshake starts in
 its turn. Nothing here writes a line of the log for a single connection.
 """
 
