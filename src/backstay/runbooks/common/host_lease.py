@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from backstay.access.lease import Holder, HostHeld, HostLease, carry, places
-from backstay.access.onhost_lease import let_lease_go, release_lease
+from backstay.access.onhost_lease import held_by, let_lease_go, release_lease
 from backstay.access.session import CloudSession
 from backstay.answers import convert
 from backstay.errors import BackstayError, HostError
@@ -143,6 +143,11 @@ async def give_back(
     known = [host for host in hosts if host in session.cloud.hosts]
     answers = await asyncio.gather(*map(give, known))
     return {host: why for host, why in zip(known, answers, strict=True) if why}
+
+
+async def holder_of(session: CloudSession, host: str) -> Holder:
+    """Return which run has a host; an empty one where none has. Raises HostError."""
+    return convert(Holder, await session.ask(host, held_by, places(), bound=BOUND))
 
 
 async def release(session: CloudSession, host: str) -> Holder:
