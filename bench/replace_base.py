@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from backstay.backup.files import MANIFEST
+from backstay.backup.manifest import MANIFEST
 from backstay.inventory.cloud import Cloud
 from backstay.provision.packages import wanted
 from backstay.transports.targets import SshTarget

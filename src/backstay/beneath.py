@@ -11,9 +11,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 LONGEST = 4095
 """Bytes of a whole name: PATH_MAX without its end."""
@@ -118,7 +119,7 @@ class Folder:
             os.close(self._top)
             self._top = -1
 
-    def read(self, name: str) -> BinaryIO:
+    def read(self, name: str) -> FileIO:
         """Open a regular file for reading; the caller closes it. Raises NotAFile, OSError."""
         folder, last = self._parent(parts(name))
         try:
@@ -145,7 +146,7 @@ class Folder:
                     raise OSError(errno.EFBIG, f"larger than {most} bytes", name)
         return bytes(found)
 
-    def create(self, name: str, *, mode: int = 0o600) -> BinaryIO:
+    def create(self, name: str, *, mode: int = 0o600) -> FileIO:
         """Make a new regular file and open it for writing; the caller closes it.
 
         Whatever has the name is removed before, and so is whatever stands where a folder of the

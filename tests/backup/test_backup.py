@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from backstay.backup import onhost, proof
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.files import Mirror, needed
+from backstay.backup.manifest import Entry, from_document
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
 from backstay.backup.prune import to_forget
 from backstay.backup.selection import HOST, OTHER, contents, invariants, selection
-from backstay.errors import BackupError
+from backstay.errors import BackupError, RemoteFailure
 from backstay.inventory.backup import Keep
 from backstay.inventory.cloud import Cloud
 from backstay.runbooks.backup.plan import plan
@@ -169,8 +170,8 @@ def test_one_of_each_day_is_kept() -> None:
     assert {one.name for one in hours} - gone == {"5-13", "5-1", "4-1", "3-1"}
 
 
-def entry(path: str, size: int = 3, changed: int = 1, kind: str = "f") -> list[Any]:
-    return [path, kind, 0o644, 0, 0, size, changed, ""]
+def entry(path: str, size: int = 3, changed: int = 1, kind: str = "f") -> Entry:
+    return Entry(path, kind, 0o644, 0, 0, size, changed, "to" if kind == "l" else "")
 
 
 def test_only_what_is_new_travels() -> None:
@@ -192,36 +193,34 @@ def test_a_mirror_takes_an_archive_and_misses_what_did_not_come(tmp_path: Path) 
     source = tmp_path / "source"
     source.mkdir()
     (source / "nova.conf").write_text("abc")
-    told = onhost.manifest([str(source)], ["*/left-out*"])
+    told = from_document(onhost.manifest([str(source)], ["*/left-out*"]))
     mirror = Mirror(tmp_path / "mirror")
     with pytest.raises(BackupError, match="1 are missing"):
         mirror.note(told)
 
     async def fetch() -> None:
-        taking = await mirror.extract()
         tar = await asyncio.create_subprocess_exec(
-            "tar", "-c", "-P", str(source / "nova.conf"), stdout=asyncio.subprocess.PIPE
+            "tar", "-c", str(source / "nova.conf"), stdout=asyncio.subprocess.PIPE
         )
         assert tar.stdout is not None
-        await taking.take(await tar.stdout.read())
-        await taking.end()
+        async with mirror.extracting(told.regular(), host="controller") as take:
+            await take(await tar.stdout.read())
         await tar.wait()
 
     asyncio.run(fetch())
-    assert mirror.has(told["entries"])
+    assert mirror.has(told.entries)
     mirror.note(told)
-    assert needed(told["entries"], mirror.known()).fetch == ()
+    assert needed(told.entries, mirror.known()).fetch == ()
     (mirror.content / str(source).lstrip("/") / "nova.conf").write_text("torn by a crash")
-    assert needed(told["entries"], mirror.known()).fetch == (str(source / "nova.conf"),)
+    assert needed(told.entries, mirror.known()).fetch == (str(source / "nova.conf"),)
 
 
 def test_a_torn_archive_is_told(tmp_path: Path) -> None:
     async def torn() -> None:
-        taking = await Mirror(tmp_path).extract()
-        await taking.take(b"this is no archive" * 100)
-        await taking.end()
+        async with Mirror(tmp_path).extracting([entry("/a")], host="proxy") as take:
+            await take(b"this is no archive" * 100)
 
-    with pytest.raises(BackupError, match="tar"):
+    with pytest.raises(RemoteFailure, match=r"files of proxy: .*not one of tar"):
         asyncio.run(torn())
 
 

@@ -5,18 +5,17 @@ import io
 import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-from backstay.backup.files import Entry
 from backstay.backup.follow import Follow, FollowedFiles, FollowState, news
+from backstay.backup.manifest import Entry, Manifest
 from backstay.transports.targets import SshTarget
 
 CONTROLLER = SshTarget(name="controller", address="192.0.2.11")
 SECOND = 10**9
 
 
-def entry(path: str, size: int, seconds: float) -> list[Any]:
-    return [path, "f", 0o640, 5, 5, size, int(seconds * SECOND), ""]
+def entry(path: str, size: int, seconds: float) -> Entry:
+    return Entry(path, "f", 0o640, 5, 5, size, int(seconds * SECOND), "")
 
 
 class Host:
@@ -27,10 +26,10 @@ class Host:
         self.clock = clock
         self.sent: list[str] = []
 
-    def listing(self) -> dict[str, Any]:
+    def listing(self) -> Manifest:
         entries = [entry(path, len(data), at) for path, (data, at) in self.files.items()]
         names = {"5": "glance"}
-        return {"entries": entries, "users": names, "groups": names, "clock": self.clock}
+        return Manifest(entries=entries, users=names, groups=names, clock=self.clock)
 
     async def stream(
         self,
@@ -45,7 +44,7 @@ class Host:
             for path, (data, _) in self.files.items():
                 if path in script:
                     self.sent.append(path)
-                    told = tarfile.TarInfo(path)
+                    told = tarfile.TarInfo(path.lstrip("/"))
                     told.size = len(data)
                     archive.addfile(told, io.BytesIO(data))
         await receive(out.getvalue())
@@ -69,7 +68,7 @@ def test_only_what_no_backup_has_travels_and_only_once(tmp_path: Path) -> None:
     asyncio.run(following.heard(host.listing()))
     assert host.sent == ["/images/b"]
     assert (tmp_path / "content" / "images" / "b").read_bytes() == b"new"
-    assert FollowedFiles(tmp_path).mirror.names()["users"] == {"5": "glance"}
+    assert FollowedFiles(tmp_path).mirror.names().users == {"5": "glance"}
     asyncio.run(following.heard(host.listing()))
     assert host.sent == ["/images/b"]
 
@@ -79,7 +78,7 @@ def test_a_file_that_is_being_written_is_waited_for_and_told(tmp_path: Path) -> 
     following = follow(host, tmp_path)
     assert asyncio.run(following.heard(host.listing())) == 99.9
     assert host.sent == []
-    assert asyncio.run(following.heard({"clock": 101.0})) == 101.0, "nothing has changed since"
+    assert asyncio.run(following.heard(101.0)) == 101.0, "nothing has changed since"
     assert host.sent == ["/images/a"]
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.catalogue import Backup, State
-from backstay.backup.restorable import Files, changed, chosen, from_manifest, paths_of
+from backstay.backup.manifest import Entry, Files, from_document
+from backstay.backup.restorable import changed, chosen, paths_of
 from backstay.backup.restore_point import RestorePoint, choose
 from backstay.backup.selection import IDENTITY
 from backstay.errors import BackupError
@@ -100,11 +101,11 @@ def entry(
     size: int = 3,
     when: int = 1,
     target: str = "",
-) -> list[Any]:
-    return [path, kind, mode, user, 0, size, when, target]
+) -> Entry:
+    return Entry(path, kind, mode, user, 0, size, when, target)
 
 
-def files(*entries: list[Any], users: dict[str, str] | None = None) -> Files:
+def files(*entries: Entry, users: dict[str, str] | None = None) -> Files:
     return Files(entries=entries, users=users or {"0": "root"}, groups={"0": "root"})
 
 
@@ -144,7 +145,7 @@ def test_files_travel_with_owners_by_name_rights_and_nanoseconds(tmp_path: Path)
     (source / "conf").chmod(0o640)
     os.utime(source / "conf", ns=(5, 1_700_000_000_123_456_789))
     (source / "link").symlink_to("conf")
-    wanted = from_manifest(onhost.manifest([str(source)], []))
+    wanted = from_document(onhost.manifest([str(source)], []))
     content = tmp_path / "restored" / "content" / str(source).lstrip("/")
     content.mkdir(parents=True)
     (content / "conf").write_text("abc")
@@ -204,7 +205,7 @@ class Crash(Exception):
 def dying_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Let the process die at the ``count``-th change that it makes to the file system."""
     left = [count]
-    for name in ("rename", "mkdir", "makedirs", "rmdir", "chown", "unlink"):
+    for name in ("rename", "mkdir", "rmdir", "chown", "fchown", "fchmod", "unlink"):
         real = getattr(os, name)
 
         def change(*arguments: Any, real: Any = real, **options: Any) -> Any:
@@ -229,10 +230,11 @@ def test_data_directories_are_exchanged_whatever_instant_it_dies(
     if not renames:  # as on an overlay, or between two file systems
         real = os.rename
 
-        def rename(source: str, target: str) -> None:
-            if Path(source).is_dir():
+        def rename(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+            status = os.stat(source, dir_fd=src_dir_fd, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
                 raise OSError(18, "Invalid cross-device link")
-            real(source, target)
+            real(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
         monkeypatch.setattr(os, "rename", rename)
     for count in range(60):

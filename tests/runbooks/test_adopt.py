@@ -189,6 +189,7 @@ def test_what_answers_with_the_address_is_found_before_anything_is_changed(monke
         "own": "192.0.2.31",
         "staging": "/none",
         "folders": [],
+        "declared": [],
         "keys": [],
     }
     assert onhost.adopt(given) == {"others": ["52:54:00:00:00:01"]}

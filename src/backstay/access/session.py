@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, overload
 
-from backstay.access.lease import carried, document_of, held_elsewhere
 from backstay.access.shipping import as_answer, as_json, program, reading, stream
+from backstay.answers import MOST_BYTES
 from backstay.errors import ApiError, ApiUnreachable, BackstayError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
@@ -85,6 +85,7 @@ class CloudSession:
         *arguments: Json,
         returns: type[T],
         bound: float = QUESTION_BOUND,
+        most: int = MOST_BYTES,
     ) -> T: ...
 
     @overload
@@ -103,21 +104,19 @@ class CloudSession:
         *arguments: Json,
         returns: type[T] | None = None,
         bound: float = QUESTION_BOUND,
+        most: int = MOST_BYTES,
     ) -> T | Json:
         """Call a function on a host, as root, and return what it returns.
 
         It is read as ``returns``, which ``answers.read`` knows; without, as JSON of any form, with
-        the same bounds. ``bound`` is in seconds. Raises HostError: RemoteFailure where the answer
-        is of another form; HostHeld where a run asks and another one has the host.
+        the same bounds. ``bound`` is in seconds, ``most`` in bytes. Raises HostError: RemoteFailure
+        where the answer is of another form.
         """
         target = self.cloud.ssh_target(self.host(host))
-        lease = carried(host, function)
-        script = program(function, *arguments, lease=document_of(lease))
-        with held_elsewhere(lease, host):
-            answer = await self.shell.answer(target, script, bound=bound)
+        answer = await self.shell.answer(target, program(function, *arguments), bound=bound)
         if returns is None:
             return as_json(answer, host=host)
-        return as_answer(returns, answer, host=host)
+        return as_answer(returns, answer, host=host, most=most)
 
     async def stream(
         self,
@@ -130,13 +129,11 @@ class CloudSession:
         """Call a function on a host, as root, and pass on the bytes that it writes.
 
         ``silence`` is for how many seconds nothing may come. Returns what it wrote to its standard
-        error. Raises HostError, and HostHeld as ``ask``.
+        error. Raises HostError.
         """
         target = self.cloud.ssh_target(self.host(host))
-        lease = carried(host, function)
-        script = stream(function, *arguments, lease=document_of(lease))
-        with held_elsewhere(lease, host):
-            return await self.shell.stream(target, script, receive, silence=silence)
+        script = stream(function, *arguments)
+        return await self.shell.stream(target, script, receive, silence=silence)
 
     async def send(
         self,
@@ -148,14 +145,10 @@ class CloudSession:
     ) -> None:
         """Call a function on a host, as root, that reads ``data`` from its standard input.
 
-        ``silence`` is for how many seconds it may take nothing. Raises HostError, and HostHeld as
-        ``ask``.
+        ``silence`` is for how many seconds it may take nothing. Raises HostError.
         """
         target = self.cloud.ssh_target(self.host(host))
-        lease = carried(host, function)
-        script = reading(function, *arguments, lease=document_of(lease))
-        with held_elsewhere(lease, host):
-            await self.shell.send(target, script, data, silence=silence)
+        await self.shell.send(target, reading(function, *arguments), data, silence=silence)
 
     async def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints, none where there is no token."""

@@ -7,10 +7,11 @@ import tarfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from backstay.backup.files import CONTENT, Entry
+from backstay.backup.files import CONTENT
+from backstay.backup.manifest import Entry, Files
 from backstay.backup.mariadb import NOT_DATA
 from backstay.backup.mariadb.onhost_database import squeezer
-from backstay.backup.restorable import Files
+from backstay.beneath import Folder
 from backstay.transports.programs import output_of
 
 _CHUNK = 1 << 18
@@ -21,7 +22,8 @@ async def files(folder: Path, wanted: Files, entries: Sequence[Entry]) -> AsyncI
     """Give an archive of files and links; ``folder`` holds their contents, restored.
 
     Owners stand in it by name, so that a host with other numbers gives them to the right users.
-    Raises OSError where a file cannot be read.
+    Raises OSError where a file cannot be read, also where its content is not a regular file or lies
+    beyond a link.
     """
     reads, writes = os.pipe()
     writing = asyncio.ensure_future(asyncio.to_thread(_write, writes, folder, wanted, entries))
@@ -44,23 +46,28 @@ def _write(writes: int, folder: Path, wanted: Files, entries: Sequence[Entry]) -
     with (
         os.fdopen(writes, "wb", buffering=_CHUNK) as out,
         tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+        Folder.open(folder / CONTENT) as content,
     ):
         for entry in entries:
-            path, kind, mode, user, group, _, when, target = entry
-            member = tarfile.TarInfo(path.lstrip("/"))
-            member.mode, member.uid, member.gid = mode, user, group
-            member.uname, member.gname = wanted.owner(entry)
-            # As text: a number of nanoseconds is more than a float holds.
-            member.mtime = when // 10**9
-            member.pax_headers = {"mtime": f"{when // 10**9}.{when % 10**9:09d}"}
-            if kind == "l":
-                member.type, member.linkname = tarfile.SYMTYPE, target
+            member = _member(entry, wanted)
+            if entry.kind == "l":
+                member.type, member.linkname = tarfile.SYMTYPE, entry.target
                 archive.addfile(member)
-            elif kind == "f":
-                content = folder / CONTENT / path.lstrip("/")
-                member.size = content.stat().st_size
-                with content.open("rb") as data:
+            elif entry.kind == "f":
+                with content.read(entry.inside) as data:
+                    member.size = os.fstat(data.fileno()).st_size
                     archive.addfile(member, data)
+
+
+def _member(entry: Entry, wanted: Files) -> tarfile.TarInfo:
+    """Return the header of an entry: rights, owner by name, and time."""
+    member = tarfile.TarInfo(entry.inside)
+    member.mode, member.uid, member.gid = entry.mode, entry.user, entry.group
+    member.uname, member.gname = wanted.owner(entry)
+    # As text: a number of nanoseconds is more than a float holds.
+    member.mtime = entry.when // 10**9
+    member.pax_headers = {"mtime": f"{entry.when // 10**9}.{entry.when % 10**9:09d}"}
+    return member
 
 
 def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:

@@ -9,16 +9,26 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from backstay.access.shipping import stream
+from backstay.answers import BadAnswer, Seconds, read
 from backstay.backup import onhost
-from backstay.backup.files import Entry, Mirror
+from backstay.backup.files import Mirror
+from backstay.backup.manifest import (
+    MOST_BYTES,
+    Entry,
+    Files,
+    Manifest,
+    merged,
+    of_line,
+    quoted,
+)
 from backstay.backup.mariadb.logs import write
-from backstay.errors import BackstayError, BackupError
+from backstay.errors import BackstayError, BackupError, RemoteFailure
 from backstay.transports.targets import SshTarget
 
 PAUSE = 0.25
@@ -57,7 +67,7 @@ class FollowState:
     None where that was never seen; ``error`` is why listing fails now.
     """
 
-    whole_at: float | None = None
+    whole_at: Seconds | None = None
     error: str = ""
 
     def behind_for(self, now: float) -> float:
@@ -74,38 +84,64 @@ class FollowedFiles:
     def state(self) -> FollowState:
         """Return the state as it was written last."""
         try:
-            return FollowState(**json.loads((self.mirror.folder / _STATE).read_text()))
-        except (OSError, ValueError, TypeError):
+            return read(FollowState, (self.mirror.folder / _STATE).read_bytes())
+        except (OSError, BadAnswer):
             return FollowState()
 
     def write_state(self, state: FollowState) -> None:
         """Write it. Raises BackupError."""
         write(self.mirror.folder / _STATE, json.dumps(asdict(state)))
 
-    def add(self, entries: Sequence[Entry], listed: Mapping[str, Any]) -> None:
+    def add(self, entries: Sequence[Entry], listed: Files) -> None:
         """Record files that arrived; ``listed`` has the names of owners. Raises BackupError."""
-        by_path = {entry[0]: entry for entry in [*self.mirror.known(), *entries]}
         names = self.mirror.names()
         self.mirror.note(
-            {
-                "entries": sorted(by_path.values()),
-                "users": {**names.get("users", {}), **listed["users"]},
-                "groups": {**names.get("groups", {}), **listed["groups"]},
-            }
+            Manifest(
+                entries=merged(self.mirror.known(), entries),
+                users={**names.users, **listed.users},
+                groups={**names.groups, **listed.groups},
+            )
         )
 
     def before(self, at: float) -> list[str]:
         """Return what has not changed since ``at`` (Unix seconds)."""
-        return [entry[0] for entry in self.mirror.known() if entry[6] < at * 10**9]
+        return [entry.path for entry in self.mirror.known() if entry.when < at * 10**9]
 
     def drop_before(self, at: float) -> list[str]:
         """Remove what had not changed since ``at`` (Unix seconds): a verified backup has it."""
-        known, old = self.mirror.known(), self.before(at)
+        known, old = self.mirror.known(), set(self.before(at))
         if old:
             names = self.mirror.names()
-            self.mirror.note({**names, "entries": [e for e in known if e[0] not in old]})
-            self.mirror.forget(old)
-        return old
+            left = [entry for entry in known if entry.path not in old]
+            self.mirror.note(Manifest(entries=left, users=names.users, groups=names.groups))
+            self.mirror.forget(sorted(old))
+        return sorted(old)
+
+
+class Lines:
+    """Lines of a stream as they arrive, each of at most ``most`` bytes."""
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that end in ``data``, without their ends. Raises ValueError."""
+        *ends, left = data.split(b"\n")
+        lines = []
+        for piece in ends:
+            self._keep(piece)
+            lines.append(b"".join(self._parts))
+            self._parts, self._length = [], 0
+        self._keep(left)
+        return lines
+
+    def _keep(self, piece: bytes) -> None:
+        self._parts.append(piece)
+        self._length += len(piece)
+        if self._length > self._most:
+            raise ValueError(f"a line of more than {self._most} bytes")
 
 
 class Follow:
@@ -126,7 +162,7 @@ class Follow:
         self._store = store
         self._asked = (list(paths), list(leave_out))
         self._known = known
-        self._listed: Mapping[str, Any] = {}
+        self._listed = Manifest()
         self._left = False
         self._reported_at = 0.0
 
@@ -143,17 +179,23 @@ class Follow:
 
     async def _watch(self) -> None:
         """Read the host's listings of its files until it ends. Raises BackstayError."""
-        waiting, offset = bytearray(), math.inf
+        lines, offset = Lines(most=MOST_BYTES), math.inf
 
         async def receive(data: bytes) -> None:
             nonlocal offset
-            waiting.extend(data)
-            *lines, left = bytes(waiting).split(b"\n")
-            waiting[:] = left
-            for line in lines:
-                listed = json.loads(line)
+            try:
+                whole_lines = lines.feed(data)
+            except ValueError as error:
+                raise RemoteFailure(
+                    f"following the files of {self._target.name}",
+                    came_back=str(error),
+                    remedy=f"see whether {self._target.name} is what it was",
+                ) from None
+            for line in whole_lines:
+                listed = of_line(line, host=self._target.name, below=self._asked[0])
+                clock = listed.clock if isinstance(listed, Manifest) else listed
                 # The fastest line shows how far the clocks are apart.
-                offset = min(offset, time.time() - listed["clock"])
+                offset = min(offset, time.time() - clock)
                 whole = await self.heard(listed)
                 self._report(None if whole is None else whole + offset)
 
@@ -165,30 +207,34 @@ class Follow:
             self._reported_at = time.monotonic()
             self._store.write_state(FollowState(whole_at=whole_at))
 
-    async def heard(self, listed: Mapping[str, Any]) -> float | None:
+    async def heard(self, listed: Manifest | float) -> float | None:
         """Fetch what is new of the files in the host's listing, or in its last one.
 
-        Returns up to when all is here, by the host's clock; None where that is not known. Raises
-        BackstayError.
+        Only the host's clock, in seconds, where nothing has changed since that. Returns up to when
+        all is here, by this clock; None where that is not known. Raises BackstayError.
         """
-        clock = float(listed["clock"])
-        if "entries" in listed:
-            self._listed = listed
-        elif not self._left:
-            return clock
+        if isinstance(listed, Manifest):
+            self._listed, clock = listed, listed.clock
+        else:
+            clock = listed
+            if not self._left:
+                return clock
         known = [*self._known(), *self._store.mirror.known()]
-        new, pending = news(self._listed["entries"], known, clock=clock)
+        new, pending = news(self._listed.entries, known, clock=clock)
         self._left = True
         if new:
-            extraction = await self._store.mirror.extract()
-            script = stream(onhost.send_files, [entry[0] for entry in new])
-            await self._shell.stream(self._target, script, extraction.take, silence=SILENCE)
-            await extraction.end()
+            await self._fetch(new)
             if not self._store.mirror.has(new):
                 return None  # they have changed again meanwhile, and are listed again
             self._store.add(new, self._listed)
         self._left = bool(pending)
-        return min([clock, *(float(entry[6]) / 10**9 for entry in pending)])
+        return min([clock, *(entry.when / 10**9 for entry in pending)])
+
+    async def _fetch(self, new: Sequence[Entry]) -> None:
+        script = stream(onhost.send_files, [quoted(entry.path) for entry in new], self._asked[0])
+        extracting = self._store.mirror.extracting(new, host=self._target.name)
+        async with extracting as take:
+            await self._shell.stream(self._target, script, take, silence=SILENCE)
 
 
 def news(
@@ -199,7 +245,7 @@ def news(
     Of those that change just now, by the host's ``clock``, some more is to come: a file must have
     rested for about as long as bringing it takes.
     """
-    here = {(entry[0], entry[5], entry[6]) for entry in known if entry[1] == "f"}
-    new = [e for e in entries if e[1] == "f" and (e[0], e[5], e[6]) not in here]
-    rests = [e for e in new if clock - e[6] / 10**9 >= QUIET + e[5] / BROUGHT]
+    here = {(entry.path, entry.size, entry.when) for entry in known if entry.kind == "f"}
+    new = [e for e in entries if e.kind == "f" and (e.path, e.size, e.when) not in here]
+    rests = [e for e in new if clock - e.when / 10**9 >= QUIET + e.size / BROUGHT]
     return rests, [entry for entry in new if entry not in rests]

@@ -1,5 +1,6 @@
 """What a host is asked for its backup. Shipped as text: standard library, Python 3.6."""
 
+import errno
 import fnmatch
 import grp
 import json
@@ -10,8 +11,24 @@ import subprocess
 import sys
 import tarfile
 import time
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from backstay.backup.onhost_paths import (
+    deeper_folder,
+    opened,
+    opened_file,
+    status_of,
+    steps_of,
+    unquoted,
+    way_to,
+)
 from backstay.jsondata import Json
+
+PLAIN = "".join(chr(code) for code in range(32, 127) if code != 37)
+"""What stands for itself in a quoted text: printable ASCII but for %."""
+DEEPEST = 200
+LONGEST = 4095
+FEW = 20
 
 
 def manifest(paths: Json, leave_out: Json) -> Json:
@@ -45,7 +62,7 @@ def machine() -> Json:
 def lines(path: Json) -> Json:
     """Return a small file's lines, none where it cannot be read."""
     try:
-        with open(path) as file:  # noqa: PTH123 - as short
+        with open(path) as file:
             return file.read().splitlines()
     except OSError:
         return []
@@ -55,47 +72,86 @@ def listing(paths: Json, leave_out: Json) -> Json:
     """Return every file, folder and link under ``paths``, and the time of this host's clock.
 
     An entry is path, kind (f, d, l), mode, owner, group, size, time of change (ns) and the link's
-    target. Sockets, devices and pipes are left out. ``users`` and ``groups`` are the names of the
-    owners by their numbers: a host that is built again may have other numbers.
+    target; path and target are ``quoted``. Links are never followed but on the way to ``paths``
+    (see ``onhost_paths``). Sockets, devices and pipes are left out. ``users`` and ``groups`` are
+    the names of the owners by their numbers: a host that is built again may have other numbers.
+    ``left_out`` are files that could not be listed: how many, and some.
     """
     clock = time.time()
-    found = []
-    waiting = list(paths)
-    while waiting:
-        path = waiting.pop()
-        if any(fnmatch.fnmatch(path, pattern) for pattern in leave_out):
-            continue
+    found: dict[str, Json] = {}
+    lost: list[str] = []
+    for path in paths:
+        steps = steps_of(path)
         try:
-            status = os.lstat(path)
-            target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""  # noqa: PTH115
-            inside = os.listdir(path) if stat.S_ISDIR(status.st_mode) else []  # noqa: PTH208
-        except OSError:
-            continue  # it is not there, or not any more
-        kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(
-            stat.S_IFMT(status.st_mode)
-        )
-        if kind is None:
-            continue
-        found.append(
-            [
-                path,
-                kind,
-                stat.S_IMODE(status.st_mode),
-                status.st_uid,
-                status.st_gid,
-                status.st_size,
-                status.st_mtime_ns,
-                target,
-            ]
-        )
-        waiting.extend(os.path.join(path, name) for name in inside)  # noqa: PTH118
-    users, groups = {entry[3] for entry in found}, {entry[4] for entry in found}
+            above = opened("/" + "/".join(steps[:-1]), way_to(path, paths))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                lost.append(path + ": " + str(error.strerror))
+            elif os.path.lexists(path):
+                lost.append(path + ": another user's link leads to it")
+            continue  # it is not there
+        try:
+            look_at(above, steps[-1] if steps else ".", path, leave_out, (found, lost))
+        finally:
+            os.close(above)
+    users, groups = {entry[3] for entry in found.values()}, {entry[4] for entry in found.values()}
     return {
-        "entries": sorted(found),
+        "quoted": True,
+        "entries": [found[path] for path in sorted(found)],
         "users": {one.pw_uid: one.pw_name for one in pwd.getpwall() if one.pw_uid in users},
         "groups": {one.gr_gid: one.gr_name for one in grp.getgrall() if one.gr_gid in groups},
+        "left_out": {"count": len(lost), "some": [ascii(one)[1:-1] for one in lost[:FEW]]},
         "clock": clock,
     }
+
+
+def look_at(folder: Json, name: Json, path: Json, leave_out: Json, into: Json) -> None:
+    """Add what is in an open folder under this name, and all that lies beneath.
+
+    ``into`` are entries by path, and a list of what could not be listed.
+    """
+    found, lost = into
+    if path in found or any(fnmatch.fnmatch(path, pattern) for pattern in leave_out):
+        return
+    try:
+        status = status_of(folder, name)
+        kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}.get(
+            stat.S_IFMT(status.st_mode) if status else 0
+        )
+        if kind is None:
+            return
+        if path.count("/") > DEEPEST or len(os.fsencode(path)) > LONGEST:
+            lost.append(path[:100] + ": its path is too long")
+            return
+        target = os.readlink(name, dir_fd=folder) if kind == "l" else ""
+        if kind == "d":
+            inner = deeper_folder(folder, name)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            lost.append(path + ": " + str(error.strerror))
+        return  # else it is not there any more, or has just become something else
+    found[path] = [
+        quoted(path),
+        kind,
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        status.st_size,
+        status.st_mtime_ns,
+        quoted(target),
+    ]
+    if kind == "d":
+        try:
+            for one in os.listdir(inner):
+                deeper = path.rstrip("/") + "/" + one
+                look_at(inner, one, deeper, leave_out, into)
+        finally:
+            os.close(inner)
+
+
+def quoted(name: Json) -> Json:
+    """Return a text in printable ASCII: it arrives as it is, whatever bytes it has."""
+    return quote_from_bytes(os.fsencode(name), safe=PLAIN)
 
 
 def watch(paths: Json, leave_out: Json, pause: Json) -> None:
@@ -116,15 +172,15 @@ def watch(paths: Json, leave_out: Json, pause: Json) -> None:
 
 def boot_id() -> Json:
     """Return the boot id of this host."""
-    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123 - as short
+    with open("/proc/sys/kernel/random/boot_id") as file:
         return {"boot_id": file.read().strip()}
 
 
 def exported(commands: Json) -> Json:
-    """Return what commands print, by the name of the file that it is to be kept in."""
+    """Return what commands print, quoted, by the name of the file that it is to be kept in."""
     found = {}
     for name, command in commands.items():
-        done = subprocess.run(  # noqa: UP022 - capture_output came with Python 3.7
+        done = subprocess.run(  # capture_output came with Python 3.7
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -135,7 +191,7 @@ def exported(commands: Json) -> Json:
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()[-200:]
             raise OSError(" ".join(command) + ": " + said)
-        found[name] = done.stdout.decode(errors="replace")
+        found[name] = quote_from_bytes(done.stdout, safe=PLAIN)
     return found
 
 
@@ -163,12 +219,42 @@ def printed(command: Json) -> Json:
     return shown.stdout.decode(errors="replace").splitlines()
 
 
-def send_files(paths: Json) -> None:
-    """Write a tar archive of the files to standard output; those gone meanwhile are left out."""
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", bufsize=1 << 18) as archive:
-        for path in paths:
+def send_files(paths: Json, declared: Json = ()) -> None:
+    """Write a tar archive of the files to standard output; those gone meanwhile are left out.
+
+    ``paths`` are quoted, and lie below ``declared``, to which alone links may lead. What is not a
+    regular file any more is left out; a file that is there under several names is sent for each.
+    """
+    folder, there = None, ""
+    # Names go as the bytes that they are, whatever this host's locale is.
+    writing = tarfile.open(  # noqa: SIM115 - closed below
+        fileobj=sys.stdout.buffer,
+        mode="w|",
+        bufsize=1 << 18,
+        format=tarfile.GNU_FORMAT,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    with writing as archive:
+        setattr(archive, "copybufsize", 1 << 18)  # noqa: B010 - since Python 3.7
+        for one in paths:
+            path = unquoted(one)
+            above, _, name = path.rpartition("/")
             try:
-                archive.add(path, recursive=False)
+                if folder is None or above != there:
+                    if folder is not None:
+                        os.close(folder)
+                        folder = None
+                    folder, there = opened(above or "/", way_to(path, declared)), above
+                descriptor = opened_file(folder, name)
             except OSError:
                 continue
+            with open(descriptor, "rb") as file:
+                name = unquote_to_bytes(one).decode("utf-8", "surrogateescape")
+                member = tarfile.TarInfo(name.lstrip("/"))
+                member.size = os.fstat(descriptor).st_size
+                try:
+                    archive.addfile(member, file)
+                except OSError as error:
+                    raise OSError("{}: {}".format(path, error)) from error
     sys.stdout.flush()

@@ -1,10 +1,9 @@
 """What of a backup is put back on a host: which files, and who owns them. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from backstay.backup.files import Entry
+from backstay.backup.manifest import Entry, Files
 from backstay.services.declaration import Service
 
 # They describe the machine, not what runs on it: put back on another one, or after its disks or
@@ -17,38 +16,6 @@ OF_THE_MACHINE = (
     "/etc/sysconfig/network-scripts",
     "/etc/resolv.conf",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """Files and folders by path, with the names of their owners where they are known.
-
-    ``users`` and ``groups`` are names by number, as the host had them that the entries are of.
-    """
-
-    entries: Sequence[Entry]
-    users: Mapping[str, str]
-    groups: Mapping[str, str]
-
-    def owner(self, entry: Entry) -> tuple[str, str]:
-        """Return user and group of an entry, by name or else by number."""
-        user, group = str(entry[3]), str(entry[4])
-        return self.users.get(user, user), self.groups.get(group, group)
-
-    def owners(self) -> tuple[set[str], set[str]]:
-        """Return the names of all users and groups that own something, numbers left out."""
-        pairs = [self.owner(entry) for entry in self.entries]
-        users, groups = {user for user, _ in pairs}, {group for _, group in pairs}
-        return {u for u in users if not u.isdigit()}, {g for g in groups if not g.isdigit()}
-
-
-def from_manifest(manifest: Mapping[str, Any]) -> Files:
-    """Return the files that a manifest (``onhost.manifest``) names."""
-    return Files(
-        entries=manifest["entries"],
-        users=manifest.get("users", {}),
-        groups=manifest.get("groups", {}),
-    )
 
 
 def paths_of(services: Sequence[Service], more: Sequence[str] = ()) -> tuple[str, ...]:
@@ -81,7 +48,7 @@ def of_units(service: Service) -> list[str]:
 def chosen(files: Files, paths: Sequence[str]) -> Files:
     """Return those files that are ``paths`` or lie below them."""
     below = tuple(f"{path.rstrip('/')}/" for path in paths)
-    entries = [one for one in files.entries if one[0] in paths or one[0].startswith(below)]
+    entries = [e for e in files.entries if e.path in paths or e.path.startswith(below)]
     return Files(entries=entries, users=files.users, groups=files.groups)
 
 
@@ -91,8 +58,8 @@ def changed(wanted: Files, there: Files) -> list[Entry]:
     A file of the same size and time of change is taken for the same, as backups take it. Of a
     folder its owner and its rights count, of a link its target.
     """
-    now = {entry[0]: _looks(entry, there) for entry in there.entries}
-    return [entry for entry in wanted.entries if now.get(entry[0]) != _looks(entry, wanted)]
+    now = {entry.path: _looks(entry, there) for entry in there.entries}
+    return [entry for entry in wanted.entries if now.get(entry.path) != _looks(entry, wanted)]
 
 
 def _looks(entry: Entry, files: Files) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backstay.backup.files import Entry
+from backstay.backup.manifest import Entry
 from backstay.backup.restorable import of_units
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role

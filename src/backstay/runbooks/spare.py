@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from backstay.access.session import CloudSession
-from backstay.backup import archive, onhost, onhost_restore
+from backstay.backup import archive, onhost_restore
 from backstay.backup.catalogue import Backup
+from backstay.backup.manifest import ask_listing
 from backstay.backup.place import Place
-from backstay.backup.restorable import changed, chosen, from_manifest
+from backstay.backup.restorable import changed, chosen
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Running, StepKind
@@ -100,11 +101,9 @@ class Near(SpareAction[LargeFilesSent]):
         context, spare = self.context(running), self.spare(running)
         services = [path for one in context.services for path in one.paths]
         wanted = chosen(fetched(files_here(context)), services)
-        large = [e for e in wanted.entries if e[1] == "f" and e[5] >= LARGE]
-        manifest = await self.site.ask(
-            spare, onhost.listing, [entry[0] for entry in large], [], bound=SILENCE
-        )
-        there = from_manifest(manifest)
+        large = [entry for entry in wanted.regular() if entry.size >= LARGE]
+        paths = [entry.path for entry in large]
+        there = await ask_listing(self.site, spare, paths, [], bound=SILENCE)
         missing = [entry for entry in changed(wanted, there) if entry in large]
         if missing:
             await self.site.send(
@@ -115,12 +114,17 @@ class Near(SpareAction[LargeFilesSent]):
                 silence=SILENCE,
             )
             await self.site.ask(
-                spare, onhost_restore.place_files, context.staging, [], bound=SILENCE
+                spare,
+                onhost_restore.place_files,
+                context.staging,
+                [],
+                list(context.paths),
+                bound=SILENCE,
             )
             await self.site.ask(
                 spare, onhost_restore.remove, [f"{context.staging}/{onhost_restore.NEW}"]
             )
-        sent = sum(entry[5] for entry in missing)
+        sent = sum(entry.size for entry in missing)
         return LargeFilesSent(files=len(large), summary=f"{len(missing)} files sent, {size(sent)}")
 
 

@@ -9,6 +9,7 @@ import glob
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 from typing import IO, Any
@@ -16,7 +17,8 @@ from typing import IO, Any
 from backstay.backup.mariadb.onhost_database import query
 from backstay.backup.mariadb.settings import plain_settings
 from backstay.backup.mariadb.sql import identifier, is_word, literal
-from backstay.backup.onhost_restore import free, said, zstd
+from backstay.backup.onhost_paths import deeper_folder
+from backstay.backup.onhost_restore import free, fresh, said, zstd
 
 PREPARE_PROGRAMS = ("mariadb-backup", "mariabackup")
 TOOLS_OWN = ("backup-my.cnf", "xtrabackup_*", "mariadb_backup_*", "ib_buffer_pool", "ibtmp1")
@@ -63,13 +65,13 @@ def fill(folder: str, owner: str) -> None:
     ``folder`` is emptied first; a torn backup ends it with an error. What is left belongs to
     ``owner``. https://mariadb.com/kb/en/full-backup-and-restore-with-mariadb-backup/
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder, mode=0o700)
+    place = fresh(folder)
     unpack = subprocess.Popen(
-        ["mbstream", "-x", "-C", folder],
+        ["mbstream", "-x", "-C", "/proc/self/fd/" + str(place)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        pass_fds=[place],
     )
     if unpack.stdin is not None:
         with contextlib.suppress(BrokenPipeError):  # its own last words say more
@@ -89,10 +91,24 @@ def fill(folder: str, owner: str) -> None:
     for pattern in TOOLS_OWN:
         for path in glob.glob(os.path.join(folder, pattern)):
             os.unlink(path)
-    shutil.chown(folder, owner, owner)
-    for inside, folders, files in os.walk(folder):
-        for name in folders + files:
-            shutil.chown(os.path.join(inside, name), owner, owner)
+    give(place, pwd.getpwnam(owner))
+    os.close(place)
+
+
+def give(folder: int, owner: pwd.struct_passwd) -> None:
+    """Give an open folder and all that is in it to a user, the folder last: then it is theirs.
+
+    From that moment on they can exchange what is in it, and nothing there is touched any more.
+    """
+    for name in os.listdir(folder):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            inner = deeper_folder(folder, name)
+            give(inner, owner)
+            os.close(inner)
+        else:
+            os.chown(name, owner.pw_uid, owner.pw_gid, dir_fd=folder, follow_symlinks=False)
+    os.fchown(folder, owner.pw_uid, owner.pw_gid)
 
 
 def keep_plain_settings(path: str) -> None:

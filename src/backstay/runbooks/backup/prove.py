@@ -1,19 +1,22 @@
 """The step that proves a backup: it is restored into a scratch server, and checked there."""
 
 import hashlib
-import json
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from backstay.answers import clean
 from backstay.backup import proof
 from backstay.backup.catalogue import Backup, State
-from backstay.backup.files import CONTENT, MANIFEST
+from backstay.backup.files import CONTENT
+from backstay.backup.manifest import Files, in_folder
 from backstay.backup.mariadb.scratch import Scratch
-from backstay.backup.restorable import chosen, from_manifest
+from backstay.backup.restorable import chosen
 from backstay.backup.selection import invariants, migrations
+from backstay.beneath import Folder, UnsafeName, inside
 from backstay.errors import BackupError
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Running
@@ -145,34 +148,65 @@ def _room(backup: Backup) -> int:
 
 
 def missing_files(restored: Path, paths: Sequence[str] | None = None) -> list[str]:
-    """Return the problem of files that were restored incomplete, or not at all; empty if none.
+    """Return what is wrong with files that were restored: incomplete, not there, of another kind.
 
-    With ``paths`` only these, and what lies below them, are compared with the manifest.
+    With ``paths`` only these, and what lies below them, are compared with the manifest. Where the
+    content holds anything but files and folders, as a link, that is wrong in any case. Raises
+    BackupError where the manifest cannot be read.
     """
-    files = from_manifest(json.loads((restored / MANIFEST).read_text()))
+    files: Files = in_folder(restored, backup=str(restored))
     entries = files.entries if paths is None else chosen(files, paths).entries
+    wanted = [entry for entry in entries if entry.kind == "f"]
+    try:
+        with Folder.open(restored / CONTENT) as content:
+            lost = [one.path for one in wanted if content.size(one.inside) != one.size]
+            odd = [name for name, status in content.walk() if not _is_plain(status.st_mode)]
+    except FileNotFoundError:
+        lost, odd = [one.path for one in wanted], []
+    except OSError as error:
+        return [f"{restored / CONTENT} cannot be read: {error.strerror or error}"]
     found = []
-    for path, kind, _, _, _, length, *_ in entries:
-        file = restored / CONTENT / path.lstrip("/")
-        if kind == "f" and (not file.is_file() or file.stat().st_size != length):
-            found.append(path)
-    if not found:
-        return []
-    count = "1 file is" if len(found) == 1 else f"{len(found)} files are"
-    return [f"{count} missing or incomplete: {', '.join(found[:3])}"]
+    if lost:
+        count = "1 file is" if len(lost) == 1 else f"{len(lost)} files are"
+        found.append(f"{count} missing or incomplete: {_named(lost)}")
+    if odd:
+        found.append(f"{len(odd)} are neither files nor folders: {_named(odd)}")
+    return found
 
 
-def wrong_files(content: Path, named: list[list[str]]) -> list[str]:
-    """Return the files that records name and that are not there or have another digest."""
+def _is_plain(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(ascii(name)[1:-1] for name in names[:3])
+
+
+DIGESTS = frozenset(("md5", "sha1", "sha224", "sha256", "sha384", "sha512"))
+"""Those that a record may name."""
+
+
+def wrong_files(content: Path, named: Sequence[Sequence[str]]) -> list[str]:
+    """Return the files that records name and that are not there or have another digest.
+
+    ``named`` are path, name of the digest, and digest, as the database has them: a path that leads
+    out of ``content`` is the path of no file.
+    """
     wrong = []
-    for path, algorithm, digest in named:
-        file = content / path.lstrip("/")
-        if not file.is_file():
-            wrong.append(f"{path} is missing")
-            continue
-        with file.open("rb") as data:
-            if hashlib.file_digest(data, algorithm).hexdigest() != digest:
-                wrong.append(f"{path} has another digest than its record")
+    with Folder.open(content, make=True) as folder:
+        for record in named:
+            if len(record) != 3 or record[1] not in DIGESTS:
+                wrong.append(f"a record names no file: {clean(' '.join(record), longest=100)}")
+                continue
+            path, algorithm, digest = record
+            try:
+                with folder.read(inside(path)) as data:
+                    found = hashlib.file_digest(data, algorithm).hexdigest()
+            except (OSError, UnsafeName):
+                wrong.append(f"{clean(path, longest=200)} is missing")
+                continue
+            if found != digest:
+                wrong.append(f"{clean(path, longest=200)} has another digest than its record")
     return wrong
 
 

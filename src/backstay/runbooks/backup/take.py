@@ -3,14 +3,15 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from backstay.access.session import CloudSession
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
-from backstay.backup.files import needed
+from backstay.backup.files import exported, needed
+from backstay.backup.manifest import MOST_BYTES, Manifest, ask_manifest, merged, quoted
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.mariadb.binlog_file import DUMP_HEAD, position_of
 from backstay.backup.migrations import expected_heads
@@ -110,7 +111,7 @@ class Repository(BackupAction[RepositoryOpened]):
 class _Fetching(BackupAction[R]):
     """Brings a host's files into the mirror on this machine."""
 
-    async def fetch(self, running: Running) -> tuple[dict[str, Any], int]:
+    async def fetch(self, running: Running) -> tuple[Manifest, int]:
         """Fetch what the mirror lacks, and again what changed meanwhile.
 
         Returns the host's manifest and how many files were fetched. Raises BackupError, HostError.
@@ -118,30 +119,32 @@ class _Fetching(BackupAction[R]):
         host = running.host
         chosen, mirror = self.selection(host), self.place.mirror(host)
         fetched = 0
-        for _ in range(_TRIES):
-            manifest: dict[str, Any] = await self.site.ask(
-                host, onhost.manifest, list(chosen.paths), list(chosen.leave_out)
-            )
-            need = needed(manifest["entries"], mirror.known())
-            if not need.fetch:
+        for left in reversed(range(_TRIES)):
+            manifest = await ask_manifest(self.site, host, chosen.paths, chosen.leave_out)
+            need = set(needed(manifest.entries, mirror.known()).fetch)
+            if not need:
                 break
-            fetched += len(need.fetch)
-            running.report(f"{len(need.fetch)} files are new or changed")
-            coming = set(need.fetch)
-            length = sum(entry[5] for entry in manifest["entries"] if entry[0] in coming)
+            fetched += len(need)
+            running.report(f"{len(need)} files are new or changed")
+            coming = [entry for entry in manifest.entries if entry.path in need]
+            length = sum(entry.size for entry in coming)
             self.place.require_room(length, f"bringing {len(coming)} files of {host} here")
-            extraction = await mirror.extract()
-            await self.site.stream(
-                host,
-                onhost.send_files,
-                list(need.fetch),
-                receive=extraction.take,
-                silence=SILENCE,
-            )
-            await extraction.end()
+            # What grows all the time is taken as long as it was when it was listed.
+            async with mirror.extracting(coming, host=host, grown=not left) as take:
+                await self.site.stream(
+                    host,
+                    onhost.send_files,
+                    [quoted(entry.path) for entry in coming],
+                    list(chosen.paths),
+                    receive=take,
+                    silence=SILENCE,
+                )
             # A file that went away, or grew, while it was read is seen in the next round.
-            if mirror.has(manifest["entries"]):
+            if mirror.has(manifest.entries):
                 break
+        if manifest.left_out.count:
+            some = "; ".join(manifest.left_out.some)
+            running.report(f"{manifest.left_out.count} files cannot be backed up: {some}")
         return manifest, fetched
 
 
@@ -152,10 +155,10 @@ class Bring(_Fetching[FilesFetched]):
         """Fetch what is new, and forget what is gone. Raises BackupError, HostError."""
         mirror = self.place.mirror(running.host)
         manifest, fetched = await self.fetch(running)
-        mirror.forget(needed(manifest["entries"], mirror.known()).remove)
+        mirror.forget(needed(manifest.entries, mirror.known()).remove)
         mirror.note(manifest)
         files = "1 file was" if fetched == 1 else f"{fetched} files were"
-        return FilesFetched(fetched=fetched, summary=f"{files} new or changed")
+        return FilesFetched(fetched=fetched, summary=f"{files} new or changed{_left_out(manifest)}")
 
 
 class Files(_Fetching[FilesStored]):
@@ -171,11 +174,11 @@ class Files(_Fetching[FilesStored]):
         mirror = self.place.mirror(host)
         before = mirror.known()
         manifest, _ = await self.fetch(running)
-        there = {entry[0] for entry in manifest["entries"]}
-        manifest["entries"] += [one for one in before if one[1] == "f" and one[0] not in there]
+        gone = [entry for entry in before if entry.kind == "f"]
+        manifest = replace(manifest, entries=merged(gone, manifest.entries))
         mirror.note(manifest)
         chosen = self.selection(host)
-        exports = await self.site.ask(host, onhost.exported, dict(chosen.exports))
+        exports = await self._exports(host, chosen)
         mirror.export(exports)
         sizes = {}
         if chosen.databases:
@@ -185,17 +188,37 @@ class Files(_Fetching[FilesStored]):
         stored = await self.place.restic().backup(
             mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
         )
-        count = sum(entry[1] == "f" for entry in manifest["entries"])
+        count = len(manifest.regular())
+        texts = {name: text.decode(errors="replace") for name, text in exports.items()}
         return FilesStored(
             snapshot=stored.id,
             size=stored.size,
             added=stored.added,
             files=count,
-            packages=len(manifest["packages"]),
-            machine=manifest.get("machine", {}),
-            contents=contents(manifest["entries"], self.site.services, exports, sizes),
-            summary=f"{count} files, {size(stored.size)}, {size(stored.added)} new",
+            packages=len(manifest.packages),
+            machine=asdict(manifest.machine),
+            contents=contents(manifest.entries, self.site.services, texts, sizes),
+            summary=f"{count} files, {size(stored.size)}, {size(stored.added)} new"
+            + _left_out(manifest),
         )
+
+    async def _exports(self, host: str, chosen: Selection) -> dict[str, bytes]:
+        """Ask for what the host's programs export, of those services that have any."""
+        if not chosen.exports:
+            return {}
+        commands = {name: list(command) for name, command in chosen.exports.items()}
+        answer = await self.site.ask(
+            host, onhost.exported, commands, returns=dict[str, str], most=MOST_BYTES
+        )
+        return exported(host, list(commands), answer)
+
+
+def _left_out(manifest: Manifest) -> str:
+    """Return the end of a sentence on files that cannot be backed up, empty if there are none."""
+    count = manifest.left_out.count
+    return (
+        f", {count} cannot be backed up: {'; '.join(manifest.left_out.some[:3])}" if count else ""
+    )
 
 
 class Database(BackupAction[DatabaseStored]):

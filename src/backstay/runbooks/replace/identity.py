@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backstay.backup import archive, onhost, onhost_restore
-from backstay.backup.restorable import Files, changed, chosen, from_manifest
+from backstay.backup.manifest import Files, ask_listing
+from backstay.backup.restorable import changed, chosen
 from backstay.errors import BackstayError, HostError
 from backstay.journal.action import Refused, Running
 from backstay.runbooks.replace import onhost as onhost_identity
@@ -83,6 +84,7 @@ class Adopt(SpareAction[IdentityAdopted]):
                 "own": own,
                 "staging": staging(context),
                 "folders": entries,
+                "declared": list(IDENTITY),
                 "keys": [e[0] for e in wanted.entries if "/ssh_host_" in e[0]],
             },
             bound=_BOUND,
@@ -116,9 +118,9 @@ class Adopt(SpareAction[IdentityAdopted]):
 
     async def _sent(self, way: str, context: RestoreContext, wanted: Files) -> list[list[Any]]:
         """Send the files that make the identity, beside; return the folders they need."""
-        manifest = await self.site.ask(way, onhost.listing, list(IDENTITY), [], bound=SILENCE)
-        entries = changed(wanted, from_manifest(manifest))
-        files = [entry for entry in entries if entry[1] != "d"]
+        there = await ask_listing(self.site, way, IDENTITY, [], bound=SILENCE)
+        entries = changed(wanted, there)
+        files = [entry for entry in entries if entry.kind != "d"]
         await self.site.send(
             way,
             onhost_restore.receive,
@@ -126,7 +128,7 @@ class Adopt(SpareAction[IdentityAdopted]):
             data=archive.files(context.files, wanted, files),
             silence=SILENCE,
         )
-        return [[e[0], e[2], *wanted.owner(e)] for e in entries if e[1] == "d"]
+        return [[e.path, e.mode, *wanted.owner(e)] for e in entries if e.kind == "d"]
 
     async def _prove(self, running: Running, boot_id: str) -> None:
         """Return once the host's address and key lead to the spare. Raises BackstayError."""

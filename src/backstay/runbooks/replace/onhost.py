@@ -59,10 +59,10 @@ def holds(old: str, own: str) -> dict[str, Any]:
 def adopt(given: dict[str, Any]) -> dict[str, Any]:
     """Become the host: files in their places, then the address, now and at boots; then its keys.
 
-    ``given``: ``mark``, ``name``, ``old`` and ``own`` (addresses), ``staging`` and ``folders`` (as
-    ``place_files`` has it), ``keys`` (the paths of the host's SSH keys). Where anything on the
-    network still answers with the old address nothing is changed, and ``others`` are the hardware
-    addresses that do.
+    ``given``: ``mark``, ``name``, ``old`` and ``own`` (addresses), ``staging``, ``folders`` and
+    ``declared`` (as ``place_files`` has them), ``keys`` (the paths of the host's SSH keys). Where
+    anything on the network still answers with the old address nothing is changed, and ``others``
+    are the hardware addresses that do.
     """
     device, prefix = interface(given["own"]) or interface(given["old"]) or ("", 0)
     if not device:
@@ -72,7 +72,7 @@ def adopt(given: dict[str, Any]) -> dict[str, Any]:
         if others:
             return {"others": others}
     kept = os.path.join(given["staging"], BEFORE)
-    place_files(given["staging"], given["folders"])
+    place_files(given["staging"], given["folders"], given["declared"])
     put_aside(sorted(set(glob.glob("/etc/ssh/ssh_host_*")) - set(given["keys"])), kept)
     configured = configure(given["own"], given["old"], kept)
     socket.sethostname(given["name"])

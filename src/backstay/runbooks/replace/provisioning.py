@@ -6,7 +6,7 @@ Both are long commands: a step starts one as a systemd unit, a later step waits 
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from backstay.backup import onhost_restore
+from backstay.backup import onhost_units
 from backstay.errors import BackstayError
 from backstay.inventory.provision import on_the_host
 from backstay.journal.action import R, Running, StepKind
@@ -169,7 +169,7 @@ class LetBuild(SpareAction[StepResult]):
     async def do(self, running: Running) -> StepResult:
         """Let it go, start it where it could not be held. Raises HostError."""
         await self.site.ask(
-            self.way(running), onhost_restore.allow, self.units(running), [], bound=60
+            self.way(running), onhost_units.allow, self.units(running), [], bound=60
         )
         await let_go(self, running)
         return StepResult()
@@ -195,7 +195,7 @@ class Build(FollowCommand[HostBuilt]):
         units = self.units(running)
         enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
         allowed = await self.site.ask(
-            self.way(running), onhost_restore.allow, units, enabled, bound=120
+            self.way(running), onhost_units.allow, units, enabled, bound=120
         )
         summary = "" if log is None else last_line(log)
         return HostBuilt(enabled=tuple(allowed["enabled"]), summary=summary)

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import json
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.backup.catalogue import Backup
-from backstay.backup.files import MANIFEST
+from backstay.backup.manifest import MANIFEST, of_backup
 from backstay.backup.place import Place
 from backstay.errors import BackstayError, BackupError, HostError
 from backstay.inventory.backup import Engine
@@ -42,7 +41,7 @@ async def manifest_of(place: Place, backup: Backup) -> Mapping[str, Any]:
             text.extend(data)
 
         await place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
-        _MANIFESTS[snapshot] = json.loads(text)
+        _MANIFESTS[snapshot] = of_backup(bytes(text), backup=backup.name).document()
     return _MANIFESTS[snapshot]
 
 

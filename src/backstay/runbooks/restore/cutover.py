@@ -3,14 +3,17 @@
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from backstay.access.session import name_findings
-from backstay.backup import onhost_restore
-from backstay.backup import onhost_restore as onhost_units
+from backstay.backup import onhost_restore, onhost_units
+from backstay.backup.files import EXPORTS
+from backstay.backup.manifest import MOST_BYTES
 from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.selection import invariants
-from backstay.errors import BackstayError, HostError
+from backstay.beneath import Folder
+from backstay.errors import BackstayError, BackupError, HostError
 from backstay.finding import Finding, bad
 from backstay.health.check import check_hosts, check_units
 from backstay.health.rpc.diagnosis import AgentDiagnosis, name_agents
@@ -78,6 +81,7 @@ class Swap(RestoreAction[BackupInPlace]):
             onhost_restore.place_files,
             context.staging,
             [list(folder) for folder in sent.folders],
+            list(context.paths),
             bound=running.step.bound - _MARGIN,
         )
         kept += [placed["kept"]] if placed["kept"] else []
@@ -141,14 +145,31 @@ class Start(RestoreAction[Waited]):
 
     async def _put_back(self, service: Service, context: RestoreContext, host: str) -> None:
         assert service.put_back is not None  # noqa: S101 - asked by the caller
-        folder = context.files / "exports"
         texts = {
-            name: (folder / name).read_text()
-            for name in service.exports
-            if (folder / name).is_file()
+            name: text.decode(errors="replace")
+            for name, text in exports_in(context.files, list(service.exports)).items()
         }
         if texts:
             await self.site.ask(host, service.put_back, texts, bound=120)
+
+
+def exports_in(files: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Return those exports of a backup that are there. Raises BackupError."""
+    found = {}
+    try:
+        with Folder.open(files / EXPORTS) as folder:
+            for name in names:
+                if folder.size(name) is not None:
+                    found[name] = folder.content(name, most=MOST_BYTES)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BackupError(
+            f"reading the exports in {files / EXPORTS}",
+            came_back=error.strerror or str(error),
+            remedy="choose another backup: backstay backup list",
+        ) from error
+    return found
 
 
 def names_in(arguments: Mapping[str, Any]) -> list[str]:

@@ -1,15 +1,14 @@
 """What a restore would change on the host: asked, and nothing done."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.session import CloudSession
-from backstay.backup.files import MANIFEST
+from backstay.backup.manifest import MANIFEST, of_backup
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.place import Place
-from backstay.backup.restorable import changed, chosen, from_manifest
+from backstay.backup.restorable import changed, chosen
 from backstay.errors import HostError
 from backstay.runbooks.restore.context import SILENCE, RestoreContext, restore_context
 from backstay.runbooks.restore.plan import RestoreOptions
@@ -48,13 +47,13 @@ async def _files(
 
     snapshot = this.backup.snapshots["files"]
     await place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
-    wanted = chosen(from_manifest(json.loads(text)), this.paths)
+    wanted = chosen(of_backup(bytes(text), backup=this.backup.name), this.paths)
     try:
         entries = changed(wanted, await files_there(site, this))
     except HostError as error:
         unknown.append(f"files: {error}")
         return [], []
-    return [e[0] for e in entries if e[1] != "d"], [e[0] for e in entries if e[1] == "d"]
+    return [e.path for e in entries if e.kind != "d"], [e.path for e in entries if e.kind == "d"]
 
 
 async def _tables(

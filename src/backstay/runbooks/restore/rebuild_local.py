@@ -4,20 +4,25 @@ import contextlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from backstay.answers import clean
 from backstay.backup import onhost_restore, proof
-from backstay.backup.files import CONTENT, MANIFEST
+from backstay.backup.files import CONTENT
+from backstay.backup.manifest import MANIFEST, Entry, Files, in_folder, merged
 from backstay.backup.mariadb import HOT_BACKUP
 from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import Scratch
 from backstay.backup.mariadb.sql import literal
-from backstay.backup.restorable import Files, chosen
+from backstay.backup.restorable import chosen
 from backstay.backup.restore_point import losses, stream_of
 from backstay.backup.selection import invariants
+from backstay.beneath import Folder, UnsafeName, inside
 from backstay.errors import BackupError
 from backstay.journal.action import Running
 from backstay.quantities import duration, size
@@ -58,28 +63,46 @@ class Fetch(RestoreAction[FilesFetched]):
     def _overlay(self, context: RestoreContext) -> int:
         """Put those followed files that are newer than the backup's over them; return how many."""
         store = self.place.followed(context.backup.host).mirror
-        manifest = json.loads((context.files / MANIFEST).read_text())
-        there = {entry[0]: (entry[5], entry[6]) for entry in manifest["entries"]}
-        come = Files(entries=store.known(), users={}, groups={})
+        manifest = in_folder(context.files, backup=context.backup.name)
+        there = {entry.path: (entry.size, entry.when) for entry in manifest.entries}
+        come = Files(entries=[entry for entry in store.known() if entry.kind == "f"])
         started = context.backup.taken_at * 10**9
         newer = [
             entry
             for entry in chosen(come, context.paths).entries
-            if entry[6] >= started and there.get(entry[0]) != (entry[5], entry[6])
+            if entry.when >= started and there.get(entry.path) != (entry.size, entry.when)
         ]
-        for entry in newer:
-            inside = entry[0].lstrip("/")
-            target = context.files / CONTENT / inside
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            shutil.copyfile(store.content / inside, target)
-        names = store.names()
-        kept = [e for e in manifest["entries"] if e[0] not in {one[0] for one in newer}]
-        manifest["entries"] = sorted([*kept, *newer])
-        for key in ("users", "groups"):
-            manifest[key] = {**names.get(key, {}), **manifest.get(key, {})}
-        (context.files / MANIFEST).write_text(json.dumps(manifest))
+        if not newer:
+            return 0
+        try:
+            copy_files(store.content, context.files / CONTENT, newer)
+            names = store.names()
+            document = replace(
+                manifest,
+                entries=merged(manifest.entries, newer),
+                users={**names.users, **manifest.users},
+                groups={**names.groups, **manifest.groups},
+            ).document()
+            with Folder.open(context.files) as folder:
+                folder.write(MANIFEST, json.dumps(document).encode())
+        except OSError as error:
+            raise BackupError(
+                f"adding the files that came with the stream to {context.backup.name}",
+                came_back=f"{error.filename or context.files}: {error.strerror or error}",
+                remedy="see the free space on this machine; the host is untouched",
+            ) from error
         return len(newer)
+
+
+def copy_files(source: Path, target: Path, entries: Sequence[Entry]) -> None:
+    """Copy the contents of files from one folder to the other, following no link in either.
+
+    Raises OSError, also where a content is not a regular file.
+    """
+    with Folder.open(source) as here, Folder.open(target, make=True) as there:
+        for entry in entries:
+            with here.read(entry.inside) as old, there.create(entry.inside) as new:
+                shutil.copyfileobj(old, new, 1 << 20)
 
 
 class Rebuild(RestoreAction[DatabasesRebuilt]):
@@ -191,13 +214,11 @@ class Rebuild(RestoreAction[DatabasesRebuilt]):
             if service.stored_files and service.databases[0] in context.all_databases:
                 lines = await scratch.query(service.stored_files)
                 paths = [line.split("\t")[0] for line in lines]
-                missing = [
-                    p for p in paths if not (context.files / CONTENT / p.lstrip("/")).is_file()
-                ]
+                missing = files_not_in(context.files / CONTENT, paths)
                 if missing:
                     found.append(
                         f"{len(missing)} files are lost that {service.name} has records of: "
-                        f"{', '.join(missing[:5])}"
+                        f"{', '.join(clean(path, longest=200) for path in missing[:5])}"
                     )
         return found
 
@@ -219,6 +240,20 @@ class Rebuild(RestoreAction[DatabasesRebuilt]):
             charset, _, collation = next(iter(characters), "").partition("\t")
             found.append((name, charset, collation))
         return found
+
+
+def files_not_in(content: Path, paths: Sequence[str]) -> list[str]:
+    """Return those paths, as records name them, that are not those of files in ``content``."""
+    missing = []
+    with Folder.open(content, make=True) as folder:
+        for path in paths:
+            try:
+                here = folder.size(inside(path)) is not None
+            except UnsafeName:
+                here = False
+            if not here:
+                missing.append(path)
+    return missing
 
 
 def _remarks(replayed: LogReplayed) -> list[str]:

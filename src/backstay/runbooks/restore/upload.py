@@ -1,6 +1,5 @@
 """The steps of a restore before which everything runs on: can the host take it, and sending it."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from backstay.access.session import CloudSession
-from backstay.backup import archive, onhost, onhost_restore
-from backstay.backup.files import MANIFEST
+from backstay.backup import archive, onhost_restore
+from backstay.backup.manifest import Files, ask_listing, in_folder
 from backstay.backup.mariadb import SERVER
 from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import server_version
-from backstay.backup.restorable import Files, changed, chosen, from_manifest
+from backstay.backup.restorable import changed, chosen
 from backstay.backup.selection import selection
 from backstay.errors import BackupError, HostError
 from backstay.inventory.backup import Engine
@@ -155,9 +154,9 @@ class Send(RestoreAction[BackupSent]):
         there = await files_there(self.site, context)
         await self._refuse_strangers(wanted, running)
         entries = changed(wanted, there)
-        files = [entry for entry in entries if entry[1] != "d"]
+        files = [entry for entry in entries if entry.kind != "d"]
         folders = [
-            (entry[0], entry[2], *wanted.owner(entry)) for entry in entries if entry[1] == "d"
+            (entry.path, entry.mode, *wanted.owner(entry)) for entry in entries if entry.kind == "d"
         ]
         if files:
             running.report(f"sending {len(files)} files that differ")
@@ -204,12 +203,9 @@ async def files_there(site: CloudSession, context: RestoreContext) -> Files:
     """Return the files that the host has now, of those that a restore is about."""
     host = context.backup.host
     leave_out = selection(site.cloud, site.host(host), site.services).leave_out
-    manifest = await site.ask(
-        host, onhost.listing, list(context.paths), list(leave_out), bound=SILENCE
-    )
-    return from_manifest(manifest)
+    return await ask_listing(site, host, context.paths, leave_out, bound=SILENCE)
 
 
 def fetched(folder: Path) -> Files:
-    """Return the files that were brought here."""
-    return from_manifest(json.loads((folder / MANIFEST).read_text()))
+    """Return the files that were brought here. Raises BackupError."""
+    return in_folder(folder, backup=f"the backup in {folder}")
