@@ -29,7 +29,10 @@ Change = Callable[[Answers], None]
 
 
 class Recorded:
-    """Tells again what hosts answered; ``change`` alters it, ``silent`` hosts do not answer."""
+    """Tells again what hosts answered; ``change`` alters it, ``silent`` hosts do not answer.
+
+    ``printed`` gives what a host prints instead of its answer.
+    """
 
     services: Sequence[Service] = list(all_services())
     api = BackstayError("asking the APIs", came_back="there are none here", remedy="none")
@@ -40,6 +43,7 @@ class Recorded:
         self.cloud = CLOUD
         self.name, self.change, self.silent = name, change, silent
         self.asked: list[tuple[str, str]] = []
+        self.printed: Callable[[str, Any], Any] = lambda _host, given: given
 
     async def ask(
         self,
@@ -64,16 +68,21 @@ class Recorded:
             "names": answer["names"],
             "answers": {one: answer["answers"][one] for one in wanted},
         }
-        return as_asked(given, returns, host)
+        return as_asked(self.printed(host, given), returns, host)
 
 
 def looked(
     name: str, change: Change = lambda _: None, silent: Sequence[str] = ()
 ) -> ReconcileObservation:
     """What a look at a recorded cloud finds."""
+    return compared(Recorded(name, change, silent))
+
+
+def compared(site: Recorded) -> ReconcileObservation:
+    """What a look finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "AGAIN_AFTER", 0.0)
-        return asyncio.run(observe.mismatches(Recorded(name, change, silent)))  # type: ignore[arg-type]
+        return asyncio.run(observe.mismatches(site))  # type: ignore[arg-type]
 
 
 def kinds(found: ReconcileObservation) -> set[tuple[str, str]]:
