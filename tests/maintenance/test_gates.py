@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
 from backstay.maintenance import gates_onhost
-from backstay.maintenance.gates import GATES, GateInput, ask_all
+from backstay.maintenance.gates import GATES, BootObstacles, GateInput, ask_all
 from backstay.maintenance.refusal import GatesRefused
 from backstay.services import cinder, glance, nova
 from backstay.services.declaration import InFlightTask
 
-WELL = {"packaging": "", "half_done": "", "kernel": []}
+WELL = BootObstacles(packaging="", half_done="", kernel=())
 NOW = 1_800_000_000.0
 
 
@@ -100,7 +101,7 @@ def test_all_reasons_at_once() -> None:
     found = refusals(
         work=[InFlightTask(what="server web1", doing="building")],
         findings=[finding("controller1", "disk /")],
-        on_host=WELL | {"half_done": "nova-api"},
+        on_host=replace(WELL, half_done="nova-api"),
         runs=[run("reboot", RunState.RUNNING)],
     )
     assert [one.partition(":")[0] for one in found] == [
@@ -172,7 +173,7 @@ def test_what_cannot_be_told_is_no_yes() -> None:
 
     [told] = refusals(in_flight=in_flight)
     assert "is not known: asking nova: no answer" in told
-    [told] = refusals(on_host={})
+    [told] = refusals(on_host=None)
     assert "could not be asked" in told
 
 

@@ -109,7 +109,7 @@ def test_a_failure_says_why_and_where_the_log_is_and_may_be_done_again(tmp_path)
         assert str(tmp_path / "here" / "t.log") in caught.value.remedy
         (tmp_path / "repaired").touch()
         await command(tmp_path).begin(it, bound=60)  # it has ended: nothing is started
-        assert (await command(tmp_path).state())["status"] == 1
+        assert (await command(tmp_path).state()).status == 1
         await command(tmp_path).again()
         await command(tmp_path).begin(it, bound=60)
         await command(tmp_path).follow(it, say=lambda _: None)
@@ -126,7 +126,7 @@ def test_one_that_was_killed_is_no_success_and_may_be_begun_again(tmp_path):
         os.killpg(pid, signal.SIGKILL)
         with pytest.raises(BackstayError, match="it was killed"):
             await command(tmp_path).follow(it, say=lambda _: None)
-        assert not (await command(tmp_path).state())["started"]
+        assert not (await command(tmp_path).state()).started
 
     asyncio.run(story())
 

@@ -40,7 +40,7 @@ def test_the_difference_is_read_from_the_log_and_told():
     assert packages.describe_packages(found, 5) == (
         "5 packages; not available in any repository: d; 1 in other versions: c 9 (was 3)"
     )
-    assert packages.describe_packages({"missing": [], "differ": []}, 5) == "5 packages"
+    assert packages.describe_packages(packages.PackagesDifference(), 5) == "5 packages"
 
 
 def test_the_installation_is_shipped_whole_and_its_policy_goes_whatever_happens(tmp_path):

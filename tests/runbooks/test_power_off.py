@@ -215,7 +215,7 @@ def gates_asked(run: RunRecord) -> gates.GateInput:
         now=0.0,
         findings=(),
         known=None,
-        on_host={},
+        on_host=None,
         in_flight=idle,
         idle=0.0,
         runs=[run],

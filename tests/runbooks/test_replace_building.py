@@ -18,6 +18,7 @@ from backstay.runbooks.replace.provisioning import BeginBuild, LetBuild
 from backstay.transports.ssh import HostShell
 from tests.runbooks.test_replace_plan import CLOUD, made
 
+STATE: dict[str, Any] = {"started": True, "runs": True, "status": None, "log": "/l", "enabled": []}
 PUPPET = {"puppet": {"manifest": "/etc/p/c.pp"}}
 COMMAND = {"command": {"argv": ["/usr/local/sbin/build"], "on": "host"}}
 
@@ -40,7 +41,7 @@ class Noting(CloudSession):
         most: int = 0,
     ) -> Any:
         self.asked.append(function.__name__)
-        answer = [] if function.__name__ == "missing" else {"started": True}
+        answer = [] if function.__name__ == "missing" else STATE
         return answer if returns is None else convert(returns, answer)
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from backstay.answers import convert
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Refused, Runbook, Running
@@ -51,11 +52,14 @@ class FakeSession:
     def host(self, name: str) -> Any:
         return self.cloud.hosts[name]
 
-    async def ask(self, host: str, function: Any, *_arguments: Any, bound: float) -> Any:
+    async def ask(
+        self, host: str, function: Any, *_arguments: Any, returns: Any, bound: float
+    ) -> Any:
         assert function is libvirt.ask_running
         if host == "c2":
             raise HostUnreachable("asking", came_back="no route", remedy="look")
-        return [["web", ["127.0.0.1"]], ["gone", ["192.0.2.99"]], ["bare", []]]
+        answer = [["web", ["127.0.0.1"]], ["gone", ["192.0.2.99"]], ["bare", []], ["n", ["name"]]]
+        return convert(returns, answer)
 
     async def ping(self, address: str) -> bool:
         return address.startswith("127.")

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from backstay.answers import convert
 from backstay.backup.catalogue import Backup
 from backstay.inventory.limits import Limit
 from backstay.runbooks.replace import onhost
+from backstay.runbooks.replace.answers import SpareAnswer
 from backstay.runbooks.replace.spare import SpareRequirements, blockers, off_by, warnings
 
 GIB = 1024**3
@@ -45,9 +47,12 @@ FREE = {
 }
 
 
-def told(**more: Any) -> dict[str, Any]:
-    return {
+def told(**more: Any) -> SpareAnswer:
+    answer = {
         "machine": MACHINE,
+        "boot_id": "b",
+        "clock": 1.0,
+        "prepared": "",
         "free": FREE,
         "active": [],
         "databases": [],
@@ -56,6 +61,7 @@ def told(**more: Any) -> dict[str, Any]:
         "packages": ["base-files 12.4+deb12u9"],
         **more,
     }
+    return convert(SpareAnswer, answer)
 
 
 def test_a_spare_like_the_host_is_taken():

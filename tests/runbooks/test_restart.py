@@ -68,7 +68,8 @@ class FakeSession:
             raise told
         return [told]
 
-    async def ask(self, _host: str, _function: Any, unit: str) -> str:
+    async def ask(self, _host: str, _function: Any, unit: str, *, returns: type[str]) -> str:
+        assert returns is str
         self.asked.append(unit)
         return self.refuses
 

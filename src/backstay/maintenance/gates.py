@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from backstay.answers import Line
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity, bad
 from backstay.health.addresses import is_second_host
@@ -29,6 +29,19 @@ _SHOWN_TASKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootObstacles:
+    """What would keep a host from coming back, as ``gates_onhost.boot_obstacles`` answers.
+
+    ``packaging`` and ``half_done`` are empty where there is nothing; ``kernel`` are the files of
+    the next boot that are missing.
+    """
+
+    packaging: Line
+    half_done: Line
+    kernel: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateInput:
     """What is about to be done, and what is known: ``host`` goes down in run ``run``.
 
@@ -37,8 +50,7 @@ class GateInput:
         findings: of a whole check of just now.
         known: names of findings that were bad before an earlier host of the same run went down;
             None for the first host.
-        on_host: what the host itself answered (``gates_onhost.boot_obstacles``), empty where it
-            did not answer.
+        on_host: what the host itself answered, None where it did not answer.
         in_flight: returns the tasks under way; ``idle`` is how many seconds their end is awaited.
         runs: this cloud's runs in the journal.
         progress: called with a line for the operator.
@@ -54,7 +66,7 @@ class GateInput:
     now: float
     findings: Sequence[Finding]
     known: frozenset[tuple[str | None, str, str]] | None
-    on_host: Mapping[str, Any]
+    on_host: BootObstacles | None
     in_flight: Callable[[], Awaitable[Sequence[InFlightTask]]]
     idle: float
     runs: Sequence[RunRecord]
@@ -190,21 +202,21 @@ def host(asked: GateInput) -> Sequence[Refusal]:
     """Refuse where packages are half-installed, a disk is full or the kernel to boot is missing."""
     target = asked.cloud.ssh_target(asked.cloud.hosts[asked.host])
     answer = asked.on_host
-    if not answer:
+    if answer is None:
         reason = "the host could not be asked about its packages and its kernel"
         remedy = f"backstay check {asked.host}; or, if it hangs and that is why you reboot it: "
         return [Refusal(gate=HOST, reason=reason, remedy=f"{remedy}--skip-gate {HOST}")]
     found = []
-    if answer["packaging"]:
-        reason = f"a package manager is at work: {answer['packaging']}"
+    if answer.packaging:
+        reason = f"a package manager is at work: {answer.packaging}"
         remedy = on(target, "fuser -v /var/lib/dpkg/lock-frontend")
         found.append(Refusal(gate=HOST, reason=reason, remedy=f"wait for it; who: {remedy}"))
-    if answer["half_done"]:
-        reason = f"a package upgrade is half-done: {answer['half_done']}"
+    if answer.half_done:
+        reason = f"a package upgrade is half-done: {answer.half_done}"
         remedy = on(target, "dpkg --configure -a")
         found.append(Refusal(gate=HOST, reason=reason, remedy=remedy))
-    if answer["kernel"]:
-        reason = f"what it would boot is not there: {', '.join(answer['kernel'])}"
+    if answer.kernel:
+        reason = f"what it would boot is not there: {', '.join(answer.kernel)}"
         remedy = on(target, "update-initramfs -u -k all && update-grub")
         found.append(Refusal(gate=HOST, reason=reason, remedy=remedy))
     return found + [_full(finding) for finding in asked.findings if _is_full(finding, asked.host)]

@@ -4,13 +4,19 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
+from pydantic import Field
+
+from backstay.answers import Count, Line, convert
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.jsondata import Json
 from backstay.provision import onhost
 from backstay.provision.work import Work, last_errors, last_line
+
+T = TypeVar("T")
 
 _PATIENCE = 3.0
 """Seconds between two words of progress."""
@@ -20,26 +26,43 @@ _SILENT = 180.0
 _TAIL = 60_000
 
 
+_LARGEST_LOG = 256 << 20
+"""Bytes of a log that are kept on this machine; all of it stays where it was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandState:
+    """What is known of a command, see ``onhost.state_of``; ``log`` is the path of its log there."""
+
+    started: bool
+    runs: bool
+    status: int | None
+    log: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPiece(CommandState):
+    """The same with a piece of the log, and the offset (bytes) of its end."""
+
+    text: Annotated[str, Field(max_length=onhost.PIECE)]
+    end: Count
+
+
 class Ask(Protocol):
     """Calls a function where the command runs, as root, and returns what it returns."""
 
     async def __call__(
-        self,
-        function: Callable[..., Any],
-        *arguments: Json,
-        bound: float,
-    ) -> Json:
-        """Call it. Raises HostError."""
+        self, function: Callable[..., Any], *arguments: Json, returns: type[T], bound: float
+    ) -> T:
+        """Call it. Raises HostError, RemoteFailure where it returns something else."""
 
 
 async def ask_here(
-    function: Callable[..., Any],
-    *arguments: Json,
-    bound: float,
-) -> Json:
+    function: Callable[..., Any], *arguments: Json, returns: type[T], bound: float
+) -> T:
     """Call it on this machine: an ``Ask`` for what runs here."""
     async with asyncio.timeout(bound):
-        return await asyncio.to_thread(function, *arguments)
+        return convert(returns, await asyncio.to_thread(function, *arguments))
 
 
 class LongCommand:
@@ -59,23 +82,33 @@ class LongCommand:
     async def begin(self, work: Work, *, bound: float) -> None:
         """Start it, or find that it was started; return at once. Raises HostError."""
         await self._ask(
-            onhost.begin, self.unit, work.script, work.after, bound, self.folder, bound=_ASK_BOUND
+            onhost.begin,
+            self.unit,
+            work.script,
+            work.after,
+            bound,
+            self.folder,
+            returns=CommandState,
+            bound=_ASK_BOUND,
         )
 
     async def let_go(self) -> None:
         """Let it change things now, if it was started early: ``Work.waits``. Raises HostError."""
-        await self._ask(onhost.let_go, self.unit, self.folder, bound=_ASK_BOUND)
+        await self._ask(
+            onhost.let_go, self.unit, self.folder, returns=CommandState, bound=_ASK_BOUND
+        )
 
     async def again(self) -> None:
         """Forget that it has failed, so that ``begin`` begins it again. Raises HostError."""
-        await self._ask(onhost.again, self.unit, self.folder, bound=_ASK_BOUND)
-
-    async def state(self) -> dict[str, Any]:
-        """Return what is known of it, see ``onhost.state_of``. Raises HostError."""
-        known: dict[str, Any] = await self._ask(
-            onhost.state_of, self.unit, self.folder, bound=_ASK_BOUND
+        await self._ask(
+            onhost.again, self.unit, self.folder, returns=CommandState, bound=_ASK_BOUND
         )
-        return known
+
+    async def state(self) -> CommandState:
+        """Return what is known of it. Raises HostError."""
+        return await self._ask(
+            onhost.state_of, self.unit, self.folder, returns=CommandState, bound=_ASK_BOUND
+        )
 
     async def follow(self, work: Work, *, say: Callable[[str], None]) -> str:
         """Follow its log to its end, and return the log's last part.
@@ -88,7 +121,13 @@ class LongCommand:
         while True:
             try:
                 news = await self._ask(
-                    onhost.more, self.unit, self.folder, offset, _PATIENCE, bound=_ASK_BOUND
+                    onhost.more,
+                    self.unit,
+                    self.folder,
+                    offset,
+                    _PATIENCE,
+                    returns=LogPiece,
+                    bound=_ASK_BOUND,
                 )
             except HostUnreachable:
                 if time.monotonic() - seen > _SILENT:
@@ -96,41 +135,44 @@ class LongCommand:
                 await asyncio.sleep(1)
                 continue
             seen = time.monotonic()
-            if news["text"]:
-                self._keep(news["text"], news["end"])
-                offset, tail = news["end"], (tail + news["text"])[-_TAIL:]
-                if line := last_line(news["text"]):
+            if news.text and news.end > offset:
+                self._keep(news.text, news.end)
+                offset, tail = news.end, (tail + news.text)[-_TAIL:]
+                if line := last_line(news.text):
                     say(line)
-            elif not news["runs"]:
+            elif not news.runs:
                 return self._ended(work, news, tail or self._end())
 
-    def _ended(self, work: Work, news: dict[str, Any], tail: str) -> str:
-        if news["status"] is not None and news["status"] in work.good:
+    def _ended(self, work: Work, news: CommandState, tail: str) -> str:
+        if news.status is not None and news.status in work.good:
             return tail
-        status = news["status"]
+        status = news.status
         how = f"it ended with {status}" if status is not None else "it was killed, or ran too long"
         raise BackstayError(
             f"{work.does} on {self.host}",
             came_back=f"{how}: {last_errors(tail, work.serious)}",
-            remedy=f"read {self.log} (there: {news['log']}), fix the cause, then resume the run "
+            remedy=f"read {self.log} (there: {news.log}), fix the cause, then resume the run "
             "with: backstay runs resume",
         )
 
     def _end(self) -> str:
         """Return the end of the log that is here: all of it may have come to an earlier run."""
         try:
-            return self.log.read_text(errors="replace")[-_TAIL:]
+            with self.log.open("rb") as data:
+                data.seek(max(0, self.log.stat().st_size - _TAIL))
+                return data.read(_TAIL).decode(errors="replace")
         except OSError:
             return ""
 
     def _kept(self) -> int:
         """Return up to where the log is here already."""
         try:
-            return int(self.log.with_suffix(".read").read_text())
+            return max(0, int(self.log.with_suffix(".read").read_text()))
         except (OSError, ValueError):
             return 0
 
     def _keep(self, text: str, end: int) -> None:
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as to:
-            to.write(text)
+            if to.tell() < _LARGEST_LOG:
+                to.write(text)
         self.log.with_suffix(".read").write_text(str(end))

@@ -1,12 +1,13 @@
 """Which packages of a lost host its spare needs, and the long command that installs them."""
 
 import fnmatch
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backstay.access.shipping import stream
+from backstay.answers import BadAnswer, Line, read
+from backstay.errors import BackstayError
 from backstay.provision import onhost_compile, onhost_packages
 from backstay.provision.work import Work
 
@@ -70,21 +71,38 @@ def work(packages: Packages, *, disable: bool) -> Work:
     )
 
 
-def result(log: str) -> dict[str, Any]:
-    """Return what the installation says of itself at its end, from its log. Pure."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagesDifference:
+    """Packages that are ``missing``; those that ``differ``: name, version wanted, version there."""
+
+    missing: tuple[Line, ...] = ()
+    differ: tuple[tuple[Line, Line, Line], ...] = ()
+
+
+def result(log: str) -> PackagesDifference:
+    """Return what the installation says of itself at its end, from its log. Pure.
+
+    Raises BackstayError where that is something else.
+    """
     lines = [line for line in log.splitlines() if line.startswith(onhost_packages.RESULT)]
     if not lines:
-        return {"missing": [], "differ": []}
-    describe_packages: dict[str, Any] = json.loads(lines[-1].removeprefix(onhost_packages.RESULT))
-    return describe_packages
+        return PackagesDifference()
+    try:
+        return read(PackagesDifference, lines[-1].removeprefix(onhost_packages.RESULT))
+    except BadAnswer as error:
+        raise BackstayError(
+            "reading which packages the installation has left out",
+            came_back=f"the last line of its log is not what Backstay writes there: {error}",
+            remedy="compare the packages by hand (dpkg-query -W) with those of the backup",
+        ) from error
 
 
-def describe_packages(found: Mapping[str, Any], count: int) -> str:
+def describe_packages(found: PackagesDifference, count: int) -> str:
     """Return it in a few words. Pure."""
     words = [f"{count} packages"]
-    if found["missing"]:
-        words.append(f"not available in any repository: {', '.join(found['missing'][:6])}")
-    if found["differ"]:
-        some = [f"{name} {there} (was {was})" for name, was, there in found["differ"][:4]]
-        words.append(f"{len(found['differ'])} in other versions: {', '.join(some)}")
+    if found.missing:
+        words.append(f"not available in any repository: {', '.join(found.missing[:6])}")
+    if found.differ:
+        some = [f"{name} {there} (was {was})" for name, was, there in found.differ[:4]]
+        words.append(f"{len(found.differ)} in other versions: {', '.join(some)}")
     return "; ".join(words)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _ERROR = re.compile(r"\b(error|fatal|failed|could not|unable to|denied)\b|^E: ", re.IGNORECASE)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COLOURS = re.compile("[\x1b\N{REPLACEMENT CHARACTER}]\\[[0-9;]*m")  # raw, or cleaned
 _TOLD = 4
 AWAIT = '/bin/sh "${BACKSTAY_AWAIT:-/dev/null}"'
 """Waits in a shell until the command is released; continues at once where nothing holds it.

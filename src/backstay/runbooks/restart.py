@@ -140,11 +140,11 @@ class Restart(Action[UnitRestarted]):
         observed = UnitObserved.from_json(running.results[step_id(LOOK, unit)])
         if observed.runs:
             return UnitRestarted(restarted=False, summary="not necessary: it is running")
-        refusal = await self.site.ask(host, restart_unit, unit)
+        refusal = await self.site.ask(host, restart_unit, unit, returns=str)
         if refusal:
             raise BackstayError(
                 f"restarting {unit} on {host}",
-                came_back=str(refusal),
+                came_back=refusal,
                 remedy=f"backstay check {host}",
             )
         return UnitRestarted(restarted=True)

@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from backstay.access.session import CloudSession
+from backstay.answers import BadAnswer, read
 from backstay.backup import archive, onhost_restore
 from backstay.backup.catalogue import Backup
 from backstay.backup.manifest import ask_listing
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, RemoteFailure
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Running, StepKind
 from backstay.journal.plan import Plan
@@ -22,6 +23,7 @@ from backstay.journal.result import StepResult
 from backstay.provision.packages import wanted
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost as onhost_spare
+from backstay.runbooks.replace.answers import Nothing, PreparedNote, SpareAnswer
 from backstay.runbooks.replace.provisioning import BeginPackages, Packages
 from backstay.runbooks.replace.spare import Prepare, SpareAction, files_here, manifest_of
 from backstay.runbooks.replace.steps import BEGIN_PACKAGES, PACKAGES, PREPARE
@@ -141,7 +143,7 @@ class Note(SpareAction[StepResult]):
             "packages": running.result(PACKAGES).to_json(),
             "files": running.result(NEAR).files,
         }
-        await self.site.ask(spare, onhost_spare.keep_note, json.dumps(note))
+        await self.site.ask(spare, onhost_spare.keep_note, json.dumps(note), returns=Nothing)
         shutil.rmtree(context.work, ignore_errors=True)
         return StepResult(summary=f"prepared for {note['for']}")
 
@@ -152,34 +154,45 @@ async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
     ``behind`` is how many packages differ from the backup that the note names.
     """
     try:
-        answer = await site.ask(name, onhost_spare.look, [], [])
-        note: Mapping[str, Any] = json.loads(answer["prepared"] or "{}")
-        if not note:
+        answer = await site.ask(name, onhost_spare.look, [], [], returns=SpareAnswer)
+        if not answer.prepared:
             return {"spare": name, "state": "bare"}
+        note = _note_of(name, answer.prepared)
         place = Place(site.cloud)
-        manifest = await manifest_of(place, place.catalogue.named(note["for"]))
+        manifest = await manifest_of(place, place.catalogue.named(note.host))
     except BackstayError as error:
         return {"spare": name, "state": "unknown", "error": f"{error}; {error.remedy}"}
-    return state_of(name, note, answer["packages"], manifest)
+    return state_of(name, note, answer.versions, manifest)
+
+
+def _note_of(name: str, text: str) -> PreparedNote:
+    """Return the note that a spare has kept. Raises RemoteFailure."""
+    try:
+        return read(PreparedNote, text)
+    except BadAnswer as error:
+        raise RemoteFailure(
+            f"reading what {name} is prepared for",
+            came_back=f"its note is not one of Backstay's: {error}",
+            remedy=f"prepare it again: backstay spare prepare {name}",
+        ) from error
 
 
 def state_of(
-    name: str, note: Mapping[str, Any], packages: list[str], manifest: Mapping[str, Any]
+    name: str, note: PreparedNote, have: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the readiness that follows from what was read. Pure.
 
     Packages that could not be installed when it was prepared do not count as behind.
     """
-    have = dict(line.split(" ", 1) for line in packages if " " in line)
-    known = {*note["packages"]["missing"], *(row[0] for row in note["packages"]["differ"])}
+    known = {*note.packages.missing, *(row[0] for row in note.packages.differ)}
     pairs = wanted(manifest).wanted
     behind = sum(have.get(one) != version for one, version in pairs if one not in known)
     return {
         "spare": name,
         "state": "behind" if behind else "prepared",
-        "for": note["for"],
-        "backup": note["backup"],
-        "at": note["at"],
+        "for": note.host,
+        "backup": note.backup,
+        "at": note.at,
         "behind": behind,
-        "files": note["files"],
+        "files": note.files,
     }

@@ -11,6 +11,7 @@ from backstay.journal.action import Action, Running
 from backstay.quantities import duration
 from backstay.runbooks.common.waiting import until
 from backstay.runbooks.reboot import onhost
+from backstay.runbooks.reboot.answers import BootAnswer, RebootAnswer
 from backstay.runbooks.reboot.steps import GATES, NOTE, CameBack, RebootRequested, WentDown
 from backstay.transports.bmc import power_of
 
@@ -35,10 +36,10 @@ async def read_boot(site: CloudSession, host: str) -> Boot | None:
     None is unknown, never a proof of a reboot.
     """
     try:
-        answer = await site.ask(host, onhost.boot)
+        answer = await site.ask(host, onhost.boot, returns=BootAnswer)
     except HostError:
         return None
-    return Boot(id=answer["boot_id"], started=answer["clock"] - answer["up"])
+    return Boot(id=answer.boot_id, started=answer.clock - answer.up)
 
 
 async def next_boot(site: CloudSession, running: Running) -> Boot | None:
@@ -78,19 +79,19 @@ class Ask(Action[RebootRequested]):
         _refuse_stale(running)
         boot_id = running.result(NOTE).boot_id
         try:
-            answer = await self.site.ask(host, onhost.reboot, boot_id)
+            answer = await self.site.ask(host, onhost.reboot, boot_id, returns=RebootAnswer)
         except HostUnreachable as error:
             # It may have gone down while it answered: the next step finds out.
             why = f"{error.came_back}: it may be going down already"
             return RebootRequested(asked=False, summary=why)
-        if answer.get("error"):
+        if answer.error:
             target = self.site.cloud.ssh_target(self.site.host(host))
             raise BackstayError(
                 f"asking {host} for a reboot",
-                came_back=answer["error"],
+                came_back=answer.error,
                 remedy=f"{on(target, 'systemctl list-jobs')}; {RESUME}",
             )
-        return RebootRequested(asked=answer["asked"], why=answer["why"], summary=answer["why"])
+        return RebootRequested(asked=answer.asked, why=answer.why, summary=answer.why)
 
     async def probe(self, running: Running) -> RebootRequested | None:
         """Return that it was asked where the next boot has started already."""
@@ -168,8 +169,8 @@ class Up(Action[CameBack]):
     async def _not_back(self, running: Running) -> BackstayError:
         host = running.host
         try:
-            boot = await self.site.ask(host, onhost.boot)
-            seen = f"it answers with its former boot id {boot['boot_id']}: it has not rebooted"
+            boot = await self.site.ask(host, onhost.boot, returns=BootAnswer)
+            seen = f"it answers with its former boot id {boot.boot_id}: it has not rebooted"
         except HostError as error:
             seen = f"its boot id cannot be read ({error.came_back}); whether it rebooted is unknown"
         limit = duration(self.site.cloud.maintenance.up)

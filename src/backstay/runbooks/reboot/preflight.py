@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession, Name, name_of
@@ -15,11 +14,12 @@ from backstay.health.check import check
 from backstay.inventory.maintenance import Hook
 from backstay.journal.action import Action, Refused, Running
 from backstay.journal.store import Store
-from backstay.maintenance.gates import GateInput, ask_all
+from backstay.maintenance.gates import BootObstacles, GateInput, ask_all
 from backstay.maintenance.gates_onhost import boot_obstacles
 from backstay.maintenance.refusal import GatesRefused
 from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.reboot import onhost
+from backstay.runbooks.reboot.answers import UnitsAnswer
 from backstay.runbooks.reboot.plan import options_of
 from backstay.runbooks.reboot.steps import GATES, GatesPassed, HooksCalled, HostNoted
 from backstay.transports.hook import call_command, call_url
@@ -61,12 +61,11 @@ class Gates(Action[GatesPassed]):
         known = tuple(name_of(finding) for finding in bad(findings))
         return GatesPassed(known=known, asked_at=time.time(), summary=already_failing(len(known)))
 
-    async def _boot_obstacles(self, host: str) -> Mapping[str, Any]:
+    async def _boot_obstacles(self, host: str) -> BootObstacles | None:
         try:
-            found: Mapping[str, Any] = await self.site.ask(host, boot_obstacles)
+            return await self.site.ask(host, boot_obstacles, returns=BootObstacles)
         except HostError:
-            return {}
-        return found
+            return None
 
     def _known(self, running: Running) -> frozenset[Name] | None:
         """Return what was failing before the run's first host went down, None for the first."""
@@ -129,20 +128,20 @@ class Note(Action[HostNoted]):
         Raises HostError.
         """
         host = running.host
-        units = await self.site.ask(host, onhost.running_units)
+        units = await self.site.ask(host, onhost.running_units, returns=UnitsAnswer)
         apis, instances = await self._apis(host), await self._instances()
         self.recorder.start(apis, instances)
         targets = f"{_counted(len(apis), 'API')} and {_counted(len(instances), 'instance')}"
         return HostNoted(
-            boot_id=units["boot_id"],
-            hostname=units["hostname"],
-            kernel=units["kernel"],
-            running=tuple(units["running"]),
-            failed=tuple(units["failed"]),
+            boot_id=units.boot_id,
+            hostname=units.hostname,
+            kernel=units.kernel,
+            running=units.running,
+            failed=units.failed,
             apis=apis,
             instances=instances,
             agents=await self._agents(),
-            summary=f"boot id {units['boot_id'][:8]}…; recording outages of {targets}",
+            summary=f"boot id {units.boot_id[:8]}…; recording outages of {targets}",
         )
 
     async def _apis(self, host: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ the address, and takes it only if nothing answers.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from backstay.backup.restorable import changed, chosen
 from backstay.errors import BackstayError, HostError
 from backstay.journal.action import Refused, Running
 from backstay.runbooks.replace import onhost as onhost_identity
+from backstay.runbooks.replace.answers import AddressHeld, AdoptAnswer, BootIdAnswer
 from backstay.runbooks.replace.fence_guard import still_fenced
 from backstay.runbooks.replace.spare import SpareAction, files_here, number_of
 from backstay.runbooks.replace.steps import FENCE, PREPARE, IdentityAdopted
@@ -45,24 +46,23 @@ class Adopt(SpareAction[IdentityAdopted]):
         """
         require_fence(running)
         spare = await self._address_of_spare(running)
-        mine = [spare["mac"]]
-        await self.still_fenced(self.site, running, adopted=mine if spare["has"] else ())
+        mine = [spare.mac]
+        await self.still_fenced(self.site, running, adopted=mine if spare.has else ())
         adopted = await self._adopt(running)
         await self.still_fenced(self.site, running, adopted=mine)
         return adopted
 
-    async def _address_of_spare(self, running: Running) -> Mapping[str, Any]:
+    async def _address_of_spare(self, running: Running) -> AddressHeld:
         """Ask the spare for its hardware address; an earlier try may have renamed it already."""
         host = self.host(running)
         addresses = running.result(PREPARE).addresses
         try:
-            answer: Mapping[str, Any] = await self.site.ask(
-                self.spare(running), onhost_identity.holds, *addresses
+            return await self.site.ask(
+                self.spare(running), onhost_identity.holds, *addresses, returns=AddressHeld
             )
         except HostError:
             self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(host)))
-            answer = await self.site.ask(host, onhost_identity.holds, *addresses)
-        return answer
+            return await self.site.ask(host, onhost_identity.holds, *addresses, returns=AddressHeld)
 
     async def _adopt(self, running: Running) -> IdentityAdopted:
         """Adopt, and prove it: SSH to the host, by its key, is answered by the spare."""
@@ -74,7 +74,7 @@ class Adopt(SpareAction[IdentityAdopted]):
         entries = await self._sent(way, context, wanted)
         old = await number_of(self.site.host(host).address)
         own = await number_of(self.site.host(spare).address)
-        answer: Mapping[str, Any] = await self.site.ask(
+        answer = await self.site.ask(
             way,
             onhost_identity.adopt,
             {
@@ -87,14 +87,20 @@ class Adopt(SpareAction[IdentityAdopted]):
                 "declared": list(IDENTITY),
                 "keys": [e[0] for e in wanted.entries if "/ssh_host_" in e[0]],
             },
+            returns=AdoptAnswer,
             bound=_BOUND,
         )
-        if answer.get("others"):
-            raise _answers_still(host, f"the network card {', '.join(answer['others'])}")
-        await self._prove(running, answer["boot_id"])
+        if answer.others:
+            raise _answers_still(host, f"the network card {', '.join(answer.others)}")
+        await self._prove(running, answer.boot_id)
         # Asked under both of its names it would be two hosts, each with the other's agents.
         self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(spare)))
-        adopted = IdentityAdopted.from_json(answer)
+        adopted = IdentityAdopted(
+            boot_id=answer.boot_id,
+            device=answer.device,
+            configured=answer.configured,
+            kept=answer.kept,
+        )
         return replace(adopted, summary=_describe(adopted, old))
 
     async def _reached_by(self, running: Running, context: RestoreContext) -> str:
@@ -104,14 +110,14 @@ class Adopt(SpareAction[IdentityAdopted]):
         """
         host, spare = self.host(running), self.spare(running)
         try:
-            await self.site.ask(spare, onhost.boot_id)
+            await self.site.ask(spare, onhost.boot_id, returns=BootIdAnswer)
         except HostError as error:
             self.site.shell.drop(self.site.cloud.ssh_target(self.site.host(host)))
             try:
-                adopted = await self.site.ask(host, onhost_identity.adopted)
+                adopted = await self.site.ask(host, onhost_identity.adopted, returns=BootIdAnswer)
             except HostError:
                 raise error from None
-            if adopted["mark"] != context.mark:
+            if adopted.mark != context.mark:
                 raise _answers_still(host, "another run's spare, or the host itself") from error
             return host
         return spare
@@ -138,13 +144,13 @@ class Adopt(SpareAction[IdentityAdopted]):
         while time.monotonic() < until:
             self.site.shell.drop(target)  # one to the lost host may be kept, and hang
             try:
-                answer = await self.site.ask(host, onhost.boot_id, bound=10)
+                answer = await self.site.ask(host, onhost.boot_id, returns=BootIdAnswer, bound=10)
             except HostError as error:
                 last = error.came_back
             else:
-                if answer["boot_id"] == boot_id:
+                if answer.boot_id == boot_id:
                     return
-                raise _answers_still(host, f"boot id {answer['boot_id']}, not the spare's")
+                raise _answers_still(host, f"boot id {answer.boot_id}, not the spare's")
             await asyncio.sleep(0.5)
         raise BackstayError(
             f"reaching the spare as {host}",

@@ -7,15 +7,16 @@ recorded, is not known. The report says so.
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
+from backstay.answers import Line
 from backstay.errors import BackstayError
 from backstay.journal.action import Running
 from backstay.journal.store import Store
-from backstay.jsondata import Json
 from backstay.runbooks.common.outage_recorder import OutageRecorder
 from backstay.runbooks.replace.steps import (
     CONFIRM,
@@ -132,7 +133,7 @@ class OutageRecording:
             if service.running is not None
         ]
         answers = await asyncio.gather(
-            *(self.site.ask(host, ask, bound=_LOOK_BOUND) for host, ask in asked),
+            *(self.site.ask(host, ask, returns=_Guests, bound=_LOOK_BOUND) for host, ask in asked),
             return_exceptions=True,
         )
         found: dict[str, str] = {}
@@ -147,11 +148,24 @@ class OutageRecording:
         return found, unasked
 
 
-def _addressed(instances: Json, taken: Mapping[str, str]) -> dict[str, str]:
+_Guests = tuple[tuple[Line, tuple[Line, ...]], ...]
+"""The instances that a host runs: the name of each, and its addresses."""
+
+
+def _addressed(instances: _Guests, taken: Mapping[str, str]) -> dict[str, str]:
     """Return first addresses by name; of two with one name the second has its address added."""
     found: dict[str, str] = {}
     for name, addresses in instances:
-        if addresses:
+        if addresses and _is_address(addresses[0]):
             twice = name in taken or name in found
             found[f"{name} {addresses[0]}" if twice else name] = addresses[0]
     return found
+
+
+def _is_address(text: str) -> bool:
+    """Return whether it is a number: a name that a host sends is not looked up."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

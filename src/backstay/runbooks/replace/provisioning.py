@@ -15,6 +15,7 @@ from backstay.provision import packages
 from backstay.provision.methods import method_of
 from backstay.provision.work import Work, last_line
 from backstay.runbooks.replace import onhost
+from backstay.runbooks.replace.answers import UnitsEnabled
 from backstay.runbooks.replace.spare import SpareAction
 from backstay.runbooks.replace.steps import (
     BEGIN_BUILD,
@@ -67,7 +68,7 @@ class FollowCommand(SpareAction[R]):
         if work is not None and unit:
             command = self.command(running, unit, here=work.here)
             state = await command.state()
-            if state["status"] is not None and state["status"] not in work.good:
+            if state.status is not None and state.status not in work.good:
                 await command.again()
         return None
 
@@ -122,9 +123,8 @@ class Packages(FollowCommand[PackagesInstalled]):
             return PackagesInstalled()
         found = packages.result(log)
         count = len(packages.wanted(await self.manifest(self.backup(running))).wanted)
-        return PackagesInstalled.from_json(
-            {**found, "summary": packages.describe_packages(found, count)}
-        )
+        summary = packages.describe_packages(found, count)
+        return PackagesInstalled(missing=found.missing, differ=found.differ, summary=summary)
 
 
 async def packages_work(step: SpareAction[R], running: Running) -> Work:
@@ -156,7 +156,10 @@ class BeginBuild(StartCommand):
         means = self.site.cloud.provision_of(self.site.host(self.host(running)))
         needed = on_the_host(means) if means else []
         missing = await self.site.ask(
-            self.way(running), onhost.missing, [str(path) for path in needed]
+            self.way(running),
+            onhost.missing,
+            [str(path) for path in needed],
+            returns=tuple[str, ...],
         )
         if missing:
             raise _absent([PurePosixPath(path) for path in missing], running)
@@ -169,7 +172,12 @@ class LetBuild(SpareAction[StepResult]):
     async def do(self, running: Running) -> StepResult:
         """Let it go, start it where it could not be held. Raises HostError."""
         await self.site.ask(
-            self.way(running), onhost_units.allow, self.units(running), [], bound=60
+            self.way(running),
+            onhost_units.allow,
+            self.units(running),
+            [],
+            returns=UnitsEnabled,
+            bound=60,
         )
         await let_go(self, running)
         return StepResult()
@@ -195,10 +203,15 @@ class Build(FollowCommand[HostBuilt]):
         units = self.units(running)
         enabled = [unit for unit in units if unit in manifest.get("enabled", ())]
         allowed = await self.site.ask(
-            self.way(running), onhost_units.allow, units, enabled, bound=120
+            self.way(running),
+            onhost_units.allow,
+            units,
+            enabled,
+            returns=UnitsEnabled,
+            bound=120,
         )
         summary = "" if log is None else last_line(log)
-        return HostBuilt(enabled=tuple(allowed["enabled"]), summary=summary)
+        return HostBuilt(enabled=allowed.enabled, summary=summary)
 
 
 def build_work(step: SpareAction[R], running: Running) -> Work | None:

@@ -1,14 +1,16 @@
 """A spare that becomes the lost host: how steps reach it, and whether it can take the place."""
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from backstay.answers import BadAnswer, convert
 from backstay.backup.catalogue import Backup
 from backstay.backup.manifest import MANIFEST, of_backup
 from backstay.backup.place import Place
@@ -23,9 +25,12 @@ from backstay.provision import packages
 from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost
+from backstay.runbooks.replace.answers import Machine, SpareAnswer
 from backstay.runbooks.replace.steps import ADOPT, SparePrepared
 from backstay.runbooks.restore.context import SILENCE, RestoreAction, RestoreContext
 from backstay.runbooks.restore.plan import services_of, units_of
+
+T = TypeVar("T")
 
 _MANIFESTS: dict[str, Mapping[str, Any]] = {}
 """By snapshot, which never changes: several steps of a run want it, and reading takes a second."""
@@ -86,11 +91,9 @@ class SpareAction(RestoreAction[R]):
         """Return what asks the spare, by one of its names."""
 
         async def ask(
-            function: Callable[..., Any],
-            *arguments: Json,
-            bound: float,
-        ) -> Json:
-            return await self.site.ask(name, function, *arguments, bound=bound)
+            function: Callable[..., Any], *arguments: Json, returns: type[T], bound: float
+        ) -> T:
+            return await self.site.ask(name, function, *arguments, returns=returns, bound=bound)
 
         return ask
 
@@ -137,7 +140,7 @@ class SpareRequirements:
     clock: Limit
 
 
-def blockers(wanted: SpareRequirements, answer: Mapping[str, Any], *, offset: float) -> list[str]:
+def blockers(wanted: SpareRequirements, answer: SpareAnswer, *, offset: float) -> list[str]:
     """Return every reason why the spare cannot take the host's place.
 
     ``answer`` is its answer (``onhost.look``); ``offset`` is how far its clock is off.
@@ -147,92 +150,102 @@ def blockers(wanted: SpareRequirements, answer: Mapping[str, Any], *, offset: fl
         *_room(wanted, answer),
         *_address(wanted, answer),
     ]
-    if answer["active"]:
-        found.append(f"{', '.join(answer['active'])} run on it: it is not a spare")
-    if answer["databases"]:
-        found.append(f"it has databases of its own: {', '.join(answer['databases'])}")
+    if answer.active:
+        found.append(f"{', '.join(answer.active)} run on it: it is not a spare")
+    if answer.databases:
+        found.append(f"it has databases of its own: {', '.join(answer.databases)}")
     if abs(offset) >= wanted.clock.failed:
         found.append(
             f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}: "
             "tokens and leases would be refused; set it first"
         )
-    if not answer["apt"]:
+    if not answer.apt:
         found.append("it has no apt-get, by which its packages could be installed")
     return found
 
 
-def warnings(wanted: SpareRequirements, answer: Mapping[str, Any], *, offset: float) -> list[str]:
+def warnings(wanted: SpareRequirements, answer: SpareAnswer, *, offset: float) -> list[str]:
     """Return what does not block it and should be known."""
-    mine, theirs = answer["machine"], wanted.backup.machine
+    mine, theirs = answer.machine, _machine_of(wanted.backup)
     found = []
-    if theirs.get("memory") and mine["memory"] < theirs["memory"]:
-        found.append(f"less memory: {size(mine['memory'])}, was {size(theirs['memory'])}")
+    if theirs is not None and theirs.memory and mine.memory < theirs.memory:
+        found.append(f"less memory: {size(mine.memory)}, was {size(theirs.memory)}")
     if wanted.clock.warning <= abs(offset) < wanted.clock.failed:
         found.append(f"its clock is {abs(offset):.1f} s off")
-    if not theirs:
+    if theirs is None:
         found.append("the backup does not record the host's release: judged by its packages")
     return found
 
 
-def _release(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
-    mine, theirs = answer["machine"], wanted.backup.machine
-    if not theirs:
+def _release(wanted: SpareRequirements, answer: SpareAnswer) -> list[str]:
+    mine, theirs = answer.machine, _machine_of(wanted.backup)
+    if theirs is None:
         return _by_packages(wanted, answer)
     found = []
     was = _name(theirs)
     if was != _name(mine):
         found.append(f"it runs {_name(mine)}, the host ran {was}")
-    if mine["architecture"] != theirs["architecture"]:
-        found.append(f"it is {mine['architecture']}, the host was {theirs['architecture']}")
-    if mine["memory"] < _LESS * theirs["memory"]:
-        found.append(
-            f"it has {size(mine['memory'])} of memory, the host had {size(theirs['memory'])}"
-        )
+    if mine.architecture != theirs.architecture:
+        found.append(f"it is {mine.architecture}, the host was {theirs.architecture}")
+    if mine.memory < _LESS * theirs.memory:
+        found.append(f"it has {size(mine.memory)} of memory, the host had {size(theirs.memory)}")
     return found
 
 
-def _name(machine: Mapping[str, Any]) -> str:
-    return f"{machine['id']} {machine['codename'] or machine['release']}"
+def _machine_of(backup: Backup) -> Machine | None:
+    """Return what a backup records of its host, None for an older one."""
+    try:
+        return convert(Machine, backup.machine) if backup.machine else None
+    except BadAnswer as error:
+        raise BackupError(
+            f"reading what {backup.name} records of its host",
+            came_back=str(error),
+            remedy="choose another backup: backstay backup list",
+        ) from error
 
 
-def _by_packages(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
+def _name(machine: Machine) -> str:
+    return f"{machine.id} {machine.codename or machine.release}"
+
+
+def _by_packages(wanted: SpareRequirements, answer: SpareAnswer) -> list[str]:
     """Judge by the release that the basic package's version names, for older backups."""
-    there = dict(line.split(" ", 1) for line in answer["packages"] if " " in line)
-    was, now = wanted.versions.get("base-files", ""), there.get("base-files", "")
+    was = wanted.versions.get("base-files", "")
+    now = answer.versions.get("base-files", "")
     if was and now and was.partition(".")[0] != now.partition(".")[0]:
         return [f"it is of another release: base-files {now}, the host had {was}"]
     return []
 
 
-def _room(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
+def _room(wanted: SpareRequirements, answer: SpareAnswer) -> list[str]:
     """Compare the room on each of its file systems with what will be written there."""
     backup = wanted.backup
-    there = {line.partition(" ")[0] for line in answer["packages"]}
-    missing = sum(name not in there for name in wanted.packages)
+    missing = sum(name not in answer.versions for name in wanted.packages)
     growth = _GROWS * (_LOADED if backup.engine is Engine.DUMP else 1)
-    places = list(answer["free"])
-    needs = {
-        "/usr": missing * _PER_PACKAGE,
-        "/var/lib": int(backup.sizes.get("files", 0) * _GROWS),
-        places[-1]: int(backup.sizes.get("database", 0) * growth),
-    }
+    places = list(answer.free)
+    needs = [
+        ("/usr", missing * _PER_PACKAGE),
+        ("/var/lib", int(backup.sizes.get("files", 0) * _GROWS)),
+        (places[-1] if places else "/", int(backup.sizes.get("database", 0) * growth)),
+    ]
+    unknown = sorted({place for place, _ in needs if place not in answer.free})
+    if unknown:
+        return [f"it does not say how much room there is in {', '.join(unknown)}"]
     by_device: dict[int, int] = {}
-    for place, need in needs.items():
-        device = answer["free"][place][0]
+    for place, need in needs:
+        device = answer.free[place][0]
         by_device[device] = by_device.get(device, 0) + need
     found = []
     for device, need in by_device.items():
-        place, free = next((p, f) for p, (d, f) in answer["free"].items() if d == device)
+        place, free = next((p, f) for p, (d, f) in answer.free.items() if d == device)
         if free < need:
             found.append(f"{place} has only {size(free)} free, about {size(need)} are needed")
     return found
 
 
-def _address(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
+def _address(wanted: SpareRequirements, answer: SpareAnswer) -> list[str]:
     """Return why the old address cannot be reached on the spare's network."""
-    networks = [
-        ipaddress.ip_interface(address) for _, address in answer["addresses"] if "/" in address
-    ]
+    networks = [one for words in answer.addresses for one in _network(words[1:])]
     own = [one for one in networks if str(one.ip) == wanted.own_address]
     try:
         old = ipaddress.ip_address(wanted.old_address)
@@ -241,6 +254,14 @@ def _address(wanted: SpareRequirements, answer: Mapping[str, Any]) -> list[str]:
     if own and not any(old in one.network for one in own):
         return [f"it is on {own[0].network}, the host's address {old} is not of that network"]
     return []
+
+
+def _network(
+    words: Sequence[str],
+) -> Iterator[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+    """Yield the address with its network that the first of the words is, if it is one."""
+    with contextlib.suppress(ValueError):
+        yield from (ipaddress.ip_interface(word) for word in words[:1] if "/" in word)
 
 
 class Prepare(SpareAction[SparePrepared]):
@@ -254,13 +275,14 @@ class Prepare(SpareAction[SparePrepared]):
         started = time.time()
         try:
             answer, manifest = await asyncio.gather(
-                self.site.ask(spare, onhost.look, units, databases), self.manifest(backup)
+                self.site.ask(spare, onhost.look, units, databases, returns=SpareAnswer),
+                self.manifest(backup),
             )
         except (BackupError, HostError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        offset = off_by(answer["clock"], started, time.time())
+        offset = off_by(answer.clock, started, time.time())
         wish = packages.wanted(manifest)
         wanted = SpareRequirements(
             backup=backup,
@@ -280,17 +302,16 @@ class Prepare(SpareAction[SparePrepared]):
         there = _there(answer, wish)
         words = [f"{there} of {len(wish.wanted)} packages are there"]
         return SparePrepared(
-            boot_id=answer["boot_id"],
+            boot_id=answer.boot_id,
             addresses=(wanted.old_address, wanted.own_address),
             packages=there,
-            prepared=answer["prepared"],
+            prepared=answer.prepared,
             summary="; ".join([*words, *warnings(wanted, answer, offset=offset)]),
         )
 
 
-def _there(answer: Mapping[str, Any], wish: packages.Packages) -> int:
-    have = dict(line.split(" ", 1) for line in answer["packages"] if " " in line)
-    return sum(have.get(name) == version for name, version in wish.wanted)
+def _there(answer: SpareAnswer, wish: packages.Packages) -> int:
+    return sum(answer.versions.get(name) == version for name, version in wish.wanted)
 
 
 def off_by(clock: float, before: float, after: float) -> float:
