@@ -216,7 +216,7 @@ def host(asked: GateInput) -> Sequence[Refusal]:
         remedy = on(target, "dpkg --configure -a")
         found.append(Refusal(gate=HOST, reason=reason, remedy=remedy))
     if answer.kernel:
-        reason = f"what it would boot is not there: {', '.join(answer.kernel)}"
+        reason = f"what it would boot is not there: {', '.join(answer.kernel[:6])}"
         remedy = on(target, "update-initramfs -u -k all && update-grub")
         found.append(Refusal(gate=HOST, reason=reason, remedy=remedy))
     return found + [_full(finding) for finding in asked.findings if _is_full(finding, asked.host)]

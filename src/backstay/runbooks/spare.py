@@ -157,7 +157,7 @@ async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
         answer = await site.ask(name, onhost_spare.look, [], [], returns=SpareAnswer)
         if not answer.prepared:
             return {"spare": name, "state": "bare"}
-        note = _note_of(name, answer.prepared)
+        note = note_of(name, answer.prepared)
         place = Place(site.cloud)
         manifest = await manifest_of(place, place.catalogue.named(note.host))
     except BackstayError as error:
@@ -165,7 +165,7 @@ async def readiness(site: CloudSession, name: str) -> dict[str, Any]:
     return state_of(name, note, answer.versions, manifest)
 
 
-def _note_of(name: str, text: str) -> PreparedNote:
+def note_of(name: str, text: str) -> PreparedNote:
     """Return the note that a spare has kept. Raises RemoteFailure."""
     try:
         return read(PreparedNote, text)

@@ -133,7 +133,7 @@ class OutageRecording:
             if service.running is not None
         ]
         answers = await asyncio.gather(
-            *(self.site.ask(host, ask, returns=_Guests, bound=_LOOK_BOUND) for host, ask in asked),
+            *(self.site.ask(host, ask, returns=Guests, bound=_LOOK_BOUND) for host, ask in asked),
             return_exceptions=True,
         )
         found: dict[str, str] = {}
@@ -144,15 +144,15 @@ class OutageRecording:
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                found |= _addressed(answer, taken=found)
+                found |= addressed(answer, taken=found)
         return found, unasked
 
 
-_Guests = tuple[tuple[Line, tuple[Line, ...]], ...]
+Guests = tuple[tuple[Line, tuple[Line, ...]], ...]
 """The instances that a host runs: the name of each, and its addresses."""
 
 
-def _addressed(instances: _Guests, taken: Mapping[str, str]) -> dict[str, str]:
+def addressed(instances: Guests, taken: Mapping[str, str]) -> dict[str, str]:
     """Return first addresses by name; of two with one name the second has its address added."""
     found: dict[str, str] = {}
     for name, addresses in instances:
