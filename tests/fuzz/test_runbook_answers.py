@@ -77,7 +77,7 @@ def use(answer: Any) -> None:
         said = spare.blockers(WANTED, answer, offset=0) + spare.warnings(WANTED, answer, offset=0)
         assert [clean(text, longest=len(text)) for text in said] == said
     if isinstance(answer, tuple):
-        for name, address in outages.addressed(answer, {}).items():
+        for name, address in outages.first_addresses(answer, {}).items():
             assert clean(name) == name
             assert re.fullmatch(r"[0-9a-f.:%]+", address)
 

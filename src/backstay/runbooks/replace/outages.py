@@ -144,7 +144,7 @@ class OutageRecording:
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                found |= addressed(answer, taken=found)
+                found |= first_addresses(answer, taken=found)
         return found, unasked
 
 
@@ -152,7 +152,7 @@ Guests = tuple[tuple[Line, tuple[Line, ...]], ...]
 """The instances that a host runs: the name of each, and its addresses."""
 
 
-def addressed(instances: Guests, taken: Mapping[str, str]) -> dict[str, str]:
+def first_addresses(instances: Guests, taken: Mapping[str, str]) -> dict[str, str]:
     """Return first addresses by name; of two with one name the second has its address added."""
     found: dict[str, str] = {}
     for name, addresses in instances:
