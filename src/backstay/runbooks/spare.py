@@ -121,10 +121,14 @@ class Near(SpareAction[LargeFilesSent]):
                 context.staging,
                 [],
                 list(context.paths),
+                returns=Nothing,
                 bound=SILENCE,
             )
             await self.site.ask(
-                spare, onhost_restore.remove, [f"{context.staging}/{onhost_restore.NEW}"]
+                spare,
+                onhost_restore.remove,
+                [f"{context.staging}/{onhost_restore.NEW}"],
+                returns=Nothing,
             )
         sent = sum(entry.size for entry in missing)
         return LargeFilesSent(files=len(large), summary=f"{len(missing)} files sent, {size(sent)}")

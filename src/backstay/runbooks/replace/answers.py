@@ -7,17 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from backstay.answers import Count, Line, Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Release (``id``, ``release``, ``codename``), architecture and memory (bytes) of a host."""
-
-    id: Line
-    release: Line
-    codename: Line
-    architecture: Line
-    memory: Count
+from backstay.backup.manifest import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

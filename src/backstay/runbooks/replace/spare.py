@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from backstay.answers import BadAnswer, convert
 from backstay.backup.catalogue import Backup
-from backstay.backup.manifest import MANIFEST, of_backup
+from backstay.backup.manifest import MANIFEST, Machine, of_backup
 from backstay.backup.place import Place
 from backstay.errors import BackstayError, BackupError, HostError
 from backstay.inventory.backup import Engine
@@ -25,7 +25,7 @@ from backstay.provision import packages
 from backstay.provision.following import Ask, LongCommand, ask_here
 from backstay.quantities import size
 from backstay.runbooks.replace import onhost
-from backstay.runbooks.replace.answers import Machine, SpareAnswer
+from backstay.runbooks.replace.answers import SpareAnswer
 from backstay.runbooks.replace.steps import ADOPT, SparePrepared
 from backstay.runbooks.restore.context import SILENCE, RestoreAction, RestoreContext
 from backstay.runbooks.restore.plan import services_of, units_of
