@@ -212,7 +212,7 @@ async def incident(
     found = await reader.ask(lambda: reader.store.incident(number))
     if found is None:
         raise not_there(f"incident {number}", f"GET {PREFIX}/incidents")
-    notifications = await reader.ask(lambda: reader.store.notifications(incident=number))
+    notifications = await context.notifications(number)
     waiting = await reader.ask(lambda: reader.store.waiting(now=time.time()))
     return models.incident_detail(found, notifications, waiting.get(number))
 
@@ -294,7 +294,11 @@ async def exposition(context: Context) -> Response:
     """Return the metrics in Prometheus' text format."""
     snapshot, records, now = context.feed.snapshot, context.reader.records, time.time()
     # Takes a while for a thousand hosts: on a thread, so that probes are not delayed.
-    text = await on_thread(lambda: metrics.exposition(snapshot, records, now), _THREAD_SECONDS)
+    text = await context.shared.get(
+        "metrics",
+        context.state,
+        lambda: on_thread(lambda: metrics.exposition(snapshot, records, now), _THREAD_SECONDS),
+    )
     return Response(text, media_type=metrics.MEDIA_TYPE)
 
 

@@ -1,14 +1,18 @@
 """What responses are made from: snapshot, records, cloud.yaml. Nothing here asks the cloud."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.records import JournalError
 from backstay.watch.detect.status import SnapshotFeed
 from backstay.watch.incidents.incident import Incident
+from backstay.watch.incidents.notification import Notification
 from backstay.watch.incidents.store import Minute
 from backstay.watch.web.access import Access
 from backstay.watch.web.records import RecordReader
@@ -21,6 +25,43 @@ Returns a message on what happens next. Raises BackstayError if the code is wron
 
 _HISTORY_SECONDS = 30.0
 _HISTORIES = 8
+_SHARED_SECONDS = 1.0
+_MOST_SHARED = 64
+
+T = TypeVar("T")
+
+
+class Shared:
+    """What requests of the same moment share: made once, however many ask for it.
+
+    A page of a thousand hosts takes some 30 ms: 64 live streams that each made their own would
+    leave the event loop no time for probes.
+    """
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Hashable, tuple[float, object, asyncio.Task[Any]]] = OrderedDict()
+
+    async def get(self, key: Hashable, state: object, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``make`` returns, or returned less than a second ago for the same state.
+
+        Raises what it raises.
+        """
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        at, known, task = self._made.get(key, (0.0, None, None))
+        if task is None or now - at > _SHARED_SECONDS or known != state or task.get_loop() != loop:
+            task = asyncio.ensure_future(_made(make))
+            # Read here as well: whoever waited for it may have gone.
+            task.add_done_callback(lambda one: one.cancelled() or one.exception())
+            self._made[key] = now, state, task
+            self._made.move_to_end(key)
+            while len(self._made) > _MOST_SHARED:
+                self._made.popitem(last=False)
+        found: T = await asyncio.shield(task)
+        return found
+
+
+async def _made(make: Callable[[], Awaitable[T]]) -> T:
+    return await make()
 
 
 @dataclass(kw_only=True)
@@ -32,6 +73,7 @@ class PageContext:
     cloud: Cloud
     access: Access
     approve: Approve | None
+    shared: Shared = field(default_factory=Shared)
     _histories: dict[tuple[str, float], tuple[float, list[Minute]]] = field(default_factory=dict)
 
     async def incident(self, number: int) -> Incident | None:
@@ -40,6 +82,19 @@ class PageContext:
         known = {incident.id: incident for incident in (*records.resolved, *records.open)}
         return known.get(number) or await self.reader.ask(
             lambda: self.reader.store.incident(number)
+        )
+
+    @property
+    def state(self) -> object:
+        """Return what pages are made from; it is another object as soon as anything changes."""
+        return id(self.feed.snapshot), self.feed.snapshot.at, self.reader.records.at
+
+    async def notifications(self, incident: int) -> list[Notification]:
+        """Return the notifications of an incident. Raises JournalError."""
+        return await self.shared.get(
+            ("notifications", incident),
+            self.state,
+            lambda: self.reader.ask(lambda: self.reader.store.notifications(incident=incident)),
         )
 
     async def history(self, target: str, seconds: float) -> list[Minute]:

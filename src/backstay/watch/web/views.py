@@ -114,13 +114,11 @@ async def incident_page(
 ) -> RenderedPage:
     """Show an incident; ``error`` is why an approval was refused just now."""
     now, records = time.time(), context.reader.records
-    notifications, unreadable = [], ""
+    unreadable = ""
     try:
-        notifications = await context.reader.ask(
-            lambda: context.reader.store.notifications(incident=found.id)
-        )
+        notifications = await context.notifications(found.id)
     except BackstayError as failure:
-        unreadable = f"{failure}; {failure.remedy}"
+        notifications, unreadable = [], f"{failure}; {failure.remedy}"
     return RenderedPage(
         title=f"{found.name} - {context.cloud.name}",
         parts={
@@ -252,11 +250,26 @@ def _number(given: str | None) -> int | None:
     return int(given) if given and given.isascii() and given.isdigit() and len(given) < 10 else None
 
 
+def _shared(view: View) -> View:
+    """Return a view that is made once for all who ask for the same at the same moment.
+
+    Only for those that are the same for everybody.
+    """
+
+    async def shared(context: PageContext, request: PageRequest) -> RenderedPage:
+        context.reader.wanted()
+        query = [request.http.query_params.get(name, "") for name in ("before", "span")]
+        key = (view, *request.http.path_params.values(), *query)
+        return await context.shared.get(key, context.state, lambda: view(context, request))
+
+    return shared
+
+
 PAGES: dict[str, View] = {
-    "/": home,
-    "/hosts/{name}": host,
-    "/incidents": incidents,
+    "/": _shared(home),
+    "/hosts/{name}": _shared(host),
+    "/incidents": _shared(incidents),
     "/incidents/{number}": incident,
-    "/runs/{name}": run,
-    "/targets/{key:path}": target,
+    "/runs/{name}": _shared(run),
+    "/targets/{key:path}": _shared(target),
 }
