@@ -84,8 +84,8 @@ def test_a_page_is_made_once_for_all_who_ask_at_once(
 def test_a_change_is_seen_at_once(fake: FakeCloud, served: Serving) -> None:
     async def story() -> tuple[str, str]:
         async with served(fake) as url, httpx.AsyncClient(base_url=url) as client:
-            before = (await client.get(f"/targets/{key}")).text
             key = "compute1/agent/nova-compute"
+            before = (await client.get(f"/targets/{key}")).text
             snapshot = fake.feed.snapshot
             status = replace(snapshot.targets[key], evidence="has changed")
             targets = {**snapshot.targets, key: status}
