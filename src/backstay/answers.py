@@ -125,6 +125,8 @@ Mac = Annotated[str, _Form(_MAC, "hardware address")]
 """A hardware address."""
 Count = Annotated[int, _Within(0, LARGEST)]
 """An integer that is not negative: bytes, processes, ports."""
+Number = Annotated[float, _Within(-1e12, 1e12)]
+"""A number that can be counted with and shown."""
 Seconds = Annotated[float, _Within(0.0, 1e12)]
 """A duration, or a time since 1970."""
 

@@ -1,16 +1,17 @@
 """What the broker's word means for agents, and what only a call settles."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backstay.access.session import CloudSession
+from backstay.answers import convert
 from backstay.errors import BackstayError
 from backstay.inventory.load import load
 from backstay.services import nova
+from backstay.services.rabbitmq.queues import MessagingAnswer
 from backstay.watch.detect import agents as module
 from backstay.watch.detect.agents import AgentProbes
 from backstay.watch.detect.probe import Outcome, ProbeResult
@@ -51,8 +52,8 @@ def asked(tmp_path: Path) -> tuple[AgentProbes, list[ProbeResult]]:
     return questions, results
 
 
-def poll(**more: Any) -> list[Any]:
-    return [1, "ok", json.loads(json.dumps(TOLD | more)), 0.01]
+def poll(**more: Any) -> Any:
+    return convert(MessagingAnswer, TOLD | more)
 
 
 def test_a_queue_that_is_fed_and_served_is_a_good_sign(asked: Any) -> None:
@@ -94,7 +95,7 @@ def test_an_agent_that_takes_from_an_unfed_queue_is_deaf_however_young(asked: An
 
 @pytest.mark.parametrize(
     "answer",
-    [poll(up=30.0), poll(trouble="no"), poll(refused="no"), [1, "failed", "no", 0.1]],
+    [poll(up=30.0), poll(trouble="no"), poll(refused="no")],
 )
 def test_a_broker_that_has_just_come_back_or_tells_nothing_proves_nothing(
     asked: Any, answer: Any

@@ -8,7 +8,13 @@ from typing import Any
 from backstay.access.shipping import source_of, stream
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostLivenessProbe, Unit
-from backstay.watch.detect.host_answers import HostAnswer, HostProbes, probe_results
+from backstay.watch.detect.host_answers import (
+    HostAnswer,
+    HostProbes,
+    StatusLine,
+    probe_results,
+    read_line,
+)
 from backstay.watch.detect.onhost import family, watch_host
 from backstay.watch.detect.probe import Outcome
 
@@ -23,9 +29,13 @@ WATCHED = HostProbes(
 RUNS = ["loaded", "active", "running", "success", "", 400]
 
 
+def line(content: Any) -> StatusLine:
+    return read_line(json.dumps(content).encode(), most=2**20)
+
+
 def looks(**units: list[Any]) -> dict[str, tuple[Outcome, bool]]:
     told = HostAnswer()
-    told.take({"n": 0, "units": {"libvirtd": RUNS, **units}})
+    told.take(line({"n": 0, "units": {"libvirtd": RUNS, **units}}))
     return {one.subject.name: (one.outcome, one.sure) for one in probe_results(WATCHED, told, 5.0)}
 
 
@@ -51,29 +61,33 @@ def test_a_unit_may_rest_while_its_socket_listens() -> None:
 def test_lines_bring_only_what_is_new_and_an_answer_is_one_sign() -> None:
     told = HostAnswer()
     told.take(
-        {
-            "units": {"nova-api": RUNS, "libvirtd": RUNS},
-            "answers": {"query": [1, "ok", "answers", 0.01]},
-        }
+        line(
+            {
+                "units": {"nova-api": RUNS, "libvirtd": RUNS},
+                "answers": {"query": [1, "ok", "answers", 0.01]},
+            }
+        )
     )
     first = {one.subject.name: one for one in probe_results(WATCHED, told, 5.0)}
     assert first["query"].seconds == 0.01
-    told.take({"lag": 0.7, "waits": 0.9})
+    told.take(line({"lag": 0.7, "waits": 0.9}))
     assert [one.subject.name for one in probe_results(WATCHED, told, 6.0)] == [
         "nova-api",
         "libvirtd",
     ]
-    told.take({"answers": {"query": [2, "late", "no answer yet", 1.6]}})
+    told.take(line({"answers": {"query": [2, "late", "no answer yet", 1.6]}}))
     late = probe_results(WATCHED, told, 7.0)[-1]
     assert (late.outcome, late.sure, late.seconds) == (Outcome.LATE, False, None)
-    told.take({"answers": {"query": [3, "failed", "refused", 0.1]}})
+    told.take(line({"answers": {"query": [3, "failed", "refused", 0.1]}}))
     assert probe_results(WATCHED, told, 8.0)[-1].sure
 
 
 def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
     told = HostAnswer()
     told.take(
-        {"clock": 460, "units": {"nova-api": RUNS, "libvirtd": ["loaded", "failed", *RUNS[2:]]}}
+        line(
+            {"clock": 460, "units": {"nova-api": RUNS, "libvirtd": ["loaded", "failed", *RUNS[2:]]}}
+        )
     )
     assert told.age("nova-api") == 60
     assert told.age("libvirtd") is told.age("unheard of") is None
@@ -81,7 +95,7 @@ def test_how_long_a_unit_runs_is_known_by_its_hosts_clock() -> None:
         "nova-api": 60,
         "libvirtd": None,
     }
-    told.take({"clock": 400})
+    told.take(line({"clock": 400}))
     assert told.age("nova-api") == 0, "it was started this very second"
 
 

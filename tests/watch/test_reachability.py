@@ -26,7 +26,10 @@ def reach(
         heard = None if pinged is None else now - pinged
         ping_monitor.hosts["c1"] = Echo(address="10.0.0.11", heard=heard, seconds=0.001)
     one: Any = SimpleNamespace(
-        heard=None if streamed is None else now - streamed, refused=refused, excuse="it is busy"
+        heard=None if streamed is None else now - streamed,
+        refused=refused,
+        excuse="it is busy",
+        trouble="the user or the key was refused",
     )
     found = HostReachability(ping_monitor, {"c1": one} if stream else {}, 1.0)
     found.began = now - began

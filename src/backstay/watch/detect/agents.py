@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from backstay.access.session import CloudSession
-from backstay.answers import BadAnswer, convert
 from backstay.errors import ApiError
 from backstay.health.judge_agents import RpcTopology
 from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import REPLIES, Messaging, RpcEndpoint
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
@@ -82,16 +81,11 @@ class AgentProbes:
             if hosts:
                 await self._call(hosts)
 
-    def polled(self, answer: Json) -> None:
-        """Take an answer of the broker's host: number, outcome, content, seconds."""
-        _, ended, broker_state, _ = answer
-        if ended != "ok" or not self._brokers:
+    def polled(self, answer: Any) -> None:  # noqa: ANN401 - of the broker's own type
+        """Take an answer of the broker's, of the type that its declaration says."""
+        if not self._brokers:
             return
-        broker = self._brokers[0]
-        try:
-            messaging = broker.read(convert(broker.returns, broker_state))
-        except BadAnswer:
-            return  # the check reports it
+        messaging = self._brokers[0].read(answer)
         if not self._tells(messaging):
             return
         at, reconnect = time.time(), self.site.cloud.maintenance.reconnect

@@ -1,19 +1,26 @@
 """Status streams: one SSH channel to each host, on which a line arrives every second."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backstay.access.session import RemoteShell
 from backstay.access.shipping import source_of, stream
-from backstay.errors import HostError, HostUnreachable
+from backstay.answers import MOST_BYTES, BadAnswer, clean, convert
+from backstay.errors import HostError, HostUnreachable, RemoteFailure
 from backstay.health.judge_host import required
 from backstay.health.read_hosts import unit_names
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import Broker, Service
-from backstay.watch.detect.host_answers import HostAnswer, HostProbes, probe_results
+from backstay.watch.detect.host_answers import (
+    HostAnswer,
+    HostProbes,
+    probe_results,
+    read_line,
+    unknown_results,
+)
+from backstay.watch.detect.lines import LINE, LineReader
 from backstay.watch.detect.onhost import watch_host
 from backstay.watch.detect.probe import ProbeResult
 from backstay.watch.detect.topology import watched_hosts
@@ -22,11 +29,16 @@ LASTS = 3600.0
 """Seconds after which the program on a host is restarted, so that nothing accumulates."""
 SILENCE = 10.0
 PAUSE = 1.0
+PAUSE_AFTER_NONSENSE = 30.0
+"""Seconds until a host is asked again whose lines are none: it may go on like that."""
 POLL = "broker"
 
 
 class LineHandler(Protocol):
-    """Handles a line: the host, its probe results, and the broker's answer if it is new."""
+    """Handles a line: the host, its probe results, and the broker's answer if it is new.
+
+    That is of the type that its declaration says, None where there is no new one.
+    """
 
     def __call__(self, host: str, found: Sequence[ProbeResult], polled: Any) -> None:  # noqa: ANN401
         """Take them."""
@@ -52,12 +64,16 @@ class HostStream:
         self.cloud = cloud
         self.shell = shell
         self.take = take
-        self.reported = HostAnswer()
+        names = unit_names([unit for _, unit in watched.units])
+        questions = [probe.name for _, probe in watched.probes]
+        self.reported = HostAnswer(asked=frozenset((*names, *questions, POLL)))
         self.heard: float | None = None
         self.trouble = "not asked yet"
         self.refused = False
-        self._polled: Any = None
-        self._rest = b""
+        self._polled: float | None = None
+        # The broker's host tells all queues of the cloud in one line.
+        self._longest = LINE if broker is None else MOST_BYTES
+        self._lines = LineReader(longest=self._longest, every=cloud.watch.every)
 
     @property
     def excuse(self) -> str:
@@ -73,14 +89,19 @@ class HostStream:
         host = self.cloud.hosts[self.watched.host]
         target, script = self.cloud.ssh_target(host), self._script()
         while True:
-            self._rest, self.reported.numbers = b"", {}
+            self._lines.clear()
+            self.reported.numbers, pause = {}, PAUSE
             try:
                 said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
-                self.trouble, self.refused = said.strip()[-200:], False
+                self.trouble, self.refused = clean(said.strip()[-200:]), False
+            except _Nonsense as error:
+                self.trouble, self.refused, pause = error.came_back, True, PAUSE_AFTER_NONSENSE
+                found = unknown_results(self.watched, error.came_back, time.time())
+                self.take(self.watched.host, found, None)
             except HostError as error:
                 self.trouble = error.came_back
                 self.refused = not isinstance(error, HostUnreachable)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
 
     def _script(self) -> str:
         watch = self.cloud.watch
@@ -100,19 +121,39 @@ class HostStream:
         return stream(watch_host, spec)
 
     async def _receive(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self.reported.take(json.loads(line))
+        now = time.monotonic()
+        try:
+            lines = self._lines.feed(data, now=now)
+            for line in lines:
+                self.reported.take(read_line(line, most=self._longest))
+        except BadAnswer as error:
+            raise _Nonsense(
+                f"reading the status lines of {self.watched.host}",
+                came_back=f"what it sends is no status line: {error}",
+                remedy=f"backstay check {self.watched.host}",
+            ) from error
         if lines:
-            self.heard, self.trouble = time.monotonic(), ""
-            polled = self.reported.answers.get(POLL)
-            new = polled is not None and polled[0] != self._polled
-            self._polled = polled[0] if polled else None
-            self.take(
-                self.watched.host,
-                probe_results(self.watched, self.reported, time.time()),
-                polled if new else None,
-            )
+            self.heard, self.trouble, self.refused = now, "", False
+            found = probe_results(self.watched, self.reported, time.time())
+            self.take(self.watched.host, found, self._new_poll())
+
+    def _new_poll(self) -> Any:  # noqa: ANN401 - of the broker's own type
+        """Return the broker's answer if there is a new one that can be read; the check tells why.
+
+        It is the largest part of a line, and not kept.
+        """
+        polled = self.reported.answers.pop(POLL, None)
+        if polled is None or self.broker is None or polled.number == self._polled:
+            return None
+        self._polled = polled.number
+        try:
+            return convert(self.broker.returns, polled.said) if polled.ended == "ok" else None
+        except BadAnswer:
+            return None
+
+
+class _Nonsense(RemoteFailure):
+    """What a host sends are no status lines."""
 
 
 def streams(

@@ -46,7 +46,7 @@ class HostReachability:
             )
 
         if stream is not None and stream.refused and (age is None or age > self.silent):
-            return looks(Outcome.OK, "reachable, SSH refused")
+            return looks(Outcome.OK, f"reachable, without status: {stream.trouble}")
         if age is None:
             asked = echo is not None or stream is not None
             if not asked or now - self.began < STARTING:
