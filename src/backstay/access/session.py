@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar, overload
 
 from backstay.access.shipping import as_answer, as_json, program, reading, stream
-from backstay.answers import MOST_BYTES
-from backstay.errors import ApiError, ApiUnreachable, BackstayError
+from backstay.answers import MOST_BYTES, BadAnswer
+from backstay.errors import ApiError, ApiFailed, ApiUnreachable, BackstayError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
 from backstay.jsondata import Json
@@ -153,9 +153,13 @@ class CloudSession:
     async def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints, none where there is no token."""
         try:
-            found: Sequence[Endpoint] = (await self._ask_apis([lambda api: api.endpoints()]))[0]
+            return await self.catalogue()
         except ApiError:
             return ()
+
+    async def catalogue(self) -> Sequence[Endpoint]:
+        """Return the catalogue's endpoints. Raises ApiError where there is no token."""
+        found: Sequence[Endpoint] = (await self._ask_apis([lambda api: api.endpoints()]))[0]
         return found
 
     async def agents(self) -> list[Agent]:
@@ -183,6 +187,13 @@ class CloudSession:
         async def ask(question: Callable[[Api], T]) -> T:
             try:
                 return await on_thread(lambda: question(api), bound)
+            except BadAnswer as error:
+                raise ApiFailed(
+                    "reading the answers of the APIs",
+                    came_back=f"could not read: {error}",
+                    remedy="backstay check",
+                    status=None,
+                ) from error
             except TimeoutError:
                 raise ApiUnreachable(
                     "asking the APIs",

@@ -1,7 +1,7 @@
 """What is lost and what remains, from what was observed. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from backstay.inventory.enums import Role
@@ -52,16 +52,17 @@ class ImpactInput:
     """What was seen of a cloud with ``host`` in mind.
 
     ``endpoints`` are the catalogue's types whose endpoint has the host's address, ``elsewhere`` the
-    types that have one elsewhere too; ``units`` are those that run on the host. ``workloads`` and
-    ``agents`` are None where the APIs did not answer; agents are those that are up.
-    ``connections`` are of each host that could be asked, None of one that could not. ``resumes``
-    tells whether the host starts its instances again, None where that is not known.
+    types that have one elsewhere too; ``units`` are those that run on the host. ``endpoints``,
+    ``workloads`` and ``agents`` are None where the APIs did not answer, or could not be read
+    (``trouble`` says why); agents are those that are up. ``connections`` are of each host that
+    could be asked, None of one that could not (``silent`` has the reasons). ``resumes`` tells
+    whether the host starts its instances again, None where that is not known.
     """
 
     host: str
     address: str
     hostname: str
-    endpoints: tuple[str, ...]
+    endpoints: tuple[str, ...] | None
     elsewhere: frozenset[str]
     units: tuple[Unit, ...]
     serving: tuple[Unit, ...]
@@ -71,6 +72,8 @@ class ImpactInput:
     resumes: bool | None
     autostart: str
     """The setting that ``resumes`` is the value of."""
+    trouble: str = ""
+    silent: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge(seen: ImpactInput) -> list[Effect]:
@@ -87,6 +90,10 @@ def judge(seen: ImpactInput) -> list[Effect]:
 
 
 def _apis(seen: ImpactInput) -> Iterator[Effect]:
+    if seen.endpoints is None:
+        why = seen.trouble or "the catalogue could not be read"
+        yield Effect(kind=Kind.UNKNOWN, what="which APIs are this host's alone", why=why)
+        return
     lost = [kind for kind in seen.endpoints if kind not in seen.elsewhere]
     others = [kind for kind in lost if kind != OBJECTS]
     if OBJECTS in lost:
@@ -120,7 +127,7 @@ def _units(seen: ImpactInput) -> Iterator[Effect]:
 
 def _instances(seen: ImpactInput) -> Iterator[Effect]:
     if seen.workloads is None:
-        why = "the compute API did not answer"
+        why = seen.trouble or "the compute API did not answer"
         yield Effect(kind=Kind.UNKNOWN, what="which instances run where", why=why)
         return
     here = [one.name for one in seen.workloads if one.host in {seen.host, seen.hostname}]
@@ -191,7 +198,7 @@ def _storage(seen: ImpactInput) -> Iterator[Effect]:
         yield Effect(
             kind=Kind.UNKNOWN,
             what=f"where the disks of {', '.join(silent)} come from",
-            why="the host could not be asked",
+            why="; ".join(seen.silent.get(host, "the host could not be asked") for host in silent),
         )
 
 
