@@ -56,10 +56,12 @@ class Lost(CloudSession):
         self.about = about
 
     @property
-    def services(self) -> Sequence[Service]:  # type: ignore[override]
+    def services(self) -> Sequence[Service]:
         return [named("nova")]
 
-    async def ask(self, host: str, _function: Any, *_: Any, **options: Any) -> Any:
+    async def ask(  # type: ignore[override]
+        self, host: str, _function: Any, *_: Any, **options: Any
+    ) -> Any:
         await asyncio.sleep(0)
         return as_asked(self.about.get(host, ABOUT), options["returns"], host)
 
