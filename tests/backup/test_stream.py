@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,83 +22,13 @@ from backstay.backup.mariadb.source import ServerFile, ServerLogs
 from backstay.backup.mariadb.stream import Stream, held, running
 from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.errors import BackupError
+from tests.backup.server import PATH, Server
 
-PATH = f"{os.environ['PATH']}:/usr/sbin"
 pytestmark = pytest.mark.skipif(
     shutil.which("mariadbd", path=PATH) is None or os.geteuid() != 0,
     reason="needs mariadb-server, and root",
 )
 BOUND = 30.0
-
-
-class Server:
-    """A MariaDB server in a folder, reached by its socket."""
-
-    def __init__(self, folder: Path, socket: Path) -> None:
-        self.folder = folder
-        self.socket = socket
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def build(self) -> None:
-        """Make an empty one, as a host that is built anew has it."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        subprocess.run(
-            [
-                "mariadb-install-db",
-                "--no-defaults",
-                f"--datadir={self.folder}",
-                "--user=root",
-                "--auth-root-authentication-method=socket",
-            ],
-            check=True,
-            capture_output=True,
-            env={"PATH": PATH},
-        )
-        self.start()
-        self.ask("CREATE DATABASE story; CREATE TABLE story.t (n INT PRIMARY KEY)")
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                "mariadbd",
-                "--no-defaults",
-                f"--datadir={self.folder}",
-                f"--socket={self.socket}",
-                f"--pid-file={self.folder}/pid",
-                f"--log-error={self.folder}/log",
-                "--user=root",
-                "--skip-networking",
-                "--log-bin=mysql-bin",
-                "--binlog-format=ROW",
-                "--server-id=1",
-                "--innodb-buffer-pool-size=32M",
-            ],
-            env={"PATH": PATH},
-        )
-        end = time.monotonic() + BOUND
-        while True:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self.ask("SELECT 1")
-                return
-            assert time.monotonic() < end, (self.folder / "log").read_text()
-            time.sleep(0.05)
-
-    def stop(self, *, kill: bool = False) -> None:
-        if self.process is not None:
-            self.process.kill() if kill else self.process.terminate()
-            self.process.wait(BOUND)
-            self.process = None
-
-    def ask(self, text: str) -> list[str]:
-        done = subprocess.run(
-            ["mariadb", "--no-defaults", f"--socket={self.socket}", "-BN"],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.splitlines()
 
 
 class Local:
@@ -143,17 +73,6 @@ class Local:
             there = await asyncio.open_unix_connection(self.socket)
             await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
         writer.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    # What Backstay asks on a host uses the client's own settings.
-    (tmp_path / ".my.cnf").write_text(f"[client]\nsocket={tmp_path}/s\n")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    made = Server(tmp_path / "data", tmp_path / "s")
-    made.build()
-    yield made
-    made.stop(kill=True)
 
 
 class Running:
