@@ -165,10 +165,15 @@ class _Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Clock:
-    """A listing in which nothing has changed since the last one."""
+class _Line:
+    """A listing as it comes in a stream: without entries nothing has changed since the last."""
 
     clock: Seconds
+    entries: Annotated[list[_Wire], Field(max_length=MOST_ENTRIES)] | None = None
+    users: Mapping[str, Line] = field(default_factory=dict)
+    groups: Mapping[str, Line] = field(default_factory=dict)
+    left_out: LeftOut = LeftOut()
+    quoted: bool = False
 
 
 async def ask_manifest(
@@ -232,8 +237,18 @@ def of_line(line: bytes, *, host: str, below: Sequence[str]) -> Manifest | float
     Raises RemoteFailure.
     """
     try:
-        answer = read(_Answer | _Clock, line, most=MOST_BYTES)  # type: ignore[arg-type]
-        return answer.clock if isinstance(answer, _Clock) else checked(answer, below)
+        came = read(_Line, line, most=MOST_BYTES)
+        if came.entries is None:
+            return came.clock
+        answer = _Answer(
+            entries=came.entries,
+            users=came.users,
+            groups=came.groups,
+            left_out=came.left_out,
+            clock=came.clock,
+            quoted=came.quoted,
+        )
+        return checked(answer, below)
     except BadAnswer as error:
         raise _bad(host, error) from error
 
