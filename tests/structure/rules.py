@@ -119,6 +119,7 @@ EXCEPTIONS: Mapping[str, tuple[frozenset[str], str]] = {
         "questions of a service to its own host, sent there and run there",
     ),
     "watch.web.server": (frozenset({"uvicorn", "create_server"}), "the page's listening socket"),
+    "watch.web.protocol": (frozenset({"h11", "uvicorn"}), "the protocol on the page's connections"),
     "journal.*": (
         frozenset({"sqlalchemy", "tooz"}),
         "the journal is a database, its locks another",

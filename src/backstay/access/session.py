@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, overload
 
+from backstay.access.lease import carried, document_of, held_elsewhere
 from backstay.access.shipping import as_answer, as_json, program, reading, stream
 from backstay.answers import MOST_BYTES, BadAnswer
 from backstay.errors import ApiError, ApiFailed, ApiUnreachable, BackstayError
@@ -110,10 +111,13 @@ class CloudSession:
 
         It is read as ``returns``, which ``answers.read`` knows; without, as JSON of any form, with
         the same bounds. ``bound`` is in seconds, ``most`` in bytes. Raises HostError: RemoteFailure
-        where the answer is of another form.
+        where the answer is of another form; HostHeld where a run asks and another one has the host.
         """
         target = self.cloud.ssh_target(self.host(host))
-        answer = await self.shell.answer(target, program(function, *arguments), bound=bound)
+        lease = carried(host, function)
+        script = program(function, *arguments, lease=document_of(lease))
+        with held_elsewhere(lease, host):
+            answer = await self.shell.answer(target, script, bound=bound)
         if returns is None:
             return as_json(answer, host=host)
         return as_answer(returns, answer, host=host, most=most)
@@ -129,11 +133,13 @@ class CloudSession:
         """Call a function on a host, as root, and pass on the bytes that it writes.
 
         ``silence`` is for how many seconds nothing may come. Returns what it wrote to its standard
-        error. Raises HostError.
+        error. Raises HostError, and HostHeld as ``ask``.
         """
         target = self.cloud.ssh_target(self.host(host))
-        script = stream(function, *arguments)
-        return await self.shell.stream(target, script, receive, silence=silence)
+        lease = carried(host, function)
+        script = stream(function, *arguments, lease=document_of(lease))
+        with held_elsewhere(lease, host):
+            return await self.shell.stream(target, script, receive, silence=silence)
 
     async def send(
         self,
@@ -145,10 +151,14 @@ class CloudSession:
     ) -> None:
         """Call a function on a host, as root, that reads ``data`` from its standard input.
 
-        ``silence`` is for how many seconds it may take nothing. Raises HostError.
+        ``silence`` is for how many seconds it may take nothing. Raises HostError, and HostHeld as
+        ``ask``.
         """
         target = self.cloud.ssh_target(self.host(host))
-        await self.shell.send(target, reading(function, *arguments), data, silence=silence)
+        lease = carried(host, function)
+        script = reading(function, *arguments, lease=document_of(lease))
+        with held_elsewhere(lease, host):
+            await self.shell.send(target, script, data, silence=silence)
 
     async def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints, none where there is no token."""

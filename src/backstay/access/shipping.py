@@ -10,12 +10,12 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
-from backstay.access import onhost
+from backstay.access import onhost, onhost_lease
 from backstay.answers import MOST_BYTES, BadAnswer, clean, read
 from backstay.errors import RemoteFailure
 from backstay.jsondata import Json
@@ -24,38 +24,50 @@ from backstay.transports.targets import Answer
 T = TypeVar("T")
 
 
-def program(function: Callable[..., Json], *arguments: Json) -> str:
+Lease = Mapping[str, Any] | None
+"""Under what a function works on a host (``onhost_lease.hold_lease``); None where it needs none."""
+
+
+def program(function: Callable[..., Json], *arguments: Json, lease: Lease = None) -> str:
     """Return a Python program for ``python3 -I -`` that calls one function as root.
 
     It prints what the function returns as JSON. ``function`` is shipped as a probe's ``ask`` is;
     ``arguments`` are JSON data without secrets.
     """
-    return _calling(onhost.print_as_root, function, arguments)
+    return _calling(onhost.print_as_root, function, arguments, lease)
 
 
-def stream(function: Callable[..., Json], *arguments: Json) -> str:
+def stream(function: Callable[..., Json], *arguments: Json, lease: Lease = None) -> str:
     """Return a Python program that calls one function as root, whose output is what it writes.
 
     Otherwise as ``program``; an exception ends it with exit status 1 and the error as last line.
     """
-    return _calling(onhost.as_root, function, arguments)
+    return _calling(onhost.as_root, function, arguments, lease)
 
 
-def reading(function: Callable[..., Json], *arguments: Json) -> str:
+def reading(function: Callable[..., Json], *arguments: Json, lease: Lease = None) -> str:
     """Return a Python program for ``python3 -I -c`` that calls one function as root.
 
     The function reads standard input. Otherwise as ``stream``.
     """
-    return _calling(onhost.reading_as_root, function, arguments)
+    return _calling(onhost.reading_as_root, function, arguments, lease)
 
 
 def _calling(
-    runner: Callable[..., None], function: Callable[..., Any], arguments: Sequence[Any]
+    runner: Callable[..., None],
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    lease: Lease,
 ) -> str:
     """Return a program in which ``runner``, one of ``onhost``, calls the function as root."""
     given = json.dumps(json.dumps(arguments))
     text = f"import json\n{source_of(runner)}\n{source_of(function)}\nGIVEN = {given}\n"
     call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
+    if lease is not None:
+        # In a namespace of its own: its names may be those of the function's module.
+        guard = source_of(onhost_lease.under_lease)
+        text += f"GUARD = {{}}\nexec({guard!r}, GUARD)\nLEASE = {json.dumps(json.dumps(lease))}\n"
+        call = f"lambda: GUARD['under_lease'](json.loads(LEASE), {call})"
     # The program holds its own text, so that another user's login can hand it on to sudo.
     handed_on = f"{text}{runner.__name__}({call}, '')\n"
     return f"{text}{runner.__name__}({call}, {handed_on!r})\n"

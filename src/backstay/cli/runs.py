@@ -13,6 +13,7 @@ from backstay.cli.group import show_error
 from backstay.cli.options import (
     cloud_option,
     confirm,
+    confirm_name,
     dry_run_option,
     output_option,
     run_argument,
@@ -20,11 +21,12 @@ from backstay.cli.options import (
 )
 from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.output.text import terminal_width
-from backstay.cli.session import open_cloud
+from backstay.cli.session import open_cloud, open_session, require_hosts
 
 if TYPE_CHECKING:
+    from backstay.access.lease import Holder
     from backstay.inventory.cloud import Cloud
-    from backstay.journal.records import RunRecord
+    from backstay.journal.records import Claim, RunRecord
 
 _READING = exit_statuses(ok="shown", unknown="the journal cannot be read, or has no such run")
 
@@ -118,11 +120,7 @@ def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> N
 
 def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
     """Raise Refused where the run is of another cloud, or of hosts that are gone."""
-    if cloud.name != run.plan.cloud:
-        raise Refused(
-            f"{run.id} is of the cloud {run.plan.cloud}, {cloud.path} describes {cloud.name}",
-            remedy="name the right file with --cloud",
-        )
+    _require_same_cloud(run, cloud)
     known = {*cloud.hosts, *cloud.fenced}  # a fenced host's power may be cut
     gone = [name for name in run.plan.targets if name not in known]
     # A replacement whose last step has written cloud.yaml: its spare has the host's name now.
@@ -135,15 +133,31 @@ def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
         )
 
 
-@runs.command(epilog=exit_statuses(ok="abandoned", refused="not confirmed, or the run is finished"))
+def _require_same_cloud(run: "RunRecord", cloud: "Cloud") -> None:
+    """Raise Refused where the run is of another cloud."""
+    if cloud.name != run.plan.cloud:
+        raise Refused(
+            f"{run.id} is of the cloud {run.plan.cloud}, {cloud.path} describes {cloud.name}",
+            remedy="name the right file with --cloud",
+        )
+
+
+@runs.command(
+    epilog=exit_statuses(
+        ok="abandoned", refused="not confirmed, or the run is finished", unknown="the journal fails"
+    )
+)
 @run_argument
 @dry_run_option
 @click.option("--reason", default="", help="Reason, recorded in the journal.")
 @yes_option
-def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
+@cloud_option
+def abandon(run: str | None, dry_run: bool, reason: str, yes: bool, cloud: Path | None) -> None:
     """Give up a RUN that will not be resumed. What it has done stays as it is.
 
-    Without RUN the newest one that was started and is not finished; with --yes a RUN is required.
+    A process that still carries it out is stopped within seconds, and what it has left running on
+    its hosts is ended. Without RUN the newest one that was started and is not finished; with --yes
+    a RUN is required.
     """
     from backstay.journal.engine import lock_names
 
@@ -156,10 +170,81 @@ def abandon(run: str | None, dry_run: bool, reason: str, yes: bool) -> None:
     started = ", ".join(step.id for step in found.steps if step.attempts) or "none"
     if not yes or dry_run:
         text = f"{found.id} was carried out by {found.holder}; started steps: {started}"
-        echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
+        click.echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
     if dry_run:
-        echo(f"would abandon {found.id}")
+        click.echo(f"would abandon {found.id}")
         return
     confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
-    store.abandon(found.id, lock_names(found.plan), f"abandoned: {reason or 'no reason given'}")
-    echo(f"{found.id} is abandoned; a process that still carries it out can change no more")
+    why = f"abandoned: {reason or 'no reason given'}"
+    claim = store.abandon(found.id, lock_names(found.plan), why)
+    click.echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
+    _free_hosts(found, claim, cloud)
+
+
+def _free_hosts(run: "RunRecord", claim: "Claim", cloud: Path | None) -> None:
+    """Take the run's hosts from it; say which could not be asked."""
+    import asyncio
+
+    from backstay.errors import BackstayError
+    from backstay.runbooks.common.host_lease import give_back, lease_of
+
+    if not any(step.attempts for step in run.steps):
+        return
+
+    async def free(described: "Cloud") -> dict[str, str]:
+        lease = lease_of(claim, run.plan.cloud, run.plan.targets)
+        async with open_session(described) as session:
+            return await give_back(session, lease, run.plan.targets, stop=True)
+
+    try:
+        described = open_cloud(cloud)
+        _require_same_cloud(run, described)
+    except (BackstayError, Refused) as error:
+        click.echo(f"its hosts could not be asked: {error}", err=True)
+        return
+    for host, why in asyncio.run(free(described)).items():
+        click.echo(
+            f"{host} could not be asked ({why}): what the run has started there may still run, "
+            "and another journal's runs are refused there for two minutes",
+            err=True,
+        )
+
+
+@runs.command(
+    epilog=exit_statuses(
+        ok="released, or nobody has it", refused="not confirmed", failed="it cannot be asked"
+    )
+)
+@click.argument("host")
+@dry_run_option
+@yes_option
+@cloud_option
+def release(host: str, dry_run: bool, yes: bool, cloud: Path | None) -> None:
+    """Take a HOST from a run of another journal, which can change nothing there any more.
+
+    For a run whose process is surely dead: one that lives is stopped in the middle of its step.
+    """
+    import asyncio
+
+    from backstay.runbooks.common import host_lease
+
+    described = open_cloud(cloud)
+    require_hosts([host], described)
+
+    async def ask(*, take: bool) -> "Holder":
+        async with open_session(described) as session:
+            if take:
+                return await host_lease.release(session, host)
+            return await host_lease.holder_of(session, host)
+
+    found = asyncio.run(ask(take=False))
+    if not found.who:
+        click.echo(f"no run has {host}")
+        return
+    click.echo(f"{host}: {found.run} of another journal has it, carried out by {found.who}")
+    if dry_run:
+        click.echo(f"would take {host} from it")
+        return
+    confirm_name(f"This will stop {found.run} on {host}", host, yes=yes)
+    asyncio.run(ask(take=True))
+    click.echo(f"{host} is free")

@@ -325,6 +325,11 @@ ProtectKernelLogs=yes
 RestrictRealtime=yes
 LockPersonality=yes
 OOMScoreAdjust=-500
+LimitNOFILE=65536
+# More than any cloud needs; a fault here must not take the machine's memory. A run that it has
+# started counts too; if one of those is ended, the watch is not.
+MemoryMax=4G
+OOMPolicy=continue
 # Where this machine is busy a late answer must not be its own fault.
 Nice=-10
 """

@@ -44,14 +44,17 @@ def journal_id(db: Connection) -> str:
     return str(known)
 
 
-def raise_own_epochs(db: Connection, targets: Sequence[str], run: str) -> None:
-    """Raise the epochs of those targets that ``run`` was the last to take.
+def raise_own_epochs(db: Connection, targets: Sequence[str], run: str) -> dict[str, int]:
+    """Raise the epochs of those targets that ``run`` was the last to take; return those of all.
 
-    What another run has taken since is that one's: it goes on.
+    What another run has taken since is that one's: it continues.
     """
-    query = sa.select(EPOCHS.c.target).where(EPOCHS.c.target.in_(list(targets)))
-    for target in db.scalars(query.where(EPOCHS.c.run == run)).all():
-        raise_epoch(db, target, run)
+    query = sa.select(EPOCHS.c.target, EPOCHS.c.epoch, EPOCHS.c.run)
+    rows = db.execute(query.where(EPOCHS.c.target.in_(list(targets)))).all()
+    return {
+        target: raise_epoch(db, target, run) if by == run else int(epoch)
+        for target, epoch, by in rows
+    }
 
 
 def raise_epoch(db: Connection, target: str, run: str) -> int:

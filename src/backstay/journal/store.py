@@ -164,15 +164,17 @@ class Store:
             _note(db, run, "", EventKind.PROGRESS, str(error))
             _end_run(db, run, RunState.REFUSED)
 
-    def abandon(self, run: str, targets: Sequence[str], why: str) -> None:
+    def abandon(self, run: str, targets: Sequence[str], why: str) -> Claim:
         """End a run for good; a process that still carries it out can write no more.
 
-        ``targets`` are its locks: those that another run has taken since stay that one's.
+        ``targets`` are its locks: those that another run has taken since stay that one's. Returns
+        the epochs that they have now.
         """
         with self._write(f"abandoning {run}") as db:
-            epochs.raise_own_epochs(db, targets, run)
+            found = epochs.raise_own_epochs(db, targets, run)
             _note(db, run, "", EventKind.PROGRESS, why)
             _end_run(db, run, RunState.ABANDONED)
+            return Claim(run=run, epochs=found, journal=epochs.journal_id(db))
 
     def run(self, name: str) -> RunRecord:
         """Return a run by its name, or by its number alone. Raises NoSuchRun."""

@@ -15,6 +15,7 @@ from backstay.maintenance.refusal import GatesRefused
 from backstay.runbooks import power_off, restart, spare
 from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.backup import plan as backup_plan
+from backstay.runbooks.common.host_lease import leased
 from backstay.runbooks.reattach import actions as reattach
 from backstay.runbooks.reattach import plan as reattach_plan
 from backstay.runbooks.reboot import actions as reboot
@@ -51,7 +52,8 @@ def runbook_of(run: RunRecord, site: CloudSession, store: Store) -> Runbook:
     name = run.plan.runbook
     if name in _RUNBOOKS:
         runbook = _RUNBOOKS[name](site, store)
-        return runbook if name in _UNGATED else _gated(runbook, site)
+        gated = runbook if name in _UNGATED else _gated(runbook, site)
+        return leased(gated, run, site)
     raise BackstayError(
         f"looking for the runbook {name}",
         came_back="this version of Backstay has none of that name",

@@ -32,6 +32,7 @@ from backstay.watch.act.runs import RunLauncher
 from backstay.watch.cloud_file import CloudFile
 from backstay.watch.detect.status import Snapshot, SnapshotFeed
 from backstay.watch.election import PAUSE, RETRY, Lead, lead
+from backstay.watch.file_limit import raise_file_limit
 from backstay.watch.incidents.log import IncidentLog
 from backstay.watch.incidents.store import BUSY, WatchStore
 from backstay.watch.loop import WatchLoop
@@ -83,6 +84,7 @@ class Process:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
+        raise_file_limit()
         work = asyncio.ensure_future(self._run())
         loop = asyncio.get_running_loop()
 

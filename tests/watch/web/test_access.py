@@ -12,6 +12,7 @@ from backstay.errors import InventoryError
 from backstay.inventory.watch import Right
 from backstay.watch.incidents.record import noted
 from backstay.watch.web.access import (
+    ANYWHERE,
     ATTEMPTS,
     SESSION_SECONDS,
     WITHIN,
@@ -223,31 +224,96 @@ def test_name_and_token_belong_together(tmp_path: Path, name: str, token: str) -
     assert "Log out" not in asked.get("/").text
 
 
+WRONG = [f"{letter * 8}-a-wrong-token" for letter in "abcdefghijklmnopqrstuvwxyz"]
+
+
 def test_wrong_tokens_are_tried_a_few_times_only(tmp_path: Path) -> None:
     asked = client(tmp_path, LOCAL_PEOPLE)
-    for _ in range(ATTEMPTS):
-        assert log_in(asked, "anna", "a-wrong-token-of-some-length") == 403
+    for wrong in WRONG[:ATTEMPTS]:
+        assert log_in(asked, "anna", wrong) == 403
     form = form_token(asked.get("/login").text)
-    given = {"name": "anna", "token": ACTOR, "next": "/", "form_token": form}
+    given = {"name": "anna", "token": WRONG[ATTEMPTS], "next": "/", "form_token": form}
     answer = asked.post("/login", data=given)
     assert answer.status_code == 429
     assert 0 < int(answer.headers["retry-after"]) <= WITHIN
-    limited = asked.get("/api/v1/status", headers=bearer(ACTOR))
+    limited = asked.get("/api/v1/status", headers=bearer(WRONG[0]))
     assert (limited.status_code, limited.json()["status"]) == (429, 429)
     assert asked.get("/").status_code == 200
+
+
+def test_a_right_token_is_let_in_whatever_wrong_ones_came_from_there(tmp_path: Path) -> None:
+    asked = client(tmp_path, LOCAL_PEOPLE)
+    for wrong in WRONG:
+        asked.get("/api/v1/status", headers=bearer(wrong))
+        log_in(asked, "anna", wrong)
+    assert asked.get("/api/v1/status", headers=bearer(WRONG[0])).status_code == 429
+    assert asked.get("/api/v1/status", headers=bearer(READER)).status_code == 200
+    assert asked.get("/metrics", headers=bearer(READER)).status_code == 200
+    body = {"incident": 1, "code": "abc"}
+    assert asked.post("/api/v1/approvals", json=body, headers=bearer(ACTOR)).status_code == 200
+    assert log_in(asked, "anna", ACTOR) == 303
+
+
+def test_a_right_token_forgives_no_guesses(tmp_path: Path) -> None:
+    asked = client(tmp_path, LOCAL_PEOPLE)
+    statuses = []
+    for wrong in WRONG:
+        statuses.append(asked.get("/api/v1/status", headers=bearer(wrong)).status_code)
+        assert asked.get("/api/v1/status", headers=bearer(READER)).status_code == 200
+    assert statuses.count(401) == ATTEMPTS
+    assert statuses[ATTEMPTS:] == [429] * (len(WRONG) - ATTEMPTS)
+
+
+def test_whoever_mistyped_a_token_is_forgiven_with_the_right_one(tmp_path: Path) -> None:
+    asked = client(tmp_path, LOCAL_PEOPLE)
+    for _ in range(3):
+        for _ in range(ATTEMPTS - 1):
+            assert log_in(asked, "anna", f"{ACTOR[:-1]}x") == 403
+        assert log_in(asked, "anna", ACTOR) == 303
+
+
+def test_an_old_token_that_is_sent_forever_leaves_attempts_to_others(tmp_path: Path) -> None:
+    asked = client(tmp_path, LOCAL_PEOPLE)
+    for _ in range(50):
+        asked.get("/metrics", headers=bearer(WRONG[0]))
+    assert asked.get("/metrics", headers=bearer(WRONG[0])).status_code == 429
+    assert log_in(asked, "anna", f"{ACTOR[:-1]}x") == 403
+
+
+def test_one_token_is_not_tried_from_many_addresses() -> None:
+    attempts, allowed = FailedAttempts(), 0
+    for number in range(100):
+        address = f"10.0.{number}.1"
+        if attempts.wait(address, "the-token-0123", 1.0) == 0:
+            allowed += 1
+            attempts.add(address, "the-token-0123", 1.0)
+    assert allowed == ANYWHERE * ATTEMPTS
 
 
 def test_attempts_are_forgotten_after_a_while_and_are_bounded() -> None:
     attempts = FailedAttempts()
     for second in range(ATTEMPTS):
-        assert attempts.wait("2001:db8::1", float(second)) == 0
-        attempts.add("2001:db8::1", float(second))
-    assert attempts.wait("2001:db8::ffff", 5.0) == WITHIN - 5
-    assert attempts.wait("2001:db8:0:1::1", 5.0) == 0
-    assert attempts.wait("2001:db8::1", WITHIN + 0.1) == 0
+        assert attempts.wait("2001:db8::1", "x", float(second)) == 0
+        attempts.add("2001:db8::1", WRONG[second], float(second))
+    assert attempts.wait("2001:db8::ffff", "x", 5.0) == WITHIN - 5
+    assert attempts.wait("2001:db8:0:1::1", "x", 5.0) == 0
+    assert attempts.wait("2001:db8::1", "x", WITHIN + 0.1) == 0
     for number in range(10_000):
-        attempts.add(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}", 10.0)
-    assert len(attempts._failed) < 5000
+        address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+        attempts.add(address, f"{number:08}-wrong", 10.0)
+        attempts.add("10.0.0.1", f"{number:08}-wrong", 10.0)
+    for recent in (attempts._by_address, attempts._by_prefix):
+        assert len(recent._failed) < 5000
+        assert max(map(len, recent._failed.values())) <= ANYWHERE * ATTEMPTS
+
+
+def test_logins_are_bounded_for_each_person() -> None:
+    sessions = Sessions()
+    wall = sessions.start(Visitor(name="wall", may=Right.READ), now=100.0)
+    mine = [sessions.start(Visitor(name="anna", may=Right.ACT), now=100.0) for _ in range(2000)]
+    assert sessions.find(wall, 101.0) is not None
+    assert sum(sessions.find(name, 101.0) is not None for name in mine) == 50
+    assert sessions.find(mine[-1], 101.0) is not None
 
 
 def test_a_session_ends_by_itself() -> None:

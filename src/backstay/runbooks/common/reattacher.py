@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
+from backstay.access.lease import HostHeld
+from backstay.access.onhost_lease import changes_host
 from backstay.access.session import CloudSession
 from backstay.answers import Line
 from backstay.errors import ApiError, HostError
@@ -39,10 +41,11 @@ async def restart_agent(session: CloudSession, diagnosis: AgentDiagnosis) -> str
     host, unit = diagnosis.seen.host, diagnosis.seen.rpc_endpoint.unit
     try:
         return await session.ask(str(host), restart_unit, unit, returns=Line)
-    except HostError as error:
+    except (HostError, HostHeld) as error:
         return f"{error.attempted}: {error.came_back}"
 
 
+@changes_host
 def restart_unit(unit: str) -> Json:
     """Restart a unit without waiting for its end; return systemd's refusal, empty if none.
 

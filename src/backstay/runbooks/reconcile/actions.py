@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay import commands
+from backstay.access.onhost_lease import changes_host
 from backstay.access.session import CloudSession
 from backstay.answers import Line
 from backstay.errors import ApiUnreachable, BackstayError, HostError
@@ -164,6 +165,7 @@ async def _by_program(site: CloudSession, command: Sequence[str], well: frozense
     )
 
 
+@changes_host
 def run(command: Json, bound: Json) -> Json:
     """Run a program on the host; return its exit status and the end of its output."""
     done = subprocess.run(

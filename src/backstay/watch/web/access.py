@@ -6,7 +6,6 @@ here is bounded.
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections import OrderedDict
@@ -14,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import Request, cookie_parser
 
 from backstay.errors import InventoryError
 from backstay.inventory.watch import Page, Right
+from backstay.watch.web.connections import network_of
 
 SHORTEST = 16
 """Characters of a token, at least."""
@@ -26,11 +27,16 @@ SESSION_SECONDS = 12 * 3600.0
 """How long a login is valid: a shift."""
 
 ATTEMPTS = 5
+ANYWHERE = 4
 WITHIN = 300.0
-"""An address may fail this often within this many seconds, then it has to wait."""
+"""Within so many seconds an address may fail this often with one token, and with this many
+different ones; one token may fail ANYWHERE times as often from all together. Then wrong ones have
+to wait. Right ones are always let in: wrong ones could otherwise keep everybody out."""
 
 _MOST_SESSIONS = 1000
+_MOST_SESSIONS_EACH = 50
 _MOST_ADDRESSES = 4096
+_PREFIX = 8
 
 
 class TooManyAttempts(Exception):
@@ -115,7 +121,7 @@ class Session:
 class Sessions:
     """Logins by digests of their random names, and the tokens that forms carry (CSRF).
 
-    If there are too many, the oldest ends.
+    If there are too many, the oldest ends: of the same person, then of all.
     https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html
     """
 
@@ -126,6 +132,9 @@ class Sessions:
     def start(self, visitor: Visitor, now: float) -> str:
         """Start a session, and return its name, for a cookie."""
         name = secrets.token_urlsafe(32)
+        mine = [key for key, one in self._open.items() if one.visitor.name == visitor.name]
+        for key in mine[: max(0, len(mine) + 1 - _MOST_SESSIONS_EACH)]:
+            del self._open[key]
         self._open[_digest(name)] = Session(visitor=visitor, until=now + SESSION_SECONDS)
         while len(self._open) > _MOST_SESSIONS:
             self._open.popitem(last=False)
@@ -154,30 +163,71 @@ class Sessions:
 
 
 class FailedAttempts:
-    """Counts failed logins by address; an IPv6 network (/64) counts as one address."""
+    """Counts wrong tokens by address and by how they begin; an IPv6 network is one address.
+
+    By both, because one address may be that of many people, and many addresses may try one token.
+    An old token that a program keeps sending counts once at its address: it does not use up the
+    attempts of others there.
+    """
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._by_address, self._by_prefix = _Recent(), _Recent()
 
-    def wait(self, address: str, now: float) -> float:
-        """Return the seconds for which this address has to wait, 0 if it may try."""
-        failed = self._recent(address, now)
-        return max(0.0, failed[0] + WITHIN - now) if len(failed) >= ATTEMPTS else 0.0
+    def wait(self, address: str, token: str, now: float) -> float:
+        """Return the seconds for which such a token has to wait there, 0 if it may be tried."""
+        network, prefix = network_of(address), _prefix(token)
+        here, everywhere = self._by_address.find(network, now), self._by_prefix.find(prefix, now)
+        return max(
+            _wait(here.get(prefix, []), ATTEMPTS, now),
+            _wait([times[-1] for times in here.values()], ATTEMPTS, now),
+            _wait([at for times in everywhere.values() for at in times], ANYWHERE * ATTEMPTS, now),
+        )
 
-    def add(self, address: str, now: float) -> None:
-        """Record a failure. If there are too many addresses, the least recent is forgotten."""
-        key = _network(address)
-        self._failed[key] = [*self._recent(address, now), now][-ATTEMPTS:]
+    def add(self, address: str, token: str, now: float) -> None:
+        """Record a failure."""
+        network, prefix = network_of(address), _prefix(token)
+        self._by_address.add(network, prefix, now)
+        self._by_prefix.add(prefix, network, now)
+
+    def forget(self, address: str, token: str) -> None:
+        """Forget the failures at this address of tokens that begin like this one."""
+        network, prefix = network_of(address), _prefix(token)
+        self._by_address.forget(network, prefix)
+        self._by_prefix.forget(prefix, network)
+
+
+class _Recent:
+    """When something failed, by a key and by what failed; bounded in every direction."""
+
+    def __init__(self) -> None:
+        self._failed: OrderedDict[str, dict[str, list[float]]] = OrderedDict()
+
+    def find(self, key: str, now: float) -> dict[str, list[float]]:
+        recent = {
+            what: [at for at in times if now - at < WITHIN]
+            for what, times in self._failed.get(key, {}).items()
+        }
+        return {what: times for what, times in recent.items() if times}
+
+    def add(self, key: str, what: str, now: float) -> None:
+        mine = self.find(key, now)
+        mine[what] = [*mine.pop(what, ()), now][-ATTEMPTS:]
+        while len(mine) > ANYWHERE * ATTEMPTS:
+            del mine[next(iter(mine))]
+        self._failed[key] = mine
         self._failed.move_to_end(key)
         while len(self._failed) > _MOST_ADDRESSES:
             self._failed.popitem(last=False)
 
-    def forget(self, address: str) -> None:
-        """Forget the failures of an address."""
-        self._failed.pop(_network(address), None)
+    def forget(self, key: str, what: str) -> None:
+        mine = self._failed.get(key, {})
+        mine.pop(what, None)
+        if not mine:
+            self._failed.pop(key, None)
 
-    def _recent(self, address: str, now: float) -> list[float]:
-        return [at for at in self._failed.get(_network(address), []) if now - at < WITHIN]
+
+def _wait(times: list[float], most: int, now: float) -> float:
+    return max(0.0, sorted(times)[-most] + WITHIN - now) if len(times) >= most else 0.0
 
 
 class Access:
@@ -205,6 +255,19 @@ class Access:
         if session is not None:
             return session.visitor
         return LOCAL_VISITOR if self._on_loopback else None
+
+    def recognise(self, headers: Headers) -> str | None:
+        """Return whose valid token or login these headers hold, None for anybody else.
+
+        It counts no failures: ``visitor`` does, once the request is served.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            visitor = self.people.by_token(token)
+            return visitor.name if visitor else None
+        cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        session = self.sessions.find(cookie, time.time()) if cookie else None
+        return session.visitor.name if session else None
 
     def bearer(self, request: Request, token: str) -> Visitor:
         """Return the visitor with this token. Raises WrongToken or TooManyAttempts."""
@@ -235,15 +298,15 @@ class Access:
         self, request: Request, known: Callable[[str], Visitor | None], token: str
     ) -> Visitor:
         address, now = request.client.host if request.client else "", time.time()
-        wait = self._attempts.wait(address, now)
+        visitor = known(token)
+        if visitor is not None:
+            self._attempts.forget(address, token)
+            return visitor
+        wait = self._attempts.wait(address, token, now)
         if wait:
             raise TooManyAttempts(wait)
-        visitor = known(token)
-        if visitor is None:
-            self._attempts.add(address, now)
-            raise WrongToken
-        self._attempts.forget(address)
-        return visitor
+        self._attempts.add(address, token, now)
+        raise WrongToken
 
 
 def _same_origin(request: Request) -> bool:
@@ -255,14 +318,9 @@ def _same_origin(request: Request) -> bool:
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
-def _network(address: str) -> str:
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return "elsewhere"
-    if ip.version == 6 and ip.ipv4_mapped is None:
-        return str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)
+def _prefix(token: str) -> str:
+    """Return what is remembered of how a wrong token begins: it may be a mistyped right one."""
+    return _digest(token.strip()[:_PREFIX]).hex()[:16]
 
 
 def _digest(secret: str) -> bytes:

@@ -5,7 +5,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from importlib.resources import files
 from urllib.parse import quote
@@ -14,12 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from backstay.errors import BackstayError
 from backstay.journal.records import JournalError
 from backstay.reports.style import COLOURS
 from backstay.watch.web.access import TooManyAttempts, Visitor, WrongToken
+from backstay.watch.web.connections import network_of
 from backstay.watch.web.context import NotThere, PageContext, approval_unknown
+from backstay.watch.web.rates import SeldomFilter
 from backstay.watch.web.rendering import RenderedPage, document, render
 from backstay.watch.web.views import PAGES, PageRequest, View, incident_page
 
@@ -28,10 +32,13 @@ INTERVAL = 1.0
 
 _STREAM_SECONDS = 600.0
 _MOST_STREAMS = 64
+# Of one person, from one address, and of all who have not logged in.
+_MOST_STREAMS_EACH = 32
 _LONGEST_FIELD = 512
 _STATIC_HEADERS = {"Cache-Control": "max-age=300"}
 
 _log = logging.getLogger(__name__)
+_log.addFilter(SeldomFilter())
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -217,7 +224,7 @@ class _LiveStreams:
 
     def __init__(self, context: PageContext) -> None:
         self._context = context
-        self._open = 0
+        self._by_owner: Counter[str] = Counter()
 
     def handler(self, view: View) -> Handler:
         """Return the handler that streams a page."""
@@ -226,15 +233,34 @@ class _LiveStreams:
             visitor = _visitor(self._context, request)
             if visitor is None:
                 raise HTTPException(401, "log in")
-            if self._open >= _MOST_STREAMS:
+            owners = self._owners(request, visitor)
+            if not self._has_room(owners):
                 raise HTTPException(503, "too many open pages", headers={"Retry-After": "30"})
-            return StreamingResponse(
+            # Counted here, where it is tested, and until the response has ended, however it ends.
+            self._by_owner.update(owners)
+            return _CountedStream(
                 self._stream(view, _page_request(self._context, request, visitor)),
-                media_type="text/event-stream",
-                headers={"X-Accel-Buffering": "no"},
+                ended=lambda: self._by_owner.subtract(owners),
             )
 
         return live
+
+    def _owners(self, request: Request, visitor: Visitor) -> list[str]:
+        """Return what a stream is counted by: all, its person, where it comes from."""
+        if visitor.name:
+            return ["", f"person {visitor.name}", f"address {self._address(request)}"]
+        return ["", "stranger"]
+
+    def _address(self, request: Request) -> str:
+        return network_of(request.client.host) if request.client else ""
+
+    def _has_room(self, owners: Sequence[str]) -> bool:
+        self._by_owner += Counter()  # drops those that hold none
+        if self._by_owner[""] >= _MOST_STREAMS:
+            return False
+        people = bool(self._context.cloud.watch.page.people)
+        each = _MOST_STREAMS_EACH if people else _MOST_STREAMS
+        return all(self._by_owner[owner] < each for owner in owners[1:])
 
     async def _stream(self, view: View, request: PageRequest) -> AsyncIterator[str]:
         """Yield the parts of a page that have changed, as JSON, while the visitor may read it.
@@ -243,26 +269,22 @@ class _LiveStreams:
         """
         before: dict[str, str] = {}
         until = time.monotonic() + _STREAM_SECONDS
-        self._open += 1
-        try:
-            yield "retry: 2000\n\n"
-            async with aclosing(self._ticks()) as ticks:
-                async for _ in ticks:
-                    if time.monotonic() > until or not self._may_read(request):
-                        return
-                    try:
-                        page = await view(self._context, request)
-                    except JournalError:
-                        continue  # what is shown stays until the next update
-                    except BackstayError:
-                        return
-                    now = {k: v for k, v in page.parts.items() if k not in page.fixed}
-                    changed = {k: v for k, v in now.items() if before.get(k) != v}
-                    before = now
-                    update = json.dumps({"title": page.title, "parts": changed})
-                    yield f"data: {update}\n\n" if changed else ": no change\n\n"
-        finally:
-            self._open -= 1
+        yield "retry: 2000\n\n"
+        async with aclosing(self._ticks()) as ticks:
+            async for _ in ticks:
+                if time.monotonic() > until or not self._may_read(request):
+                    return
+                try:
+                    page = await view(self._context, request)
+                except JournalError:
+                    continue  # what is shown stays until the next update
+                except BackstayError:
+                    return
+                now = {k: v for k, v in page.parts.items() if k not in page.fixed}
+                changed = {k: v for k, v in now.items() if before.get(k) != v}
+                before = now
+                update = json.dumps({"title": page.title, "parts": changed})
+                yield f"data: {update}\n\n" if changed else ": no change\n\n"
 
     async def _ticks(self) -> AsyncGenerator[None]:
         """Yield when the snapshot changes: at most once, at least every other interval."""
@@ -276,6 +298,23 @@ class _LiveStreams:
             return self._context.access.visitor(request.http) is not None
         except (WrongToken, TooManyAttempts):
             return False
+
+
+class _CountedStream(StreamingResponse):
+    """A live stream; ``ended`` is called once, also if it never begins."""
+
+    def __init__(self, content: AsyncIterator[str], *, ended: Callable[[], None]) -> None:
+        super().__init__(
+            content, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 def _static(name: str, media_type: str, *, before: str = "") -> Handler:
@@ -296,7 +335,7 @@ async def failed(context: PageContext, request: Request, error: Exception) -> Re
         status = 404 if isinstance(error, NotThere) else 503
         text, remedy = str(error), error.remedy
     else:
-        _log.error("showing %s failed", request.url.path, exc_info=error)
+        _log.error("showing %s failed", request.url.path[:200], exc_info=error)
         remedy = "see the log of the watch: journalctl -u backstay-watch"
     part = render("error", status=status, text=text, remedy=remedy)
     page = RenderedPage(title=f"{status} - {context.cloud.name}", parts={"error": part})

@@ -3,28 +3,34 @@
 import asyncio
 import errno
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from logging import getLogger
 
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from fastapi import FastAPI
 
 from backstay.errors import BackstayError
 from backstay.inventory.watch import Page
+from backstay.watch.web.connections import Rooms, limits_for
+from backstay.watch.web.context import PageContext
+from backstay.watch.web.listening import BACKLOG, Listener, Peer
+from backstay.watch.web.protocol import Gate, HttpProtocol
+from backstay.watch.web.rates import Summary
 
-_MOST_CONNECTIONS = 256
 _SHUTDOWN_SECONDS = 3
-_IDLE_SECONDS = 10.0
+
+_log = getLogger(__name__)
 
 
 class PageError(BackstayError):
     """The page cannot be served."""
 
 
-async def serve(app: ASGIApp, page: Page) -> None:
+async def serve(app: FastAPI, page: Page) -> None:
     """Serve until cancelled. Raises PageError if it cannot listen or load its certificate."""
     if page.certificate is not None and page.key is not None:
         _try_certificate(page)
@@ -32,7 +38,7 @@ async def serve(app: ASGIApp, page: Page) -> None:
         server = _Server(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http="h11",
                 ssl_certfile=page.certificate,
                 ssl_keyfile=page.key,
                 log_config=None,
@@ -41,11 +47,12 @@ async def serve(app: ASGIApp, page: Page) -> None:
                 proxy_headers=False,
                 ws="none",
                 lifespan="on",
-                limit_concurrency=_MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-            )
+            ),
+            listening,
+            app.state.context,
         )
-        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        serving = asyncio.ensure_future(server.serve())
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
@@ -62,30 +69,48 @@ async def serve(app: ASGIApp, page: Page) -> None:
         )
 
 
-class _Protocol(H11Protocol):
-    """Closes connections without a request: a few hundred would block all other visitors."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start checking the connection."""
-        super().connection_made(transport)
-        self.loop.call_later(_IDLE_SECONDS, self._check, self.cycle)
-
-    def _check(self, before: RequestResponseCycle | None) -> None:
-        if self.transport.is_closing():
-            return
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and self.cycle is before:
-            self.transport.close()
-        else:
-            self.loop.call_later(_IDLE_SECONDS, self._check, self.cycle)
-
-
 class _Server(uvicorn.Server):
-    """Leaves signal handling to the watch."""
+    """Uvicorn, with a listener of our own: its own accepts and encrypts without any bound."""
+
+    def __init__(
+        self, config: uvicorn.Config, listening: socket.socket, context: PageContext
+    ) -> None:
+        super().__init__(config)
+        self._listening, self._context = listening, context
+        self._listener: Listener | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections."""
+        await self.lifespan.startup()
+        self.servers = []
+        if self.lifespan.should_exit:
+            self.should_exit = True
+            return
+        gate = Gate(self.config.loaded_app, self._context.access.recognise)
+
+        def make(peer: Peer) -> asyncio.Protocol:
+            return HttpProtocol(peer, gate, self.config, self.server_state, self.lifespan.state)
+
+        self._listener = Listener(
+            self._listening,
+            context=self.config.ssl,
+            rooms=Rooms(limits_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
+            summary=Summary(_log.warning),
+            make=make,
+        )
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, let responses end, close all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        await super().shutdown(sockets)
+        if self._listener is not None:
+            self._listener.abort()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install no signal handler."""
+        """Install no signal handler: signals are left to the watch."""
         yield
 
 
@@ -94,7 +119,7 @@ def _listening(page: Page) -> Iterator[socket.socket]:
     address, port = page.address
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        listening = socket.create_server((address, port), family=family, backlog=128)
+        listening = socket.create_server((address, port), family=family, backlog=BACKLOG)
     except OSError as error:
         remedy = "choose another address: `listen` under `watch.page` in cloud.yaml"
         if error.errno == errno.EADDRINUSE:
