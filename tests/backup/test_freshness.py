@@ -11,6 +11,7 @@ from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.findings import findings, freshness_findings
 from backstay.cli import session
 from backstay.finding import Finding, Severity
+from backstay.transports import namespaces
 from tests.backup.test_backup import backup, cloud
 
 HOUR = 3600.0
@@ -80,10 +81,29 @@ def test_the_catalogue_is_read_for_the_hosts_that_are_asked_for(tmp_path: Path) 
     assert [(one.host, one.severity) for one in both] == [
         ("controller", Severity.OK),
         ("proxy", Severity.WARNING),
+        (None, Severity.OK),
     ]
     assert [one.host for one in findings(described, ["proxy"], now=NOW)] == ["proxy"]
-    assert findings(kept(tmp_path), [], now=NOW) == [], "without a limit, and none has failed"
+    without = findings(kept(tmp_path), [], now=NOW)
+    assert [one.subject for one in without] == ["sandbox"], "without a limit, and none has failed"
     assert findings(cloud(backup={"folder": str(tmp_path / "none")}), [], now=NOW) == []
+
+
+def test_how_programs_are_confined_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = kept(tmp_path, backup("a", NOW))
+    [found] = findings(described, [], now=NOW)
+    assert found.subject == "sandbox"
+    assert found.severity is Severity.OK
+    assert found.evidence.startswith("programs that read data of hosts run as a user of their own")
+
+    def refused() -> None:
+        raise namespaces.cannot("unshare: Operation not permitted")
+
+    monkeypatch.setattr(namespaces, "require", refused)
+    [found] = findings(described, [], now=NOW)
+    assert found.severity is Severity.WARNING
+    assert "unshare: Operation not permitted" in found.evidence
+    assert found.remedy
 
 
 def test_a_catalogue_that_cannot_be_read_is_not_known(tmp_path: Path) -> None:

@@ -331,7 +331,7 @@ def test_another_user_s_is_as_closed(
     if "impossible: " in done.stderr:
         pytest.skip("this machine gives users no namespaces")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("this user's, in namespaces without network")
+    assert done.stdout.startswith("this user in a user namespace, without network")
     assert "hunter2" not in done.stdout
     assert "root" not in done.stdout.split("\n")
     assert "CapEff:\t0000000000000000" in done.stdout

@@ -9,6 +9,7 @@ from backstay.errors import BackupError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
 from backstay.quantities import duration
+from backstay.transports import namespaces
 
 
 def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding]:
@@ -29,6 +30,7 @@ def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding
         *freshness_findings(backups, usual, limit=limit, now=now),
         *freshness_findings(backups, others, limit=None, now=now),
         *lag_findings(folder_of(cloud), limit=cloud.backup.stream_lag, now=now),
+        *([sandbox_finding()] if backups or limit is not None else []),
     ]
     return [finding for finding in found if not only or finding.host in only]
 
@@ -41,6 +43,22 @@ def _unreadable(error: BackupError) -> Finding:
         severity=Severity.UNKNOWN,
         evidence=f"{error.attempted}: {error.came_back}",
         remedy=error.remedy,
+    )
+
+
+def sandbox_finding() -> Finding:
+    """Say whether programs that read data of hosts can be confined on this machine, and how."""
+    try:
+        evidence, remedy = f"programs that read data of hosts run as {namespaces.form()}", ""
+    except BackupError as error:
+        evidence, remedy = f"backups cannot be proved or restored here: {error}", error.remedy
+    return Finding(
+        host=None,
+        service=SERVICE,
+        subject="sandbox",
+        severity=Severity.WARNING if remedy else Severity.OK,
+        evidence=evidence,
+        remedy=remedy,
     )
 
 

@@ -132,9 +132,9 @@ def form() -> str:
     """Say in which way programs that read data of hosts are confined. Raises SandboxError."""
     require()
     if os.geteuid() != 0:
-        return "this user's, in namespaces without network, and nothing of this machine but /usr"
-    limited = ", in a scope of systemd with limits" if _scope() else ""
-    return f"a user of their own, in namespaces without network, only /usr readable{limited}"
+        return "this user in a user namespace, without network, and can read /usr alone"
+    limits = "limits of a systemd scope" if _scope() else "limits for each process"
+    return f"a user of their own in namespaces, without network, can read /usr alone, with {limits}"
 
 
 def cannot(came_back: str) -> SandboxError:
