@@ -151,16 +151,19 @@ def test_an_api_that_hangs_is_one_finding_within_the_bound():
     assert "journalctl -u nova-api" in finding.remedy
 
 
+ODD = "97d47621-862e-410d-9ebb-da782c54938a"
+
+
 def test_one_odd_image_is_named_and_glance_is_not_down():
-    odd = {"id": "odd-1", "status": "active", "size": 1, "hw_vif_multiqueue": True}
+    odd = {"id": ODD, "status": "active", "size": 1, "hw_vif_multiqueue": True}
     images = {"images": [{"id": "i", "status": "active", "size": 1}, odd, "what"]}
     findings = check(MemoryApi(HEALTHY | {("image", "/v2/images"): images}))
     assert about(findings, "image list").severity is Severity.OK
     assert bad(findings) == [
-        ("controller", "image odd-1", "warning"),
+        ("controller", f"image {ODD}", "warning"),
         ("controller", "image without id", "warning"),
     ]
-    assert about(findings, "image odd-1").remedy.endswith("openstack image show odd-1")
+    assert about(findings, f"image {ODD}").remedy.endswith(f"openstack image show {ODD}")
 
 
 def test_a_list_that_breaks_over_one_record_is_told_from_a_broken_service():

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from backstay.commands import command
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
@@ -55,7 +56,8 @@ def judge(
 ) -> Finding:
     """Judge one certificate, or the reason why there is none. Pure."""
     address = f"{place[0]}:{place[1]}"
-    remedy = f"read it: openssl s_client -connect {address} </dev/null | openssl x509 -text"
+    show = command("openssl", "s_client", "-connect", address)
+    remedy = f"read it: {show} </dev/null | openssl x509 -text"
     if isinstance(answer, str):
         severity, evidence = Severity.UNKNOWN, f"cannot be read: {answer}"
     else:

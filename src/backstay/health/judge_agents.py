@@ -7,6 +7,7 @@ https://github.com/bigstack-oss/cubecos/issues/1301
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from backstay.commands import command
 from backstay.finding import Finding, Severity
 from backstay.health.read_apis import Reported
 from backstay.health.remedy import on
@@ -169,7 +170,7 @@ def _remedy(agent: Agent, member: Member | None, unit: str | None) -> str:
     if member is None:
         return f"no host {agent.host} in cloud.yaml: add it, or delete the record of the agent"
     if unit is None:
-        return on(member.target, f"systemctl status {agent.binary} --no-pager")
+        return on(member.target, command("systemctl", "status", agent.binary, "--no-pager"))
     return on(member.target, f"systemctl restart {unit}")
 
 

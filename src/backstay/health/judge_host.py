@@ -1,8 +1,8 @@
 """Judge a host: what its services stand on, and what its own probes answered. Pure."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 
+from backstay.commands import command, quoted
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.finding import Finding, Severity
 from backstay.health.judge_units import judge_unit, unknown_units
@@ -138,7 +138,7 @@ def _judge_space(system: FileSystem, target: SshTarget, limits: Limits) -> Findi
     percent = 100 * system.used / usable if usable else 0.0
     severity = limits.disk_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {size(system.available)} free of {size(system.size)}"
-    find = f"du -xh --max-depth=2 {shlex.quote(system.mount)} | sort -h | tail -n 20"
+    find = f"du -xh --max-depth=2 {quoted(system.mount)} | sort -h | tail -n 20"
     return _finding(target, f"disk {system.mount}", severity, evidence, on(target, find))
 
 
@@ -146,7 +146,7 @@ def _judge_inodes(system: FileSystem, target: SshTarget, limits: Limits) -> Find
     percent = 100 * (1 - system.inodes_free / system.inodes)
     severity = limits.inode_percent.severity(percent)
     evidence = f"{percent:.0f} % used, {system.inodes_free} free of {system.inodes}"
-    find = f"du -x --inodes --max-depth=3 {shlex.quote(system.mount)} | sort -n | tail -n 20"
+    find = f"du -x --inodes --max-depth=3 {quoted(system.mount)} | sort -n | tail -n 20"
     return _finding(target, f"inodes {system.mount}", severity, evidence, on(target, find))
 
 
@@ -194,8 +194,8 @@ def _judge_failed_units(
         return [_finding(target, "failed units", Severity.OK, "no others")]
     findings = []
     for name in others[:MOST_FAILED_UNITS]:
-        quoted = shlex.quote(name)
-        look = on(target, f"systemctl status {quoted}; systemctl reset-failed {quoted}")
+        look = f"{command('systemctl', 'status', name)}; "
+        look = on(target, look + command("systemctl", "reset-failed", name))
         evidence = "failed; no service of this host's roles needs it"
         findings.append(_finding(target, f"failed unit {name}", Severity.WARNING, evidence, look))
     if len(others) > MOST_FAILED_UNITS:

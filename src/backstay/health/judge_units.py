@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backstay.commands import quoted
 from backstay.finding import Finding, Severity, rank
 from backstay.health.observation import HostObservation, UnitState
 from backstay.health.remedy import on
@@ -132,7 +133,7 @@ def _process(state: UnitState) -> list[_Trouble]:
         count = state.processes.count("T")
         evidence = f"hung: {count} of {len(state.processes)} processes stopped by a signal"
         severity = Severity.FAILED if main == "T" or set(rest) == {"T"} else Severity.WARNING
-        return [_Trouble(severity, evidence, f"systemctl kill -s CONT {name}")]
+        return [_Trouble(severity, evidence, f"systemctl kill -s CONT {quoted(name)}")]
     if main == "Z":
         evidence = "its main process is a zombie"
         return [_Trouble(Severity.FAILED, evidence, f"systemctl restart {name}")]

@@ -260,7 +260,8 @@ def _list_breaks(listing: Listing, error: ApiFailed) -> Verdict:
             f"a page of {listing.limit} brings {error.came_back}, a page of one is answered: "
             f"the service runs and one of its {listing.nouns} is broken"
         ),
-        remedy=f"find it by asking page by page: openstack --debug {listing.noun} list --limit 1",
+        remedy="find it by asking page by page: "
+        + command("openstack", "--debug", *listing.noun.split(), "list", "--limit", "1"),
     )
 
 

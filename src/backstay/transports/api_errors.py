@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from backstay.commands import command
 from backstay.errors import ApiError, ApiFailed, ApiRefused, ApiUnreachable
 from backstay.jsondata import Json
 
@@ -15,8 +16,8 @@ _TLS = (
     (
         "certificate has expired",
         "its TLS certificate has expired",
-        "renew the certificate of the endpoint; see its dates: openssl s_client -connect {netloc} "
-        "</dev/null | openssl x509 -noout -dates",
+        "renew the certificate of the endpoint; see its dates: {show} </dev/null | openssl x509 "
+        "-noout -dates",
     ),
     (
         "not yet valid",
@@ -101,13 +102,19 @@ def no_tls(attempted: str, url: str, reason: str) -> ApiUnreachable:
             return ApiUnreachable(
                 attempted,
                 came_back=f"{place(url)}: {means}",
-                remedy=remedy.format(netloc=urlsplit(url).netloc),
+                remedy=remedy.format(show=_show(url)),
             )
     return ApiUnreachable(
         attempted,
         came_back=f"no TLS with {place(url)}: {one_line(reason)}",
-        remedy=f"try by hand: openssl s_client -connect {urlsplit(url).netloc}",
+        remedy=f"try by hand: {_show(url)}",
     )
+
+
+def _show(url: str) -> str:
+    """Return the command that shows the certificate of an endpoint."""
+    netloc = urlsplit(url).netloc.rpartition("@")[2]
+    return command("openssl", "s_client", "-connect", netloc)
 
 
 def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
@@ -158,8 +165,8 @@ def no_endpoint(
         came_back=f"the catalogue has no {interface} {service_type} endpoint{where}{has}",
         remedy="correct `region` in cloud.yaml or OS_REGION_NAME"
         if regions
-        else f"make the endpoint, or name the service under `services: without:` in cloud.yaml; "
-        f"see: openstack endpoint list --service {service_type}",
+        else "make the endpoint, or name the service under `services: without:` in cloud.yaml; "
+        "see: " + command("openstack", "endpoint", "list", "--service", service_type),
         status=None,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from backstay.commands import command
 from backstay.errors import ApiUnreachable
 
 
@@ -59,5 +60,5 @@ def _unreachable(host: str, port: int, error: OSError) -> ApiUnreachable:
     return ApiUnreachable(
         f"reading the certificate of {host}:{port}",
         came_back=str(error) or type(error).__name__,
-        remedy=f"try by hand: openssl s_client -connect {host}:{port}",
+        remedy=f"try by hand: {command('openssl', 's_client', '-connect', f'{host}:{port}')}",
     )

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Collection, Iterable
 
 from backstay.access.session import CloudSession
+from backstay.commands import command
 from backstay.errors import ApiError
 from backstay.finding import Finding, Severity
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
-from backstay.health.rpc.evidence import AgentsObservation
+from backstay.health.rpc.evidence import AgentSeen, AgentsObservation
 from backstay.health.rpc.observe import observe_agents
 from backstay.health.rpc.signatures import judge_all
 from backstay.inventory.enums import Role
@@ -60,8 +61,15 @@ def _finding(diagnosis: AgentDiagnosis) -> Finding:
         subject=f"call to {seen.agent.binary}" + ("" if seen.host else f" on {name}"),
         severity=_SEVERITY.get(diagnosis.signature, Severity.FAILED),
         evidence=evidence if attached else f"{diagnosis.signature}: {evidence}",
-        remedy="" if attached else diagnosis.remedy or f"backstay reattach {name}",
+        remedy="" if attached else diagnosis.remedy or _reattach(seen),
     )
+
+
+def _reattach(seen: AgentSeen) -> str:
+    """Return the command that reattaches it: only hosts of cloud.yaml can be named there."""
+    if seen.host is not None:
+        return command("backstay", "reattach", seen.host)
+    return "give its host in cloud.yaml the name that it reports under, or delete its record"
 
 
 def not_called(error: ApiError) -> Finding:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backstay.commands import command
 from backstay.health.rpc.evidence import AgentSeen
 
 
@@ -65,7 +66,8 @@ def after_restart(diagnosis: AgentDiagnosis) -> str:
     if diagnosis.signature is Signature.DEAF and queue:
         return f"its queue or its binding is broken in the broker: {lost_queue(queue)}"
     if diagnosis.signature is Signature.DOWN:
-        return f"find out why it does not start: log of {unit} (journalctl -u {unit})"
+        log = command("journalctl", "-u", unit)
+        return f"find out why it does not start: log of {unit} ({log})"
     if diagnosis.signature is Signature.HALF_OPEN:
         return "find what drops packets between its host and the broker: firewall, conntrack"
     return f"read {seen.rpc_endpoint.log}; backstay check {seen.host or ''}".rstrip()
@@ -73,8 +75,9 @@ def after_restart(diagnosis: AgentDiagnosis) -> str:
 
 def lost_queue(queue: str) -> str:
     """Return the documented remedy for a queue that no restart of its client brings back."""
+    delete = command("rabbitmqctl", "delete_queue", queue)
     return (
-        f"rabbitmqctl delete_queue {queue}, then restart the agent; where many are lost, stop all "
+        f"{delete}; then restart the agent; where many are lost, stop all "
         "services that use the broker, then start all (LP 1943937)"
     )
 

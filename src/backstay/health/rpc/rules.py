@@ -9,6 +9,7 @@ something decides.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from backstay.commands import command
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, lost_queue
 from backstay.health.rpc.evidence import REPEATS, AgentSeen, UnitSeen
 from backstay.quantities import ago, duration
@@ -84,13 +85,14 @@ def _does_not_run(case: Case) -> _Found:
     if unit.active in {"activating", "deactivating"} and unit.sub != "auto-restart":
         return Signature.SETTLING, "is being started or restarted"
     if unit.load == "masked":
-        runtime = " --runtime" if unit.boot == "masked-runtime" else ""
+        runtime = ["--runtime"] if unit.boot == "masked-runtime" else []
         name = case.seen.rpc_endpoint.unit
         return AgentDiagnosis(
             seen=case.seen,
             signature=Signature.DOWN,
             evidence=f"{unit.active} and masked, so that it cannot be started",
-            remedy=f"systemctl unmask{runtime} {name} && systemctl start {name}",
+            remedy=f"{command('systemctl', 'unmask', *runtime, name)} && "
+            + command("systemctl", "start", name),
         )
     why = f" ({unit.result})" if unit.result not in {"", "success"} else ""
     return Signature.DOWN, f"its unit is {unit.active}{why}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backstay.answers import Count, Line
+from backstay.commands import on_host
 from backstay.errors import ApiFailed
 from backstay.finding import Severity
 from backstay.inventory.enums import Role
@@ -144,7 +145,7 @@ def judge_servers(answer: HealthAnswer) -> Sequence[Verdict]:
 
 def _judge_server(kind: str, server: ServerAnswer) -> Verdict:
     unit = "swift-proxy" if kind == "proxy" else f"swift-{kind}"
-    remedy = f"{{ssh}} journalctl -u {unit} -n 50"
+    remedy = on_host("journalctl", "-u", unit, "-n", "50")
     subject = f"{kind} server"
     if server.failed or not server.status:
         return _verdict(subject, Severity.FAILED, server.failed or "no answer", remedy)
