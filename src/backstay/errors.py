@@ -79,6 +79,10 @@ class ChannelFailed(BackstayError):
     """A message was not taken by the channel it was sent through, or it is not known whether."""
 
 
+class MessageRefused(ChannelFailed):
+    """A channel works, and this message cannot be written for it, or is refused for its content."""
+
+
 class BackupError(BackstayError):
     """A backup cannot be taken, kept, read or trusted."""
 

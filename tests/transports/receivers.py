@@ -31,6 +31,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.got: list[EmailMessage] = []
         self.refuses = ""
+        self.refuses_content: Callable[[EmailMessage], bool] = lambda _: False
         self.refused_recipients: tuple[str, ...] = ()
         self.delay = 0.0
         self.arrived = threading.Event()
@@ -54,6 +55,8 @@ class Mailbox:
         assert isinstance(content, bytes)
         mail = message_from_bytes(content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
+        if self.refuses_content(mail):
+            return "554 5.7.1 rejected for its content"
         self.got.append(mail)
         self.arrived.set()
         if self.delay:
@@ -99,11 +102,15 @@ class Post:
 
 
 class Inbox:
-    """A web server's: what was posted to it. It answers with ``status`` after ``delay``."""
+    """A web server's: what was posted to it. It answers with ``status`` after ``delay``.
+
+    What ``refuses`` says of a document is not taken: status 422.
+    """
 
     def __init__(self) -> None:
         self.got: list[Post] = []
         self.status = 200
+        self.refuses: Callable[[Any], bool] = lambda _: False
         self.delay = 0.0
         self.arrived = threading.Event()
 
@@ -115,7 +122,12 @@ def web_server(inbox: Inbox, *, pem: Path | None = None, port: int = 0) -> Itera
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            inbox.got.append(Post(self.path, dict(self.headers), json.loads(body)))
+            document = json.loads(body)
+            if inbox.refuses(document):
+                self.send_response(422)
+                self.end_headers()
+                return
+            inbox.got.append(Post(self.path, dict(self.headers), document))
             inbox.arrived.set()
             time.sleep(inbox.delay)
             self.send_response(inbox.status)

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Literal
 
-from backstay.errors import ChannelFailed
+from backstay.errors import ChannelFailed, MessageRefused
 from backstay.transports.threads import on_thread
 
 _LONGEST = 300
@@ -55,7 +55,8 @@ async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapp
     """Hand a letter in; return the recipients that were refused, with the reason of each.
 
     Raises ChannelFailed where no recipient will get it, or where that is not known after ``bound``
-    seconds. A password is sent over an encrypted connection only.
+    seconds; MessageRefused where that is for its content. A password is sent over an encrypted
+    connection only.
     """
     place = f"{server.host}:{server.port}"
     if server.username and server.tls == "none":
@@ -73,6 +74,11 @@ async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapp
             place,
             f"its certificate is not trusted: {error.verify_message}",
             "name the authority's file in `ca`, and the server by the name in its certificate",
+        ) from None
+    except smtplib.SMTPDataError as error:
+        kind = MessageRefused if error.smtp_code >= 500 else ChannelFailed
+        raise kind(
+            f"sending mail by {place}", came_back=_reason(error), remedy="see the server's log"
         ) from None
     except smtplib.SMTPAuthenticationError as error:
         came_back = f"the login was refused ({error.smtp_code})"
@@ -110,6 +116,19 @@ def _message(letter: Letter) -> EmailMessage:
     message = EmailMessage()
     message["From"] = letter.sender
     message["To"] = ", ".join(letter.to)
+    try:
+        _fill(message, letter)
+    except (ValueError, LookupError) as error:
+        raise MessageRefused(
+            f"writing the mail {letter.id}",
+            came_back=f"it cannot be encoded ({type(error).__name__})",
+            remedy="report this: its text should have been cleaned",
+        ) from error
+    return message
+
+
+def _fill(message: EmailMessage, letter: Letter) -> None:
+    """Write what is not of cloud.yaml. Raises ValueError or LookupError."""
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(datetime.fromtimestamp(letter.at, UTC))
     message["Message-ID"] = f"<{letter.id}>"
@@ -120,7 +139,7 @@ def _message(letter: Letter) -> EmailMessage:
     for name, value in letter.headers.items():
         message[name] = value
     message.set_content(letter.text)
-    return message
+    message.as_bytes()  # what cannot be encoded raises here
 
 
 def _reason(error: Exception) -> str:

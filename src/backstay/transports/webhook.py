@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-from backstay.errors import ChannelFailed
+from backstay.errors import ChannelFailed, MessageRefused
 from backstay.transports.threads import on_thread
 
 _LONGEST = 200
+_ITS_CONTENT = frozenset({400, 413, 422})
+"""Statuses by which a server refuses a document for what is in it."""
 
 
 async def post_json(
@@ -28,7 +30,8 @@ async def post_json(
     """POST a document and wait for a status below 300.
 
     ``ca`` is a file that the certificate is checked against, None the system's. Raises
-    ChannelFailed for any other status, and where none comes within ``bound`` seconds. Nothing but
+    ChannelFailed for any other status (MessageRefused where it is for what is in the document), and
+    where none comes within ``bound`` seconds. Nothing but
     the URL's host is shown: the rest often holds a secret.
     """
 
@@ -56,6 +59,12 @@ async def post_json(
         raise _failed(place, f"cannot be reached: {_root(error)}") from None
     except (requests.RequestException, OSError, ValueError) as error:
         raise _failed(place, f"cannot be asked ({type(error).__name__})") from None
+    if answer.status_code in _ITS_CONTENT:
+        raise MessageRefused(
+            f"posting to {place}",
+            came_back=f"status {answer.status_code}: it does not take this document",
+            remedy="see the log of the receiver",
+        )
     if answer.status_code >= 300:
         raise _failed(place, f"status {answer.status_code} {answer.reason or ''}".rstrip())
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backstay.answers import clean
+
 
 class Kind(StrEnum):
     """The kind of a cause, as in the policy of cloud.yaml and in alert rules."""
@@ -26,6 +28,10 @@ class Urgency(StrEnum):
 
     CRITICAL = "critical"
     WARNING = "warning"
+
+
+def _set(frozen: object, name: str, value: object) -> None:
+    object.__setattr__(frozen, name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,13 @@ class Cause:
     remedy: str
     symptoms: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Clean the texts: they may be of a host, or of a journal that an older version wrote."""
+        for name in ("key", "host", "service", "title", "impact", "remedy"):
+            _set(self, name, clean(getattr(self, name)))
+        for name in ("evidence", "symptoms"):
+            _set(self, name, tuple(map(clean, getattr(self, name))))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
@@ -66,6 +79,10 @@ class TimelineEntry:
     at: float
     kind: str
     text: str
+
+    def __post_init__(self) -> None:
+        """Clean the text, as those of a cause."""
+        _set(self, "text", clean(self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection, RowMapping
 
+from backstay.answers import clean
 from backstay.journal import tables as journal
 from backstay.watch.incidents.incident import (
     Approval,
@@ -137,7 +138,7 @@ def put_record(db: Connection, record: IncidentRecord) -> None:
     }
     upsert(db, INCIDENTS, INCIDENTS.c.id == incident.id, {"id": incident.id, **values})
     query = sa.select(TIMELINE).where(TIMELINE.c.incident == incident.id)
-    known = {(row["at"], row["kind"], row["text"]) for row in db.execute(query).mappings()}
+    known = {(row["at"], row["kind"], clean(row["text"])) for row in db.execute(query).mappings()}
     for one in incident.timeline:
         if (one.at, one.kind, one.text) not in known:
             db.execute(sa.insert(TIMELINE).values(incident=incident.id, **asdict(one)))

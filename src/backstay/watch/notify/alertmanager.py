@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from backstay.errors import MessageRefused
 from backstay.inventory.watch import Alertmanager
 from backstay.transports.webhook import Alert, post_alerts
 from backstay.watch.incidents.incident import Cause, Incident
-from backstay.watch.notify.routing import BOUND, Batch
+from backstay.watch.notify.routing import BOUND, Batch, in_ascii
 
 REPEAT = 60.0
 """After how many seconds the alerts of what is still open are posted again."""
@@ -73,8 +74,11 @@ class AlertmanagerSender:
     async def repeat(self, open_ones: Callable[[], Sequence[Incident]]) -> None:
         """Post the alerts of open incidents again: otherwise they would expire."""
         async with self._lock:  # never between the end of an incident and its posting
-            if incidents := open_ones():
+            incidents = open_ones()
+            try:
                 await self._post(incidents)
+            except MessageRefused:
+                await self._post_each(incidents)
 
     def knows(self, incident: Incident) -> bool:
         """Return whether an alert was posted for an incident that is open."""
@@ -88,7 +92,23 @@ class AlertmanagerSender:
         await self._hand_in([Alert(labels=labels, annotations=text, starts=at, ends=at + 60)])
         return "the Alertmanager accepted it; the alert ends in a minute"
 
+    async def _post_each(self, incidents: Sequence[Incident]) -> None:
+        """Post each alone, in ASCII where it is refused; raise the last refusal at the end."""
+        refusal: MessageRefused | None = None
+        for incident in incidents:
+            try:
+                await self._post([incident])
+            except MessageRefused:
+                try:
+                    await self._post([in_ascii(incident)])
+                except MessageRefused as error:
+                    refusal = error
+        if refusal is not None:
+            raise refusal
+
     async def _post(self, incidents: Sequence[Incident]) -> None:
+        if not incidents:
+            return
         at = time.time()
         now = {incident.id: alert(incident, at=at) for incident in incidents}
         renamed = [

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from backstay.errors import BackstayError, ChannelFailed, InventoryError
+from backstay.errors import BackstayError, ChannelFailed, InventoryError, MessageRefused
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.watch import Apprise, Channel, Email
 from backstay.transports.apprise_channel import load_apprise, send_apprise
@@ -63,19 +63,26 @@ async def send_test(cloud: Cloud, channel: str) -> str:
 async def bounded(sending: Awaitable[T]) -> T:
     """Return what sending something returns. Raises nothing but BackstayError.
 
-    Whatever a library raises, one channel's trouble is no other's.
+    Whatever a library raises, one channel's trouble is no other's. What is not of the connection is
+    MessageRefused: others may well be sent.
     """
     try:
         async with asyncio.timeout(BOUND + 1):
             return await sending
     except BackstayError:
         raise
-    except Exception as error:
+    except OSError as error:
         late = isinstance(error, TimeoutError)
         raise ChannelFailed(
             "sending a message",
             came_back=f"no answer within {BOUND:g} s" if late else type(error).__name__,
             remedy="check that the service is running",
+        ) from error
+    except Exception as error:
+        raise MessageRefused(
+            "writing a message",
+            came_back=f"{type(error).__name__}: {error}",
+            remedy="report this: one notification could not be written",
         ) from error
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, MessageRefused
 from backstay.inventory.cloud import Cloud
 from backstay.watch.incidents.describe import channel_cause, channel_key
 from backstay.watch.incidents.incident import Incident, Kind
@@ -30,6 +30,7 @@ from backstay.watch.notify.routing import (
     ApprovalCommand,
     Batch,
     channels_for,
+    in_ascii,
     instead_of,
     next_batch,
 )
@@ -58,6 +59,7 @@ class ChannelState:
         lasted: seconds from then to the last one.
         again: when it is tried again, Unix time.
         error: why the last attempt failed.
+        refused: incidents whose messages were refused for what is in them, since another was sent.
         complaint: a problem although messages are accepted.
 
     """
@@ -71,6 +73,7 @@ class ChannelState:
     again: float = 0.0
     error: str = ""
     complaint: str = ""
+    refused: set[int] = field(default_factory=set)
 
     @property
     def failing(self) -> bool:
@@ -181,16 +184,17 @@ class Notifier:
         began = self._clock()
         attempt = asyncio.ensure_future(self._attempt(state, batch))
         try:
-            await asyncio.shield(attempt)
+            sent = await asyncio.shield(attempt)
         except asyncio.CancelledError:
             await self._let_end(attempt, batch)
             raise
         except BackstayError as error:
             await self._failed(state, batch, error, began)
         else:
-            await self._works(state)
+            if sent:
+                await self._works(state)
 
-    async def _let_end(self, attempt: "asyncio.Future[None]", batch: Batch) -> None:
+    async def _let_end(self, attempt: "asyncio.Future[bool]", batch: Batch) -> None:
         """Wait a moment for the message: what is accepted and recorded is not sent again."""
         try:
             async with asyncio.timeout(_LAST):
@@ -201,8 +205,54 @@ class Notifier:
                     notification.id, until=self._clock(), error="the watch ended meanwhile"
                 )
 
-    async def _attempt(self, state: ChannelState, batch: Batch) -> None:
+    async def _attempt(self, state: ChannelState, batch: Batch) -> bool:
+        """Send a batch; return whether any of it was sent.
+
+        What is refused for its content holds up nothing else.
+        """
+        try:
+            await self._send(state, batch)
+        except MessageRefused as error:
+            left = await self._send_each(state, batch)
+            state.refused |= {incident.id for _, incident in left}
+            if len(left) == len(batch) and len(state.refused) > 1:
+                raise  # it takes none of several: that is the channel's fault
+            for one, incident in left:
+                await self._set_aside(state, one, incident, str(error))
+            return len(left) < len(batch)
+        return True
+
+    async def _send_each(self, state: ChannelState, batch: Batch) -> Batch:
+        """Send each alone, in ASCII where it is refused again; return those that are not sent."""
+        left = []
+        for one, incident in batch:
+            for form in (incident, in_ascii(incident)):
+                try:
+                    await self._send(state, [(one, form)])
+                except MessageRefused:
+                    continue
+                break
+            else:
+                left.append((one, incident))
+        return left
+
+    async def _set_aside(
+        self, state: ChannelState, notification: Notification, incident: Incident, error: str
+    ) -> None:
+        """Hand a notification that one channel refuses to others; without any, try it later."""
+        state.complaint = f"{incident.name} cannot be sent: {error}"
+        others = self._instead(notification, incident)
+        if others is None:
+            until = self._clock() + LONGEST
+            await self._incident_log.postpone(notification.id, until=until, error=error)
+        else:
+            await self._incident_log.give_up(notification.id, error=error, instead=others)
+            for name in others:
+                self._channels[name].woken.set()
+
+    async def _send(self, state: ChannelState, batch: Batch) -> None:
         state.complaint = await bounded(state.sender.send(batch))
+        state.refused.clear()
         # The first, whose id the message has, is recorded last: see routing.next_batch.
         for notification, incident in reversed(batch):
             self._sent_ids.append(notification.id)

@@ -1,7 +1,7 @@
 """Routing: which channels an incident is sent to, in which batches, and the fallbacks. Pure."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.inventory.watch import Channel, Watch
 from backstay.watch.incidents.incident import Incident, Urgency
@@ -77,6 +77,27 @@ def next_batch(due: Batch, *, grouped: bool) -> list[tuple[Notification, Inciden
     if not grouped:
         return ordered[:1]
     return [one for one in ordered if one[0].attempts] or ordered
+
+
+def in_ascii(incident: Incident) -> Incident:
+    """Return an incident whose texts every receiver can take: what is not ASCII is escaped."""
+    cause = incident.cause
+    return replace(
+        incident,
+        cause=replace(
+            cause,
+            title=_ascii(cause.title),
+            evidence=tuple(map(_ascii, cause.evidence)),
+            impact=_ascii(cause.impact),
+            remedy=_ascii(cause.remedy),
+            symptoms=tuple(map(_ascii, cause.symptoms)),
+        ),
+        timeline=tuple(replace(one, text=_ascii(one.text)) for one in incident.timeline),
+    )
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def sections(batch: Batch) -> list[MessageSection]:
