@@ -192,6 +192,7 @@ def _document(status: "StreamStatus", now: float) -> dict[str, object]:
         "lagging": status.lagging,
         "rpo": status.state and status.state.rpo(now),
         "files_whole_at": status.files_at,
+        "files_error": status.files_error,
         "state": asdict(status.state) if status.state else None,
     }
 
