@@ -19,8 +19,15 @@ class RedfishBoard:
     """
 
     def __init__(
-        self, *, stays: int | None = 0, policy: str | None = "LastState", deaf: bool = False
+        self,
+        *,
+        stays: int | None = 0,
+        policy: str | None = "LastState",
+        deaf: bool = False,
+        uuid: Any = None,
+        serial: Any = None,
     ) -> None:
+        self.uuid, self.serial = uuid, serial
         self.power, self.stays, self.policy, self.deaf = "On", stays, policy, deaf
         self.override = "Once"
         self.resets: list[str] = []
@@ -54,6 +61,8 @@ class RedfishBoard:
                 }
             },
         }
+        ids = {"UUID": self.uuid, "SerialNumber": self.serial}
+        system |= {name: value for name, value in ids.items() if value is not None}
         return system | ({"PowerRestorePolicy": self.policy} if self.policy else {})
 
     def patch(self, given: dict[str, Any]) -> None:

@@ -100,13 +100,18 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What another host must have alike to replace this one; ``memory`` is in bytes."""
+    """What another host must have alike to replace this one; ``memory`` is in bytes.
+
+    ``uuid`` and ``serial`` are what no other machine has, as its firmware gives them.
+    """
 
     id: Line = ""
     release: Line = ""
     codename: Line = ""
     architecture: Line = ""
     memory: Count = 0
+    uuid: Line = ""
+    serial: Line = ""
 
 
 @dataclass(frozen=True, kw_only=True)

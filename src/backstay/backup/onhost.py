@@ -47,7 +47,10 @@ def manifest(paths: Json, leave_out: Json) -> Json:
 
 
 def machine() -> Json:
-    """Return what another host must have alike: release and architecture, and memory (bytes)."""
+    """Return what another host must have alike: release and architecture, and memory (bytes).
+
+    And what no other has: the ids of this machine.
+    """
     release = dict(line.split("=", 1) for line in lines("/etc/os-release") if "=" in line)
     memory = [line.split()[1] for line in lines("/proc/meminfo") if line.startswith("MemTotal:")]
     return {
@@ -56,7 +59,18 @@ def machine() -> Json:
         "codename": release.get("VERSION_CODENAME", "").strip('"'),
         "architecture": os.uname().machine,
         "memory": int(memory[0]) * 1024 if memory else 0,
+        "uuid": firmware("product_uuid"),
+        "serial": firmware("product_serial"),
     }
+
+
+def firmware(name: str) -> str:
+    """Return an id that the firmware gives, empty in a container: there it is its machine's."""
+    marks = ("/run/systemd/container", "/.dockerenv", "/etc/backstay/lab-network")
+    if any(os.path.exists(mark) for mark in marks):  # noqa: PTH110 - as short
+        return ""
+    found = lines("/sys/class/dmi/id/" + name)
+    return str(found[0]).strip() if found else ""
 
 
 def lines(path: Json) -> Json:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from backstay.access.lease import Holder
     from backstay.inventory.cloud import Cloud
     from backstay.journal.records import Claim, RunRecord
+    from backstay.journal.store import Store
+    from backstay.runbooks.replace.given_up import GivenUp
 
 _READING = exit_statuses(ok="shown", unknown="the journal cannot be read, or has no such run")
 
@@ -144,41 +146,105 @@ def _require_same_cloud(run: "RunRecord", cloud: "Cloud") -> None:
 
 @runs.command(
     epilog=exit_statuses(
-        ok="abandoned", refused="not confirmed, or the run is finished", unknown="the journal fails"
+        ok="abandoned",
+        failed="its spare is not proved off",
+        unknown="the journal cannot be used",
+        refused="not confirmed, or the run is finished",
     )
 )
 @run_argument
 @dry_run_option
 @click.option("--reason", default="", help="Reason, recorded in the journal.")
+@click.option(
+    "--confirm-fenced",
+    "confirmed",
+    metavar="SPARE",
+    default="",
+    help="You have unplugged power and network of this half-built SPARE: its BMC cannot be used.",
+)
 @yes_option
 @cloud_option
-def abandon(run: str | None, dry_run: bool, reason: str, yes: bool, cloud: Path | None) -> None:
+def abandon(
+    run: str | None, *, dry_run: bool, reason: str, confirmed: str, yes: bool, cloud: Path | None
+) -> None:
     """Give up a RUN that will not be resumed. What it has done stays as it is.
 
     A process that still carries it out is stopped within seconds, and what it has left running on
-    its hosts is ended. Without RUN the newest one that was started and is not finished; with --yes
-    a RUN is required.
+    its hosts is ended. A spare that has begun to take a host's place is powered off for good: it
+    has that host's address. Without RUN the newest one that was started and is not finished; with
+    --yes a RUN is required.
     """
     from backstay.journal.engine import lock_names
+    from backstay.runbooks.replace.given_up import given_up_by, is_proved_off
 
     if yes and run is None:
         raise click.UsageError("with --yes name the RUN: the newest may be one that is carried out")
     store = open_store()
     found = newest_run(store, run, unfinished=True)
-    if not found.state.in_flight:
+    given = given_up_by(found)
+    if given and given.ended and is_proved_off(store, found.id):
+        given = None
+    if not found.state.in_flight and given is None:
         raise Refused(f"{found.id} is {found.state.value}: there is nothing to abandon")
+    if confirmed and (given is None or confirmed != given.spare):
+        raise click.BadParameter(
+            f"{found.id} has made no {confirmed} into another host", param_hint="--confirm-fenced"
+        )
     started = ", ".join(step.id for step in found.steps if step.attempts) or "none"
     if not yes or dry_run:
         text = f"{found.id} was carried out by {found.holder}; started steps: {started}"
         click.echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
     if dry_run:
-        click.echo(f"would abandon {found.id}")
+        off = f" and power off {given.spare} for good" if given and not confirmed else ""
+        click.echo(f"would abandon {found.id}{off}")
         return
-    confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
-    why = f"abandoned: {reason or 'no reason given'}"
-    claim = store.abandon(found.id, lock_names(found.plan), why)
-    click.echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
-    _free_hosts(found, claim, cloud)
+    if given and not confirmed:
+        statement = f"{given.spare} has the address of {given.host}, or has begun to take it: this "
+        confirm_name(f"{statement}powers {given.spare} off for good", given.spare, yes=yes)
+    else:
+        confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
+    if found.state.in_flight:
+        why = f"abandoned: {reason or 'no reason given'}"
+        claim = store.abandon(found.id, lock_names(found.plan), why)
+        click.echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
+        _free_hosts(found, claim, cloud)
+    if given:
+        _fence_spare(store, given, cloud, by_person=bool(confirmed))
+
+
+def _fence_spare(store: "Store", given: "GivenUp", cloud: Path | None, *, by_person: bool) -> None:
+    """Power off a spare that was given up, or take a person's word; note it. Exits with 2 if not.
+
+    A new replacement of its host is refused until it is noted.
+    """
+    import asyncio
+
+    from backstay.errors import BackstayError
+    from backstay.journal.epochs import who
+    from backstay.journal.records import EventKind
+    from backstay.runbooks.replace import given_up
+
+    try:
+        described = open_cloud(cloud)
+        if by_person:
+            done = given_up.write_down(described, given)
+            how = f"{given.spare} is off: confirmed by {who()}"
+        else:
+            done = asyncio.run(given_up.fence(described, given))
+            how = f"{given.spare} is off, read back by its BMC, and stays off"
+    except BackstayError as error:
+        again = f"backstay runs abandon {given.run}"
+        click.echo(
+            f"{given.spare} is NOT proved off: {error}; {error.remedy}\n"
+            f"it has the address of {given.host}: unplug its power and its network, and confirm "
+            f"that: {again} --confirm-fenced {given.spare}; or try again: {again}",
+            err=True,
+        )
+        sys.exit(ExitStatus.FAILED)
+    how = "; ".join([how, *done.not_set])
+    store.note(given.run, EventKind.SPARE_OFF, how)
+    click.echo(how)
+    click.echo(done.by_hand or f"it stands under `fenced` in {described.path}, as {done.name}")
 
 
 def _free_hosts(run: "RunRecord", claim: "Claim", cloud: Path | None) -> None:

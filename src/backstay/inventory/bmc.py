@@ -55,9 +55,11 @@ class Fenced(Part):
     """A host that was replaced and is only switched off, under ``fenced:`` in cloud.yaml.
 
     ``was`` is the name of the host whose place another has now. As long as it stands here
-    ``backstay check`` reads its power.
+    ``backstay check`` reads its power. ``uuid`` is that of the machine, as its BMC gave it when it
+    was fenced: its power is cut only while that one is behind the BMC.
     """
 
     was: str
     since: Annotated[datetime, AfterValidator(_aware)]
     bmc: Bmc | None = None
+    uuid: str = ""

@@ -10,7 +10,7 @@ import copy
 import difflib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from backstay.errors import InventoryError
 from backstay.inventory.edits import Edits, Source
 
+_FEW = 2
 _BY_HAND = "change it by hand: give {host} the `bmc` of {spare}, take {spare} out of `hosts`, and "
 _BY_HAND += "write the old `bmc` of {host} under `fenced`"
 
@@ -39,11 +40,12 @@ class TakenOver:
     still: tuple[str, ...]
 
 
-def take_over(text: str, *, host: str, spare: str, since: datetime) -> TakenOver:
+def take_over(text: str, *, host: str, spare: str, since: datetime, uuid: str = "") -> TakenOver:
     """Return cloud.yaml with ``spare`` in the place of ``host``.
 
     The host keeps all that it has but its ``bmc``: that is the spare's now, or none if the spare
-    had none, for the old one would switch on a machine that must stay off. Raises InventoryError
+    had none, for the old one would switch on a machine that must stay off. ``uuid`` is that of the
+    old one's hardware, where it is known. Raises InventoryError
     where the text has no such hosts, or is written in a way that cannot be changed with certainty.
     """
     root, data = _read(text, host, spare)
@@ -55,6 +57,7 @@ def take_over(text: str, *, host: str, spare: str, since: datetime) -> TakenOver
     old, new = top[host].get("bmc"), top[spare].get("bmc")
     stamp = since.strftime("%Y-%m-%dT%H:%M:%SZ")
     entry: dict[str, Any] = {"was": host, "since": stamp} | ({"bmc": old} if old else {})
+    entry |= {"uuid": uuid} if uuid else {}
 
     edits = Edits(text)
     mine, theirs = _at(hosts, host), _at(hosts, spare)
@@ -69,15 +72,9 @@ def take_over(text: str, *, host: str, spare: str, since: datetime) -> TakenOver
             edits.drop_item(_at(node, "spare_for"), spare)
     edits.remove(hosts, spare)
     lines = [f"was: {host}", f"since: '{stamp}'"]
+    lines += [f"uuid: '{uuid}'"] if uuid else []
     lines += [edits.source(mine, "bmc").entry("bmc")] if old else []
-    fenced = _at(root, "fenced")
-    if isinstance(fenced, MappingNode) and fenced.value:
-        edits.append(fenced, name, Source.of(lines, flow=bool(fenced.flow_style)))
-    elif fenced is not None:
-        edits.replace(root, "fenced", Source.nested(name, lines, flow=bool(root.flow_style)))
-    else:
-        nested = Source.nested(name, lines, flow=bool(root.flow_style))
-        edits.append(root, "fenced", nested, after="hosts")
+    _add_fenced(edits, root, name, lines)
 
     changed = edits.text()
     if not _is(changed, _wanted(data, host, spare, name, entry)):
@@ -85,6 +82,53 @@ def take_over(text: str, *, host: str, spare: str, since: datetime) -> TakenOver
     return TakenOver(
         text=changed, fenced=name, diff=difference(text, changed), still=_named(changed, spare)
     )
+
+
+def give_up(text: str, *, host: str, spare: str, since: datetime, uuid: str = "") -> TakenOver:
+    """Return cloud.yaml with ``spare`` under ``fenced``: it has the address of ``host``.
+
+    For a spare that was to take the place of ``host`` and was given up half-way: it is no spare any
+    more until it is installed anew. The host itself stays as it is. Raises as ``take_over``.
+    """
+    root, data = _read(text, host, spare)
+    hosts, top = _at(root, "hosts"), data["hosts"]
+    if not isinstance(hosts, MappingNode) or spare not in top or len(top) < _FEW:
+        raise _unclear(host, spare, f"it has no host {spare} beside others")
+    name = spare
+    if name in (data.get("fenced") or {}):
+        name = _free_name(spare, {*top, *data["fenced"]})
+    stamp, bmc = since.strftime("%Y-%m-%dT%H:%M:%SZ"), top[spare].get("bmc")
+    entry: dict[str, Any] = {"was": host, "since": stamp} | ({"bmc": bmc} if bmc else {})
+    entry |= {"uuid": uuid} if uuid else {}
+
+    edits = Edits(text)
+    lines = [f"was: {host}", f"since: '{stamp}'"]
+    lines += [f"uuid: '{uuid}'"] if uuid else []
+    lines += [edits.source(_at(hosts, spare), "bmc").entry("bmc")] if bmc else []
+    edits.remove(hosts, spare)
+    _add_fenced(edits, root, name, lines)
+    changed = edits.text()
+
+    wanted: dict[str, Any] = copy.deepcopy(dict(data))
+    del wanted["hosts"][spare]
+    wanted["fenced"] = {**(wanted.get("fenced") or {}), name: entry}
+    if not _is(changed, wanted):
+        raise _unclear(host, spare, "its layout is not one that can be edited safely")
+    return TakenOver(
+        text=changed, fenced=name, diff=difference(text, changed), still=_named(changed, spare)
+    )
+
+
+def _add_fenced(edits: Edits, root: MappingNode, name: str, lines: Sequence[str]) -> None:
+    """Add an entry under ``fenced``, which is made where it is missing."""
+    fenced = _at(root, "fenced")
+    if isinstance(fenced, MappingNode) and fenced.value:
+        edits.append(fenced, name, Source.of(list(lines), flow=bool(fenced.flow_style)))
+    elif fenced is not None:
+        edits.replace(root, "fenced", Source.nested(name, list(lines), flow=bool(root.flow_style)))
+    else:
+        nested = Source.nested(name, list(lines), flow=bool(root.flow_style))
+        edits.append(root, "fenced", nested, after="hosts")
 
 
 def _wanted(

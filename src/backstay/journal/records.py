@@ -103,6 +103,8 @@ class EventKind(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     ABANDONED = "abandoned"
+    SPARE_OFF = "spare_off"
+    """A spare that was given up half-way is off, or a person has confirmed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

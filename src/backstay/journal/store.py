@@ -176,6 +176,11 @@ class Store:
             _end_run(db, run, RunState.ABANDONED)
             return Claim(run=run, epochs=found, journal=epochs.journal_id(db))
 
+    def note(self, run: str, kind: EventKind, text: str) -> None:
+        """Note something about a run that nobody carries out."""
+        with self._write(f"noting something about {run}") as db:
+            _note(db, run, "", kind, text)
+
     def run(self, name: str) -> RunRecord:
         """Return a run by its name, or by its number alone. Raises NoSuchRun."""
         with self._read(f"reading run {name}") as db:

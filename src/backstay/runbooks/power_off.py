@@ -13,7 +13,9 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Refused, Runbook, Running, StepKind
 from backstay.journal.plan import Plan, Step
 from backstay.journal.result import StepResult
+from backstay.runbooks.replace.who_is_behind import require_same
 from backstay.transports.bmc import power_of
+from backstay.transports.hardware import hardware_of
 from backstay.transports.power import Power
 from backstay.transports.targets import BmcTarget
 
@@ -93,14 +95,19 @@ class _OnFenced:
 
 
 class CutPower(_OnFenced, Action[PoweredOff]):
-    """Cuts the power, unless the BMC reports off already."""
+    """Cuts the power, also where the BMC reports off already: what it reports may be old."""
 
     async def do(self, running: Running) -> PoweredOff:
-        """Cut it and read it back. Raises PowerError, and BackstayError where it is not off."""
+        """Cut it and read it back.
+
+        Raises PowerError; AnotherMachine where the BMC is another machine's by now; BackstayError
+        where it is not off.
+        """
         name = running.step.target
-        power = self.power_of(name)
-        if await power.state() is False:
-            return PoweredOff(was_on=False, summary="not needed: its BMC reports off")
+        power, fenced = self.power_of(name), self.session.cloud.fenced[name]
+        url = fenced.bmc.url if fenced.bmc else ""
+        await require_same(power, hardware_of(fenced.uuid), name=name, url=url)
+        was_on = await power.state() is not False
         await power.off()
         state = await power.state()
         if state is not False:
@@ -109,7 +116,8 @@ class CutPower(_OnFenced, Action[PoweredOff]):
                 came_back=f"its BMC reports {'on' if state else 'neither on nor off'} afterwards",
                 remedy=f"switch {name} off by hand: at its button, or by taking its cables out",
             )
-        return PoweredOff(was_on=True, summary="its BMC reports off")
+        summary = "its BMC reports off" if was_on else "its BMC reported off before too"
+        return PoweredOff(was_on=was_on, summary=summary)
 
 
 class Prove(_OnFenced, Action[StepResult]):

@@ -15,11 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.errors import PowerError
+from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import ASK_BOUND, until_off
 from backstay.transports.targets import BmcTarget
 
 PORT = 623
-CHASSIS = 0  # network function
+CHASSIS, APPLICATION = 0, 6  # network functions
+GET_GUID = 0x37  # command of the latter, "Get System GUID"
 STATUS, CONTROL, SET_RESTORE, SET_BOOT = 1, 2, 6, 8  # commands of it
 OFF, ON, CYCLE = 0, 1, 2  # of CONTROL; CYCLE is off, a pause, on
 STAY_OFF = 0  # of SET_RESTORE
@@ -36,6 +38,11 @@ class Ipmi:
         """Return whether the host is on. Raises PowerError."""
         answer = await self._ask("asking for the power of", "state", bound)
         return bool(answer["on"])
+
+    async def hardware(self) -> Hardware:
+        """Return the GUID of the machine behind the BMC. Raises PowerError."""
+        answer = await self._ask("asking which machine is behind", "hardware", ASK_BOUND)
+        return hardware_of(str(answer["guid"]))
 
     async def off(self) -> None:
         """Take the host's power by force; return when it is read back as off. Raises PowerError."""
@@ -124,8 +131,8 @@ def exchange(given: dict[str, Any]) -> dict[str, Any]:
         return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
 
 
-def _raw(command: Any, number: int, *data: int) -> bytes:  # noqa: ANN401 - pyghmi is untyped
-    answer = command.raw_command(netfn=CHASSIS, command=number, data=list(data))
+def _raw(command: Any, number: int, *data: int, function: int = CHASSIS) -> bytes:  # noqa: ANN401 - pyghmi is untyped
+    answer = command.raw_command(netfn=function, command=number, data=list(data))
     if "error" in answer:
         raise _Refused(str(answer["error"]))
     return bytes(answer["data"])
@@ -133,6 +140,10 @@ def _raw(command: Any, number: int, *data: int) -> bytes:  # noqa: ANN401 - pygh
 
 def _state(command: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"on": bool(_raw(command, STATUS)[0] & 1)}
+
+
+def _hardware(command: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"guid": _raw(command, GET_GUID, function=APPLICATION)[:16].hex()}
 
 
 def _off(command: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -160,7 +171,13 @@ def _keep_off(command: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"missed": missed}
 
 
-_DOES = {"state": _state, "off": _off, "cycle": _cycle, "keep_off": _keep_off}
+_DOES = {
+    "state": _state,
+    "hardware": _hardware,
+    "off": _off,
+    "cycle": _cycle,
+    "keep_off": _keep_off,
+}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from backstay.errors import PowerError
+from backstay.transports.hardware import Hardware
 
 ASK_BOUND = 30.0
 """Seconds for one exchange with a BMC, its session included; many are slow."""
@@ -27,6 +30,24 @@ class Power(Protocol):
 
     async def cycle(self) -> None:
         """Restart the host by force, or power it on where it is off."""
+
+
+@runtime_checkable
+class TellsHardware(Protocol):
+    """A way to a host's power that can tell which machine is behind it."""
+
+    async def hardware(self) -> Hardware:
+        """Return the ids of the machine behind the BMC. Raises PowerError."""
+
+
+async def hardware_behind(power: Power) -> Hardware:
+    """Return the ids of the machine behind a BMC, none where it does not tell them."""
+    if not isinstance(power, TellsHardware):
+        return Hardware()
+    try:
+        return await power.hardware()
+    except PowerError:
+        return Hardware()
 
 
 async def until_off(power: Power) -> bool:

@@ -14,6 +14,7 @@ import sushy
 from sushy.exceptions import AccessError, ConnectionError, SushyError  # noqa: A004 - its own
 
 from backstay.errors import PowerError
+from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import ASK_BOUND, until_off
 from backstay.transports.sent import log_call
 from backstay.transports.targets import BmcTarget
@@ -49,6 +50,18 @@ class Redfish:
         states = {sushy.POWER_STATE_ON: True, sushy.POWER_STATE_OFF: False}
         state = await self._ask("asking for the power of", lambda s: s.power_state, bound=bound)
         return states.get(state)
+
+    async def hardware(self) -> Hardware:
+        """Return the ids of the machine behind the BMC. Raises PowerError.
+
+        https://redfish.dmtf.org/schemas/v1/ComputerSystem.v1_22_0.json (UUID, SerialNumber)
+        """
+
+        def read(system: Any) -> Hardware:  # noqa: ANN401 - sushy is untyped
+            found = [system.json.get(name) for name in ("UUID", "SerialNumber")]
+            return hardware_of(*(one if isinstance(one, str) else "" for one in found))
+
+        return await self._ask("asking which machine is behind", read)
 
     async def off(self) -> None:
         """Take the host's power by force; return when it is read back as off. Raises PowerError.

@@ -20,6 +20,7 @@ from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 from backstay.runbooks.replace import steps
 from backstay.runbooks.replace.fence import Confirm, Fence
 from backstay.runbooks.replace.fence_guard import guarded
+from backstay.runbooks.replace.given_up import refuse_unless_off
 from backstay.runbooks.replace.identity import Adopt
 from backstay.runbooks.replace.inventory_update import TakeOver
 from backstay.runbooks.replace.outages import OutageRecording
@@ -61,12 +62,18 @@ def runbook(site: CloudSession, store: Store) -> Runbook:
     @contextlib.asynccontextmanager
     async def around(running: Running) -> AsyncIterator[None]:
         outages.resume(running)
+        if running.step.action in _ALONE:
+            await refuse_unless_off(site.cloud, store, running)
         async with guarded(site, running):  # from the fence on
             with hinted(running):
                 yield
 
     verify = {VERIFY.name: VerifyNewBackup(backups[VERIFY.name])}
     return Runbook(actions={**own, **restore.actions(whole), **backups, **verify}, around=around)
+
+
+_ALONE = {steps.CONFIRM.name, steps.FENCE.name, steps.ADOPT.name}
+"""Steps before which no other machine may be about to come on with the host's address."""
 
 
 def without_spares(cloud: Cloud) -> Cloud:

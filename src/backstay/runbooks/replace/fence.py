@@ -13,15 +13,17 @@ Two hosts must never answer with one address. What keeps the old one from it:
   *fence* runs within ``fence_guard.guarded``, which takes its power before it has booted.
 - It may come back later, switched on by a person. ``backstay check`` reads the power of every host
   under ``fenced`` in cloud.yaml, and fails where one is on.
-- The BMC in cloud.yaml may be that of another host. Then that one is off, and as it was a witness
-  it is missed at once: the step fails before any host adopts an address.
+- The BMC in cloud.yaml may be that of another host. The UUID behind it is compared with that of the
+  host, which was noted with its backup, before anything is powered off (``who_is_behind``). Where
+  either is not known that one is off then, and as it was a witness it is missed at once: the step
+  fails before any host adopts an address.
 - Without a working BMC nothing keeps it off but the person who confirmed that it is off, and who is
   asked to unplug its cables; and silence by ARP proves only that it is off its network now.
 """
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from backstay.access.session import CloudSession
 from backstay.answers import clean
@@ -46,7 +48,15 @@ from backstay.runbooks.replace.steps import (
     ConfirmedDead,
     Fenced,
 )
+from backstay.runbooks.replace.who_is_behind import (
+    AnotherMachine,
+    Noted,
+    describe,
+    noted_with_backup,
+    require_same,
+)
 from backstay.transports.bmc import power_of
+from backstay.transports.hardware import Hardware
 from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
@@ -65,18 +75,22 @@ class _Off:
     how: str
     missed: Sequence[str] = ()
     silent_for: Sequence[str] = ()
+    behind: Hardware = field(default_factory=Hardware)
+    compared: str = ""
 
 
 @dataclass(frozen=True)
 class Fence(Action[Fenced]):
     """Powers the host off by its BMC and reads it back; else it takes silence and a confirmation.
 
-    ``power`` gives the way to a BMC, ``here`` asks this machine.
+    ``power`` gives the way to a BMC, ``here`` asks this machine, ``noted`` returns the ids that the
+    host itself gave.
     """
 
     site: CloudSession
     power: Callable[[BmcTarget], Power] = power_of
     here: Here = ask_here
+    noted: Noted = noted_with_backup
 
     async def do(self, running: Running) -> Fenced:
         """Fence it. Safe to repeat: a host that is off is read back, no more.
@@ -86,15 +100,20 @@ class Fence(Action[Fenced]):
         """
         suspect = running.plan.targets[0]
         await self._refuse_unless_confirmed(running)
-        trouble = ""
+        trouble, behind, another = "", Hardware(), False
         try:
+            behind = await self._behind(running)
             missed = await self._by_power(running)
+        except AnotherMachine as error:
+            if not running.plan.settings.get("confirmed_fenced"):
+                raise self._another(running, error) from error
+            missed, trouble, another = None, f"{error.attempted}: {error.came_back}", True
         except (PowerError, InventoryError) as error:
             missed, trouble = None, f"{error.attempted}: {error.came_back}"
         found = await self._who_answers(running)
         answers = answers_of(found)
         if missed is None:
-            await self._refuse_unless_confirmed_off(running, trouble, found)
+            await self._refuse_unless_confirmed_off(running, trouble, found, asks_bmc=not another)
         elif answers:
             raise in_use(running, self.site.host(suspect).address, answers)
         else:
@@ -103,6 +122,8 @@ class Fence(Action[Fenced]):
             how=BY_PERSON if missed is None else BY_POWER,
             missed=missed or (),
             silent_for=_silent(found),
+            behind=behind,
+            compared=describe(self.noted(self.site, running), behind),
         )
         return self._result(running, off, trouble)
 
@@ -114,9 +135,39 @@ class Fence(Action[Fenced]):
         found = await self._who_answers(running)
         if answers_of(found):
             return None  # doing it again raises the error
-        missed = await self._power_of(suspect).keep_off()
-        off = _Off(how=BY_POWER, missed=missed, silent_for=_silent(found))
+        try:
+            behind = await self._behind(running)
+        except (AnotherMachine, PowerError, InventoryError):
+            return None  # as above
+        missed = await self._by_power(running)
+        off = _Off(
+            how=BY_POWER,
+            missed=missed,
+            silent_for=_silent(found),
+            behind=behind,
+            compared=describe(self.noted(self.site, running), behind),
+        )
         return self._result(running, off, "")
+
+    async def _behind(self, running: Running) -> Hardware:
+        """Return which machine is behind its BMC.
+
+        Raises AnotherMachine where it is another one, PowerError where it has no BMC.
+        """
+        suspect = running.plan.targets[0]
+        power, bmc = self._power_of(suspect), self.site.host(suspect).bmc
+        noted = self.noted(self.site, running)
+        return await require_same(power, noted, name=suspect, url=bmc.url if bmc else "")
+
+    def _another(self, running: Running, error: AnotherMachine) -> Refused:
+        suspect, spare = running.plan.targets[0], running.plan.settings["spare"]
+        return Refused(
+            error.attempted,
+            came_back=error.came_back,
+            remedy=f"{error.remedy}; or, if its mainboard was replaced since that backup: unplug "
+            f"power and network of {suspect} by hand and confirm that: {running.abandon}; backstay "
+            f"replace {suspect} --with {spare} --confirm-fenced {suspect}",
+        )
 
     async def _refuse_unless_confirmed(self, running: Running) -> None:
         """Refuse where it was not found dead, or is not dead any more."""
@@ -190,12 +241,15 @@ class Fence(Action[Fenced]):
             return None
 
     async def _refuse_unless_confirmed_off(
-        self, running: Running, trouble: str, found: Sequence[Witness]
+        self, running: Running, trouble: str, found: Sequence[Witness], *, asks_bmc: bool
     ) -> None:
-        """Refuse unless its address is silent on its network, and a person confirms it is off."""
+        """Refuse unless its address is silent on its network, and a person confirms it is off.
+
+        Its BMC is asked too, unless it is known to be another machine's.
+        """
         suspect = running.plan.targets[0]
         missing = []
-        if await self._is_on(suspect):  # for example a BMC that did not obey
+        if asks_bmc and await self._is_on(suspect):  # for example a BMC that did not obey
             missing.append("its BMC reports power on, whatever was confirmed")
         missing += [f"its address answers ({answer})" for answer in answers_of(found)]
         if not any(witness.macs == () for witness in found):
@@ -221,7 +275,7 @@ class Fence(Action[Fenced]):
         bmc = self.site.host(suspect).bmc
         words = [f"confirmed by a person: {trouble}"]
         if off.how == BY_POWER:
-            words = ["power off, read back by its BMC", *off.missed]
+            words = ["power off, read back by its BMC", off.compared, *off.missed]
         words.append(f"its address is silent for {len(off.silent_for)} witnesses")
         if off.how == BY_PERSON:
             words.append(f"nothing keeps {suspect} from coming back: unplug its cables")
@@ -231,6 +285,8 @@ class Fence(Action[Fenced]):
             not_set=tuple(off.missed),
             silent_for=tuple(off.silent_for),
             fenced_at=time.time(),
+            uuid=off.behind.uuid,
+            serial=off.behind.serial,
             summary="; ".join(words),
         )
 

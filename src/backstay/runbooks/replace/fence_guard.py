@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
@@ -12,12 +13,28 @@ from backstay.journal.locks import LockLost
 from backstay.journal.records import LeaseLost
 from backstay.runbooks.replace.fence import NotFenced, answers_of, in_use, who_answers
 from backstay.runbooks.replace.steps import BY_PERSON, BY_POWER, FENCE
+from backstay.runbooks.replace.who_is_behind import (
+    AnotherMachine,
+    noted_at_fence,
+    require_same,
+)
 from backstay.transports.bmc import power_of
+from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import STATE_BOUND, Power
 from backstay.transports.targets import BmcTarget
 
 PAUSE = 1.0
 """Seconds between two readings of its power: no server gets through its firmware in that time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Board:
+    """A BMC that is watched: ``name`` is whose, ``noted`` is which machine was behind it."""
+
+    name: str
+    url: str
+    power: Power
+    noted: Hardware
 
 
 @contextlib.asynccontextmanager
@@ -30,69 +47,89 @@ async def guarded(
     off, would give the cloud two hosts with one address. This takes a few seconds, in which the
     firmware of a server has not started its system; what boots faster (a virtual machine) could
     answer for a moment. A BMC that does not answer meanwhile stops nothing: nothing could be done.
-    Without a *fence* by power among the results, or before it, nothing is watched.
+    Without a *fence* by power among the results, or before it, nothing is watched. Other hosts that
+    had the address before, under ``fenced`` in cloud.yaml, are watched too.
 
     Where the block fails the power is read once more: that it came on may be why, and nothing
-    guards it until the run is resumed. A run that has lost its lease powers nothing off.
+    guards it until the run is resumed. A run that has lost its lease powers nothing off, nor does
+    any where another machine is behind the BMC now.
     """
-    board = _power(site, running, power)
-    if board is None:
+    boards = _boards(site, running, power)
+    if not boards:
         yield
         return
-    came_on = asyncio.Event()
-    guard = asyncio.ensure_future(_watch(running, board, came_on))
+    came_on: set[str] = set()
+    guards = [asyncio.ensure_future(_watch(running, board, came_on)) for board in boards]
     try:
         yield
     except BaseException as error:
-        await _ended(guard)
-        await _keep_off(running, board, came_on)
-        if came_on.is_set() and isinstance(error, BackstayError):
-            error.remedy = f"{_keep_away(running)}; then: {error.remedy}"
+        await _ended(guards)
+        for board in boards:
+            await _keep_off(running, board, came_on)
+        if came_on and isinstance(error, BackstayError):
+            error.remedy = f"{_keep_away(came_on)}; then: {error.remedy}"
         raise
     finally:
-        await _ended(guard)
+        await _ended(guards)
 
 
-def _power(
+def _boards(
     site: CloudSession, running: Running, power: Callable[[BmcTarget], Power]
-) -> Power | None:
-    """Return the way to the old host's power, None where there is nothing to be watched."""
-    try:
+) -> list[_Board]:
+    """Return the BMCs that are to be watched."""
+    suspect, found = running.plan.targets[0], dict[str, _Board]()
+    with contextlib.suppress(InventoryError):
         target = old_bmc(site, running)
-    except InventoryError:
-        return None
-    return power(target) if target else None
+        if target:
+            noted = noted_at_fence(running)
+            found[target.url] = _Board(
+                name=suspect, url=target.url, power=power(target), noted=noted
+            )
+    if running.find(FENCE) is None:
+        return list(found.values())
+    used = {host.bmc.url for host in site.cloud.hosts.values() if host.bmc}
+    for name, old in site.cloud.fenced.items():
+        if old.was == suspect and old.bmc and old.bmc.url not in used | set(found):
+            with contextlib.suppress(InventoryError):
+                found[old.bmc.url] = _Board(
+                    name=name,
+                    url=old.bmc.url,
+                    power=power(old.bmc.target(name)),
+                    noted=hardware_of(old.uuid),
+                )
+    return list(found.values())
 
 
-async def _watch(running: Running, power: Power, came_on: asyncio.Event) -> None:
+async def _watch(running: Running, board: _Board, came_on: set[str]) -> None:
     while True:
-        await _keep_off(running, power, came_on)
+        await _keep_off(running, board, came_on)
         await asyncio.sleep(PAUSE)
 
 
-async def _keep_off(running: Running, power: Power, came_on: asyncio.Event) -> None:
+async def _keep_off(running: Running, board: _Board, came_on: set[str]) -> None:
     """Take its power where it has some, and note that. Raises no PowerError.
 
     A run that was abandoned must not switch off what its operator has switched on since.
     """
-    with contextlib.suppress(PowerError, LeaseLost, LockLost):
-        if await power.state(bound=STATE_BOUND):
+    with contextlib.suppress(PowerError, LeaseLost, LockLost, AnotherMachine):
+        if await board.power.state(bound=STATE_BOUND):
+            await require_same(board.power, board.noted, name=board.name, url=board.url)
             running.require_lease()
-            came_on.set()
-            running.report(f"{running.plan.targets[0]} was switched on: switching it off again")
-            await power.off()
+            came_on.add(board.name)
+            running.report(f"{board.name} was switched on: switching it off again")
+            await board.power.off()
 
 
-async def _ended(task: "asyncio.Future[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+async def _ended(tasks: "Sequence[asyncio.Future[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _keep_away(running: Running) -> str:
+def _keep_away(names: Collection[str]) -> str:
     return (
-        f"{running.plan.targets[0]} was switched on meanwhile, and switched off again: make sure "
-        "that nobody switches it on, best unplug its cables"
+        f"{' and '.join(sorted(names))} was switched on meanwhile, and switched off again: make "
+        "sure that nobody switches it on, best unplug its cables"
     )
 
 
@@ -108,7 +145,8 @@ async def still_fenced(
 
     And once more just after, with ``adopted``: the hardware addresses that may answer then, the
     spare's own. Its power is read again where it was fenced so, and every witness asks by ARP:
-    under 5 seconds. Raises Refused where it never was fenced, NotFenced, PowerError.
+    under 5 seconds. Raises Refused where it never was fenced, NotFenced, PowerError, AnotherMachine
+    where its BMC is another machine's by now.
     """
     suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
     attempted = f"giving the address of {suspect} to {spare}"
@@ -121,6 +159,9 @@ async def still_fenced(
         )
     if fenced.how == BY_POWER:
         target = old_bmc(site, running)
+        if target is not None:
+            noted = noted_at_fence(running)
+            await require_same(power(target), noted, name=suspect, url=target.url)
         if target is None or await power(target).state() is not False:
             raise NotFenced(
                 attempted,

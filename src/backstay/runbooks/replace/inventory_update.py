@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ class _Wanted:
     spare: str
     since: datetime
     mark: str
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,17 @@ class TakeOver(Action[InventoryUpdated]):
         wish, path = _wanted(running), self.site.cloud.path
         taken: TakenOver | None = None
         try:
-            text = _text(path)
-            taken = take_over(text, host=wish.host, spare=wish.spare, since=wish.since)
-            kept = _write(path, taken.text, text, wish)
+            text = text_of(path)
+            taken = take_over(
+                text, host=wish.host, spare=wish.spare, since=wish.since, uuid=wish.uuid
+            )
+            kept = write_cloud(
+                path,
+                taken.text,
+                text,
+                mark=wish.mark,
+                require=lambda written: _require_it_is_so(written, wish),
+            )
         except (BackstayError, OSError) as error:
             return self._with_outages(_by_hand(wish, path, taken, error))
         return self._with_outages(_describe(wish, path, taken, str(kept)))
@@ -73,10 +82,17 @@ def _wanted(running: Running) -> _Wanted:
     since = datetime.fromtimestamp(int(at), UTC)
     settings = running.plan.settings
     mark = str(settings.get("mark") or f"{since:%Y%m%d-%H%M%S}")
-    return _Wanted(run=running.run, host=host, spare=str(settings["spare"]), since=since, mark=mark)
+    return _Wanted(
+        run=running.run,
+        host=host,
+        spare=str(settings["spare"]),
+        since=since,
+        mark=mark,
+        uuid=fenced.uuid if fenced else "",
+    )
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """Return the file as it is, its line ends too. Raises InventoryError, OSError."""
     try:
         return path.read_bytes().decode()
@@ -86,17 +102,20 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _write(path: Path, text: str, before: str, wish: _Wanted) -> Path:
+def write_cloud(
+    path: Path, text: str, before: str, *, mark: str, require: Callable[[Cloud], None]
+) -> Path:
     """Put the new text in the file's place, as its owner's; return the copy of the old one.
 
-    What is written is read as a cloud first. Raises InventoryError, OSError.
+    What is written is read as a cloud first, and given to ``require``, which raises where it does
+    not say what it should. ``mark`` is in the copy's name. Raises InventoryError, OSError.
     """
     path = path.resolve()  # a link stays one
     if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o222:
         raise PermissionError(f"{path} is read-only")
-    kept = path.with_name(f"{path.name}.before-{wish.mark}")
+    kept = path.with_name(f"{path.name}.before-{mark}")
     with _beside(path, text) as new:
-        _require_it_is_so(load(new), wish)
+        require(load(new))
         if not kept.exists():  # of an earlier try: then that is what was there first
             with _beside(path, before) as copy:
                 copy.replace(kept)
@@ -175,8 +194,11 @@ def _found(wish: _Wanted, path: Path, fenced: str) -> InventoryUpdated:
     """Return the result of a step whose process died when the file was written already."""
     kept, diff = path.resolve().with_name(f"{path.name}.before-{wish.mark}"), ""
     with contextlib.suppress(BackstayError, OSError):
-        before = _text(kept)
-        diff = take_over(before, host=wish.host, spare=wish.spare, since=wish.since).diff
+        before = text_of(kept)
+        taken = take_over(
+            before, host=wish.host, spare=wish.spare, since=wish.since, uuid=wish.uuid
+        )
+        diff = taken.diff
     return InventoryUpdated(
         written=True,
         fenced=fenced,

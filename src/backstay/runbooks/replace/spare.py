@@ -306,6 +306,8 @@ class Prepare(SpareAction[SparePrepared]):
             addresses=(wanted.old_address, wanted.own_address),
             packages=there,
             prepared=answer.prepared,
+            uuid=answer.machine.uuid,
+            serial=answer.machine.serial,
             summary="; ".join([*words, *warnings(wanted, answer, offset=offset)]),
         )
 

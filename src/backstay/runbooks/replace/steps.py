@@ -75,6 +75,8 @@ class SparePrepared(StepResult):
         addresses: the host's and the spare's own IP address.
         packages: how many of the host's packages are installed on it already.
         prepared: its note on what it is prepared for, as JSON text; empty if it is not.
+        uuid: that of the machine, empty where it gives none.
+        serial: its serial number, as ``uuid``.
 
     """
 
@@ -82,6 +84,8 @@ class SparePrepared(StepResult):
     addresses: tuple[str, ...] = ()
     packages: int = 0
     prepared: str = ""
+    uuid: str = ""
+    serial: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,8 @@ class Fenced(StepResult):
         not_set: what its BMC could not be set to.
         silent_for: the witnesses for which its address is silent.
         fenced_at: Unix seconds.
+        uuid: that of the machine behind the BMC, empty where the BMC does not give it.
+        serial: its serial number, as ``uuid``.
 
     """
 
@@ -102,6 +108,8 @@ class Fenced(StepResult):
     not_set: tuple[str, ...] = ()
     silent_for: tuple[str, ...] = ()
     fenced_at: float | None = None
+    uuid: str = ""
+    serial: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
