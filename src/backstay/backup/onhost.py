@@ -67,7 +67,7 @@ def machine() -> Json:
 def firmware(name: str) -> str:
     """Return an id that the firmware gives, empty in a container: there it is its machine's."""
     marks = ("/run/systemd/container", "/.dockerenv", "/etc/backstay/lab-network")
-    if any(os.path.exists(mark) for mark in marks):  # noqa: PTH110 - as short
+    if any(os.path.exists(mark) for mark in marks):
         return ""
     found = lines("/sys/class/dmi/id/" + name)
     return str(found[0]).strip() if found else ""
