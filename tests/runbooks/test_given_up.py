@@ -179,7 +179,7 @@ def plan_with(spare: str) -> Plan:
     )
 
 
-def begun(store: Store, spare: str, *, adopts: bool = True, uuid: str = "") -> str:
+def half_built(store: Store, spare: str, *, adopts: bool = True, uuid: str = "") -> str:
     """A run that has failed in, or before, *adopt*."""
     name = store.create(plan_with(spare))
     claim = store.take(name, ["cloud", "cloud/controller", f"cloud/{spare}"])
@@ -216,9 +216,9 @@ def refused(world: World, store: Store, spare: str = "spare2") -> str:
 
 def test_another_replacement_is_refused_until_the_first_spare_is_proved_off(store: Store) -> None:
     world = World()
-    begun(store, "spare1", adopts=False)
+    half_built(store, "spare1", adopts=False)
     assert refused(world, store) == "", "before adopt a spare is a spare"
-    name = begun(store, "spare1")
+    name = half_built(store, "spare1")
     assert f"may be resumed: backstay runs abandon {name}" in refused(world, store)
     assert refused(world, store, "spare1") == "", "it is built anew: it is that host"
     store.abandon(name, ["cloud"], "given up")
@@ -236,9 +236,9 @@ def test_another_replacement_is_refused_until_the_first_spare_is_proved_off(stor
     assert refused(world, store) == ""
 
 
-def test_only_a_run_whose_adopt_was_begun_has_such_a_spare(store: Store) -> None:
-    assert given_up_by(store.run(begun(store, "spare1", adopts=False))) is None
-    found = given_up_by(store.run(begun(store, "spare1", uuid=HOST)))
+def test_only_a_run_whose_adopt_was_started_has_such_a_spare(store: Store) -> None:
+    assert given_up_by(store.run(half_built(store, "spare1", adopts=False))) is None
+    found = given_up_by(store.run(half_built(store, "spare1", uuid=HOST)))
     assert found == GivenUp(
         run="replace-2",
         host="controller",
@@ -289,7 +289,7 @@ def test_abandoning_it_powers_its_spare_off_for_good(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick(monkeypatch)
-    name, board = begun(store, "spare1"), RedfishBoard()
+    name, board = half_built(store, "spare1"), RedfishBoard()
     with served(board) as url:
         done = abandoned(tmp_path, url, name)
     assert done.exit_code == 0, done.output
@@ -311,7 +311,7 @@ def test_where_it_cannot_be_powered_off_that_is_said_and_a_person_may_confirm_it
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick(monkeypatch)
-    name = begun(store, "spare1")
+    name = half_built(store, "spare1")
     done = abandoned(tmp_path, "http://127.0.0.1:9", name)
     assert done.exit_code == 2
     assert "spare1 is NOT proved off" in done.output
@@ -331,7 +331,7 @@ def test_the_bmc_of_another_machine_is_left_alone_then_too(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick(monkeypatch)
-    name, board = begun(store, "spare1", uuid=HOST), RedfishBoard(uuid=OTHER)
+    name, board = half_built(store, "spare1", uuid=HOST), RedfishBoard(uuid=OTHER)
     with served(board) as url:
         done = abandoned(tmp_path, url, name)
     assert done.exit_code == 2
@@ -348,7 +348,7 @@ def test_a_file_that_cannot_be_changed_is_said(store: Store, tmp_path: Path) -> 
         },
         context={"path": tmp_path / "cloud.yaml"},
     )
-    given = given_up_by(store.run(begun(store, "spare1")))
+    given = given_up_by(store.run(half_built(store, "spare1")))
     assert given is not None
     done = given_up.write_down(described, given)
     assert "take spare1 out of `hosts` and write it under `fenced`" in done.by_hand

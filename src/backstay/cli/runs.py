@@ -170,7 +170,7 @@ def abandon(
     """Give up a RUN that will not be resumed. What it has done stays as it is.
 
     A process that still carries it out is stopped within seconds, and what it has left running on
-    its hosts is ended. A spare that has begun to take a host's place is powered off for good: it
+    its hosts is ended. A spare that has started to take a host's place is powered off for good: it
     has that host's address. Without RUN the newest one that was started and is not finished; with
     --yes a RUN is required.
     """
@@ -199,7 +199,9 @@ def abandon(
         click.echo(f"would abandon {found.id}{off}")
         return
     if given and not confirmed:
-        statement = f"{given.spare} has the address of {given.host}, or has begun to take it: this "
+        statement = (
+            f"{given.spare} has the address of {given.host}, or has started to take it: this "
+        )
         confirm_name(f"{statement}powers {given.spare} off for good", given.spare, yes=yes)
     else:
         confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)

@@ -1,4 +1,4 @@
-"""A spare that had begun to become a host, and was given up: it must not come on any more.
+"""A spare that had started to become a host, and was given up: it must not come on any more.
 
 From the step *adopt* on it has the host's address, name and keys, at boots too. Where its run is
 abandoned and the host is built on another spare, the first one would be a second host with one
@@ -33,7 +33,7 @@ PowerOf = Callable[[BmcTarget], Power]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp:
-    """A ``spare`` that a ``run`` has begun to make into ``host``, and has not finished.
+    """A ``spare`` that a ``run`` has started to make into ``host``, and has not finished.
 
     ``hardware`` are its ids, as it gave them itself. ``ended`` is whether the run was abandoned:
     else it may be resumed.
@@ -60,13 +60,13 @@ class FencedSpare:
 
 
 def given_up_by(run: RunRecord) -> GivenUp | None:
-    """Return the spare that a run has begun to make into a host, None where there is none. Pure."""
+    """Return the spare that a run has started to make into a host, None where there is none. Pure."""
     spare = str(run.plan.settings.get("spare") or "")
     if run.plan.runbook != RUNBOOK or run.state is RunState.DONE or not spare:
         return None
     host = run.plan.targets[0]
-    begun = any(step.id == ADOPT.id(host) and step.attempts for step in run.steps)
-    if not begun:
+    started = any(step.id == ADOPT.id(host) and step.attempts for step in run.steps)
+    if not started:
         return None
     found = next((step.result for step in run.steps if step.id == PREPARE.id(host)), {})
     prepared = SparePrepared.from_json(found)
@@ -142,7 +142,7 @@ async def refuse_unless_off(
 ) -> None:
     """Raise Refused where another spare may come on with the address of the host of this run.
 
-    Those are the spares of other runs that had begun to make one into the host, and the fenced
+    Those are the spares of other runs that had started to make one into the host, and the fenced
     hosts that had its place. Each must be off: a spare whose run was abandoned by its BMC, or by
     the word of a person then. Raises JournalError.
     """
@@ -177,7 +177,7 @@ def _newest(found: Iterable[GivenUp]) -> list[GivenUp]:
 
 async def _reason(cloud: Cloud, store: Store, given: GivenUp, power: PowerOf) -> list[str]:
     again = f"backstay runs abandon {given.run}"
-    words = f"{given.spare}, which {given.run} has begun to make into {given.host}"
+    words = f"{given.spare}, which {given.run} has started to make into {given.host}"
     if not given.ended:
         return [f"{words}, and which may be resumed: {again}"]
     if is_proved_off(store, given.run):
