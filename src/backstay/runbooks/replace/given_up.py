@@ -60,7 +60,7 @@ class FencedSpare:
 
 
 def given_up_by(run: RunRecord) -> GivenUp | None:
-    """Return the spare that a run has started to make into a host, None where there is none. Pure."""
+    """Return the spare that a run has started to make into a host, None for none. Pure."""
     spare = str(run.plan.settings.get("spare") or "")
     if run.plan.runbook != RUNBOOK or run.state is RunState.DONE or not spare:
         return None
