@@ -67,6 +67,8 @@ class Liar:
     manifests: Sequence[Any] = ()
     archives: Sequence[Archive] = ()
     exports: Any = field(default_factory=dict)
+    boot: Any = field(default_factory=lambda: {"boot_id": "another"})
+    look: Any = None
     asked: list[str] = field(default_factory=list)
 
     async def __call__(self, process: Process) -> None:
@@ -83,7 +85,8 @@ class Liar:
                 process.stdout.write(archive)
         else:
             answers = {
-                "boot_id": {"boot_id": "another"},
+                "boot_id": self.boot,
+                "look": self.look,
                 "manifest": self.manifests[min(before, len(self.manifests) - 1)],
                 "listing": self.manifests[-1],
                 "exported": self.exports,

@@ -298,6 +298,26 @@ def test_links_that_an_earlier_version_has_brought_are_not_followed(
     assert (content / "etc" / "swift" / "victim").read_text() == "1234567"
 
 
+@pytest.mark.parametrize("answer", [None, {"boot_id": 5}])
+def test_who_it_is_is_read_strictly(tmp_path: Path, answer: Any) -> None:
+    with lying_proxy(tmp_path, Liar(boot=answer)) as call:
+        refused(call("backup", "create", "proxy"), "not of the expected form")
+
+
+def test_what_it_can_do_is_read_strictly_before_a_restore(tmp_path: Path) -> None:
+    liar = Liar([listed(row(CONF))], [tar(member(NAME))])
+    good = {"data": "/var/lib/mysql", "owner": "mysql", "free_data": 1 << 40, "has": {"tar": True}}
+    with lying_proxy(tmp_path, liar) as call:
+        assert call("backup", "create", "proxy", "--verify").exit_code == 0
+        for bad in ({"data": "x"}, {"owner": "--help"}, {"owner": "a b"}, {"free_data": -1}):
+            liar.look = good | bad
+            shown = call("backup", "restore", "proxy", "--yes")
+            assert shown.exit_code in (2, 4), shown.output
+            assert "not of the expected form" in shown.output
+            assert "Traceback" not in shown.output
+            assert call("runs", "abandon", shown.output.rpartition("(")[2].partition(")")[0])
+
+
 def restored(folder: Path, *entries: Entry) -> Path:
     mirror = Mirror(folder / "restored")
     mirror.content.mkdir(parents=True)

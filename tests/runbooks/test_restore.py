@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from backstay.access.session import CloudSession
+from backstay.answers import convert
 from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.mariadb.answers import ServerHost
 from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
 from backstay.backup.place import Place
 from backstay.backup.restore_point import RestorePoint, losses
@@ -97,14 +99,16 @@ def about(backup: Backup = BACKUP, service: str = "") -> RestoreContext:
     )
 
 
-def told(**more: Any) -> dict[str, Any]:
-    return {
+def told(**more: Any) -> ServerHost:
+    given = {
+        "owner": "mysql",
         "has": {"tar": True, "systemctl": True},
         "zstd": True,
         "server": "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu",
         "data": "/var/lib/mysql",
         "free_data": 1 << 30,
-    } | more
+    }
+    return convert(ServerHost, given | more)
 
 
 OURS = "10.11.3-MariaDB"

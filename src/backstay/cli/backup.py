@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.execution import start
-from backstay.cli.exit_status import RUN_STATUSES, ExitStatus, Refused, exit_statuses
-from backstay.cli.group import Elsewhere, LazyGroup, show_error
+from backstay.cli.exit_status import RUN_STATUSES, Refused, exit_statuses
+from backstay.cli.group import Elsewhere, LazyGroup
 from backstay.cli.options import (
     backup_argument,
     cloud_option,
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
 
-_LISTING = exit_statuses(
-    ok="listed", warning="a file of the catalogue is damaged", unknown="it cannot be read"
-)
 _READING = exit_statuses(ok="shown", unknown="the catalogue cannot be read, or has none of it")
 
 # One line for each command that lives in a module of its own.
@@ -104,28 +101,24 @@ def verify(name: str, dry_run: bool, cloud: Path | None, output: str) -> None:
     sys.exit(start(described, made, reason=f"verify {found.name}", as_json=as_json))
 
 
-@backup.command("list", epilog=_LISTING)
+@backup.command("list", epilog=_READING)
 @optional_host_argument
 @cloud_option
 @output_option
 def list_backups(host: str | None, cloud: Path | None, output: str) -> None:
     """List the backups, of HOST or of all hosts, the newest first, with their states."""
     place = backups_of(open_cloud(cloud))
-    found, damaged = place.catalogue.readable(host=host)
-    for error in damaged:
-        show_error(error)
+    found = place.catalogue.backups(host=host)
     if output == "json":
         echo_json([asdict(backup) for backup in found])
     elif found:
         from backstay.cli.output.backups import backups_table
 
         echo(backups_table(found), nl=False)
-    elif not damaged:
+    else:
         of = f" of {host}" if host else ""
         create = f"backstay backup create {f'{host} ' if host else ''}--verify"
         echo(f"no backups{of} in {place.folder}: {create}")
-    if damaged:
-        sys.exit(ExitStatus.WARNING)
 
 
 @backup.command(epilog=_READING)

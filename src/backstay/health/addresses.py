@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from backstay.access.session import CloudSession
-from backstay.answers import Line, Mac
 from backstay.errors import HostError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
@@ -211,17 +210,12 @@ async def _from_host(
     session: CloudSession, name: str, addresses: Sequence[str], bound: float
 ) -> Mapping[str, Sequence[str]] | HostError:
     try:
-        found = await session.ask(
-            name,
-            ask_own_networks,
-            list(addresses),
-            TRIES,
-            returns=dict[Line, tuple[Mac, ...]],
-            bound=bound,
+        found: Mapping[str, Sequence[str]] = await session.ask(
+            name, ask_own_networks, list(addresses), TRIES, bound=bound
         )
     except HostError as error:
         return error
-    return {address: macs for address, macs in found.items() if address in set(addresses)}
+    return found
 
 
 async def _shared(
@@ -230,9 +224,7 @@ async def _shared(
     """Return the shared address, None where the host itself has all these MACs."""
     bound = min(session.cloud.bounds.host_seconds, BOUND)
     try:
-        own: frozenset[str] | None = await session.ask(
-            name, own_macs, returns=frozenset[Mac], bound=bound
-        )
+        own: set[str] | None = set(await session.ask(name, own_macs, bound=bound))
     except HostError:
         own = None
     if own is not None and macs <= own:

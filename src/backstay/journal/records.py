@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from backstay.answers import Count, Seconds
 from backstay.errors import BackstayError
 from backstay.journal.plan import Plan
 
@@ -48,9 +47,9 @@ class StepRecord:
 
     id: str
     state: StepState
-    began: Seconds | None
-    ended: Seconds | None
-    attempts: Count
+    began: float | None
+    ended: float | None
+    attempts: int
     result: Mapping[str, Any]
     error: Mapping[str, str]
 
@@ -66,9 +65,9 @@ class RunRecord:
     holder: str
     reason: str
     ticket: str
-    made: Seconds
-    began: Seconds | None
-    ended: Seconds | None
+    made: float
+    began: float | None
+    ended: float | None
     steps: tuple[StepRecord, ...]
 
     @property
@@ -112,7 +111,7 @@ class EventKind(StrEnum):
 class Event:
     """An event of a run: ``at`` is Unix seconds, ``step`` is empty for the run as a whole."""
 
-    at: Seconds
+    at: float
     step: str
     kind: str
     text: str

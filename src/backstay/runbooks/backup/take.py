@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from backstay.access.session import CloudSession
+from backstay.answers import Count, Line
 from backstay.backup import onhost
 from backstay.backup.catalogue import Backup
 from backstay.backup.files import exported, needed
 from backstay.backup.manifest import MOST_BYTES, Manifest, ask_manifest, merged, quoted
 from backstay.backup.mariadb import onhost_database
+from backstay.backup.mariadb.answers import DatabaseFacts, ExpectedSchemas
 from backstay.backup.mariadb.binlog_file import DUMP_HEAD, position_of
 from backstay.backup.migrations import expected_heads
 from backstay.backup.place import Place, on_itself
@@ -104,8 +106,8 @@ class Repository(BackupAction[RepositoryOpened]):
 
     async def _is_here(self, host: str) -> bool:
         """Return whether the host is this machine: they then have one boot id."""
-        theirs = (await self.site.ask(host, onhost.boot_id))["boot_id"]
-        return bool(theirs == onhost.boot_id()["boot_id"])
+        theirs = await self.site.ask(host, onhost.boot_id, returns=dict[str, Line])
+        return bool(theirs.get("boot_id") == onhost.boot_id()["boot_id"])
 
 
 class _Fetching(BackupAction[R]):
@@ -180,10 +182,13 @@ class Files(_Fetching[FilesStored]):
         chosen = self.selection(host)
         exports = await self._exports(host, chosen)
         mirror.export(exports)
-        sizes = {}
+        sizes: dict[str, int] = {}
         if chosen.databases:
             sizes = await self.site.ask(
-                host, onhost_database.database_sizes, list(chosen.databases)
+                host,
+                onhost_database.database_sizes,
+                list(chosen.databases),
+                returns=dict[str, Count],
             )
         stored = await self.place.restic().backup(
             mirror.folder, host=host, tags=_tags(running, "files"), bound=running.step.bound
@@ -228,35 +233,39 @@ class Database(BackupAction[DatabaseStored]):
         """Stream them; tables are read before and after. Raises BackupError, HostError."""
         host, engine = running.host, self.site.cloud.backup.engine
         databases = list(self.selection(host).databases)
-        before = await self.site.ask(host, onhost_database.database_facts, databases, 0)
+        before = await self._facts(host, databases, since=0)
         versions = {name: one.versions for name, one in migrations(self.site.services).items()}
-        release = await self.site.ask(host, expected_heads, versions)
+        release = await self.site.ask(host, expected_heads, versions, returns=ExpectedSchemas)
         if engine is Engine.DUMP:
             stored, position = await self._dump(running)
             whole = stored.size
         else:
             stored, _, log = await self._store(running, STREAM, onhost_database.send_database)
             position, whole = position_in(log), length_in(log)
-        since = before["clock"] - _CLOCK_SLACK
-        after = await self.site.ask(host, onhost_database.database_facts, databases, since)
+        after = await self._facts(host, databases, since=before.clock - _CLOCK_SLACK)
         return DatabaseStored(
             snapshot=stored.id,
             size=whole,
             added=stored.added,
             engine=engine,
             facts={
-                "version": before["version"],
-                "schemas": before["schemas"],
-                "release": release,
+                "version": before.version,
+                "schemas": before.schemas,
+                "release": asdict(release),
                 "position": position,
-                "logs": after["logs"],
-                "rows_before": before["rows"],
-                "rows_after": after["rows"],
-                "touched": after["touched"],
-                "grants": sorted(set(before["grants"]) & set(after["grants"])),
+                "logs": after.logs,
+                "rows_before": before.rows,
+                "rows_after": after.rows,
+                "touched": after.touched,
+                "grants": sorted(set(before.grants) & set(after.grants)),
                 "databases": databases,
             },
-            summary=f"{len(before['rows'])} tables, {size(whole)}, {size(stored.added)} new",
+            summary=f"{len(before.rows)} tables, {size(whole)}, {size(stored.added)} new",
+        )
+
+    async def _facts(self, host: str, databases: list[str], *, since: float) -> DatabaseFacts:
+        return await self.site.ask(
+            host, onhost_database.database_facts, databases, since, returns=DatabaseFacts
         )
 
     async def _store(
@@ -301,13 +310,15 @@ def position_in(log: str) -> list[str]:
 
     The position is that of the backup itself, at which no transaction was in progress.
     """
-    found = re.search(r"binlog position: filename '([^']+)', position '(\d+)'", log)
+    found = re.search(
+        r"binlog position: filename '([\w.-]{1,255})', position '(\d{1,18})'", log, re.ASCII
+    )
     return list(found.groups()) if found else []
 
 
 def length_in(log: str) -> int:
     """Return the uncompressed bytes of a hot backup: what a restore needs room for. Pure."""
-    found = re.search(r"^uncompressed: (\d+)$", log, re.MULTILINE)
+    found = re.search(r"^uncompressed: ([0-9]{1,18})$", log, re.MULTILINE)
     return int(found[1]) if found else 0
 
 

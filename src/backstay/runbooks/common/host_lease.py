@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from backstay.access.lease import Holder, HostHeld, HostLease, carry, places
 from backstay.access.onhost_lease import held_by, let_lease_go, release_lease
 from backstay.access.session import CloudSession
-from backstay.answers import convert
 from backstay.errors import BackstayError, HostError
 from backstay.journal.action import Refused, Runbook, Running
 from backstay.journal.epochs import me
@@ -134,10 +133,11 @@ async def give_back(
 
     async def give(host: str) -> str:
         try:
-            found = await session.ask(host, let_lease_go, given, bound=BOUND + 15 * stop)
+            holder = await session.ask(
+                host, let_lease_go, given, returns=Holder, bound=BOUND + 15 * stop
+            )
         except BackstayError as error:
             return error.came_back
-        holder = convert(Holder, found)
         return f"{holder.who} has it, for {holder.run}" if holder.who else ""
 
     known = [host for host in hosts if host in session.cloud.hosts]
@@ -147,7 +147,7 @@ async def give_back(
 
 async def holder_of(session: CloudSession, host: str) -> Holder:
     """Return which run has a host; an empty one where none has. Raises HostError."""
-    return convert(Holder, await session.ask(host, held_by, places(), bound=BOUND))
+    return await session.ask(host, held_by, places(), returns=Holder, bound=BOUND)
 
 
 async def release(session: CloudSession, host: str) -> Holder:
@@ -156,4 +156,4 @@ async def release(session: CloudSession, host: str) -> Holder:
     Raises HostError.
     """
     given = {"who": me(), "places": places()}
-    return convert(Holder, await session.ask(host, release_lease, given, bound=BOUND))
+    return await session.ask(host, release_lease, given, returns=Holder, bound=BOUND)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from backstay.access.session import name_findings
+from backstay.answers import Line
 from backstay.backup import onhost_restore, onhost_units
 from backstay.backup.files import EXPORTS
 from backstay.backup.manifest import MOST_BYTES
 from backstay.backup.mariadb import onhost_restore as onhost_tables
+from backstay.backup.mariadb.answers import TablesSwapped
 from backstay.backup.selection import invariants
 from backstay.beneath import Folder
 from backstay.errors import BackstayError, BackupError, HostError
@@ -21,6 +23,7 @@ from backstay.journal.action import Running
 from backstay.journal.result import StepResult
 from backstay.runbooks.common.reattacher import AgentReattacher
 from backstay.runbooks.common.waiting import until_healthy
+from backstay.runbooks.restore.answers import Replaced, UnitsStarted, UnitsStopped
 from backstay.runbooks.restore.context import RestoreAction, RestoreContext
 from backstay.runbooks.restore.plan import units_of
 from backstay.runbooks.restore.steps import (
@@ -57,12 +60,14 @@ class Stop(RestoreAction[ServicesStopped]):
             if not units:
                 continue
             running.report(f"stopping {', '.join(units)}")
-            stopped = await self.site.ask(host, onhost_units.stop, units, bound=bound)
-            triggers += stopped["triggers"]
-            if stopped["running"]:
+            stopped = await self.site.ask(
+                host, onhost_units.stop, units, returns=UnitsStopped, bound=bound
+            )
+            triggers += stopped.triggers
+            if stopped.running:
                 raise BackstayError(
                     f"stopping services on {host}",
-                    came_back=f"{', '.join(stopped['running'])} are still active",
+                    came_back=f"{', '.join(stopped.running)} are still active",
                     remedy=f"stop them on {host}, then: {running.resume}",
                 )
         return ServicesStopped(triggers=tuple(triggers))
@@ -82,11 +87,12 @@ class Swap(RestoreAction[BackupInPlace]):
             context.staging,
             [list(folder) for folder in sent.folders],
             list(context.paths),
+            returns=Replaced,
             bound=running.step.bound - _MARGIN,
         )
-        kept += [placed["kept"]] if placed["kept"] else []
+        kept += [placed.kept] if placed.kept else []
         summary = f"replaced data kept in {', '.join(kept)}" if kept else "nothing was replaced"
-        return BackupInPlace(kept=tuple(kept), files=placed["placed"], summary=summary)
+        return BackupInPlace(kept=tuple(kept), files=placed.placed, summary=summary)
 
     async def _databases(self, context: RestoreContext, host: str, running: Running) -> list[str]:
         bound = running.step.bound / 2
@@ -97,13 +103,20 @@ class Swap(RestoreAction[BackupInPlace]):
                 [name, context.restored_name(name), context.kept_name(name)]
                 for name, *_ in running.result(REBUILD).loads
             ]
-            swapped = await self.site.ask(host, onhost_tables.swap_tables, pairs, bound=bound)
-            return [f"database {name}" for name in swapped["kept"]]
+            tables = await self.site.ask(
+                host, onhost_tables.swap_tables, pairs, returns=TablesSwapped, bound=bound
+            )
+            return [f"database {name}" for name in tables.kept]
         inspected = running.result(LOOK)
         swapped = await self.site.ask(
-            host, onhost_restore.swap_data, inspected.data, inspected.beside, bound=bound
+            host,
+            onhost_restore.swap_data,
+            inspected.data,
+            inspected.beside,
+            returns=Replaced,
+            bound=bound,
         )
-        return [swapped["kept"]] if swapped["kept"] else []
+        return [swapped.kept] if swapped.kept else []
 
 
 class Start(RestoreAction[Waited]):
@@ -117,12 +130,17 @@ class Start(RestoreAction[Waited]):
         units = units_of(self.site.cloud, host, services)
         triggers = list(running.result(STOP).triggers)
         started = await self.site.ask(
-            host, onhost_units.start, units, triggers, bound=running.step.bound / 2
+            host,
+            onhost_units.start,
+            units,
+            triggers,
+            returns=UnitsStarted,
+            bound=running.step.bound / 2,
         )
-        if started["error"]:
+        if started.error:
             raise BackstayError(
                 f"starting {', '.join(units)} on {host}",
-                came_back=started["error"],
+                came_back=started.error,
                 remedy=f"read the log of {units[0]} on {host} (journalctl -u {units[0]} -n 50); "
                 f"then: {running.resume}",
             )
@@ -210,11 +228,15 @@ class Works(RestoreAction[Waited]):
         holds = invariants(self.site.cloud, self.site.services) if context.has_databases else []
         try:
             rows = await self.site.ask(
-                host, onhost_tables.answers, [one.broken for one in holds], bound=120
+                host,
+                onhost_tables.answers,
+                [one.broken for one in holds],
+                returns=list[list[Line]],
+                bound=120,
             )
         except HostError:
             return []
-        pairs = zip(holds, rows, strict=True)
+        pairs = zip(holds, rows, strict=False)
         return [f"{len(found)} {one.says}: {', '.join(found[:3])}" for one, found in pairs if found]
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.backup.manifest import MANIFEST, of_backup
 from backstay.backup.mariadb import onhost_database
+from backstay.backup.mariadb.answers import DatabaseFacts
 from backstay.backup.place import Place
 from backstay.backup.restorable import changed, chosen
 from backstay.errors import HostError
@@ -45,7 +45,7 @@ async def _files(
     async def receive(data: bytes) -> None:
         text.extend(data)
 
-    snapshot = this.backup.snapshot("files")
+    snapshot = this.backup.snapshots["files"]
     await place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
     wanted = chosen(of_backup(bytes(text), backup=this.backup.name), this.paths)
     try:
@@ -61,13 +61,18 @@ async def _tables(
 ) -> dict[str, tuple[int | None, int]]:
     backup, names = this.backup, this.databases if this.service else this.all_databases
     try:
-        answer: Mapping[str, Any] = await site.ask(
-            backup.host, onhost_database.database_facts, names, 0, bound=SILENCE
+        answer = await site.ask(
+            backup.host,
+            onhost_database.database_facts,
+            names,
+            0,
+            returns=DatabaseFacts,
+            bound=SILENCE,
         )
     except HostError as error:
         unknown.append(f"databases: {error}")
         return {}
-    now = answer["rows"]
+    now = answer.rows
     rows = backup.facts["rows_after"]
     return {
         table: (now.get(table), count)

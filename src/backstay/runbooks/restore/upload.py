@@ -1,18 +1,18 @@
 """The steps of a restore before which everything runs on: can the host take it, and sending it."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from backstay.access.session import CloudSession
+from backstay.answers import Line
 from backstay.backup import archive, onhost_restore
 from backstay.backup.manifest import Files, ask_listing, in_folder
 from backstay.backup.mariadb import SERVER
 from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb import onhost_restore as onhost_tables
+from backstay.backup.mariadb.answers import ServerHost
 from backstay.backup.mariadb.logs import joined
 from backstay.backup.mariadb.scratch import server_version
 from backstay.backup.restorable import changed, chosen
@@ -37,13 +37,13 @@ class InspectHost(RestoreAction[HostInspected]):
         """Ask. Raises Refused with every reason."""
         context, host = self.context(running), running.step.target
         try:
-            answer: Mapping[str, Any] = await self.site.ask(host, onhost_fill.look)
+            answer = await self.site.ask(host, onhost_fill.look, returns=ServerHost)
             ours = await server_version() if context.has_databases else ""
         except (HostError, BackupError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        context = replace(context, fills=answer["fills"])
+        context = replace(context, fills=answer.fills)
         here = shutil.disk_usage(self.place.folder).free
         reasons = blockers(context, answer, ours=ours, free_here=here)
         if context.has_databases and context.to.replays:
@@ -57,11 +57,11 @@ class InspectHost(RestoreAction[HostInspected]):
         mark = running.plan.settings.get("mark") or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         return HostInspected(
             mark=mark,
-            data=answer["data"],
-            owner=answer["owner"],
+            data=answer.data,
+            owner=answer.owner,
             beside=_beside(answer, mark),
-            zstd=answer["zstd"],
-            fills=answer["fills"],
+            zstd=answer.zstd,
+            fills=answer.fills,
         )
 
     def _no_log(self, context: RestoreContext) -> list[str]:
@@ -74,14 +74,14 @@ class InspectHost(RestoreAction[HostInspected]):
 
 
 def blockers(
-    context: RestoreContext, answer: Mapping[str, Any], *, ours: str, free_here: int
+    context: RestoreContext, answer: ServerHost, *, ours: str, free_here: int
 ) -> list[str]:
     """Return every reason against it. Pure; ``answer`` is the host's (``onhost_fill.look``).
 
     ``ours`` is the version of this machine's database server, ``free_here`` its free bytes.
     """
     backup, found = context.backup, []
-    lacks = [program for program, there in answer["has"].items() if not there]
+    lacks = [program for program, there in answer.has.items() if not there]
     if lacks:
         found.append(f"the host has no {', '.join(lacks)}")
     growth = _ROOM * (_LOADED if backup.engine is Engine.DUMP else 1)
@@ -91,10 +91,10 @@ def blockers(
     if free_here < here:
         found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
     if context.has_databases:
-        found += _other_versions(backup.facts["version"], answer["server"], ours)
-        if answer["free_data"] < database:
+        found += _other_versions(backup.facts["version"], answer.server, ours)
+        if answer.free_data < database:
             found.append(
-                f"{answer['data']} on the host has only {size(answer['free_data'])} free for "
+                f"{answer.data} on the host has only {size(answer.free_data)} free for "
                 f"about {size(database)} beside what is there"
             )
     return found
@@ -119,10 +119,10 @@ def _release(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _beside(answer: Mapping[str, Any], mark: str) -> str:
+def _beside(answer: ServerHost, mark: str) -> str:
     """Return the folder on the data directory's own file system in which the new one is made."""
-    data = answer["data"]
-    return f"{data}/.backstay-{mark}" if answer["own_mount"] else f"{data}.backstay-{mark}"
+    data = answer.data
+    return f"{data}/.backstay-{mark}" if answer.own_mount else f"{data}.backstay-{mark}"
 
 
 class Send(RestoreAction[BackupSent]):
@@ -177,7 +177,9 @@ class Send(RestoreAction[BackupSent]):
         """Raise BackupError where the host does not know the owners of files."""
         host = running.step.target
         users, groups = wanted.owners()
-        missing = await self.site.ask(host, onhost_restore.unknown, sorted(users), sorted(groups))
+        missing = await self.site.ask(
+            host, onhost_restore.unknown, sorted(users), sorted(groups), returns=list[Line]
+        )
         if missing:
             raise BackupError(
                 f"sending files to {host}",
