@@ -4,8 +4,6 @@ Every error says what was attempted, what came back and what to do next. None ca
 The command line prints them and exits with 3 ("unknown"), as monitoring plugins do.
 """
 
-from backstay.answers import clean
-
 _LONGEST_LIST = 1 << 16
 
 
@@ -17,6 +15,8 @@ class BackstayError(Exception):
     """
 
     def __init__(self, attempted: str, *, came_back: str, remedy: str, lines: bool = False) -> None:
+        from backstay.answers import clean  # noqa: PLC0415 - `backstay --help` raises nothing
+
         self.attempted = clean(attempted)
         self.came_back = clean(came_back, longest=_LONGEST_LIST if lines else 4096, lines=lines)
         self.remedy = clean(remedy)

@@ -1,6 +1,5 @@
 """Text of a host never reaches a terminal raw, by whatever command it is printed."""
 
-import ast
 import io
 import json
 import logging
@@ -19,7 +18,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import backstay
 from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.cli.main import backstay as command
 from backstay.cli.output import terminal
@@ -308,29 +306,6 @@ def pieces(file: int) -> Iterator[bytes]:
         if not data:
             return
         yield data
-
-
-ALLOWED = {"transports/ipmi.py: sys.stdout.write"}
-"""The program that asks a BMC, in a process of its own: what asks it reads that."""
-ONLY_HERE = {"echo", "secho", "print", "prompt", "confirm", "style", "Console", "write"}
-
-
-def test_there_is_no_other_way_to_the_terminal() -> None:
-    """No module of the product prints by itself, but what is sent to hosts."""
-    root = Path(backstay.__file__).parent
-    found = []
-    for path in root.rglob("*.py"):
-        if "onhost" in path.name or path.name == "terminal.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call):
-                continue
-            called = ast.unparse(node.func)
-            owner, _, name = called.rpartition(".")
-            prints = owner in {"click", "rich.console", "sys.stdout", "sys.stderr"}
-            if called in {"print", "Console", "secho"} or (prints and name in ONLY_HERE):
-                found.append(f"{path.relative_to(root)}: {called}")
-    assert set(found) <= ALLOWED
 
 
 def test_a_text_that_is_no_text_of_a_terminal_stays_as_it_is() -> None:

@@ -165,6 +165,17 @@ def test_what_is_over_hinders_nobody(file: Path) -> None:
         store.run("trial-1")
 
 
+def test_one_that_is_not_over_can_be_ended(file: Path) -> None:
+    damage(file, "UPDATE runs SET plan = '{' WHERE id = 'trial-3'")
+    store = Store(f"sqlite:///{file}")
+    with pytest.raises(DamagedRun, match="trial-3"):
+        store.runs()
+    assert call("runs", "abandon", "trial-3", "--dry-run")[0] == ExitStatus.OK
+    assert call("runs", "abandon", "trial-3", "--yes")[0] == ExitStatus.OK
+    assert [run.id for run in store.runs()] == ["trial-2", "trial-1"]
+    assert call("runs", "abandon", "trial-3", "--yes")[0] == ExitStatus.UNKNOWN
+
+
 def test_a_file_that_is_no_database(file: Path) -> None:
     for content in (b"no database at all", b"SQLite format 3\0" + b"\xff" * 5000):
         file.write_bytes(content)

@@ -26,7 +26,7 @@ from backstay.cli.session import open_cloud, open_session, require_hosts
 if TYPE_CHECKING:
     from backstay.access.lease import Holder
     from backstay.inventory.cloud import Cloud
-    from backstay.journal.records import Claim, RunRecord
+    from backstay.journal.records import Claim, DamagedRun, RunRecord
     from backstay.journal.store import Store
     from backstay.runbooks.replace.given_up import GivenUp
 
@@ -175,12 +175,19 @@ def abandon(
     --yes a RUN is required.
     """
     from backstay.journal.engine import lock_names
+    from backstay.journal.records import DamagedRun
     from backstay.runbooks.replace.given_up import given_up_by, is_proved_off
 
     if yes and run is None:
         raise click.UsageError("with --yes name the RUN: the newest may be one that is carried out")
     store = open_store()
-    found = newest_run(store, run, unfinished=True)
+    try:
+        found = newest_run(store, run, unfinished=True)
+    except DamagedRun as error:
+        if error.over:
+            raise
+        _abandon_damaged(store, error, reason=reason, yes=yes, dry_run=dry_run)
+        return
     given = given_up_by(found)
     if given and given.ended and is_proved_off(store, found.id):
         given = None
@@ -193,10 +200,10 @@ def abandon(
     started = ", ".join(step.id for step in found.steps if step.attempts) or "none"
     if not yes or dry_run:
         text = f"{found.id} was carried out by {found.holder}; started steps: {started}"
-        click.echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
+        echo(click.wrap_text(text, terminal_width(), subsequent_indent="  "))
     if dry_run:
         off = f" and power off {given.spare} for good" if given and not confirmed else ""
-        click.echo(f"would abandon {found.id}{off}")
+        echo(f"would abandon {found.id}{off}")
         return
     if given and not confirmed:
         statement = (
@@ -208,10 +215,28 @@ def abandon(
     if found.state.in_flight:
         why = f"abandoned: {reason or 'no reason given'}"
         claim = store.abandon(found.id, lock_names(found.plan), why)
-        click.echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
+        echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
         _free_hosts(found, claim, cloud)
     if given:
         _fence_spare(store, given, cloud, by_person=bool(confirmed))
+
+
+def _abandon_damaged(
+    store: "Store", error: "DamagedRun", *, reason: str, yes: bool, dry_run: bool
+) -> None:
+    """End a run whose plan or steps cannot be read: what it has done is not known."""
+    show_error(error)
+    echo(
+        "what it has started cannot be ended by Backstay: see at its hosts; if it replaced a host, "
+        "power its spare off by hand first",
+        err=True,
+    )
+    if dry_run:
+        echo(f"would abandon {error.run}")
+        return
+    confirm(f"Abandon {error.run}, leaving everything as it is now?", yes=yes)
+    store.abandon_damaged(error.run, f"abandoned: {reason or 'no reason given'}")
+    echo(f"{error.run} is abandoned")
 
 
 def _fence_spare(store: "Store", given: "GivenUp", cloud: Path | None, *, by_person: bool) -> None:
@@ -236,7 +261,7 @@ def _fence_spare(store: "Store", given: "GivenUp", cloud: Path | None, *, by_per
             how = f"{given.spare} is off, read back by its BMC, and stays off"
     except BackstayError as error:
         again = f"backstay runs abandon {given.run}"
-        click.echo(
+        echo(
             f"{given.spare} is NOT proved off: {error}; {error.remedy}\n"
             f"it has the address of {given.host}: unplug its power and its network, and confirm "
             f"that: {again} --confirm-fenced {given.spare}; or try again: {again}",
@@ -245,8 +270,8 @@ def _fence_spare(store: "Store", given: "GivenUp", cloud: Path | None, *, by_per
         sys.exit(ExitStatus.FAILED)
     how = "; ".join([how, *done.not_set])
     store.note(given.run, EventKind.SPARE_OFF, how)
-    click.echo(how)
-    click.echo(done.by_hand or f"it stands under `fenced` in {described.path}, as {done.name}")
+    echo(how)
+    echo(done.by_hand or f"it stands under `fenced` in {described.path}, as {done.name}")
 
 
 def _free_hosts(run: "RunRecord", claim: "Claim", cloud: Path | None) -> None:
@@ -268,10 +293,10 @@ def _free_hosts(run: "RunRecord", claim: "Claim", cloud: Path | None) -> None:
         described = open_cloud(cloud)
         _require_same_cloud(run, described)
     except (BackstayError, Refused) as error:
-        click.echo(f"its hosts could not be asked: {error}", err=True)
+        echo(f"its hosts could not be asked: {error}", err=True)
         return
     for host, why in asyncio.run(free(described)).items():
-        click.echo(
+        echo(
             f"{host} could not be asked ({why}): what the run has started there may still run, "
             "and another journal's runs are refused there for two minutes",
             err=True,
@@ -307,12 +332,12 @@ def release(host: str, dry_run: bool, yes: bool, cloud: Path | None) -> None:
 
     found = asyncio.run(ask(take=False))
     if not found.who:
-        click.echo(f"no run has {host}")
+        echo(f"no run has {host}")
         return
-    click.echo(f"{host}: {found.run} of another journal has it, carried out by {found.who}")
+    echo(f"{host}: {found.run} of another journal has it, carried out by {found.who}")
     if dry_run:
-        click.echo(f"would take {host} from it")
+        echo(f"would take {host} from it")
         return
     confirm_name(f"This will stop {found.run} on {host}", host, yes=yes)
     asyncio.run(ask(take=True))
-    click.echo(f"{host} is free")
+    echo(f"{host} is free")

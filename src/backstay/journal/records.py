@@ -135,7 +135,8 @@ class DamagedRun(JournalError):
         super().__init__(
             f"reading run {run} in the journal",
             came_back=f"it is damaged: {came_back}",
-            remedy="other runs can be read; to have this one back, restore the journal from a copy",
+            remedy="other runs can be read; to have this one back, restore the journal from a copy"
+            + ("" if over else f"; or end it for good: backstay runs abandon {run}"),
         )
         self.run = run
         self.over = over

@@ -27,7 +27,7 @@ from backstay.journal.records import (
     RunState,
     StepState,
 )
-from backstay.journal.tables import EVENTS, RUNS, SCHEMA, STEPS
+from backstay.journal.tables import EPOCHS, EVENTS, RUNS, SCHEMA, STEPS
 
 _DIGITS = 16
 """So many digits no run's number has."""
@@ -175,6 +175,14 @@ class Store:
             _note(db, run, "", EventKind.PROGRESS, why)
             _end_run(db, run, RunState.ABANDONED)
             return Claim(run=run, epochs=found, journal=epochs.journal_id(db))
+
+    def abandon_damaged(self, run: str, why: str) -> None:
+        """End a run for good of which nothing more than its name can be read."""
+        with self._write(f"abandoning {run}") as db:
+            taken = sa.select(EPOCHS.c.target).where(EPOCHS.c.run == run)
+            epochs.raise_own_epochs(db, db.scalars(taken).all(), run)
+            _note(db, run, "", EventKind.PROGRESS, why)
+            _end_run(db, run, RunState.ABANDONED)
 
     def note(self, run: str, kind: EventKind, text: str) -> None:
         """Note something about a run that nobody carries out."""

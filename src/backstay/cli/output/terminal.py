@@ -7,7 +7,6 @@ https://invisible-island.net/xterm/ctlseqs/ctlseqs.html, https://www.unicode.org
 """
 
 import io
-import json
 import os
 import re
 import sys
@@ -16,7 +15,6 @@ from typing import IO, Any
 
 import click
 
-from backstay.answers import clean
 from backstay.errors import BackstayError
 
 # Text of a host cannot hold this number, as it is another one in each process.
@@ -47,6 +45,8 @@ def harmless(text: str) -> str:
 
     Line feeds and tabs stay; the rest is shown as a replacement character.
     """
+    from backstay.answers import clean
+
     parts = _COLOUR.split(text)  # text and the codes of a colour, in turn
     return "".join(
         f"\x1b[{part}m" if number % 2 else clean(part, longest=len(part), lines=True)
@@ -64,6 +64,8 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, color: bool | No
 
 def echo_json(document: object) -> None:
     """Print a document as JSON text. Raises OutputFailed."""
+    import json
+
     echo(json.dumps(document, indent=2))
 
 
