@@ -197,7 +197,7 @@ def test_killed_at_step_boundaries_and_at_random_instants(lab: Lab, cloud: Path)
         running.wait(timeout=10)
         resumed_and_well(lab, cloud)
     left = subprocess.run(
-        ["pgrep", "-f", f"mariadbd.*{cloud.parent}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"{cloud.parent}.*mariadbd"], capture_output=True, text=True, check=False
     )
     assert left.stdout == "", "no scratch server is left"
 

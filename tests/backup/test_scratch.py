@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backstay.backup.mariadb.scratch import USER, Scratch, missing
+from backstay.backup.proof import schema_heads
 from backstay.errors import BackupError
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
@@ -66,6 +67,30 @@ def test_a_dump_is_loaded_with_its_users(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert list(tmp_path.iterdir()) == []
+
+
+SCHEMAS = b"""
+CREATE DATABASE nova COLLATE utf8mb3_general_ci; CREATE DATABASE `my-cloud` COLLATE latin1_bin;
+CREATE DATABASE glance COLLATE utf8mb3_unicode_ci; CREATE DATABASE empty;
+CREATE TABLE nova.alembic_version (version_num VARCHAR(32));
+CREATE TABLE `my-cloud`.alembic_version (version_num VARCHAR(32));
+CREATE TABLE glance.alembic_version (version_num VARCHAR(32));
+INSERT INTO nova.alembic_version VALUES ('b'), ('a');
+INSERT INTO glance.alembic_version VALUES ('wallaby');
+"""
+
+
+def test_the_schema_versions_are_asked_for_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with scratch(tmp_path) as server:
+            await load(server, SCHEMAS)
+            await server.serve()
+            heads = await schema_heads(server.query, ["nova", "my-cloud", "glance", "empty", "no"])
+            assert heads == {"nova": ["a", "b"], "my-cloud": [], "glance": ["wallaby"]}
+            assert await server.check_tables(["nova", "my-cloud"], bound=60) == []
+            await server.stop()
+
+    asyncio.run(story())
 
 
 def test_what_a_killed_one_has_left_is_in_nobody_s_way(tmp_path: Path) -> None:

@@ -97,10 +97,20 @@ async def schema_heads(ask: Ask, databases: Sequence[str]) -> dict[str, list[str
         "SELECT table_schema FROM information_schema.tables WHERE table_name = 'alembic_version' "  # noqa: S608 - literals
         f"AND table_schema IN {listed(list(databases))}"
     )
-    return {
-        name: sorted(await ask(f"SELECT version_num FROM {quoted}.alembic_version"))  # noqa: S608
-        for name, quoted in zip(there, _quoted(there, identifier), strict=True)
-    }
+    if not there:
+        return {}
+    # In one question; databases may have different collations.
+    asking = " UNION ALL ".join(
+        f"SELECT {number}, CONVERT(version_num USING utf8mb4) FROM {name}.alembic_version"  # noqa: S608 - quoted
+        for number, name in enumerate(_quoted(there, identifier))
+    )
+    heads: dict[str, list[str]] = {name: [] for name in there}
+    for line in await ask(asking):
+        number, _, version = line.partition("\t")
+        if not _NUMBER.fullmatch(number) or int(number) >= len(there):
+            raise failed(_DOING, f"the restored database answered {clean(line, longest=80)!r}")
+        heads[there[int(number)]].append(clean(version, longest=200))
+    return {name: sorted(versions) for name, versions in heads.items()}
 
 
 def other_schemas(noted: Mapping[str, Any], restored: Mapping[str, Any]) -> list[str]:

@@ -180,12 +180,12 @@ def _mounts(
 
 
 def _limits(folders: Iterable[Path]) -> str:
-    """Return prlimit's options: a file may not be larger than what is free now."""
+    """Return prlimit's options: a file may not take all that is free now."""
     found = [f"--as={_MEMORY}", f"--nofile={_OPEN_FILES}", "--core=0"]
     found += [f"--nproc={_TASKS}"] if os.geteuid() == 0 else []
     with contextlib.suppress(OSError):
         free = [shutil.disk_usage(folder).free for folder in folders]
-        found += [f"--fsize={min(free)}"] if free else []
+        found += [f"--fsize={min(free) * 9 // 10}"] if free else []
     return " ".join(found)
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import Any
 
-from backstay.backup.mariadb.sql import identifier, listed, table_identifier
+from backstay.backup.mariadb.sql import identifier, is_log_name, listed, table_identifier
 from backstay.jsondata import Json
 
 BACKUP_PROGRAMS = ("mariadb-backup", "mariabackup")
@@ -252,6 +252,8 @@ def binary_logs() -> Json:
     files = []
     for line in query("SHOW BINARY LOGS") if base else []:
         name, size = line.split("\t")[:2]
+        if not is_log_name(name):
+            raise OSError("MariaDB names a binary log file " + ascii(name[:80]))
         try:
             with open(os.path.join(os.path.dirname(base), name), "rb") as file:
                 identity = file.read(17)[4:].hex()
