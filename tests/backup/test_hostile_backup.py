@@ -141,6 +141,7 @@ def test_a_host_that_is_restored_loads_no_plugin_either(
     shutil.copy(library, backup / "evil.so")
     with (backup / "backup-my.cnf").open("a") as file:
         file.write("plugin_dir=.\nplugin_load=evil.so\n")
+    tmp_path.chmod(0o700)
     monkeypatch.setenv("PATH", PATH)
     (tmp_path / "stream").write_bytes(streamed(backup))
     with (tmp_path / "stream").open("rb") as data:

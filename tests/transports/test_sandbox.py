@@ -267,6 +267,40 @@ def test_folders_may_have_any_name_and_stay_their_user_s(tmp_path: Path) -> None
     assert tried(tmp_path / "other", "id -u") != first
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_where_systemd_runs_each_is_in_a_scope_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    # Stands in for systemd-run, which starts the program in its own place as this does.
+    asked = tmp_path / "asked"
+    program = tmp_path / "systemd-run"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{asked}\n{"" if works else "exit 1"}\n'
+        'while [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(namespaces.shutil, "which", which_first(tmp_path))
+    monkeypatch.setattr(namespaces, "_SYSTEMD", tmp_path)
+    namespaces._scope.cache_clear()
+    try:
+        assert ("limits of a systemd scope" in namespaces.form()) is works
+        assert int(tried(tmp_path / "box", "id -u")) >= FIRST_USER
+    finally:
+        namespaces._scope.cache_clear()
+    first = asked.read_text().splitlines()[0]
+    assert first.startswith("--scope --quiet --collect --property=MemoryMax=8589934592 ")
+    assert len(asked.read_text().splitlines()) == (2 if works else 1)
+
+
+def which_first(folder: Path) -> Callable[..., str | None]:
+    real = namespaces.shutil.which
+
+    def which(name: str, path: str | None = None) -> str | None:
+        return real(name, path=f"{folder}:{path}")
+
+    return which
+
+
 def test_where_no_sandbox_can_be_made_nothing_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MEMORY, _TASKS, _OPEN_FILES = 8 << 30, 512, 8192
 _TRY_BOUND = 20.0
 _PROGRAMS = ("unshare", "mount", "umount", "pivot_root", "prlimit", "setpriv")
+_SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 _NEW_ROOT = "/sys"  # it is on every machine, and no folder of backups is below it
 _REMEDY = (
     "run Backstay as root, or let this user make user namespaces: "
@@ -214,7 +215,7 @@ def _as_itself(user: int) -> Sequence[str]:
 def _scope() -> tuple[str, ...]:
     """Return the words that limit memory and tasks of a program, where systemd does that."""
     program = shutil.which("systemd-run", path=PATH)
-    if os.geteuid() != 0 or program is None or not Path("/run/systemd/system").is_dir():
+    if os.geteuid() != 0 or program is None or not _SYSTEMD.is_dir():
         return ()
     scoped = (
         *(program, "--scope", "--quiet", "--collect", f"--property=MemoryMax={_MEMORY}"),

@@ -114,7 +114,7 @@ def give(folder: int, owner: pwd.struct_passwd) -> None:
 def keep_plain_settings(path: str) -> None:
     """Write the settings of a backup anew: what they would load or read elsewhere is left out."""
     with open(path, errors="replace") as file:
-        text = file.read()
+        text = file.read(1 << 20)
     os.unlink(path)
     with open(path, "x") as file:
         file.write(plain_settings(text))
