@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -275,11 +276,11 @@ def test_where_systemd_runs_each_is_in_a_scope_of_its_own(
     asked = tmp_path / "asked"
     program = tmp_path / "systemd-run"
     program.write_text(
-        f'#!/bin/sh\necho "$@" >>{asked}\n{"" if works else "exit 1"}\n'
+        f'#!/bin/sh\necho "$1 $2 $3 $4" >>{asked}\n{"" if works else "exit 1"}\n'
         'while [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr(namespaces.shutil, "which", which_first(tmp_path))
+    monkeypatch.setattr(shutil, "which", which_first(tmp_path))
     monkeypatch.setattr(namespaces, "_SYSTEMD", tmp_path)
     namespaces._scope.cache_clear()
     try:
@@ -288,12 +289,12 @@ def test_where_systemd_runs_each_is_in_a_scope_of_its_own(
     finally:
         namespaces._scope.cache_clear()
     first = asked.read_text().splitlines()[0]
-    assert first.startswith("--scope --quiet --collect --property=MemoryMax=8589934592 ")
+    assert first == "--scope --quiet --collect --property=MemoryMax=8589934592"
     assert len(asked.read_text().splitlines()) == (2 if works else 1)
 
 
 def which_first(folder: Path) -> Callable[..., str | None]:
-    real = namespaces.shutil.which
+    real = shutil.which
 
     def which(name: str, path: str | None = None) -> str | None:
         return real(name, path=f"{folder}:{path}")

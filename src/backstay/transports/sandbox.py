@@ -202,8 +202,12 @@ class Program:
             with contextlib.suppress(TimeoutError):  # the kernel waits for a disk
                 async with asyncio.timeout(_KILLED):
                     await self._process.wait()
-        # With its last process its pipes are closed.
-        await asyncio.wait([self._reading], timeout=1.0)
+        # With its last process its pipes have ended: what is left in them is small.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while self._process.stdout is not None and await self._process.stdout.read(1 << 18):
+                    pass
+                await asyncio.wait([self._reading])
         self._reading.cancel()
 
     async def _read_errors(self) -> None:
