@@ -159,3 +159,38 @@ def test_a_document_for_programs() -> None:
     assert [one["safe"] for one in document["mismatches"]] == [False, False]
     assert document["kinds"] == {"gone": 1, "no record": 1}
     assert document["guards"][0]["severity"] == "ok"
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is compared, one after another; the last one again and again."""
+    found: list[Any] = []
+
+    async def mismatches(_site: Any) -> Any:
+        return found.pop(0) if len(found) > 1 else found[0]
+
+    monkeypatch.setattr(actions, "mismatches", mismatches)
+    return found
+
+
+def proof_of(made: Plan, settle: float) -> Any:
+    return asyncio.run(actions.Prove(Controller("green"), settle=settle).do(running(made, -1)))
+
+
+def test_what_a_repair_has_started_is_waited_for(compared: list[Any]) -> None:
+    compared += map(looked, ("no-allocation", "images", "green"))
+    assert proof_of(planned("no-allocation"), settle=3600.0).others == ()
+
+
+def test_what_does_not_settle_is_listed(compared: list[Any]) -> None:
+    compared += [looked("images")]
+    others = [one.subject for one in looked("images").mismatches]
+    assert list(proof_of(planned("no-allocation"), settle=0.0).others) == others
+
+
+def test_what_nothing_repairs_is_not_waited_for(compared: list[Any]) -> None:
+    compared += [looked("images")]
+    left = [replace(one, repair=None) for one in looked("images").mismatches]
+    made = plan(CLOUD, [*looked("no-allocation").mismatches, *left])
+    assert made is not None
+    assert len(proof_of(made, settle=3600.0).others) == len(left)

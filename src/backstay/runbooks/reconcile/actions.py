@@ -19,12 +19,14 @@ from backstay.runbooks.reconcile import steps
 from backstay.runbooks.reconcile.comparison import ReconcileObservation
 from backstay.runbooks.reconcile.observe import mismatches
 from backstay.runbooks.reconcile.plan import OBSERVE_BOUND, PROGRAM_BOUND, repair_commands
-from backstay.runbooks.reconcile.steps import Reconciled, Repaired, targets_of
+from backstay.runbooks.reconcile.steps import Reconciled, Repaired, known_of, targets_of
 from backstay.services.reconciliation import Mismatch, RepairCommand
 from backstay.transports.threads import on_thread
 
 PAUSE = 3.0
 """Seconds between two comparisons."""
+SETTLE = 30.0
+"""Seconds for what follows from a repair: an agent that was given a network starts a server."""
 
 
 def actions(site: CloudSession) -> Mapping[str, Action[Any]]:
@@ -61,24 +63,34 @@ class RepairEach(Action[Repaired]):
 
 @dataclass(frozen=True)
 class Prove(Action[Reconciled]):
-    """Proves at the end that none of the plan's mismatches is left."""
+    """Proves at the end that none of the plan's mismatches is left, and that none has come instead.
+
+    What has come is waited for, as it may be a service that is just starting; then it is listed.
+    """
 
     site: CloudSession
+    settle: float = SETTLE
 
     async def do(self, running: Running) -> Reconciled:
         """Compare until they are gone. Raises BackstayError with those that are still there."""
         targets = {target.key for target in targets_of(running.step)}
+        known = known_of(running.step)
         ends = time.monotonic() + running.step.bound - OBSERVE_BOUND
+        settled: float | None = None
         while True:
             observed = await mismatches(self.site)
             still = [one for one in observed.mismatches if one.key in targets]
+            new = [one for one in observed.mismatches if one.key not in known]
+            now = time.monotonic()
             if not still and not observed.missing:
-                return Reconciled(
-                    proved=len(targets),
-                    others=tuple(one.subject for one in observed.mismatches),
-                    summary=f"{len(targets)} repaired and checked",
-                )
-            if time.monotonic() + PAUSE > ends:
+                settled = settled or min(now + self.settle, ends)
+                if not new or now >= settled:
+                    return Reconciled(
+                        proved=len(targets),
+                        others=tuple(one.subject for one in observed.mismatches),
+                        summary=f"{len(targets)} repaired and checked",
+                    )
+            elif now + PAUSE > ends:
                 raise _not_repaired(observed, still)
             await asyncio.sleep(PAUSE)
 

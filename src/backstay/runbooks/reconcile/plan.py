@@ -1,7 +1,7 @@
 """The plan that repairs the mismatches that are safe to repair. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from backstay.inventory.cloud import Cloud
@@ -41,7 +41,7 @@ def plan(cloud: Cloud, mismatches: Sequence[Mismatch]) -> Plan | None:
         runbook=RUNBOOK,
         cloud=cloud.name,
         targets=_hosts(cloud, targets),
-        steps=tuple(_steps(targets)),
+        steps=tuple(_steps(targets, [one for one in mismatches if not one.repair])),
     )
 
 
@@ -52,7 +52,7 @@ def _hosts(cloud: Cloud, targets: Sequence[Target]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*concerned, *controllers]))
 
 
-def _steps(targets: Sequence[Target]) -> Iterator[Step]:
+def _steps(targets: Sequence[Target], others: Sequence[Mismatch]) -> Iterator[Step]:
     by_name: dict[str, list[Target]] = {}
     for target in targets:
         by_name.setdefault(target.name, []).append(target)
@@ -63,7 +63,9 @@ def _steps(targets: Sequence[Target]) -> Iterator[Step]:
         does = f"compare again, then {command.does}: {_listed(members)}"
         yield _step(steps.REPAIR, name, does, OBSERVE_BOUND + each * len(members), members)
     does = "compare until none of them differs any more"
-    yield _step(steps.PROVE, steps.PROVE.name, does, PROVE_BOUND, targets)
+    prove = _step(steps.PROVE, steps.PROVE.name, does, PROVE_BOUND, targets)
+    known = [list(one.key) for one in others]
+    yield replace(prove, arguments={**prove.arguments, "known": known})
 
 
 def _step(

@@ -46,6 +46,11 @@ def targets_of(step: Step) -> list[Target]:
     return [Target(**mismatch) for mismatch in given]
 
 
+def known_of(step: Step) -> set[tuple[str, ...]]:
+    """Return the keys of the mismatches that nothing repairs, as they were before the repairs."""
+    return {tuple(key) for key in step.arguments.get("known", ())}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Repaired(StepResult):
     """Subjects of the mismatches that were repaired, and of those left as they are now."""
