@@ -174,7 +174,8 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def proof_of(made: Plan, settle: float) -> Any:
-    return asyncio.run(actions.Prove(Controller("green"), settle=settle).do(running(made, -1)))
+    site: Any = Controller("green")
+    return asyncio.run(actions.Prove(site, settle=settle).do(running(made, -1)))
 
 
 def test_what_a_repair_has_started_is_waited_for(compared: list[Any]) -> None:
