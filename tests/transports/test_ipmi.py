@@ -45,7 +45,7 @@ def test_power_is_read_taken_and_read_back():
         assert await power.state() is True
         await power.off()
         assert await power.state() is False
-        await power.off()  # which is off already
+        await power.off()  # which says that it is off already
         missed = await power.keep_off()
         await power.cycle()
         assert await power.state() is True
@@ -55,7 +55,7 @@ def test_power_is_read_taken_and_read_back():
         missed = asyncio.run(story(where))
         # pyghmi's server has no power restore policy: what is missing is told, and no failure.
         assert [line.split(":")[0] for line in missed] == ["power after an outage"]
-        assert happened(process) == ["off", "boot default", "on"]
+        assert happened(process) == ["off", "off", "boot default", "on"]
 
 
 def test_a_board_that_does_not_obey_is_not_off(monkeypatch):

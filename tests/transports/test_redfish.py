@@ -31,8 +31,8 @@ def test_off_is_done_only_when_it_is_read_back():
         asyncio.run(power.off())
         assert board.power == "Off"
         assert asyncio.run(power.state()) is False
-        asyncio.run(power.off())  # which is off already
-    assert board.resets == ["ForceOff"]
+        asyncio.run(power.off())  # which says that it is off already
+    assert board.resets == ["ForceOff", "ForceOff"]
 
 
 def test_a_board_that_only_says_yes_is_not_off():

@@ -1,15 +1,20 @@
 """Errors of APIs that gave no answer, for the operator."""
 
-import json
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from backstay import answers
+from backstay.answers import clean
 from backstay.commands import command
 from backstay.errors import ApiError, ApiFailed, ApiRefused, ApiUnreachable
 from backstay.jsondata import Json
+from backstay.quantities import size
+from backstay.transports import limits
+from backstay.transports.urls import without_secrets
 
 _LONGEST_EXTRACT = 200
+_LONGEST_ERROR = 1 << 16  # of a body that is looked through for a message
 
 # OpenSSL's message -> its meaning, and the remedy.
 _TLS = (
@@ -113,8 +118,7 @@ def no_tls(attempted: str, url: str, reason: str) -> ApiUnreachable:
 
 def _show(url: str) -> str:
     """Return the command that shows the certificate of an endpoint."""
-    netloc = urlsplit(url).netloc.rpartition("@")[2]
-    return command("openssl", "s_client", "-connect", netloc)
+    return command("openssl", "s_client", "-connect", f"{urlsplit(url).hostname}:{_port(url)}")
 
 
 def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
@@ -153,6 +157,51 @@ def not_json(attempted: str, url: str, code: int, body: bytes) -> ApiFailed:
     )
 
 
+def redirected(attempted: str, url: str, to: str) -> ApiFailed:
+    """Return the error for an API that sends its callers to another server."""
+    return ApiFailed(
+        attempted,
+        came_back=f"{place(url)} redirected to {to}: the token was not sent there",
+        remedy="if that is where the API is, name it in the catalogue or in OS_AUTH_URL; if it is "
+        "not, find out who answers at the first address",
+        status=None,
+    )
+
+
+def too_long(attempted: str, url: str) -> ApiFailed:
+    """Return the error for an answer that was dropped because of its length."""
+    return ApiFailed(
+        attempted,
+        came_back=f"the answer of {place(url)} is longer than {size(limits.BODY)}: the connection "
+        "was closed",
+        remedy="something else answers there, or the service is out of order: compare the address "
+        "with openstack catalog list",
+        status=None,
+    )
+
+
+def odd_answer(attempted: str, url: str, error: Exception) -> ApiFailed:
+    """Return the error for an answer whose form is not the API's."""
+    return ApiFailed(
+        attempted,
+        came_back=f"{place(url)} gave an answer that is not of the expected form "
+        f"({type(error).__name__}: {one_line(str(error))})",
+        remedy="something else answers there (a proxy, a load balancer?): compare the address "
+        "with openstack catalog list",
+        status=None,
+    )
+
+
+def no_address(attempted: str, url: str) -> ApiFailed:
+    """Return the error for an endpoint that is no address."""
+    return ApiFailed(
+        attempted,
+        came_back=f"the catalogue has an endpoint that is no address: {clean(url, longest=200)}",
+        remedy="correct it: openstack endpoint list, then openstack endpoint set --url",
+        status=None,
+    )
+
+
 def no_endpoint(
     attempted: str, service_type: str, interface: str, region: str | None, there: Iterable[str]
 ) -> ApiFailed:
@@ -173,40 +222,43 @@ def no_endpoint(
 
 def place(url: str) -> str:
     """Return the address without query, and without a password that may stand in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return without_secrets(url, path=True)
 
 
 def extract(body: bytes) -> str:
     """Return an error body's message on one line: of JSON, HTML's title, or the text."""
-    text = body.decode("utf-8", "replace")
     try:
-        message = _message(json.loads(text))
-    except ValueError:
-        title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        message = _message(answers.read(object, body[:_LONGEST_ERROR]))
+    except answers.BadAnswer:
+        text = body[:_LONGEST_ERROR].decode("utf-8", "replace")
+        title = re.search(r"<title>([^<]*)</title>", text, re.IGNORECASE)
         message = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
     return one_line(message)
 
 
 def one_line(text: str) -> str:
     """Return ``text`` on one line without control characters, and not too long."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST_EXTRACT else line[: _LONGEST_EXTRACT - 1] + "…"
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_ERROR]).split())
+    return clean(line, longest=_LONGEST_EXTRACT)
 
 
 def _message(answer: Json) -> str:
     """Return the message in OpenStack's error documents: ``{"error": {"message": …}}`` and kin."""
-    while isinstance(answer, dict):
+    while isinstance(answer, dict | list):
+        if isinstance(answer, list):
+            answer = answer[0] if answer else ""
+            continue
         for key in ("message", "detail", "faultstring", "description", "title"):
             if isinstance(answer.get(key), str) and answer[key]:
                 return str(answer[key])
         inner = [value for value in answer.values() if isinstance(value, dict | list)]
         answer = inner[0] if inner else str(next(iter(answer.values()), ""))
-    if isinstance(answer, list):
-        return _message(answer[0]) if answer else ""
     return str(answer)
 
 
 def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        parts = urlsplit(url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return 80

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backstay.commands import command
 from backstay.errors import ApiUnreachable
+from backstay.transports.deadline import watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +47,16 @@ def _context(ca: Path | None) -> ssl.SSLContext:
 def _expiry(context: ssl.SSLContext, host: str, port: int, bound: float) -> datetime:
     from cryptography import x509  # noqa: PLC0415 - takes its time, and few clouds here need it
 
-    with (
-        socket.create_connection((host, port), timeout=bound) as plain,
-        context.wrap_socket(plain, server_hostname=host) as connection,
-    ):
-        certificate = connection.getpeercert(binary_form=True)
+    with socket.create_connection((host, port), timeout=bound) as plain:
+        watch(plain)  # a handshake may come byte by byte
+        with context.wrap_socket(plain, server_hostname=host) as connection:
+            certificate = connection.getpeercert(binary_form=True)
     if certificate is None:
         raise OSError("no certificate was presented")
-    return x509.load_der_x509_certificate(certificate).not_valid_after_utc
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc
+    except ValueError as error:
+        raise OSError(f"a certificate that cannot be read: {error}") from error
 
 
 def _unreachable(host: str, port: int, error: OSError) -> ApiUnreachable:

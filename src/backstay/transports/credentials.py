@@ -5,10 +5,12 @@ installed package, which takes longer than the authentication itself.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from backstay.errors import InventoryError
+from backstay.transports.tls import Trust
+from backstay.transports.urls import is_web_address, without_secrets
 
 if TYPE_CHECKING:
     from keystoneauth1.identity.v3 import Auth
@@ -69,10 +71,10 @@ def _guess(variables: Variables) -> str:
 def auth_url(variables: Variables) -> str:
     """Return keystone's address with its version, whichever way it was given."""
     url = _needed(variables, "OS_AUTH_URL").rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if not is_web_address(url):
         raise _wrong(
-            f"OS_AUTH_URL is `{url}`", "expected an address such as http://10.0.0.5:5000/v3"
+            f"OS_AUTH_URL is `{without_secrets(url, path=True) if '@' in url else url}`",
+            "expected an address such as http://10.0.0.5:5000/v3",
         )
     if url.endswith("/v2.0"):
         raise _wrong(
@@ -125,17 +127,16 @@ def _domain(variables: Variables, of: str, argument: str) -> dict[str, str]:
     return {f"{argument}_name": name}
 
 
-def verification(variables: Variables) -> bool | str:
-    """Return what TLS certificates are checked against: a CA file, or the system's (True)."""
-    if variables.get("OS_INSECURE", "").lower() in ("1", "true", "yes"):
-        return False
-    return variables.get("OS_CACERT") or True
-
-
-def client_certificate(variables: Variables) -> tuple[str, str] | str | None:
-    """Return the client's certificate, with its key where that is a file of its own."""
+def trust(variables: Variables) -> Trust:
+    """Return what certificates are checked against, and which this side presents."""
     certificate, key = variables.get("OS_CERT"), variables.get("OS_KEY")
-    return (certificate, key) if certificate and key else certificate
+    ca = variables.get("OS_CACERT")
+    return Trust(
+        insecure=variables.get("OS_INSECURE", "").lower() in ("1", "true", "yes"),
+        ca=Path(ca) if ca else None,
+        certificate=Path(certificate) if certificate else None,
+        key=Path(key) if certificate and key else None,
+    )
 
 
 def _needed(variables: Variables, name: str) -> str:

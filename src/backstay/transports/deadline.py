@@ -1,118 +1,98 @@
-"""HTTP requests that end at a deadline, however slowly the server sends.
+"""The end of what a thread asks, however slowly the other side sends: its sockets are shut down.
 
-The timeout of requests and urllib3 is between two bytes: a server that sends one byte every few
-seconds keeps a caller forever.
-https://requests.readthedocs.io/en/latest/user/advanced/#timeouts
+Python cannot end a thread. One that waits for a socket ends when that is shut down; one that is
+left behind with an open socket would read on and fill the memory. Timeouts of sockets are between
+two bytes: a server that sends one byte every few seconds keeps a caller forever.
 """
 
 import contextlib
+import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
-from typing import Any
-
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.response import HTTPResponse
 
 
 class Deadline:
-    """Ends the request of one thread: at the time its connection's socket is shut down."""
+    """Ends what one thread waits for. ``outer`` is one that ends the same sockets too."""
 
-    def __init__(self) -> None:
+    def __init__(self, outer: "Deadline | None" = None) -> None:
         self.passed = False
-        self._connection: HTTPConnection | None = None
+        self._outer = outer
+        self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
 
-    def watch(self, connection: HTTPConnection) -> None:
-        """Make ``connection`` the one that the deadline ends; at once where it has passed."""
-        with self._lock:
-            self._connection = connection
+    def watch(self, sock: socket.socket) -> None:
+        """Make a connected socket one that the deadline ends; at once where it has passed."""
+        if self._outer is not None:
+            self._outer.watch(sock)
+        # A second descriptor of the same connection: the first may be wrapped in TLS, or closed
+        # and its number given to another file by the time the deadline passes.
+        with contextlib.suppress(OSError), self._lock:
+            same = socket.socket(fileno=os.dup(sock.fileno()))
+            self._sockets.append(same)
             if self.passed:
-                self._shut()
+                _shut(same)
 
     def end(self) -> None:
         """Say that the time has come."""
         with self._lock:
             self.passed = True
-            self._shut()
+            for sock in self._sockets:
+                _shut(sock)
 
-    def _shut(self) -> None:
-        sock = self._connection.sock if self._connection else None
-        if sock is not None:
-            # The plain socket's method: that of ssl would pull the TLS state away from under the
-            # thread that is reading. Shut down, its read ends, whereas close() would not wake it.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    def close(self) -> None:
+        """Let go of all sockets; those who opened them close them."""
+        with self._lock:
+            for sock in self._sockets:
+                sock.close()
+            self._sockets.clear()
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # When it is closed the other side gets a reset, and need not be waited for.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # A thread that reads from it wakes up, whereas close() would not wake it.
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 _of_thread = threading.local()
 
 
 @contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[Deadline]:
-    """Bound what this thread requests within the block; afterwards ``passed`` says if it did."""
-    ends = Deadline()
-    timer = threading.Timer(seconds, ends.end)
-    timer.daemon = True
+def watched(ends: Deadline) -> Iterator[Deadline]:
+    """Make ``ends`` the deadline of this thread within the block."""
+    outer = _current()
     _of_thread.deadline = ends
-    timer.start()
     try:
         yield ends
     finally:
+        _of_thread.deadline = outer
+        ends.close()
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[Deadline]:
+    """Bound what this thread asks within the block; afterwards ``passed`` says if it did."""
+    ends = Deadline(_current())
+    timer = threading.Timer(seconds, ends.end)
+    timer.daemon = True
+    timer.start()
+    try:
+        with watched(ends):
+            yield ends
+    finally:
         timer.cancel()
-        _of_thread.deadline = None
 
 
-def _watch(connection: HTTPConnection) -> None:
-    ends: Deadline | None = getattr(_of_thread, "deadline", None)
-    if ends is not None:
-        ends.watch(connection)
+def watch(sock: socket.socket | None) -> None:
+    """Have the deadline of this thread, if it has one, end a connected socket."""
+    ends = _current()
+    if ends is not None and sock is not None:
+        ends.watch(sock)
 
 
-class _Plain(HTTPConnection):
-    def putrequest(
-        self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
-    ) -> None:
-        _watch(self)  # from the first byte sent: an upload can hang too
-        super().putrequest(method, url, skip_host, skip_accept_encoding)
-
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
-        _watch(self)
-        return super().getresponse()
-
-
-class _Tls(HTTPSConnection):
-    def putrequest(
-        self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
-    ) -> None:
-        _watch(self)
-        super().putrequest(method, url, skip_host, skip_accept_encoding)
-
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
-        _watch(self)
-        return super().getresponse()
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _Tls
-
-
-class DeadlineAdapter(HTTPAdapter):
-    """The adapter of requests over connections that obey the thread's deadline."""
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - handed on
-        """Make the pools of our connections."""
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - handed on
-        """Make the pools of our connections for a proxy too."""
-        manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
-        return manager
+def _current() -> Deadline | None:
+    found: Deadline | None = getattr(_of_thread, "deadline", None)
+    return found

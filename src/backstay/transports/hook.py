@@ -3,17 +3,21 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import requests
-
+from backstay.answers import clean
 from backstay.errors import HookFailed
+from backstay.transports import limits
+from backstay.transports.program_output import tail
 from backstay.transports.programs import kill_session
 from backstay.transports.threads import on_thread
+from backstay.transports.urls import without_secrets
 
 _LONGEST = 300
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 async def call_command(command: str, facts: Mapping[str, str], *, bound: float) -> str:
@@ -23,7 +27,7 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
     seconds (it is then ended, with all that it started).
     """
     variables = {f"BACKSTAY_{name.upper()}": value for name, value in facts.items()}
-    shown = shlex.split(command)[0] if command.strip() else command
+    shown = _program(command)
     process = await asyncio.create_subprocess_shell(
         command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -34,12 +38,14 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
     )
     try:
         async with asyncio.timeout(bound):
-            output, _ = await process.communicate()
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            output = await tail(process.stdout)
+            await process.wait()
     except TimeoutError:
         raise _failed(shown, f"it did not end within {bound:g} s") from None
     finally:
         await kill_session(process)
-    last_line = _last_line(output.decode(errors="replace"))
+    last_line = _last_line(output)
     if process.returncode != 0:
         raise _failed(
             shown, f"exit status {process.returncode}: {last_line or 'it printed nothing'}"
@@ -50,33 +56,52 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
 async def call_url(url: str, facts: Mapping[str, Any], *, bound: float) -> str:
     """POST ``facts`` as JSON and return the last line of the answer.
 
-    Raises HookFailed for a status of 400 or more, and where none comes within ``bound`` seconds.
+    Raises HookFailed for a status of 400 or more, where none comes within ``bound`` seconds, and
+    where it redirects to another server. Of the URL only the host is shown: the rest often holds a
+    secret.
     """
+    import requests  # noqa: PLC0415 - takes its time
+
+    from backstay.transports.bounded_http import AnswerTooLong, LedElsewhere, session  # noqa: PLC0415
 
     def post() -> requests.Response:
-        return requests.post(
-            url,
-            data=json.dumps(facts),
-            headers={"Content-Type": "application/json"},
-            timeout=bound,
-        )
+        with session() as http:
+            return http.post(
+                url,
+                data=json.dumps(facts),
+                headers={"Content-Type": "application/json"},
+                timeout=bound,
+            )
 
-    place = url.partition("?")[0]  # what follows may hold a secret
+    place = without_secrets(url)
     try:
         answer = await on_thread(post, bound)
     except TimeoutError:
         raise _failed(place, f"no answer within {bound:g} s") from None
-    except requests.RequestException as error:
+    except (AnswerTooLong, LedElsewhere) as error:
+        raise _failed(place, str(error)) from None
+    except (requests.RequestException, OSError, ValueError) as error:
         raise _failed(place, f"cannot be reached ({type(error).__name__})") from None
-    last_line = _last_line(answer.text)
+    last_line = _last_line(answer.content)
     if answer.status_code >= 400:
         raise _failed(place, f"status {answer.status_code}: {last_line or 'it printed nothing'}")
     return last_line
 
 
-def _last_line(text: str) -> str:
+def _program(command: str) -> str:
+    """Return the program of a command line: what stands before and after it may be a secret."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    return next((word for word in words if not _ASSIGNMENT.match(word)), "command")
+
+
+def _last_line(output: bytes) -> str:
+    """Return the last line that is not empty, of the end of what came."""
+    text = output[-limits.ERRORS :].decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:_LONGEST] if lines else ""
+    return clean(lines[-1], longest=_LONGEST) if lines else ""
 
 
 def _failed(what: str, came_back: str) -> HookFailed:

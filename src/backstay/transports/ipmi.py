@@ -11,13 +11,17 @@ import asyncio
 import json
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from backstay.answers import BadAnswer, read
 from backstay.errors import PowerError
 from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import ASK_BOUND, until_off
+from backstay.transports.program_output import tail
 from backstay.transports.targets import BmcTarget
+from backstay.transports.urls import without_secrets
 
 PORT = 623
 CHASSIS, APPLICATION = 0, 6  # network functions
@@ -37,12 +41,14 @@ class Ipmi:
     async def state(self, *, bound: float = ASK_BOUND) -> bool | None:
         """Return whether the host is on. Raises PowerError."""
         answer = await self._ask("asking for the power of", "state", bound)
-        return bool(answer["on"])
+        if answer.on is None:
+            raise self._error("asking for the power of", "its BMC did not say it")
+        return answer.on
 
     async def hardware(self) -> Hardware:
         """Return the GUID of the machine behind the BMC. Raises PowerError."""
         answer = await self._ask("asking which machine is behind", "hardware", ASK_BOUND)
-        return hardware_of(str(answer["guid"]))
+        return hardware_of(answer.guid)
 
     async def off(self) -> None:
         """Take the host's power by force; return when it is read back as off. Raises PowerError."""
@@ -56,19 +62,19 @@ class Ipmi:
             answer = await self._ask("setting the power restore policy of", "keep_off", ASK_BOUND)
         except PowerError as error:
             return [f"boot override and power after an outage: {error.came_back}"]
-        return [str(missed) for missed in answer["missed"]]
+        return list(answer.missed)
 
     async def cycle(self) -> None:
         """Restart the host by force, or power it on where it is off. Raises PowerError."""
         await self._ask("power-cycling", "cycle", ASK_BOUND)
 
-    async def _ask(self, attempted: str, what: str, bound: float) -> dict[str, Any]:
+    async def _ask(self, attempted: str, what: str, bound: float) -> "_Came":
         """Have one exchange made by another process. Raises PowerError."""
         where = urlsplit(self.target.url)
         given = {
             "what": what,
             "host": where.hostname,
-            "port": where.port or PORT,
+            "port": where.port or PORT,  # its form was checked where cloud.yaml was read
             "username": self.target.username,
             "password": self.target.password,
         }
@@ -82,7 +88,7 @@ class Ipmi:
         )
         try:
             async with asyncio.timeout(bound):
-                out, errors = await process.communicate(json.dumps(given).encode())
+                out, errors = await _said(process, json.dumps(given).encode())
         except TimeoutError:
             raise self._error(attempted, f"its BMC gave no answer within {bound:g} s") from None
         finally:
@@ -91,21 +97,44 @@ class Ipmi:
                     process.kill()
                 await process.wait()
         try:
-            answer: dict[str, Any] = json.loads(out)
-        except ValueError:
+            answer = read(_Came, out)
+        except BadAnswer:
             lines = errors.decode(errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "no message")
             raise self._error(attempted, f"pyghmi ended with {last[:200]}") from None
-        if "error" in answer:
-            raise self._error(attempted, answer["error"])
+        if answer.error:
+            raise self._error(attempted, answer.error)
         return answer
 
     def _error(self, attempted: str, came_back: str) -> PowerError:
         return PowerError(
-            f"{attempted} {self.target.name} by its BMC ({self.target.url})",
+            f"{attempted} {self.target.name} by its BMC ({without_secrets(self.target.url)})",
             came_back=came_back,
             remedy="try it by hand: ipmitool -I lanplus; is `bmc` in cloud.yaml right?",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What an exchange brought: ``error`` is empty where it came about."""
+
+    on: bool | None = None
+    missed: tuple[str, ...] = ()
+    guid: str = ""
+    error: str = ""
+
+
+async def _said(process: asyncio.subprocess.Process, given: bytes) -> tuple[bytes, bytes]:
+    """Give a process its input; return the ends of what it printed."""
+    assert process.stdin is not None  # noqa: S101 - all three were asked for
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    with suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(given)
+        process.stdin.close()
+    out, errors = await asyncio.gather(tail(process.stdout), tail(process.stderr))
+    await process.wait()
+    return out, errors
 
 
 class _Refused(Exception):
@@ -129,6 +158,9 @@ def exchange(given: dict[str, Any]) -> dict[str, Any]:
         return _DOES[given["what"]](command)
     except (IpmiException, _Refused, OSError) as error:
         return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
+    except Exception as error:  # pyghmi takes packets apart as they come
+        reason = " ".join(str(error).split())[:200]
+        return {"error": f"its answer is not one of IPMI ({type(error).__name__}: {reason})"}
 
 
 def _raw(command: Any, number: int, *data: int, function: int = CHASSIS) -> bytes:  # noqa: ANN401 - pyghmi is untyped
@@ -147,8 +179,12 @@ def _hardware(command: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def _off(command: Any) -> dict[str, Any]:  # noqa: ANN401
-    if _state(command)["on"]:
+    # Also where the BMC says that it is off: what it says may be old.
+    try:
         _raw(command, CONTROL, OFF)
+    except _Refused:
+        if _state(command)["on"]:
+            raise
     return {}
 
 

@@ -17,17 +17,23 @@ from keystoneauth1.access import AccessInfoV3
 from keystoneauth1.session import Session
 
 from backstay import __version__
+from backstay.answers import BadAnswer
 from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
 from backstay.jsondata import Json
 from backstay.transports import api_errors, credentials
-from backstay.transports.deadline import Deadline, DeadlineAdapter, deadline
+from backstay.transports.bounded_http import led_elsewhere, session, too_long
+from backstay.transports.deadline import Deadline, deadline
 from backstay.transports.sent import log_request
 from backstay.transports.targets import Endpoint, Reply, joined
+from backstay.transports.tls import Trust
+from backstay.transports.token import check_token
+from backstay.transports.urls import is_web_address
 
 T = TypeVar("T")
 
 THREADS = 32
 CONNECT_BOUND = 8.0
+_NO_ADDRESS = "one that is no URL at all"
 _REPEATABLE = frozenset({"GET", "HEAD"})
 _LOST = "Connection aborted"
 """What urllib3 says of a connection that stood and was closed or reset before an answer."""
@@ -39,9 +45,10 @@ class OpenStackApi:
 
     ``variables`` are the ``OS_*`` variables. ``region`` and ``interface`` choose among the
     catalogue's endpoints (the variables' own where None). ``bound`` is how long one call may take
-    from its beginning to its last byte, in seconds. ``ca`` is the file of certificates that servers
-    are checked against, None the system's. Raises InventoryError where the variables do
-    not suffice; nothing is sent before the first call.
+    from its beginning to its last byte, in seconds. ``trust`` is what servers' certificates are
+    checked against. Raises InventoryError where the variables do not suffice; nothing is sent
+    before the first call. The token goes to no other server than those of the catalogue: redirects
+    elsewhere are an error.
     """
 
     def __init__(
@@ -58,12 +65,17 @@ class OpenStackApi:
         self.bound = bound
         self._plugin = credentials.plugin(variables)
         self._who = _who(variables)
-        self.ca = Path(variables["OS_CACERT"]) if variables.get("OS_CACERT") else None
-        self._session = _session(variables, bound)
+        self.trust = credentials.trust(variables)
+        self._session = _session(self.trust, bound)
         self._lock = threading.Lock()
         self._access: AccessInfoV3 | None = None
         self._refusal: BackstayError | None = None
         self._given = False
+
+    @property
+    def ca(self) -> Path | None:
+        """Return the file that certificates are checked against, None for the system's."""
+        return self.trust.ca
 
     @property
     def auth_url(self) -> str:
@@ -71,14 +83,17 @@ class OpenStackApi:
         return str(self._plugin.auth_url)
 
     def endpoints(self) -> Sequence[Endpoint]:
-        """Return the catalogue's endpoints on this interface and region. Raises as ``get``."""
-        by_type = self._token().service_catalog.get_endpoints_data(
-            interface=self.interface, region_name=self.region
-        )
+        """Return the catalogue's endpoints on this interface and region. Raises as ``get``.
+
+        What is no address is left out: who asks that API gets the error.
+        """
         return [
-            Endpoint(service_type=str(service_type), url=str(endpoint.catalog_url))
-            for service_type, endpoints in by_type.items()
-            for endpoint in endpoints
+            Endpoint(service_type=str(service["type"]), url=endpoint["url"])
+            for service in self._token().service_catalog.catalog
+            for endpoint in service["endpoints"]
+            if endpoint["interface"].removesuffix("URL") == self.interface
+            and self.region in {None, endpoint.get("region_id"), endpoint.get("region")}
+            and is_web_address(endpoint["url"])
         ]
 
     def authenticate(self) -> Mapping[str, Any]:
@@ -216,21 +231,26 @@ class OpenStackApi:
 
     def _endpoint(self, access: AccessInfoV3, service_type: str, attempted: str) -> str:
         found = self._endpoints(access, service_type, self.region)
+        if found and not is_web_address(found):
+            raise api_errors.no_address(attempted, found)
         if found:
             return found
         regions = {
-            str(endpoint["region_id"] or endpoint["region"])
+            str(endpoint.get("region_id") or endpoint.get("region"))
             for service in access.service_catalog.catalog
             for endpoint in service.get("endpoints", [])
-            if self._endpoints(access, service_type, endpoint["region_id"])
+            if self._endpoints(access, service_type, endpoint.get("region_id"))
         }
         raise api_errors.no_endpoint(attempted, service_type, self.interface, self.region, regions)
 
     def _endpoints(self, access: AccessInfoV3, service_type: str, region: str | None) -> str | None:
         """Return the endpoint of that type or, failing that, of its newest alias (volumev3)."""
-        by_type = access.service_catalog.get_endpoints_data(
-            service_type=service_type, interface=self.interface, region_name=region
-        )
+        try:
+            by_type = access.service_catalog.get_endpoints_data(
+                service_type=service_type, interface=self.interface, region_name=region
+            )
+        except ValueError:  # keystoneauth1 looks for a version in what is no URL
+            return _NO_ADDRESS
         newest_first = sorted(by_type, key=lambda known: (known == service_type, known))[::-1]
         for known in newest_first:
             for endpoint in by_type[known]:
@@ -262,9 +282,13 @@ class OpenStackApi:
         attempted = f"asking the identity service for a token as {self._who}"
         url = f"{self._plugin.auth_url}/auth/tokens"
         try:
-            self._access = self._bounded(
+            access: AccessInfoV3 = self._bounded(
                 attempted, url, functools.partial(self._plugin.get_auth_ref, self._session)
             )
+            check_token(access)
+            self._access = access
+        except BadAnswer as error:
+            self._refusal = api_errors.odd_answer(attempted, url, error)
         except BackstayError as error:
             self._refusal = error
 
@@ -287,12 +311,20 @@ class OpenStackApi:
             except exceptions.ClientException as error:
                 if ends.passed:
                     raise api_errors.hung(attempted, url, self.bound) from error
+                if elsewhere := led_elsewhere(error):
+                    raise api_errors.redirected(attempted, url, elsewhere.place) from error
+                if too_long(error):
+                    raise api_errors.too_long(attempted, url) from error
                 raise self._described(attempted, url, error) from error
             except requests.RequestException as error:
-                # Of a body that breaks off: it is read after keystoneauth1 has let go.
                 if ends.passed:
                     raise api_errors.hung(attempted, url, self.bound) from error
                 raise api_errors.not_connected(attempted, url, str(error)) from error
+            except Exception as error:
+                # Of an answer that keystoneauth1 takes apart without looking what it is.
+                if ends.passed:
+                    raise api_errors.hung(attempted, url, self.bound) from error
+                raise api_errors.odd_answer(attempted, url, error) from error
         if ends.passed:  # headers cut off in their middle are taken for whole ones
             raise api_errors.hung(attempted, url, self.bound)
         return answer
@@ -339,19 +371,15 @@ def _who(variables: Mapping[str, str]) -> str:
     return f"{user} of project {scope}" if scope else user
 
 
-def _session(variables: Mapping[str, str], bound: float) -> Session:
+def _session(trust: Trust, bound: float) -> Session:
     # They log requests at debug level, some with bodies; no level set elsewhere may let them.
     logging.getLogger("keystoneauth").setLevel(logging.WARNING)
     # It warns of headers cut off, with a traceback on stderr; here that becomes an error in words.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    http = requests.Session()
-    adapter = DeadlineAdapter(pool_connections=THREADS, pool_maxsize=THREADS)
-    http.mount("http://", adapter)
-    http.mount("https://", adapter)
     return Session(
-        session=http,
-        verify=credentials.verification(variables),
-        cert=credentials.client_certificate(variables),
+        session=session(pool_connections=THREADS, pool_maxsize=THREADS),
+        verify=trust.verify,
+        cert=trust.cert,
         timeout=bound,
         app_name="backstay",
         app_version=__version__,

@@ -9,19 +9,24 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import requests
 import sushy
+from sushy.connector import Connector
 from sushy.exceptions import AccessError, ConnectionError, SushyError  # noqa: A004 - its own
 
 from backstay.errors import PowerError
+from backstay.quantities import size
+from backstay.transports import limits
+from backstay.transports.bounded_http import bound_session, led_elsewhere, session, too_long
 from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import ASK_BOUND, until_off
 from backstay.transports.sent import log_call
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
+from backstay.transports.urls import redacted, without_secrets
 
 T = TypeVar("T")
 
+_LONGEST = 300
 RESTORE, ALWAYS_OFF = "PowerRestorePolicy", "AlwaysOff"
 
 
@@ -66,12 +71,16 @@ class Redfish:
     async def off(self) -> None:
         """Take the host's power by force; return when it is read back as off. Raises PowerError.
 
-        An orderly shutdown would wait for a host that may hang.
+        An orderly shutdown would wait for a host that may hang. Also where the BMC says that it is
+        off already the order is sent: what it says may be old.
         """
 
         def force(system: Any) -> None:  # noqa: ANN401 - sushy is untyped
-            if system.power_state != sushy.POWER_STATE_OFF:
+            try:
                 system.reset_system(sushy.RESET_TYPE_FORCE_OFF)
+            except SushyError:
+                if system.power_state != sushy.POWER_STATE_OFF:
+                    raise
 
         await self._ask("powering off", force)
         if not await until_off(self):
@@ -101,23 +110,29 @@ class Redfish:
             return await on_thread(lambda: question(self._system(bound)), bound)
         except TimeoutError:
             raise self._error(attempted, f"its BMC gave no answer within {bound:g} s") from None
+        except PowerError:
+            raise
         except AccessError:
             raise self._error(attempted, "its BMC refuses the user or the password") from None
-        except ConnectionError as error:
-            reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Read timed out)", str(error))
-            why = f": {(reason[1] or reason[2]).strip()}" if reason else ""
-            raise self._error(attempted, f"its BMC cannot be reached{why}") from error
-        except (SushyError, requests.RequestException, OSError) as error:
-            raise self._error(attempted, " ".join(str(error).split())[:300]) from error
+        except Exception as error:
+            # sushy takes answers apart as they come: of another form they raise anything.
+            raise self._error(attempted, _reason(error)) from error
 
     def _system(self, bound: float) -> Any:  # noqa: ANN401 - sushy is untyped
         target = self.target
-        root = sushy.Sushy(
+        connector = Connector(
             target.url,
             verify=str(target.ca) if target.ca else True,
-            auth=sushy.auth.BasicAuth(target.username, target.password),
             server_side_retries=1,
-            read_timeout=bound / 2,
+            default_request_timeout=bound / 2,
+        )
+        # Links in its answers may be whole URLs: the password goes to no other server.
+        bound_session(connector._session, origin=target.url)
+        root = sushy.Sushy(
+            target.url,
+            auth=sushy.auth.BasicAuth(target.username, target.password),
+            connector=connector,
+            public_connector=session(origin=target.url),
         )
         systems = root.get_system_collection().get_members()
         if len(systems) != 1:
@@ -126,14 +141,30 @@ class Redfish:
 
     def _error(self, attempted: str, came_back: str) -> PowerError:
         return PowerError(
-            f"{attempted} {self.target.name} by its BMC ({self.target.url})",
+            f"{attempted} {self.target.name} by its BMC ({without_secrets(self.target.url)})",
             came_back=came_back,
             remedy="try the BMC's own page or console; is `bmc` in cloud.yaml right?",
         )
 
 
+def _reason(error: Exception) -> str:
+    """Return why nothing usable came, in words."""
+    if elsewhere := led_elsewhere(error):
+        return f"its BMC leads to {elsewhere.place}: nothing was sent there"
+    if too_long(error):
+        return f"its BMC's answer is longer than {size(limits.BODY)}: the connection was closed"
+    if isinstance(error, ConnectionError):
+        reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Read timed out)", str(error))
+        why = f": {(reason[1] or reason[2]).strip()}" if reason else ""
+        return f"its BMC cannot be reached{why}"
+    said = redacted(str(error)[:_LONGEST])
+    if isinstance(error, SushyError | OSError):
+        return said or type(error).__name__
+    return f"its BMC's answer is not one of Redfish ({type(error).__name__}: {said})"
+
+
 def _no_override(system: Any) -> list[str]:  # noqa: ANN401 - sushy is untyped
-    if system.json.get("Boot", {}).get("BootSourceOverrideEnabled") in {None, "Disabled"}:
+    if system.json.get("Boot", {}).get("BootSourceOverrideEnabled") in (None, "Disabled"):
         return []
     none = sushy.BOOT_SOURCE_TARGET_NONE
     offered = none in system.get_allowed_system_boot_source_values()

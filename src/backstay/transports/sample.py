@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from backstay.transports.deadline import deadline, watch
 from backstay.transports.ping import Pings
+from backstay.transports.urls import is_web_address
 
 Sample = tuple[float, bool]
 """When it was asked (Unix seconds), and whether an answer came in time."""
@@ -39,12 +41,17 @@ class HttpSampler:
 
 
 def answers_http(url: str, bound: float) -> bool:
-    """Tell whether ``GET url`` brings a status below 500 within ``bound`` seconds between bytes."""
+    """Tell whether ``GET url`` brings a status below 500 within ``bound`` seconds."""
+    if not is_web_address(url):
+        return False
     parts = urlsplit(url)
     connection = _connection(parts.scheme, parts.hostname or "", parts.port, bound)
     try:
-        connection.request("GET", parts.path or "/", headers={"Accept": "application/json"})
-        return connection.getresponse().status < 500
+        with deadline(bound):
+            connection.connect()
+            watch(connection.sock)
+            connection.request("GET", parts.path or "/", headers={"Accept": "application/json"})
+            return connection.getresponse().status < 500
     except (OSError, http.client.HTTPException):
         return False
     finally:

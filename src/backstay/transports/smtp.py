@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from backstay.errors import ChannelFailed, MessageRefused
+from backstay.quantities import size
+from backstay.transports import limits
+from backstay.transports.deadline import watch
 from backstay.transports.threads import on_thread
 
 _LONGEST = 300
@@ -102,10 +105,50 @@ def _connected(server: MailServer, bound: float) -> AbstractContextManager[smtpl
     # The name to greet by is given: finding out the full one asks DNS, which may hang.
     name = socket.gethostname()
     if server.tls == "tls":
-        return smtplib.SMTP_SSL(
+        return _TlsSmtp(
             server.host, server.port, local_hostname=name, timeout=bound, context=_context(server)
         )
-    return smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=bound)
+    return _Smtp(server.host, server.port, local_hostname=name, timeout=bound)
+
+
+class _Bounded(smtplib.SMTP):
+    """Ends at the thread's deadline, and after so many bytes of answers."""
+
+    def _get_socket(self, *arguments: Any) -> socket.socket:  # noqa: ANN401 - handed on
+        sock: socket.socket = super()._get_socket(*arguments)  # type: ignore[misc]
+        watch(sock)
+        return sock
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read an answer, which may have lines without end."""
+        if self.file is None and self.sock is not None:
+            self.file = _Counted(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _Smtp(_Bounded):
+    pass
+
+
+class _TlsSmtp(_Bounded, smtplib.SMTP_SSL):
+    pass
+
+
+class _Counted:
+    """The lines that a server sends on a connection, up to a bound of all."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - a file of a socket
+        self._file, self._left = file, limits.ERRORS
+
+    def readline(self, most: int) -> bytes:
+        line: bytes = self._file.readline(most)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError(f"its answers are longer than {size(limits.ERRORS)}")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _context(server: MailServer) -> ssl.SSLContext:

@@ -7,17 +7,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from backstay.transports.deadline import Deadline, watched
+
 T = TypeVar("T")
 
 
 async def on_thread(call: Callable[[], T], bound: float) -> T:
     """Return what ``call`` returns, or raise what it raises; TimeoutError after ``bound`` seconds.
 
-    A call that hangs is left behind on its daemon thread. The event loop's own threads would be
-    waited for at the end of the program: https://docs.python.org/3/library/asyncio-runner.html
+    A call that hangs is left behind on its daemon thread; the connections that it has open (as far
+    as they were given to ``deadline.watch``) are shut down, so that it ends. The event loop's own
+    threads would be waited for at the end of the program:
+    https://docs.python.org/3/library/asyncio-runner.html
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
+    ends = Deadline()
 
     def settle(outcome: Callable[[], None]) -> None:
         if not answer.done():
@@ -25,7 +30,8 @@ async def on_thread(call: Callable[[], T], bound: float) -> T:
 
     def work() -> None:
         try:
-            value = call()
+            with watched(ends):
+                value = call()
         except Exception as error:
             outcome = partial(answer.set_exception, error)
         else:
@@ -34,7 +40,10 @@ async def on_thread(call: Callable[[], T], bound: float) -> T:
             loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=work, daemon=True).start()
-    # asyncio.wait_for loses a cancellation that comes with the answer:
-    # https://github.com/python/cpython/issues/86296
-    async with asyncio.timeout(bound):
-        return await answer
+    try:
+        # asyncio.wait_for loses a cancellation that comes with the answer:
+        # https://github.com/python/cpython/issues/86296
+        async with asyncio.timeout(bound):
+            return await answer
+    finally:
+        ends.end()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 
 from backstay.errors import ChannelFailed, MessageRefused
+from backstay.transports.bounded_http import AnswerTooLong, LedElsewhere, session
 from backstay.transports.threads import on_thread
+from backstay.transports.urls import without_secrets
 
 _LONGEST = 200
 _ITS_CONTENT = frozenset({400, 413, 422})
@@ -36,23 +37,27 @@ async def post_json(
     """
 
     def post() -> requests.Response:
-        return requests.post(
-            url,
-            data=json.dumps(document),
-            headers={"Content-Type": "application/json", "User-Agent": "backstay", **headers},
-            # Without a login of its own requests takes one from ~/.netrc, instead of our header.
-            auth=login or _as_it_is,
-            verify=str(ca) if ca else True,
-            # A redirected POST becomes a GET: it would look received.
-            allow_redirects=False,
-            timeout=bound,
-        )
+        with session() as http:
+            return http.post(
+                url,
+                data=json.dumps(document),
+                headers={"Content-Type": "application/json", "User-Agent": "backstay", **headers},
+                # Without a login of its own requests takes one from ~/.netrc, instead of our
+                # header.
+                auth=login or _as_it_is,
+                verify=str(ca) if ca else True,
+                # A redirected POST becomes a GET: it would look received.
+                allow_redirects=False,
+                timeout=bound,
+            )
 
-    place = where(url)
+    place = without_secrets(url)
     try:
         answer = await on_thread(post, bound)
     except (TimeoutError, requests.Timeout):
         raise _failed(place, f"no answer within {bound:g} s") from None
+    except (AnswerTooLong, LedElsewhere) as error:
+        raise _failed(place, str(error)) from None
     except requests.exceptions.SSLError:
         raise _failed(place, "its certificate is not trusted; name its authority in `ca`") from None
     except requests.ConnectionError as error:
@@ -67,12 +72,6 @@ async def post_json(
         )
     if answer.status_code >= 300:
         raise _failed(place, f"status {answer.status_code} {answer.reason or ''}".rstrip())
-
-
-def where(url: str) -> str:
-    """Return a URL's scheme, host and port: the part that may be shown."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

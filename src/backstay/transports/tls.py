@@ -1,0 +1,56 @@
+"""What a TLS server's certificate is checked against, and what is presented to it."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """``ca`` is a file of certificates, None the system's; ``insecure`` checks nothing.
+
+    ``certificate`` is this side's own, with its ``key`` where that is a file of its own.
+    """
+
+    insecure: bool = False
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def verify(self) -> bool | str:
+        """Return it as ``verify`` of requests."""
+        return False if self.insecure else (str(self.ca) if self.ca else True)
+
+    @property
+    def cert(self) -> tuple[str, str] | str | None:
+        """Return it as ``cert`` of requests."""
+        own = str(self.certificate) if self.certificate else None
+        return (own, str(self.key)) if own and self.key else own
+
+
+@cache
+def context_of(trust: Trust) -> ssl.SSLContext:
+    """Return the context for connections. Raises OSError that names the file that is wrong."""
+    context = ssl.create_default_context()
+    if trust.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif trust.ca:
+        context = _naming(trust.ca, lambda: ssl.create_default_context(cafile=str(trust.ca)))
+    if trust.certificate:
+        own, key = trust.certificate, trust.key
+        _naming(key or own, lambda: context.load_cert_chain(own, key))
+    return context
+
+
+def _naming(file: Path, load: Callable[[], T]) -> T:
+    try:
+        return load()
+    except OSError as error:  # those of ssl too
+        raise OSError(error.errno, f"{file}: {error.strerror or error}") from error

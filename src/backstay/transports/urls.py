@@ -1,0 +1,72 @@
+"""URLs in texts: without the secrets that they hold."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>`]+")
+_TRAILING = ".,;:)]}…"
+_NONE = "…"
+
+
+def without_secrets(url: str, *, path: bool = False) -> str:
+    """Return what of a URL may be shown: scheme, host and port.
+
+    User, password, query and fragment are never shown. The path only with ``path``: that of a
+    webhook mostly is its secret. What is no URL is not shown at all. Pure.
+    """
+    scheme, found, rest = url.partition("://")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _NONE
+    if not found or not parts.scheme:
+        return _NONE
+    if "@" in rest.removeprefix(parts.netloc):
+        # A password with a slash in it? Then what looks like the host is its beginning.
+        return f"{scheme}://{_NONE}"
+    host = parts.hostname or ""
+    place = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{place}{_port(parts)}{parts.path if path else ''}"
+
+
+def _port(parts: SplitResult) -> str:
+    try:
+        return f":{parts.port}" if parts.port else ""
+    except ValueError:  # there is no such port
+        return ""
+
+
+def is_web_address(url: str) -> bool:
+    """Return whether a URL is one that can be asked by HTTP: a host, a port that exists, ASCII.
+
+    A catalogue or another machine's answer may hold anything. Pure.
+    """
+    try:
+        parts = urlsplit(url)
+        port_exists = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    printable = url.isascii() and url.isprintable() and " " not in url
+    return printable and port_exists and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def redacted(text: str, *, path: bool = True) -> str:
+    """Return a text in which every URL is one without secrets, as ``without_secrets`` has it.
+
+    For what another program says, which may repeat the URL that it was given. Pure.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        url = found[0].rstrip(_TRAILING)
+        return without_secrets(url, path=path) + found[0][len(url) :]
+
+    return _URL.sub(shown, text)
+
+
+def secrets_of(url: str) -> list[str]:
+    """Return the parts of a URL that are secret, as they stand in it: password and user."""
+    try:
+        parts: SplitResult = urlsplit(url)
+    except ValueError:
+        return []
+    return [part for part in (parts.password, parts.username) if part]
