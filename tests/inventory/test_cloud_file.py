@@ -119,3 +119,44 @@ def test_the_old_word_of_policies_is_accepted() -> None:
     )
     assert (policy.service_failed, policy.agent_not_processing) == ("notify", "reattach")
     assert policy.controller_dead == "ask"
+
+
+def with_bmcs(folder: Path, *urls: str) -> Path:
+    hosts = "".join(
+        f"  h{number}: {{address: 192.0.2.{number}, roles: [compute], "
+        f"bmc: {{url: '{url}', username: a, password: b}}}}\n"
+        for number, url in enumerate(urls, 1)
+    )
+    file = folder / "cloud.yaml"
+    file.write_text(f"credentials: {{environment: true}}\nhosts:\n{hosts}")
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://bmc1.example",
+        "https://BMC1.example/",
+        "https://bmc1.example:443",
+        "https://bmc1.example./redfish/v1/",
+        "https://bmc1.example//redfish",
+        "ipmi://bmc1.example",
+    ],
+)
+def test_two_hosts_have_no_bmc_in_common(tmp_path: Path, other: str) -> None:
+    with pytest.raises(CloudFileWrong, match=r"hosts\.h2\.bmc: its BMC is also that of `h1`"):
+        load(with_bmcs(tmp_path, "https://bmc1.example", other))
+
+
+def test_one_address_in_two_spellings_is_one_bmc(tmp_path: Path) -> None:
+    for one, other in (("[2001:db8::1]", "[2001:DB8:0::1]"), ("192.0.2.1", "[::ffff:192.0.2.1]")):
+        with pytest.raises(CloudFileWrong, match="also that of `h1`"):
+            load(with_bmcs(tmp_path, f"https://{one}", f"https://{other}/"))
+
+
+@pytest.mark.parametrize(
+    "other", ["https://bmc2.example", "https://bmc1.example:8443", "https://bmc1.example/bmc2/"]
+)
+def test_other_bmcs_are_no_mistake(tmp_path: Path, other: str) -> None:
+    assert load(with_bmcs(tmp_path, "https://bmc1.example", other)).hosts["h2"].bmc

@@ -32,7 +32,8 @@ from backstay.runbooks.replace.given_up import (
 )
 from backstay.runbooks.replace.who_is_behind import AnotherMachine
 from backstay.transports.hardware import Hardware, hardware_of
-from tests.runbooks.test_fencing import Board, World, as_stored, cloud, confirmed, orders, run
+from tests.health.witness.recorded import HOSTS
+from tests.runbooks.test_fencing import Board, World, as_stored, bmc, cloud, confirmed, orders, run
 from tests.runbooks.test_power_off import running as power_off_running
 from tests.transports.redfish_board import RedfishBoard, served
 
@@ -84,6 +85,26 @@ def test_the_bmc_of_another_machine_is_left_alone() -> None:
     world.on["controller"] = True
     done = asyncio.run(fence(world, OTHER).do(run(world, "fence", confirmed_fenced=True)))
     assert (done.how, orders(world)) == ("person", [])
+
+
+def test_a_bmc_that_two_names_lead_to_is_left_alone() -> None:
+    hosts = {
+        name: host | {"bmc": bmc(name) | {"url": f"https://{there}:8443"}}
+        for (name, host), there in zip(
+            HOSTS.items(),
+            ["localhost", "127.0.0.1", *(f"192.0.2.{n}" for n in range(9))],
+            strict=False,
+        )
+    }
+    world = World(cloud=cloud(hosts=hosts))
+    first, second = list(hosts)[:2]
+    running = run(world, "fence")
+    plan = dataclasses.replace(running.plan, targets=(first,))
+    results = {f"{first}.confirm": confirmed()["controller.confirm"]}
+    running = dataclasses.replace(running, plan=plan, results=results)
+    with pytest.raises(Refused, match=f"{second} has the same BMC"):
+        asyncio.run(fence(world, "").do(running))
+    assert orders(world) == []
 
 
 def test_one_that_tells_nothing_is_not_compared_and_that_is_said() -> None:

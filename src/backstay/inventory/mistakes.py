@@ -1,6 +1,8 @@
 """Mistakes in cloud.yaml, each with its line, what was expected, and a suggestion."""
 
 import difflib
+import ipaddress
+import re
 import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,6 +91,7 @@ def of_hosts(document: Document) -> list[Mistake]:
     known = {str(name): host for name, host in hosts.items() if isinstance(host, Mapping)}
     return [
         *_shared_addresses(document, known),
+        *_shared_bmcs(document, known),
         *_unknown_spares(document, known),
         *_fenced_in_use(document, known),
     ]
@@ -129,6 +132,20 @@ def _shared_addresses(document: Document, hosts: Mapping[str, Mapping[Any, Any]]
         if other != name:
             what = f"`{address}` is also the address of `{other}`"
             mistakes.append(_mistake(document, ("hosts", name, "address"), what))
+    return mistakes
+
+
+def _shared_bmcs(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -> list[Mistake]:
+    """Find hosts that have one BMC, however its URL is spelled: one would power off the other."""
+    mistakes, first = [], dict[tuple[str, int | None, str], str]()
+    for name, host in hosts.items():
+        place = _bmc_place(host)
+        if place is None:
+            continue
+        other = first.setdefault((*place, _bmc_path(host)), name)
+        if other != name:
+            what = f"its BMC is also that of `{other}`: one would power off the other"
+            mistakes.append(_mistake(document, ("hosts", name, "bmc"), what))
     return mistakes
 
 
@@ -175,9 +192,24 @@ def _bmc_place(host: Any) -> tuple[str, int | None] | None:  # noqa: ANN401 - an
         url = urlsplit(str(bmc.get("url", ""))) if isinstance(bmc, Mapping) else None
         if url is None or not url.hostname:
             return None
-        return url.hostname.rstrip("."), None if url.port in _BMC_PORTS else url.port
+        return _same_host(url.hostname), None if url.port in _BMC_PORTS else url.port
     except ValueError:  # no URL: reported as such
         return None
+
+
+def _same_host(host: str) -> str:
+    """Return a host's name or address in one spelling."""
+    try:
+        address = ipaddress.ip_address(host)
+        return (getattr(address, "ipv4_mapped", None) or address).compressed
+    except ValueError:
+        return host.rstrip(".").lower()
+
+
+def _bmc_path(host: Mapping[Any, Any]) -> str:
+    """Return the path of a BMC's URL before Redfish's own: one gateway may lead to several BMCs."""
+    path = urlsplit(str(host["bmc"].get("url", ""))).path
+    return re.sub(r"/+(redfish(/v1)?)?/*$", "", path)
 
 
 _BMC_PORTS = {None, 80, 443, 623}

@@ -53,6 +53,7 @@ from backstay.runbooks.replace.who_is_behind import (
     Noted,
     describe,
     noted_with_backup,
+    require_own_bmc,
     require_same,
 )
 from backstay.transports.bmc import power_of
@@ -157,6 +158,7 @@ class Fence(Action[Fenced]):
         suspect = running.plan.targets[0]
         power, bmc = self._power_of(suspect), self.site.host(suspect).bmc
         noted = self.noted(self.site, running)
+        await require_own_bmc(self.site.cloud, suspect)
         return await require_same(power, noted, name=suspect, url=bmc.url if bmc else "")
 
     def _another(self, running: Running, error: AnotherMachine) -> Refused:

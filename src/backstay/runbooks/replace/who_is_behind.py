@@ -5,15 +5,22 @@ power off a machine that works. The host's own ids were noted with its backup; l
 its BMC gave when it was fenced is compared.
 """
 
+import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
+from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
 from backstay.runbooks.replace.steps import FENCE
 from backstay.transports.hardware import Hardware, hardware_of, same_machine
 from backstay.transports.power import Power, hardware_behind
+from backstay.transports.threads import on_thread
+
+RESOLVE_BOUND = 5.0
+"""Seconds for the names of all BMCs."""
 
 Noted = Callable[[CloudSession, Running], Hardware]
 
@@ -54,6 +61,47 @@ async def require_same(power: Power, noted: Hardware, *, name: str, url: str) ->
             "which was left alone",
         )
     return found
+
+
+async def require_own_bmc(cloud: Cloud, name: str) -> None:
+    """Return if no other host has the BMC of ``name``, as their names are resolved now.
+
+    One address in two spellings is found where cloud.yaml is read. A name that cannot be resolved
+    here is no one's. Raises AnotherMachine.
+    """
+    places = {host.name: _place(host.bmc.url) for host in cloud.hosts.values() if host.bmc}
+    places |= {old: _place(host.bmc.url) for old, host in cloud.fenced.items() if host.bmc}
+    names = sorted({place[0] for place in places.values() if place[0]})
+    try:
+        found = await on_thread(lambda: {one: _resolved(one) for one in names}, RESOLVE_BOUND)
+    except TimeoutError:
+        return
+    mine = places.get(name)
+    if mine is None:
+        return
+    for other, place in places.items():
+        same = place[1:] == mine[1:] and found[place[0]] & found[mine[0]]
+        if other != name and same:
+            raise AnotherMachine(
+                f"powering off {name}",
+                came_back=f"{other} has the same BMC, at {', '.join(sorted(same))}",
+                remedy=f"correct `bmc` of {name} or of {other} in cloud.yaml; nothing was powered "
+                "off",
+            )
+
+
+def _place(url: str) -> tuple[str, int, str]:
+    """Return host name, port and path of a BMC's URL."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 623)
+    return parts.hostname or "", port, parts.path.rstrip("/").removesuffix("/redfish/v1")
+
+
+def _resolved(name: str) -> frozenset[str]:
+    try:
+        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(name, None))
+    except (OSError, UnicodeError):
+        return frozenset()
 
 
 def describe(noted: Hardware, found: Hardware) -> str:
