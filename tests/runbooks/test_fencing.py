@@ -285,6 +285,14 @@ def test_one_that_is_back_since_it_was_found_dead_is_left_alone(age: float):
     assert fenced(World(), confirmed(age))["how"] == "power", "still dead: goes on"
 
 
+def test_a_clock_that_was_set_back_makes_no_old_verdict_fresh():
+    world = World()
+    later = {"controller.confirm": confirmed()["controller.confirm"]}
+    later["controller.confirm"]["asked_at"] += 3600  # the clock was set back by an hour since
+    fenced(world, later)
+    assert any("asking all witnesses again" in done for done in world.done)
+
+
 def test_mains_that_come_back_before_its_board_is_told_to_stay_off_do_not_bring_it_back():
     world = World(mains_return=True)
     world.on["controller"] = False

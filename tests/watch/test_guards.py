@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from backstay.clock import Ages
 from backstay.inventory.watch import Policy
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import RunRecord, RunState
@@ -170,3 +171,20 @@ def test_nothing_is_done_just_after_something_was() -> None:
     later = replace(situation, now=10_591.0)
     assert blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, later) == ""
     assert blocked_by(WatchAction.ASK, incident_of(DEAD), POLICY, situation) == ""
+
+
+def test_a_clock_that_is_set_ends_no_cool_down_and_forgets_no_attempt() -> None:
+    clocks = {"wall": 10_000.0, "up": 0.0}
+    ages = Ages(lambda: clocks["wall"], lambda: clocks["up"])
+    ended = run_of(CAUSE, RunState.FAILED, made=9_980.0, ended=9_990.0)
+
+    def blocked() -> str:
+        now = replace(GOOD, now=clocks["wall"], runs=[ended], ages=ages)
+        return blocked_by(WatchAction.RESTART, incident_of(CAUSE), POLICY, now)
+
+    assert "restart-1 has just ended" in blocked()
+    for wall in (500_000.0, 5.0):
+        clocks["wall"] = wall
+        assert "restart-1 has just ended" in blocked()
+    clocks["up"] = POLICY.cool_down + 1
+    assert blocked() == ""

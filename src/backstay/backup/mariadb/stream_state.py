@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from backstay.backup.mariadb.binlog_file import number
+from backstay.clock import SLACK
 
 FRESH = 5.0
 """Seconds after which the last state of a stream is stale."""
@@ -53,7 +54,7 @@ class StreamState:
         0 where it streams and everything that the server had at the last question is here, and that
         was just now; None where it was never seen to be so.
         """
-        just_now = self.asked_at is not None and now - self.asked_at <= FRESH
+        just_now = self.asked_at is not None and -SLACK <= now - self.asked_at <= FRESH
         if self.doing is StreamActivity.STREAMING and self.behind == 0 and just_now:
             return 0.0
         return None if self.caught_up_at is None else max(now - self.caught_up_at, 0.0)

@@ -1,6 +1,7 @@
 """The steps from the boot that is to end to the one that follows it."""
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 
@@ -55,13 +56,17 @@ def _refuse_stale(running: Running) -> None:
     """
     steps = [step for step in running.plan.steps if step.target == running.step.target]
     between = steps[: [step.id for step in steps].index(running.step.id)]
-    age = time.time() - running.result(GATES).asked_at
+    age = running.result(GATES).age
     if age > sum(step.bound for step in between) + STALE:
         raise BackstayError(
             f"asking {running.host} for a reboot",
-            came_back=f"the gates were asked {duration(age)} ago: their answers may have changed",
+            came_back=f"the gates were asked {_ago(age)}: their answers may have changed",
             remedy=f"backstay runs abandon {running.run}; then: backstay reboot {running.host}",
         )
+
+
+def _ago(age: float) -> str:
+    return f"{duration(age)} ago" if math.isfinite(age) else "at a time that is in the future now"
 
 
 @dataclass(frozen=True)

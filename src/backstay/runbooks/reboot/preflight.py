@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession, Name, name_of
 from backstay.backup.place import Place
+from backstay.clock import moment
 from backstay.errors import ApiError, HookFailed, HostError
 from backstay.finding import bad
 from backstay.health.check import check
@@ -59,7 +60,14 @@ class Gates(Action[GatesPassed]):
             why = GatesRefused(f"rebooting {host}", refusals)
             raise Refused(why.attempted, came_back=why.came_back, remedy=why.remedy, lines=True)
         known = tuple(name_of(finding) for finding in bad(findings))
-        return GatesPassed(known=known, asked_at=time.time(), summary=already_failing(len(known)))
+        asked = moment()
+        return GatesPassed(
+            known=known,
+            asked_at=asked.at,
+            asked_boot=asked.boot,
+            asked_up=asked.up,
+            summary=already_failing(len(known)),
+        )
 
     async def _boot_obstacles(self, host: str) -> BootObstacles | None:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from backstay.clock import Moment
 from backstay.journal.action import StepKind
 from backstay.journal.result import StepResult
 from backstay.maintenance.outages import OutageSeries
@@ -16,11 +17,20 @@ class GatesPassed(StepResult):
     Attributes:
         known: host, service and subject of each check that was failing already: ignored afterwards.
         asked_at: when the gates were asked, in Unix seconds.
+        asked_boot: the boot of this machine in which that was, empty where it is not known.
+        asked_up: how many seconds after that boot.
 
     """
 
     known: tuple[tuple[str | None, str, str], ...]
     asked_at: float
+    asked_boot: str = ""
+    asked_up: float = 0.0
+
+    @property
+    def age(self) -> float:
+        """Return how many seconds ago they were asked; infinite where that is in the future."""
+        return Moment(at=self.asked_at, boot=self.asked_boot, up=self.asked_up).age()
 
 
 @dataclass(frozen=True, kw_only=True)

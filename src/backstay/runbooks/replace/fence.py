@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 
 from backstay.access.session import CloudSession
 from backstay.answers import clean
+from backstay.clock import moment
 from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.health.witness.evidence import HostEvidence, Witness
 from backstay.health.witness.judge import HostVerdict, Verdict, judge
@@ -183,7 +184,7 @@ class Fence(Action[Fenced]):
             )
         if await self._is_on(suspect) is False:
             return
-        if time.time() - confirmed.asked_at > FRESH:
+        if confirmed.age > FRESH:
             running.report("it was found dead a while ago: asking all witnesses again")
         elif answers := answers_of(await self._who_answers(running)):
             running.report(f"it has come back ({'; '.join(answers)}): asking all witnesses again")
@@ -366,7 +367,7 @@ class Confirm(Action[ConfirmedDead]):
     async def _confirmed(self, running: Running) -> ConfirmedDead:
         suspect = running.plan.targets[0]
         running.report(f"asking from several places whether {suspect} is dead")
-        started = time.time()
+        started = moment()
         without = left_out(running)
         if without:
             running.report(f"left out as witnesses: {', '.join(without)}")
@@ -384,7 +385,9 @@ class Confirm(Action[ConfirmedDead]):
             power=next(w.summary for w in judged.statements if w.witness == "BMC"),
             spoke=tuple(witness.name for witness in seen.spoke),
             left_out=seen.left_out,
-            asked_at=started,
+            asked_at=started.at,
+            asked_boot=started.boot,
+            asked_up=started.up,
             summary=judged.reason,
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+from backstay.clock import Moment
 from backstay.journal.action import StepKind
 from backstay.journal.result import StepResult
 from backstay.maintenance.outages import OutageSeries
@@ -50,6 +51,8 @@ class ConfirmedDead(StepResult):
         spoke: the witnesses that could be asked.
         left_out: the witnesses that were not asked, as the operator wanted.
         asked_at: when they were asked, Unix seconds.
+        asked_boot: the boot of this machine in which that was, empty where it is not known.
+        asked_up: how many seconds after that boot.
         recording: what outages are recorded of from here on, None where they are not.
 
     """
@@ -63,7 +66,14 @@ class ConfirmedDead(StepResult):
     spoke: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     asked_at: float = 0.0
+    asked_boot: str = ""
+    asked_up: float = 0.0
     recording: RecordedTargets | None = None
+
+    @property
+    def age(self) -> float:
+        """Return how many seconds ago they were asked; infinite where that is in the future."""
+        return Moment(at=self.asked_at, boot=self.asked_boot, up=self.asked_up).age()
 
 
 @dataclass(frozen=True, kw_only=True)

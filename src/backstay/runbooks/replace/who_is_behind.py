@@ -19,7 +19,7 @@ from backstay.transports.hardware import Hardware, hardware_of, same_machine
 from backstay.transports.power import Power, hardware_behind
 from backstay.transports.threads import on_thread
 
-RESOLVE_BOUND = 5.0
+RESOLVE_BOUND = 2.0
 """Seconds for the names of all BMCs."""
 
 Noted = Callable[[CloudSession, Running], Hardware]

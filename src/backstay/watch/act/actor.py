@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from backstay.access.session import CloudSession
+from backstay.clock import SLACK
 from backstay.errors import BackstayError
 from backstay.journal.records import JournalError, RunRecord
 from backstay.journal.store import Store
@@ -113,7 +114,7 @@ class Actor:
         except (JournalError, TimeoutError):
             runs, readable = [], False
         doubt = self._doubt()
-        if not doubt and self._launcher.clock() - self.feed.snapshot.at > SEEN:
+        if not doubt and not -SLACK <= self._launcher.clock() - self.feed.snapshot.at <= SEEN:
             doubt = "the state of the cloud is not known just now"
         return Situation(
             now=self._launcher.clock(),
@@ -123,6 +124,7 @@ class Actor:
             incidents=self.incident_log.open_incidents(),
             runs=runs,
             alive=self._launcher.alive,
+            ages=self._launcher.ages,
         )
 
     async def _consider(
@@ -130,7 +132,7 @@ class Actor:
     ) -> bool:
         """Do what the policy wants about an incident, if nothing speaks against it."""
         act = wanted(self.policy, incident.cause, self.site.cloud)
-        if act is None or now.now < self._refused.get(incident.id, 0.0):
+        if act is None or self._launcher.up() < self._refused.get(incident.id, 0.0):
             return False
         if act is WatchAction.ASK and any(of_incident(run, incident) for run in ours):
             return False
@@ -160,7 +162,7 @@ class Actor:
 
     async def _refuse(self, incident: Incident, act: WatchAction, error: Exception) -> None:
         """Note why nothing is done, and do not ask again for a while."""
-        self._refused[incident.id] = self._launcher.clock() + self.site.cloud.watch.check
+        self._refused[incident.id] = self._launcher.up() + self.site.cloud.watch.check
         text = "it could not be planned in time"
         if isinstance(error, BackstayError):
             text = f"{error.attempted}: {error.came_back}"

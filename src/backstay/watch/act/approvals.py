@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+from backstay.clock import SLACK, Ages, since_boot
 from backstay.errors import BackstayError
 from backstay.transports.threads import on_thread
 from backstay.watch.incidents.incident import Approval, Incident
@@ -43,6 +44,7 @@ class Approvals:
     def __init__(self, store: WatchStore, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
+        self._ages = Ages(clock, since_boot if clock is time.time else clock)
         self._codes: dict[int, str] = {}
 
     def command(self, incident: Incident) -> str:
@@ -59,6 +61,7 @@ class Approvals:
             self._store.ask(digest_of(code), incident.id, run, made=now, until=now + lasts)
 
         await on_thread(write, BOUND)
+        self._ages.of(now)  # from here on by a clock that nobody sets
         self._codes[incident.id] = code
 
     async def of(self, incident: Incident) -> Approval | None:
@@ -76,17 +79,25 @@ class Approvals:
 
     async def by_page(self, incident: int, code: str, who: str) -> str:
         """Approve what waits for an incident; return what is done then. Raises NotApproved."""
-        now = self._clock()
+        now, age = self._clock(), self._ages.of
         run = await on_thread(
-            lambda: approve(self._store, code, by=who, now=now, incident=incident), BOUND
+            lambda: approve(self._store, code, by=who, now=now, age=age, incident=incident), BOUND
         )
         return f"{run} starts; see backstay runs show {run}"
 
 
-def waiting(store: WatchStore, code: str, *, now: float, incident: int | None = None) -> Approval:
+def waiting(
+    store: WatchStore,
+    code: str,
+    *,
+    now: float,
+    age: Callable[[float], float] | None = None,
+    incident: int | None = None,
+) -> Approval:
     """Return what waits for a code, which is not used. Raises NotApproved, JournalError.
 
-    It blocks. ``incident`` is the intended one, where that is known.
+    It blocks. ``age`` returns how long ago a time was, by default by ``now``; ``incident`` is the
+    intended one, where that is known.
     """
     digest = digest_of(code)
     found = store.approval(digest)
@@ -108,19 +119,28 @@ def waiting(store: WatchStore, code: str, *, now: float, incident: int | None = 
             approval,
             f"{approval.run} may not be started any more: the incident is over, or changed",
         )
-    if now >= approval.until:
+    passed = now - approval.made if age is None else age(approval.made)
+    if passed >= approval.until - approval.made:
         raise _not(approval, "it has expired")
+    if passed < -SLACK:
+        raise _not(approval, "it is of a time in the future: the clock was set back since")
     return approval
 
 
 def approve(
-    store: WatchStore, code: str, *, by: str, now: float, incident: int | None = None
+    store: WatchStore,
+    code: str,
+    *,
+    by: str,
+    now: float,
+    age: Callable[[float], float] | None = None,
+    incident: int | None = None,
 ) -> str:
     """Use a code; return the run that it approves. Raises NotApproved, JournalError.
 
-    It blocks. ``incident`` is the intended one, where that is known.
+    It blocks. ``age`` and ``incident`` are as for ``waiting``.
     """
-    approval = waiting(store, code, now=now, incident=incident)
+    approval = waiting(store, code, now=now, age=age, incident=incident)
     if not store.use_approval(digest_of(code), by=by, at=now):
         raise _not(approval, "somebody else has just used it")
     return approval.run

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from backstay.clock import Ages
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.inventory.watch import Policy
@@ -39,6 +40,7 @@ class Situation:
 
     Attributes:
         now: the time.
+        ages: how long ago a time was, by a clock that nobody sets.
         doubt: why this process may not lead, or does not observe enough; "" if there is no doubt.
         writable: whether the journal can be written.
         lag: seconds by which this process is late.
@@ -55,6 +57,11 @@ class Situation:
     incidents: Sequence[Incident]
     runs: Sequence[RunRecord]
     alive: Callable[[RunRecord], bool] = field(default=lambda _: True)
+    ages: Ages | None = None
+
+    def age(self, at: float) -> float:
+        """Return how many seconds ago a time was; 0 for one that is in the future."""
+        return max(0.0, self.now - at) if self.ages is None else self.ages.of(at)
 
 
 def reason_for(incident: Incident) -> str:
@@ -154,7 +161,7 @@ def _tried(act: WatchAction, cause: Cause, policy: Policy, now: Situation) -> st
         for run in now.runs
         if is_ours(run)
         and run.reason.endswith(f": {cause.key}")
-        and now.now - run.made < DAY
+        and now.age(run.made) < DAY
         # A run that was not approved is no attempt; one that could not be started is.
         and (run.began is not None or act is not WatchAction.ASK)
         and run.state is not RunState.PLANNED
@@ -169,14 +176,15 @@ def _rate_limited(act: WatchAction, policy: Policy, now: Situation) -> str:
     """Return why it is too early; power is cut whatever else has just ended."""
     cuts = act is WatchAction.POWER_OFF
     ended = [
-        (run.ended, run.id)
+        (now.age(run.ended), run.id)
         for run in now.runs
         if is_ours(run) and run.ended and (not cuts or run.plan.runbook == power_off.RUNBOOK)
     ]
     if not ended:
         return ""
-    last, run = max(ended)
-    until = last + (cool_down(power_off.RUNBOOK, policy) if cuts else policy.cool_down)
-    if now.now >= until:
+    age, run = min(ended)
+    pause = cool_down(power_off.RUNBOOK, policy) if cuts else policy.cool_down
+    if age >= pause:
         return ""
+    until = round(now.now + pause - age)
     return f"no action before {datetime.fromtimestamp(until):%H:%M:%S}: {run} has just ended"

@@ -7,11 +7,12 @@ machine, goes on from there.
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from backstay.clock import Ages, since_boot
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.engine import lock_names
@@ -45,12 +46,24 @@ class StartProcess(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLauncher:
-    """How a run is carried out. ``command`` gives Backstay's command line with some words."""
+    """How a run is carried out. ``command`` gives Backstay's command line with some words.
+
+    ``clock`` is the wall clock, ``ages`` tell how long ago a time by it was.
+    """
 
     command: Callable[..., list[str]]
     begin: StartProcess = run_process.start_process
     alive: Callable[[RunRecord], bool] = run_process.alive
     clock: Callable[[], float] = time.time
+    ages: Ages = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the ages: another wall clock than the machine's goes on as it likes."""
+        object.__setattr__(self, "ages", Ages(self.clock, self.up))
+
+    def up(self) -> float:
+        """Return seconds by a clock that nobody sets."""
+        return since_boot() if self.clock is time.time else self.clock()
 
 
 class RunManager:
@@ -82,7 +95,7 @@ class RunManager:
             self._forget_child(run.id)
             self._ends_reported.add(run.id)
             named = _INCIDENT.search(run.reason)
-            if named and self._launcher.clock() - (run.ended or 0.0) < FRESH:
+            if named and self._launcher.ages.of(run.ended or 0.0) < FRESH:
                 incident = await self._incident_log.incident(int(named.group(1)))
                 if incident is not None:
                     await self.once(
@@ -108,7 +121,7 @@ class RunManager:
         if run.state is RunState.RUNNING:
             return self._launcher.alive(run) or await self._again(incident, run, "was interrupted")
         pause = cool_down(run.plan.runbook, self._policy)
-        late = self._launcher.clock() >= (run.ended or 0.0) + pause
+        late = self._launcher.ages.of(run.ended or 0.0) >= pause
         if run.state is RunState.DONE and not late:
             return False  # what it repaired comes back
         if run.state is RunState.FAILED and run.plan.runbook == replace.RUNBOOK:
@@ -149,7 +162,7 @@ class RunManager:
             return await self.begin(
                 incident, run.id, f"starts {run.id}", event=NotificationEvent.ACTION_TAKEN
             )
-        elif not approval.waits(self._launcher.clock()):
+        elif not approval.waits(approval.made + self._launcher.ages.of(approval.made)):
             await self._give_up(incident, run, "was not approved in time: it is not started")
         elif not self._approvals.knows(incident):
             # The process that had the code has ended; whether it was sent is not known.

@@ -7,7 +7,6 @@ here is bounded.
 import hashlib
 import hmac
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 
+from backstay.clock import since_boot
 from backstay.errors import InventoryError
 from backstay.inventory.watch import Page, Right
 from backstay.watch.web.connections import network_of
@@ -266,7 +266,7 @@ class Access:
             visitor = self.people.by_token(token)
             return visitor.name if visitor else None
         cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
-        session = self.sessions.find(cookie, time.time()) if cookie else None
+        session = self.sessions.find(cookie, since_boot()) if cookie else None
         return session.visitor.name if session else None
 
     def bearer(self, request: Request, token: str) -> Visitor:
@@ -276,11 +276,11 @@ class Access:
     def log_in(self, request: Request, name: str, token: str) -> str:
         """Start a session and return its name. Raises WrongToken or TooManyAttempts."""
         visitor = self._attempt(request, lambda given: self.people.named(name, given), token)
-        return self.sessions.start(visitor, time.time())
+        return self.sessions.start(visitor, since_boot())
 
     def session(self, request: Request) -> Session | None:
         """Return the session of this request, if it has one."""
-        return self.sessions.find(request.cookies.get(self.cookie, ""), time.time())
+        return self.sessions.find(request.cookies.get(self.cookie, ""), since_boot())
 
     def cookie_header(self, value: str, *, seconds: float = SESSION_SECONDS) -> str:
         """Return a Set-Cookie header's value: not for scripts, not for other sites' requests."""
@@ -297,7 +297,7 @@ class Access:
     def _attempt(
         self, request: Request, known: Callable[[str], Visitor | None], token: str
     ) -> Visitor:
-        address, now = request.client.host if request.client else "", time.time()
+        address, now = request.client.host if request.client else "", since_boot()
         visitor = known(token)
         if visitor is not None:
             self._attempts.forget(address, token)
