@@ -7,12 +7,13 @@ type: dataclasses, enums, mappings, tuples. Nobody above sees data of another fo
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from backstay.jsondata import Json
 
 if TYPE_CHECKING:  # declarations of services import this module for every command
-    from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+    from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ _NO_NUMBER = "(no number, or one that is too large)"
 # The same by the bytes of JSON, so that an answer without any of it is decoded only once. Numbers
 # are those that are too large, or look like it.
 _CONTROLS = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
-_ESCAPES = (b"\\u", b"\\b", b"\\f", b"\\r", b"NaN", b"Infinity")
+_ESCAPES = (b"\\u", b"\\b", b"\\f", b"\\r")
 _LARGE = re.compile(rb"(?<![0-9.])[0-9]{19}|[0-9.][eE]\+?[0-9]{3}")
 
 
@@ -137,6 +138,8 @@ def clean(text: str, *, longest: int = 4096, lines: bool = False) -> str:
     Controls, invisible characters and lone surrogates become U+FFFD. What is longer than
     ``longest`` characters is cut there and ends with an ellipsis. Pure.
     """
+    if len(text) <= longest and text.isprintable():
+        return text
     if len(text) > longest:
         text = text[: longest - 1] + "…"
     if lines:
@@ -187,6 +190,14 @@ def convert(kind: type[T], value: Json) -> T:
     return read(kind, text, most=4 * MOST_BYTES)  # escapes are up to six bytes for one
 
 
+def part(kind: type[T], value: Json) -> T:
+    """Return a part of a value that ``read`` gave, as a value of ``kind``. Raises BadAnswer.
+
+    It is clean and within the bounds already: only its form is checked.
+    """
+    return _checked(kind, json.dumps(value).encode())
+
+
 def _count(data: bytes, most: int) -> None:
     """Raise BadAnswer where there are too many items, before each takes its memory."""
     if _items(data) <= most:
@@ -211,7 +222,9 @@ def _is_plain(data: bytes) -> bool:
     return (
         data.isascii()
         and len(data.translate(None, _CONTROLS)) == len(data)
-        and not any(escape in data for escape in _ESCAPES)
+        and not (b"\\" in data and any(escape in data for escape in _ESCAPES))
+        and b"NaN" not in data
+        and b"Infinity" not in data
         and not _LARGE.search(data)
     )
 
@@ -257,28 +270,30 @@ def _no_number(_text: str) -> str:
 
 
 def _checked(kind: type[T], data: bytes) -> T:
-    from pydantic import ValidationError  # noqa: PLC0415 - see above
-
+    reader = _READERS.get(kind) or _reader(kind)
     try:
-        value: T = _adapter(kind).validate_json(data, strict=True)
-        return value
-    except ValidationError as error:
+        value: T = reader(data, strict=True)
+    except ValueError as error:  # pydantic's is one
         raise _bad(error) from None
+    return value
 
 
-_ADAPTERS: "dict[Any, TypeAdapter[Any]]" = {}
+_READERS: dict[Any, Callable[..., Any]] = {}
 
 
-def _adapter(kind: Any) -> "TypeAdapter[Any]":  # noqa: ANN401 - a type, or a form of typing
+def _reader(kind: Any) -> Callable[..., Any]:  # noqa: ANN401 - a type, or a form of typing
     from pydantic import TypeAdapter  # noqa: PLC0415 - see above
 
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
+    _READERS[kind] = TypeAdapter(kind).validator.validate_json
+    return _READERS[kind]
 
 
-def _bad(error: "ValidationError") -> BadAnswer:
-    """Return the first mistake, in words."""
+def _bad(error: ValueError) -> BadAnswer:
+    """Return the first mistake that pydantic reports, in words."""
+    from pydantic import ValidationError  # noqa: PLC0415 - see above
+
+    if not isinstance(error, ValidationError):
+        return BadAnswer(str(error))
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(step)[:_LONGEST_PLACE] for step in first["loc"][:8])
     if first["type"] == "json_invalid":

@@ -16,7 +16,7 @@ from backstay.answers import (
     Line,
     Seconds,
     clean,
-    convert,
+    part,
     whole,
 )
 from backstay.jsondata import Json
@@ -199,7 +199,7 @@ class _Reader:
     def top(self, name: str, kind: type[T]) -> T | None:
         """Return a value that stands at the top of the answer; None where it is of another form."""
         try:
-            return convert(kind, self._data.get(name))
+            return part(kind, self._data.get(name))
         except BadAnswer as error:
             self.troubles[name] = odd(error)
             return None
@@ -220,7 +220,7 @@ class _Reader:
         if name not in self.answers:
             return ProbeAnswer(trouble="it was not asked"), None
         try:
-            asked = convert(_Asked, self.answers[name])
+            asked = part(_Asked, self.answers[name])
         except BadAnswer as error:
             return ProbeAnswer(trouble=odd(error), odd=True), None
         if asked.late is not None:
@@ -229,7 +229,7 @@ class _Reader:
         if asked.error is not None:
             return ProbeAnswer(trouble=asked.error or "an error", seconds=asked.seconds), None
         try:
-            value = convert(kind, asked.value)
+            value = part(kind, asked.value)
         except BadAnswer as error:
             return ProbeAnswer(trouble=odd(error), odd=True, seconds=asked.seconds), None
         return ProbeAnswer(value=value, seconds=asked.seconds), value

@@ -45,7 +45,10 @@ def ask_cache() -> dict[str, Any]:
                 answer += more
     except OSError as error:
         return {"failed": f"{address}:{port}: {error}"}
-    return {"address": f"{address}:{port}", "answer": answer.decode(errors="replace")}
+    return {
+        "address": f"{address}:{port}",
+        "answer": answer.decode(errors="replace").replace("\r\n", "\n"),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

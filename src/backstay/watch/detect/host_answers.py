@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from backstay.answers import LONGEST_LINE, BadAnswer, Line, Number, Seconds, clean, convert, read
+from backstay.answers import LONGEST_LINE, BadAnswer, Line, Number, Seconds, clean, part, read
 from backstay.jsondata import Json
 from backstay.services.declaration import HostLivenessProbe, Unit
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
@@ -96,7 +96,7 @@ def _sorted_out(
     good, odd = {}, {}
     for name, (kind, value) in given.items():
         try:
-            good[name] = convert(kind, value)
+            good[name] = part(kind, value)
         except BadAnswer as error:
             odd[name] = f"its state cannot be read: {error}"
     return good, odd

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from backstay.access.session import RemoteShell
 from backstay.access.shipping import source_of, stream
-from backstay.answers import MOST_BYTES, BadAnswer, clean, convert
+from backstay.answers import MOST_BYTES, BadAnswer, clean, part
 from backstay.errors import HostError, HostUnreachable, RemoteFailure
 from backstay.health.judge_host import required
 from backstay.health.read_hosts import unit_names
@@ -147,7 +147,7 @@ class HostStream:
             return None
         self._polled = polled.number
         try:
-            return convert(self.broker.returns, polled.said) if polled.ended == "ok" else None
+            return part(self.broker.returns, polled.said) if polled.ended == "ok" else None
         except BadAnswer:
             return None
 
