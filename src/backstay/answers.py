@@ -128,8 +128,8 @@ Count = Annotated[int, _Within(0, LARGEST)]
 """An integer that is not negative: bytes, processes, ports."""
 Number = Annotated[float, _Within(-1e12, 1e12)]
 """A number that can be counted with and shown."""
-Seconds = Annotated[float, _Within(0.0, 1e12)]
-"""A duration, or a time since 1970."""
+Seconds = Annotated[float, _Within(0.0, 2.5e11)]
+"""A duration, or a time since 1970 that calendars have: up to the year 9892."""
 
 
 def clean(text: str, *, longest: int = 4096, lines: bool = False) -> str:

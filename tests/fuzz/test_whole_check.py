@@ -9,14 +9,26 @@ from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.cli.output.findings import Report, findings_document, findings_table, plugin_line
-from backstay.finding import Finding
+from backstay.finding import Finding, Severity
+from backstay.health import check as check_module
 from backstay.health.check import check_hosts
-from backstay.transports.targets import Answer, SshTarget
+from backstay.transports.targets import Answer, Endpoint, SshTarget
 from tests.fuzz.mutate import Mutator
 from tests.health.test_check import CLOUD, HEALTHY, RecordedShell
 from tests.services.memory_api import MemoryApi
 
 TIMES = 40
+ODD_URLS = (
+    "",
+    "http://[",
+    "https://[::1",
+    "https://127.0.0.1:99999/v2",
+    "https://127.0.0.1:x/",
+    "https://:443/",
+    f"https://{'x' * 300}/",
+    "https://127.0.0.1:1/\ud800",
+    "https://a..b/",
+)
 
 
 class OneLies(RecordedShell):
@@ -58,6 +70,14 @@ class LyingApi(MemoryApi):
         token = super().authenticate()
         changed = self.mutator.value(dict(token)) if self.lies == "identity" else token
         return changed if isinstance(changed, dict) else {}
+
+
+class OddCatalogue(MemoryApi):
+    """APIs whose catalogue has addresses that are none, beside those that are."""
+
+    def endpoints(self) -> list[Endpoint]:
+        odd = [Endpoint(service_type="image", url=url) for url in ODD_URLS]
+        return [*odd, *super().endpoints(), *odd]
 
 
 def checked(shell: Any, api: MemoryApi) -> list[Finding]:
@@ -103,3 +123,35 @@ def test_an_answer_of_keystone_is_its_own_finding():
     for _ in range(TIMES):
         found = checked(RecordedShell(), LyingApi(mutator, "identity"))
         assert any(finding.service == "keystone" for finding in found)
+
+
+def test_a_catalogue_with_addresses_that_are_none_is_read():
+    healthy = checked(RecordedShell(), MemoryApi(HEALTHY))
+    found = checked(RecordedShell(), OddCatalogue(HEALTHY))
+    others = [finding for finding in found if finding.service != "TLS"]
+    assert named(others, without="") == named(healthy, without="")
+    tls = [finding for finding in found if finding.service == "TLS"]
+    assert tls
+    assert {finding.severity for finding in tls} == {Severity.UNKNOWN}
+
+
+def test_a_mistake_in_one_part_of_the_check_takes_no_other_along(monkeypatch):
+    async def broken(*_: object) -> list[Finding]:
+        raise RecursionError("too deep")
+
+    session = CloudSession(
+        cloud=CLOUD,
+        shell=RecordedShell(),  # type: ignore[arg-type]
+        api=MemoryApi(HEALTHY),
+        sources=[broken],
+    )
+    monkeypatch.setattr(check_module, "second_hosts", lambda _session: nothing())
+    found = asyncio.run(check_module.check(session))
+    (error,) = [finding for finding in found if finding.service == "backstay"]
+    assert error.severity is Severity.UNKNOWN
+    assert "RecursionError: too deep" in error.evidence
+    assert len(found) > 50
+
+
+async def nothing() -> list[Finding]:
+    return []

@@ -13,6 +13,7 @@ from backstay.finding import Finding, Severity
 from backstay.health import addresses, check, fenced
 from backstay.inventory.cloud import Cloud
 from backstay.transports.arp import own_macs
+from tests.answering import as_asked
 
 A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
 CLOUD = Cloud.model_validate(
@@ -39,7 +40,12 @@ class Session:
         self.own = own
         self.asked: list[tuple[str, tuple[str, ...]]] = []
 
-    async def ask(self, host: str, function: Any, *arguments: Any, bound: float) -> Any:
+    async def ask(
+        self, host: str, function: Any, *arguments: Any, bound: float, returns: Any = None
+    ) -> Any:
+        return as_asked(self.printed(host, function, *arguments, bound=bound), returns, host)
+
+    def printed(self, host: str, function: Any, *arguments: Any, bound: float) -> Any:
         assert 0 < bound <= addresses.BOUND + len(self.cloud.hosts) / 50
         if function is own_macs:
             if host not in self.own:
@@ -239,3 +245,16 @@ def test_the_whole_check_has_it_and_the_power_of_fenced_hosts(
     assert all(addresses.is_second_host(one, CLOUD.fenced) for one in found)
     only = asyncio.run(check.check(session, ["compute1"]))
     assert [one.host for one in only] == ["x"], "of some hosts only what is theirs, and the sources"
+
+
+@pytest.mark.parametrize("wrong", [["$(reboot)"], [7], "52:54:00:00:00:0a", None, [[]], ["\ud800"]])
+def test_a_host_whose_answer_cannot_be_read_could_not_be_asked(wrong: Any) -> None:
+    lies = {"192.0.2.21": wrong}
+    told = Session({"here": {}, "controller": lies, "compute1": alone()})
+    assert read(told) == []
+    assert reading(told).not_asked == ()
+    nobody = Session({"here": {}, "controller": lies, "compute1": lies})
+    assert len(reading(nobody).not_asked) == len(CLOUD.hosts)
+    both = alone() | {"192.0.2.11": [A, B]}
+    [shared] = read(Session({"here": both}, controller=wrong))
+    assert not shared.own_known

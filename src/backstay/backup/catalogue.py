@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from backstay.answers import BadAnswer, Count, Seconds, read
 from backstay.errors import BackupError
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
@@ -42,15 +45,15 @@ class Backup:
     name: str
     cloud: str
     host: str
-    taken_at: float
-    seconds: float
+    taken_at: Seconds
+    seconds: Seconds
     state: State = State.TAKEN
     engine: Engine = Engine.PHYSICAL
     snapshots: Mapping[str, str] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    added: Mapping[str, int] = field(default_factory=dict)
-    files: int = 0
-    packages: int = 0
+    sizes: Mapping[str, Count] = field(default_factory=dict)
+    added: Mapping[str, Count] = field(default_factory=dict)
+    files: Count = 0
+    packages: Count = 0
     contents: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +67,16 @@ class Backup:
             sizes={**self.sizes, part: size},
             added={**self.added, part: added},
         )
+
+    def snapshot(self, part: str) -> str:
+        """Return the snapshot of a part. Raises BackupError where the backup has none."""
+        if part not in self.snapshots:
+            raise BackupError(
+                f"looking for the {part} of {self.name}",
+                came_back="the catalogue names no snapshot of it",
+                remedy="choose another backup: backstay backup list",
+            )
+        return self.snapshots[part]
 
     def proved(self, state: State, proof: Mapping[str, Any]) -> "Backup":
         """Return the same backup in the state that a verification has found it in."""
@@ -103,16 +116,34 @@ class Catalogue:
             ) from error
 
     def backups(self, *, host: str | None = None) -> list[Backup]:
-        """Return all backups, or a host's, the newest first; none where there is no catalogue."""
+        """Return all backups, or a host's, the newest first; none where there is no catalogue.
+
+        Raises BackupError also where one of the files is damaged: who decides by them, as what is
+        removed, must know them all.
+        """
+        found, damaged = self.readable(host=host)
+        for error in damaged:
+            raise error
+        return found
+
+    def readable(self, *, host: str | None = None) -> tuple[list[Backup], list[BackupError]]:
+        """Return what ``backups`` does, and an error for each file that is damaged."""
         try:
             files = [file for file in self.folder.iterdir() if file.suffix == ".json"]
         except FileNotFoundError:
-            return []
+            return [], []
         except OSError as error:
             raise _unreadable(self.folder, error) from error
-        found = [backup for file in files if (backup := self._read(file)) is not None]
-        mine = [backup for backup in found if host in {None, backup.host}]
-        return sorted(mine, key=lambda backup: backup.taken_at, reverse=True)
+        found, damaged = list[Backup](), list[BackupError]()
+        for file in sorted(files):
+            try:
+                backup = self._read(file)
+            except BackupError as error:
+                damaged.append(error)
+                continue
+            if backup is not None and host in {None, backup.host}:
+                found.append(backup)
+        return sorted(found, key=lambda backup: backup.taken_at, reverse=True), damaged
 
     def verified_at(self, host: str) -> float | None:
         """Return when the newest verified backup of a host was taken, None if there is none."""
@@ -146,20 +177,73 @@ class Catalogue:
     def _read(self, file: Path) -> Backup | None:
         """Return a backup, None where it was pruned meanwhile."""
         try:
-            read = json.loads(file.read_text())
-            read = {"engine": Engine.PHYSICAL} | read  # older ones have no other
-            parsed = {"state": State(read["state"]), "engine": Engine(read["engine"])}
-            return Backup(**(read | parsed))
+            return _backup_of(file.read_bytes(), file.stem)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unreadable(file, error) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except BadAnswer as error:
             raise BackupError(
                 f"reading {file}",
                 came_back=f"it is not a catalogue file of a backup: {error}",
-                remedy="move it away; its data stay in the repository",
+                remedy="restore it from a copy, or move it away; its data stay in the repository",
             ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """One of ``contents``."""
+
+    files: Count
+    bytes: Count
+    databases: Mapping[str, Count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What is read of ``facts``; older versions lack some."""
+
+    version: str = ""
+    position: tuple[()] | tuple[str, Annotated[str, Field(pattern="^[0-9]{1,18}$")]] = ()
+    rows_before: Mapping[str, Count] = field(default_factory=dict)
+    rows_after: Mapping[str, Count] = field(default_factory=dict)
+    databases: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    logs: Mapping[str, str] = field(default_factory=dict)
+    release: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    schemas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Proof:
+    """What is read of ``proof``; the time of an older one is not known."""
+
+    at: Seconds | None = None
+    problems: tuple[str, ...] = ()
+    restore_seconds: Seconds | None = None
+
+
+_ALWAYS: Mapping[str, Any] = {"version": "", "position": [], "rows_before": {}, "rows_after": {}}
+"""The facts that are there whatever version has written them, unless there are none at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """The parts of a file whose form ``Backup`` leaves open."""
+
+    contents: Mapping[str, _Group] = field(default_factory=dict)
+    facts: _Facts = field(default_factory=_Facts)
+    proof: _Proof = field(default_factory=_Proof)
+
+
+def _backup_of(raw: bytes, name: str) -> Backup:
+    """Return a backup from its file, of an older version too. Pure. Raises BadAnswer."""
+    backup = read(Backup, raw)
+    read(_Checked, raw)
+    if backup.name != name:
+        raise BadAnswer(f"it is the file of {backup.name}", place="name")
+    return replace(backup, facts={**_ALWAYS, **backup.facts}) if backup.facts else backup
 
 
 def _unreadable(path: Path, error: OSError) -> BackupError:

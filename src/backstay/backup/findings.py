@@ -21,9 +21,9 @@ def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding
     catalogue = Catalogue(folder_of(cloud) / Catalogue.FOLDER)
     limit = cloud.backup.max_age
     try:
-        backups = catalogue.backups()
+        backups, damaged = catalogue.readable()
     except BackupError as error:
-        return [_unreadable(error)]
+        return [_unreadable([error])]
     usual = usual_hosts(cloud)
     others = [name for name in cloud.hosts if name not in usual]
     found = [
@@ -32,16 +32,21 @@ def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding
         *lag_findings(folder_of(cloud), limit=cloud.backup.stream_lag, now=now),
         *([sandbox_finding()] if backups or limit is not None else []),
     ]
-    return [finding for finding in found if not only or finding.host in only]
+    return [
+        *([_unreadable(damaged)] if damaged else []),
+        *(finding for finding in found if not only or finding.host in only),
+    ]
 
 
-def _unreadable(error: BackupError) -> Finding:
+def _unreadable(errors: Sequence[BackupError]) -> Finding:
+    error, others = errors[0], len(errors) - 1
+    more = f"; and {others} more files" if others else ""
     return Finding(
         host=None,
         service=SERVICE,
         subject="catalogue",
         severity=Severity.UNKNOWN,
-        evidence=f"{error.attempted}: {error.came_back}",
+        evidence=f"{error.attempted}: {error.came_back}{more}",
         remedy=error.remedy,
     )
 

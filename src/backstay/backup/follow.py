@@ -82,11 +82,18 @@ class FollowedFiles:
         self.mirror = Mirror(folder)
 
     def state(self) -> FollowState:
-        """Return the state as it was written last."""
+        """Return the state as it was written last. Raises BackupError where it is damaged."""
+        file = self.mirror.folder / _STATE
         try:
-            return read(FollowState, (self.mirror.folder / _STATE).read_bytes())
-        except (OSError, BadAnswer):
+            return read(FollowState, file.read_bytes())
+        except FileNotFoundError:
             return FollowState()
+        except (OSError, BadAnswer) as error:
+            raise BackupError(
+                f"reading {file}",
+                came_back=f"it is not the state of following files: {error}",
+                remedy="remove it; a running stream writes it again within seconds",
+            ) from error
 
     def write_state(self, state: FollowState) -> None:
         """Write it. Raises BackupError."""
@@ -172,9 +179,11 @@ class Follow:
             try:
                 await self._watch()
             except (BackstayError, OSError) as error:
-                state = FollowState(whole_at=self._store.state().whole_at, error=str(error))
+                known = FollowState()
+                with contextlib.suppress(BackupError):  # damaged: it is written anew
+                    known = self._store.state()
                 with contextlib.suppress(BackupError):
-                    self._store.write_state(state)
+                    self._store.write_state(FollowState(whole_at=known.whole_at, error=str(error)))
             await asyncio.sleep(AGAIN)
 
     async def _watch(self) -> None:

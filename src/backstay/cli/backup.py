@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backstay.cli.execution import start
-from backstay.cli.exit_status import RUN_STATUSES, Refused, exit_statuses
-from backstay.cli.group import Elsewhere, LazyGroup
+from backstay.cli.exit_status import RUN_STATUSES, ExitStatus, Refused, exit_statuses
+from backstay.cli.group import Elsewhere, LazyGroup, show_error
 from backstay.cli.options import (
     backup_argument,
     cloud_option,
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
     from backstay.journal.plan import Plan
 
+_LISTING = exit_statuses(
+    ok="listed", warning="a file of the catalogue is damaged", unknown="it cannot be read"
+)
 _READING = exit_statuses(ok="shown", unknown="the catalogue cannot be read, or has none of it")
 
 # One line for each command that lives in a module of its own.
@@ -101,24 +104,28 @@ def verify(name: str, dry_run: bool, cloud: Path | None, output: str) -> None:
     sys.exit(start(described, made, reason=f"verify {found.name}", as_json=as_json))
 
 
-@backup.command("list", epilog=_READING)
+@backup.command("list", epilog=_LISTING)
 @optional_host_argument
 @cloud_option
 @output_option
 def list_backups(host: str | None, cloud: Path | None, output: str) -> None:
     """List the backups, of HOST or of all hosts, the newest first, with their states."""
     place = backups_of(open_cloud(cloud))
-    found = place.catalogue.backups(host=host)
+    found, damaged = place.catalogue.readable(host=host)
+    for error in damaged:
+        show_error(error)
     if output == "json":
         echo_json([asdict(backup) for backup in found])
     elif found:
         from backstay.cli.output.backups import backups_table
 
         echo(backups_table(found), nl=False)
-    else:
+    elif not damaged:
         of = f" of {host}" if host else ""
         create = f"backstay backup create {f'{host} ' if host else ''}--verify"
         echo(f"no backups{of} in {place.folder}: {create}")
+    if damaged:
+        sys.exit(ExitStatus.WARNING)
 
 
 @backup.command(epilog=_READING)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from backstay.access.session import CloudSession
+from backstay.answers import Line, Mac
 from backstay.errors import HostError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
@@ -210,12 +211,17 @@ async def _from_host(
     session: CloudSession, name: str, addresses: Sequence[str], bound: float
 ) -> Mapping[str, Sequence[str]] | HostError:
     try:
-        found: Mapping[str, Sequence[str]] = await session.ask(
-            name, ask_own_networks, list(addresses), TRIES, bound=bound
+        found = await session.ask(
+            name,
+            ask_own_networks,
+            list(addresses),
+            TRIES,
+            returns=dict[Line, tuple[Mac, ...]],
+            bound=bound,
         )
     except HostError as error:
         return error
-    return found
+    return {address: macs for address, macs in found.items() if address in set(addresses)}
 
 
 async def _shared(
@@ -224,7 +230,9 @@ async def _shared(
     """Return the shared address, None where the host itself has all these MACs."""
     bound = min(session.cloud.bounds.host_seconds, BOUND)
     try:
-        own: set[str] | None = set(await session.ask(name, own_macs, bound=bound))
+        own: frozenset[str] | None = await session.ask(
+            name, own_macs, returns=frozenset[Mac], bound=bound
+        )
     except HostError:
         own = None
     if own is not None and macs <= own:

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from backstay.commands import command
 from backstay.errors import BackstayError
@@ -13,6 +12,7 @@ from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.limits import Limits
 from backstay.transports.certificate import Certificate, presented
+from backstay.transports.targets import url_parts
 from backstay.transports.threads import on_thread
 
 Place = tuple[str, int]
@@ -20,7 +20,7 @@ Place = tuple[str, int]
 
 def places(urls: Iterable[str]) -> list[Place]:
     """Return host and port of each URL that is https, each once. Pure."""
-    parts = (urlsplit(url) for url in urls)
+    parts = [read for url in urls if (read := url_parts(url)) is not None]
     return sorted({(p.hostname or "", p.port or 443) for p in parts if p.scheme == "https"})
 
 
@@ -49,6 +49,8 @@ async def _ask(place: Place, bound: float, ca: Path | None) -> Certificate | str
         return f"no answer within {bound:g} s"
     except BackstayError as error:
         return error.came_back
+    except (OSError, ValueError) as error:  # no name of a host, or no certificate
+        return f"{type(error).__name__}: {error}"
 
 
 def judge(

@@ -5,8 +5,10 @@ Reading (``read_hosts``, ``read_apis``) comes first, all of it at the same time;
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+import traceback
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from backstay.access.session import CloudSession
 from backstay.errors import ApiError, BackstayError, HostError
@@ -40,7 +42,27 @@ async def check(
         parts.append(second_hosts(session))
     if deep:
         parts.append(_call_agents(session, chosen))
-    return [finding for found in await asyncio.gather(*parts) for finding in found]
+    answers = await asyncio.gather(*map(_whatever_comes, parts))
+    return [finding for found in answers for finding in found]
+
+
+async def _whatever_comes(part: Awaitable[list[Finding]]) -> list[Finding]:
+    """Return a part's findings; a mistake of ours in one part takes no other along."""
+    try:
+        return await part
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return [
+            Finding(
+                host=None,
+                service="backstay",
+                subject=f"error in {where}",
+                severity=Severity.UNKNOWN,
+                evidence=f"a part of the check ended with {type(error).__name__}: {error}",
+                remedy="report this: it is a mistake in Backstay itself",
+            )
+        ]
 
 
 async def second_hosts(session: CloudSession, *, but_not: Collection[str] = ()) -> list[Finding]:

@@ -81,6 +81,8 @@ async def read_power(
         return None, error.came_back
     except TimeoutError:
         return None, f"its BMC gave no answer within {bound:g} s"
+    except Exception as error:  # whatever its answer does to the library that reads it
+        return None, f"its BMC's answer cannot be read: {type(error).__name__}: {error}"
     return on, "" if on is not None else "its BMC reports neither on nor off"
 
 

@@ -1,7 +1,6 @@
 """Judge what the APIs answered. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import urlsplit
 
 from backstay.errors import ApiRefused, BackstayError
 from backstay.finding import Finding, Severity
@@ -9,7 +8,7 @@ from backstay.health.read_apis import Answered, ApiObservation
 from backstay.health.remedy import on
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import Service, Unit
-from backstay.transports.targets import Endpoint, SshTarget
+from backstay.transports.targets import Endpoint, SshTarget, url_parts
 
 Served = Mapping[str, SshTarget]
 
@@ -27,7 +26,8 @@ def served_by(
     found: dict[str, SshTarget] = {}
     for service in services:
         for endpoint in endpoints:
-            target = by_address.get(urlsplit(endpoint.url).hostname or "")
+            parts = url_parts(endpoint.url)
+            target = by_address.get(parts.hostname or "") if parts else None
             if endpoint.service_type in service.endpoint_types and target is not None:
                 found.setdefault(service.name, target)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from backstay.answers import convert
+from backstay.answers import Seconds, convert
 from backstay.jsondata import Json
 
 _RENAMED = {"vouched": "confirmed_fenced", "despite": "skip_gates"}
@@ -24,7 +24,7 @@ class Step:
     action: str
     target: str
     does: str
-    bound: float
+    bound: Seconds
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from backstay.answers import BadAnswer, convert
+from backstay.answers import BadAnswer, Seconds, convert
 from backstay.journal.plan import Plan
 from backstay.journal.records import (
     FAILURE,
@@ -39,9 +39,9 @@ class _Known:
     holder: str
     reason: str
     ticket: str
-    made: float
-    began: float | None
-    ended: float | None
+    made: Seconds
+    began: Seconds | None
+    ended: Seconds | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from backstay.answers import Count, Seconds
 from backstay.errors import BackstayError
 from backstay.journal.plan import Plan
 
@@ -47,9 +48,9 @@ class StepRecord:
 
     id: str
     state: StepState
-    began: float | None
-    ended: float | None
-    attempts: int
+    began: Seconds | None
+    ended: Seconds | None
+    attempts: Count
     result: Mapping[str, Any]
     error: Mapping[str, str]
 
@@ -65,9 +66,9 @@ class RunRecord:
     holder: str
     reason: str
     ticket: str
-    made: float
-    began: float | None
-    ended: float | None
+    made: Seconds
+    began: Seconds | None
+    ended: Seconds | None
     steps: tuple[StepRecord, ...]
 
     @property
@@ -111,7 +112,7 @@ class EventKind(StrEnum):
 class Event:
     """An event of a run: ``at`` is Unix seconds, ``step`` is empty for the run as a whole."""
 
-    at: float
+    at: Seconds
     step: str
     kind: str
     text: str

@@ -7,7 +7,6 @@ its input ends, and only ``check --read-data`` sees a flipped bit.
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from backstay.errors import BackupError
 from backstay.quantities import size
 from backstay.transports.programs import kill_session
-from backstay.transports.restic_output import Snapshot, counts, error, marks, summary
+from backstay.transports.restic_output import Snapshot, counts, error, marks, snapshots, summary
 
 CHUNK = 1 << 18
 QUICK = 120.0
@@ -110,15 +109,7 @@ class Restic:
         """Return the snapshots that have all of ``tags``, the oldest first."""
         wanted = ["--tag", ",".join(tags)] if tags else []
         output = await self._ok(["snapshots", "--json", *wanted], "listing", bound=QUICK)
-        return [
-            Snapshot(
-                id=one["short_id"],
-                tags=frozenset(one.get("tags") or ()),
-                host=one["hostname"],
-                time=one["time"],
-            )
-            for one in json.loads(output) or []
-        ]
+        return snapshots(output)
 
     async def dump(self, snapshot: str, name: str, receive: Send, *, silence: float) -> None:
         """Hand on the bytes of one file of a snapshot."""

@@ -3,12 +3,15 @@
 https://restic.readthedocs.io/en/stable/075_scripting.html
 """
 
-import json
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from backstay.answers import BadAnswer, Count, Line, read
 from backstay.errors import BackupError
 
 
@@ -67,28 +70,87 @@ def marks(host: str, tags: Sequence[str]) -> list[str]:
     return ["--host", host, *(word for tag in tags for word in ("--tag", tag))]
 
 
-def counts(line: str) -> tuple[Any, ...]:
-    """Return what a line of status has counted: it changes for as long as there is progress."""
-    message: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
-    named = ("message_type", "total_files", "total_bytes", "files_done", "bytes_done")
-    return tuple(message.get(name) for name in named)
+def counts(line: str) -> tuple[int, ...]:
+    """Return what a line of status has counted: it changes for as long as there is progress.
+
+    Nothing of a line that is no status: what has no form is no progress.
+    """
+    try:
+        status = read(_Status, line)
+    except BadAnswer:
+        return ()
+    return (status.total_files, status.total_bytes, status.files_done, status.bytes_done)
 
 
 def summary(output: str, host: str, tags: Sequence[str]) -> Snapshot:
     """Return the snapshot that restic reported as stored last. Raises BackupError."""
+    found: _Summary | None = None
     for line in reversed(output.splitlines()):
-        message: Mapping[str, Any] = json.loads(line) if line.startswith("{") else {}
-        if message.get("message_type") == "summary":
-            return Snapshot(
-                id=message["snapshot_id"][:8],
-                tags=frozenset(tags),
-                host=host,
-                time="",
-                size=message["total_bytes_processed"],
-                added=message["data_added"],
-            )
-    raise BackupError(
-        "reading restic's summary",
-        came_back="there is none in what it printed",
-        remedy="is this restic 0.14 or newer? restic version",
+        with contextlib.suppress(BadAnswer):
+            found = read(_Summary, line)
+            break
+    if found is None:
+        raise BackupError(
+            "reading restic's summary",
+            came_back="there is none in what it printed",
+            remedy="is this restic 0.14 or newer? restic version",
+        )
+    return Snapshot(
+        id=found.snapshot_id[:8],
+        tags=frozenset(tags),
+        host=host,
+        time="",
+        size=found.total_bytes_processed,
+        added=found.data_added,
     )
+
+
+def snapshots(output: str) -> list[Snapshot]:
+    """Return the snapshots that restic has listed. Raises BackupError."""
+    try:
+        listed = read(tuple[_Listed, ...] | None, output, most=_LONGEST_LIST)  # type: ignore[arg-type]
+    except BadAnswer as bad:
+        raise BackupError(
+            "reading restic's list of snapshots",
+            came_back=f"it is not of the form that is known: {bad}",
+            remedy="is this restic 0.14 or newer? restic version",
+        ) from bad
+    return [
+        Snapshot(id=one.short_id, tags=frozenset(one.tags or ()), host=one.hostname, time=one.time)
+        for one in listed or ()
+    ]
+
+
+_LONGEST_LIST = 64 << 20
+_SnapshotId = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Status:
+    """A line of status; restic leaves out what is 0."""
+
+    message_type: Literal["status"]
+    total_files: Count = 0
+    total_bytes: Count = 0
+    files_done: Count = 0
+    bytes_done: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Summary:
+    """The last line of a backup."""
+
+    message_type: Literal["summary"]
+    snapshot_id: _SnapshotId
+    total_bytes_processed: Count
+    data_added: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """A snapshot in a list."""
+
+    short_id: _SnapshotId
+    hostname: Line
+    time: Line
+    tags: tuple[Line, ...] | None = None

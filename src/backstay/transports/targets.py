@@ -1,11 +1,13 @@
 """Where a host and its BMC are reached, and what a host answered, as plain values."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
+from backstay.answers import read
 from backstay.jsondata import Json
 
 
@@ -68,8 +70,8 @@ class Reply:
     body: bytes
 
     def json(self) -> Json:
-        """Return the decoded body. Raises ValueError where it is not JSON."""
-        return json.loads(self.body)
+        """Return the decoded body, its texts clean. Raises BadAnswer where it is not JSON."""
+        return read(Any, self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,18 @@ class Endpoint:
 
     service_type: str
     url: str
+
+
+def url_parts(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None where it is none, as a catalogue may hold anything.
+
+    Its host name is not empty, and its port can be read.
+    """
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and (parts.port is None or parts.port) else None
+    except ValueError:
+        return None
 
 
 def joined(endpoint: str, path: str) -> str:

@@ -21,15 +21,16 @@ def lag_findings(folder: Path, *, limit: float, now: float) -> list[Finding]:
     """
     found = []
     for file in sorted(folder.glob("logs/*/state.json")):
+        host = file.parent.name
         try:
             state = Logs(file.parent).state()
+            followed = FollowedFiles(folder / "followed" / host).state()
         except BackupError as error:
-            found.append(_finding(file.parent.name, Severity.UNKNOWN, str(error), error.remedy))
+            found.append(_finding(host, Severity.UNKNOWN, str(error), error.remedy))
             continue
         if state is not None:
             found.append(judge(state, runs=running(file.parent), limit=limit, now=now))
-            followed = FollowedFiles(folder / "followed" / state.host).state()
-            found += judge_files(state.host, followed, limit=limit, now=now)
+            found += judge_files(host, followed, limit=limit, now=now)
     return found
 
 

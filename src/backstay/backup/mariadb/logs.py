@@ -9,10 +9,12 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from backstay.answers import BadAnswer, Count, read
 from backstay.backup.catalogue import Backup
 from backstay.backup.mariadb.binlog_file import identity_of, number
 from backstay.backup.mariadb.sql import is_log_name
@@ -21,6 +23,7 @@ from backstay.beneath import Folder
 from backstay.errors import BackupError
 
 ARRIVING = "arriving"
+_NUMBER = re.compile("[0-9]{1,9}")
 _CLOSED = "closed.json"
 _STATE = "state.json"
 _GOES_ON = "backstay backup stream status says what is received now"
@@ -91,21 +94,34 @@ class Incarnation:
 
     def state(self) -> StreamState | None:
         """Return the last state of the stream of this incarnation, None where there is none."""
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return StreamState.read((self.folder / _STATE).read_text())
+        with contextlib.suppress(OSError, BadAnswer):
+            return StreamState.read((self.folder / _STATE).read_bytes())
         return None
 
     def closed(self) -> dict[str, int]:
-        """Return the files that the server writes to no more, with their whole sizes."""
+        """Return the files that the server writes to no more, with their whole sizes.
+
+        Raises BackupError where the note of them is damaged: a file that was cut short would count
+        as whole.
+        """
         try:
-            found: dict[str, int] = json.loads((self.folder / _CLOSED).read_text())
-        except (OSError, ValueError):
+            return dict(read(dict[str, Count], (self.folder / _CLOSED).read_bytes()))
+        except FileNotFoundError:
             return {}
-        return found
+        except (OSError, BadAnswer) as error:
+            raise BackupError(
+                f"reading {self.folder / _CLOSED}",
+                came_back=f"it is not the list of whole sizes: {error}",
+                remedy="remove it; a running stream writes it again for the files that the server "
+                "still has",
+            ) from error
 
     def note_closed(self, server: Sequence[tuple[str, int]]) -> None:
         """Note the whole sizes of files that are here and that the server writes to no more."""
-        known, here = self.closed(), self.sizes()
+        known: dict[str, int] = {}
+        with contextlib.suppress(BackupError):  # damaged: it is written anew
+            known = self.closed()
+        here = self.sizes()
         new = {name: size for name, size in server[:-1] if name in here and name not in known}
         if new:
             write(self.folder / _CLOSED, json.dumps(known | new))
@@ -120,10 +136,10 @@ class Logs:
     def state(self) -> StreamState | None:
         """Return the last state of the stream, None where there never was one."""
         try:
-            return StreamState.read((self.folder / _STATE).read_text())
+            return StreamState.read((self.folder / _STATE).read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, BadAnswer) as error:
             raise BackupError(
                 f"reading {self.folder / _STATE}",
                 came_back=f"it is not the state file of a stream: {error}",
@@ -143,7 +159,8 @@ class Logs:
 
     def incarnations(self) -> list[Incarnation]:
         """Return what is kept of each incarnation, the newest first."""
-        folders = [one for one in self.folder.glob("[0-9]*") if one.is_dir()]
+        folders = [one for one in self.folder.glob("[0-9]*") if _NUMBER.fullmatch(one.name)]
+        folders = [one for one in folders if one.is_dir()]
         return [Incarnation(one) for one in sorted(folders, key=_by_number, reverse=True)]
 
     def begin(self) -> Incarnation:
@@ -207,7 +224,7 @@ def joined(backup: Backup) -> tuple[str, int, str]:
             "restore it without --to",
         )
     file, offset = position
-    return file, int(offset), backup.facts.get("logs", {}).get(file, "")
+    return str(file), int(offset), str(backup.facts.get("logs", {}).get(file, ""))
 
 
 def needed_from(pieces: Sequence[Path], backups: Sequence[Backup]) -> Path | None:

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from backstay.answers import Count, Line, Seconds, read
 from backstay.backup.mariadb.binlog_file import number
 from backstay.clock import SLACK
 
+_LARGEST = 1 << 20
 FRESH = 5.0
 """Seconds after which the last state of a stream is stale."""
 
@@ -34,16 +36,16 @@ class StreamState:
 
     host: str
     doing: StreamActivity
-    begun_at: float
-    written_at: float
-    incarnation: int = 0
-    file: str = ""
-    received: int = 0
-    source_file: str = ""
-    source_position: int = 0
-    behind: int | None = None
-    caught_up_at: float | None = None
-    asked_at: float | None = None
+    begun_at: Seconds
+    written_at: Seconds
+    incarnation: Count = 0
+    file: Line = ""
+    received: Count = 0
+    source_file: Line = ""
+    source_position: Count = 0
+    behind: Count | None = None
+    caught_up_at: Seconds | None = None
+    asked_at: Seconds | None = None
     error: str = ""
     remedy: str = ""
     note: str = ""
@@ -69,10 +71,9 @@ class StreamState:
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
-    def read(cls, text: str) -> "StreamState":
-        """Read a file's text. Raises ValueError or TypeError where it is not one."""
-        read = json.loads(text)
-        return cls(**(read | {"doing": StreamActivity(read["doing"])}))
+    def read(cls, text: bytes) -> "StreamState":
+        """Read a file's text. Raises BadAnswer where it is not one."""
+        return read(cls, text, most=_LARGEST)
 
 
 def behind(server: Sequence[tuple[str, int]], here: Mapping[str, int]) -> int:

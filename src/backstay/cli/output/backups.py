@@ -103,15 +103,17 @@ def backup_text(backup: Backup) -> str:
         "  stored:",
     ]
     lines += [
-        f"  {part:<10} {size(backup.sizes[part]):>10}, {size(backup.added[part])} of it new "
-        f"(snapshot {snapshot})"
+        f"  {part:<10} {size(backup.sizes.get(part, 0)):>10}, "
+        f"{size(backup.added.get(part, 0))} of it new (snapshot {snapshot})"
         for part, snapshot in backup.snapshots.items()
     ]
     lines += _database(backup) if backup.facts else []
     if backup.proof:
         took = duration(backup.proof.get("restore_seconds") or 0.0)
-        lines.append(f"  verified {local_time(backup.proof['at'])}, restored in {took}")
-        lines += [f"  wrong: {problem}" for problem in backup.proof["problems"]]
+        at = backup.proof.get("at")
+        when = "at an unknown time" if at is None else local_time(at)
+        lines.append(f"  verified {when}, restored in {took}")
+        lines += [f"  wrong: {problem}" for problem in backup.proof.get("problems", ())]
     else:
         lines.append(f"  not verified yet: backstay backup verify {backup.name}")
     return "\n".join(lines) + "\n"

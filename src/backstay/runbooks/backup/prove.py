@@ -69,7 +69,7 @@ class Verify(BackupAction[BackupProved]):
         try:
             files = scratch.folder / "files"
             started = time.monotonic()
-            await restic.restore(backup.snapshots["files"], files, bound=running.step.bound)
+            await restic.restore(backup.snapshot("files"), files, bound=running.step.bound)
             problems = missing_files(files)
             if "database" in backup.snapshots:
                 running.report("restoring the databases into a scratch server")
@@ -229,7 +229,7 @@ async def rebuild(
             await writer.drain()
 
         name = f"/{DUMP if dumped else STREAM}"
-        await restic.dump(backup.snapshots["database"], name, receive, silence=silence)
+        await restic.dump(backup.snapshot("database"), name, receive, silence=silence)
     if not dumped:
         await scratch.prepare(bound=bound)
     await scratch.serve()

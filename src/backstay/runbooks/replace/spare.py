@@ -38,7 +38,7 @@ _MANIFESTS: dict[str, Mapping[str, Any]] = {}
 
 async def manifest_of(place: Place, backup: Backup) -> Mapping[str, Any]:
     """Return the list of a backup's files, packages and units. Raises BackupError."""
-    snapshot = backup.snapshots["files"]
+    snapshot = backup.snapshot("files")
     if snapshot not in _MANIFESTS:
         text = bytearray()
 

@@ -45,7 +45,7 @@ async def _files(
     async def receive(data: bytes) -> None:
         text.extend(data)
 
-    snapshot = this.backup.snapshots["files"]
+    snapshot = this.backup.snapshot("files")
     await place.restic().dump(snapshot, f"/{MANIFEST}", receive, silence=SILENCE)
     wanted = chosen(of_backup(bytes(text), backup=this.backup.name), this.paths)
     try:

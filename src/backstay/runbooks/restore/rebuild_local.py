@@ -42,7 +42,7 @@ class Fetch(RestoreAction[FilesFetched]):
         context.work.mkdir(parents=True, exist_ok=True)
         context.work.chmod(0o700)
         only = ["/manifest.json", "/exports", *(f"/content{path}" for path in context.paths)]
-        snapshot = context.backup.snapshots["files"]
+        snapshot = context.backup.snapshot("files")
         await self.place.restic().restore(
             snapshot, context.files, bound=running.step.bound, only=only
         )
@@ -130,7 +130,7 @@ class Rebuild(RestoreAction[DatabasesRebuilt]):
         running.report(f"making the databases on {host}")
         backup = context.backup
         content = self.place.restic().content(
-            backup.snapshots["database"], f"/{STREAM}", silence=SILENCE
+            backup.snapshot("database"), f"/{STREAM}", silence=SILENCE
         )
         async with contextlib.aclosing(content) as data:
             await self.site.send(

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
+from backstay.answers import clean
 from backstay.errors import ApiError, BackstayError
 from backstay.health.judge_api import served_by
 from backstay.inventory.cloud import Cloud
 from backstay.services.declaration import ApiLivenessProbe, Service
 from backstay.transports.exchange import HttpExchange, HttpOutcome, exchange
-from backstay.transports.targets import Endpoint, SshTarget, joined
+from backstay.transports.targets import Endpoint, SshTarget, joined, url_parts
 from backstay.transports.threads import on_thread
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 
@@ -105,6 +105,8 @@ class ApiProbes:
                 self.trouble = f"no token within {TOKEN_BOUND:g} s"
             except ApiError as error:
                 self.trouble = f"{error.attempted}: {error.came_back}"
+            except Exception as error:  # whatever a catalogue does to what reads it
+                self.trouble = clean(f"the catalogue cannot be read: {error!r}", longest=300)
             if not self.questions:
                 self.questions = self._alone = self._without_catalogue(self.api)
             await asyncio.sleep(TOKEN_PAUSE)
@@ -151,8 +153,7 @@ class ApiProbes:
                 )
             except ApiError:
                 continue  # no such endpoint: the check reports it
-            if probe.at_root:
-                parts = urlsplit(url)
+            if probe.at_root and (parts := url_parts(url)) is not None:
                 url = f"{parts.scheme}://{parts.netloc}{probe.path}"
             subject = _subject(service, probe, served)
             questions.append(ApiProbe(subject=subject, probe=probe, url=url))
@@ -190,12 +191,22 @@ class ApiProbes:
             came = await exchange(
                 question.url, method=probe.method, headers=headers, bound=bound, ca=ca
             )
+        except Exception as error:  # an address that is none, or an answer that is none
+            self.take(_not_asked(question, error, time.time()))
+            return
         finally:
             self._under_way[name] -= 1
         if came.status == 401:
             self._refused = token
             self._wake.set()
         self.take(probe_result_of(question, came, time.time()))
+
+
+def _not_asked(question: ApiProbe, error: Exception, at: float) -> ProbeResult:
+    evidence = clean(f"{question.probe.name} at {question.url}: cannot be asked: {error}")
+    return ProbeResult(
+        subject=question.subject, outcome=Outcome.UNKNOWN, evidence=evidence[:300], at=at
+    )
 
 
 def _subject(service: Service, probe: ApiLivenessProbe, served: Mapping[str, SshTarget]) -> Subject:
@@ -216,7 +227,7 @@ def probe_result_of(question: ApiProbe, came: HttpExchange, at: float) -> ProbeR
 
     A refused token says nothing about the service.
     """
-    outcome, evidence = _LOOKS.get(came.outcome, Outcome.OK), came.message
+    outcome, evidence = _LOOKS.get(came.outcome, Outcome.OK), clean(came.message, longest=300)
     if came.outcome is HttpOutcome.ANSWERED:
         evidence = f"{question.probe.name}: answers {came.status} in {came.seconds * 1000:.0f} ms"
         if came.status == 401:
