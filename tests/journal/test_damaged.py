@@ -16,6 +16,7 @@ from backstay.errors import BackstayError
 from backstay.journal.plan import Plan, Step
 from backstay.journal.records import DamagedRun, JournalError, RunState
 from backstay.journal.store import Store
+from backstay.runbooks.replace.given_up import is_proved_off, refuse_damaged
 
 STEPS = ("look", "work")
 
@@ -174,6 +175,24 @@ def test_one_that_is_not_over_can_be_ended(file: Path) -> None:
     assert call("runs", "abandon", "trial-3", "--yes")[0] == ExitStatus.OK
     assert [run.id for run in store.runs()] == ["trial-2", "trial-1"]
     assert call("runs", "abandon", "trial-3", "--yes")[0] == ExitStatus.UNKNOWN
+
+
+def test_a_damaged_replacement_may_have_a_spare_that_is_on(file: Path) -> None:
+    damage(file, "UPDATE runs SET plan = '{' WHERE id = 'trial-3'")
+    for table, column in (("runs", "id"), ("steps", "run"), ("events", "run")):
+        damage(file, f"UPDATE {table} SET {column} = 'replace-3' WHERE {column} = 'trial-3'")
+    store = Store(f"sqlite:///{file}")
+    _, damaged = store.readable_runs()
+    with pytest.raises(BackstayError, match="may have given its spare"):
+        refuse_damaged(store, damaged, "controller")
+    status, _, err = call("runs", "abandon", "replace-3", "--yes")
+    assert status == ExitStatus.REFUSED
+    assert "--confirm-fenced SPARE" in err
+    confirmed = ("runs", "abandon", "replace-3", "--yes", "--confirm-fenced", "spare1")
+    assert call(*confirmed)[0] == ExitStatus.OK
+    assert is_proved_off(store, "replace-3")
+    _, damaged = store.readable_runs()
+    refuse_damaged(store, damaged, "controller")
 
 
 def test_a_file_that_is_no_database(file: Path) -> None:

@@ -184,9 +184,10 @@ def abandon(
     try:
         found = newest_run(store, run, unfinished=True)
     except DamagedRun as error:
-        if error.over:
+        if error.over and not confirmed:
             raise
-        _abandon_damaged(store, error, reason=reason, yes=yes, dry_run=dry_run)
+        why = f"abandoned: {reason or 'no reason given'}"
+        _abandon_damaged(store, error, why=why, confirmed=confirmed, yes=yes, dry_run=dry_run)
         return
     given = given_up_by(found)
     if given and given.ended and is_proved_off(store, found.id):
@@ -222,20 +223,30 @@ def abandon(
 
 
 def _abandon_damaged(
-    store: "Store", error: "DamagedRun", *, reason: str, yes: bool, dry_run: bool
+    store: "Store", error: "DamagedRun", *, why: str, confirmed: str, yes: bool, dry_run: bool
 ) -> None:
-    """End a run whose plan or steps cannot be read: what it has done is not known."""
+    """End a run whose plan or steps cannot be read: what it has done is not known.
+
+    A replacement may have given its spare the address of a host: only a person can see to that.
+    """
+    from backstay.journal.records import EventKind
+    from backstay.runbooks.replace.given_up import may_have_a_spare
+
     show_error(error)
-    echo(
-        "what it has started cannot be ended by Backstay: see at its hosts; if it replaced a host, "
-        "power its spare off by hand first",
-        err=True,
-    )
+    echo("what it has started cannot be ended by Backstay: see at its hosts", err=True)
+    if may_have_a_spare(error.run) and not confirmed:
+        raise Refused(
+            f"{error.run} may have given its spare the address of a host, and which is not known",
+            remedy=f"take power and network from its spare, then: backstay runs abandon "
+            f"{error.run} --confirm-fenced SPARE",
+        )
     if dry_run:
         echo(f"would abandon {error.run}")
         return
     confirm(f"Abandon {error.run}, leaving everything as it is now?", yes=yes)
-    store.abandon_damaged(error.run, f"abandoned: {reason or 'no reason given'}")
+    store.abandon_damaged(error.run, why)
+    if confirmed:
+        store.note(error.run, EventKind.SPARE_OFF, f"{confirmed} is off, as a person confirms")
     echo(f"{error.run} is abandoned")
 
 

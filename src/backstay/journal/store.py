@@ -255,7 +255,7 @@ class Store:
         """Return what happened in a run, in order."""
         with self._read(f"reading the events of {run}") as db:
             query = sa.select(EVENTS).where(EVENTS.c.run == run).order_by(EVENTS.c.number)
-            return reading.events(map(dict, db.execute(query).mappings()), run)
+            return reading.events([dict(row) for row in db.execute(query).mappings()], run)
 
     def holder(self, target: str) -> str:
         """Return who took a target (a lock's name) last, and for which run; empty if it is free."""
@@ -295,4 +295,4 @@ def _note(db: Connection, run: str, step: str, kind: str, text: str) -> None:
 
 def _record(db: Connection, row: RowMapping) -> RunRecord:
     query = sa.select(STEPS).where(STEPS.c.run == row["id"]).order_by(STEPS.c.position)
-    return reading.run_record(dict(row), map(dict, db.execute(query).mappings()))
+    return reading.run_record(dict(row), [dict(step) for step in db.execute(query).mappings()])

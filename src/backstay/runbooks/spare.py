@@ -177,7 +177,7 @@ def note_of(name: str, text: str) -> PreparedNote:
         raise RemoteFailure(
             f"reading what {name} is prepared for",
             came_back=f"its note is not one of Backstay's: {error}",
-            remedy=f"prepare it again: backstay spare prepare {name}",
+            remedy=f"prepare it again: backstay spare prepare {name} --for HOST",
         ) from error
 
 

@@ -15,7 +15,7 @@ from backstay.errors import BackstayError, InventoryError, PowerError
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.takeover import give_up
 from backstay.journal.action import Refused, Running
-from backstay.journal.records import EventKind, RunRecord, RunState
+from backstay.journal.records import DamagedRun, EventKind, RunRecord, RunState
 from backstay.journal.store import Store
 from backstay.runbooks.replace.inventory_update import text_of, write_cloud
 from backstay.runbooks.replace.plan import RUNBOOK
@@ -77,6 +77,24 @@ def given_up_by(run: RunRecord) -> GivenUp | None:
         hardware=hardware_of(prepared.uuid, prepared.serial),
         ended=run.state is RunState.ABANDONED,
     )
+
+
+def may_have_a_spare(run: str) -> bool:
+    """Return whether a run of this name is a replacement: more may not be known of it. Pure."""
+    return run.startswith(f"{RUNBOOK}-")
+
+
+def refuse_damaged(store: Store, damaged: Sequence[DamagedRun], host: str) -> None:
+    """Raise Refused where a spare may be on of which the journal cannot be read any more."""
+    for error in damaged:
+        if not may_have_a_spare(error.run) or (error.over and is_proved_off(store, error.run)):
+            continue
+        raise Refused(
+            f"replacing {host}",
+            came_back=f"{error}; it may have given its spare the address of {host}",
+            remedy="take power and network from its spare, then: backstay runs abandon "
+            f"{error.run} --confirm-fenced SPARE",
+        )
 
 
 def is_proved_off(store: Store, run: str) -> bool:
@@ -147,7 +165,8 @@ async def refuse_unless_off(
     the word of a person then. Raises JournalError.
     """
     host, spare = running.plan.targets[0], str(running.plan.settings["spare"])
-    runs = store.runs(cloud=cloud.name, limit=RUNS)
+    runs, damaged = store.readable_runs(cloud=cloud.name, limit=RUNS)
+    refuse_damaged(store, damaged, host)
     others = [found for found in map(given_up_by, runs) if found and found.run != running.run]
     reasons = []
     for given in _newest(given for given in others if given.host == host):
