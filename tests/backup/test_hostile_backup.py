@@ -1,16 +1,18 @@
 """A backup of a host that was taken over, and the real programs: they carry out nothing of it."""
 
 import asyncio
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from backstay.backup import proof
+from backstay.backup import archive, proof
 from backstay.backup.mariadb import onhost_database, onhost_restore
 from backstay.backup.mariadb.scratch import Scratch, missing
 from backstay.backup.mariadb.settings import plain_settings
@@ -333,3 +335,27 @@ def test_what_a_scratch_server_leaves_is_not_followed(tmp_path: Path) -> None:
     asyncio.run(story())
     assert not (tmp_path / "scratch").exists()
     assert secret.exists()
+
+
+def test_the_data_directory_of_a_restore_is_read_in_its_sandbox(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    script = f"echo data >/data/ibdata1; ln -s {secret} /data/link; echo x >/data/backup-my.cnf"
+
+    async def story() -> bytes:
+        async with scratch(tmp_path) as server:
+            await server.box.run("bash", "-c", script, doing="making", bound=60)
+            return b"".join([one async for one in archive.data_directory(server.data, "mysql")])
+
+    data = asyncio.run(story())
+    with tarfile.open(fileobj=io.BytesIO(data)) as found:
+        members = {one.name: one for one in found.getmembers()}
+    assert sorted(members) == [".", "./ibdata1", "./link"]
+    assert {one.uname for one in members.values()} == {"mysql"}
+    assert b"hunter2" not in data
+
+    async def missing() -> None:
+        _ = [one async for one in archive.data_directory(tmp_path / "gone", "mysql")]
+
+    with pytest.raises(BackupError, match="gone is not there"):
+        asyncio.run(missing())

@@ -12,7 +12,9 @@ from backstay.backup.manifest import Entry, Files
 from backstay.backup.mariadb import NOT_DATA
 from backstay.backup.mariadb.onhost_database import squeezer
 from backstay.beneath import Folder
-from backstay.transports.programs import output_of
+from backstay.transports.namespaces import DATA
+from backstay.transports.programs import failed
+from backstay.transports.sandbox import sandbox
 
 _CHUNK = 1 << 18
 _PIECE = 1 << 20
@@ -70,12 +72,16 @@ def _member(entry: Entry, wanted: Files) -> tarfile.TarInfo:
     return member
 
 
-def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
+async def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
     """Give an archive of a database's data directory, all of it owned by ``owner``.
 
-    What only the scratch server and the backup tool have left in it stays here.
+    What only the scratch server and the backup tool have left in it stays here. What that server
+    has made there is read in its sandbox. Raises BackupError.
     """
-    return output_of(
+    doing = "reading the restored data directory"
+    if not await asyncio.to_thread(folder.is_dir):
+        raise failed(doing, f"{folder} is not there")
+    program = await sandbox(folder).start(
         "tar",
         "--create",
         "--file=-",
@@ -83,10 +89,17 @@ def data_directory(folder: Path, owner: str) -> AsyncIterator[bytes]:
         f"--owner={owner}:0",
         f"--group={owner}:0",
         *(f"--exclude=./{name}" for name in NOT_DATA),
+        f"--directory={DATA}",
         ".",
-        folder=folder,
-        doing="reading the restored data directory",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
     )
+    try:
+        while data := await program.stdout.read(_CHUNK):
+            yield data
+        await program.end_well(doing)
+    finally:
+        await program.kill()
 
 
 def can_squeeze() -> bool:

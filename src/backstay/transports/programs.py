@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from backstay.errors import BackupError
@@ -39,25 +38,6 @@ async def run(
     if process.returncode != 0:
         raise failed(doing, words(errors) or f"exit status {process.returncode}")
     return output.decode(errors="replace")
-
-
-async def output_of(
-    program: str, *arguments: str, folder: Path, doing: str
-) -> AsyncIterator[bytes]:
-    """Give what a program writes to its standard output, run in ``folder``. Raises BackupError."""
-    process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE, folder=folder)
-    assert process.stdout is not None  # noqa: S101 - both were asked for
-    assert process.stderr is not None  # noqa: S101
-    errors_read = asyncio.ensure_future(process.stderr.read())
-    try:
-        while data := await process.stdout.read(_CHUNK):
-            yield data
-        if await process.wait() != 0:
-            last = words(await errors_read)
-            raise failed(doing, last or f"{program} ended with {process.returncode}")
-    finally:
-        await kill(process)
-        errors_read.cancel()
 
 
 async def start(
