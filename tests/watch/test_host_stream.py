@@ -120,6 +120,7 @@ def test_a_host_whose_lines_are_none_is_dropped_and_nothing_of_it_is_known(
 ):
     stream, results, host = streamed(tmp_path, behaviour, stopped)
     assert why in stream.trouble
+    assert stream.nonsense
     assert stream.trouble.isprintable()
     assert len(host.commands) == 1, "it is not asked again at once"
     assert {one.outcome for one in results} == {Outcome.UNKNOWN}

@@ -357,6 +357,7 @@ class WatchLoop:
         found = [one for one in (self.apis.trouble, self.agents.trouble) if one]
         if not self.ping_monitor.allowed:
             found.append("this user may not ping: hosts are judged by their status channels only")
+        found += [f"{name}: {one.trouble}" for name, one in self.streams.items() if one.nonsense]
         found += [*self.parts.problems, *self._wrong.values()]
         return [*found, *self.incident_log.problems, *self.problems()]
 

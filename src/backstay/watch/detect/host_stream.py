@@ -48,7 +48,7 @@ class HostStream:
     """Streams the status of one host. ``heard`` is when its last line arrived (monotonic), or None.
 
     ``trouble`` is why none comes, empty while they do; ``refused`` tells that the host is there and
-    lets nobody in, or cannot run what it was sent.
+    lets nobody in, or cannot run what it was sent; ``nonsense`` that what it sends are no lines.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class HostStream:
         self.reported = HostAnswer(asked=frozenset((*names, *questions, POLL)))
         self.heard: float | None = None
         self.trouble = "not asked yet"
-        self.refused = False
+        self.refused = self.nonsense = False
         self._polled: float | None = None
         # The broker's host tells all queues of the cloud in one line.
         self._longest = LINE if broker is None else MOST_BYTES
@@ -95,7 +95,8 @@ class HostStream:
                 said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
                 self.trouble, self.refused = clean(said.strip()[-200:]), False
             except _Nonsense as error:
-                self.trouble, self.refused, pause = error.came_back, True, PAUSE_AFTER_NONSENSE
+                self.trouble, pause = error.came_back, PAUSE_AFTER_NONSENSE
+                self.refused = self.nonsense = True
                 found = unknown_results(self.watched, error.came_back, time.time())
                 self.take(self.watched.host, found, None)
             except HostError as error:
@@ -133,7 +134,8 @@ class HostStream:
                 remedy=f"backstay check {self.watched.host}",
             ) from error
         if lines:
-            self.heard, self.trouble, self.refused = now, "", False
+            self.heard, self.trouble = now, ""
+            self.refused = self.nonsense = False
             found = probe_results(self.watched, self.reported, time.time())
             self.take(self.watched.host, found, self._new_poll())
 
