@@ -29,10 +29,10 @@ HostPath = Annotated[str, AfterValidator(_absolute)]
 class Keep(Part):
     """How many backups of a host are kept: the last ones, and one of each day, week and month."""
 
-    last: int = Field(default=3, ge=1)
-    daily: int = Field(default=7, ge=0)
-    weekly: int = Field(default=4, ge=0)
-    monthly: int = Field(default=6, ge=0)
+    last: int = Field(default=3, ge=1, le=10_000)
+    daily: int = Field(default=7, ge=0, le=10_000)
+    weekly: int = Field(default=4, ge=0, le=10_000)
+    monthly: int = Field(default=6, ge=0, le=10_000)
 
 
 class Backups(Part):

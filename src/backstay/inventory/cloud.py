@@ -10,14 +10,13 @@ from pydantic import (
     AfterValidator,
     Field,
     PrivateAttr,
-    field_validator,
     model_validator,
 )
 
 from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
 from backstay.inventory.enums import Flavour, Role
-from backstay.inventory.fields import Part
+from backstay.inventory.fields import Label, Part, name_of_length
 from backstay.inventory.host_names import HostNames
 from backstay.inventory.limits import Bounds, Limits
 from backstay.inventory.maintenance import Maintenance, Window
@@ -29,7 +28,6 @@ from backstay.transports.targets import BmcTarget, SshTarget
 T = TypeVar("T")
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def _is_address(given: str) -> str:
@@ -44,6 +42,7 @@ def _is_address(given: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_is_address)]
+HostName = Annotated[str, name_of_length(128)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -109,31 +108,23 @@ class Cloud(Part):
     ``fenced`` are hosts that were replaced and must stay off, by names of their own.
     """
 
-    name: str = "cloud"
+    name: Annotated[str, name_of_length(64)] = "cloud"
     flavour: Flavour = Flavour.DEBIAN
     region: str | None = None
     interface: Literal["public", "internal", "admin"] = "public"
     credentials: Credentials
     ssh: Ssh = Ssh()
-    hosts: dict[str, Host] = Field(min_length=1)
-    fenced: dict[str, Fenced] = {}
+    hosts: dict[HostName, Host] = Field(min_length=1)
+    fenced: dict[HostName, Fenced] = {}
     services: Services = Services()
     limits: Limits = Limits()
     bounds: Bounds = Bounds()
-    windows: dict[str, Window] = {}
+    windows: dict[Label, Window] = {}
     maintenance: Maintenance = Maintenance()
     backup: Backups = Backups()
-    provision: dict[str, ProvisionMethod] = {}
+    provision: dict[Label, ProvisionMethod] = {}
     watch: Watch = Watch()
     _path: Path = PrivateAttr(default=Path("cloud.yaml"))
-
-    @field_validator("hosts", "fenced")
-    @classmethod
-    def _names_are_names(cls, hosts: dict[str, T]) -> dict[str, T]:
-        for name in hosts:
-            if not _HOST_NAME.fullmatch(name):
-                raise ValueError(f"`{name}` is not a host's name: letters, digits, - _ . only")
-        return hosts
 
     @model_validator(mode="after")
     def _hosts_know_their_names(self) -> Self:

@@ -13,6 +13,7 @@ from backstay.errors import InventoryError
 from backstay.inventory.cloud import Credentials
 from backstay.inventory.document import read_document
 from backstay.inventory.mistakes import did_you_mean
+from backstay.ownership import NotTrusted, open_own
 
 
 def variables(credentials: Credentials) -> dict[str, str]:
@@ -53,9 +54,16 @@ def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
     seconds the shell and all that it started are killed. The password may come from the
     operator's own ``OS_PASSWORD`` where the script asks for it. Raises InventoryError.
     """
-    if not path.is_file():
-        raise _openrc_wrong(path, "there is no such file", "correct `openrc` in cloud.yaml")
-    status, output, complaints = _run(path.absolute(), bound)
+    try:
+        opened = open_own(path)
+    except NotTrusted as error:
+        raise _openrc_wrong(path, str(error), error.remedy) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else why
+        raise _openrc_wrong(path, why, "correct `openrc` in cloud.yaml") from error
+    with opened.file as file:
+        status, output, complaints = _run(path.absolute(), file.fileno(), bound)
     if status != 0:
         message = next((line for line in reversed(complaints.splitlines()) if line.strip()), "")
         raise _openrc_wrong(
@@ -83,7 +91,9 @@ def _with_password(path: Path, found: dict[str, str]) -> dict[str, str]:
     )
 
 
-def _run(path: Path, bound: float) -> tuple[int, str, str]:
+def _run(path: Path, file: int, bound: float) -> tuple[int, str, str]:
+    """Run the script that is open as ``file``: what was checked, whatever its name leads to now."""
+    script = f"/dev/fd/{file}"
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
@@ -91,7 +101,8 @@ def _run(path: Path, bound: float) -> tuple[int, str, str]:
     # Files, not pipes: what the script leaves behind in the background may hold a pipe open.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
         shell = subprocess.Popen(
-            ["sh", "-c", _SOURCE, str(path)],
+            ["sh", "-c", _SOURCE, script],
+            pass_fds=[file],
             env=environment,
             cwd=path.parent,
             stdin=subprocess.DEVNULL,
@@ -111,7 +122,7 @@ def _run(path: Path, bound: float) -> tuple[int, str, str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
-        return status, _text(out), _text(complaints)
+        return status, _text(out), _text(complaints).replace(script, str(path))
 
 
 def _text(file: IO[bytes]) -> str:

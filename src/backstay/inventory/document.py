@@ -1,4 +1,4 @@
-"""A YAML file as plain values that remember their lines."""
+"""A YAML file as plain values that remember their lines, within bounds."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from backstay.answers import clean
 from backstay.errors import InventoryError
+from backstay.ownership import NotTrusted, TooLong, read_own
 
 Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document to one value."""
@@ -35,40 +38,118 @@ class Document:
         return self.lines.get(place, 1)
 
 
+LONGEST = 1 << 20
+"""Bytes of a file; a cloud of two thousand hosts has about 400,000."""
+MOST_NODES = 100_000
+"""Values of a document, where each alias counts as what it stands for."""
+DEEPEST = 40
+_LONGEST_NUMBER = 40
+
+
 def read_document(path: Path) -> Document:
     """Read ``path`` as YAML 1.2.
 
-    Raises InventoryError where it cannot be read, or is not YAML (with the line).
+    Raises InventoryError where it cannot be read, is not YAML (with the line), is larger than any
+    such file, or where others than this user and root could have changed it.
     """
-    text = _text(path)
+    return parse(path, read_text(path))
+
+
+def parse(path: Path, text: str) -> Document:
+    """Return what a text holds; ``path`` is named in errors. Raises InventoryError."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Composer
     # Reported with everything else that is wrong, instead of ending the reading.
     yaml.allow_duplicate_keys = True
     try:
         node = yaml.compose(io.StringIO(text))
+        _bound(path, node)
         lines, duplicates = _walk(node)  # before construction, which unfolds merge keys in place
         # An empty file is an empty mapping: what it lacks is then reported by name.
         data = {} if node is None else yaml.constructor.construct_document(node)
     except YAMLError as error:
         raise _not_yaml(path, error) from error
+    except InventoryError:
+        raise
+    except RecursionError as error:
+        raise _wrong(path, 1, "it is nested too deep") from error
+    except Exception as error:  # of the library: a date with a month 13 is a ValueError, say
+        what = clean(str(error), longest=200)
+        raise _wrong(path, 1, f"it holds a value that cannot be read ({what})") from error
     return Document(path=path, data=data, lines=lines, duplicates=duplicates)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file that only this user and root may change. Raises InventoryError."""
+    attempted = f"reading {path}"
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InventoryError(
-            f"reading {path}",
-            came_back=error.strerror or str(error),
-            remedy="check that the file exists and that you may read it, or name another",
-        ) from error
+        return read_own(path, most=LONGEST).decode("utf-8-sig")
+    except NotTrusted as error:
+        raise InventoryError(attempted, came_back=str(error), remedy=error.remedy) from error
+    except TooLong as error:
+        remedy = "name the right file: no description of a cloud is so long"
+        raise InventoryError(attempted, came_back=str(error), remedy=remedy) from error
     except UnicodeDecodeError as error:
         raise InventoryError(
-            f"reading {path}",
+            attempted,
             came_back=f"byte {error.start} is not UTF-8 text",
             remedy="save the file as UTF-8",
         ) from error
+    except (OSError, ValueError) as error:
+        raise InventoryError(
+            attempted,
+            came_back=getattr(error, "strerror", None) or str(error),
+            remedy="check that the file exists and that you may read it, or name another",
+        ) from error
+
+
+class _Composer(Composer):
+    """Makes nodes, and no deeper than is allowed: beyond that the parser's time grows quadratic."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 - as ruamel has it
+        self._depth += 1
+        if self._depth > DEEPEST + 1:
+            raise MarkedYAMLError(
+                problem=f"it is nested deeper than {DEEPEST} levels",
+                problem_mark=self.parser.peek_event().start_mark,
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _wrong(path: Path, line: int, what: str) -> InventoryError:
+    return InventoryError(
+        f"reading {path}", came_back=f"{path}:{line}: {what}", remedy="correct this file"
+    )
+
+
+def _bound(path: Path, root: Node | None) -> None:
+    """Raise InventoryError for a document that unfolds into too much, or holds itself.
+
+    An alias is the node of its anchor: ten lines can stand for a thousand million values.
+    """
+    left = MOST_NODES
+    pending = [] if root is None else [(root, 0)]
+    while pending:
+        node, depth = pending.pop()
+        left -= 1
+        line = node.start_mark.line + 1
+        if left < 0:
+            raise _wrong(path, line, f"it holds more than {MOST_NODES} values, with all aliases")
+        if depth > DEEPEST:
+            raise _wrong(path, line, f"it is nested deeper than {DEEPEST} levels, or holds itself")
+        if isinstance(node, MappingNode):
+            pending += [(one, depth + 1) for pair in node.value for one in pair]
+        elif isinstance(node, SequenceNode):
+            pending += [(one, depth + 1) for one in node.value]
+        elif node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise _wrong(path, line, f"a number has {len(node.value)} digits")
+
+
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 
 def _not_yaml(path: Path, error: YAMLError) -> InventoryError:

@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from backstay.answers import clean
 
 
 class Part(BaseModel):
@@ -18,6 +20,7 @@ class Part(BaseModel):
     )
 
 
+_LONGEST_TEXT = 100
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhd])")
 
@@ -30,6 +33,8 @@ def seconds(given: str | float) -> float:
     if isinstance(given, int | float):
         return float(given)
     text = given.strip().lower()
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError("it is too long to be a duration such as 90s, 10m, 1h30m or 2d")
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if not re.fullmatch(rf"({_PART.pattern}\s*)+", text):
@@ -41,5 +46,26 @@ def _read(given: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
     return seconds(given) if isinstance(given, str) else given
 
 
-Duration = Annotated[float, BeforeValidator(_read), Field(gt=0)]
-"""Seconds, written with or without a unit."""
+LONGEST = 20 * 365 * 86400.0
+Duration = Annotated[float, BeforeValidator(_read), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+"""Seconds, written with or without a unit; twenty years at most."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def name_of_length(longest: int) -> AfterValidator:
+    """Return a validator for a name that becomes part of paths, names of units and URLs."""
+
+    def check(given: str) -> str:
+        if not _NAME.fullmatch(given) or len(given) > longest:
+            raise ValueError(
+                f"`{clean(given, longest=longest)}` is no name: letters, digits, - _ . only, a "
+                f"letter or digit first, at most {longest} characters"
+            )
+        return given
+
+    return AfterValidator(check)
+
+
+Label = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+"""A name that is only shown and recorded: in one line, and no path."""

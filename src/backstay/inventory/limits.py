@@ -15,8 +15,8 @@ class Limit(Part):
     failed: 95`` more is worse, with ``warning: 10, failed: 3`` less is.
     """
 
-    warning: float
-    failed: float
+    warning: float = Field(allow_inf_nan=False)
+    failed: float = Field(allow_inf_nan=False)
 
     @property
     def rising(self) -> bool:
@@ -74,6 +74,6 @@ class Limits(Part):
 class Bounds(Part):
     """How long one answer may take, in seconds; under ``bounds:`` in cloud.yaml."""
 
-    connect_seconds: float = Field(default=8.0, gt=0)
-    host_seconds: float = Field(default=25.0, gt=0)
-    api_seconds: float = Field(default=20.0, gt=0)
+    connect_seconds: float = Field(default=8.0, gt=0, le=3600)
+    host_seconds: float = Field(default=25.0, gt=0, le=3600)
+    api_seconds: float = Field(default=20.0, gt=0, le=3600)

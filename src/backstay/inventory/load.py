@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from backstay.answers import clean
 from backstay.errors import InventoryError
 from backstay.inventory import mistakes
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.document import read_document
+from backstay.inventory.document import Document, read_document
 
 
 def load(path: Path, *, services: Collection[str] | None = None) -> Cloud:
@@ -21,6 +22,20 @@ def load(path: Path, *, services: Collection[str] | None = None) -> Cloud:
     """
     path = path.absolute()
     document = read_document(path)
+    try:
+        return _cloud(path, document, services)
+    except InventoryError:
+        raise
+    except Exception as error:  # a value that no model has thought of is the file's mistake
+        raise InventoryError(
+            f"reading {path}",
+            came_back=f"it holds a value that cannot be used ({type(error).__name__}: "
+            f"{clean(str(error), longest=200)})",
+            remedy="correct the value, or report this: it should have been named with its line",
+        ) from error
+
+
+def _cloud(path: Path, document: Document, services: Collection[str] | None) -> Cloud:
     found = [*mistakes.of_duplicates(document), *mistakes.of_hosts(document)]
     if services is not None:
         found += mistakes.of_services(document, services)

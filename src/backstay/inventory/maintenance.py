@@ -127,6 +127,8 @@ def _one(word: str) -> tuple[Day, ...]:
 
 def _time(given: Any) -> Any:  # noqa: ANN401 - as above
     if isinstance(given, int):  # 01:00 without quotes, in YAML 1.1: minutes
+        if not 0 <= given < 24 * 60:
+            raise ValueError("expected a time of day such as 22:00")
         return time(given // 60, given % 60)
     if isinstance(given, str) and re.fullmatch(r"\d:\d\d", given):
         return f"0{given}"

@@ -16,6 +16,9 @@ from backstay.answers import clean
 from backstay.errors import InventoryError
 from backstay.inventory.document import Document, Place
 
+_MOST_SHOWN = 50
+_MOST_READ = 200
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
@@ -36,8 +39,10 @@ class CloudFileWrong(InventoryError):
             f"\n  {document.path}:{mistake.line}: "
             + (f"{clean(mistake.place)}: " if mistake.place else "")
             + clean(mistake.what)
-            for mistake in self.mistakes
+            for mistake in self.mistakes[:_MOST_SHOWN]
         )
+        if count > _MOST_SHOWN:
+            shown += f"\n  and {count - _MOST_SHOWN} more"
         super().__init__(
             f"reading {document.path}",
             came_back=f"{count} mistake{'s' if count > 1 else ''}{shown}",
@@ -56,7 +61,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 def of_model(model: type[BaseModel], error: ValidationError, document: Document) -> list[Mistake]:
     """Translate what pydantic found wrong; values are shown only where they are words."""
-    errors = error.errors(include_url=False)
+    errors = error.errors(include_url=False)[:_MOST_READ]
     places = {tuple(found["loc"]) for found in errors}
     return [
         _mistake(document, tuple(found["loc"]), _in_words(model, found))

@@ -13,6 +13,7 @@ from pydantic import (
 
 from backstay.errors import InventoryError
 from backstay.inventory.fields import Part
+from backstay.ownership import NotTrusted, TooLong, read_own
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
@@ -24,6 +25,9 @@ def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
 
 BesideFile = Annotated[Path, AfterValidator(_beside_the_file)]
 """A path in cloud.yaml, relative to it; ``~`` is the operator's home."""
+
+
+_LONGEST = 1 << 16
 
 
 class Secret(Part):
@@ -72,12 +76,15 @@ def _from_environment(name: str) -> str:
 
 
 def _from_file(path: Path) -> str:
+    attempted = f"reading the secret in {path}"
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_own(path, most=_LONGEST).decode("utf-8").removesuffix("\n")
+    except NotTrusted as error:
+        raise InventoryError(attempted, came_back=str(error), remedy=error.remedy) from error
+    except (OSError, ValueError, TooLong) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InventoryError(
-            f"reading the secret in {path}",
-            came_back=reason,
+            attempted,
+            came_back=str(error) if isinstance(error, TooLong) else reason,
             remedy=f"check that {path} exists and that you may read it",
         ) from error

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -20,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from backstay.errors import InventoryError
+from backstay.inventory.document import parse
 from backstay.inventory.edits import Edits, Source
 
 _FEW = 2
@@ -159,10 +161,10 @@ def _free_name(host: str, taken: set[str]) -> str:
 
 def _read(text: str, host: str, spare: str) -> tuple[MappingNode, dict[str, Any]]:
     try:
+        data = parse(Path("cloud.yaml"), text).data
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-        data = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise _unclear(host, spare, f"it is not YAML: {' '.join(str(error).split())}") from error
+    except InventoryError as error:
+        raise _unclear(host, spare, error.came_back) from error
     hosts = data.get("hosts") if isinstance(data, dict) else None
     if not isinstance(root, MappingNode) or not isinstance(hosts, dict):
         raise _unclear(host, spare, "it has no `hosts`")
@@ -174,8 +176,8 @@ def _read(text: str, host: str, spare: str) -> tuple[MappingNode, dict[str, Any]
 def _is(text: str, wanted: Mapping[str, Any]) -> bool:
     """Return whether a text holds what is wanted."""
     try:
-        found = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
+        found = parse(Path("cloud.yaml"), text).data
+    except InventoryError:
         return False
     return bool(found == wanted)
 

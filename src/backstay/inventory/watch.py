@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
-from backstay.inventory.fields import Duration, Part
+from backstay.inventory.fields import Duration, Label, Part
 from backstay.inventory.secret import BesideFile, Secret
 
 WebUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
@@ -108,7 +108,7 @@ class Page(Part):
     listen: Annotated[str, AfterValidator(_listens)] = "127.0.0.1:8484"
     certificate: BesideFile | None = None
     key: BesideFile | None = None
-    people: dict[str, Person] = {}
+    people: dict[Label, Person] = {}
 
     @property
     def address(self) -> tuple[str, int]:
@@ -190,6 +190,6 @@ class Watch(Part):
     late: Duration = 1.5
     recovered: Duration = 10.0
     keep: Duration = 30 * 86400.0
-    channels: dict[str, Channel] = {}
+    channels: dict[Label, Channel] = {}
     policy: Policy = Policy()
     page: Page = Page()

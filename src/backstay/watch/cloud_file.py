@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from backstay.answers import clean
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.transports.threads import on_thread
@@ -12,6 +14,8 @@ from backstay.transports.threads import on_thread
 PAUSE = 2.0
 """Seconds between two looks at the file."""
 BOUND = 30.0
+AGAIN = 30.0
+"""Seconds until a file that was wrong and has not changed is read again: reading costs time."""
 
 
 class CloudFile:
@@ -27,6 +31,8 @@ class CloudFile:
         self._read = _stamp(path)
         self.cloud = load(path)
         self._changed = asyncio.Event()
+        self._wrong: tuple[int, int, int] | None = None
+        self._again = 0.0
 
     async def another(self, than: Cloud) -> None:
         """Wait until the cloud is another than the one that is known."""
@@ -44,13 +50,16 @@ class CloudFile:
         stamp = _stamp(self.path)
         if stamp == self._read:
             return
+        if stamp == self._wrong and time.monotonic() < self._again:
+            return
         try:
             cloud = await on_thread(lambda: self._load(self.path), BOUND)
-        except (BackstayError, TimeoutError) as error:
+        except Exception as error:  # whatever a file holds must not end the watch
             # Not marked as read: it may be being written, or the disk may come back.
-            self.trouble = f"{error}; the previous configuration stays in use"
+            self._wrong, self._again = stamp, time.monotonic() + AGAIN
+            self.trouble = f"{_why(error)}; the previous configuration stays in use"
             return
-        self._read = stamp
+        self._read, self._wrong = stamp, None
         if cloud.name != self.cloud.name:
             self.trouble = (
                 f"{self.path} describes {cloud.name} now, and not {self.cloud.name}: restart the "
@@ -63,6 +72,14 @@ class CloudFile:
         self.cloud = cloud
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, BackstayError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return f"it could not be read within {BOUND:g} s"
+    return f"it cannot be used: {clean(repr(error), longest=200)}"
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

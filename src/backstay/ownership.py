@@ -1,0 +1,198 @@
+"""Files of this machine that decide what is done: nobody else may own them or write to them.
+
+Whoever may change cloud.yaml, an openrc or a hook decides what its reader runs, as root perhaps. A
+file is opened once, component by component (openat(2)), and every folder and link on the way is
+checked by its descriptor: what was checked is what is read.
+"""
+
+import contextlib
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections import deque
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+_LONGEST_WAY = 200
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A pipe that nobody writes to would be waited for without O_NONBLOCK.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class NotTrusted(Exception):
+    """Somebody else may change a file; the text says which, who and how, ``remedy`` what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+class TooLong(Exception):
+    """A file is longer than anything of its kind is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that only this user and root may change; ``mode`` and ``uid`` are those of stat(2)."""
+
+    file: FileIO
+    mode: int
+    uid: int
+
+    @property
+    def others_may_read(self) -> bool:
+        """Return whether its group or everybody may read it."""
+        return bool(self.mode & 0o044)
+
+
+def open_own(path: Path) -> Opened:
+    """Open a regular file for reading. The caller closes ``file``.
+
+    Raises NotTrusted where another user than root and this one owns it, or may write to it, to a
+    folder or to a link on the way to it. Raises OSError where it cannot be opened, or is no regular
+    file.
+    """
+    way = _Way(path)
+    try:
+        return Opened(*way.open_file())
+    finally:
+        way.close()
+
+
+def read_own(path: Path, *, most: int) -> bytes:
+    """Return the content of a file that ``open_own`` opens.
+
+    Raises TooLong beyond ``most`` bytes, otherwise as ``open_own``.
+    """
+    opened = open_own(path)
+    with opened.file as file:
+        content = bytearray()
+        while data := file.read(min(1 << 16, most + 1 - len(content))):
+            content += data
+            if len(content) > most:
+                raise TooLong(f"it is longer than {most} bytes")
+    return bytes(content)
+
+
+def check_own(path: Path) -> None:
+    """Raise NotTrusted or OSError as ``open_own`` does."""
+    open_own(path).file.close()
+
+
+class _Way:
+    """The way to a file: the descriptor of the folder that is reached, and what is left to go."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._left = deque(path.absolute().parts[1:])  # with its `..`: they may follow a link
+        self._reached = ["/"]
+        self._folder = os.open("/", _FOLDER)
+
+    def close(self) -> None:
+        os.close(self._folder)
+
+    def open_file(self) -> tuple[FileIO, int, int]:
+        """Go the whole way, and return the file, its mode and its owner."""
+        self._check(os.fstat(self._folder))
+        for _ in range(_LONGEST_WAY):
+            if not self._left:
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+            name = self._left.popleft()
+            found = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                self._follow(name, found)
+            elif self._left:
+                self._enter(name)
+            else:
+                return self._open(name, found)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(self._path))
+
+    def _here(self, name: str = "") -> str:
+        return os.path.join(*self._reached, name) if name else os.path.join(*self._reached)
+
+    def _follow(self, name: str, found: os.stat_result) -> None:
+        self._check_owner(self._here(name), found)
+        target = os.readlink(name, dir_fd=self._folder)
+        parts = Path(target).parts
+        if target.startswith("/"):
+            self._go("/", ["/"], None)
+            parts = parts[1:]
+        self._left.extendleft(reversed(parts))
+
+    def _enter(self, name: str) -> None:
+        up = self._reached[:-1] or ["/"]
+        self._go(name, up if name == ".." else [*self._reached, name], self._folder)
+        self._check(os.fstat(self._folder))
+
+    def _go(self, name: str, reached: list[str], beneath: int | None) -> None:
+        folder = os.open(name, _FOLDER, dir_fd=beneath)
+        os.close(self._folder)
+        self._folder, self._reached = folder, reached
+
+    def _open(self, name: str, found: os.stat_result) -> tuple[FileIO, int, int]:
+        shown = self._here(name)
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(self._path))
+        file = os.open(name, _READ, dir_fd=self._folder)
+        try:
+            now = os.fstat(file)
+            if not stat.S_ISREG(now.st_mode):
+                raise OSError(errno.EINVAL, "it is not a file", str(self._path))
+            self._check(now, shown)
+            return FileIO(file, "r"), stat.S_IMODE(now.st_mode), now.st_uid
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(file)
+            raise
+
+    def _check(self, found: os.stat_result, shown: str = "") -> None:
+        shown = shown or self._here()
+        self._check_owner(shown, found)
+        if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+            return  # nobody but the owner of what is in it may exchange that
+        if found.st_mode & stat.S_IWOTH:
+            raise NotTrusted(f"everybody may write to {shown}", f"chmod o-w {shown}")
+        if found.st_mode & stat.S_IWGRP and not _is_mine_alone(found.st_gid):
+            group = _group(found.st_gid)
+            raise NotTrusted(f"the group {group} may write to {shown}", f"chmod g-w {shown}")
+
+    def _check_owner(self, shown: str, found: os.stat_result) -> None:
+        if found.st_uid not in {0, os.geteuid()}:
+            me = "root" if os.geteuid() == 0 else "root or yourself"
+            raise NotTrusted(
+                f"{shown} belongs to {_user(found.st_uid)}, who could change what is done by it",
+                f"as root: chown {_user(os.geteuid())} {shown} (if you trust its content), or use "
+                f"a file that belongs to {me}",
+            )
+
+
+def _is_mine_alone(gid: int) -> bool:
+    """Return whether nobody is in a group but this user and root: many have a group of their own.
+
+    A group of many is asked for only where it may write.
+    """
+    mine = {"root", _user(os.geteuid())}
+    try:
+        group = grp.getgrgid(gid)
+        members = {*group.gr_mem, *(one.pw_name for one in pwd.getpwall() if one.pw_gid == gid)}
+    except (KeyError, OSError):
+        return False
+    return members <= mine
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
