@@ -10,13 +10,18 @@ import errno
 import grp
 import os
 import pwd
+import re
+import shutil
 import stat
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 _LONGEST_WAY = 200
+# What comes after these is a program or a script as well.
+_INTERPRETERS = re.compile(r"(?:ba|da|k|z)?sh|python[0-9.]*|perl|ruby|env|sudo|exec|nice|timeout")
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe that nobody writes to would be waited for without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -58,6 +63,9 @@ def open_own(path: Path) -> Opened:
     way = _Way(path)
     try:
         return Opened(*way.open_file())
+    except OSError as error:
+        error.filename = str(path)  # not the component's name
+        raise
     finally:
         way.close()
 
@@ -196,3 +204,25 @@ def _group(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
+
+
+def check_command(words: Sequence[str]) -> None:
+    """Raise NotTrusted where others could change the program of a command line, or its script.
+
+    What does not exist is not judged: running it fails.
+    """
+    for word in words:
+        found = _program(word)
+        if found is not None:
+            with contextlib.suppress(OSError):
+                check_own(found)
+        if not _INTERPRETERS.fullmatch(Path(word).name) and not word.startswith("-"):
+            return
+
+
+def _program(word: str) -> Path | None:
+    if "/" in word:
+        path = Path(word)
+        return path if path.is_file() else None
+    found = shutil.which(word)
+    return Path(found) if found else None

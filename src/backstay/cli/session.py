@@ -59,7 +59,7 @@ async def open_session(cloud: "Cloud") -> "AsyncIterator[CloudSession]":
     report_loop_errors(asyncio.get_running_loop())
     shell = LateShell(cloud.bounds.connect_seconds)
     try:
-        yield CloudSession(cloud=cloud, shell=shell, api=open_api(cloud), sources=[read_backups])
+        yield CloudSession(cloud=cloud, shell=shell, api=open_api(cloud), sources=SOURCES)
     finally:
         shell.close()
 
@@ -108,6 +108,22 @@ async def read_backups(cloud: "Cloud", hosts: Collection[str]) -> list[Finding]:
                 remedy="check the disk that `folder` under `backup` is on",
             )
         ]
+
+
+async def read_exposed_secrets(cloud: "Cloud", hosts: Collection[str]) -> list[Finding]:
+    """Judge who on this machine may read the secrets that the cloud is operated with."""
+    from backstay.inventory.exposure import exposed_secrets
+
+    if hosts:
+        return []
+    try:
+        return await on_thread(lambda: exposed_secrets(cloud), cloud.bounds.host_seconds)
+    except TimeoutError:
+        return []
+
+
+SOURCES = (read_backups, read_exposed_secrets)
+"""What this machine adds to the whole check."""
 
 
 class LateShell:

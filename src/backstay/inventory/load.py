@@ -12,6 +12,7 @@ from backstay.errors import InventoryError
 from backstay.inventory import mistakes
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.document import Document, read_document
+from backstay.inventory.exposure import changed_by_others
 
 
 def load(path: Path, *, services: Collection[str] | None = None) -> Cloud:
@@ -46,6 +47,11 @@ def _cloud(path: Path, document: Document, services: Collection[str] | None) -> 
         )
     except ValidationError as error:
         found += mistakes.of_model(Cloud, error, document)
+    if cloud is not None:
+        found += [
+            mistakes.of_file(document, place, f"{error}: {error.remedy}")
+            for place, error in changed_by_others(cloud)
+        ]
     if found or cloud is None:
         raise mistakes.CloudFileWrong(document, found)
     return cloud

@@ -111,6 +111,11 @@ def of_services(document: Document, known: Collection[str]) -> list[Mistake]:
     ]
 
 
+def of_file(document: Document, place: Place, what: str) -> Mistake:
+    """Return the mistake that a file which is named at ``place`` cannot be used."""
+    return _mistake(document, place, what)
+
+
 def _withouts(data: Any) -> Iterator[tuple[Place, str]]:  # noqa: ANN401 - any YAML
     holders: list[tuple[Place, Any]] = []
     if isinstance(data, Mapping):

@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backstay.errors import BackstayError
 from backstay.inventory.provision import Ansible, Command, ProvisionMethod, Puppet
+from backstay.ownership import NotTrusted, check_command
 from backstay.provision.work import AWAIT, Provision, Work, script
 
 
@@ -72,6 +74,17 @@ def _held(argv: Sequence[str], environment: Mapping[str, str]) -> str:
     )
 
 
+def _refuse_others(*commands: Sequence[str]) -> None:
+    """Raise BackstayError where others could change what one of these runs."""
+    for words in commands:
+        try:
+            check_command(words)
+        except NotTrusted as error:
+            raise BackstayError(
+                f"running {words[0]}", came_back=str(error), remedy=error.remedy
+            ) from error
+
+
 _ANSIBLE_ERROR = re.compile(r"^(fatal|ERROR!?|failed)[:\s!]", re.IGNORECASE)
 
 
@@ -85,8 +98,13 @@ class AnsiblePlaybook:
     settings: Ansible
 
     def work(self, host: str, address: str) -> Work:
-        """Return the command, limited to the host unless the site says to what."""
+        """Return the command, limited to the host unless the site says to what.
+
+        Raises BackstayError where others could change the playbook.
+        """
         given = self.settings
+        files = [one for one in (given.playbook, given.inventory) if one]
+        _refuse_others(["ansible-playbook"], *([str(one)] for one in files))
         argv = ["ansible-playbook", "--limit", given.limit or host]
         if given.inventory:
             argv += ["--inventory", str(given.inventory)]
@@ -116,8 +134,10 @@ class AnyCommand:
     settings: Command
 
     def work(self, host: str, address: str) -> Work:
-        """Return the command."""
+        """Return the command. Raises BackstayError where others could change its program."""
         given = self.settings
+        if given.on == "here":
+            _refuse_others(given.argv)
         environment = {"BACKSTAY_HOST": host, "BACKSTAY_ADDRESS": address, **given.environment}
         return Work(
             name="command",

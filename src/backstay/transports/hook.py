@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from itertools import dropwhile
 from typing import Any
 
 from backstay.answers import clean
 from backstay.errors import HookFailed
+from backstay.ownership import NotTrusted, check_command
 from backstay.transports import limits
 from backstay.transports.program_output import tail
 from backstay.transports.programs import kill_session
@@ -27,7 +29,14 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
     seconds (it is then ended, with all that it started).
     """
     variables = {f"BACKSTAY_{name.upper()}": value for name, value in facts.items()}
-    shown = _program(command)
+    words = _words(command)
+    shown = words[0] if words else "command"
+    try:
+        check_command(words)
+    except NotTrusted as error:
+        raise HookFailed(
+            f"calling the hook {shown}", came_back=str(error), remedy=error.remedy
+        ) from error
     process = await asyncio.create_subprocess_shell(
         command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -88,13 +97,13 @@ async def call_url(url: str, facts: Mapping[str, Any], *, bound: float) -> str:
     return last_line
 
 
-def _program(command: str) -> str:
-    """Return the program of a command line: what stands before and after it may be a secret."""
+def _words(command: str) -> list[str]:
+    """Return a command line's words from its program on: what stands before may be a secret."""
     try:
         words = shlex.split(command)
-    except ValueError:
-        words = []
-    return next((word for word in words if not _ASSIGNMENT.match(word)), "command")
+    except ValueError:  # a quote that is left open: the shell says so
+        return []
+    return list(dropwhile(_ASSIGNMENT.match, words))
 
 
 def _last_line(output: bytes) -> str:
