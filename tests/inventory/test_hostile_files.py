@@ -142,7 +142,24 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../x", "a/b", ".hidden", "-rf", "a\nb", "a b", "", "x" * 65, "a?b", "ä", "a%b"]
+    "name",
+    [
+        "../../../x",
+        "a/b",
+        ".hidden",
+        "-rf",
+        "a\nb",
+        "a  b",
+        "a ",
+        " a",
+        "a /b",
+        "a\tb",
+        "",
+        "x" * 65,
+        "a?b",
+        "ä",
+        "a%b",
+    ],
 )
 def test_names_that_become_paths_are_checked(path: Path, name: str) -> None:
     path.write_text(GOOD.replace("amber", json.dumps(name)))

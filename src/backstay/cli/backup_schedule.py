@@ -1,7 +1,6 @@
 """``backstay backup schedule``: a systemd timer takes, verifies and prunes backups."""
 
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,13 @@ from backstay.cli.options import cloud_option, dry_run_option, hosts_argument
 from backstay.cli.output.terminal import echo
 from backstay.cli.session import open_cloud, require_hosts
 from backstay.cli.units import (
-    own_command,
     own_environment,
     refuse_environment,
+    secret_environment,
     show_files,
     uninstall,
+    unit_command,
+    unit_name,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def install(*, hosts: tuple[str, ...], calendar: str, dry_run: bool, cloud: Path
 def uninstall_timer(dry_run: bool, cloud: Path | None) -> None:
     """Remove the timer; backups stay."""
     name = _unit(open_cloud(cloud))
-    uninstall([f"{name}.timer", f"{name}.service"], "backups stay", dry_run=dry_run)
+    units = [f"{name}.timer", f"{name}.service", f"{name}.env"]
+    uninstall(units, "backups stay", dry_run=dry_run)
 
 
 @schedule.command(
@@ -105,7 +107,7 @@ def status(cloud: Path | None) -> None:
 
 
 def _unit(cloud: "Cloud") -> str:
-    return f"backstay-backup-{re.sub('[^A-Za-z0-9_.-]', '-', cloud.name)}"
+    return unit_name("backup", cloud.name)
 
 
 def _install(cloud: "Cloud", hosts: Sequence[str], calendar: str, *, dry_run: bool) -> None:
@@ -118,8 +120,9 @@ def _install(cloud: "Cloud", hosts: Sequence[str], calendar: str, *, dry_run: bo
         name,
         does=f"Backstay: {name.removeprefix('backstay-')}",
         calendar=calendar,
-        command=own_command(*words, "--reason", "scheduled", "--cloud", str(cloud.path)),
+        command=unit_command(*words, "--reason", "scheduled", "--cloud", str(cloud.path)),
         environment=own_environment(),
+        secrets=secret_environment(),
     )
     if dry_run:
         show_files(files)
@@ -134,8 +137,9 @@ def _install(cloud: "Cloud", hosts: Sequence[str], calendar: str, *, dry_run: bo
     lacking = only_here(cloud.backup.repository or "", os.environ)
     if lacking:
         echo(
-            f"  the repository may need {', '.join(lacking)}, which only this terminal has: add "
-            f"them to the timer's service: systemctl edit {name}.service",
+            f"  the repository may need {', '.join(lacking)}, which only this terminal has: write "
+            f"them into a file of root's with mode 0600, and give that to the timer's service: "
+            f"systemctl edit {name}.service ([Service], EnvironmentFile=/etc/backstay/restic.env)",
             err=True,
         )
 

@@ -20,7 +20,7 @@ from backstay.cli.options import (
 )
 from backstay.cli.output.terminal import echo, echo_json, redraw
 from backstay.cli.session import backups_of, open_cloud, require_hosts
-from backstay.cli.units import own_command, show_files, uninstall
+from backstay.cli.units import show_files, uninstall, unit_command, unit_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +203,7 @@ def _install(cloud: "Cloud", host: str, *, dry_run: bool) -> None:
     name = _unit(cloud, host)
     text = service_file(
         does=f"Backstay: receive the binary log of {host}",
-        command=own_command("backup", "stream", "run", host, "--cloud", str(cloud.path)),
+        command=unit_command("backup", "stream", "run", host, "--cloud", str(cloud.path)),
         environment={},
     )
     files = {f"{name}.service": text}
@@ -219,4 +219,4 @@ def _install(cloud: "Cloud", host: str, *, dry_run: bool) -> None:
 
 
 def _unit(cloud: "Cloud", host: str) -> str:
-    return f"backstay-stream-{cloud.name}-{host}"
+    return unit_name("stream", cloud.name, host)

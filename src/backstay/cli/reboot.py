@@ -24,7 +24,13 @@ from backstay.cli.options import (
 )
 from backstay.cli.output.terminal import echo, echo_json
 from backstay.cli.session import open_cloud, require_hosts
-from backstay.cli.units import own_command, own_environment, refuse_environment, show_files
+from backstay.cli.units import (
+    own_environment,
+    refuse_environment,
+    secret_environment,
+    show_files,
+    unit_command,
+)
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
@@ -220,8 +226,9 @@ def _schedule(
         name,
         does=f"Backstay: reboot {', '.join(plan.targets)}",
         at=go.at,
-        command=own_command("reboot", *plan.targets, *_again(cloud, chosen)),
+        command=unit_command("reboot", *plan.targets, *_again(cloud, chosen)),
         environment=own_environment(),
+        secrets=secret_environment(),
     )
     if dry_run:
         show_files(files)

@@ -1,6 +1,7 @@
 """What the systemd units of this machine need that call Backstay without a terminal."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,50 @@ def own_command(*words: str) -> list[str]:
     return [str(Path(sys.argv[0]).resolve()), *words]
 
 
+def unit_name(*parts: str) -> str:
+    """Return the name of a unit without its kind; names of clouds may have spaces."""
+    return re.sub("[^A-Za-z0-9_.-]", "-", "-".join(("backstay", *parts)))
+
+
+def unit_command(*words: str) -> list[str]:
+    """Return Backstay's command line for a unit. Raises Refused where others may change it."""
+    import click
+
+    import backstay
+    from backstay.ownership import NotTrusted, check_own
+
+    command = own_command(*words)
+    files = [Path(command[0]), Path(sys.executable), Path(backstay.__file__), Path(click.__file__)]
+    for file in files:
+        try:
+            check_own(file)
+        except NotTrusted as error:
+            raise Refused(
+                f"the unit would run {file} as root, and {error}",
+                remedy=f"{error.remedy}, or install Backstay where only root may write",
+            ) from error
+        except OSError as error:
+            raise Refused(
+                f"the unit would run {file}: {error.strerror}", remedy="install Backstay again"
+            ) from error
+    return command
+
+
 def own_environment() -> dict[str, str]:
-    """Return where this terminal's journal and locks are, where its environment names them."""
+    """Return where this terminal's journal and locks are, where its environment names them.
+
+    Without those that ``secret_environment`` returns.
+    """
+    secret = secret_environment()
+    return {key: value for key, value in _given().items() if key not in secret}
+
+
+def secret_environment() -> dict[str, str]:
+    """Return which of these may hold a password: URLs with a user or with parameters."""
+    return {key: value for key, value in _given().items() if "@" in value or "?" in value}
+
+
+def _given() -> dict[str, str]:
     from backstay.journal.place import JOURNAL, LOCKS
 
     return {key: os.environ[key] for key in (JOURNAL, LOCKS) if key in os.environ}
@@ -40,6 +83,9 @@ def show_files(files: dict[str, str]) -> None:
     from backstay.transports.systemd import FOLDER
 
     for name, text in files.items():
+        if name.endswith(".env"):
+            echo(f"would write {FOLDER / name}: variables with secrets, for root alone")
+            continue
         echo(f"would write {FOLDER / name}:")
         echo("".join(f"    {line}".rstrip() + "\n" for line in text.splitlines()), nl=False)
 

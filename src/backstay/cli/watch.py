@@ -22,8 +22,11 @@ from backstay.cli.units import (
     own_command,
     own_environment,
     refuse_environment,
+    secret_environment,
     show_files,
     uninstall,
+    unit_command,
+    unit_name,
 )
 from backstay.errors import BackstayError, InventoryError
 
@@ -65,8 +68,8 @@ def install(dry_run: bool, cloud: Path | None) -> None:
 @cloud_option
 def uninstall_service(dry_run: bool, cloud: Path | None) -> None:
     """Stop and remove the service; what it recorded stays."""
-    unit = f"{_unit(open_cloud(cloud))}.service"
-    uninstall([unit], "what it recorded stays", dry_run=dry_run)
+    name = _unit(open_cloud(cloud))
+    uninstall([f"{name}.service", f"{name}.env"], "what it recorded stays", dry_run=dry_run)
 
 
 @watch.command(
@@ -288,17 +291,17 @@ def _log(line: str) -> None:
 
 
 def _install(cloud: "Cloud", *, dry_run: bool) -> None:
-    from backstay.transports.systemd import install, service_file
+    from backstay.transports.systemd import environment_file, install, reading, service_file
 
     refuse_environment(cloud)
     name = _unit(cloud)
     text = service_file(
         does=f"Backstay: watch {cloud.name}",
-        command=own_command("watch", "run", "--cloud", str(cloud.path)),
+        command=unit_command("watch", "run", "--cloud", str(cloud.path)),
         environment=own_environment(),
-        more=_UNIT,
+        more=_UNIT + reading(name, secret_environment()),
     )
-    files = {f"{name}.service": text}
+    files = {f"{name}.service": text, **environment_file(name, secret_environment())}
     if dry_run:
         show_files(files)
         return
@@ -336,4 +339,4 @@ Nice=-10
 
 
 def _unit(cloud: "Cloud") -> str:
-    return f"backstay-watch-{cloud.name}"
+    return unit_name("watch", cloud.name)

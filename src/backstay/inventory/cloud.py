@@ -108,7 +108,7 @@ class Cloud(Part):
     ``fenced`` are hosts that were replaced and must stay off, by names of their own.
     """
 
-    name: Annotated[str, name_of_length(64)] = "cloud"
+    name: Annotated[str, name_of_length(64, words=True)] = "cloud"
     flavour: Flavour = Flavour.DEBIAN
     region: str | None = None
     interface: Literal["public", "internal", "admin"] = "public"

@@ -51,16 +51,22 @@ Duration = Annotated[float, BeforeValidator(_read), Field(gt=0, le=LONGEST, allo
 """Seconds, written with or without a unit; twenty years at most."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_WORDS = re.compile(rf"{_NAME.pattern}(?: [A-Za-z0-9._-]+)*")
 
 
-def name_of_length(longest: int) -> AfterValidator:
-    """Return a validator for a name that becomes part of paths, names of units and URLs."""
+def name_of_length(longest: int, *, words: bool = False) -> AfterValidator:
+    """Return a validator for a name that becomes part of paths, names of units and URLs.
+
+    ``words`` allows single spaces: a cloud could always have them, and units have ``-`` for them.
+    """
+    pattern, what = (_WORDS, "letters, digits, - _ . and") if words else (_NAME, "letters, digits,")
 
     def check(given: str) -> str:
-        if not _NAME.fullmatch(given) or len(given) > longest:
+        if not pattern.fullmatch(given) or len(given) > longest:
+            rest = "single spaces" if words else "- _ ."
             raise ValueError(
-                f"`{clean(given, longest=longest)}` is no name: letters, digits, - _ . only, a "
-                f"letter or digit first, at most {longest} characters"
+                f"`{clean(given, longest=longest)}` is no name: {what} {rest} only, a letter or "
+                f"digit first, at most {longest} characters"
             )
         return given
 

@@ -5,6 +5,7 @@ https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,15 +29,18 @@ def unit_files(
     at: datetime,
     command: Sequence[str],
     environment: Mapping[str, str],
+    secrets: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the files of a service and of the timer that starts it once, at ``at``. Pure.
 
-    A machine that is off at that time does not start it later: maintenance has its time.
+    A machine that is off at that time does not start it later: maintenance has its time. See
+    ``environment_file`` for ``secrets``.
     """
     instant = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     begins = f"OnCalendar={instant}\nAccuracySec=1s\nPersistent=false\n"
     return {
-        f"{name}.service": _service(does, command, environment),
+        f"{name}.service": _service(does, command, environment, reading(name, secrets)),
+        **environment_file(name, secrets),
         f"{name}.timer": _timer(does, begins),
     }
 
@@ -48,20 +52,25 @@ def repeating_files(
     calendar: str,
     command: Sequence[str],
     environment: Mapping[str, str],
+    secrets: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the files of a service and of the timer that starts it again and again. Pure.
 
     ``calendar`` is one of systemd's expressions (see ``next_time``). A machine that was off at the
-    time starts it when it is up again; several machines do not start it at the same second.
+    time starts it when it is up again; several machines do not start it at the same second. See
+    ``environment_file`` for ``secrets``.
     """
     begins = f"OnCalendar={calendar}\nRandomizedDelaySec={SPREAD:g}s\nPersistent=true\n"
     return {
-        f"{name}.service": _service(does, command, environment),
+        f"{name}.service": _service(does, command, environment, reading(name, secrets)),
+        **environment_file(name, secrets),
         f"{name}.timer": _timer(does, begins),
     }
 
 
-def _service(does: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
+def _service(
+    does: str, command: Sequence[str], environment: Mapping[str, str], more: str = ""
+) -> str:
     variables = "".join(
         f"Environment={_quoted(f'{key}={value}')}\n" for key, value in environment.items()
     )
@@ -69,9 +78,34 @@ def _service(does: str, command: Sequence[str], environment: Mapping[str, str]) 
         f"[Unit]\nDescription={does}\nWants=network-online.target\n"
         "After=network-online.target\n\n"
         # Every step has a bound of its own.
-        f"[Service]\nType=oneshot\nTimeoutStartSec=infinity\n{variables}"
+        f"[Service]\nType=oneshot\nTimeoutStartSec=infinity\n{more}{variables}"
         f"ExecStart={' '.join(map(_quoted, command))}\n"
     )
+
+
+def environment_file(name: str, secrets: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the file that gives a unit variables which hold secrets, none where there are none.
+
+    Lines ``Environment=`` of a unit are shown to every user by ``systemctl show``; this file is
+    root's alone, as ``install`` writes it. The unit names it by ``reading``.
+    https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#EnvironmentFile=
+    """
+    if not secrets:
+        return {}
+    lines = [f'{key}="{_ESCAPED.sub(_escape, value)}"\n' for key, value in secrets.items()]
+    return {f"{name}.env": "".join(lines)}
+
+
+def reading(name: str, secrets: Mapping[str, str] | None, folder: Path = FOLDER) -> str:
+    """Return the line by which a unit reads the file of its secrets, empty without any."""
+    return f"EnvironmentFile={str(folder / name).replace('%', '%%')}.env\n" if secrets else ""
+
+
+_ESCAPED = re.compile(r'["\\$`]')
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
 
 
 def _timer(does: str, begins: str) -> str:
@@ -127,15 +161,23 @@ def install(unit: str, files: Mapping[str, str], folder: Path = FOLDER, *, inste
     _require(attempted, folder, instead)
     try:
         for file, text in files.items():
-            path = folder / file
-            path.touch(mode=0o600)  # a journal's URL may hold a password
-            path.write_text(text)
+            _write(folder / file, text)
     except OSError as error:
         raise BackstayError(
             attempted, came_back=f"{error.filename}: {error.strerror}", remedy=instead
         ) from error
     for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
         _systemctl(attempted, command, instead)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file of root's alone: none of it is ever seen by others, whatever was there."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(file, "w") as writing:
+        writing.write(text)
+    beside.replace(path)
 
 
 def remove(unit: str, *files: str, folder: Path = FOLDER) -> bool:
