@@ -19,8 +19,14 @@ def claims(lab: Lab) -> tuple[str, ...]:
 def ruleset(lab: Lab, uplink: str) -> str:
     """Return the lab's nftables rules: hosts reach the outside by the machine's address.
 
+    Nobody else reaches them: the machine forwards for the lab, and neighbours with a route to its
+    networks would come to its hosts, and to its BMCs, which listen on addresses of this machine.
+    Only answers to what the hosts themselves have asked come in.
+
     The uplink may carry smaller packets than the bridges: TCP's segment size is clamped to its MTU.
     """
+    bridges = ", ".join(f'"{lab.bridge(network)}"' for network in Network)
+    nets = ", ".join(f"{lab.net(network)}.0/24" for network in Network)
     return f"""
 table ip {lab.nft_table}
 delete table ip {lab.nft_table}
@@ -33,6 +39,16 @@ table ip {lab.nft_table} {{
     type filter hook forward priority mangle;
     oifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
     iifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
+  }}
+  chain closed_forward {{
+    type filter hook forward priority filter;
+    iifname != {{ {bridges} }} ip daddr {{ {nets} }} ct state established,related accept
+    iifname != {{ {bridges} }} ip daddr {{ {nets} }} drop
+  }}
+  chain closed_input {{
+    type filter hook input priority filter;
+    iifname != {{ "lo", {bridges} }} ip daddr {{ {nets} }} ct state established,related accept
+    iifname != {{ "lo", {bridges} }} ip daddr {{ {nets} }} drop
   }}
 }}
 """
