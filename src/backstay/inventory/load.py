@@ -11,7 +11,7 @@ from backstay.answers import clean
 from backstay.errors import InventoryError
 from backstay.inventory import mistakes
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.document import Document, read_document
+from backstay.inventory.document import Document, parse, read_text
 from backstay.inventory.exposure import changed_by_others
 
 
@@ -21,8 +21,13 @@ def load(path: Path, *, services: Collection[str] | None = None) -> Cloud:
     ``services`` are the names that a ``without`` may hold; None leaves them unchecked. Raises
     InventoryError where the file cannot be read, and CloudFileWrong with all mistakes in it.
     """
+    return load_text(path, read_text(path.absolute()), services=services)
+
+
+def load_text(path: Path, text: str, *, services: Collection[str] | None = None) -> Cloud:
+    """Return the cloud that a text describes which is, or will be, in ``path``. Raises as load."""
     path = path.absolute()
-    document = read_document(path)
+    document = parse(path, text)
     try:
         return _cloud(path, document, services)
     except InventoryError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.load import load
+from backstay.inventory.load import load, load_text
 from backstay.inventory.takeover import TakenOver, take_over
 from backstay.journal.action import Action, Running
 from backstay.runbooks.replace.outages import OutageRecording
@@ -114,8 +114,8 @@ def write_cloud(
     if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o222:
         raise PermissionError(f"{path} is read-only")
     kept = path.with_name(f"{path.name}.before-{mark}")
+    require(load_text(path, text))
     with _beside(path, text) as new:
-        require(load(new))
         if not kept.exists():  # of an earlier try: then that is what was there first
             with _beside(path, before) as copy:
                 copy.replace(kept)
