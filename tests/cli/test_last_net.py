@@ -151,3 +151,26 @@ def test_an_error_in_a_thread_is_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == ExitStatus.UNKNOWN
     assert "Traceback" not in done.stderr
     assert "an error in Backstay itself: ValueError: inner" in done.stderr
+
+
+IN_THE_WATCH = """
+import asyncio
+import backstay.watch.process as process
+async def fails(self):
+    async def inner(): raise ValueError("inner")
+    task = asyncio.ensure_future(inner())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del task
+    {then}
+process.Process.run = fails
+"""
+
+
+def test_an_error_in_the_process_of_the_watch(tmp_path: Path) -> None:
+    before = IN_THE_WATCH.format(then="raise KeyError('doing')")
+    done = run(tmp_path, before, "watch", "run")
+    assert done.returncode == ExitStatus.UNKNOWN
+    assert "carrying out backstay watch run: an error in Backstay itself: KeyError" in done.stderr
+    assert "an error in Backstay itself: ValueError: inner" in done.stderr, "of a forgotten task"
+    assert "Traceback" not in done.stderr

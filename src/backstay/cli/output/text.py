@@ -10,8 +10,11 @@ _NARROWEST, _WIDEST = 60, 110
 
 
 def local_time(at: float) -> str:
-    """Return a Unix time as local date and time."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return a Unix time as local date and time; a damaged one as the number that it is."""
+    try:
+        return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # no calendar has it
+        return f"{at:g}"
 
 
 def columns(
