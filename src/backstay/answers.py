@@ -121,6 +121,8 @@ Line = Annotated[str, _OneLine()]
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}")
 Uuid = Annotated[str, _Form(_UUID, "UUID")]
 """The identity of an object, which may stand in a path or a command; keystone's have no hyphens."""
+PathPart = Annotated[str, _Form(re.compile(r"[\w-][\w.-]{0,254}", re.ASCII), "name for a path")]
+"""An identity or name that may stand in the path of a URL as it is."""
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5,19}")
 Mac = Annotated[str, _Form(_MAC, "hardware address")]
 """A hardware address."""

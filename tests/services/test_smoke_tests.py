@@ -3,10 +3,13 @@
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from backstay.answers import convert
 from backstay.finding import Severity
 from backstay.health.smoke_tests import run_smoke_tests as run
 from backstay.services import resource_name
@@ -14,6 +17,7 @@ from backstay.services.cinder import smoke_test as volume
 from backstay.services.glance import smoke_test as image
 from backstay.services.nova import smoke_test as instance
 from backstay.services.smoke_test import NothingToTest, carry_out
+from tests.fuzz.mutate import Mutator
 from tests.services.memory_api import MemoryApi, failed
 
 ALL = {"glance", "nova", "cinder", "swift"}
@@ -29,7 +33,7 @@ NOW = datetime.now(UTC)
 class DeepApi(MemoryApi):
     """With one public image that boots, beside those that the check makes."""
 
-    def get(self, service_type, path):
+    def get(self, service_type: str, path: str) -> Any:
         if service_type == "image" and "visibility=public" in path:
             return {"images": [BOOTS]}
         return super().get(service_type, path)
@@ -115,10 +119,56 @@ def test_an_error_of_the_api_is_a_finding(api):
 
 
 def test_choosing_what_boots():
-    kernel = {"id": "k", "name": "k", "container_format": "aki", "disk_format": "aki"}
-    assert instance.choose_image([kernel, BOOTS]) is BOOTS
+    boots = convert(instance.Image, BOOTS)
+    kernel = replace(boots, id="k", container_format="aki", disk_format="aki")
+    assert instance.choose_image([kernel, boots]) is boots
     with pytest.raises(NothingToTest):
         instance.choose_image([kernel])
-    small, big = {"ram": 128, "vcpus": 1, "disk": 1}, {"ram": 128, "vcpus": 2, "disk": 0}
+    small = instance.Flavour(id="s", ram=128, vcpus=1, disk=1)
+    big = instance.Flavour(id="b", ram=128, vcpus=2, disk=0)
     assert instance.choose_flavour([big, small]) is small
-    assert instance.choose_network([{"id": "a"}], []) is None
+    assert instance.choose_network([instance.Network(id="a")], []) is None
+
+
+class LyingApi(DeepApi):
+    """Every answer is a mutation of the right one."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(ANSWERS)
+        self.mutator = Mutator(seed)
+
+    def get(self, service_type: str, path: str) -> Any:
+        answer = super().get(service_type, path)
+        return self.mutator.value(answer) if self.mutator.random.random() < 0.5 else answer
+
+    def post(self, service_type, path, body):
+        answer = super().post(service_type, path, body)
+        return self.mutator.value(answer) if self.mutator.random.random() < 0.5 else answer
+
+    def read(self, service_type, path):
+        return self.mutator.raw(super().read(service_type, path))
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    for test in (volume, instance):
+        monkeypatch.setattr(test, "BOUND", 0.0)
+    monkeypatch.setattr("backstay.services.smoke_test.SWEEP_BOUND", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_whatever_the_apis_answer_there_is_a_finding_for_each():
+    for seed in range(25):
+        findings = asyncio.run(run(LyingApi(seed), ALL))
+        assert len(findings) == 4
+        assert all(f"{one.evidence}{one.remedy}".isprintable() for one in findings)
+
+
+def test_an_identity_that_is_a_path_is_never_deleted(api):
+    """What an API lists stands in the path of a deletion."""
+    name = resource_name.new()
+    api.things["block-storage"] = {"../../v3/users/x": name}
+    finding = asyncio.run(carry_out(volume.SMOKE_TEST, api))
+    assert finding.severity is Severity.FAILED
+    assert "is no name for a path" in finding.evidence
+    assert "../../v3/users/x" in api.things["block-storage"]

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from backstay.errors import ApiUnreachable
-from backstay.health.certificates import judge, places
+from backstay.finding import Severity
+from backstay.health.certificates import judge, places, unreadable
 from backstay.inventory.limits import Limits
 from backstay.transports.certificate import Certificate, presented
+from backstay.transports.targets import Endpoint
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES = NOW + timedelta(days=5)
@@ -104,3 +106,13 @@ def test_judgement(days, distrust, severity, evidence):
 def test_each_place_once_and_none_of_plain_http():
     urls = ["https://a:5000/v3", "https://a:5000/v2", "http://b:9292", "https://c/"]
     assert places(urls) == [("a", 5000), ("c", 443)]
+
+
+def test_urls_of_the_catalogue_that_cannot_be_read_are_findings_and_hide_no_other() -> None:
+    bad = ["http://[::1", "https://a:99999/v3", "https://a:x/", "https://", "\x1b[2J"]
+    good = ["https://b:8774/v2.1", "http://c/"]
+    assert places([*bad, *good]) == [("b", 8774)]
+    found = unreadable([*bad, *good])
+    assert len(found) == len(bad)
+    assert all(one.severity is Severity.FAILED and one.subject.isprintable() for one in found)
+    assert [Endpoint(service_type="x", url=url).host for url in bad] == [""] * len(bad)

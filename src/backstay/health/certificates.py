@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from backstay.answers import clean
 from backstay.commands import command
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
@@ -24,14 +25,31 @@ def places(urls: Iterable[str]) -> list[Place]:
     return sorted({(p.hostname or "", p.port or 443) for p in parts if p.scheme == "https"})
 
 
+def unreadable(urls: Iterable[str]) -> list[Finding]:
+    """Return a finding for each URL that cannot be read: nobody can ask there. Pure."""
+    return [
+        Finding(
+            host=None,
+            service="TLS",
+            subject=f"endpoint {clean(url, longest=120)}",
+            severity=Severity.FAILED,
+            evidence="could not read this URL of the catalogue: no client can ask there",
+            remedy="correct it: openstack endpoint list; openstack endpoint set --url URL ENDPOINT",
+        )
+        for url in sorted(set(urls))
+        if url_parts(url) is None
+    ]
+
+
 async def findings(
     urls: Iterable[str], cloud: Cloud, chosen: Collection[str], *, ca: Path | None
 ) -> list[Finding]:
-    """Return one finding for each TLS place of ``urls``; none for plain http.
+    """Return one finding for each TLS place of ``urls``, and one for each that cannot be read.
 
-    Left out are those of hosts that are not ``chosen`` (names).
+    None is returned for plain http. Left out are those of hosts that are not ``chosen`` (names).
     """
     hosts = {host.address: host.name for host in cloud.hosts.values()}
+    urls = list(urls)
     asked = [place for place in places(urls) if hosts.get(place[0]) in {None, *chosen}]
     bound = cloud.bounds.connect_seconds
     answers = await asyncio.gather(*(_ask(place, bound, ca) for place in asked))
@@ -39,7 +57,7 @@ async def findings(
     return [
         judge(place, answer, hosts.get(place[0]), now=now, limits=cloud.limits)
         for place, answer in zip(asked, answers, strict=True)
-    ]
+    ] + unreadable(urls)
 
 
 async def _ask(place: Place, bound: float, ca: Path | None) -> Certificate | str:

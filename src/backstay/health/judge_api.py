@@ -8,7 +8,7 @@ from backstay.health.read_apis import Answered, ApiObservation
 from backstay.health.remedy import on
 from backstay.inventory.limits import Limits
 from backstay.services.declaration import Service, Unit
-from backstay.transports.targets import Endpoint, SshTarget, url_parts
+from backstay.transports.targets import Endpoint, SshTarget
 
 Served = Mapping[str, SshTarget]
 
@@ -26,8 +26,7 @@ def served_by(
     found: dict[str, SshTarget] = {}
     for service in services:
         for endpoint in endpoints:
-            parts = url_parts(endpoint.url)
-            target = by_address.get(parts.hostname or "") if parts else None
+            target = by_address.get(endpoint.host)
             if endpoint.service_type in service.endpoint_types and target is not None:
                 found.setdefault(service.name, target)
     return found

@@ -155,10 +155,10 @@ def _page(answer: Json, listing: Listing) -> tuple[dict[str, Record], bool]:
     return page, bool(page) and (linked or bool(whole.get("next")) or len(page) >= listing.limit)
 
 
-def unreadable(service_type: str, path: str, error: BadAnswer) -> ApiFailed:
+def unreadable(service_type: str, path: str, error: BadAnswer, *, method: str = "GET") -> ApiFailed:
     """Return the error for an answer that is not what an API of this type answers."""
     return ApiFailed(
-        f"GET {path.partition('?')[0]} of {service_type}",
+        f"{method} {path.partition('?')[0]} of {service_type}",
         came_back=f"could not read the answer: {error}",
         remedy="see what answers there: openstack catalog list; look at the log of that service",
         status=None,

@@ -6,13 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+from backstay.answers import BadAnswer, Line, PathPart, convert
 from backstay.errors import ApiFailed, BackstayError
 from backstay.finding import Finding, Severity
+from backstay.jsondata import Json
 from backstay.services import resource_name
 from backstay.services.declaration import Api
+from backstay.services.records import ask_api, unreadable
 from backstay.transports.threads import on_thread
+
+T = TypeVar("T")
 
 CALL_BOUND = 60.0
 SWEEP_BOUND = 120.0
@@ -46,6 +51,14 @@ class SmokeTest:
     """Deletes a resource by its key, and returns when it is gone."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """An object of an API; its id stands in paths."""
+
+    id: PathPart
+    name: Line | None = None
+
+
 async def call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - hands on
     """Call a blocking method of the API on a thread, and wait for its end when cancelled.
 
@@ -57,6 +70,21 @@ async def call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: A
     except asyncio.CancelledError:
         await asyncio.wait([running])
         raise
+
+
+async def ask(api: Api, service_type: str, path: str, kind: type[T]) -> T:
+    """Return the answer of ``GET path``, read as ``kind``. Raises as ``ask_api``."""
+    found: T = await call(ask_api, api, service_type, path, partial(convert, kind))
+    return found
+
+
+async def create(api: Api, service_type: str, path: str, body: Json, kind: type[T]) -> T:
+    """Return the answer of ``POST path``, read as ``kind``. Raises as ``ask_api``."""
+    answer = await call(api.post, service_type, path, body)
+    try:
+        return convert(kind, answer)
+    except BadAnswer as error:
+        raise unreadable(service_type, path, error, method="POST") from error
 
 
 async def until(

@@ -81,6 +81,12 @@ class Endpoint:
     service_type: str
     url: str
 
+    @property
+    def host(self) -> str:
+        """Return the name or address in the URL, empty where that cannot be read."""
+        parts = url_parts(self.url)
+        return (parts.hostname or "") if parts else ""
+
 
 def url_parts(url: str) -> SplitResult | None:
     """Return the parts of a URL; None where it is none, as a catalogue may hold anything.

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
 from backstay.access.shipping import source_of
@@ -48,7 +47,7 @@ async def observe_impact(site: CloudSession, name: str) -> ImpactInput:
         asyncio.gather(*(_describe(site, one, autostart) for one in others)),
     )
     known = () if isinstance(endpoints, ApiError) else endpoints
-    at = [(one.service_type, _address_of(one.url)) for one in known]
+    at = [(one.service_type, one.host) for one in known]
     troubles = [one for one in (endpoints, workloads, agents) if isinstance(one, ApiError)]
     by_host = dict(zip((one.name for one in others), answers, strict=True))
     runs = {f.subject for f in findings if f.severity is not Severity.FAILED}
@@ -101,14 +100,6 @@ def _connections(
         Connection.of(address, port, program, emulators)
         for address, port, program in answer.connections
     ]
-
-
-def _address_of(url: str) -> str | None:
-    """Return the host in a URL of the catalogue, None where that cannot be read."""
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
 
 
 async def _reported(asked: Awaitable[Sequence[T]]) -> tuple[T, ...] | ApiError:

@@ -158,7 +158,7 @@ class Note(Action[HostNoted]):
         return {
             endpoint.service_type: "{0.scheme}://{0.netloc}/".format(urlsplit(endpoint.url))
             for endpoint in await self.site.endpoints()
-            if urlsplit(endpoint.url).hostname == address
+            if endpoint.host == address
         }
 
     async def _instances(self) -> dict[str, str]:

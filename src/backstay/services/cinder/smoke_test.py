@@ -1,29 +1,67 @@
 """A volume: make, wait until it is available, delete."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from backstay.answers import Line
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call, gone, until
+from backstay.services.smoke_test import (
+    Named,
+    SmokeTest,
+    SmokeTestFailed,
+    ask,
+    call,
+    create,
+    gone,
+    until,
+)
 
 BOUND = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeStatus:
+    """A volume's status."""
+
+    status: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeAnswer:
+    """The answer of ``/volumes/ID``."""
+
+    volume: VolumeStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMade:
+    """The answer to making a volume."""
+
+    volume: Named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumesAnswer:
+    """The answer of ``/volumes``."""
+
+    volumes: tuple[Named, ...]
 
 
 async def use(api: Api, name: str) -> str:
     """Make a volume of 1 GiB."""
     body = {"volume": {"name": name, "size": 1, "metadata": {"made-by": "backstay check --deep"}}}
-    made = await call(api.post, "block-storage", "/volumes", body)
-    key = made["volume"]["id"]
+    key = (await create(api, "block-storage", "/volumes", body, VolumeMade)).volume.id
 
     async def available() -> str | None:
-        volume = (await call(api.get, "block-storage", f"/volumes/{key}"))["volume"]
-        if volume["status"].startswith("error"):
+        status = await _status(api, key)
+        if status.startswith("error"):
             raise SmokeTestFailed(
-                f"the volume ended in status {volume['status']}",
+                f"the volume ended in status {status}",
                 "read the logs of cinder-scheduler and cinder-volume (journalctl -u); "
                 "openstack volume message list",
             )
-        return "available" if volume["status"] == "available" else None
+        return "available" if status == "available" else None
 
     await until(available, bound=BOUND, what="the volume was available")
     return "1 GiB created, available, deleted"
@@ -31,17 +69,20 @@ async def use(api: Api, name: str) -> str:
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
     """Return id and name of all volumes of smoke tests in this project."""
-    answer = await call(api.get, "block-storage", "/volumes?limit=1000")
-    volumes = [(volume["id"], volume.get("name") or "") for volume in answer["volumes"]]
+    answer = await ask(api, "block-storage", "/volumes?limit=1000", VolumesAnswer)
+    volumes = [(volume.id, volume.name or "") for volume in answer.volumes]
     return [(key, name) for key, name in volumes if name.startswith(PREFIX)]
+
+
+async def _status(api: Api, key: str) -> str:
+    return (await ask(api, "block-storage", f"/volumes/{key}", VolumeAnswer)).volume.status
 
 
 async def remove(api: Api, key: str) -> None:
     """Delete a volume and wait until it is gone; one that is being made cannot be deleted yet."""
 
     async def settled() -> str | None:
-        volume = (await call(api.get, "block-storage", f"/volumes/{key}"))["volume"]
-        return None if volume["status"] in {"creating", "downloading"} else "settled"
+        return None if await _status(api, key) in {"creating", "downloading"} else "settled"
 
     await until(settled, bound=BOUND / 2, what="the volume could be deleted")
     await call(api.delete, "block-storage", f"/volumes/{key}")

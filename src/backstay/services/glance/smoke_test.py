@@ -3,13 +3,30 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from backstay.answers import Line
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call
+from backstay.services.smoke_test import Named, SmokeTest, SmokeTestFailed, ask, call, create
 
 SIZE = 1024 * 1024
 _REMEDY = "read the log of glance-api (journalctl -u glance-api); is there space for images?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStatus:
+    """An image's status."""
+
+    status: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesAnswer:
+    """A page of ``/v2/images``; ``next`` is the path of the next one."""
+
+    images: tuple[Named, ...]
+    next: Line | None = None
 
 
 async def use(api: Api, name: str) -> str:
@@ -20,10 +37,10 @@ async def use(api: Api, name: str) -> str:
         "container_format": "bare",
         "visibility": "private",
     }
-    image = (await call(api.post, "image", "/v2/images", record))["id"]
+    image = (await create(api, "image", "/v2/images", record, Named)).id
     content = secrets.token_bytes(SIZE)
     await call(api.put, "image", f"/v2/images/{image}/file", content)
-    status = (await call(api.get, "image", f"/v2/images/{image}"))["status"]
+    status = (await ask(api, "image", f"/v2/images/{image}", ImageStatus)).status
     if status != "active":
         raise SmokeTestFailed(f"uploaded, but its status is {status}", _REMEDY)
     back = await call(api.read, "image", f"/v2/images/{image}/file")
@@ -38,9 +55,9 @@ async def find(api: Api) -> Sequence[tuple[str, str]]:
     """Return id and name of all images of smoke tests, page by page."""
     found, path = [], "/v2/images?limit=200&sort=created_at:desc"
     while path:
-        page = await call(api.get, "image", path)
-        found += [(image["id"], image.get("name") or "") for image in page["images"]]
-        path = page.get("next") or ""
+        page = await ask(api, "image", path, ImagesAnswer)
+        found += [(image.id, image.name or "") for image in page.images]
+        path = page.next or ""
     return [(key, name) for key, name in found if name.startswith(PREFIX)]
 
 

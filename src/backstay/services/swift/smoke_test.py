@@ -1,15 +1,24 @@
 """An object: put, get, compare, delete, in a container of its own."""
 
-import json
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from backstay.answers import BadAnswer, PathPart, read
 from backstay.errors import ApiFailed
 from backstay.services.declaration import Api
+from backstay.services.records import unreadable
 from backstay.services.resource_name import PREFIX
 from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call
 
 SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container in the listing of an account."""
+
+    name: PathPart
 
 
 async def use(api: Api, name: str) -> str:
@@ -34,7 +43,11 @@ async def find(api: Api) -> Sequence[tuple[str, str]]:
         if error.status == 404:  # the project has no account yet
             return []
         raise
-    return [(container["name"], container["name"]) for container in json.loads(said or b"[]")]
+    try:
+        containers = read(tuple[Container, ...], said or b"[]")
+    except BadAnswer as error:
+        raise unreadable("object-store", "/", error) from error
+    return [(container.name, container.name) for container in containers]
 
 
 async def remove(api: Api, key: str) -> None:
