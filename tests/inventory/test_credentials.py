@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import InventoryError
-from backstay.inventory.cloud import Credentials
+from backstay.inventory.account import Credentials
 from backstay.inventory.credentials import read_clouds_yaml, read_openrc, variables
 
 

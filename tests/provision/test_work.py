@@ -1,5 +1,6 @@
 """What is run to build a host, by what cloud.yaml says."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -72,6 +73,25 @@ def test_ansible_runs_here_for_that_host_alone(tmp_path):
     assert made.here
     assert f"--limit c --inventory {tmp_path}/hosts.ini {tmp_path}/site.yml" in made.script
     assert f"cd {tmp_path}" in made.script
+
+
+def test_ansible_s_variables_are_in_no_process_list(tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ansible-playbook").write_text(
+        '#!/bin/sh\ntr "\\0" " " </proc/$$/cmdline; echo; for last; do :; done\n'
+        'cat "${last#@}"; echo; stat -c %a "${last#@}"; umask\n'
+    )
+    (programs / "ansible-playbook").chmod(0o755)
+    extra = "{site: it's one, password: hunter2}"
+    made = work(tmp_path, f"  default: {{ansible: {{playbook: site.yml, extra: {extra}}}}}")
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "BACKSTAY_AWAIT": f"{tmp_path}/await"}
+    run = ["sh", "-c", f"umask 022; {made.script}"]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    words, content, mode, mask = done.stdout.splitlines()
+    assert words.endswith(f"{tmp_path}/site.yml --extra-vars @{tmp_path}/extra-vars.json ")
+    assert json.loads(content) == {"site": "it's one", "password": "hunter2"}
+    assert (mode, mask) == ("600", "0022")
 
 
 def test_a_host_s_own_means_come_before_its_role_s_and_the_default(tmp_path):

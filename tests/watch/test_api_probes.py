@@ -11,6 +11,7 @@ from backstay.errors import ApiFailed
 from backstay.services.declaration import ApiLivenessProbe
 from backstay.transports.exchange import HttpExchange, HttpOutcome
 from backstay.transports.targets import Endpoint
+from backstay.transports.tls import Trust
 from backstay.watch.detect import apis as module
 from backstay.watch.detect.apis import PATIENCE, ApiProbe, ApiProbes, probe_result_of
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
@@ -50,7 +51,7 @@ def test_what_an_answer_means(
 class Api:
     """Gives tokens, one after the other."""
 
-    ca = None
+    trust = Trust()
 
     def __init__(self) -> None:
         self.auth_url = "http://10.0.0.11:5000/v3"

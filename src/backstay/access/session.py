@@ -61,13 +61,15 @@ class CloudSession:
     """A cloud opened: its inventory, its hosts over SSH, its APIs.
 
     ``api`` is the APIs, or why they cannot be asked at all. ``sources`` add to the whole check what
-    rooms above ``health`` know, as of backups.
+    rooms above ``health`` know, as of backups. ``probe_api`` is the APIs by another account, of few
+    rights, for cheap questions; None where there is no such account.
     """
 
     cloud: Cloud
     shell: RemoteShell
     api: Api | BackstayError
     sources: Sequence[FindingSource] = ()
+    probe_api: Api | BackstayError | None = None
 
     def host(self, name: str) -> Host:
         """Return a host by its name in cloud.yaml."""

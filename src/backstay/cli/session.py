@@ -19,6 +19,7 @@ from backstay.transports.threads import on_thread
 if TYPE_CHECKING:
     from backstay.access.session import CloudSession
     from backstay.backup.place import Place
+    from backstay.inventory.account import Credentials
     from backstay.inventory.cloud import Cloud
     from backstay.transports.openstack import OpenStackApi
     from backstay.transports.ssh import HostShell
@@ -66,12 +67,22 @@ async def open_session(cloud: "Cloud") -> "AsyncIterator[CloudSession]":
 
 def open_api(cloud: "Cloud") -> "OpenStackApi | BackstayError":
     """Return the APIs, or the error that becomes a finding: hosts are checked all the same."""
+    return _api(cloud, cloud.credentials)
+
+
+def open_probe_api(cloud: "Cloud") -> "OpenStackApi | BackstayError | None":
+    """Return the APIs by the watch's own account, None where it has none; else as ``open_api``."""
+    own = cloud.watch.credentials
+    return None if own is None else _api(cloud, own)
+
+
+def _api(cloud: "Cloud", credentials: "Credentials") -> "OpenStackApi | BackstayError":
     from backstay.inventory.credentials import variables
     from backstay.transports.openstack import OpenStackApi
 
     try:
         return OpenStackApi(
-            variables(cloud.credentials),
+            variables(credentials),
             region=cloud.region,
             interface=cloud.interface,
             bound=cloud.bounds.api_seconds,

@@ -17,7 +17,7 @@ from backstay.cli.exit_status import ExitStatus, Refused, exit_statuses
 from backstay.cli.group import report_loop_errors, show_error
 from backstay.cli.options import cloud_option, dry_run_option, output_option
 from backstay.cli.output.terminal import echo, echo_json
-from backstay.cli.session import SOURCES, open_api, open_cloud
+from backstay.cli.session import SOURCES, open_api, open_cloud, open_probe_api
 from backstay.cli.units import (
     own_command,
     own_environment,
@@ -266,6 +266,7 @@ def _watch(cloud: "Cloud") -> None:
     environment = Environment(
         load=lambda path: load(path, services=names),
         api=open_api,
+        probe_api=open_probe_api,
         sources=SOURCES,
         command=own_command,
         say=_log,

@@ -13,7 +13,7 @@ from pathlib import Path
 from backstay.access.session import CloudSession
 from backstay.errors import ApiError, BackstayError, HostError
 from backstay.finding import Finding, Severity
-from backstay.health import addresses, certificates, fenced
+from backstay.health import addresses, certificates, clear_text, fenced
 from backstay.health.judge_agents import Member, RpcTopology, judge_agents
 from backstay.health.judge_api import Served, judge_answers, served_by
 from backstay.health.judge_host import judge_host, required, unreachable
@@ -113,6 +113,7 @@ async def check_hosts(
     findings = [
         *_judge_hosts(hosts_read, cloud),
         *_judge_apis(hosts_read, apis, cloud, present, None if hosts is None else chosen),
+        *clear_text.findings(cloud, chosen),
     ]
     if isinstance(api, BackstayError):
         return [*findings, _no_api(api)]

@@ -1,10 +1,11 @@
 """A host's BMC in cloud.yaml, and the fenced hosts, which theirs keep off."""
 
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from backstay.inventory.fields import Part
 from backstay.inventory.secret import BesideFile, Secret
@@ -16,7 +17,8 @@ class Bmc(Part):
 
     ``url`` is where its Redfish service begins, or ``ipmi://ADDRESS``; ``protocol`` goes with it
     and need not be said. ``ca`` is the certificate file that its own is checked against; None means
-    the system's.
+    the system's. By ``http`` the password goes in the clear: where a network of its own makes that
+    harmless, ``clear`` says so, and there is no warning.
     """
 
     protocol: Literal["redfish", "ipmi"] | None = None
@@ -24,6 +26,31 @@ class Bmc(Part):
     username: str
     password: Secret
     ca: BesideFile | None = None
+    clear: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address_alone(cls, given: str) -> str:
+        if "@" in given or "?" in given or "#" in given:
+            # Not repeated here: this text is shown.
+            raise ValueError("expected an address alone: `username` and `password` are fields")
+        try:
+            parts = urlsplit(given)
+            found = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            found = False
+        if not found or not given.isascii():
+            raise ValueError("this is no address, or its port does not exist")
+        return given
+
+    @property
+    def sends_in_the_clear(self) -> bool:
+        """Return whether its password goes over a network in the clear without a word in the file.
+
+        What goes to this machine itself goes over none.
+        """
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not self.clear and not _is_loopback(parts.hostname or "")
 
     @model_validator(mode="after")
     def _protocol_is_the_url_s(self) -> Self:
@@ -44,6 +71,13 @@ class Bmc(Part):
             password=self.password.reveal(),
             ca=self.ca,
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _aware(given: datetime) -> datetime:

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from backstay.inventory.account import Credentials
 from backstay.inventory.backup import Backups
 from backstay.inventory.bmc import Bmc, Fenced
 from backstay.inventory.enums import Flavour, Role
@@ -53,27 +54,6 @@ class Ssh(Part):
     key: BesideFile | None = None
     known_hosts: BesideFile | None = None
     port: Port | None = None
-
-
-class Credentials(Part):
-    """Where the OpenStack credentials come from: exactly one of the three.
-
-    ``openrc`` is a file for a POSIX shell, ``clouds`` a name in clouds.yaml (``file`` says in
-    which, else the standard places are searched), ``environment`` the ``OS_*`` variables.
-    """
-
-    openrc: BesideFile | None = None
-    clouds: str | None = None
-    file: BesideFile | None = None
-    environment: bool = False
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if sum((self.openrc is not None, self.clouds is not None, self.environment)) != 1:
-            raise ValueError("expected exactly one of `openrc`, `clouds` and `environment: true`")
-        if self.file is not None and self.clouds is None:
-            raise ValueError("`file` goes with `clouds`: the name of the cloud in that file")
-        return self
 
 
 class Services(Part):

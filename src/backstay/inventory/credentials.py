@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from backstay.errors import InventoryError
-from backstay.inventory.cloud import Credentials
+from backstay.inventory.account import Credentials
 from backstay.inventory.document import read_document
 from backstay.inventory.mistakes import did_you_mean
 from backstay.ownership import NotTrusted, open_own

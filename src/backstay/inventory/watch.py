@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
+from backstay.inventory.account import Credentials
 from backstay.inventory.fields import Duration, Label, Part
 from backstay.inventory.secret import BesideFile, Secret
 
@@ -181,7 +182,8 @@ class Watch(Part):
     ``every`` is how often the quick questions are asked, ``agents`` how often agents are looked at,
     ``check`` how often everything is. ``late`` is after how long an answer counts as not coming.
     ``recovered`` is for how long a thing must answer again before that is believed. ``keep`` is how
-    long history and closed incidents are kept.
+    long history and closed incidents are kept. ``credentials`` are of an account with few rights,
+    by which the APIs are asked every second; the cloud's own if left out.
     """
 
     every: Duration = 1.0
@@ -190,6 +192,7 @@ class Watch(Part):
     late: Duration = 1.5
     recovered: Duration = 10.0
     keep: Duration = 30 * 86400.0
+    credentials: Credentials | None = None
     channels: dict[Label, Channel] = {}
     policy: Policy = Policy()
     page: Page = Page()

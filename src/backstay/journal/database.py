@@ -17,6 +17,7 @@ from backstay.errors import own_error
 from backstay.journal.migrations import Schema, open_schema
 from backstay.journal.reading import decoded
 from backstay.journal.records import JournalError
+from backstay.transports.urls import redacted, without_secrets
 
 BUSY_SECONDS = 15
 """How many seconds a write waits for another process's before it is given up."""
@@ -80,7 +81,7 @@ class Database:
             place = _place(self.url)
             raise JournalError(
                 f"{attempted} in {place}",
-                came_back=" ".join(reason.split())[:300],
+                came_back=redacted(" ".join(reason.split()))[:300],
                 remedy=_RESTORE.format(place=place)
                 if any(word in reason.lower() for word in _DAMAGED)
                 else f"make sure that {place} can be written and has space, or name another "
@@ -107,7 +108,10 @@ https://www.sqlite.org/rescode.html#corrupt
 
 def _place(url: str) -> str:
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return parsed.render_as_string(hide_password=True)
+        return without_secrets(url, path=True)  # a password may also be among its options
     except ArgumentError:
         return "BACKSTAY_JOURNAL"
 

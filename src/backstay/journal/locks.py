@@ -17,6 +17,7 @@ from typing import Any
 from backstay.errors import BackstayError
 from backstay.journal import lock_state
 from backstay.transports.threads import on_thread
+from backstay.transports.urls import redacted
 
 BOUND = 20.0
 """Seconds for one request to the service that holds the locks."""
@@ -203,6 +204,6 @@ def _unusable(url: str, came_back: str) -> BackstayError:
     place = url.partition("://")[0]
     return BackstayError(
         f"using the locks ({place})",
-        came_back=" ".join(came_back.split())[:300] or "no connection",
+        came_back=redacted(" ".join(came_back.split()))[:300] or "no connection",
         remedy="make sure that they can be reached, or name others in BACKSTAY_LOCKS",
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -110,8 +111,6 @@ class AnsiblePlaybook:
             argv += ["--inventory", str(given.inventory)]
         if given.skip:
             argv += ["--skip-tags", ",".join(given.skip)]
-        if given.extra:
-            argv += ["--extra-vars", json.dumps(dict(given.extra))]
         environment = {
             "ANSIBLE_FORCE_COLOR": "0",
             "BACKSTAY_HOST": host,
@@ -121,15 +120,36 @@ class AnsiblePlaybook:
         return Work(
             name="ansible",
             does="running ansible-playbook",
-            script=script([*argv, str(given.playbook)], environment, str(given.playbook.parent)),
+            script=script(
+                [*argv, str(given.playbook)],
+                environment,
+                str(given.playbook.parent),
+                before=_extra_vars(given.extra) if given.extra else "",
+            ),
             here=True,
             serious=_ANSIBLE_ERROR,
         )
 
 
+def _extra_vars(extra: Mapping[str, str]) -> str:
+    """Return a line of shell that gives the variables in a file, which only its owner reads.
+
+    The words of a process can be read by everybody on its machine. The file lies beside the script.
+    """
+    content = shlex.quote(json.dumps(dict(extra)))
+    return (
+        'extra="${BACKSTAY_AWAIT%/*}/extra-vars.json"; '
+        f'(umask 077; printf %s {content} >"$extra") || exit 1; '
+        'set -- --extra-vars "@$extra"'
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AnyCommand:
-    """Runs it with the host's name and address in ``BACKSTAY_HOST`` and ``BACKSTAY_ADDRESS``."""
+    """Runs it with the host's name and address in ``BACKSTAY_HOST`` and ``BACKSTAY_ADDRESS``.
+
+    Its words stand in the process list where it runs; what is in ``environment`` does not.
+    """
 
     settings: Command
 

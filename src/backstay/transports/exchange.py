@@ -5,17 +5,19 @@ Cheap enough for every second: no session, no thread. https://h11.readthedocs.io
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import h11
 
+from backstay.answers import clean
+from backstay.transports.tls import Trust, context_of
+from backstay.transports.urls import is_web_address
+
+_USUAL = Trust()
 _PIECE = 1 << 16
 
 
@@ -45,11 +47,12 @@ async def exchange(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     bound: float,
-    ca: Path | None = None,
+    trust: Trust = _USUAL,
 ) -> HttpExchange:
     """Make one request; ``bound`` is in seconds, from the connection to the answer's head.
 
-    ``ca`` is the file of certificates that the server is checked against, None the system's.
+    ``trust`` is what the server's certificate is checked against. A URL that cannot be asked is an
+    outcome too. No redirect is followed.
     """
     started = time.monotonic()
     connected = False
@@ -58,11 +61,13 @@ async def exchange(
         seconds = time.monotonic() - started
         return HttpExchange(outcome=outcome, seconds=seconds, status=status, message=message)
 
+    if not is_web_address(url):
+        return ended(HttpOutcome.BROKEN, f"is no address: {clean(url, longest=100)}")
     parts = urlsplit(url)
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(bound):
-            secure = _context(ca) if parts.scheme == "https" else None
+            secure = context_of(trust) if parts.scheme == "https" else None
             port = parts.port or (443 if secure else 80)
             reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure)
             connected = True
@@ -73,8 +78,8 @@ async def exchange(
         return ended(HttpOutcome.SILENT, f"no connection within {bound:g} s")
     except ConnectionRefusedError:
         return ended(HttpOutcome.REFUSED, "refuses the connection")
-    except (OSError, h11.ProtocolError) as error:
-        message = str(error) or type(error).__name__
+    except (OSError, h11.ProtocolError, ValueError) as error:
+        message = clean(str(error), longest=200) or type(error).__name__
         return ended(
             HttpOutcome.BROKEN if connected or parts.scheme == "https" else HttpOutcome.SILENT,
             message,
@@ -97,7 +102,8 @@ async def _asked(
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     client = h11.Connection(our_role=h11.CLIENT)
-    sent = [("Host", parts.netloc), ("Connection", "close"), *headers.items()]
+    host = parts.netloc.rpartition("@")[2]
+    sent = [("Host", host), ("Connection", "close"), *headers.items()]
     writer.write(client.send(h11.Request(method=method, target=path, headers=sent)) or b"")
     writer.write(client.send(h11.EndOfMessage()) or b"")
     await writer.drain()
@@ -110,8 +116,3 @@ async def _asked(
             if not data:
                 raise ConnectionError("closes the connection without an answer")
             client.receive_data(data)
-
-
-@cache
-def _context(ca: Path | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(ca) if ca else None)

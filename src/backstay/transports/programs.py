@@ -11,6 +11,9 @@ import signal
 from pathlib import Path
 
 from backstay.errors import BackupError
+from backstay.quantities import size
+from backstay.transports import limits
+from backstay.transports.program_output import OutputTooLong, tail, whole
 from backstay.transports.sent import log_call
 
 KILLED = 10.0
@@ -30,7 +33,9 @@ async def run(
     process = await start(program, *arguments, stdin=asyncio.subprocess.PIPE, remedy=remedy)
     try:
         async with asyncio.timeout(bound):
-            output, errors = await process.communicate(given.encode())
+            output, errors = await _spoken(process, given.encode())
+    except OutputTooLong:
+        raise failed(doing, f"{program} printed more than {size(limits.OUTPUT)}") from None
     except TimeoutError:
         raise failed(doing, f"it did not end within {bound:g} s") from None
     finally:
@@ -38,6 +43,24 @@ async def run(
     if process.returncode != 0:
         raise failed(doing, words(errors) or f"exit status {process.returncode}")
     return output.decode(errors="replace")
+
+
+async def _spoken(process: asyncio.subprocess.Process, given: bytes) -> tuple[bytes, bytes]:
+    """Give a program its input; return what it printed, and the end of its errors."""
+    assert process.stdin is not None  # noqa: S101 - all three are pipes
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    reading = asyncio.gather(whole(process.stdout), tail(process.stderr))
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(given)
+            await process.stdin.drain()
+        process.stdin.close()
+        output, errors = await reading
+    finally:
+        reading.cancel()
+    await process.wait()
+    return output, errors
 
 
 async def start(

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from backstay.errors import BackupError
 from backstay.quantities import size
+from backstay.transports import limits
+from backstay.transports.program_output import OutputTooLong, tail, whole
 from backstay.transports.programs import kill_session
 from backstay.transports.restic_output import Snapshot, counts, error, marks, snapshots, summary
 
@@ -125,7 +127,7 @@ class Restic:
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101 - both were asked for
         assert stderr is not None  # noqa: S101
-        errors_read = asyncio.ensure_future(stderr.read())
+        errors_read = asyncio.ensure_future(tail(stderr))
         try:
             while True:
                 async with asyncio.timeout(silence):
@@ -199,11 +201,11 @@ class Restic:
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101 - both were asked for
         assert stderr is not None  # noqa: S101
-        errors_read = asyncio.ensure_future(stderr.read())
+        errors_read = asyncio.ensure_future(tail(stderr))
         last, before = "", None
         try:
             async with self._moving("storing in") as limit:
-                async for line in stdout:
+                while line := await _line(stdout):
                     last = line.decode(errors="replace")
                     counted = counts(last)
                     if counted != before:
@@ -259,9 +261,25 @@ class Restic:
         return error(doing, self.repository, errors)
 
 
+async def _line(stdout: asyncio.StreamReader) -> bytes:
+    """Return the next line, empty at the end; one that is too long for asyncio is no status."""
+    try:
+        return await stdout.readline()
+    except ValueError:
+        return b"\n"
+
+
 async def _both(process: asyncio.subprocess.Process) -> tuple[str, str]:
+    """Return what it prints, and the end of its errors. Raises BackupError where it has no end."""
     assert process.stdout is not None  # noqa: S101 - both were asked for
     assert process.stderr is not None  # noqa: S101
-    output, errors = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    try:
+        output, errors = await asyncio.gather(whole(process.stdout), tail(process.stderr))
+    except OutputTooLong:
+        raise BackupError(
+            "reading what restic prints",
+            came_back=f"it is longer than {size(limits.OUTPUT)}",
+            remedy="is this restic's own program? restic version",
+        ) from None
     await process.wait()
     return output.decode(errors="replace"), errors.decode(errors="replace")

@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field
 
 from backstay.answers import BadAnswer, Count, Line, read
 from backstay.errors import BackupError
+from backstay.transports.urls import redacted, secrets_of, without_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ def error(doing: str, repository: str, errors: str) -> BackupError:
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     return BackupError(
         f"{doing} the backup repository {_place(repository)}",
-        came_back="; ".join(lines[-3:])[:400] or "it printed nothing",
+        came_back=_without(repository, "; ".join(lines[-3:]))[:400] or "it printed nothing",
         remedy=_remedy(errors),
     )
 
@@ -60,9 +62,20 @@ def _remedy(errors: str) -> str:
 
 
 def _place(repository: str) -> str:
-    """Return a location without a password that its URL may hold."""
-    head, at, tail = repository.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at and "://" in head else repository
+    """Return a location without what its URL may hold: ``rest:https://host/path``."""
+    kind, found, url = repository.partition(":")
+    if "://" in url:
+        return f"{kind}:{without_secrets(url, path=True)}"
+    return redacted(repository) if found else repository
+
+
+def _without(repository: str, text: str) -> str:
+    """Return what restic said without the secrets of the repository's URL, however it put them."""
+    url = repository.partition(":")[2] if "://" in repository.partition(":")[2] else repository
+    for secret in secrets_of(url):
+        for form in {secret, unquote(secret)}:
+            text = text.replace(form, "…")
+    return redacted(text)
 
 
 def marks(host: str, tags: Sequence[str]) -> list[str]:

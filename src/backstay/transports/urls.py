@@ -64,9 +64,7 @@ def redacted(text: str, *, path: bool = True) -> str:
 
 
 def secrets_of(url: str) -> list[str]:
-    """Return the parts of a URL that are secret, as they stand in it: password and user."""
-    try:
-        parts: SplitResult = urlsplit(url)
-    except ValueError:
-        return []
-    return [part for part in (parts.password, parts.username) if part]
+    """Return what of a URL is secret, as it stands in it: user with password, and the password."""
+    who, found, _ = url.partition("://")[2].rpartition("@")
+    password = who.partition(":")[2]
+    return [who, password] if found and password else []

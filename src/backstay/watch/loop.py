@@ -123,7 +123,8 @@ class WatchLoop:
         self.second_hosts = SecondHosts(
             site, self.tracker.take, self._is_up, self._shared_addresses
         )
-        api = site.api if isinstance(site.api, BackstayError | TokenSource) else _no_passes()
+        given = site.api if site.probe_api is None else site.probe_api
+        api = given if isinstance(given, BackstayError | TokenSource) else _no_passes()
         self.apis = ApiProbes(cloud, site.services, api, self.tracker.take)
         self.shell = HostShell(connect_bound=cloud.bounds.connect_seconds)
         self.streams = streams(cloud, site.services, self.shell, self._heard)

@@ -53,11 +53,13 @@ _PAGE_LONGEST = 5.0
 class Environment:
     """What the command line gives: how cloud.yaml is read, how its APIs are reached.
 
-    ``command`` gives Backstay's own command line with some words, ``say`` writes a line of the log.
+    ``probe_api`` reaches them by the watch's own account, None where it has none. ``command`` gives
+    Backstay's own command line with some words, ``say`` writes a line of the log.
     """
 
     load: Callable[[Path], Cloud]
     api: Callable[[Cloud], Api | BackstayError]
+    probe_api: Callable[[Cloud], Api | BackstayError | None]
     sources: Sequence[FindingSource]
     command: Callable[..., list[str]]
     say: Callable[[str], None]
@@ -202,6 +204,7 @@ class Process:
                         cloud=cloud,
                         shell=shell,
                         api=self.environment.api(cloud),
+                        probe_api=self.environment.probe_api(cloud),
                         sources=self.environment.sources,
                     )
                     await first_of(

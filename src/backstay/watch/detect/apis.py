@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from backstay.answers import clean
@@ -17,6 +16,7 @@ from backstay.services.declaration import ApiLivenessProbe, Service
 from backstay.transports.exchange import HttpExchange, HttpOutcome, exchange
 from backstay.transports.targets import Endpoint, SshTarget, joined, url_parts
 from backstay.transports.threads import on_thread
+from backstay.transports.tls import Trust
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 
 TOKEN_BOUND = 10.0
@@ -37,8 +37,8 @@ class TokenSource(Protocol):
         """Return the address at which tokens are asked for, with its version (``/v3``)."""
 
     @property
-    def ca(self) -> Path | None:
-        """Return the file of certificates that servers are checked against."""
+    def trust(self) -> Trust:
+        """Return what servers' certificates are checked against."""
 
     def pass_for(
         self, service_type: str, path: str, *, refused: str = ""
@@ -186,10 +186,10 @@ class ApiProbes:
         headers = {} if probe.at_root else dict(self._headers)
         if probe.own_token:
             headers[SUBJECT_TOKEN] = token
-        ca = None if isinstance(self.api, BackstayError) else self.api.ca
+        trust = Trust() if isinstance(self.api, BackstayError) else self.api.trust
         try:
             came = await exchange(
-                question.url, method=probe.method, headers=headers, bound=bound, ca=ca
+                question.url, method=probe.method, headers=headers, bound=bound, trust=trust
             )
         except Exception as error:  # an address that is none, or an answer that is none
             self.take(_not_asked(question, error, time.time()))
