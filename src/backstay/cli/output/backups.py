@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+from backstay.answers import clean
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.mariadb import SERVER
 from backstay.backup.restore_point import ends
@@ -58,7 +59,7 @@ def differences_text(found: Difference, *, as_json: bool) -> str:
 
 
 def _some(what: str, names: Sequence[str]) -> list[str]:
-    shown = [f"    {name}" for name in names[:_SHOWN]]
+    shown = [f"    {clean(name, longest=300)}" for name in names[:_SHOWN]]
     more = [f"    and {len(names) - _SHOWN} more (-o json names all)"]
     return [f"  {what}", *shown, *(more if len(names) > _SHOWN else [])]
 
