@@ -129,7 +129,8 @@ class Mutator:
             name = self.random.choice((str(anything())[:2000], "unknown", key + "s"))
             holder[name] = holder[key] if kind < 0.9 else anything()
         else:
-            again = self.random.choice((2, 3, 1000)) if len(holder) < 100 else 2
+            large = len(holder) > 100 or len(json.dumps(holder[key])) > 1000
+            again = 2 if large else self.random.choice((2, 3, 1000))
             holder[key:key] = [holder[key]] * again
 
     def _anything(self) -> Json:
