@@ -106,6 +106,18 @@ def test_channels_are_tried(cloud: Path) -> None:
     assert "what to do: " in failed.output
 
 
+def test_installing_warns_where_the_policy_acts_alone(
+    cloud: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "the policy acts" not in watch(cloud, "install", "--dry-run").output
+    cloud.write_text(CLOUD + "watch: {policy: {controller-dead: replace}}\n")
+    warned = watch(cloud, "install", "--dry-run").output
+    assert "the policy acts (controller-dead: replace)" in warned
+    assert "BACKSTAY_JOURNAL and BACKSTAY_LOCKS" in warned
+    monkeypatch.setenv("BACKSTAY_LOCKS", "etcd3+http://192.0.2.9:2379")
+    assert "the policy acts" not in watch(cloud, "install", "--dry-run").output
+
+
 def test_it_is_installed_so_that_what_it_has_begun_goes_on(
     cloud: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -295,6 +295,7 @@ def _install(cloud: "Cloud", *, dry_run: bool) -> None:
     from backstay.transports.systemd import environment_file, install, reading, service_file
 
     refuse_environment(cloud)
+    _warn_if_alone(cloud)
     name = _unit(cloud)
     text = service_file(
         does=f"Backstay: watch {cloud.name}",
@@ -312,6 +313,21 @@ def _install(cloud: "Cloud", *, dry_run: bool) -> None:
         f"{name} is running; see it: backstay watch status; log: journalctl -u {name}\n"
         "  test the channels: backstay watch test; undo it: backstay watch uninstall"
     )
+
+
+def _warn_if_alone(cloud: "Cloud") -> None:
+    """Warn where the watch may act, and knows nothing of other operators and watches."""
+    from backstay.journal.place import is_shared
+
+    acts = cloud.watch.policy.acts
+    if acts and not is_shared():
+        echo(
+            f"backstay: the policy acts ({', '.join(acts)}), and journal and locks are files of this "
+            "machine: watches and operators elsewhere do not see its runs, nor it theirs; only on "
+            "one and the same host they never work at once. To share them set BACKSTAY_JOURNAL and "
+            "BACKSTAY_LOCKS: docs/watch.md, High availability",
+            err=True,
+        )
 
 
 _UNIT = """\

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from backstay.access.session import CloudSession
 from backstay.answers import Line, Mac
@@ -145,13 +145,13 @@ async def read_addresses(
 
 
 def _addresses(cloud: Cloud, hosts: Iterable[str]) -> dict[str, str]:
-    """Return hosts' names by their IPv4 addresses: there is no ARP for others."""
-    return {cloud.hosts[n].address: n for n in hosts if _is_ipv4(cloud.hosts[n].address)}
+    """Return hosts' names by their IP addresses: by ARP and by neighbour solicitation."""
+    return {cloud.hosts[n].address: n for n in hosts if _is_ip(cloud.hosts[n].address)}
 
 
-def _is_ipv4(address: str) -> bool:
+def _is_ip(address: str) -> bool:
     try:
-        IPv4Address(address)
+        ip_address(address)
     except ValueError:
         return False
     return True

@@ -175,6 +175,17 @@ class Policy(Part):
     cool_down: Duration = 600.0
     approval: Duration = 3600.0
 
+    @property
+    def acts(self) -> tuple[str, ...]:
+        """Return what it does without being asked, as cloud.yaml writes it; empty for nothing."""
+        chosen = {
+            "service-failed": self.service_failed,
+            "agent-not-processing": self.agent_not_processing,
+            "controller-dead": self.controller_dead,
+            "fenced-host-on": self.fenced_host_on,
+        }
+        return tuple(f"{name}: {does}" for name, does in chosen.items() if does != "notify")
+
 
 class Watch(Part):
     """Under ``watch:`` in cloud.yaml; all durations may be written as ``10m``.

@@ -31,6 +31,11 @@ def locks_url() -> str:
     return os.environ.get(LOCKS) or f"file://{folder() / 'run-locks'}"
 
 
+def is_shared() -> bool:
+    """Return whether other machines can use this journal, or these locks: files they cannot."""
+    return not (journal_url().startswith("sqlite") and locks_url().startswith("file:"))
+
+
 def runtime_folder() -> Path:
     """Return the folder for what need not outlive the machine's run, on its memory disk.
 

@@ -10,6 +10,8 @@ import subprocess
 import time
 from typing import Any
 
+from backstay.transports.ndp import ask_own_networks_v6
+
 ARP = 0x0806
 ETHERNET = 1
 AT_ONCE = 50
@@ -128,20 +130,27 @@ def own_macs() -> list[str]:
 
 
 def ask_own_networks(addresses: list[str], tries: int) -> dict[str, list[str]]:
-    """Return who answers for those of the IPv4 addresses that are on a network of this host.
+    """Return who answers for those of the addresses that are on a network of this host.
 
-    Left out are its own addresses and networks on which it cannot ask. Raises OSError where it may
-    ask on none.
+    IPv6 addresses are asked for by neighbour solicitation (``ndp``). Left out are its own addresses
+    and networks on which it cannot ask. Raises OSError where it may ask on none.
     """
     found: dict[str, list[str]] = {}
     refused = None
-    for device, own, length in own_networks():
-        there = [address for address in addresses if is_on_network(address, own, length)]
+    old = [address for address in addresses if ":" not in address]
+    new = [address for address in addresses if ":" in address]
+    for device, own, length in own_networks() if old else []:
+        there = [address for address in old if is_on_network(address, own, length)]
         if there:
             try:
                 found.update(who_has(device, there, own, tries))
             except OSError as error:
                 refused = error
+    if new:
+        try:
+            found.update(ask_own_networks_v6(new, tries))
+        except OSError as error:
+            refused = error
     if refused is not None and not found:
         raise refused
     return found

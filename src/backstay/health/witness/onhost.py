@@ -16,6 +16,7 @@ from typing import Any
 
 from backstay.jsondata import Json
 from backstay.transports.arp import who_has
+from backstay.transports.ndp import who_has_v6
 from backstay.transports.ping import answers
 
 TRIES = 4
@@ -114,18 +115,21 @@ def way_to(address: str) -> dict[str, Any]:
 
 
 def ask_arp(address: str, way: dict[str, Any], tries: int) -> dict[str, Any]:
-    """Return the hardware addresses that answer for an IPv4 address on the same network.
+    """Return the hardware addresses that answer for an address on the same network.
+
+    By ARP, or for IPv6 by neighbour solicitation.
 
     ``asked`` is false where it could not be asked, and ``told`` says why. A kernel's neighbour
     table is no proof: it calls an entry reachable for half a minute after the last answer.
     https://www.rfc-editor.org/rfc/rfc826
     """
-    if ":" in address:
-        return {"asked": False, "message": "not an IPv4 address", "macs": []}
     if way["router"] or way["own"] or not way["device"] or not way["source"]:
         return {"asked": False, "message": "not on its network", "macs": []}
     try:
-        macs = who_has(way["device"], [address], way["source"], tries, PAUSE)[address]
+        if ":" in address:
+            macs = who_has_v6(way["device"], [address], tries, PAUSE)[address]
+        else:
+            macs = who_has(way["device"], [address], way["source"], tries, PAUSE)[address]
     except OSError as error:
         return {"asked": False, "message": error.strerror or str(error), "macs": []}
     return {"asked": True, "message": "", "macs": macs}

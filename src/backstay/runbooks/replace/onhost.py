@@ -18,6 +18,7 @@ from backstay.backup.onhost import boot_id, lines, machine
 from backstay.backup.onhost_restore import copy, copy_rights, place_files, said
 from backstay.jsondata import Json
 from backstay.transports.arp import arp_frame, spelled_mac, who_has
+from backstay.transports.ndp import who_has_v6
 
 NOTE = "/var/lib/backstay/replace.json"
 CONFIGURED = (
@@ -153,11 +154,10 @@ def reload_sshd() -> None:
 
 
 def others_at(device: str, address: str) -> list[str]:
-    """Return the hardware addresses that answer for an address on a device's network.
-
-    For an IPv6 address none: the kernel itself refuses one that another has (RFC 4862).
-    """
-    return [] if ":" in address else who_has(device, [address])[address]
+    """Return the hardware addresses that answer for an address on a device's network."""
+    if ":" in address:
+        return who_has_v6(device, [address])[address]
+    return who_has(device, [address])[address]
 
 
 def announce(device: str, address: str) -> None:
