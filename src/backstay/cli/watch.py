@@ -323,9 +323,9 @@ def _warn_if_alone(cloud: "Cloud") -> None:
     if acts and not is_shared():
         echo(
             f"backstay: the policy acts ({', '.join(acts)}), and journal and locks are files of "
-            "this machine: watches and operators elsewhere do not see its runs, nor it theirs; only on "
-            "one and the same host they never work at once. To share them set BACKSTAY_JOURNAL and "
-            "BACKSTAY_LOCKS: docs/watch.md, High availability",
+            "this machine: watches and operators elsewhere do not see its runs, nor it theirs; "
+            "only on one and the same host they never work at once. To share them set "
+            "BACKSTAY_JOURNAL and BACKSTAY_LOCKS: docs/watch.md, High availability",
             err=True,
         )
 
