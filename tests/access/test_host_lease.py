@@ -396,3 +396,22 @@ def test_where_the_disk_is_full_the_note_is_in_run(
     assert hold_lease(given(places, epoch=2)) == {}
     assert read_note(places[1])["epoch"] == 2
     assert hold_lease(given(places, "b"))["epoch"] == 2
+
+
+def test_a_long_call_renews_the_host_itself(
+    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_lease, "LIFE", 6.0)
+
+    async def story() -> None:
+        mine = host_lease("anna")
+        carry(mine)
+        file = str(tmp_path / "effects")
+        works = asyncio.ensure_future(session().ask("controller", effects.append_for, file, 9.0))
+        await asyncio.sleep(8)
+        assert mine.busy["controller"] == 1
+        assert hold_lease(given(places, "b")), "longer than its life, and it is still held"
+        await works
+        assert mine.busy["controller"] == 0
+
+    asyncio.run(story())

@@ -5,6 +5,7 @@ time of a step, and what an operator is shown where a host is another's.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class HostLease:
         who: the process, for other operators.
         hosts: those that it works on: everything that is sent there takes the host first.
         taken: those that were taken.
+        busy: how many calls each host has at the moment: these renew it themselves.
 
     """
 
@@ -44,6 +46,7 @@ class HostLease:
     who: str
     hosts: frozenset[str]
     taken: set[str] = field(default_factory=set)
+    busy: Counter[str] = field(default_factory=Counter)
 
     def document(self) -> dict[str, Any]:
         """Return what is sent to a host, as ``onhost_lease.hold_lease`` has it."""
@@ -86,6 +89,8 @@ def document_of(lease: HostLease | None) -> dict[str, Any] | None:
 @contextlib.contextmanager
 def held_elsewhere(lease: HostLease | None, host: str) -> Iterator[None]:
     """Note that a host was taken, if the block asks it; raise HostHeld where it is another's."""
+    if lease is not None:
+        lease.busy[host] += 1
     try:
         yield
     except HostError as error:
@@ -93,6 +98,9 @@ def held_elsewhere(lease: HostLease | None, host: str) -> Iterator[None]:
         if found is None:
             raise
         raise held(host, found) from None
+    finally:
+        if lease is not None:
+            lease.busy[host] -= 1
     if lease is not None:
         lease.taken.add(host)
 

@@ -63,9 +63,17 @@ def end_held(holder: dict[str, Any]) -> None:
 
 
 def watch_lease(given: dict[str, Any]) -> None:
-    """Read the note once a second; end the program where the host was taken from its run."""
+    """Read the note once a second; end the program where the host was taken from its run.
+
+    It is renewed meanwhile, as long as whoever started this program is there.
+    """
+    parent, renewed = os.getppid(), time.monotonic()
     while True:
         time.sleep(1.0)
+        if time.monotonic() - renewed > given["life"] / 6 and os.getppid() == parent:
+            renewed = time.monotonic()
+            with contextlib.suppress(OSError):
+                hold_lease(given)
         try:
             note = newest_note(given["places"])
         except OSError:

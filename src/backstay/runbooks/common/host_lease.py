@@ -94,7 +94,8 @@ class _Hosts:
         due = [
             host
             for host in self.lease.taken & self.lease.hosts
-            if now - self.renewed.setdefault(host, now) > RENEWED
+            # A question beside a long one could cost both, where the host is slow.
+            if not self.lease.busy[host] and now - self.renewed.setdefault(host, now) > RENEWED
         ]
         for host in due:
             self.renewed[host] = now
