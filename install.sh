@@ -1,7 +1,12 @@
 #!/bin/sh
-# Make the virtual environment from the locked requirements: install.sh PYTHON VENV
+# Make the virtual environment from the locked requirements: install.sh PYTHON VENV [--develop]
+# Without --develop it holds what running needs and a copy of Backstay: no lab, no tests, no link to
+# this checkout. A unit of systemd that runs it as root depends on nothing that a checkout's owner edits.
 set -eu
+umask 022
 python=$1 venv=$2
+lock=requirements.txt
+[ "${3:-}" != --develop ] || lock=requirements-dev.txt
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     echo "install: $python is not Python 3.11 or newer. Install a newer one and run: make PYTHON=python3.12 install" >&2
     exit 1
@@ -15,5 +20,11 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e packaging/backstay-lab
+pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+pip install --require-hashes -r "$lock"
+if [ "$lock" = requirements-dev.txt ]; then
+    pip install --no-deps --no-build-isolation -e . -e packaging/backstay-lab
+else
+    rm -rf build # what an earlier build left there would be installed too
+    pip install --no-deps --no-build-isolation --force-reinstall .
+fi

@@ -1,27 +1,34 @@
-"""Print what both distributions of this checkout depend on, for pip-compile (``make lock``).
+"""Print what the distributions of this checkout depend on, for pip-compile (``make lock``).
 
-Extras that only one site needs are left out (PostgreSQL, etcd); so are the two distributions.
+``dependencies.py run`` prints what running needs: Backstay, with the extras that many sites need.
+``dependencies.py develop`` adds the lab, and what tests and checks need. Extras that only one site
+needs are in neither (PostgreSQL, etcd); so are the distributions themselves.
 """
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
-EXTRAS = ("ipmi", "mariadb", "dev")
 OWN = ("backstay", "backstay-lab")
+RUN = ((TOP / "pyproject.toml", ("ipmi", "mariadb")),)
+DEVELOP = (
+    (TOP / "pyproject.toml", ("ipmi", "mariadb", "dev")),
+    (TOP / "packaging" / "backstay-lab" / "pyproject.toml", ("dev",)),
+)
 
 
-def requirements() -> set[str]:
-    """Return the requirements of both distributions and of the extras that tests need."""
+def requirements(files: tuple[tuple[Path, tuple[str, ...]], ...]) -> set[str]:
+    """Return the requirements of distributions, and of some of their extras."""
     found: set[str] = set()
-    for file in (TOP / "pyproject.toml", TOP / "packaging" / "backstay-lab" / "pyproject.toml"):
+    for file, chosen in files:
         project = tomllib.loads(file.read_text())["project"]
         found |= set(project["dependencies"])
         extras = project.get("optional-dependencies", {})
-        found |= {one for extra in EXTRAS for one in extras.get(extra, ())}
+        found |= {one for extra in chosen for one in extras.get(extra, ())}
     return {one for one in found if re.split(r"[<>=!~\[ ]", one)[0] not in OWN}
 
 
 if __name__ == "__main__":
-    print("\n".join(sorted(requirements())))
+    print("\n".join(sorted(requirements(RUN if sys.argv[1:] == ["run"] else DEVELOP))))
