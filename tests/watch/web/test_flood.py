@@ -44,8 +44,8 @@ class Page:
         self.process = _started(
             ["page_process", str(folder), str(self.port), str(files)], self.errors
         )
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
+        end = time.monotonic() + 120
+        while self.process.poll() is None and time.monotonic() < end:
             with contextlib.suppress(OSError):
                 self.ask("/live.js")
                 break
