@@ -41,16 +41,19 @@ class TooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file that only this user and root may change; ``mode`` and ``uid`` are those of stat(2)."""
+    """A file that only this user and root may change; the rest is as in stat(2)."""
 
     file: FileIO
     mode: int
     uid: int
+    gid: int
 
     @property
     def others_may_read(self) -> bool:
-        """Return whether its group or everybody may read it."""
-        return bool(self.mode & 0o044)
+        """Return whether everybody may read it, or a group in which anybody else is."""
+        if self.mode & stat.S_IROTH:
+            return True
+        return bool(self.mode & stat.S_IRGRP) and not _is_mine_alone(self.gid)
 
 
 def open_own(path: Path) -> Opened:
@@ -102,8 +105,8 @@ class _Way:
     def close(self) -> None:
         os.close(self._folder)
 
-    def open_file(self) -> tuple[FileIO, int, int]:
-        """Go the whole way, and return the file, its mode and its owner."""
+    def open_file(self) -> tuple[FileIO, int, int, int]:
+        """Go the whole way, and return the file, its mode, its owner and its group."""
         self._check(os.fstat(self._folder))
         for _ in range(_LONGEST_WAY):
             if not self._left:
@@ -140,7 +143,7 @@ class _Way:
         os.close(self._folder)
         self._folder, self._reached = folder, reached
 
-    def _open(self, name: str, found: os.stat_result) -> tuple[FileIO, int, int]:
+    def _open(self, name: str, found: os.stat_result) -> tuple[FileIO, int, int, int]:
         shown = self._here(name)
         if not stat.S_ISREG(found.st_mode):
             kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
@@ -151,7 +154,7 @@ class _Way:
             if not stat.S_ISREG(now.st_mode):
                 raise OSError(errno.EINVAL, "it is not a file", str(self._path))
             self._check(now, shown)
-            return FileIO(file, "r"), stat.S_IMODE(now.st_mode), now.st_uid
+            return FileIO(file, "r"), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid
         except BaseException:
             with contextlib.suppress(OSError):
                 os.close(file)
