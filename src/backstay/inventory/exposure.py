@@ -93,12 +93,12 @@ def _secret_files(cloud: Cloud) -> Iterator[tuple[str, Path]]:
             yield "it holds a secret", secret.file
     if written:
         yield "secrets are written in it", cloud.path
-    given = cloud.credentials
-    if given.openrc is not None:
-        yield "it holds OpenStack credentials", given.openrc
-    if given.file is not None:
-        yield "it may hold OpenStack credentials", given.file
-        yield "it may hold OpenStack credentials", given.file.with_name("secure.yaml")
+    for given in filter(None, (cloud.credentials, cloud.watch.credentials)):
+        if given.openrc is not None:
+            yield "it holds OpenStack credentials", given.openrc
+        if given.file is not None:
+            yield "it may hold OpenStack credentials", given.file
+            yield "it may hold OpenStack credentials", given.file.with_name("secure.yaml")
     if cloud.backup.password_file is not None:
         yield "it holds the password of the backups", cloud.backup.password_file
     if cloud.watch.page.key is not None:

@@ -19,7 +19,6 @@ from backstay.transports.sent import log_call
 KILLED = 10.0
 """Seconds for which a program that was killed is waited for."""
 INSTALL = "install it on the machine that keeps the backups"
-_CHUNK = 1 << 18
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
