@@ -67,7 +67,7 @@ def test_an_instance_is_building_then_the_controller_reboots_and_no_ping_is_lost
     try:
         refused = reboot(lab, "controller", ok=False)
         assert refused.returncode == 4
-        assert "in-flight: work is under way: server story is " in refused.stdout
+        assert "in-flight: tasks are under way: server story is " in refused.stdout
         assert "--wait-for-idle" in refused.stdout
         assert last_run(lab)["state"] == "refused"
 
