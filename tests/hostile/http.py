@@ -40,6 +40,11 @@ class Request:
         """The target without its query."""
         return self.target.partition("?")[0]
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection is closed after it, as the client wants."""
+        return "keep" not in self.headers.get("connection", "keep").lower()
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are. Raises OSError when the other side is gone."""
         self.connection.sendall(data)
@@ -124,7 +129,7 @@ class HostileServer:
                 while request := self._request(connection, incoming):
                     self.seen.append(request)
                     self.answers.get(request.path, self.behaviour)(request)
-                    if "keep" not in request.headers.get("connection", "keep"):
+                    if request.is_last:
                         return
         except (OSError, ValueError):
             self.dropped.set()
@@ -168,6 +173,8 @@ def sends(body: bytes, status: int = 200, **headers: str) -> Behaviour:
 
     def answer(request: Request) -> None:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        if request.is_last:  # else the client may send its next request into the close
+            lines.append("Connection: close")
         head = "\r\n".join([f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", *lines])
         request.send(head.encode() + b"\r\n\r\n" + (b"" if request.method == "HEAD" else body))
 
