@@ -68,6 +68,8 @@ class Page:
             answer = b""
             while data := sock.recv(65536):
                 answer += data
+        if not answer:
+            raise ConnectionResetError("closed before it was answered")
         return int(answer[9:12]), answer.decode()
 
     def served(self, *, within: float) -> int:
