@@ -120,6 +120,7 @@ def test_names_and_archives_of_a_proxy_lead_nowhere(
     lab.wait_green()
 
 
+@pytest.mark.slow
 def test_archives_of_the_stream_lead_nowhere(lab: Lab, cloud: Path, outside: Outside) -> None:
     there = str(outside.folder)
     new = row("/var/lib/glance/images/story/new")
@@ -196,6 +197,7 @@ find . -type f -printf '%P\\n' | xargs mbstream -c
 """
 
 
+@pytest.mark.slow
 def test_a_proof_runs_nothing_of_the_controller(
     lab: Lab, cloud: Path, outside: Outside, library: bytes
 ) -> None:
@@ -230,6 +232,7 @@ def test_a_proof_runs_nothing_of_the_controller(
     create(lab, cloud, "controller", "proxy", "--verify")
 
 
+@pytest.mark.slow
 def test_a_dump_runs_nothing_of_the_controller(
     lab: Lab, tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +257,7 @@ def test_a_dump_runs_nothing_of_the_controller(
         create(lab, cloud, "controller", "--verify")
 
 
+@pytest.mark.slow
 def test_an_account_of_one_service_gains_no_rights(lab: Lab, cloud: Path) -> None:
     account, password = "'backstay_story'@'localhost'", "story"
     own = "backstay_story"
@@ -282,6 +286,7 @@ def test_an_account_of_one_service_gains_no_rights(lab: Lab, cloud: Path) -> Non
     create(lab, cloud, "controller", "--verify")
 
 
+@pytest.mark.slow
 def test_a_service_gains_no_folder_by_a_restore(lab: Lab, cloud: Path) -> None:
     folder, secret = "/var/lib/nova/story", "/root/backstay-story"
     as_nova = "runuser -u nova --"
