@@ -182,7 +182,7 @@ class _Way:
 
 
 def _is_mine_alone(gid: int) -> bool:
-    """Return whether nobody is in a group but this user and root: many have a group of their own.
+    """Return whether this user and root are the only members of a group, as of many users' own.
 
     A group of many is asked for only where it may write.
     """

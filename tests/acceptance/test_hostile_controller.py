@@ -64,9 +64,9 @@ def in_manifest(*rows: list[Any]) -> str:
     """An answer of ``manifest`` to which these entries are added, as the honest ones are."""
     return (
         "def manifest(ask):\n"
-        "    told = json.loads(ask())\n"
-        f"    told['entries'] = sorted(told['entries'] + {list(rows)!r})\n"
-        "    return json.dumps(told).encode()\n"
+        "    answer = json.loads(ask())\n"
+        f"    answer['entries'] = sorted(answer['entries'] + {list(rows)!r})\n"
+        "    return json.dumps(answer).encode()\n"
     )
 
 
@@ -129,8 +129,8 @@ def test_archives_of_the_stream_lead_nowhere(lab: Lab, cloud: Path, outside: Out
         link = linked("var/lib/glance/images/story", there)
         evil.answers(
             "def watch(ask):\n"
-            f"    told = dict(entries=[{new!r}], users={{}}, groups={{}}, clock=1e10)\n"
-            "    return (json.dumps(told) + chr(10)).encode()\n"
+            f"    answer = dict(entries=[{new!r}], users={{}}, groups={{}}, clock=1e10)\n"
+            "    return (json.dumps(answer) + chr(10)).encode()\n"
             f"def send_files(ask): return archive({link}, "
             "('var/lib/glance/images/story/new', b'x' * 20, {}))\n"
         )
@@ -149,9 +149,9 @@ def test_archives_of_the_stream_lead_nowhere(lab: Lab, cloud: Path, outside: Out
         )
         evil.answers(
             "def binary_logs(ask):\n"
-            "    told = json.loads(ask())\n"
-            f"    told['files'][-1][0] = '../../../..{outside.mark}.000001'\n"
-            "    return json.dumps(told).encode()\n"
+            "    answer = json.loads(ask())\n"
+            f"    answer['files'][-1][0] = '../../../..{outside.mark}.000001'\n"
+            "    return json.dumps(answer).encode()\n"
         )
         lab.shell("controller", "systemctl restart mariadb")
         lab.wait_until(
@@ -222,9 +222,9 @@ def test_a_proof_runs_nothing_of_the_controller(
         ]
         evil.answers(
             "def database_facts(ask):\n"
-            "    told = json.loads(ask())\n"
-            f"    told['rows'].update(dict.fromkeys({names!r}, 1))\n"
-            "    return json.dumps(told).encode()\n"
+            "    answer = json.loads(ask())\n"
+            f"    answer['rows'].update(dict.fromkeys({names!r}, 1))\n"
+            "    return json.dumps(answer).encode()\n"
         )
         refused(lab, cloud, "controller")
         assert "database_facts" in evil.called()

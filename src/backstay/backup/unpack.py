@@ -1,7 +1,7 @@
 """A host's tar archive, unpacked while it arrives: only the files that were asked for.
 
 A host that was taken over may send any archive. So none is given to tar(1), which makes links,
-devices and folders as it is told: only headers are read here (by Python's ``tarfile``), every
+devices and folders as the archive says: only headers are read here (by Python's ``tarfile``), every
 member must be a regular file of the list that was asked for, each at most once, and is written
 beneath the folder's descriptor for its owner alone (``beneath``). What is held in memory is at most
 a header and a piece; what is written at most the sizes in the host's list.

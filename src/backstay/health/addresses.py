@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from backstay.access.session import CloudSession
 from backstay.answers import Line, Mac
@@ -20,6 +19,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.transports.arp import AT_ONCE, ask_own_networks, own_macs
 from backstay.transports.threads import on_thread
+from backstay.transports.urls import is_ip_address
 
 SUBJECT = "address"
 BOUND = 8.0
@@ -146,15 +146,7 @@ async def read_addresses(
 
 def _addresses(cloud: Cloud, hosts: Iterable[str]) -> dict[str, str]:
     """Return hosts' names by their IP addresses: by ARP and by neighbour solicitation."""
-    return {cloud.hosts[n].address: n for n in hosts if _is_ip(cloud.hosts[n].address)}
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ip_address(address)
-    except ValueError:
-        return False
-    return True
+    return {cloud.hosts[n].address: n for n in hosts if is_ip_address(cloud.hosts[n].address)}
 
 
 def _routers(answers: Mapping[str, set[str]]) -> set[str]:

@@ -50,7 +50,7 @@ def hardware_of(given_uuid: str | None, serial: str | None = "") -> Hardware:
 
 
 def same_machine(noted: Hardware, found: Hardware) -> bool | None:
-    """Return whether two readings are of one machine, None where that cannot be told.
+    """Return whether two readings are of one machine, None where that is unknown.
 
     Serial numbers that differ tell nothing: one may be the chassis's.
     """

@@ -5,7 +5,6 @@ it is never left to it.
 """
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 import asyncssh
@@ -14,6 +13,7 @@ from backstay.errors import HostKeyRefused
 from backstay.transports import ssh_config
 from backstay.transports.ssh_config import Way
 from backstay.transports.targets import SshTarget
+from backstay.transports.urls import is_ip_address
 
 DEFAULT_FILE = Path("~/.ssh/known_hosts")
 
@@ -59,7 +59,8 @@ class KnownHosts:
         except HostKeyRefused:
             return []
         port = way.port if way.port != 22 else None
-        keys = known.match(way.name, target.address if _is_ip(target.address) else "", port)[0]
+        address = target.address if is_ip_address(target.address) else ""
+        keys = known.match(way.name, address, port)[0]
         return [f"{_name(key)} {key.get_fingerprint()}" for key in keys]
 
     def _load(self, target: SshTarget, files: Sequence[Path]) -> asyncssh.SSHKnownHosts:
@@ -125,14 +126,6 @@ def refused(
 
 def _checking(target: SshTarget) -> str:
     return f"checking the host key of {target.name} ({target.address})"
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ip_address(address)
-    except ValueError:
-        return False
-    return True
 
 
 def _name(key: asyncssh.SSHKey) -> str:

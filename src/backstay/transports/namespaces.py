@@ -246,7 +246,7 @@ def environment() -> dict[str, str]:
 
 
 def unused_user() -> int:
-    """Return a user that nobody is; not as root, the one that this process is."""
+    """Return the number of an unused user; without root's rights, that of this process."""
     return FIRST_USER + secrets.randbelow(USERS) if os.geteuid() == 0 else os.geteuid()
 
 

@@ -16,6 +16,15 @@ OFF_BOUND = 90.0
 OFF_PAUSE = 1.0
 
 
+def no_bmc(host: str) -> PowerError:
+    """Return the error for a host whose power is to be cut and that has no BMC."""
+    return PowerError(
+        f"powering off {host}",
+        came_back="it has no BMC in cloud.yaml",
+        remedy="give it `bmc` in cloud.yaml",
+    )
+
+
 class Power(Protocol):
     """The power of one host by its BMC. All raise PowerError."""
 

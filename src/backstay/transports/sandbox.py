@@ -248,7 +248,7 @@ def sandbox(*folders: Path, sockets: Mapping[str, Path] | None = None) -> Sandbo
 
 
 def _user_of(folders: Sequence[Path]) -> int:
-    """Return the user whose the folders are already, or one that nobody is."""
+    """Return the owner of the folders where that is a sandbox's, else an unused user."""
     for folder in folders:
         owner = folder.lstat().st_uid
         if FIRST_USER <= owner < FIRST_USER + USERS:

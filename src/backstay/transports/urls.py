@@ -1,6 +1,7 @@
 """URLs in texts: without the secrets that they hold."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>`]+")
@@ -34,6 +35,15 @@ def _port(parts: SplitResult) -> str:
         return f":{parts.port}" if parts.port else ""
     except ValueError:  # there is no such port
         return ""
+
+
+def is_ip_address(text: str) -> bool:
+    """Return whether it is an IPv4 or IPv6 address and not a name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_web_address(url: str) -> bool:

@@ -59,7 +59,7 @@ from backstay.runbooks.replace.who_is_behind import (
 )
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware
-from backstay.transports.power import STATE_BOUND, Power
+from backstay.transports.power import STATE_BOUND, Power, no_bmc
 from backstay.transports.targets import BmcTarget
 
 FENCE_BOUND = 240.0
@@ -229,11 +229,7 @@ class Fence(Action[Fenced]):
         """Return the way to its power. Raises PowerError where it has no BMC."""
         target = self.site.cloud.bmc_target(self.site.host(suspect))
         if target is None:
-            raise PowerError(
-                f"powering off {suspect}",
-                came_back="it has no BMC in cloud.yaml",
-                remedy="give it `bmc` in cloud.yaml",
-            )
+            raise no_bmc(suspect)
         return self.power(target)
 
     async def _is_on(self, suspect: str) -> bool | None:

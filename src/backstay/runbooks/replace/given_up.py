@@ -23,7 +23,7 @@ from backstay.runbooks.replace.steps import ADOPT, PREPARE, SparePrepared
 from backstay.runbooks.replace.who_is_behind import require_same
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware, hardware_of
-from backstay.transports.power import STATE_BOUND, Power
+from backstay.transports.power import STATE_BOUND, Power, no_bmc
 from backstay.transports.targets import BmcTarget
 
 RUNS = 500
@@ -230,9 +230,5 @@ def _target(cloud: Cloud, spare: str) -> BmcTarget:
     places = [cloud.hosts.get(spare), cloud.fenced.get(spare)]
     bmc = next((place.bmc for place in places if place is not None and place.bmc), None)
     if bmc is None:
-        raise PowerError(
-            f"powering off {spare}",
-            came_back="it has no BMC in cloud.yaml",
-            remedy="give it `bmc` in cloud.yaml",
-        )
+        raise no_bmc(spare)
     return bmc.target(spare)

@@ -7,7 +7,6 @@ recorded, is not known. The report says so.
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from backstay.runbooks.replace.steps import (
     RecordedTargets,
 )
 from backstay.services.by_host import services_on, units_on
+from backstay.transports.urls import is_ip_address
 
 USUAL = "the usual ports"
 _INTERVAL = 0.5
@@ -156,16 +156,8 @@ def first_addresses(instances: Guests, taken: Mapping[str, str]) -> dict[str, st
     """Return first addresses by name; of two with one name the second has its address added."""
     found: dict[str, str] = {}
     for name, addresses in instances:
-        if addresses and _is_address(addresses[0]):
+        # A name that a host sends is not looked up.
+        if addresses and is_ip_address(addresses[0]):
             twice = name in taken or name in found
             found[f"{name} {addresses[0]}" if twice else name] = addresses[0]
     return found
-
-
-def _is_address(text: str) -> bool:
-    """Return whether it is a number: a name that a host sends is not looked up."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -1,9 +1,8 @@
 """cinder: volumes, their attachments and their data, against nova's records and the guests."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
-from backstay.answers import Line, convert
+from backstay.answers import convert
 from backstay.commands import command
 from backstay.inventory.enums import Role
 from backstay.jsondata import Json
@@ -14,6 +13,7 @@ from backstay.services.cinder.records import (
     VOLUMES,
     Attachment,
     Volume,
+    VolumeAnswer,
     read_volume,
 )
 from backstay.services.cinder.stores import (
@@ -99,20 +99,6 @@ def _stuck(seen: Evidence, volume: Volume) -> Iterator[Mismatch]:
         ),
         repair=Repair(name="volume-error", arguments={"id": volume.id}) if safe else None,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeStatus:
-    """A volume's status as the API has it."""
-
-    status: Line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeAnswer:
-    """The answer of ``/volumes/ID``."""
-
-    volume: VolumeStatus
 
 
 def _read_status(answer: Json) -> str:

@@ -3,8 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from backstay.answers import Line
+
 VOLUMES = "cinder volumes"
 ATTACHMENTS = "cinder attachments"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeStatus:
+    """A volume's status as the API has it."""
+
+    status: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeAnswer:
+    """The answer of ``/volumes/ID``."""
+
+    volume: VolumeStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

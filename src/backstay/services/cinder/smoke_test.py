@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backstay.answers import Line
+from backstay.services.cinder.records import VolumeAnswer
 from backstay.services.declaration import Api
 from backstay.services.resource_name import PREFIX
 from backstay.services.smoke_test import (
@@ -18,20 +18,6 @@ from backstay.services.smoke_test import (
 )
 
 BOUND = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeStatus:
-    """A volume's status."""
-
-    status: Line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeAnswer:
-    """The answer of ``/volumes/ID``."""
-
-    volume: VolumeStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
