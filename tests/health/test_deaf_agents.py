@@ -37,7 +37,6 @@ def judged(messaging: Messaging | None, *, up: bool = True, enabled: bool = True
     )
     member = Member(
         target=SshTarget(name="compute1", address="10.0.0.21", user="root"),
-        names=frozenset(("compute1",)),
         units=(),
     )
     [finding] = judge_agents(
@@ -94,3 +93,43 @@ def test_not_to_be_seen_or_well(messaging: Messaging | None) -> None:
 def test_an_agent_that_is_down_is_reattached_and_a_disabled_one_is_left_alone() -> None:
     assert judged(WELL, up=False).remedy == "backstay reattach compute1"
     assert judged(changed(consumers=()), enabled=False).severity is Severity.WARNING
+
+
+@pytest.mark.parametrize("liar_first", [True, False])
+@pytest.mark.parametrize("name", ["compute1", "compute1.example.org"])
+def test_a_host_that_calls_itself_by_anothers_name_speaks_for_itself_alone(
+    name: str, liar_first: bool
+) -> None:
+    """Its agent would count as that of the other host, and the other's as missing."""
+    now = datetime.now(UTC)
+    members = [
+        Member(
+            target=SshTarget(name=host, address=address, user="root"),
+            units=tuple(unit for unit in NOVA.units if unit.agent == "nova-compute"),
+            hostname=hostname,
+        )
+        for host, address, hostname in (
+            ("compute1", "10.0.0.21", "compute1.example.org"),
+            ("compute2", "10.0.0.22", name),
+        )
+    ]
+    agent = Agent(
+        binary="nova-compute",
+        host=name,
+        up=False,
+        enabled=True,
+        heartbeat=now,
+        interval=10.0,
+        down_after=60.0,
+    )
+    findings = judge_agents(
+        Reported(service="nova", agents=(agent,), at=now.timestamp()),
+        members[::-1] if liar_first else members,
+        RpcTopology(),
+        offset=0.0,
+        limits=Limits(),
+    )
+    evidence = {finding.host: finding.evidence for finding in findings}
+    assert set(evidence) == {"compute1", "compute2"}
+    assert evidence["compute1"].startswith("down: last report")
+    assert evidence["compute2"].startswith("has never reported")

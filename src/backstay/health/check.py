@@ -209,15 +209,14 @@ def _concerns(finding: Finding, only: set[str], served: Served) -> bool:
 
 
 def _members(read: HostsRead, cloud: Cloud, service: Service) -> list[Member]:
-    """Return every host as agents name it, with the units of one service."""
+    """Return every host that agents may run on, with the units of one service."""
     members = []
     for host in cloud.hosts.values():
         observed = read.observed(host.name)
-        names = {host.name, host.address}
-        if observed is not None and observed.hostname:
-            names.add(observed.hostname)
+        hostname = observed.hostname if observed is not None else ""
         units = tuple(unit for _, unit in required(cloud, host, [service]))
-        members.append(Member(target=cloud.ssh_target(host), names=frozenset(names), units=units))
+        target = cloud.ssh_target(host)
+        members.append(Member(target=target, units=units, hostname=hostname))
     return members
 
 

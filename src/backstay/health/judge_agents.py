@@ -4,7 +4,7 @@ A process can run, be connected to the broker and yet be deaf:
 https://github.com/bigstack-oss/cubecos/issues/1301
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from backstay.commands import command
@@ -21,11 +21,11 @@ from backstay.transports.targets import SshTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A host as agents name it: ``names`` are its host name and its name in the inventory."""
+    """A host that agents run on: ``hostname`` is what it calls itself, empty where unknown."""
 
     target: SshTarget
-    names: frozenset[str]
     units: tuple[Unit, ...]
+    hostname: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,7 @@ def judge_agents(
     """
     if report.error is not None:
         return []  # it is a finding of its own
-    by_host, names = {each.target.name: each for each in members}, HostNames()
-    for each in members:
-        names.add(each.target.name, each.names)
+    by_host, names = {each.target.name: each for each in members}, _names(members)
     now = report.at + offset
     findings = []
     seen = set()
@@ -112,6 +110,15 @@ def judge_agents(
         for unit in member.units
         if unit.agent and (member.target.name, unit.agent) not in seen
     ]
+
+
+def _names(members: Iterable[Member]) -> HostNames:
+    """Return the hosts by their names; what one says of itself takes no name from another."""
+    names = HostNames()
+    for each in members:
+        names.add(each.target.name, [each.target.address])
+        names.claim(each.target.name, each.hostname)
+    return names
 
 
 def _judge(
