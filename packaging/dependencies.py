@@ -1,8 +1,8 @@
 """Print what the distributions of this checkout depend on, for pip-compile (``make lock``).
 
 ``dependencies.py run`` prints what running needs: Backstay, with the extras that many sites need.
-``dependencies.py develop`` adds the lab, and what tests and checks need. Extras that only one site
-needs are in neither (PostgreSQL, etcd); so are the distributions themselves.
+``dependencies.py develop`` adds the lab, what tests and checks need, and the extras that only some
+sites need (PostgreSQL, etcd): tests use these. The distributions themselves are in neither.
 """
 
 import re
@@ -14,7 +14,7 @@ TOP = Path(__file__).parents[1]
 OWN = ("backstay", "backstay-lab")
 RUN = ((TOP / "pyproject.toml", ("ipmi", "mariadb")),)
 DEVELOP = (
-    (TOP / "pyproject.toml", ("ipmi", "mariadb", "dev")),
+    (TOP / "pyproject.toml", ("ipmi", "mariadb", "postgresql", "etcd", "dev")),
     (TOP / "packaging" / "backstay-lab" / "pyproject.toml", ("dev",)),
 )
 

@@ -1,16 +1,15 @@
 """etcd's JSON gateway as far as locks need it, on loopback: leases that run out, keys, one txn.
 
-It can fall silent, as an etcd does that is cut off. ``Client`` stands in for etcd3gw where that is
-not installed: the driver of tooz is real.
+It can fall silent, as an etcd does that is cut off. The driver of tooz and its client are real.
+``etcd_server`` is a real etcd with the same methods.
 https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
 """
 
-import base64
+import contextlib
 import json
 import threading
 import time
-import types
-import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,12 +17,42 @@ from typing import Any
 
 @dataclass
 class Gateway:
-    """The state of one etcd; ``silent`` makes it answer nothing."""
+    """The state of one etcd; ``silent`` makes it answer nothing, ``url`` is that of locks in it."""
 
+    url: str = ""
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     leases: dict[str, tuple[float, float]] = field(default_factory=dict)
     silent: bool = False
+    renewals: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def steal(self) -> None:
+        """Give all locks to another."""
+        with self.lock:
+            self.keys = {key: ("b3RoZXI=", lease) for key, (_, lease) in self.keys.items()}
+
+    def remove(self) -> None:
+        """Remove the keys of all locks."""
+        with self.lock:
+            self.keys = {}
+
+    def revoke(self) -> None:
+        """Revoke all leases, and with them the locks."""
+        with self.lock:
+            self.leases, self.keys = {}, {}
+
+    def pause(self) -> None:
+        """Let it be silent: its connections stay open."""
+        self.silent = True
+
+    def resume(self) -> None:
+        self.silent = False
+
+    def await_renewal(self) -> None:
+        """Return as soon as a lease was renewed."""
+        before = self.renewals
+        while self.renewals == before:
+            time.sleep(0.005)
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
@@ -42,11 +71,13 @@ class Gateway:
         return {"ID": name, "TTL": str(ttl)}
 
     def _lease_keepalive(self, body: dict[str, Any]) -> dict[str, Any]:
-        if body["ID"] not in self.leases:
-            return {"result": {"ID": body["ID"]}}
-        ttl = self.leases[body["ID"]][1]
-        self.leases[body["ID"]] = (time.monotonic() + ttl, ttl)
-        return {"result": {"ID": body["ID"], "TTL": str(int(ttl))}}
+        name = str(body["ID"])
+        if name not in self.leases:
+            return {"result": {"ID": name}}
+        self.renewals += 1
+        ttl = self.leases[name][1]
+        self.leases[name] = (time.monotonic() + ttl, ttl)
+        return {"result": {"ID": name, "TTL": str(int(ttl))}}
 
     def _kv_range(self, body: dict[str, Any]) -> dict[str, Any]:
         found = self.keys.get(body["key"])
@@ -65,25 +96,37 @@ class Gateway:
         for request in body["success"] if fits else ():
             if "request_put" in request:
                 put = request["request_put"]
-                self.keys[put["key"]] = (put["value"], put["lease"])
+                self.keys[put["key"]] = (put["value"], str(put["lease"]))
             if "request_delete_range" in request:
                 self.keys.pop(request["request_delete_range"]["key"], None)
         return {"succeeded": True} if fits else {}
 
 
-def served(gateway: Gateway) -> tuple[ThreadingHTTPServer, int]:
-    """Serve it on loopback; return the server and its port."""
+@contextlib.contextmanager
+def etcd_gateway() -> Iterator[Gateway]:
+    """Serve one on loopback."""
+    gateway = Gateway()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            assert self.path == "/version"
+            self._answer({"etcdserver": "3.5.0", "etcdcluster": "3.5.0"})
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             while gateway.silent:
                 time.sleep(0.05)
-            answer = json.dumps(gateway.answer(self.path, body)).encode()
+            self._answer(gateway.answer(self.path, body))
+
+        def _answer(self, document: dict[str, Any]) -> None:
+            answer = json.dumps(document).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(answer)
+            with contextlib.suppress(OSError):  # who asked is gone
+                self.wfile.write(answer)
 
         def log_message(self, *_arguments: Any) -> None:
             """Say nothing."""
@@ -91,49 +134,10 @@ def served(gateway: Gateway) -> tuple[ThreadingHTTPServer, int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, server.server_address[1]
-
-
-class Client:
-    """As ``etcd3gw.client``, as far as the driver of tooz uses it for locks."""
-
-    def __init__(self, host: str, port: int, timeout: float = 30, **_others: Any) -> None:
-        self.url = f"http://{host}:{port}/v3"
-        self.timeout = timeout
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(f"{self.url}/{path}", data=json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=self.timeout) as response:
-            return json.loads(response.read())  # type: ignore[no-any-return]
-
-    def lease(self, ttl: float) -> "Lease":
-        return Lease(self, str(self.post("lease/grant", {"TTL": ttl})["ID"]))
-
-    def transaction(self, txn: dict[str, Any]) -> dict[str, Any]:
-        return self.post("kv/txn", txn)
-
-    def get(self, key: str) -> list[bytes]:
-        found = self.post("kv/range", {"key": base64.b64encode(key.encode()).decode()})
-        return [base64.b64decode(one["value"]) for one in found.get("kvs", [])]
-
-
-@dataclass
-class Lease:
-    client: Client
-    id: str
-
-    def refresh(self) -> int:
-        answer = self.client.post("lease/keepalive", {"ID": self.id})["result"]
-        return int(answer["TTL"]) if "TTL" in answer else -1
-
-
-def modules() -> dict[str, types.ModuleType]:
-    """Return what takes the place of etcd3gw among the modules."""
-    package: Any = types.ModuleType("etcd3gw")
-    exceptions: Any = types.ModuleType("etcd3gw.exceptions")
-    lease: Any = types.ModuleType("etcd3gw.lease")
-    for name in ("Etcd3Exception", "ConnectionFailedError", "ConnectionTimeoutError"):
-        setattr(exceptions, name, type(name, (Exception,), {}))
-    lease.Lease = Lease
-    package.client, package.exceptions, package.lease = Client, exceptions, lease
-    return {"etcd3gw": package, "etcd3gw.exceptions": exceptions, "etcd3gw.lease": lease}
+    gateway.url = f"etcd3+http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield gateway
+    finally:
+        gateway.silent = False
+        server.shutdown()
+        server.server_close()

@@ -1,8 +1,7 @@
 """A run whose lock or epoch is taken away stops within seconds: its effects are counted."""
 
 import asyncio
-import importlib.util
-import sys
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,8 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.records import LeaseLost, RunState, StepState
 from backstay.journal.result import StepResult
 from backstay.journal.store import Store
-from tests.journal import etcd_gateway
+from tests.journal.etcd_gateway import Gateway, etcd_gateway
+from tests.journal.etcd_server import EtcdServer, etcd_server
 
 WITHIN = 5.0
 PLAN = Plan(
@@ -31,6 +31,7 @@ PLAN = Plan(
         Step(id="a.more", action="work", target="a", does="work on", bound=60),
     ),
 )
+SHORT = dataclasses.replace(PLAN, steps=PLAN.steps[:1])
 
 
 class Works(Action[StepResult]):
@@ -176,76 +177,85 @@ def test_a_step_that_holds_back_its_cancellation(store: Store, tmp_path: Path) -
     assert late == 0
 
 
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[etcd_gateway.Gateway, str]]:
-    if importlib.util.find_spec("etcd3gw") is None:
-        for name, module in etcd_gateway.modules().items():
-            monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "tooz.drivers.etcd3gw", raising=False)
-    etcd = etcd_gateway.Gateway()
-    server, port = etcd_gateway.served(etcd)
-    yield etcd, f"etcd3+http://127.0.0.1:{port}"
-    etcd.silent = False
-    server.shutdown()
-    server.server_close()
-    sys.modules.pop("tooz.drivers.etcd3gw", None)
+@pytest.fixture(params=["gateway", "server"])
+def etcd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateway | EtcdServer]:
+    """Give an etcd: the gateway is one everywhere, the server where its package is installed."""
+    server = request.param == "server"
+    with etcd_server(tmp_path / "etcd") if server else etcd_gateway() as one:
+        yield one
 
 
-def test_by_etcd_a_lock_that_another_took(
-    store: Store, gateway: tuple[etcd_gateway.Gateway, str]
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        ("steal", "another process holds it"),
+        ("remove", "its key in etcd is gone"),
+        ("revoke", "its key in etcd is gone"),
+    ],
+)
+def test_by_etcd_a_lock_that_is_taken_away(
+    store: Store, etcd: Gateway | EtcdServer, way: str, why: str
 ) -> None:
-    etcd, url = gateway
-
-    def take() -> None:
-        etcd.keys = {key: ("b3RoZXI=", lease) for key, (_, lease) in etcd.keys.items()}
-
-    error, late = lose(store, url, take, Works(), within=WITHIN)
+    error, late = lose(store, etcd.url, getattr(etcd, way), Works(), within=WITHIN)
     assert late == 0
-    assert "another process holds it" in error.came_back
+    assert isinstance(error, LockLost)
+    assert why in error.came_back
     assert store.run("trial-1").state is RunState.FAILED
 
 
-def test_by_etcd_a_lease_that_ran_out(
-    store: Store, gateway: tuple[etcd_gateway.Gateway, str]
-) -> None:
-    etcd, url = gateway
-
-    def expire() -> None:
-        etcd.keys = {}
-
-    error, late = lose(store, url, expire, Works(), within=WITHIN)
-    assert late == 0
-    assert "was not renewed in time" in error.came_back
-
-
 def test_by_etcd_that_is_silent_the_lock_is_lost_when_its_life_is_over(
-    store: Store, gateway: tuple[etcd_gateway.Gateway, str]
+    store: Store, etcd: Gateway | EtcdServer
 ) -> None:
-    etcd, url = gateway
-
     def fall_silent() -> None:
-        etcd.silent = True
+        etcd.await_renewal()  # the run may not count from a later moment than etcd does
+        etcd.pause()
 
     work, life = Works(), 8
-    error, late = lose(store, f"{url}?lock_timeout={life}", fall_silent, work, within=life)
+    error, late = lose(store, f"{etcd.url}?lock_timeout={life}", fall_silent, work, within=life)
     assert late == 0, "another process may take the lock from then on"
     assert "was not reached for" in error.came_back
     assert len(work.effects) > 20, "it went on while the lock was surely its own"
 
 
-def test_by_etcd_a_run_that_loses_nothing(
-    store: Store, gateway: tuple[etcd_gateway.Gateway, str]
+def test_by_etcd_that_has_ended_the_lock_is_lost_when_its_life_is_over(
+    store: Store, tmp_path: Path
 ) -> None:
+    life = 8
+    with etcd_server(tmp_path / "etcd") as server:
+        url = f"{server.url}?lock_timeout={life}"
+        error, late = lose(store, url, server.kill, Works(), within=life)
+    assert late == 0
+    assert "was not reached for" in error.came_back
+
+
+def test_by_etcd_that_is_started_again_the_run_goes_on(store: Store, tmp_path: Path) -> None:
+    class Takes(Action[StepResult]):
+        async def do(self, running: Running) -> StepResult:
+            server.kill()
+            await asyncio.sleep(3)  # away, for less than the lock lives
+            await asyncio.to_thread(server.start)
+            await asyncio.sleep(6)  # and then longer than a lock lives that is not renewed
+            return StepResult(summary="done")
+
+    run = store.run(store.create(SHORT))
+    runbook = Runbook(actions={"work": Takes()})
+    with etcd_server(tmp_path / "etcd") as server:
+        locks = f"{server.url}?lock_timeout=8"
+        done = carry_out(store, run, runbook, locks=locks, progress=lambda _: None)
+        assert asyncio.run(done) is RunState.DONE
+
+
+@pytest.mark.parametrize("etcd", ["gateway"], indirect=True)
+def test_by_etcd_a_run_that_loses_nothing(store: Store, etcd: Gateway | EtcdServer) -> None:
     class Takes(Action[StepResult]):
         async def do(self, running: Running) -> StepResult:
             await asyncio.sleep(7)
             return StepResult(summary="done")
 
-    run = store.run(store.create(PLAN))
+    run = store.run(store.create(SHORT))
     runbook = Runbook(actions={"work": Takes()})
-    done = carry_out(
-        store, run, runbook, locks=f"{gateway[1]}?lock_timeout=5", progress=lambda _: None
-    )
+    locks = f"{etcd.url}?lock_timeout=5"
+    done = carry_out(store, run, runbook, locks=locks, progress=lambda _: None)
     assert asyncio.run(done) is RunState.DONE
 
 

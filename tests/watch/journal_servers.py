@@ -8,19 +8,22 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/bin"
+from tests.installed import need
+
+POSTGRESQL = ":".join(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))))
+"""Where Debian's packages have the server: in no PATH."""
+PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/bin:{POSTGRESQL}"
 BOUND = 60.0
 
 
 @contextlib.contextmanager
 def mariadb() -> Iterator[str]:
     """Give the SQLAlchemy URL of a new and empty database in MariaDB."""
-    _need("mariadbd", "mariadb-install-db", driver="pymysql")
+    _need("mariadbd", "mariadb-install-db", install="apt-get install mariadb-server")
     with _folder() as folder:
         data, socket = folder / "data", folder / "socket"
         build = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=root"]
@@ -37,7 +40,7 @@ def mariadb() -> Iterator[str]:
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """Give the SQLAlchemy URL of a new and empty database in PostgreSQL."""
-    _need("postgres", "initdb", driver="psycopg")
+    _need("postgres", "initdb", "psql", install="apt-get install postgresql")
     with _folder() as folder:
         shutil.chown(folder, "postgres")
         build = ["initdb", "-D", f"{folder}/data", "-A", "trust", "-N", "-E", "UTF8"]
@@ -58,12 +61,10 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _need(*programs: str, driver: str) -> None:
-    missing = [name for name in programs if shutil.which(name, path=PATH) is None]
-    if find_spec(driver) is None:
-        missing.append(f"Python's {driver}")
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"needs root, and: {', '.join(missing)}")
+def _need(*programs: str, install: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    need([name for name in programs if shutil.which(name, path=PATH) is None], install)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import requests
 
 from backstay.watch.incidents.incident import Kind
 from backstay.watch.notify import notifier as courier_module
+from tests.installed import need
 from tests.transports.receivers import Inbox, web_server
 from tests.watch.causes import DISK, MARIADB
 from tests.watch.notifier_harness import courier_of, until
@@ -68,7 +69,8 @@ def test_what_is_open_is_posted_again_and_what_is_over_is_not(
 
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[str]:
-    assert PROGRAM is not None
+    missing = [] if PROGRAM else ["Alertmanager"]
+    need(missing, "apt-get install --no-install-recommends prometheus-alertmanager")
     file = tmp_path / "alertmanager.yml"
     file.write_text("route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -77,7 +79,7 @@ def alertmanager(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                PROGRAM,
+                str(PROGRAM),
                 f"--config.file={file}",
                 f"--storage.path={tmp_path}/data",
                 f"--web.listen-address={address}",
@@ -105,7 +107,6 @@ def alerts(url: str) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="apt-get install prometheus-alertmanager")
 def test_a_real_alertmanager_has_what_is_open_and_only_that(
     tmp_path: Path, alertmanager: str
 ) -> None:

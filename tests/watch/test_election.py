@@ -1,14 +1,11 @@
 """Who leads: real processes that are killed, stopped and cut off; real files and a real etcd."""
 
 import queue
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 
 from backstay.watch.incidents.notification import Delivery
 from backstay.watch.incidents.store import WatchStore
+from tests.journal.etcd_server import EtcdServer, etcd_server
 
 
 class Watch:
@@ -86,55 +84,17 @@ def test_the_second_leads_when_the_first_is_killed(
 
 
 @pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    program = shutil.which("etcd")
-    if program is None:
-        pytest.skip("no etcd here")
-    pytest.importorskip("etcd3gw")
-    url, peers = free_url(), free_url()
-    server = subprocess.Popen(
-        [
-            program,
-            "--data-dir",
-            tmp_path_factory.mktemp("etcd"),
-            "--listen-client-urls",
-            url,
-            "--advertise-client-urls",
-            url,
-            "--listen-peer-urls",
-            peers,
-            "--log-level",
-            "error",
-        ],
-    )
-    end = time.monotonic() + 30
-    while not answers(f"{url}/health"):
-        assert server.poll() is None, "etcd ended"
-        assert time.monotonic() < end, "etcd does not answer"
-        time.sleep(0.1)
-    yield f"etcd3+{url}", server
-    server.kill()
-    server.wait()
-
-
-def free_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
-
-
-def answers(url: str) -> bool:
-    try:
-        return bool(urllib.request.urlopen(url, timeout=1).status == 200)
-    except OSError:
-        return False
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    with etcd_server(tmp_path_factory.mktemp("etcd")) as server:
+        yield server
 
 
 def test_by_etcd_the_second_leads_when_the_first_is_killed(
-    etcd: tuple[str, object], journal: str, watches: list[Watch]
+    etcd: EtcdServer, journal: str, watches: list[Watch]
 ) -> None:
-    watches.append(first := Watch(etcd[0], journal))
+    watches.append(first := Watch(etcd.url, journal))
     first.until("tells the same")
-    watches.append(second := Watch(etcd[0], journal))
+    watches.append(second := Watch(etcd.url, journal))
     second.until("waits")
     first.end()
     assert second.until("leads") < 12
@@ -144,11 +104,11 @@ def test_by_etcd_the_second_leads_when_the_first_is_killed(
 
 
 def test_by_etcd_who_was_stopped_for_a_while_tells_nothing_more(
-    etcd: tuple[str, object], journal: str, watches: list[Watch]
+    etcd: EtcdServer, journal: str, watches: list[Watch]
 ) -> None:
-    watches.append(first := Watch(etcd[0], journal))
+    watches.append(first := Watch(etcd.url, journal))
     first.until("tells the same")
-    watches.append(second := Watch(etcd[0], journal))
+    watches.append(second := Watch(etcd.url, journal))
     second.until("waits")
     first.process.send_signal(signal.SIGSTOP)
     assert second.until("leads") < 12
@@ -160,16 +120,16 @@ def test_by_etcd_who_was_stopped_for_a_while_tells_nothing_more(
 
 
 def test_by_etcd_a_leader_goes_on_in_doubt_while_etcd_is_away(
-    etcd: tuple[str, subprocess.Popen[bytes]], journal: str, watches: list[Watch]
+    etcd: EtcdServer, journal: str, watches: list[Watch]
 ) -> None:
-    watches.append(first := Watch(etcd[0], journal))
+    watches.append(first := Watch(etcd.url, journal))
     first.until("tells the same")
-    etcd[1].send_signal(signal.SIGSTOP)
+    etcd.pause()
     try:
         first.until("doubts")
         first.until("tells")
     finally:
-        etcd[1].send_signal(signal.SIGCONT)
+        etcd.resume()
 
 
 def test_a_telling_is_made_but_once(journal: str, watches: list[Watch], tmp_path: Path) -> None:

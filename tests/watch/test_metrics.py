@@ -16,6 +16,7 @@ from backstay.watch.incidents.notification import Delivery
 from backstay.watch.web.metrics import exposition
 from backstay.watch.web.records import Records
 from backstay.watch.web.recovery_status import HostRecoveryStatus, Recovery, RecoveryStatus
+from tests.installed import need
 from tests.watch.web.fake_cloud import DOWN, MARIADB, FakeCloud, snapshot
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
@@ -112,8 +113,9 @@ def test_the_alert_rules_use_existing_metrics() -> None:
     assert len(found) >= 6
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (package prometheus)")
 def test_prometheus_reads_the_rules() -> None:
+    missing = [] if shutil.which("promtool") else ["promtool"]
+    need(missing, "apt-get install --no-install-recommends prometheus")
     rules = PACKAGING / "prometheus" / "backstay.rules.yml"
     samples = subprocess.run(
         ["promtool", "check", "rules", rules], capture_output=True, text=True, check=False

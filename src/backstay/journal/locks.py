@@ -12,17 +12,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from backstay.errors import BackstayError
 from backstay.journal import lock_state
 from backstay.transports.threads import on_thread
 from backstay.transports.urls import redacted
 
+T = TypeVar("T")
+
 BOUND = 20.0
 """Seconds for one request to the service that holds the locks."""
 CONFIRM_BOUND = 2.0
 """Seconds for the question whether a lock is still ours: beside a running step."""
+LEAST_BOUND = 0.2
+"""Seconds that this question is given where the lock's life is almost over."""
 MARGIN = 2.0
 """Seconds before the end of a lock's life by which it counts as lost, where its life allows that:
 others may take it then."""
@@ -47,7 +51,25 @@ class Held:
         self._bound = bound
         self._locks: list[tuple[str, Any]] = []
         self._renewed = _since_boot()
-        self._beats = self.beats
+        # A lease is renewed by the driver's heartbeat; other kinds live as long as they answer.
+        self._leased = not url.startswith("file:") and hasattr(coordinator, "lock_timeout")
+        if self._leased:
+            coordinator.heartbeat = self._noting_renewals(coordinator.heartbeat)
+
+    def _noting_renewals(self, heartbeat: Callable[[], T]) -> Callable[[], T]:
+        """Return a heartbeat that notes since when the locks live: not before it was started.
+
+        What counts is when it was sent, not when it was seen here: they may have been renewed by
+        then, and the service silent, for seconds.
+        """
+
+        def noting() -> T:
+            started = _since_boot()
+            answer = heartbeat()
+            self._renewed = started
+            return answer
+
+        return noting
 
     async def take(self, name: str) -> bool:
         """Take one more lock, without waiting; return whether it was free. Raises BackstayError."""
@@ -71,31 +93,33 @@ class Held:
         without a renewal: from then on another process may take it. Seconds are counted while
         this machine sleeps too.
         """
-        beats, heard = self.beats, True
 
         def ask() -> list[tuple[str, str]]:
             return [(name, lock_state.lost(lock)) for name, lock in list(self._locks)]
 
+        asked = _since_boot()
+        left = self._renewed + self._sure_for() - asked
+        bound = CONFIRM_BOUND if self._url.startswith("file:") else min(CONFIRM_BOUND, left)
         try:
-            for name, why in await on_thread(ask, CONFIRM_BOUND):
+            for name, why in await on_thread(ask, max(bound, LEAST_BOUND)):
                 if why:
                     raise _lost(name, why)
+            if not self._leased:
+                self._renewed = asked
         except LockLost:
             raise
-        except Exception:  # the driver's own kinds, and TimeoutError: it is not known
-            heard = False
-        if self._url.startswith("file:"):
-            return
-        # A lease is renewed by the driver's heartbeat; other kinds live as long as they answer.
-        leased = hasattr(self._coordinator, "lock_timeout")
-        if beats != self._beats if leased else heard:
-            self._beats, self._renewed = beats, _since_boot()
-            return
-        silent, life = _since_boot() - self._renewed, lock_state.time_to_live(self._coordinator)
-        # Renewals come each half of its life, and are seen up to a second later.
-        if silent > life - max(0.0, min(MARGIN, life / 2 - MARGIN)) and self._locks:
+        except Exception:  # noqa: S110 - the driver's own kinds, and TimeoutError: it is not known
+            pass
+        silent = _since_boot() - self._renewed
+        if silent > self._sure_for() and self._locks and not self._url.startswith("file:"):
             name = self._locks[0][0]
             raise _lost(name, f"the lock service was not reached for {silent:.0f} s")
+
+    def _sure_for(self) -> float:
+        """Return for how many seconds after a renewal the locks are surely ours."""
+        life = lock_state.time_to_live(self._coordinator)
+        # Renewals come each half of its life: it may not count as lost before the next was tried.
+        return life - max(0.0, min(MARGIN, life / 2 - MARGIN))
 
     @property
     def beats(self) -> int | None:
