@@ -229,7 +229,7 @@ def test_nothing_is_left_open(folder: Path) -> None:
 
 
 def _open_beneath(folder: Path) -> Iterator[Path]:
-    """Yield this process's open files there; others' come and go while their tests' rest is freed."""
+    """Yield this process's open files there; files of others come and go meanwhile."""
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             if (target := descriptor.readlink()).is_relative_to(folder):
