@@ -18,7 +18,9 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.load import load
 from backstay.journal.action import Refused, Running
 from backstay.journal.plan import Plan, Step
-from backstay.runbooks.replace.fence import Confirm, Fence, NotFenced
+from backstay.runbooks.replace.address_in_use import NotFenced
+from backstay.runbooks.replace.confirm import Confirm
+from backstay.runbooks.replace.fence import Fence
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from backstay.runbooks.replace.steps import BY_PERSON
 from backstay.transports.bmc import power_of

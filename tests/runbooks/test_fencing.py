@@ -20,7 +20,9 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.result import StepResult
 from backstay.journal.store import Store
 from backstay.runbooks.replace import actions, fence_guard
-from backstay.runbooks.replace.fence import FRESH, Confirm, Fence, NotFenced
+from backstay.runbooks.replace.address_in_use import NotFenced
+from backstay.runbooks.replace.confirm import FRESH, Confirm
+from backstay.runbooks.replace.fence import Fence
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
 from tests.answering import as_asked
 from tests.health.witness.recorded import HOSTS, Recorded

@@ -21,6 +21,7 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.records import EventKind, RunState
 from backstay.journal.store import Store
 from backstay.runbooks import power_off
+from backstay.runbooks.common.which_machine import AnotherMachine
 from backstay.runbooks.replace import given_up
 from backstay.runbooks.replace.fence import Fence
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
@@ -30,7 +31,6 @@ from backstay.runbooks.replace.given_up import (
     is_proved_off,
     refuse_unless_off,
 )
-from backstay.runbooks.replace.who_is_behind import AnotherMachine
 from backstay.transports.hardware import Hardware, hardware_of
 from tests.health.witness.recorded import HOSTS
 from tests.runbooks.test_fencing import Board, World, as_stored, bmc, cloud, confirmed, orders, run

@@ -257,6 +257,26 @@ def _excepted(place: str) -> frozenset[str]:
     )
 
 
+SWITCHING = frozenset(("off", "keep_off", "cycle"))
+"""What a BMC is ordered (``transports.power.Power``)."""
+SWITCHES = "runbooks.common.power_actions"
+"""The only module that orders it, after it has compared which machine is behind the BMC."""
+
+
+def power_orders(source: Source) -> list[str]:
+    """Return where power is switched without a look at which machine it is."""
+    found = []
+    for module in source.modules.values():
+        if module.room == "transports" or module.name.partition(".")[2] == SWITCHES:
+            continue
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Await(value=ast.Call(func=ast.Attribute(attr=order))):
+                    if order in SWITCHING:
+                        found.append(f"{module.name}:{node.lineno} orders {order}")
+    return sorted(found)
+
+
 def unused_exceptions(source: Source) -> list[str]:
     """Return the exceptions from rule 3 that no module needs."""
     places = [each.name.partition(".")[2] for each in source.modules.values()]

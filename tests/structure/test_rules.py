@@ -33,6 +33,10 @@ def test_only_transports_connect() -> None:
     assert all(reason for _, reason in rules.EXCEPTIONS.values())
 
 
+def test_power_is_switched_in_one_place_only() -> None:
+    assert rules.power_orders(SOURCE) == []
+
+
 def made(folder: Path, **files: str) -> Source:
     """Return a made-up tree ``house``; in a file's name two underscores are a folder."""
     for name, text in files.items():
@@ -149,6 +153,12 @@ def test_two_rooms_may_name_two_services(tmp_path: Path) -> None:
 def test_a_connection_outside_transports_is_found(tmp_path: Path, text: str) -> None:
     assert rules.connections(made(tmp_path, health__look=text))
     assert rules.connections(made(tmp_path / "b", transports__look=text)) == []
+
+
+def test_an_order_to_a_bmc_elsewhere_is_found(tmp_path: Path) -> None:
+    text = "async def act(power):\n    await power.cycle()"
+    assert rules.power_orders(made(tmp_path, runbooks__act=text))
+    assert rules.power_orders(made(tmp_path / "b", runbooks__common__power_actions=text)) == []
 
 
 def test_names_of_hosts_are_no_connection(tmp_path: Path) -> None:

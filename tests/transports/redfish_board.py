@@ -57,7 +57,7 @@ class RedfishBoard:
             "Actions": {
                 "#ComputerSystem.Reset": {
                     "target": RESET,
-                    "ResetType@Redfish.AllowableValues": ["On", "ForceOff"],
+                    "ResetType@Redfish.AllowableValues": ["On", "ForceOff", "ForceRestart"],
                 }
             },
         }

@@ -13,7 +13,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Refused, Runbook, Running, StepKind
 from backstay.journal.plan import Plan, Step
 from backstay.journal.result import StepResult
-from backstay.runbooks.replace.who_is_behind import require_same
+from backstay.runbooks.common.power_actions import Board, cut
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import hardware_of
 from backstay.transports.power import Power
@@ -106,9 +106,9 @@ class CutPower(_OnFenced, Action[PoweredOff]):
         name = running.step.target
         power, fenced = self.power_of(name), self.session.cloud.fenced[name]
         url = fenced.bmc.url if fenced.bmc else ""
-        await require_same(power, hardware_of(fenced.uuid), name=name, url=url)
+        board = Board(name=name, url=url, power=power, noted=hardware_of(fenced.uuid))
         was_on = await power.state() is not False
-        await power.off()
+        await cut(board)
         state = await power.state()
         if state is not False:
             raise BackstayError(

@@ -25,10 +25,15 @@ class RebootAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitsAnswer:
-    """The services that run and those that have failed, the kernel's release, boot id and name."""
+    """The services that run and those that have failed, and what tells this boot and this host.
+
+    ``uuid`` and ``serial`` are what its firmware gives, empty where it gives none.
+    """
 
     running: tuple[Line, ...]
     failed: tuple[Line, ...]
     kernel: Line
     boot_id: Line
     hostname: Line
+    uuid: Line = ""
+    serial: Line = ""

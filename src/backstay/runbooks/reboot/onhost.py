@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from backstay.backup.onhost import firmware
 from backstay.jsondata import Json
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -50,7 +51,7 @@ def reboot(boot_id: str) -> Json:
 
 
 def running_units() -> Json:
-    """Return the active and the failed services, the kernel's release, boot id and host name."""
+    """Return the active and the failed services, and what tells this boot and this host."""
 
     def listed(state: str) -> list[str]:
         command = [
@@ -72,4 +73,6 @@ def running_units() -> Json:
         "kernel": os.uname().release,
         "boot_id": Path(BOOT_ID).read_text().strip(),
         "hostname": socket.gethostname(),
+        "uuid": firmware("product_uuid"),
+        "serial": firmware("product_serial"),
     }

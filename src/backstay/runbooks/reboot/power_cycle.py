@@ -10,11 +10,19 @@ from backstay.errors import BackstayError, HostError, HostUnreachable, PowerErro
 from backstay.health.remedy import on
 from backstay.journal.action import Action, Running
 from backstay.quantities import duration
+from backstay.runbooks.common.power_actions import Board, cycle
 from backstay.runbooks.common.waiting import until
+from backstay.runbooks.common.which_machine import (
+    AnotherMachine,
+    describe,
+    noted_with_newest_backup,
+    require_own_bmc,
+)
 from backstay.runbooks.reboot import onhost
 from backstay.runbooks.reboot.answers import BootAnswer, RebootAnswer
 from backstay.runbooks.reboot.steps import GATES, NOTE, CameBack, RebootRequested, WentDown
 from backstay.transports.bmc import power_of
+from backstay.transports.hardware import Hardware, hardware_of
 
 PAUSE = 1.0
 """Seconds between two questions to a host that is going down or coming back."""
@@ -197,9 +205,10 @@ def _came_back(boot: Boot, *, cycled: bool, seconds: float | None) -> CameBack:
 
 
 async def power_cycle(site: CloudSession, running: Running, why: str) -> None:
-    """Power-cycle the host by its BMC.
+    """Power-cycle the host by its BMC, once the machine behind that is known to be the host.
 
-    Raises BackstayError where cloud.yaml does not allow it, it has no BMC, or the BMC fails.
+    Raises BackstayError where cloud.yaml does not allow it, it has no BMC, the BMC fails, or
+    another machine is behind it.
     """
     host = site.host(running.host)
     target = site.cloud.bmc_target(host)
@@ -211,14 +220,25 @@ async def power_cycle(site: CloudSession, running: Running, why: str) -> None:
             remedy=f"check its console; {RESUME}",
         )
     running.report(f"{why}: power-cycling it by its BMC")
+    noted = _noted(site, running)
+    board = Board(name=host.name, url=target.url, power=power_of(target), noted=noted)
     try:
-        await power_of(target).cycle()
-    except PowerError as error:
+        await require_own_bmc(site.cloud, host.name)
+        found = await cycle(board)
+    except (PowerError, AnotherMachine) as error:
         raise BackstayError(
             error.attempted,
             came_back=f"{error.came_back}; it was tried because {why}",
-            remedy=f"{error.remedy}; power-cycle it by hand; {RESUME}",
+            remedy=f"{error.remedy}; power-cycle {host.name} by hand; {RESUME}",
         ) from error
+    running.report(describe(noted, found))
+
+
+def _noted(site: CloudSession, running: Running) -> Hardware:
+    """Return the host's ids as it gave them before it went down, else with its newest backup."""
+    note = running.result(NOTE)
+    noted = hardware_of(note.uuid, note.serial)
+    return noted if noted.known else noted_with_newest_backup(site.cloud, running.host)
 
 
 def _bmc(site: CloudSession, host: str) -> str:

@@ -149,6 +149,8 @@ class Note(Action[HostNoted]):
             apis=apis,
             instances=instances,
             agents=await self._agents(),
+            uuid=units.uuid,
+            serial=units.serial,
             summary=f"boot id {units.boot_id[:8]}…; recording outages of {targets}",
         )
 

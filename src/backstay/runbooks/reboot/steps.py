@@ -52,6 +52,8 @@ class HostNoted(StepResult):
         apis: URL by the type of service of each API that it serves.
         instances: address by name of each instance that answered ping.
         agents: host and binary of each agent of the cloud that was up and enabled.
+        uuid: the id that its firmware gives, empty where it gives none.
+        serial: its serial number, in the same way.
 
     """
 
@@ -63,6 +65,8 @@ class HostNoted(StepResult):
     apis: Mapping[str, str]
     instances: Mapping[str, str]
     agents: tuple[tuple[str, str], ...]
+    uuid: str = ""
+    serial: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

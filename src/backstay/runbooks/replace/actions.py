@@ -18,7 +18,8 @@ from backstay.runbooks.backup import actions as backup
 from backstay.runbooks.backup.steps import VERIFY
 from backstay.runbooks.reconcile.observe import mismatches, reaper_findings
 from backstay.runbooks.replace import steps
-from backstay.runbooks.replace.fence import Confirm, Fence
+from backstay.runbooks.replace.confirm import Confirm
+from backstay.runbooks.replace.fence import Fence
 from backstay.runbooks.replace.fence_guard import guarded
 from backstay.runbooks.replace.given_up import refuse_unless_off
 from backstay.runbooks.replace.identity import Adopt

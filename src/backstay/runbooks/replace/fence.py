@@ -1,4 +1,4 @@
-"""The steps that make sure that a dead host is off and stays off before another takes its place.
+"""The step that makes sure that a dead host is off and stays off before another takes its place.
 
 Two hosts must never answer with one address. What keeps the old one from it:
 
@@ -14,7 +14,7 @@ Two hosts must never answer with one address. What keeps the old one from it:
 - It may come back later, switched on by a person. ``backstay check`` reads the power of every host
   under ``fenced`` in cloud.yaml, and fails where one is on.
 - The BMC in cloud.yaml may be that of another host. The UUID behind it is compared with that of the
-  host, which was noted with its backup, before anything is powered off (``who_is_behind``). Where
+  host, which was noted with its backup, before anything is powered off (``which_machine``). Where
   either is not known that one is off then, and as it was a witness it is missed at once: the step
   fails before any host adopts an address.
 - Without a working BMC nothing keeps it off but the person who confirmed that it is off, and who is
@@ -22,40 +22,40 @@ Two hosts must never answer with one address. What keeps the old one from it:
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from backstay.access.session import CloudSession
-from backstay.answers import clean
-from backstay.clock import moment
-from backstay.errors import BackstayError, InventoryError, PowerError
+from backstay.errors import InventoryError, PowerError
 from backstay.health.witness.evidence import HostEvidence, Witness
-from backstay.health.witness.judge import HostVerdict, Verdict, judge
+from backstay.health.witness.judge import Verdict, judge
 from backstay.health.witness.observe import (
-    AskPower,
     Here,
-    ask_address,
     ask_here,
-    ask_power,
     gather_evidence,
 )
 from backstay.journal.action import Action, Refused, Running
-from backstay.runbooks.replace.outages import OutageRecording
-from backstay.runbooks.replace.steps import (
-    BY_PERSON,
-    BY_POWER,
-    CONFIRM,
-    WITHOUT_WITNESSES,
-    ConfirmedDead,
-    Fenced,
-)
-from backstay.runbooks.replace.who_is_behind import (
+from backstay.runbooks.common.power_actions import Board, cut_for_good
+from backstay.runbooks.common.which_machine import (
     AnotherMachine,
     Noted,
     describe,
     noted_with_backup,
     require_own_bmc,
-    require_same,
+)
+from backstay.runbooks.replace.address_in_use import (
+    NotFenced,
+    answers_of,
+    in_use,
+    left_out,
+    who_answers,
+)
+from backstay.runbooks.replace.confirm import FRESH, refuse_unless_dead
+from backstay.runbooks.replace.steps import (
+    BY_PERSON,
+    BY_POWER,
+    CONFIRM,
+    Fenced,
 )
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware
@@ -64,10 +64,6 @@ from backstay.transports.targets import BmcTarget
 
 FENCE_BOUND = 240.0
 """Seconds that the step may take: its power (``OFF_BOUND``), a BMC that does not answer, ARP."""
-
-
-class NotFenced(BackstayError):
-    """A host that was powered off is not out of the way: the run can be resumed later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +152,16 @@ class Fence(Action[Fenced]):
 
         Raises AnotherMachine where it is another one, PowerError where it has no BMC.
         """
+        board = self._board(running)
+        await require_own_bmc(self.site.cloud, board.name)
+        return await board.require_same()
+
+    def _board(self, running: Running) -> Board:
+        """Return its BMC, and what is noted of it. Raises PowerError where it has no BMC."""
         suspect = running.plan.targets[0]
         power, bmc = self._power_of(suspect), self.site.host(suspect).bmc
         noted = self.noted(self.site, running)
-        await require_own_bmc(self.site.cloud, suspect)
-        return await require_same(power, noted, name=suspect, url=bmc.url if bmc else "")
+        return Board(name=suspect, url=bmc.url if bmc else "", power=power, noted=noted)
 
     def _another(self, running: Running, error: AnotherMachine) -> Refused:
         suspect, spare = running.plan.targets[0], running.plan.settings["spare"]
@@ -201,14 +202,13 @@ class Fence(Action[Fenced]):
         )
 
     async def _by_power(self, running: Running) -> list[str]:
-        """Power it off, read back; return what its BMC could not be set to. Raises PowerError."""
+        """Power it off, read back; return what its BMC could not be set to.
+
+        Raises PowerError, AnotherMachine.
+        """
         suspect = running.plan.targets[0]
-        power = self._power_of(suspect)
         running.report(f"powering off {suspect} by its BMC")
-        await power.off()
-        missed = await power.keep_off()
-        await power.off()  # the mains may have come back before it was set to stay off
-        return missed
+        return await cut_for_good(self._board(running))
 
     def _refuse_if_another_is_off(self, running: Running, found: Sequence[Witness]) -> None:
         """Raise NotFenced where a witness is gone since: the BMC may be that of another host."""
@@ -290,120 +290,6 @@ class Fence(Action[Fenced]):
         )
 
 
-async def who_answers(
-    site: CloudSession, running: Running, here: Here = ask_here
-) -> tuple[Witness, ...]:
-    """Return what every witness finds by ARP at the address of the host of this run."""
-    suspect, spare = running.plan.targets[0], str(running.plan.settings["spare"])
-    return await ask_address(site, suspect, also=[spare], without=left_out(running), here=here)
-
-
-def left_out(running: Running) -> list[str]:
-    """Return the witnesses that the operator leaves out of this run (``--without-witness``)."""
-    return list(running.plan.settings.get(WITHOUT_WITNESSES) or ())
-
-
-def answers_of(found: Sequence[Witness], adopted: Collection[str] = ()) -> list[str]:
-    """Return who finds the address in use, and by whom.
-
-    ``adopted`` are the hardware addresses that may use it. Once the spare has adopted it only
-    hardware addresses tell the two hosts apart.
-    """
-    answers = []
-    for witness in found:
-        strange = sorted(set(witness.macs or ()) - set(adopted))
-        if strange:
-            answers.append(f"{witness.name}: {' and '.join(strange)}")
-        elif witness.signs and not adopted:
-            answers.append(f"{witness.name}: {', '.join(witness.signs)}")
-    return answers
-
-
-def in_use(running: Running, address: str, answers: Sequence[str]) -> NotFenced:
-    """Return the error for an address that is in use."""
-    return NotFenced(
-        f"fencing {running.plan.targets[0]}",
-        came_back=f"something answers with its address {address}: {'; '.join(answers)}",
-        remedy="find what has that hardware address (the switch's address table, ip neigh) and "
-        f"take it from the network; then: {running.resume}",
-    )
-
-
 def _silent(found: Sequence[Witness]) -> list[str]:
     """Return who could ask and got no answer."""
     return [witness.name for witness in found if witness.spoke and not witness.signs]
-
-
-CONFIRM_BOUND = 90.0
-"""Seconds that the step may take; a dead host takes about 10, for connections that hang."""
-FRESH = 60.0
-"""Seconds for which a verdict holds: what was dead then may have been switched on since."""
-
-
-@dataclass(frozen=True)
-class Confirm(Action[ConfirmedDead]):
-    """Asks all witnesses whether the host is dead, and refuses unless it is.
-
-    ``here`` asks this machine, ``power`` a BMC; ``outages`` start to be recorded beside it.
-    """
-
-    site: CloudSession
-    here: Here = ask_here
-    power: AskPower = ask_power
-    outages: OutageRecording | None = None
-
-    async def do(self, running: Running) -> ConfirmedDead:
-        """Observe and judge. Raises Refused with all evidence, and what to do instead."""
-        if self.outages is None:
-            return await self._confirmed(running)
-        async with self.outages.started_beside(running) as starting:
-            confirmed = await self._confirmed(running)
-            return replace(confirmed, recording=await starting)
-
-    async def _confirmed(self, running: Running) -> ConfirmedDead:
-        suspect = running.plan.targets[0]
-        running.report(f"asking from several places whether {suspect} is dead")
-        started = moment()
-        without = left_out(running)
-        if without:
-            running.report(f"left out as witnesses: {', '.join(without)}")
-        seen = await gather_evidence(
-            self.site, suspect, without=without, here=self.here, power=self.power
-        )
-        judged = judge(seen)
-        refuse_unless_dead(judged)
-        return ConfirmedDead(
-            verdict=str(judged.verdict),
-            reason=judged.reason,
-            witnesses=tuple(
-                (w.witness, w.summary) for w in judged.statements if w.witness != "BMC"
-            ),
-            power=next(w.summary for w in judged.statements if w.witness == "BMC"),
-            spoke=tuple(witness.name for witness in seen.spoke),
-            left_out=seen.left_out,
-            asked_at=started.at,
-            asked_boot=started.boot,
-            asked_up=started.up,
-            summary=judged.reason,
-        )
-
-
-def refuse_unless_dead(judged: HostVerdict) -> None:
-    """Raise Refused unless the verdict is that the host is dead."""
-    if judged.verdict is Verdict.DEAD:
-        return
-    words = "".join(f"\n  {one.witness}: {clean(one.summary)}" for one in judged.statements)
-    raise Refused(
-        f"making sure that {judged.suspect} is dead",
-        came_back=f"{_IN_WORDS[judged.verdict]}{clean(judged.reason)}{words}",
-        remedy=judged.remedy,
-        lines=True,
-    )
-
-
-_IN_WORDS = {
-    Verdict.CUT_OFF_HERE: "it is cut off from here only: ",
-    Verdict.ALIVE: "it is alive: ",
-    Verdict.UNHEALTHY: "",
-    Verdict.UNKNOWN: "it is not known: ",
-}

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from backstay.access.session import CloudSession
 from backstay.errors import BackstayError, InventoryError, PowerError
@@ -11,13 +10,10 @@ from backstay.health.witness.observe import Here, ask_here
 from backstay.journal.action import Refused, Running
 from backstay.journal.locks import LockLost
 from backstay.journal.records import LeaseLost
-from backstay.runbooks.replace.fence import NotFenced, answers_of, in_use, who_answers
+from backstay.runbooks.common.power_actions import Board, cut
+from backstay.runbooks.common.which_machine import AnotherMachine, require_same
+from backstay.runbooks.replace.address_in_use import NotFenced, answers_of, in_use, who_answers
 from backstay.runbooks.replace.steps import BY_PERSON, BY_POWER, FENCE
-from backstay.runbooks.replace.who_is_behind import (
-    AnotherMachine,
-    noted_at_fence,
-    require_same,
-)
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import STATE_BOUND, Power
@@ -25,16 +21,6 @@ from backstay.transports.targets import BmcTarget
 
 PAUSE = 1.0
 """Seconds between two readings of its power: no server gets through its firmware in that time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Board:
-    """A BMC that is watched: ``name`` is whose, ``noted`` is which machine was behind it."""
-
-    name: str
-    url: str
-    power: Power
-    noted: Hardware
 
 
 @contextlib.asynccontextmanager
@@ -75,14 +61,14 @@ async def guarded(
 
 def _boards(
     site: CloudSession, running: Running, power: Callable[[BmcTarget], Power]
-) -> list[_Board]:
+) -> list[Board]:
     """Return the BMCs that are to be watched."""
-    suspect, found = running.plan.targets[0], dict[str, _Board]()
+    suspect, found = running.plan.targets[0], dict[str, Board]()
     with contextlib.suppress(InventoryError):
         target = old_bmc(site, running)
         if target:
             noted = noted_at_fence(running)
-            found[target.url] = _Board(
+            found[target.url] = Board(
                 name=suspect, url=target.url, power=power(target), noted=noted
             )
     if running.find(FENCE) is None:
@@ -91,7 +77,7 @@ def _boards(
     for name, old in site.cloud.fenced.items():
         if old.was == suspect and old.bmc and old.bmc.url not in used | set(found):
             with contextlib.suppress(InventoryError):
-                found[old.bmc.url] = _Board(
+                found[old.bmc.url] = Board(
                     name=name,
                     url=old.bmc.url,
                     power=power(old.bmc.target(name)),
@@ -100,24 +86,26 @@ def _boards(
     return list(found.values())
 
 
-async def _watch(running: Running, board: _Board, came_on: set[str]) -> None:
+async def _watch(running: Running, board: Board, came_on: set[str]) -> None:
     while True:
         await _keep_off(running, board, came_on)
         await asyncio.sleep(PAUSE)
 
 
-async def _keep_off(running: Running, board: _Board, came_on: set[str]) -> None:
+async def _keep_off(running: Running, board: Board, came_on: set[str]) -> None:
     """Take its power where it has some, and note that. Raises no PowerError.
 
     A run that was abandoned must not switch off what its operator has switched on since.
     """
+
+    def note() -> None:
+        running.require_lease()
+        came_on.add(board.name)
+        running.report(f"{board.name} was switched on: switching it off again")
+
     with contextlib.suppress(PowerError, LeaseLost, LockLost, AnotherMachine):
         if await board.power.state(bound=STATE_BOUND):
-            await require_same(board.power, board.noted, name=board.name, url=board.url)
-            running.require_lease()
-            came_on.add(board.name)
-            running.report(f"{board.name} was switched on: switching it off again")
-            await board.power.off()
+            await cut(board, note)
 
 
 async def _ended(tasks: "Sequence[asyncio.Future[None]]") -> None:
@@ -173,6 +161,12 @@ async def still_fenced(
     answers = answers_of(found, {mac.lower() for mac in adopted})
     if answers:
         raise in_use(running, site.host(suspect).address, answers)
+
+
+def noted_at_fence(running: Running) -> Hardware:
+    """Return the ids of the machine that was fenced in this run, as its BMC gave them."""
+    fenced = running.find(FENCE)
+    return Hardware() if fenced is None else hardware_of(fenced.uuid, fenced.serial)
 
 
 def old_bmc(site: CloudSession, running: Running) -> BmcTarget | None:

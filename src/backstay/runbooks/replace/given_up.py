@@ -17,10 +17,10 @@ from backstay.inventory.takeover import give_up
 from backstay.journal.action import Refused, Running
 from backstay.journal.records import DamagedRun, EventKind, RunRecord, RunState
 from backstay.journal.store import Store
+from backstay.runbooks.common.power_actions import Board, cut_for_good
 from backstay.runbooks.replace.inventory_update import text_of, write_cloud
 from backstay.runbooks.replace.plan import RUNBOOK
 from backstay.runbooks.replace.steps import ADOPT, PREPARE, SparePrepared
-from backstay.runbooks.replace.who_is_behind import require_same
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import STATE_BOUND, Power, no_bmc
@@ -108,12 +108,9 @@ async def fence(cloud: Cloud, given: GivenUp, *, power: PowerOf = power_of) -> F
     Raises PowerError, InventoryError and AnotherMachine where it is not proved off.
     """
     target = _target(cloud, given.spare)
-    way = power(target)
-    await require_same(way, given.hardware, name=given.spare, url=target.url)
-    await way.off()
-    missed = await way.keep_off()
-    await way.off()  # the mains may have come back before it was set to stay off
-    if await way.state() is not False:
+    board = Board(name=given.spare, url=target.url, power=power(target), noted=given.hardware)
+    missed = await cut_for_good(board)
+    if await board.power.state() is not False:
         raise PowerError(
             f"powering off {given.spare}",
             came_back="its BMC does not report off afterwards",

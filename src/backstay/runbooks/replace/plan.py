@@ -14,7 +14,8 @@ from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.backup.plan import steps_of as backup_steps
-from backstay.runbooks.replace.fence import CONFIRM_BOUND, FENCE_BOUND
+from backstay.runbooks.replace.confirm import CONFIRM_BOUND
+from backstay.runbooks.replace.fence import FENCE_BOUND
 from backstay.runbooks.replace.steps import (
     ADOPT,
     BEGIN_BUILD,

@@ -1,12 +1,13 @@
-"""Which machine is behind a BMC? Asked before its power is cut, at first and each later time.
+"""Which machine is behind a BMC? Asked before its power is switched, each time.
 
 A wrong ``bmc`` in cloud.yaml, or a BMC's address that was given to another server since, would
-power off a machine that works. The host's own ids were noted with its backup; later in a run what
-its BMC gave when it was fenced is compared.
+power off a machine that works. The host's own ids were noted with its backup, or by the run that
+is under way. ``power_actions`` compares them and switches; nothing else does.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
@@ -14,7 +15,6 @@ from backstay.backup.place import Place
 from backstay.errors import BackstayError
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
-from backstay.runbooks.replace.steps import FENCE
 from backstay.transports.hardware import Hardware, hardware_of, same_machine
 from backstay.transports.power import Power, hardware_behind
 from backstay.transports.threads import on_thread
@@ -26,7 +26,7 @@ Noted = Callable[[CloudSession, Running], Hardware]
 
 
 class AnotherMachine(BackstayError):
-    """A BMC is that of another machine than the one that is to be powered off."""
+    """A BMC is that of another machine than the one whose power is to be switched."""
 
 
 def noted_with_backup(site: CloudSession, running: Running) -> Hardware:
@@ -35,16 +35,22 @@ def noted_with_backup(site: CloudSession, running: Running) -> Hardware:
     if not name:
         return Hardware()
     try:
-        machine = Place(site.cloud).catalogue.named(name).machine
+        return _ids_of(Place(site.cloud).catalogue.named(name).machine)
     except BackstayError:
         return Hardware()
+
+
+def noted_with_newest_backup(cloud: Cloud, host: str) -> Hardware:
+    """Return the ids that a host gave when its newest backup was taken; none where it gave none."""
+    try:
+        found, _ = Place(cloud).catalogue.readable(host=host)
+    except BackstayError:
+        return Hardware()
+    return _ids_of(found[0].machine) if found else Hardware()
+
+
+def _ids_of(machine: Mapping[str, Any]) -> Hardware:
     return hardware_of(str(machine.get("uuid", "")), str(machine.get("serial", "")))
-
-
-def noted_at_fence(running: Running) -> Hardware:
-    """Return the ids of the machine that was fenced in this run, as its BMC gave them."""
-    fenced = running.find(FENCE)
-    return Hardware() if fenced is None else hardware_of(fenced.uuid, fenced.serial)
 
 
 async def require_same(power: Power, noted: Hardware, *, name: str, url: str) -> Hardware:
@@ -55,7 +61,7 @@ async def require_same(power: Power, noted: Hardware, *, name: str, url: str) ->
     found = await hardware_behind(power)
     if same_machine(noted, found) is False:
         raise AnotherMachine(
-            f"powering off {name}",
+            f"switching the power of {name}",
             came_back=f"the machine behind its BMC has the {found}, {name} has the {noted}",
             remedy=f"correct `bmc` of {name} in cloud.yaml: {url} is that of another machine, "
             "which was left alone",
@@ -83,10 +89,10 @@ async def require_own_bmc(cloud: Cloud, name: str) -> None:
         same = place[1:] == mine[1:] and found[place[0]] & found[mine[0]]
         if other != name and same:
             raise AnotherMachine(
-                f"powering off {name}",
+                f"switching the power of {name}",
                 came_back=f"{other} has the same BMC, at {', '.join(sorted(same))}",
-                remedy=f"correct `bmc` of {name} or of {other} in cloud.yaml; nothing was powered "
-                "off",
+                remedy=f"correct `bmc` of {name} or of {other} in cloud.yaml; the power of "
+                "neither was switched",
             )
 
 
