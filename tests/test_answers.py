@@ -13,6 +13,7 @@ from backstay.access.session import CloudSession
 from backstay.answers import BadAnswer, Count, Line, Seconds, clean, convert, read, whole
 from backstay.errors import RemoteFailure
 from backstay.inventory.cloud import Cloud
+from backstay.transports import limits
 from backstay.transports.targets import Answer, SshTarget
 
 
@@ -156,7 +157,9 @@ class Printing:
     def __init__(self, printed: str) -> None:
         self.printed = printed
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
         compile(script, target.name, "exec")
         return Answer(stdout=self.printed, sent_at=1.0, received_at=2.0)
 

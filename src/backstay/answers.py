@@ -63,6 +63,10 @@ class BadAnswer(ValueError):
         """Whether it was JSON at least."""
 
 
+class TooLarge(BadAnswer):
+    """An answer of more bytes, or more items, than are read."""
+
+
 class _OneLine:
     """Marks a text that is to be one line."""
 
@@ -169,12 +173,12 @@ def read(kind: type[T], raw: bytes | str, *, most: int = MOST_BYTES) -> T:
     ``kind`` is whatever pydantic can check: a dataclass (unknown keys are ignored), ``list[...]``,
     ``tuple[...]``, ``Mapping[...]``, an enum. Checks are strict: a number is no text, a text is no
     number, NaN and what passes 64 bits or a float are neither. All texts are cleaned, keys too;
-    their lines are left. Raises BadAnswer for everything else: too long, too deep (200), too many
-    items, no JSON.
+    their lines are left. Raises BadAnswer for everything else: too deep (200), no JSON, and TooLarge
+    for what is too long or has too many items.
     """
     data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else bytes(raw)
     if len(data) > most:
-        raise BadAnswer(f"more than {most} bytes")
+        raise TooLarge(f"more than {most} bytes")
     _count(data, max(FEW_ITEMS, most // BYTES_PER_ITEM))
     if not _is_plain(data):
         data = _cleaned(data)
@@ -201,7 +205,7 @@ def part(kind: type[T], value: Json) -> T:
 
 
 def _count(data: bytes, most: int) -> None:
-    """Raise BadAnswer where there are too many items, before each takes its memory."""
+    """Raise TooLarge where there are too many items, before each takes its memory."""
     if _items(data) <= most:
         return
     # Those in texts do not count. A part at a time: the pieces between quotes are many.
@@ -212,7 +216,7 @@ def _count(data: bytes, most: int) -> None:
         found += sum(map(_items, pieces[quotes % 2 :: 2]))
         quotes += len(pieces) - 1
         if found > most:
-            raise BadAnswer(f"more than {most} items")
+            raise TooLarge(f"more than {most} items")
 
 
 def _items(data: bytes) -> int:

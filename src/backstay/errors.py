@@ -47,6 +47,10 @@ class RemoteFailure(HostError):
     """The host was reached and the command on it failed."""
 
 
+class AnswerTooLong(RemoteFailure):
+    """The host printed more than is taken: the connection to it was closed."""
+
+
 class ApiError(BackstayError):
     """An OpenStack API gave no usable answer."""
 

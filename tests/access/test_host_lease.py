@@ -30,6 +30,7 @@ from backstay.journal.result import StepResult
 from backstay.journal.store import Store
 from backstay.runbooks.common import host_lease as host_lease_of_runs
 from backstay.runbooks.common.host_lease import give_back, lease_of, leased, release
+from backstay.transports import limits
 from backstay.transports.targets import Answer, SshTarget
 from tests.access import effects
 
@@ -150,7 +151,9 @@ class Machine:
 
     asked: list[str] = field(default_factory=list)
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
         self.asked.append(target.name)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-",

@@ -12,6 +12,7 @@ from backstay.cli.output.findings import Report, findings_document, findings_tab
 from backstay.finding import Finding, Severity
 from backstay.health import check as check_module
 from backstay.health.check import check_hosts
+from backstay.transports import limits
 from backstay.transports.targets import Answer, Endpoint, SshTarget
 from tests.fuzz.mutate import Mutator
 from tests.health.test_check import CLOUD, HEALTHY, RecordedShell
@@ -38,8 +39,10 @@ class OneLies(RecordedShell):
         super().__init__()
         self.liar, self.mutator = liar, mutator
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
-        answer = await super().answer(target, script, bound=bound)
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
+        answer = await super().answer(target, script, bound=bound, most=most)
         if target.name != self.liar:
             return answer
         printed = self.mutator.answer(json.loads(answer.stdout)).decode(errors="replace")

@@ -14,6 +14,7 @@ from backstay.finding import Finding, Severity, worst
 from backstay.health.check import check_hosts
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.limits import Bounds
+from backstay.transports import limits
 from backstay.transports.targets import Answer, SshTarget
 from tests.services.memory_api import MemoryApi, failed
 
@@ -69,7 +70,9 @@ class RecordedShell:
     def __init__(self, **broken: Exception) -> None:
         self.broken = broken
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
         assert bound > 0
         if target.name in self.broken:
             raise self.broken[target.name]

@@ -52,6 +52,7 @@ class Recorded:
         *arguments: Any,
         returns: Any = None,
         bound: float = 30.0,
+        most: int = 0,
     ) -> Any:
         self.asked.append((host, function.__name__))
         if host in self.silent:

@@ -17,6 +17,7 @@ from backstay.journal.action import Refused, Result, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace import onhost
 from backstay.runbooks.replace.identity import Adopt
+from backstay.transports import limits
 from backstay.transports.targets import Answer, SshTarget
 
 HOSTS = {
@@ -38,7 +39,9 @@ class Hosts:
         self.sent = 0
         self.dropped: list[str] = []
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
         del bound
         name = script.partition("print_as_root(lambda: ")[2].partition("(")[0]
         self.asked.append(f"{target.name}.{name}")

@@ -90,7 +90,7 @@ class Shell:
     """Keeps the script, and answers nothing."""
     script = ""
 
-    async def answer(self, target, script, *, bound):
+    async def answer(self, target, script, *, bound, most=0):
         self.script += script
         raise HostError("asking ctl", came_back="nothing", remedy="none")
 

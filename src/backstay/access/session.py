@@ -15,6 +15,7 @@ from backstay.inventory.cloud import Cloud, Host
 from backstay.jsondata import Json
 from backstay.services.declaration import Agent, Api, InFlightTask, Service, Workload
 from backstay.services.registry import all_services
+from backstay.transports import limits
 from backstay.transports.ping import answers
 from backstay.transports.targets import Answer, Endpoint, SshTarget
 from backstay.transports.threads import on_thread
@@ -34,7 +35,9 @@ FindingSource = Callable[[Cloud, Collection[str]], Awaitable[list[Finding]]]
 class RemoteShell(Protocol):
     """Runs scripts on hosts (``transports.ssh.HostShell``)."""
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
         """Run ``script`` by the host's python3 and return what it prints. Raises HostError."""
 
     async def stream(
@@ -113,13 +116,14 @@ class CloudSession:
 
         It is read as ``returns``, which ``answers.read`` knows; without, as JSON of any form, with
         the same bounds. ``bound`` is in seconds, ``most`` in bytes. Raises HostError: RemoteFailure
-        where the answer is of another form; HostHeld where a run asks and another one has the host.
+        where the answer is of another form, AnswerTooLong where it is longer; HostHeld where a run
+        asks and another one has the host.
         """
         target = self.cloud.ssh_target(self.host(host))
         lease = carried(host, function)
         script = program(function, *arguments, lease=document_of(lease))
         with held_elsewhere(lease, host):
-            answer = await self.shell.answer(target, script, bound=bound)
+            answer = await self.shell.answer(target, script, bound=bound, most=most)
         if returns is None:
             return as_json(answer, host=host)
         return as_answer(returns, answer, host=host, most=most)

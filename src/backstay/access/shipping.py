@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from backstay.access import onhost, onhost_lease
-from backstay.answers import MOST_BYTES, BadAnswer, clean, read
-from backstay.errors import RemoteFailure
+from backstay.answers import MOST_BYTES, BadAnswer, TooLarge, clean, read
+from backstay.errors import AnswerTooLong, RemoteFailure
 from backstay.jsondata import Json
 from backstay.transports.targets import Answer
 
@@ -93,6 +93,12 @@ def as_json(answer: Answer, *, host: str) -> Json:
 def not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
     """Return the error for a text that is not the answer of a program of ours."""
     attempted, began = f"reading the answers of {host}", clean(answer.stdout, longest=80)
+    if isinstance(error, TooLarge):
+        return AnswerTooLong(
+            attempted,
+            came_back=f"its answer has {error}, which are not read",
+            remedy=f"see whether {host} is what it was, and what it has so many of",
+        )
     if isinstance(error, BadAnswer) and error.is_json:
         return RemoteFailure(
             attempted,

@@ -14,16 +14,19 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import Field
 
 from backstay.access.session import QUESTION_BOUND, CloudSession
-from backstay.answers import BadAnswer, Count, Line, Seconds, convert, read
+from backstay.answers import BYTES_PER_ITEM, BadAnswer, Count, Line, Seconds, TooLarge, convert, read
 from backstay.backup import onhost
 from backstay.beneath import Folder, UnsafeName, inside, shown
-from backstay.errors import BackupError, RemoteFailure
+from backstay.errors import AnswerTooLong, BackupError, RemoteFailure
 from backstay.jsondata import Json
+from backstay.quantities import size
+from backstay.transports import limits
 
 MANIFEST = "manifest.json"
-MOST_BYTES = 64 << 20
-"""Of one list. An entry has about a hundred."""
-MOST_ENTRIES = 400_000
+MOST_BYTES = limits.LONG_ANSWER
+"""Of one list. An entry has a hundred to two hundred bytes."""
+MOST_ENTRIES = MOST_BYTES // BYTES_PER_ITEM // 9
+"""So many there may be, as each is nine items of those that ``answers.read`` counts."""
 MOST_SIZE = 1 << 60
 """Bytes of one file: more than a file system of the day holds."""
 
@@ -157,7 +160,7 @@ class Manifest(Files):
 class _Answer:
     """A manifest as it comes. ``quoted``: names are as ``onhost.quoted`` writes them."""
 
-    entries: Annotated[list[_Wire], Field(max_length=MOST_ENTRIES)]
+    entries: list[_Wire]
     users: Mapping[str, Line] = field(default_factory=dict)
     groups: Mapping[str, Line] = field(default_factory=dict)
     packages: Sequence[Line] = ()
@@ -174,7 +177,7 @@ class _Line:
     """A listing as it comes in a stream: without entries nothing has changed since the last."""
 
     clock: Seconds
-    entries: Annotated[list[_Wire], Field(max_length=MOST_ENTRIES)] | None = None
+    entries: list[_Wire] | None = None
     users: Mapping[str, Line] = field(default_factory=dict)
     groups: Mapping[str, Line] = field(default_factory=dict)
     left_out: LeftOut = LeftOut()
@@ -191,7 +194,7 @@ async def ask_manifest(
 ) -> Manifest:
     """Ask a host for its files below ``paths``, and what it is, within ``bound`` seconds.
 
-    Raises HostError, also for an answer that cannot be used.
+    Raises HostError, also for an answer that cannot be used, or is of too many files.
     """
     return await _asked(onhost.manifest, session, host, paths, leave_out, bound)
 
@@ -216,17 +219,19 @@ async def _asked(  # noqa: PLR0917 - one call for both
     leave_out: Sequence[str],
     bound: float,
 ) -> Manifest:
-    answer = await session.ask(
-        host,
-        function,
-        list(paths),
-        list(leave_out),
-        returns=_Answer,
-        bound=bound,
-        most=MOST_BYTES,
-    )
     try:
+        answer = await session.ask(
+            host,
+            function,
+            list(paths),
+            list(leave_out),
+            returns=_Answer,
+            bound=bound,
+            most=MOST_BYTES,
+        )
         return checked(answer, paths)
+    except AnswerTooLong as error:
+        raise _too_many(host) from error
     except BadAnswer as error:
         raise _bad(host, error) from error
 
@@ -254,6 +259,8 @@ def of_line(line: bytes, *, host: str, below: Sequence[str]) -> Manifest | float
             quoted=came.quoted,
         )
         return checked(answer, below)
+    except TooLarge as error:
+        raise _too_many(host) from error
     except BadAnswer as error:
         raise _bad(host, error) from error
 
@@ -392,6 +399,17 @@ def quoted(name: str) -> str:
 def _with_quoted_names(document: Any) -> Json:  # noqa: ANN401 - it was read before
     entries = [(quoted(one[0]), *one[1:7], quoted(one[7])) for one in document["entries"]]
     return {**document, "quoted": True, "entries": entries}
+
+
+def _too_many(host: str) -> AnswerTooLong:
+    return AnswerTooLong(
+        f"listing the files of {host}",
+        came_back=f"the list is too long: at most {MOST_ENTRIES} files and folders, and "
+        f"{size(MOST_BYTES)}, are read",
+        remedy=f"see where so many are, on {host}: du --inodes -x /etc /var/lib | sort -n | tail. "
+        "Remove what nobody needs, or take its folder out of `backup.paths` in cloud.yaml; "
+        "existing backups are unchanged",
+    )
 
 
 def _bad(host: str, error: BadAnswer) -> RemoteFailure:

@@ -14,6 +14,7 @@ from backstay.cli.group import report_loop_errors
 from backstay.cli.output.terminal import echo
 from backstay.errors import BackstayError
 from backstay.finding import Finding, Severity
+from backstay.transports import limits
 from backstay.transports.threads import on_thread
 
 if TYPE_CHECKING:
@@ -152,9 +153,11 @@ class LateShell:
         if self._shell and self._shell.done() and not self._shell.cancelled():
             self._shell.result().close()
 
-    async def answer(self, target: "SshTarget", script: str, *, bound: float) -> "Answer":
+    async def answer(
+        self, target: "SshTarget", script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> "Answer":
         """Ask a host as ``HostShell.answer`` does."""
-        return await (await self._opened()).answer(target, script, bound=bound)
+        return await (await self._opened()).answer(target, script, bound=bound, most=most)
 
     async def stream(
         self,

@@ -5,6 +5,8 @@ An answer of a healthy one is far below; what has no end must not take this mach
 
 ANSWER = 16 << 20
 """What one script prints on a host."""
+LONG_ANSWER = 64 << 20
+"""The same where a host is asked for a list of all its files, or for all records of the cloud."""
 ERRORS = 64 << 10
 """What one script or program writes to its standard error."""
 BODY = 8 << 20

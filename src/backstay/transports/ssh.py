@@ -58,23 +58,25 @@ class HostShell:
         """Return what ``script`` prints, run by the host's ``python3``. Raises as ``answer``."""
         return (await self.answer(target, script, bound=bound)).stdout
 
-    async def answer(self, target: SshTarget, script: str, *, bound: float) -> Answer:
+    async def answer(
+        self, target: SshTarget, script: str, *, bound: float, most: int = limits.ANSWER
+    ) -> Answer:
         """Run ``script`` with the host's ``python3 -I`` and return its output with the times.
 
         ``bound`` is in seconds, connecting not included. Raises HostUnreachable, HostKeyRefused,
-        LoginRefused, or RemoteFailure with the last line of the script's errors, also where it
-        prints more than ``limits.ANSWER``. The script must only read: it runs a second time where
-        a connection kept open turns out to be closed.
+        LoginRefused, RemoteFailure with the last line of the script's errors, or AnswerTooLong
+        where it prints more than ``most`` bytes. The script must only read: it runs a second time
+        where a connection kept open turns out to be closed.
         """
         reused = target in self._connections
         try:
-            return await self._run(target, script, bound)
+            return await self._run(target, script, bound, most)
         except _LOST as error:
             self.drop(target)
             if not reused:
                 raise ssh_errors.lost(target, error) from error
         try:
-            return await self._run(target, script, bound)
+            return await self._run(target, script, bound, most)
         except _LOST as error:
             self.drop(target)
             raise ssh_errors.lost(target, error) from error
@@ -157,12 +159,12 @@ class HostShell:
         """Close the connection to a host that does not answer, without waiting for it."""
         self._connections.drop(target)
 
-    async def _run(self, target: SshTarget, script: str, bound: float) -> Answer:
+    async def _run(self, target: SshTarget, script: str, bound: float, most: int) -> Answer:
         """Do what ``answer`` says, once. Raises asyncssh's errors for a connection that is lost."""
         log_script(target.name, target.address, script)
         connection, connecting = await self._connections.to(target)
         sent_at = time.time()
-        talk = Conversation(connection, limits.ANSWER)
+        talk = Conversation(connection, most)
         try:
             async with asyncio.timeout(bound):
                 await connection.create_session(lambda: talk, ON_INPUT, encoding=None)

@@ -3,7 +3,7 @@
 import errno
 import socket
 
-from backstay.errors import HostError, HostUnreachable, LoginRefused, RemoteFailure
+from backstay.errors import AnswerTooLong, HostError, HostUnreachable, LoginRefused, RemoteFailure
 from backstay.quantities import size
 from backstay.transports.targets import SshTarget
 
@@ -76,9 +76,9 @@ def at_jump_host(target: SshTarget, jump_host: str, error: HostError) -> HostErr
     )
 
 
-def too_much(target: SshTarget, what: str, most: int) -> RemoteFailure:
+def too_much(target: SshTarget, what: str, most: int) -> AnswerTooLong:
     """Return the error for a host that sent more than is taken; ``most`` is in bytes."""
-    return RemoteFailure(
+    return AnswerTooLong(
         _asking(target),
         came_back=f"{what} is longer than {size(most)}: the connection was closed",
         remedy="no healthy host sends that much: look at it at its console, and who has logged in "

@@ -122,7 +122,9 @@ class _Fetching(BackupAction[R]):
         chosen, mirror = self.selection(host), self.place.mirror(host)
         fetched = 0
         for left in reversed(range(_TRIES)):
-            manifest = await ask_manifest(self.site, host, chosen.paths, chosen.leave_out)
+            manifest = await ask_manifest(
+                self.site, host, chosen.paths, chosen.leave_out, bound=SILENCE
+            )
             need = set(needed(manifest.entries, mirror.known()).fetch)
             if not need:
                 break

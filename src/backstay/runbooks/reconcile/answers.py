@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from backstay.answers import BadAnswer, Line, Seconds, convert
+from backstay.answers import BadAnswer, Line, Seconds, part
 from backstay.jsondata import Json
 from backstay.services.rows import Query, Row, Table, read_rows
 
@@ -34,7 +34,7 @@ class GivenAnswer:
         if self.value is _NOTHING:
             raise BadAnswer("no answer")
         try:
-            return convert(kind, self.value)
+            return part(kind, self.value)
         except BadAnswer as error:
             raise BadAnswer(f"could not read its answer: {error}") from error
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from backstay.access.session import CloudSession
 from backstay.access.shipping import source_of
-from backstay.answers import BadAnswer
-from backstay.errors import HostError
+from backstay.answers import BYTES_PER_ITEM, BadAnswer
+from backstay.errors import AnswerTooLong, HostError
 from backstay.finding import Finding
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
+from backstay.quantities import size
 from backstay.runbooks.reconcile import onhost
 from backstay.runbooks.reconcile.answers import RECORDS, HostAnswers, TableAnswer
 from backstay.runbooks.reconcile.comparison import (
@@ -29,9 +30,12 @@ from backstay.services.declaration import Service
 from backstay.services.reconciliation import Evidence, HostQuestion, Reconciler
 from backstay.services.registry import all_reconcilers
 from backstay.services.rows import Query, Row
+from backstay.transports import limits
 
 RECORDS_BOUND = 30.0
 """Seconds that the databases may take to be read."""
+_MOST_INSTANCES = 45_000
+"""Of a cloud whose records are read, about: measured with a port and a volume for each."""
 AGAIN_AFTER = 1.5
 """Seconds between two comparisons; a mismatch must be in both."""
 
@@ -147,9 +151,23 @@ async def _ask(
             RECORDS_BOUND,
             returns=HostAnswers,
             bound=bound + 5,
+            most=limits.LONG_ANSWER if queries else limits.ANSWER,
         )
+    except AnswerTooLong as error:
+        return _too_many_records(host) if queries else error
     except HostError as error:
         return error
+
+
+def _too_many_records(host: str) -> AnswerTooLong:
+    return AnswerTooLong(
+        f"reading the records of {host}",
+        came_back=f"they are too long: at most {size(limits.LONG_ANSWER)} in "
+        f"{limits.LONG_ANSWER // BYTES_PER_ITEM} values are read, enough for a cloud of "
+        f"{_MOST_INSTANCES} instances",
+        remedy=f"see on {host} which table has more rows than the cloud has instances, ports and "
+        "volumes. Without the records nothing can be compared",
+    )
 
 
 def _reader(services: Iterable[Service]) -> list[str]:
