@@ -173,7 +173,7 @@ def read(kind: type[T], raw: bytes | str, *, most: int = MOST_BYTES) -> T:
     ``kind`` is whatever pydantic can check: a dataclass (unknown keys are ignored), ``list[...]``,
     ``tuple[...]``, ``Mapping[...]``, an enum. Checks are strict: a number is no text, a text is no
     number, NaN and what passes 64 bits or a float are neither. All texts are cleaned, keys too;
-    their lines are left. Raises BadAnswer for everything else: too deep (200), no JSON, and TooLarge
+    their lines are left. Raises BadAnswer for everything else: too deep (200), no JSON; TooLarge
     for what is too long or has too many items.
     """
     data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else bytes(raw)

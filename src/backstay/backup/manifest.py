@@ -14,7 +14,16 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import Field
 
 from backstay.access.session import QUESTION_BOUND, CloudSession
-from backstay.answers import BYTES_PER_ITEM, BadAnswer, Count, Line, Seconds, TooLarge, convert, read
+from backstay.answers import (
+    BYTES_PER_ITEM,
+    BadAnswer,
+    Count,
+    Line,
+    Seconds,
+    TooLarge,
+    convert,
+    read,
+)
 from backstay.backup import onhost
 from backstay.beneath import Folder, UnsafeName, inside, shown
 from backstay.errors import AnswerTooLong, BackupError, RemoteFailure
@@ -303,8 +312,8 @@ def checked(answer: _Answer, below: Sequence[str] | None) -> Manifest:
     plain = plain_name if answer.quoted else str
     entries = []
     roots = None if below is None else (set(below), tuple(f"{p.rstrip('/')}/" for p in below))
-    for place, (path, kind, mode, user, group, size, when, target) in enumerate(answer.entries):
-        entry = Entry(plain(path), kind, mode, user, group, size, when, plain(target))
+    for place, (path, kind, mode, user, group, length, when, target) in enumerate(answer.entries):
+        entry = Entry(plain(path), kind, mode, user, group, length, when, plain(target))
         reason = _mistake(entry, roots)
         if reason:
             raise BadAnswer(reason, place=f"entries.{place}")
