@@ -117,9 +117,7 @@ def test_the_records_of_a_large_cloud_are_read(tmp_path: Path) -> None:
     assert ran.grew < 500
 
 
-@pytest.mark.parametrize(
-    "behaves", [lambda: ssh.says(records(60_000)), lambda: ssh.endless_string]
-)
+@pytest.mark.parametrize("behaves", [lambda: ssh.says(records(60_000)), lambda: ssh.endless_string])
 def test_records_without_end_say_the_bound_and_what_to_do(
     tmp_path: Path, behaves: Callable[[], Behaviour]
 ) -> None:
