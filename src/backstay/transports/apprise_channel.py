@@ -8,6 +8,7 @@ import re
 from urllib.parse import unquote
 
 from backstay.errors import ChannelFailed
+from backstay.transports.apprise_http import bound_services, sent_by_http
 from backstay.transports.threads import on_thread
 
 _LONGEST = 300
@@ -53,7 +54,10 @@ def without(address: str, text: str) -> str:
 
 
 def _load() -> None:
-    import apprise  # noqa: F401, PLC0415 - takes a second
+    from apprise.apprise import N_MGR  # noqa: PLC0415 - takes a second
+
+    N_MGR.load_modules()  # type: ignore[no-untyped-call]
+    bound_services()
 
 
 def _send(address: str, title: str, text: str, bound: float) -> str:
@@ -61,15 +65,19 @@ def _send(address: str, title: str, text: str, bound: float) -> str:
     import apprise  # noqa: PLC0415 - see above
 
     # In memory: apprise would keep what it sent in files of the operator's home.
-    asset = apprise.AppriseAsset(app_id="backstay", app_desc="Backstay", storage_mode="memory")
+    # A redirected POST becomes a GET: it would look received.
+    asset = apprise.AppriseAsset(
+        app_id="backstay", app_desc="Backstay", storage_mode="memory", http_redirects=False
+    )
     service = apprise.Apprise(asset=asset)
     try:
         if "://" not in address or not service.add(address):
             return "apprise cannot read the address"
-        sent = service.notify(
-            title=title, body=text, body_format=apprise.NotifyFormat.TEXT, timeout=bound
-        )
+        with sent_by_http() as by_http:
+            sent = service.notify(
+                title=title, body=text, body_format=apprise.NotifyFormat.TEXT, timeout=bound
+            )
     except Exception as error:  # more than a hundred plugins, whatever they raise
         return type(error).__name__
-    messages = [entry.message for entry in sent.logs()]
+    messages = [entry.message for entry in sent.logs()] + by_http.problems[:1]
     return "" if sent else (messages[-1] if messages else "it was not accepted")
