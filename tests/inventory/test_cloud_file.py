@@ -142,6 +142,11 @@ def with_bmcs(folder: Path, *urls: str) -> Path:
         "https://bmc1.example./redfish/v1/",
         "https://bmc1.example//redfish",
         "ipmi://bmc1.example",
+        "ipmi://bmc1.example:6230",
+        # Redfish is asked for at its own path of the server, whatever the path here.
+        "https://bmc1.example/bmc2/",
+        "https://bmc1.example/REDFISH//v1",
+        "https://bmc1.example/redfish/v1/Systems/2",
     ],
 )
 def test_two_hosts_have_no_bmc_in_common(tmp_path: Path, other: str) -> None:
@@ -150,13 +155,28 @@ def test_two_hosts_have_no_bmc_in_common(tmp_path: Path, other: str) -> None:
 
 
 def test_one_address_in_two_spellings_is_one_bmc(tmp_path: Path) -> None:
-    for one, other in (("[2001:db8::1]", "[2001:DB8:0::1]"), ("192.0.2.1", "[::ffff:192.0.2.1]")):
+    for one, other in (
+        ("[2001:db8::1]", "[2001:DB8:0::1]"),
+        ("192.0.2.1", "[::ffff:192.0.2.1]"),
+        ("192.0.2.1", "192.513"),
+        ("192.0.2.1", "3221225985"),
+        ("192.0.2.1", "0xc0000201"),
+    ):
         with pytest.raises(CloudFileWrong, match="also that of `h1`"):
             load(with_bmcs(tmp_path, f"https://{one}", f"https://{other}/"))
 
 
-@pytest.mark.parametrize(
-    "other", ["https://bmc2.example", "https://bmc1.example:8443", "https://bmc1.example/bmc2/"]
-)
+@pytest.mark.parametrize(("one", "other"), [("::1", "0:0::1"), ("h.example", "H.example.")])
+def test_one_address_in_two_spellings_is_one_host(tmp_path: Path, one: str, other: str) -> None:
+    hosts = f"  h1: {{address: '{one}', roles: [compute]}}\n"
+    hosts += f"  h2: {{address: '{other}', roles: [compute], ssh: {{port: 22}}}}\n"
+    file = tmp_path / "cloud.yaml"
+    file.write_text(f"credentials: {{environment: true}}\nhosts:\n{hosts}")
+    file.chmod(0o600)
+    with pytest.raises(CloudFileWrong, match="is also the address of `h1`"):
+        load(file)
+
+
+@pytest.mark.parametrize("other", ["https://bmc2.example", "https://bmc1.example:8443"])
 def test_other_bmcs_are_no_mistake(tmp_path: Path, other: str) -> None:
     assert load(with_bmcs(tmp_path, "https://bmc1.example", other)).hosts["h2"].bmc

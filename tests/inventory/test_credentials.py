@@ -80,6 +80,27 @@ def test_what_an_openrc_leaves_in_the_background_is_not_waited_for(tmp_path):
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "export OS_PASSWORD=abc 2hunter\n",
+        "export OS_PASSWORD=abc&2hunter\nfalse\n",
+        "export OS_PASSWORD=abc`2hunter`\nfalse\n",
+        "set -u\nexport OS_PASSWORD=abc$hunter2\n",
+        "set -x\nexport OS_PASSWORD=hunter2\nfalse\n",
+        "export OS_PASSWORD=abc${hunter2%\n",
+        "export OS_PASSWORD='hunter2\n",
+        "hunter2=1; . /hunter2\n",
+    ],
+)
+def test_what_a_shell_complains_of_is_not_repeated(tmp_path, text):
+    with pytest.raises(InventoryError) as caught:
+        read_openrc(openrc(tmp_path, text))
+    assert "hunter" not in f"{caught.value} {caught.value.remedy}"
+    with pytest.raises(InventoryError, match="status 3: no VPN"):
+        read_openrc(openrc(tmp_path, "echo no VPN >&2; exit 3\n"))
+
+
 def test_a_bash_openrc_says_that_sh_runs_it(tmp_path):
     with pytest.raises(InventoryError, match="status") as caught:
         read_openrc(openrc(tmp_path, "if (( 1 )) then (\n"))

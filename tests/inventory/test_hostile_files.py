@@ -235,3 +235,35 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_watch(path: Path) -> N
     asyncio.run(file.reload_if_changed())
     assert "IndexError" in file.trouble
     assert "stays in use" in file.trouble
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["*hunter2", "!hunter2 x", "!!int hunter2", "!!float hunter2", "!hunter2!x y", "[*hunter2"],
+)
+def test_what_is_no_yaml_is_not_repeated(path: Path, value: str) -> None:
+    bmc = f"{{url: 'https://h', username: u, password: {value}}}"
+    path.write_text(f"{GOOD}  h: {{address: h, roles: [compute], bmc: {bmc}}}\n")
+    with pytest.raises(InventoryError) as caught:
+        load(path)
+    assert "hunter2" not in f"{caught.value} {caught.value.remedy}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{GOOD}windows: {{w: 'a{' ' * 200_000}!'}}\n",
+        GOOD
+        + "".join(
+            f"  h{n}: {{address: h{n}, roles: [spare], spare_for: [x{n}]}}\n" for n in range(1500)
+        ),
+        f"{GOOD}services: {{without: [{', '.join(f'x{n}' for n in range(30_000))}]}}\n",
+    ],
+    ids=["a long window", "many unknown spares", "many unknown services"],
+)
+def test_mistakes_are_found_in_a_bounded_time(path: Path, text: str) -> None:
+    path.write_text(text)
+    started = time.process_time()
+    with pytest.raises(InventoryError):
+        load(path, services=[f"service{n}" for n in range(20)])
+    assert time.process_time() - started < 6

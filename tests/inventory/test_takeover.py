@@ -212,3 +212,14 @@ def test_secrets_are_masked() -> None:
     assert not any(f"x{number}" in text for number in range(1, 7))
     assert "username: u" in text
     assert "{file: f}" in text
+
+
+def test_secrets_of_other_names_are_masked_too() -> None:
+    text = masked(
+        "watch: {channels: {c: {apprise: {url: 'slack://X1/X2'}},\n"
+        "  d: {webhook: {url: 'https://X3@h'}}}}\n"
+        "provision: {default: {command: {environment: {API_KEY: X4, LIST: {value: X5}}}}}\n"
+        "hooks: ['https://hooks.slack.com/services/T0/X6', 'https://u:X/7@h/']\n"
+    )
+    assert "X" not in text
+    assert "https://hooks.slack.com" in text

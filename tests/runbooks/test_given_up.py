@@ -87,13 +87,19 @@ def test_the_bmc_of_another_machine_is_left_alone() -> None:
     assert (done.how, orders(world)) == ("person", [])
 
 
-def test_a_bmc_that_two_names_lead_to_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    "urls",
+    [
+        ("https://localhost:8443", "https://127.0.0.1:8443"),
+        ("https://localhost", "https://127.0.0.1/of-another/"),
+        ("https://localhost:8443", "ipmi://127.0.0.1"),
+    ],
+)
+def test_a_bmc_that_two_names_lead_to_is_left_alone(urls: tuple[str, str]) -> None:
     hosts = {
-        name: host | {"bmc": bmc(name) | {"url": f"https://{there}:8443"}}
-        for (name, host), there in zip(
-            HOSTS.items(),
-            ["localhost", "127.0.0.1", *(f"192.0.2.{n}" for n in range(9))],
-            strict=False,
+        name: host | {"bmc": {**bmc(name), "protocol": None, "url": url}}
+        for (name, host), url in zip(
+            HOSTS.items(), [*urls, *(f"https://192.0.2.{n}" for n in range(9))], strict=False
         )
     }
     world = World(cloud=cloud(hosts=hosts))

@@ -6,7 +6,7 @@ import pytest
 
 from backstay.journal.database import _place
 from backstay.transports import restic_output
-from backstay.transports.urls import is_web_address, redacted, without_secrets
+from backstay.transports.urls import is_web_address, one_spelling, redacted, without_secrets
 
 SECRET = "hunter2"
 
@@ -38,6 +38,9 @@ def test_urls_in_other_programs_texts():
     said = "Fatal: unable to open config file: Head https://u:hunter2@h:8000/x?p=hunter2: refused"
     assert redacted(said) == ("Fatal: unable to open config file: Head https://h:8000/x: refused")
     assert redacted("see (rest:https://u:hunter2@h/).") == "see (rest:https://h/)."
+    for odd in "'\"<>`;,)":
+        assert redacted(f"at 'https://u:hunter{odd}2@h/x', refused") == "at 'https://h/x', refused"
+    assert redacted("GET https://h/x;token=hunter2 failed") == "GET https://h/x failed"
     assert redacted("nothing of the kind: a/b, c@d") == "nothing of the kind: a/b, c@d"
 
 
@@ -77,3 +80,10 @@ def test_what_can_be_asked_by_http():
     assert is_web_address("https://[fd00::1]:9696/v2.0?x=1")
     for url in ("http://h:0/", "http://h:65536/", "http://ä/", "h", "file:///x", "http://h/a\nb"):
         assert not is_web_address(url), url
+
+
+def test_hosts_have_one_spelling():
+    for one in ("10.0.0.9", "10.9", "167772169", "0x0a000009", "012.0.0.011", "::ffff:10.0.0.9"):
+        assert one_spelling(one) == "10.0.0.9", one
+    assert one_spelling("2001:DB8:0::1") == "2001:db8::1"
+    assert one_spelling("BMC1.Example.") == "bmc1.example"

@@ -1,5 +1,6 @@
 """A host's BMC in cloud.yaml, and the fenced hosts, which theirs keep off."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
@@ -10,6 +11,38 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from backstay.inventory.fields import Part
 from backstay.inventory.secret import BesideFile, Secret
 from backstay.transports.targets import BmcTarget
+from backstay.transports.urls import one_spelling
+
+_USUAL_PORTS = {None, 80, 443, 623}
+
+
+@dataclass(frozen=True, slots=True)
+class BmcPlace:
+    """Where a BMC is, however its URL is written; ``port`` is None for each standard one.
+
+    A URL's path does not count: Redfish begins at the same path of every server, and nothing else
+    is asked for.
+    """
+
+    host: str
+    port: int | None
+    ipmi: bool
+
+    def is_same(self, other: "BmcPlace") -> bool:
+        """Return whether it is one BMC. On any ports, where one is of IPMI and one of Redfish."""
+        return self.host == other.host and (self.port == other.port or self.ipmi != other.ipmi)
+
+
+def place_of(url: str) -> BmcPlace | None:
+    """Return where the BMC with a URL is, None where that is no URL. Pure."""
+    try:
+        parts = urlsplit(url)
+        port = None if parts.port in _USUAL_PORTS else parts.port
+    except ValueError:
+        return None
+    if not parts.hostname:
+        return None
+    return BmcPlace(one_spelling(parts.hostname), port, parts.scheme == "ipmi")
 
 
 class Bmc(Part):
@@ -39,7 +72,8 @@ class Bmc(Part):
             found = bool(parts.hostname) and parts.port != 0
         except ValueError:
             found = False
-        if not found or not given.isascii():
+        printable = given.isascii() and given.isprintable() and " " not in given
+        if not found or not printable:
             raise ValueError("this is no address, or its port does not exist")
         return given
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -65,15 +66,44 @@ def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
     with opened.file as file:
         status, output, complaints = _run(path.absolute(), file.fileno(), bound)
     if status != 0:
-        message = next((line for line in reversed(complaints.splitlines()) if line.strip()), "")
+        message = _complaint(complaints, path)
         raise _openrc_wrong(
             path,
-            f"sh ended with status {status}" + (f": {message.strip()}" if message else ""),
+            f"sh ended with status {status}" + (f": {message}" if message else ""),
             f"try by hand: sh -c '. {path}' (a POSIX sh, not bash; `source` and [[ ]] are bash's)",
         )
     pairs = (item.partition("=") for item in output.split("\0"))
     found = {name: value for name, _, value in pairs if name.startswith("OS_")}
     return _with_password(path, found)
+
+
+def _complaint(complaints: str, path: Path) -> str:
+    """Return the last line that a failed script has left, without any of the script's own words.
+
+    What a shell cannot carry out is often a password that stands there without quotes: of its
+    complaints only the number of the line and the kind are shown, of what it traces nothing.
+    """
+    lines = [line.strip() for line in complaints.splitlines()]
+    last = next((line for line in reversed(lines) if line and not line.startswith("+")), "")
+    if not last.startswith((f"{path}:", "sh:")):
+        return last  # of the script's author, who has it printed
+    number = re.search(r": (?:line )?(\d+):", last)
+    kind = next((known for known in _COMPLAINTS if known.lower() in last.lower()), "an error")
+    return f"line {number[1]}: {kind}" if number else kind
+
+
+_COMPLAINTS = (
+    "Syntax error",
+    "unexpected EOF",
+    "bad variable name",
+    "not a valid identifier",
+    "parameter not set",
+    "unbound variable",
+    "bad substitution",
+    "not found",
+    "No such file or directory",
+    "Permission denied",
+)
 
 
 def _with_password(path: Path, found: dict[str, str]) -> dict[str, str]:

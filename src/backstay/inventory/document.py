@@ -1,6 +1,7 @@
 """A YAML file as plain values that remember their lines, within bounds."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def parse(path: Path, text: str) -> Document:
     except RecursionError as error:
         raise _wrong(path, 1, "it is nested too deep") from error
     except Exception as error:  # of the library: a date with a month 13 is a ValueError, say
-        what = clean(str(error), longest=200)
+        what = _without_values(clean(str(error), longest=200))
         raise _wrong(path, 1, f"it holds a value that cannot be read ({what})") from error
     return Document(path=path, data=data, lines=lines, duplicates=duplicates)
 
@@ -158,11 +159,29 @@ def _not_yaml(path: Path, error: YAMLError) -> InventoryError:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         problem = ", ".join(part for part in (error.context, error.problem) if part)
+    problem = _without_values(problem)
     return InventoryError(
         f"reading {path}",
         came_back=f"{path}:{line}: not YAML: {problem}",
-        remedy="correct this line (a missing space after `:`, a tab, or a quote left open?)",
+        remedy="correct this line (a missing space after `:`, a tab, a quote left open, or a value "
+        "that begins with one of * & ! % @ ` and has no quotes?)",
     )
+
+
+def _without_values(problem: str) -> str:
+    """Return what a library says of a text without the parts of it: a password may be one.
+
+    One that begins with ``*`` is an alias to it, with ``!`` a tag. Single characters stay.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        return found[0] if len(found[2]) < _FEW or found[2].startswith("<") else "…"
+
+    return _QUOTED.sub(shown, problem)
+
+
+_FEW = 2
+_QUOTED = re.compile(r"(['\"`])(.*?)(?:\1|$)", re.DOTALL)
 
 
 def _walk(root: Node | None) -> tuple[dict[Place, int], list[tuple[Place, int]]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from backstay.answers import clean
 from backstay.errors import InventoryError
 from backstay.inventory import mistakes
 from backstay.inventory.cloud import Cloud
@@ -35,8 +34,8 @@ def load_text(path: Path, text: str, *, services: Collection[str] | None = None)
     except Exception as error:  # a value that no model has thought of is the file's mistake
         raise InventoryError(
             f"reading {path}",
-            came_back=f"it holds a value that cannot be used ({type(error).__name__}: "
-            f"{clean(str(error), longest=200)})",
+            # Without the error's text, which may repeat a secret.
+            came_back=f"it holds a value that cannot be used ({type(error).__name__})",
             remedy="correct the value, or report this: it should have been named with its line",
         ) from error
 

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from backstay.answers import clean
 from backstay.inventory.fields import Duration, Part
 
 
@@ -101,6 +102,7 @@ _SHORT = re.compile(
     rf"(?P<start>\d{{1,2}}:\d\d)\s*{_TO}\s*(?P<end>\d{{1,2}}:\d\d)"
     r"(?:\s+(?P<zone>[A-Za-z0-9_+/-]+))?"
 )
+_LONGEST_SHORT = 200
 LONGEST = 7 * 86400.0
 
 
@@ -168,9 +170,11 @@ class Window(Part):
     def _from_text(cls, given: Any) -> Any:  # noqa: ANN401 - as above
         if not isinstance(given, str):
             return given
-        match = _SHORT.fullmatch(given.strip())
+        # Trying every way to part a long text takes hours.
+        match = _SHORT.fullmatch(given.strip()) if len(given) <= _LONGEST_SHORT else None
         if match is None:
-            raise ValueError(f"`{given}` is not a window such as `mon-fri 22:00-04:00 UTC`")
+            shown = clean(given, longest=80)
+            raise ValueError(f"`{shown}` is not a window such as `mon-fri 22:00-04:00 UTC`")
         return {key: value for key, value in match.groupdict().items() if value is not None}
 
     @model_validator(mode="after")

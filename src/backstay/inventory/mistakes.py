@@ -1,23 +1,29 @@
 """Mistakes in cloud.yaml, each with its line, what was expected, and a suggestion."""
 
 import difflib
-import ipaddress
-import re
+import itertools
 import types
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Union, get_args, get_origin
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from backstay.answers import clean
 from backstay.errors import InventoryError
+from backstay.inventory.bmc import BmcPlace, place_of
 from backstay.inventory.document import Document, Place
+from backstay.transports.urls import one_spelling
 
 _MOST_SHOWN = 50
 _MOST_READ = 200
+_MOST_WORDS = 20
+_LONGEST_WORD = 200
+_MOST_COMPARED = 500
+_MOST_BEHIND_ONE = 100
+_SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,10 +59,13 @@ class CloudFileWrong(InventoryError):
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """Return ``; did you mean `x`?``, or the known words where none is near."""
-    near = difflib.get_close_matches(word.lower(), known, n=1)
+    few = len(word) <= _LONGEST_WORD and len(known) <= _MOST_COMPARED
+    near = difflib.get_close_matches(word.lower(), known, n=1) if few else []
     if near:
         return f"; did you mean `{near[0]}`?"
-    return f"; expected one of {', '.join(known)}" if known else ""
+    shown = ", ".join([*itertools.islice(known, _MOST_WORDS)])
+    more = f" and {len(known) - _MOST_WORDS} more" if len(known) > _MOST_WORDS else ""
+    return f"; expected one of {shown}{more}" if known else ""
 
 
 def of_model(model: type[BaseModel], error: ValidationError, document: Document) -> list[Mistake]:
@@ -104,10 +113,10 @@ def of_hosts(document: Document) -> list[Mistake]:
 
 def of_services(document: Document, known: Collection[str]) -> list[Mistake]:
     """Return a mistake for each service under a ``without`` that Backstay does not know."""
+    unknown = ((place, name) for place, name in _withouts(document.data) if name not in known)
     return [
         _mistake(document, place, f"unknown service `{name}`{did_you_mean(name, known)}")
-        for place, name in _withouts(document.data)
-        if name not in known
+        for place, name in itertools.islice(unknown, _MOST_READ)
     ]
 
 
@@ -131,31 +140,39 @@ def _withouts(data: Any) -> Iterator[tuple[Place, str]]:  # noqa: ANN401 - any Y
 
 def _shared_addresses(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -> list[Mistake]:
     mistakes, first = [], dict[tuple[str, str], str]()
+    usual = _ssh_port(document.data) or _SSH_PORT
     for name, host in hosts.items():
-        ssh = host.get("ssh")
-        port = ssh.get("port") if isinstance(ssh, Mapping) else None
+        port = _ssh_port(host) or usual
         address = host.get("address")
         if address is None:
             continue
         # One address with two ports is two hosts behind one forwarder.
-        other = first.setdefault((str(address), str(port)), name)
+        other = first.setdefault((one_spelling(str(address)), str(port)), name)
         if other != name:
             what = f"`{address}` is also the address of `{other}`"
             mistakes.append(_mistake(document, ("hosts", name, "address"), what))
     return mistakes
 
 
+def _ssh_port(holder: Mapping[Any, Any]) -> Any:  # noqa: ANN401 - any YAML
+    ssh = holder.get("ssh")
+    return ssh.get("port") if isinstance(ssh, Mapping) else None
+
+
 def _shared_bmcs(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -> list[Mistake]:
     """Find hosts that have one BMC, however its URL is spelled: one would power off the other."""
-    mistakes, first = [], dict[tuple[str, int | None, str], str]()
+    mistakes, found = [], defaultdict[str, list[tuple[BmcPlace, str]]](list)
     for name, host in hosts.items():
         place = _bmc_place(host)
         if place is None:
             continue
-        other = first.setdefault((*place, _bmc_path(host)), name)
-        if other != name:
+        there = found[place.host]
+        other = next((one for known, one in there if place.is_same(known)), None)
+        if other is not None:
             what = f"its BMC is also that of `{other}`: one would power off the other"
             mistakes.append(_mistake(document, ("hosts", name, "bmc"), what))
+        elif len(there) < _MOST_BEHIND_ONE:
+            there.append((place, name))
     return mistakes
 
 
@@ -165,12 +182,14 @@ def _unknown_spares(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) 
         spare_for = host.get("spare_for")
         for index, other in enumerate(spare_for if isinstance(spare_for, list) else []):
             place = ("hosts", name, "spare_for", index)
-            others = [known for known in hosts if known != name]
             if other == name:
                 mistakes.append(_mistake(document, place, f"`{name}` cannot be its own spare"))
             elif str(other) not in hosts:
+                others = [known for known in hosts if known != name]
                 what = f"there is no host `{other}`{did_you_mean(str(other), others)}"
                 mistakes.append(_mistake(document, place, what))
+            if len(mistakes) >= _MOST_READ:
+                return mistakes
     return mistakes
 
 
@@ -178,51 +197,28 @@ def _fenced_in_use(document: Document, hosts: Mapping[str, Mapping[Any, Any]]) -
     """Find hosts that are in use and fenced: by name, or by their BMC, which must be off there."""
     mistakes = []
     fenced = document.data.get("fenced")
-    in_use = {_bmc_place(host): name for name, host in hosts.items()}
+    in_use = defaultdict[str, list[tuple[BmcPlace, str]]](list)
+    for name, host in hosts.items():
+        if used := _bmc_place(host):
+            in_use[used.host].append((used, name))
     for name, host in fenced.items() if isinstance(fenced, Mapping) else ():
         place = ("fenced", str(name))
         if str(name) in hosts:
             what = f"`{name}` is under `hosts` too: give the fenced host another name"
             mistakes.append(_mistake(document, place, what))
-        other = in_use.get(_bmc_place(host))
-        if other is not None and _bmc_place(host):
+        behind = _bmc_place(host)
+        there = in_use[behind.host] if behind else []
+        other = next((one for known, one in there if behind and behind.is_same(known)), None)
+        if other is not None:
             what = f"its BMC is that of `{other}`, which is in use"
             mistakes.append(_mistake(document, (*place, "bmc"), what))
     return mistakes
 
 
-def _bmc_place(host: Any) -> tuple[str, int | None] | None:  # noqa: ANN401 - any YAML
-    """Return host name and port of a BMC, None without one: one BMC has several spellings.
-
-    The standard ports are all None: a BMC speaks Redfish and IPMI. A path does not count: Redfish
-    begins at the same path of every server.
-    """
+def _bmc_place(host: Any) -> BmcPlace | None:  # noqa: ANN401 - any YAML
+    """Return where a host's BMC is, None without one; what is no URL is reported as such."""
     bmc = host.get("bmc") if isinstance(host, Mapping) else None
-    try:
-        url = urlsplit(str(bmc.get("url", ""))) if isinstance(bmc, Mapping) else None
-        if url is None or not url.hostname:
-            return None
-        return _same_host(url.hostname), None if url.port in _BMC_PORTS else url.port
-    except ValueError:  # no URL: reported as such
-        return None
-
-
-def _same_host(host: str) -> str:
-    """Return a host's name or address in one spelling."""
-    try:
-        address = ipaddress.ip_address(host)
-        return (getattr(address, "ipv4_mapped", None) or address).compressed
-    except ValueError:
-        return host.rstrip(".").lower()
-
-
-def _bmc_path(host: Mapping[Any, Any]) -> str:
-    """Return the path of a BMC's URL before Redfish's own: one gateway may lead to several BMCs."""
-    path = urlsplit(str(host["bmc"].get("url", ""))).path
-    return re.sub(r"/+(redfish(/v1)?)?/*$", "", path)
-
-
-_BMC_PORTS = {None, 80, 443, 623}
+    return place_of(str(bmc.get("url", ""))) if isinstance(bmc, Mapping) else None
 
 
 def _mistake(document: Document, place: Place, what: str) -> Mistake:

@@ -23,6 +23,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from backstay.errors import InventoryError
 from backstay.inventory.document import parse
 from backstay.inventory.edits import Edits, Source
+from backstay.transports.urls import redacted
 
 _FEW = 2
 _BY_HAND = "change it by hand: give {host} the `bmc` of {spare}, take {spare} out of `hosts`, and "
@@ -209,16 +210,15 @@ def _at(mapping: Node | None, key: str) -> Node | None:
 
 HIDDEN = "…"
 _SECRET = re.compile(r"pass(word|phrase)?$|secret|token", re.IGNORECASE)
-_IN_URL = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
-_IN_QUERY = re.compile(r"([?&][\w.-]+)=[^&\s'\"]+")
+_ALL = frozenset({"apprise", "environment"})
+"""What is beneath these keys is secret, whatever it is called."""
 
 
 def masked(text: str) -> str:
     """Return a YAML text with ``…`` for each secret; empty where the text is not YAML.
 
     A secret is what stands under a key that is called so, also as ``{value: …}``; names of files
-    and variables are none. So are a URL's password and the
-    values of its query.
+    and variables are none. Of a URL only scheme, host and port are shown.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
@@ -228,7 +228,7 @@ def masked(text: str) -> str:
     places = set(_secrets(root, under=False)) if root is not None else set()
     for begins, ends in sorted(places, reverse=True):
         text = text[:begins] + HIDDEN + text[ends:]
-    return _IN_QUERY.sub(rf"\1={HIDDEN}", _IN_URL.sub(rf"\1:{HIDDEN}@", text))
+    return redacted(text, path=False)
 
 
 def difference(before: str, after: str) -> str:
@@ -244,16 +244,20 @@ def difference(before: str, after: str) -> str:
     return "\n".join(lines)
 
 
-def _secrets(node: Node, *, under: bool) -> Iterator[tuple[int, int]]:
-    """Give the places of secrets; with ``under`` the node's key is named like one."""
+def _secrets(node: Node, *, under: bool, whole: bool = False) -> Iterator[tuple[int, int]]:
+    """Give the places of secrets; with ``under`` the node's key is named like one.
+
+    With ``whole`` everything beneath the node is one.
+    """
     if isinstance(node, ScalarNode):
         if under and node.value:
             yield int(node.start_mark.index), int(node.end_mark.index)
     elif isinstance(node, SequenceNode):
         for item in node.value:
-            yield from _secrets(item, under=under)
+            yield from _secrets(item, under=under, whole=whole)
     elif isinstance(node, MappingNode):
         for key, value in node.value:
             named = str(key.value)
             inner = named == "value" if under else bool(_SECRET.search(named))
-            yield from _secrets(value, under=inner)
+            all_of_it = whole or named in _ALL
+            yield from _secrets(value, under=inner or all_of_it, whole=all_of_it)

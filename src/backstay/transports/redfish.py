@@ -157,7 +157,7 @@ def _reason(error: Exception) -> str:
         reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Read timed out)", str(error))
         why = f": {(reason[1] or reason[2]).strip()}" if reason else ""
         return f"its BMC cannot be reached{why}"
-    said = redacted(str(error)[:_LONGEST])
+    said = redacted(str(error)[: 10 * _LONGEST])[:_LONGEST]
     if isinstance(error, SushyError | OSError):
         return said or type(error).__name__
     return f"its BMC's answer is not one of Redfish ({type(error).__name__}: {said})"

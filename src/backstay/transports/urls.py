@@ -1,10 +1,12 @@
 """URLs in texts: without the secrets that they hold."""
 
 import re
+import socket
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>`]+")
+# A password may hold the quotes that a URL ends with otherwise.
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^\s/]*@)?[^\s'\"<>`]*")
 _TRAILING = ".,;:)]}…"
 _NONE = "…"
 
@@ -27,7 +29,8 @@ def without_secrets(url: str, *, path: bool = False) -> str:
         return f"{scheme}://{_NONE}"
     host = parts.hostname or ""
     place = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{place}{_port(parts)}{parts.path if path else ''}"
+    # Parameters of a path (RFC 3986, 3.3) are values, as those of a query are.
+    return f"{parts.scheme}://{place}{_port(parts)}{parts.path.partition(';')[0] if path else ''}"
 
 
 def _port(parts: SplitResult) -> str:
@@ -44,6 +47,23 @@ def is_ip_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def one_spelling(host: str) -> str:
+    """Return a host's name or address in the one spelling of all that mean the same. Pure.
+
+    An IPv4 address may also be written within IPv6 or as inet_aton(3) reads it (``10.9``, one
+    number, hexadecimal); a name in any case and with a point at its end.
+    """
+    host = host.rstrip(".").lower()
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            address = ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return host
+    return (getattr(address, "ipv4_mapped", None) or address).compressed
 
 
 def is_web_address(url: str) -> bool:

@@ -7,17 +7,19 @@ is under way. ``power_actions`` compares them and switches; nothing else does.
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from backstay.access.session import CloudSession
 from backstay.backup.place import Place
 from backstay.errors import BackstayError
+from backstay.inventory.bmc import place_of
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Running
 from backstay.transports.hardware import Hardware, hardware_of, same_machine
 from backstay.transports.power import Power, hardware_behind
 from backstay.transports.threads import on_thread
+from backstay.transports.urls import one_spelling
 
 RESOLVE_BOUND = 2.0
 """Seconds for the names of all BMCs."""
@@ -75,9 +77,10 @@ async def require_own_bmc(cloud: Cloud, name: str) -> None:
     One address in two spellings is found where cloud.yaml is read. A name that cannot be resolved
     here is no one's. Raises AnotherMachine.
     """
-    places = {host.name: _place(host.bmc.url) for host in cloud.hosts.values() if host.bmc}
-    places |= {old: _place(host.bmc.url) for old, host in cloud.fenced.items() if host.bmc}
-    names = sorted({place[0] for place in places.values() if place[0]})
+    urls = {host.name: host.bmc.url for host in cloud.hosts.values() if host.bmc}
+    urls |= {old: host.bmc.url for old, host in cloud.fenced.items() if host.bmc}
+    places = {one: place for one, url in urls.items() if (place := place_of(url))}
+    names = sorted({place.host for place in places.values()})
     try:
         found = await on_thread(lambda: {one: _resolved(one) for one in names}, RESOLVE_BOUND)
     except TimeoutError:
@@ -86,8 +89,9 @@ async def require_own_bmc(cloud: Cloud, name: str) -> None:
     if mine is None:
         return
     for other, place in places.items():
-        same = place[1:] == mine[1:] and found[place[0]] & found[mine[0]]
-        if other != name and same:
+        same = found[place.host] & found[mine.host]
+        # As if both had been named by the one address.
+        if other != name and same and replace(place, host=mine.host).is_same(mine):
             raise AnotherMachine(
                 f"switching the power of {name}",
                 came_back=f"{other} has the same BMC, at {', '.join(sorted(same))}",
@@ -96,16 +100,9 @@ async def require_own_bmc(cloud: Cloud, name: str) -> None:
             )
 
 
-def _place(url: str) -> tuple[str, int, str]:
-    """Return host name, port and path of a BMC's URL."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 623)
-    return parts.hostname or "", port, parts.path.rstrip("/").removesuffix("/redfish/v1")
-
-
 def _resolved(name: str) -> frozenset[str]:
     try:
-        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(name, None))
+        return frozenset(one_spelling(str(one[4][0])) for one in socket.getaddrinfo(name, None))
     except (OSError, UnicodeError):
         return frozenset()
 
