@@ -4,14 +4,12 @@ It has the controller's configuration but for its folder, and no network. Whoeve
 in that folder reaches it and nothing else.
 """
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import IO
 
 from bench.cloud_data import statements, tables
-from bench.startup import BACKSTAY
+from bench.lab import lab_cloud_file
 
 HOME = "/var/lib/backstay-bench"
 DATA = f"{HOME}/data"
@@ -38,10 +36,7 @@ class BenchHost:
     def __init__(self) -> None:
         from ruamel.yaml import YAML  # noqa: PLC0415 - only here
 
-        status = subprocess.run(
-            [BACKSTAY, "lab", "status", "-o", "json"], capture_output=True, check=True
-        )
-        self.cloud_file = Path(json.loads(status.stdout)["cloud_file"])
+        self.cloud_file = lab_cloud_file()
         address = YAML(typ="safe").load(self.cloud_file)["hosts"]["controller"]["address"]
         keys = self.cloud_file.parent / "ssh"
         self.ssh = [

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.startup import ENVIRONMENT, seconds
+from bench.lab import lab_status
+from bench.startup import BACKSTAY, ENVIRONMENT, seconds
 
-BACKSTAY = Path(sys.executable).with_name("backstay")
 ROUNDS = 3
 
 # What the guide asks on each kind of host, by ssh.
@@ -113,7 +113,7 @@ def main() -> None:
     """Print both medians, their ratio, and the slowest single probe."""
     from ruamel.yaml import YAML  # noqa: PLC0415 - only here
 
-    status = json.loads(timed([BACKSTAY, "lab", "status", "-o", "json"])[1])
+    status = lab_status()
     cloud = YAML(typ="safe").load(Path(status["cloud_file"]))
     roles = {name: list(host["roles"]) for name, host in cloud["hosts"].items()}
     guide, ours, slowest = [], [], []

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from backstay.runbooks.common.outage_recorder import API, OutageRecorder
+from bench.lab import lab_status
+from bench.startup import BACKSTAY
 
-BACKSTAY = Path(sys.executable).with_name("backstay")
 ROUNDS = 3
 HOST = "controller"
 QUIET = 10.0  # seconds between a green check and the next reboot
@@ -71,6 +71,7 @@ def ours() -> dict[str, float]:
 
 def main() -> None:
     """Print both means and their ratio."""
+    lab_status()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BACKSTAY_JOURNAL"] = f"sqlite:///{folder}/journal.db"
         found: dict[str, list[float]] = {"bare": [], "ours": []}

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from backstay.backup.place import Place
 from backstay.inventory.load import load
+from bench.lab import lab_cloud_file
 from bench.reboot import run, wait_green
 from bench.replace_base import Base, base_line
 
@@ -34,7 +35,7 @@ ONLY_FENCED = {"fenced host"}
 @contextmanager
 def cloud_file(folder: Path) -> Iterator[Path]:
     """Give a cloud.yaml of the lab whose backups are kept in ``folder``."""
-    lab = Path(json.loads(run("lab", "status", "-o", "json"))["cloud_file"])
+    lab = lab_cloud_file()
     yaml = YAML(typ="safe")
     described = yaml.load(lab)
     described["backup"] = described.get("backup", {}) | {"folder": str(folder / "backups")}

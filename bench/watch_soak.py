@@ -7,7 +7,6 @@ median of the second tenth of the time beside that of the last.
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import subprocess
@@ -21,7 +20,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from bench.reboot import BACKSTAY, run
+from bench.lab import lab_cloud_file
+from bench.startup import BACKSTAY
 
 HOUR = 3600
 PORT = 8492
@@ -32,7 +32,7 @@ READY_BOUND = 60.0
 @contextmanager
 def cloud_file() -> Iterator[Path]:
     """Give the lab's cloud.yaml with a page on a port of the benchmark's own."""
-    lab = Path(json.loads(run("lab", "status", "-o", "json"))["cloud_file"])
+    lab = lab_cloud_file()
     yaml = YAML(typ="safe")
     described = yaml.load(lab)
     described["watch"] = {"page": {"listen": f"127.0.0.1:{PORT}"}}
