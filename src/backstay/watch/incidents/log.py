@@ -18,6 +18,7 @@ from backstay.errors import BackstayError
 from backstay.watch.incidents import record as of
 from backstay.watch.incidents.incident import Cause, Incident, Urgency
 from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
+from backstay.watch.incidents.reading import DamagedIncident
 from backstay.watch.incidents.record import IncidentRecord
 from backstay.watch.incidents.store import GuardedStore, Minute, WatchStore
 
@@ -67,6 +68,7 @@ class IncidentLog:
         self._sending: set[str] = set()
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._leads = False
+        self._damaged: tuple[str, ...] = ()
         # A change is made and written under it: what is sent was written before.
         self._lock = asyncio.Lock()
 
@@ -82,6 +84,7 @@ class IncidentLog:
             )
         if self._spare is not None and self._spare.trouble is not None:
             found.append(str(self._spare.trouble))
+        found += self._damaged
         return tuple(found)
 
     @property
@@ -328,7 +331,10 @@ class IncidentLog:
     def _read(self) -> list[IncidentRecord]:
         if not self._leads:
             self._journal.store.lead()
-        return self._journal.store.live(list(self._book))
+        damaged = list[DamagedIncident]()
+        found = self._journal.store.live(list(self._book), damaged.append)
+        self._damaged = tuple(f"{error}; {error.remedy}" for error in damaged)
+        return found
 
     def _take_in(self, known: IncidentRecord) -> None:
         """Join what the journal has of one incident. One open under another number is the same."""

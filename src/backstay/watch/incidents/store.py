@@ -16,6 +16,7 @@ from backstay.watch.incidents import tables
 from backstay.watch.incidents.incident import Approval, Cause, Incident
 from backstay.watch.incidents.migrations import SCHEMA
 from backstay.watch.incidents.notification import Delivery, Notification
+from backstay.watch.incidents.reading import DamagedIncident, Report, left_out
 from backstay.watch.incidents.record import UNNUMBERED, IncidentRecord, joined, opened_record
 from backstay.watch.incidents.tables import APPROVALS, INCIDENTS, NOTIFICATIONS, SAMPLES
 
@@ -65,19 +66,14 @@ class WatchStore:
     def open(self, cause: Cause, *, began: float, at: float, channels: Iterable[str]) -> Incident:
         """Record an incident with a notification for each channel; return the open one if any."""
         with self._write("noting an incident") as db:
-            known = (
-                db.execute(
-                    sa.select(INCIDENTS).where(
-                        INCIDENTS.c.cloud == self.cloud,
-                        INCIDENTS.c.key == cause.key,
-                        INCIDENTS.c.closed.is_(None),
-                    )
-                )
-                .mappings()
-                .first()
+            same = sa.select(INCIDENTS).where(
+                INCIDENTS.c.cloud == self.cloud,
+                INCIDENTS.c.key == cause.key,
+                INCIDENTS.c.closed.is_(None),
             )
-            if known is not None:
-                return tables.incident_of(db, known)
+            # One that is damaged is left out: it would hide what fails now.
+            for known in tables.incidents_of(db, db.execute(same).mappings().all()):
+                return known
             highest = sa.select(sa.func.max(INCIDENTS.c.id)).where(INCIDENTS.c.id < UNNUMBERED)
             number = (db.scalar(highest) or 0) + 1
             made = opened_record(number, self.cloud, cause, began=began, at=at, channels=channels)
@@ -94,10 +90,9 @@ class WatchStore:
             if gone:
                 db.execute(sa.delete(INCIDENTS).where(sa.or_(*gone)))
             for record in records:
-                row = tables.row_of(db, record.incident.id)
-                tables.put_record(
-                    db, record if row is None else joined(tables.record_of(db, row), record)
-                )
+                number = INCIDENTS.c.id == record.incident.id
+                there = tables.records_of(db, number)  # where it is damaged it is written anew
+                tables.put_record(db, joined(there[0], record) if there else record)
 
     def record(self, number: int) -> IncidentRecord | None:
         """Return one incident of this cloud with its notifications, None where there is none."""
@@ -105,10 +100,11 @@ class WatchStore:
             row = tables.row_of(db, number, self.cloud)
             return None if row is None else tables.record_of(db, row)
 
-    def live(self, also: Iterable[int] = ()) -> list[IncidentRecord]:
+    def live(self, also: Iterable[int] = (), report: Report = left_out) -> list[IncidentRecord]:
         """Return incidents that are open or not fully notified, oldest first, and some by number.
 
-        Only if the journal can be written: what is sent because of them must be recorded.
+        Only if the journal can be written: what is sent because of them must be recorded. What is
+        damaged is reported and left out.
         """
         with self._write("reading the open incidents") as db:
             undelivered = sa.select(NOTIFICATIONS.c.incident).where(
@@ -117,10 +113,10 @@ class WatchStore:
             wanted = INCIDENTS.c.closed.is_(None) | INCIDENTS.c.id.in_(undelivered)
             for number in also:
                 wanted |= INCIDENTS.c.id == number
-            return tables.records_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted)
+            return tables.records_of(db, (INCIDENTS.c.cloud == self.cloud) & wanted, report)
 
     def everything(self) -> list[IncidentRecord]:
-        """Return all that is here, the oldest first."""
+        """Return all that can be read, the oldest first."""
         with self._read("reading the incidents") as db:
             return tables.records_of(db, INCIDENTS.c.cloud == self.cloud)
 
@@ -132,7 +128,10 @@ class WatchStore:
     def incidents(
         self, *, only_open: bool = False, limit: int = 50, before: int | None = None
     ) -> list[Incident]:
-        """Return the newest incidents, the newest first; ``before`` an incident's number."""
+        """Return the newest incidents, the newest first; ``before`` an incident's number.
+
+        Those that are damaged are left out: the watch tells of them.
+        """
         with self._read("reading the incidents") as db:
             query = sa.select(INCIDENTS).where(INCIDENTS.c.cloud == self.cloud)
             if only_open:
@@ -146,7 +145,7 @@ class WatchStore:
                 query = query.where(older | (at_once & (INCIDENTS.c.id < before)))
             newest = (INCIDENTS.c.opened.desc(), INCIDENTS.c.id.desc())
             query = query.order_by(*newest).limit(limit)
-            return [tables.incident_of(db, row) for row in db.execute(query).mappings()]
+            return tables.incidents_of(db, db.execute(query).mappings().all())
 
     def notifications(
         self, *, incident: int | None = None, unsent: bool = False
@@ -159,7 +158,7 @@ class WatchStore:
             if unsent:
                 query = query.where(NOTIFICATIONS.c.state.in_(_UNSENT))
             found = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
-            return [tables.notification_of(row) for row in found]
+            return tables.notifications_of(found.all())
 
     def notification_counts(self) -> dict[tuple[str, Delivery], int]:
         """Return how many notifications each channel has in each state."""
@@ -315,6 +314,8 @@ class GuardedStore:
             answer = await on_thread(call, ANSWER_BOUND)
         except LeaseLost:
             self.lease_lost = True
+        except DamagedIncident:
+            self.trouble = None  # it answers; ``live`` reports what is damaged
         except JournalError as error:
             self.trouble = error
         except TimeoutError:

@@ -1,6 +1,7 @@
 """The watch's tables, in the journal's database."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,15 +23,10 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from backstay.answers import clean
 from backstay.journal import tables as journal
-from backstay.watch.incidents.incident import (
-    Approval,
-    Cause,
-    Incident,
-    Kind,
-    TimelineEntry,
-    Urgency,
-)
-from backstay.watch.incidents.notification import Delivery, Notification, NotificationEvent
+from backstay.watch.incidents import reading
+from backstay.watch.incidents.incident import Approval, Incident
+from backstay.watch.incidents.notification import Notification
+from backstay.watch.incidents.reading import DamagedIncident, Report, left_out
 from backstay.watch.incidents.record import IncidentRecord
 
 METADATA = MetaData()
@@ -109,19 +105,28 @@ def row_of(db: Connection, number: int, cloud: str | None = None) -> Any:  # noq
     return db.execute(query).mappings().first()
 
 
-def records_of(db: Connection, which: sa.ColumnElement[bool]) -> list[IncidentRecord]:
-    """Return some incidents with their notifications, oldest first."""
+def records_of(
+    db: Connection, which: sa.ColumnElement[bool], report: Report = left_out
+) -> list[IncidentRecord]:
+    """Return some incidents with their notifications, oldest first.
+
+    Those that are damaged are reported and left out.
+    """
     query = sa.select(INCIDENTS).where(which).order_by(INCIDENTS.c.opened, INCIDENTS.c.id)
-    return [record_of(db, row) for row in db.execute(query).mappings().all()]
+    found = []
+    for row in db.execute(query).mappings().all():
+        try:
+            found.append(record_of(db, row, report))
+        except DamagedIncident as error:
+            report(error)
+    return found
 
 
-def record_of(db: Connection, row: RowMapping) -> IncidentRecord:
-    """Return an incident with its notifications."""
+def record_of(db: Connection, row: RowMapping, report: Report = left_out) -> IncidentRecord:
+    """Return an incident with its notifications. Raises DamagedIncident."""
     query = sa.select(NOTIFICATIONS).where(NOTIFICATIONS.c.incident == row["id"])
-    notifications = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings()
-    return IncidentRecord(
-        incident=incident_of(db, row), notifications=tuple(map(notification_of, notifications))
-    )
+    sent = db.execute(query.order_by(NOTIFICATIONS.c.made, NOTIFICATIONS.c.id)).mappings().all()
+    return reading.record(dict(row), _timeline(db, row), [dict(one) for one in sent], report)
 
 
 def put_record(db: Connection, record: IncidentRecord) -> None:
@@ -138,7 +143,9 @@ def put_record(db: Connection, record: IncidentRecord) -> None:
     }
     upsert(db, INCIDENTS, INCIDENTS.c.id == incident.id, {"id": incident.id, **values})
     query = sa.select(TIMELINE).where(TIMELINE.c.incident == incident.id)
-    known = {(row["at"], row["kind"], clean(row["text"])) for row in db.execute(query).mappings()}
+    known = {
+        (row["at"], row["kind"], clean(str(row["text"]))) for row in db.execute(query).mappings()
+    }
     for one in incident.timeline:
         if (one.at, one.kind, one.text) not in known:
             db.execute(sa.insert(TIMELINE).values(incident=incident.id, **asdict(one)))
@@ -158,39 +165,28 @@ def upsert(
 
 
 def incident_of(db: Connection, row: RowMapping) -> Incident:
-    """Return an incident with its timeline."""
+    """Return an incident with its timeline. Raises DamagedIncident."""
+    return reading.incident(dict(row), _timeline(db, row))
+
+
+def incidents_of(db: Connection, rows: Iterable[RowMapping]) -> list[Incident]:
+    """Return the incidents of some rows; those that are damaged are left out."""
+    found = []
+    for row in rows:
+        with contextlib.suppress(DamagedIncident):
+            found.append(incident_of(db, row))
+    return found
+
+
+def _timeline(db: Connection, row: RowMapping) -> list[dict[str, Any]]:
     query = sa.select(TIMELINE).where(TIMELINE.c.incident == row["id"])
-    cause = row["cause"]
-    return Incident(
-        id=row["id"],
-        cloud=row["cloud"],
-        cause=Cause(
-            **{
-                **cause,
-                "kind": Kind(cause["kind"]),
-                "urgency": Urgency(cause["urgency"]),
-                "evidence": tuple(cause["evidence"]),
-                "symptoms": tuple(cause["symptoms"]),
-            }
-        ),
-        began=row["began"],
-        opened=row["opened"],
-        closed=row["closed"],
-        run=row["run"],
-        timeline=tuple(
-            TimelineEntry(at=one["at"], kind=one["kind"], text=one["text"])
-            for one in db.execute(query.order_by(TIMELINE.c.at, TIMELINE.c.number)).mappings()
-        ),
-    )
+    found = db.execute(query.order_by(TIMELINE.c.at, TIMELINE.c.number)).mappings()
+    return [dict(one) for one in found]
 
 
-def notification_of(row: RowMapping) -> Notification:
-    """Return a notification."""
-    return Notification(
-        **{name: row[name] for name in Notification.__slots__ if name not in {"event", "state"}},
-        event=NotificationEvent(row["event"]),
-        state=Delivery(row["state"]),
-    )
+def notifications_of(rows: Iterable[RowMapping]) -> list[Notification]:
+    """Return the notifications of some rows; those that are damaged are left out."""
+    return [one for row in rows for one in reading.notifications([dict(row)], row["incident"])]
 
 
 def approval_of(row: RowMapping) -> Approval:
