@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from backstay.errors import own_error
+from backstay.journal import drivers
 from backstay.journal.migrations import Schema, open_schema
 from backstay.journal.reading import decoded
 from backstay.journal.records import JournalError
@@ -74,9 +75,17 @@ class Database:
     def _describe(self, attempted: str) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, ImportError, OSError) as error:
+        except ImportError as error:
+            driver = sa.make_url(self.url).get_driver_name()
+            came_back, remedy = drivers.missing(error, driver)
+            raise JournalError(
+                f"{attempted} in {_place(self.url)}",
+                came_back=came_back,
+                remedy=f"{remedy}; or name another journal in BACKSTAY_JOURNAL",
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
             reason = str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
-            if isinstance(error, ImportError | NoSuchModuleError | OSError):
+            if isinstance(error, NoSuchModuleError | OSError):
                 reason = str(error)
             place = _place(self.url)
             raise JournalError(

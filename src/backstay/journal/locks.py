@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backstay.errors import BackstayError
-from backstay.journal import lock_state
+from backstay.journal import drivers, lock_state
 from backstay.transports.threads import on_thread
 from backstay.transports.urls import redacted
 
@@ -183,8 +183,10 @@ def _started(url: str) -> Any:  # noqa: ANN401 - tooz is untyped here
         coordinator = coordination.get_coordinator(url, member.encode())
         # Without a heart of its own a lock ends after its time to live, unnoticed.
         coordinator.start(start_heart=True)
-    except ModuleNotFoundError as error:
-        raise _unusable(url, f"the Python package {error.name} is missing") from error
+    except ImportError as error:
+        came_back, remedy = drivers.missing(error)
+        remedy += "; or name other locks in BACKSTAY_LOCKS"
+        raise _unusable(url, came_back, remedy) from error
     except Exception as error:  # tooz, the library below it, or no such driver
         raise _unusable(url, str(error)) from error
     return coordinator
@@ -224,10 +226,10 @@ def _let_go(coordinator: Any, taken: Sequence[tuple[str, Any]]) -> None:  # noqa
     coordinator.stop()
 
 
-def _unusable(url: str, came_back: str) -> BackstayError:
+def _unusable(url: str, came_back: str, remedy: str = "") -> BackstayError:
     place = url.partition("://")[0]
     return BackstayError(
         f"using the locks ({place})",
         came_back=redacted(" ".join(came_back.split()))[:300] or "no connection",
-        remedy="make sure that they can be reached, or name others in BACKSTAY_LOCKS",
+        remedy=remedy or "make sure that they can be reached, or name others in BACKSTAY_LOCKS",
     )
