@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,25 @@ def test_a_failure_says_why_and_where_the_log_is_and_may_be_done_again(tmp_path)
         await command(tmp_path).follow(it, say=lambda _: None)
 
     asyncio.run(story())
+
+
+def test_its_secrets_are_neither_shown_nor_in_the_log_here(tmp_path):
+    async def story() -> str:
+        told: list[str] = []
+        it = replace(
+            work("echo 'option --password hunter22'; sleep 1; echo 'E: hunter22?'; exit 1"),
+            secrets=frozenset({"hunter22"}),
+        )
+        await command(tmp_path).begin(it, bound=60)
+        with pytest.raises(BackstayError) as caught:
+            await command(tmp_path).follow(it, say=told.append)
+        with pytest.raises(BackstayError) as again:  # of the log that is here
+            await command(tmp_path).follow(it, say=told.append)
+        assert caught.value.came_back == again.value.came_back == "it ended with 1: E: …?"
+        return "".join(told)
+
+    assert "hunter22" not in asyncio.run(story())
+    assert "hunter22" not in (tmp_path / "here" / "t.log").read_text()
 
 
 def test_one_that_was_killed_is_no_success_and_may_be_begun_again(tmp_path):

@@ -107,6 +107,39 @@ def test_any_command_knows_for_which_host_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "secrets"),
+    [
+        ("argv: [b, --db-password, hunter22, --role, proxy]", {"hunter22"}),
+        ("argv: [b, --password=hunter22, 'admin_token=abcdef']", {"hunter22", "abcdef"}),
+        ("argv: [b], environment: {DB_PASSWORD: hunter22, ROLE: proxy}", {"hunter22"}),
+        ("argv: [b, '--db=mysql://nova:hunter22@db/nova']", {"hunter22", "nova:hunter22"}),
+        ("argv: [b, 'mysql://nova:hunter22@db/nova?ssl=1']", {"hunter22", "nova:hunter22"}),
+        ("argv: [b, --pass, x, --bypass-tests, proxy, --keys, all]", set()),
+    ],
+)
+def test_what_looks_like_a_secret_is_known(tmp_path, given, secrets):
+    assert work(tmp_path, f"  c: {{command: {{{given}}}}}").secrets == secrets
+
+
+def test_a_mistake_beside_a_secret_does_not_show_it(tmp_path):
+    for given in ("'b --password hunter22'", "[b, {--password: hunter22}]"):
+        with pytest.raises(InventoryError) as caught:
+            cloud(tmp_path, f"  c: {{command: {{argv: {given}}}}}")
+        assert "hunter22" not in str(caught.value)
+
+
+def test_a_secret_in_the_environment_stands_in_no_process_list(tmp_path):
+    words = '[sh, -c, \'tr "\\0" " " </proc/$$/cmdline; echo; echo $PASSWORD\']'
+    secret = "environment: {PASSWORD: hunter22}"
+    made = work(tmp_path, f"  c: {{command: {{argv: {words}, {secret}}}}}")
+    file = tmp_path / "script"
+    file.write_text(made.script)
+    done = subprocess.run(["sh", file], capture_output=True, text=True, check=True)
+    listed, given = done.stdout.splitlines()
+    assert (given, "hunter22" in listed) == ("hunter22", False)
+
+
+@pytest.mark.parametrize(
     ("provision", "said"),
     [
         ("  c: {}", "exactly one of"),

@@ -14,6 +14,7 @@ from backstay.answers import Count, Line, convert
 from backstay.errors import BackstayError, HostUnreachable
 from backstay.jsondata import Json
 from backstay.provision import onhost
+from backstay.provision.secrecy import without_values
 from backstay.provision.work import Work, last_errors, last_line
 
 T = TypeVar("T")
@@ -113,8 +114,8 @@ class LongCommand:
     async def follow(self, work: Work, *, say: Callable[[str], None]) -> str:
         """Follow its log to its end, and return the log's last part.
 
-        The whole log is kept in ``log``, and stays on the host. Raises BackstayError with the last
-        errors where it fails, is killed, or cannot be reached for long.
+        The whole log is kept in ``log``, without the work's secrets, and stays on the host. Raises
+        BackstayError with the last errors where it fails, is killed, or cannot be reached for long.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         offset, tail, seen = self._kept(), "", time.monotonic()
@@ -136,9 +137,10 @@ class LongCommand:
                 continue
             seen = time.monotonic()
             if news.text and news.end > offset:
-                self._keep(news.text, news.end)
-                offset, tail = news.end, (tail + news.text)[-_TAIL:]
-                if line := last_line(news.text):
+                text = without_values(news.text, work.secrets)
+                self._keep(text, news.end)
+                offset, tail = news.end, (tail + text)[-_TAIL:]
+                if line := last_line(text):
                     say(line)
             elif not news.runs:
                 return self._ended(work, news, tail or self._end())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from backstay.errors import BackstayError
 from backstay.inventory.provision import Ansible, Command, ProvisionMethod, Puppet
 from backstay.ownership import NotTrusted, check_command
+from backstay.provision.secrecy import secrets_in
 from backstay.provision.work import AWAIT, Provision, Work, script
 
 
@@ -60,6 +61,7 @@ class PuppetApply:
             good=frozenset({0, 2}),
             serious=_PUPPET_ERROR,
             waits=True,
+            secrets=secrets_in(given.options, given.environment),
         )
 
 
@@ -128,6 +130,7 @@ class AnsiblePlaybook:
             ),
             here=True,
             serious=_ANSIBLE_ERROR,
+            secrets=secrets_in((), {**given.environment, **given.extra}),
         )
 
 
@@ -165,4 +168,5 @@ class AnyCommand:
             script=script(given.argv, environment),
             good=frozenset(given.good),
             here=given.on == "here",
+            secrets=secrets_in(given.argv, given.environment),
         )

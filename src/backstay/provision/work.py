@@ -27,6 +27,8 @@ class Work:
 
     ``waits``: it may be started early: before its first change it runs ``AWAIT``, which
     ends with ``LongCommand.let_go``.
+
+    ``secrets`` are values that are taken out of what it prints, before that is shown or stored.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Work:
     serious: re.Pattern[str] = _ERROR
     after: str = ""
     waits: bool = False
+    secrets: frozenset[str] = frozenset()
 
 
 class Provision(Protocol):
