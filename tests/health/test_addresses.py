@@ -186,6 +186,21 @@ def test_who_may_be_dead_is_not_asked() -> None:
     assert {who for who, _ in session.asked} == {"here", "compute1", "compute2"}
 
 
+def test_a_host_that_lies_is_left_out_and_the_finding_says_how() -> None:
+    honest = alone() | {"192.0.2.21": [A]}
+    lies = honest | {"192.0.2.11": [A, B]}
+    session = Session(
+        {"here": {}, "controller": honest, "compute1": lies, "compute2": honest}, controller=[A]
+    )
+    [finding] = findings(session)
+    line = "backstay check --without-witness "
+    assert "a host that says so (controller, compute1) is proved to be wrong" in finding.remedy
+    assert line in finding.remedy
+    assert findings(session, but_not=["compute1"]) == []
+    here = Session({"here": lies}, controller=[A])
+    assert line not in findings(here)[0].remedy, "this machine itself says so"
+
+
 @pytest.mark.parametrize(("count", "seconds"), [(50, 9.0), (500, 18.0), (2000, 25.0)])
 def test_many_hosts_have_the_time_that_they_need_and_no_more_than_is_given(
     count: int, seconds: float, monkeypatch: pytest.MonkeyPatch

@@ -190,7 +190,8 @@ def test_a_witness_that_lies_is_left_out_by_the_operator_from_the_verdict_to_the
     world = World(liars={"compute2"})
     with pytest.raises(Refused, match="the witnesses disagree: compute2 sees it") as caught:
         found_dead(world)
-    assert "replace it with --without-witness compute2" in caught.value.remedy
+    line = "backstay replace controller --with spare1 --without-witness compute2"
+    assert caught.value.remedy.endswith(f"replace it with --without-witness compute2: {line}")
 
     result = found_dead(world, without_witnesses=["compute2"])
     assert result["verdict"] == "dead"
@@ -200,15 +201,35 @@ def test_a_witness_that_lies_is_left_out_by_the_operator_from_the_verdict_to_the
     assert "left out by the operator: compute2" in result["reason"]
     assert "left out as witnesses: compute2" in world.done
 
-    with pytest.raises((Refused, NotFenced)):
+    with pytest.raises((Refused, NotFenced)) as again:
         fenced(world, {"controller.confirm": result})
+    assert again.value.remedy.endswith(line)
     done = fenced(world, {"controller.confirm": result}, without_witnesses=["compute2"])
     assert done["how"] == "power"
     assert "compute2" not in done["silent_for"]
     results = {"controller.confirm": result, "controller.fence": done}
-    with pytest.raises(NotFenced):
+    with pytest.raises(NotFenced) as late:
         still(world, results)
+    assert late.value.remedy.endswith(f"backstay runs abandon replace-1; {line}")
     still(world, results, without_witnesses=["compute2"])
+
+
+def test_one_that_begins_to_lie_in_mid_run_is_left_out_beside_the_others():
+    world = World()
+    done = fenced(world, without_witnesses=["compute1"])
+    results = confirmed() | {"controller.fence": done}
+    world.liars = {"compute2"}
+    with pytest.raises(NotFenced) as caught:
+        still(world, results, without_witnesses=["compute1"])
+    line = caught.value.remedy.rpartition("; ")[2]
+    assert line == (
+        "backstay replace controller --with spare1 --without-witness compute1 "
+        "--without-witness compute2"
+    )
+    world.liars = {"compute2", "proxy"}
+    with pytest.raises(NotFenced) as caught:
+        still(world, results, without_witnesses=["compute1"])
+    assert "--without-witness" not in caught.value.remedy, "too few would be left"
 
 
 def test_those_left_out_count_among_all_where_the_others_cannot_be_asked():

@@ -115,7 +115,8 @@ def entered(runbook: str, monkeypatch: pytest.MonkeyPatch, at: int = 0, **settin
     asked = []
 
     async def second_hosts(_session: Any, *, but_not: Any) -> list[Finding]:
-        assert but_not == ("controller",), "a replacement's host is dead: it is not waited for"
+        liars = settings.get("without_witnesses", [])
+        assert but_not == ["controller", *liars], "a replacement's host is dead: not waited for"
         asked.append(1)
         on = Finding(
             host="old",
@@ -164,6 +165,13 @@ def test_no_runbook_starts_while_there_are_two_hosts(
     assert "switch it off at once" in caught.value.came_back
     assert entered(runbook, monkeypatch, at=1) == 0, "what is under way is resumed"
     assert entered(runbook, monkeypatch, skip_gates=["healthy"]) == 0
+
+
+def test_a_witness_that_is_left_out_is_not_asked_about_addresses_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(Refused):  # for the fenced host, which is asked about all the same
+        entered("replace", monkeypatch, spare="spare1", without_witnesses=["compute2"])
 
 
 def test_what_puts_that_right_starts(monkeypatch: pytest.MonkeyPatch) -> None:

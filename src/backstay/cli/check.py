@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backstay.cli import completion
 from backstay.cli.exit_status import exit_statuses, of_severity
 from backstay.cli.options import cloud_option, hosts_argument
 from backstay.cli.output.terminal import echo, waiting
@@ -49,6 +50,14 @@ _PATIENCE = 2.0  # seconds until an operator at a terminal sees what it waits fo
 @click.option("-q", "--quiet", is_flag=True, help="Show only what is not ok.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what is ok line by line.")
 @click.option(
+    "--without-witness",
+    multiple=True,
+    metavar="HOST",
+    shell_complete=completion.hosts,
+    help="Do not ask HOST who answers for the addresses of other hosts: it is proved to be wrong. "
+    "May be repeated.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
@@ -62,6 +71,7 @@ def check(  # options come by name
     output: str,
     quiet: bool,
     verbose: bool,
+    without_witness: tuple[str, ...],
     timeout: float | None,
 ) -> None:
     """Check the whole cloud, or only the HOSTs and the APIs that they serve."""
@@ -74,6 +84,7 @@ def check(  # options come by name
             echo(plugin_error(error), nl=False)
         raise
     require_hosts(hosts, described)
+    require_hosts(without_witness, described, hint="--without-witness")
     if timeout is not None:
         bounds = {
             "connect_seconds": min(timeout, described.bounds.connect_seconds),
@@ -83,27 +94,33 @@ def check(  # options come by name
         described = described.model_copy(
             update={"bounds": described.bounds.model_copy(update=bounds)}
         )
-    report = _checked(described, hosts, deep=deep)
+    report = _checked(described, hosts, deep=deep, without=without_witness)
     # https://no-color.org: any value but the empty one
     colour = False if os.environ.get("NO_COLOR") else None
     echo(_shown(report, output, quiet=quiet, verbose=verbose), nl=False, color=colour)
     sys.exit(of_severity(report.status))
 
 
-def _checked(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> "Report":
+def _checked(
+    cloud: "Cloud", hosts: Sequence[str], *, deep: bool, without: Sequence[str]
+) -> "Report":
     from backstay.cli.output.findings import Report
 
     at, started = datetime.now(UTC), time.monotonic()
-    findings = asyncio.run(_with_patience(_findings(cloud, hosts, deep=deep), cloud))
+    findings = asyncio.run(
+        _with_patience(_findings(cloud, hosts, deep=deep, without=without), cloud)
+    )
     seconds = time.monotonic() - started
     return Report(cloud=cloud.name, at=at, seconds=seconds, findings=findings)
 
 
-async def _findings(cloud: "Cloud", hosts: Sequence[str], *, deep: bool) -> list[Finding]:
+async def _findings(
+    cloud: "Cloud", hosts: Sequence[str], *, deep: bool, without: Sequence[str]
+) -> list[Finding]:
     from backstay.health.check import check as whole_check
 
     async with open_session(cloud) as session:
-        return await whole_check(session, hosts or None, deep=deep)
+        return await whole_check(session, hosts or None, deep=deep, without_witnesses=without)
 
 
 async def _with_patience(

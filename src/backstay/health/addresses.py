@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.access.session import CloudSession
 from backstay.answers import Line, Mac
+from backstay.commands import command
 from backstay.errors import HostError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
@@ -38,13 +39,15 @@ AskHere = Callable[[Sequence[str], float], Awaitable[Mapping[str, Sequence[str]]
 class SharedAddress:
     """An address that several hardware addresses (``macs``) answer for: that of ``host``.
 
-    ``own_known`` is whether the host itself could be asked which of them are its own.
+    ``own_known`` is whether the host itself could be asked which of them are its own. ``seen_by``
+    are the hosts that say so, none where this machine found it.
     """
 
     host: str
     address: str
     macs: tuple[str, ...]
     own_known: bool = True
+    seen_by: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> str:
@@ -133,7 +136,8 @@ async def read_addresses(
         macs |= {address: again.macs.get(address, set()) - routers for address in suspects}
         both = [address for address in suspects if len(macs[address]) > 1]
         judged = await asyncio.gather(*(_shared(session, names[a], a, macs[a]) for a in both))
-        shared = [found for found in judged if found is not None]
+        who = tuple(by) if again.by_hosts else ()
+        shared = [replace(found, seen_by=who) for found in judged if found is not None]
     second = {found.address for found in shared}
     return AddressReading(
         shared=tuple(shared),
@@ -256,7 +260,7 @@ def judge(cloud: Cloud, shared: SharedAddress) -> Finding:
         subject=SUBJECT,
         severity=Severity.FAILED,
         evidence=shared.evidence,
-        remedy=remedy(cloud, shared.host),
+        remedy=remedy(cloud, shared.host) + _without(shared.seen_by),
     )
 
 
@@ -267,6 +271,16 @@ def remedy(cloud: Cloud, name: str) -> str:
     return (
         "find by the switch's table of MACs the port of the one that is not "
         f"{name}, and take its cable out{suspect if old else ''}; then: backstay check"
+    )
+
+
+def _without(seen_by: Sequence[str]) -> str:
+    """Return how a host that asked, and may lie, is left out; empty where none did. Pure."""
+    if not seen_by:
+        return ""
+    return (
+        f"; or, where a host that says so ({', '.join(seen_by)}) is proved to be wrong: "
+        + command("backstay", "check", "--without-witness", seen_by[0])
     )
 
 

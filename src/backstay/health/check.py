@@ -25,12 +25,17 @@ from backstay.services.declaration import Service
 
 
 async def check(
-    session: CloudSession, hosts: Collection[str] | None = None, *, deep: bool = False
+    session: CloudSession,
+    hosts: Collection[str] | None = None,
+    *,
+    deep: bool = False,
+    without_witnesses: Collection[str] = (),
 ) -> list[Finding]:
     """Check the whole cloud, or only ``hosts`` (names) and the APIs that they serve.
 
     Hosts, APIs, fenced hosts, addresses, and what the session's ``sources`` add (backups). ``deep``
-    also makes real things and deletes them, and calls every agent through the broker. Nothing that
+    also makes real things and deletes them, and calls every agent through the broker.
+    ``without_witnesses`` are not asked about the addresses of others, as they lie. Nothing that
     fails outside is raised or stops the rest: it becomes a finding.
     """
     chosen = None if hosts is None else set(hosts)
@@ -39,7 +44,7 @@ async def check(
         *(source(session.cloud, chosen or set()) for source in session.sources),
     ]
     if chosen is None:
-        parts.append(second_hosts(session))
+        parts.append(second_hosts(session, but_not=without_witnesses))
     if deep:
         parts.append(_call_agents(session, chosen))
     answers = await asyncio.gather(*map(_whatever_comes, parts))
@@ -68,7 +73,8 @@ async def _whatever_comes(part: Awaitable[list[Finding]]) -> list[Finding]:
 async def second_hosts(session: CloudSession, *, but_not: Collection[str] = ()) -> list[Finding]:
     """Check that no host is there twice: fenced hosts are off, an address is one host's.
 
-    ``but_not`` are hosts that are not asked by ARP about the others: they may be dead.
+    ``but_not`` are hosts that are not asked by ARP about the others: they may be dead,
+    or lie.
     """
     bound = min(session.cloud.bounds.host_seconds, fenced.BOUND)
     powers, shared = await asyncio.gather(

@@ -78,8 +78,10 @@ async def _refuse_second_hosts(session: CloudSession, running: Running) -> None:
     """Raise Refused where there are two hosts in one place, unless the gate is skipped."""
     if gates.HEALTHY in running.plan.settings.get("skip_gates", ()):
         return
-    # A run's own hosts are not waited for: a replacement's is dead.
-    found = await second_hosts(session, but_not=running.plan.targets)
+    # A run's own hosts are not waited for: a replacement's is dead. Witnesses that are left out of
+    # it as they lie are not asked here either.
+    without = running.plan.settings.get("without_witnesses") or ()
+    found = await second_hosts(session, but_not=[*running.plan.targets, *without])
     refusals = gates.second_hosts(found, session.cloud)
     if refusals:
         why = GatesRefused(f"starting {running.run}", refusals)

@@ -36,7 +36,8 @@ class WitnessStatement:
 class HostVerdict:
     """The verdict on a host: ``reason`` in a sentence, what each witness reports, what to do.
 
-    ``remedy`` is empty for a dead host: it may be replaced.
+    ``remedy`` is empty for a dead host: it may be replaced. ``doubted`` are the witnesses by which
+    alone it is not dead: the operator may leave them out.
     """
 
     suspect: str
@@ -44,6 +45,7 @@ class HostVerdict:
     reason: str
     statements: tuple[WitnessStatement, ...]
     remedy: str = ""
+    doubted: tuple[str, ...] = ()
 
 
 def judge(seen: HostEvidence) -> HostVerdict:
@@ -54,8 +56,16 @@ def judge(seen: HostEvidence) -> HostVerdict:
         *(WitnessStatement(witness=w.name, summary=_said(w), sign=_sign(w)) for w in seen.others),
         WitnessStatement(witness="BMC", summary=_power(seen), sign=seen.power.on),
     )
+    without = _or_without(seen)
     return HostVerdict(
-        suspect=seen.suspect, verdict=verdict, reason=reason, statements=statements, remedy=remedy
+        suspect=seen.suspect,
+        verdict=verdict,
+        reason=reason,
+        statements=statements,
+        remedy=remedy,
+        doubted=tuple(w.name for w in seen.alive_for)
+        if without and remedy.endswith(without)
+        else (),
     )
 
 

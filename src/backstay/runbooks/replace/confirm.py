@@ -13,8 +13,9 @@ from backstay.health.witness.observe import (
     ask_power,
     gather_evidence,
 )
+from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Action, Refused, Running
-from backstay.runbooks.replace.address_in_use import left_out
+from backstay.runbooks.replace.address_in_use import again_without, left_out
 from backstay.runbooks.replace.outages import OutageRecording
 from backstay.runbooks.replace.steps import ConfirmedDead
 
@@ -55,7 +56,7 @@ class Confirm(Action[ConfirmedDead]):
             self.site, suspect, without=without, here=self.here, power=self.power
         )
         judged = judge(seen)
-        refuse_unless_dead(judged)
+        refuse_unless_dead(judged, running, self.site.cloud)
         return ConfirmedDead(
             verdict=str(judged.verdict),
             reason=judged.reason,
@@ -72,15 +73,19 @@ class Confirm(Action[ConfirmedDead]):
         )
 
 
-def refuse_unless_dead(judged: HostVerdict) -> None:
-    """Raise Refused unless the verdict is that the host is dead."""
+def refuse_unless_dead(judged: HostVerdict, running: Running, cloud: Cloud) -> None:
+    """Raise Refused unless the verdict is that the host is dead.
+
+    Where a few witnesses alone see it, the remedy is also the command that leaves them out.
+    """
     if judged.verdict is Verdict.DEAD:
         return
     words = "".join(f"\n  {one.witness}: {clean(one.summary)}" for one in judged.statements)
+    again = again_without(running, cloud, judged.doubted)
     raise Refused(
         f"making sure that {judged.suspect} is dead",
         came_back=f"{_IN_WORDS[judged.verdict]}{clean(judged.reason)}{words}",
-        remedy=judged.remedy,
+        remedy=f"{judged.remedy}: {again}" if again else judged.remedy,
         lines=True,
     )
 

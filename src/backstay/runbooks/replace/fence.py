@@ -96,7 +96,6 @@ class Fence(Action[Fenced]):
         Raises Refused where it was not confirmed dead, or where nothing was done and it is not
         sure that it is off; NotFenced where it was powered off and its address still answers.
         """
-        suspect = running.plan.targets[0]
         await self._refuse_unless_confirmed(running)
         trouble, behind, another = "", Hardware(), False
         try:
@@ -113,7 +112,7 @@ class Fence(Action[Fenced]):
         if missed is None:
             await self._refuse_unless_confirmed_off(running, trouble, found, asks_bmc=not another)
         elif answers:
-            raise in_use(running, self.site.host(suspect).address, answers)
+            raise in_use(running, self.site.cloud, found)
         else:
             self._refuse_if_another_is_off(running, found)
         off = _Off(
@@ -191,7 +190,8 @@ class Fence(Action[Fenced]):
             running.report(f"it has come back ({'; '.join(answers)}): asking all witnesses again")
         else:
             return
-        refuse_unless_dead(judge(await self._look(suspect, left_out(running))))
+        seen = await self._look(suspect, left_out(running))
+        refuse_unless_dead(judge(seen), running, self.site.cloud)
 
     async def _look(self, suspect: str, without: Sequence[str]) -> HostEvidence:
         async def power(target: BmcTarget) -> bool | None:

@@ -158,9 +158,9 @@ async def still_fenced(
                 f"{running.resume}",
             )
     found = await who_answers(site, running, here)
-    answers = answers_of(found, {mac.lower() for mac in adopted})
-    if answers:
-        raise in_use(running, site.host(suspect).address, answers)
+    spares = {mac.lower() for mac in adopted}
+    if answers_of(found, spares):
+        raise in_use(running, site.cloud, found, spares)
 
 
 def noted_at_fence(running: Running) -> Hardware:
