@@ -68,6 +68,10 @@ def processes_of(user: int) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + BOUND
     while not holds():
@@ -200,7 +204,7 @@ def test_a_fork_bomb_is_bounded_and_ends_with_it(
 def test_its_memory_its_files_and_its_answer_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(namespaces, "_MEMORY", 96 << 20)
+    monkeypatch.setattr(namespaces, "MEMORY", 96 << 20)
     assert "memory exhausted" in tried(tmp_path / "box", "tail /dev/zero")
     limits = tried(tmp_path / "box", "ulimit -f; ulimit -c")
     assert "unlimited" not in limits
@@ -268,29 +272,50 @@ def test_folders_may_have_any_name_and_stay_their_user_s(tmp_path: Path) -> None
     assert tried(tmp_path / "other", "id -u") != first
 
 
-@pytest.mark.parametrize("works", [True, False])
+def test_that_it_was_killed_is_said_and_why(tmp_path: Path) -> None:
+    async def story(program: Program) -> None:
+        await program.stdout.readline()
+        os.kill(children(program.pid)[0], signal.SIGKILL)
+        await program.end_well("trying")
+
+    with pytest.raises(BackupError, match="more than 8 GB of memory"):
+        started(tmp_path / "box", "echo ready; exec sleep 600", story)
+
+
+IN_FORCE = "echo 512; echo 8589934592"
+
+
+@pytest.mark.parametrize(
+    ("starts", "limits", "scope"),
+    [(True, IN_FORCE, True), (True, "echo 512; echo max", False), (False, IN_FORCE, False)],
+)
 def test_where_systemd_runs_each_is_in_a_scope_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: bool, limits: str, scope: bool
 ) -> None:
-    # Stands in for systemd-run, which starts the program in its own place as this does.
+    # Stands in for systemd-run, which starts the program in its own place as this does. In a
+    # container it may make the scope without its limits (tests/acceptance/test_sandbox.py).
     asked = tmp_path / "asked"
     program = tmp_path / "systemd-run"
     program.write_text(
-        f'#!/bin/sh\necho "$1 $2 $3 $4" >>{asked}\n{"" if works else "exit 1"}\n'
+        f'#!/bin/sh\necho "$*" >>{asked}\n{"" if starts else "exit 1"}\n'
         'while [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
     )
     program.chmod(0o755)
     monkeypatch.setattr(shutil, "which", which_first(tmp_path))
     monkeypatch.setattr(namespaces, "_SYSTEMD", tmp_path)
+    monkeypatch.setattr(namespaces, "_PRINT_LIMITS", limits)
     namespaces._scope.cache_clear()
     try:
-        assert ("limits of a systemd scope" in namespaces.form()) is works
+        assert ("limits of a systemd scope" in namespaces.form()) is scope
         assert int(tried(tmp_path / "box", "id -u")) >= FIRST_USER
+        words = namespaces._scope()
     finally:
         namespaces._scope.cache_clear()
     first = asked.read_text().splitlines()[0]
-    assert first == "--scope --quiet --collect --property=MemoryMax=8589934592"
-    assert len(asked.read_text().splitlines()) == (2 if works else 1)
+    assert first.startswith("--scope --quiet --collect --description=Backstay: ")
+    assert " --property=MemoryMax=8589934592 --property=MemorySwapMax=0 " in first
+    assert not any("\n" in word for word in words), "systemd takes a second line for a setting"
+    assert asked.read_text().count("--scope") == (2 if scope else 1)
 
 
 def which_first(folder: Path) -> Callable[..., str | None]:

@@ -33,8 +33,10 @@ EMPTY = "/empty"
 """A folder in which there is nothing, and into which nobody can write."""
 SETUP_FAILED = 125
 """The exit status where the namespaces could not be made."""
+MEMORY = 8 << 30
+"""Bytes of memory that the programs of a sandbox may use."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MEMORY, _TASKS, _OPEN_FILES = 8 << 30, 512, 8192
+_TASKS, _OPEN_FILES = 512, 8192
 _TRY_BOUND = 20.0
 _PROGRAMS = ("unshare", "mount", "umount", "pivot_root", "prlimit", "setpriv")
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
@@ -71,6 +73,16 @@ mount -n -o remount,bind,ro,nosuid,nodev / &&
 cd {DATA}
 }} >&2 || exit {SETUP_FAILED}
 exec prlimit $limits -- "$@"
+"""
+
+_DESCRIPTION = "Backstay: a program that reads data of a host"
+# The limits of the calling process's own groups: cgroup v2 has one (its "kind" is empty), v1 one
+# for each kind. https://docs.kernel.org/admin-guide/cgroup-v2.html#processes
+_PRINT_LIMITS = """
+while IFS=: read -r _ kind path; do
+    cd "/sys/fs/cgroup/$kind$path" && cat memory.max memory.limit_in_bytes pids.max
+done </proc/self/cgroup 2>/dev/null
+exit 0
 """
 
 
@@ -126,7 +138,7 @@ def require() -> None:
         )
     tried = _tried(command("true", user=unused_user(), folders={}, sockets={}))
     if tried is None or tried.returncode != 0:
-        raise cannot(words(tried.stderr) if tried else f"it did not end within {_TRY_BOUND:g} s")
+        raise cannot(_why(tried) if tried else f"it did not end within {_TRY_BOUND:g} s")
 
 
 def form() -> str:
@@ -146,7 +158,9 @@ def cannot(came_back: str) -> SandboxError:
         remedy=_REMEDY
         if os.geteuid() != 0
         else "allow this container to mount and to make "
-        "namespaces (CAP_SYS_ADMIN), or run Backstay outside of it",
+        "namespaces (CAP_SYS_ADMIN), or run Backstay outside of it; in a systemd unit leave out "
+        "RestrictNamespaces=, PrivateUsers=, and a SystemCallFilter= or CapabilityBoundingSet= "
+        "that forbids it",
     )
 
 
@@ -182,7 +196,7 @@ def _mounts(
 
 def _limits(folders: Iterable[Path]) -> str:
     """Return prlimit's options: a file may not take all that is free now."""
-    found = [f"--as={_MEMORY}", f"--nofile={_OPEN_FILES}", "--core=0"]
+    found = [f"--as={MEMORY}", f"--nofile={_OPEN_FILES}", "--core=0"]
     found += [f"--nproc={_TASKS}"] if os.geteuid() == 0 else []
     with contextlib.suppress(OSError):
         free = [shutil.disk_usage(folder).free for folder in folders]
@@ -213,16 +227,32 @@ def _as_itself(user: int) -> Sequence[str]:
 
 @functools.cache
 def _scope() -> tuple[str, ...]:
-    """Return the words that limit memory and tasks of a program, where systemd does that."""
+    """Return the words that limit memory and tasks of a program, where systemd does that.
+
+    The kernel is asked, not systemd: in a container that may not set limits systemd makes the scope
+    and leaves them out without an error.
+    """
     program = shutil.which("systemd-run", path=PATH)
     if os.geteuid() != 0 or program is None or not _SYSTEMD.is_dir():
         return ()
-    scoped = (
-        *(program, "--scope", "--quiet", "--collect", f"--property=MemoryMax={_MEMORY}"),
-        *(f"--property=TasksMax={_TASKS}", "--"),
+    properties = (
+        *(f"MemoryMax={MEMORY}", "MemorySwapMax=0", f"TasksMax={_TASKS}"),
+        # The first process of a PID namespace, and unshare(1) above it, ignore SIGTERM.
+        "KillSignal=SIGKILL",
     )
-    tried = _tried([*scoped, "true"])
-    return scoped if tried is not None and tried.returncode == 0 else ()
+    scoped = (
+        # By default the description is the whole command: systemd writes it into the unit as it is,
+        # and takes its second line on for settings when it reads its units again.
+        *(program, "--scope", "--quiet", "--collect", f"--description={_DESCRIPTION}"),
+        *(*(f"--property={one}" for one in properties), "--"),
+    )
+    tried = _tried([*scoped, "sh", "-c", _PRINT_LIMITS])
+    in_force = tried.stdout.decode(errors="replace").split() if tried is not None else []
+    return scoped if {str(MEMORY), str(_TASKS)} <= set(in_force) else ()
+
+
+def _why(tried: subprocess.CompletedProcess[bytes]) -> str:
+    return words(tried.stderr) or f"exit status {tried.returncode}"
 
 
 def _tried(command: Sequence[str]) -> subprocess.CompletedProcess[bytes] | None:

@@ -26,6 +26,12 @@ ANSWER_MOST = 16 << 20
 """Bytes that a program may answer."""
 _ERRORS_MOST = 64 << 10
 _KILLED = 10.0
+_KILLED_FROM_OUTSIDE = (
+    f"it was killed: it needed more than {namespaces.MEMORY >> 30} GB of memory, or than this "
+    "machine has free (see `journalctl -k`), or its scope was stopped"
+)
+# What unshare(1) says, with status 1, where SIGKILL ended the program: it tries to end likewise.
+_UNSHARE_LOST = "unshare: sigprocmask unblock failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +188,8 @@ class Program:
             last = clean(words(await self.errors()) or words(output[-_ERRORS_MOST:]))
             if status == SETUP_FAILED:
                 raise namespaces.cannot(last)
+            if status == -signal.SIGKILL or last.startswith(_UNSHARE_LOST):
+                raise failed(doing, _KILLED_FROM_OUTSIDE)
             raise failed(doing, last or f"exit status {status}")
 
     def terminate(self) -> None:
