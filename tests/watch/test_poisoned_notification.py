@@ -82,7 +82,7 @@ def test_a_mail_that_the_server_refuses_for_its_content_stops_no_other(site: Rec
         async with courier_of(site.journal, {"mail": site.mail()}) as (incident_log, notifier):
             await opened(incident_log, *(cause(name) for name in names))
             await until(lambda: all(name in texts(site) for name in names[1:]))
-            await until(lambda: len(unsent(site.journal)) == 1)
+            await until(lambda: len(unsent(site.journal)) == 1 and notifier.problems)
             assert "554" in notifier.problems[0]
             await opened(incident_log, cause("cinder"))
             await until(lambda: "cinder" in texts(site))
