@@ -70,6 +70,8 @@ _RAW_TEXTS = (
     "[" + "[]," * 2_000 + "1]",
     "NaN",
 )
+_MOST_RAW = 50
+"""So often one of these may stand in an answer: what arrives is at most some MB long."""
 _MARK = "@raw text {}@"
 
 
@@ -101,7 +103,7 @@ class Mutator:
 
         text = json.dumps(self._changed(value, changes, anything))
         for at, part in enumerate(raw):
-            text = text.replace(json.dumps(_MARK.format(at)), part)
+            text = text.replace(json.dumps(_MARK.format(at)), part, _MOST_RAW)
         return text.encode()
 
     def raw(self, data: bytes) -> bytes:
@@ -113,7 +115,7 @@ class Mutator:
 
     def _changed(self, value: Json, changes: int | None, anything: Callable[[], Json]) -> Json:
         whole = {"": copy.deepcopy(value)}
-        for _ in range(self.random.randint(1, 4) if changes is None else changes):
+        for _ in range(self.random.choice((1, 1, 2, 4)) if changes is None else changes):
             holder, key = self.random.choice(_places(whole))
             self._change(holder, key, anything)
         return whole.get("")
@@ -131,7 +133,8 @@ class Mutator:
         else:
             large = len(holder) > 100 or len(json.dumps(holder[key])) > 1000
             again = 2 if large else self.random.choice((2, 3, 1000))
-            holder[key:key] = [holder[key]] * again
+            # Copies: a change of one must not be made, and grow, in all of them.
+            holder[key:key] = [copy.deepcopy(holder[key]) for _ in range(again)]
 
     def _anything(self) -> Json:
         kind = self.random.random()

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from backstay.health.rpc.agents import findings
-from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, after_restart
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.observe import observe_agents
 from backstay.health.rpc.signatures import judge_all
 from tests.fuzz.mutate import Mutator
-from tests.health.rpc.recorded import DATA, Recording
+from tests.health.rpc.recorded import Recording
 
 TIMES = 40
 
@@ -18,25 +17,6 @@ TIMES = 40
 def diagnosed(recording: Recording) -> list[AgentDiagnosis]:
     observed = asyncio.run(observe_agents(recording))  # type: ignore[arg-type]
     return judge_all(observed, reconnect=90.0)
-
-
-def is_clean(diagnoses: list[AgentDiagnosis]) -> bool:
-    texts = [after_restart(one) for one in diagnoses]
-    for one in findings(diagnoses):
-        texts += [one.subject, one.evidence, one.remedy]
-    return all(text.isprintable() and len(text) < 5000 for text in texts)
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.json")))
-def test_whatever_the_hosts_answer_every_agent_has_a_diagnosis(name: str) -> None:
-    mutator, whole = Mutator(5), len(diagnosed(Recording(name)))
-    for _ in range(TIMES):
-        recording = Recording(name)
-        for key in mutator.random.sample(sorted(recording.answers), 2):
-            recording.answers[key] = mutator.answer(recording.answers[key])
-        found = diagnosed(recording)
-        assert len(found) == whole
-        assert is_clean(found)
 
 
 @pytest.mark.parametrize("host", ["compute1", "compute2"])

@@ -1,40 +1,28 @@
 """Own files of backups and logs with mutations: what is wrong is an error that names the file."""
 
-import contextlib
 import json
 import struct
 import subprocess
 import sys
 import time
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from backstay.backup.catalogue import Backup, Catalogue, State
-from backstay.backup.findings import freshness_findings
-from backstay.backup.follow import FollowedFiles
-from backstay.backup.mariadb.binlog_file import identity_of, position_of, reach
+from backstay.backup.mariadb.binlog_file import position_of, reach
 from backstay.backup.mariadb.lag import lag_findings
-from backstay.backup.mariadb.logs import Incarnation, Logs, joined, not_needed
+from backstay.backup.mariadb.logs import Incarnation
 from backstay.backup.mariadb.stream_state import StreamActivity, StreamState
-from backstay.backup.prune import to_forget
-from backstay.backup.restore_point import RestorePoint, losses
 from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
-from backstay.cli.output.backups import backup_text, backups_table
 from backstay.errors import BackupError
 from backstay.finding import Severity
-from backstay.inventory.backup import Keep
 from backstay.transports import restic_output
-from tests.fuzz.mutate import Mutator
 
 RECORDED = Path(__file__).parents[1] / "backup" / "data" / "mysql-bin.000002"
-TIMES = 300
 BACKUP = Backup(
     name="controller-1",
     cloud="cloud",
@@ -62,35 +50,6 @@ BACKUP = Backup(
     },
     proof={"at": 1.7e9, "problems": [], "restore_seconds": 9.0},
 )
-
-
-def use(backup: Backup) -> None:
-    """Do with a backup what lists, checks and pruning do."""
-    backups_table([backup])
-    backup_text(backup)
-    freshness_findings([backup], ["controller"], limit=1.0, now=time.time())
-    to_forget([backup], Keep(), UTC)
-    with contextlib.suppress(BackupError):
-        joined(backup)
-    losses(backup, RestorePoint(), None, now=datetime.now(UTC))
-    not_needed([], [backup])
-    json.dumps(asdict(backup))
-
-
-def test_a_file_of_the_catalogue(tmp_path: Path) -> None:
-    catalogue, mutator = Catalogue(tmp_path), Mutator(21)
-    catalogue.write(BACKUP)
-    use(catalogue.named("controller-1"))
-    document = json.loads((tmp_path / "controller-1.json").read_text())
-    good = 0
-    for _ in range(TIMES * 2):
-        (tmp_path / "controller-1.json").write_bytes(mutator.answer(document))
-        try:
-            use(catalogue.named("controller-1"))
-            good += 1
-        except BackupError as error:
-            assert str(tmp_path / "controller-1.json") in error.attempted  # noqa: PT017
-    assert good < TIMES
 
 
 @pytest.mark.parametrize(
@@ -148,32 +107,6 @@ STREAM = StreamState(
 )
 
 
-def test_the_files_of_a_stream(tmp_path: Path) -> None:
-    mutator = Mutator(22)
-    folder, follows = tmp_path / "logs" / "controller", tmp_path / "followed" / "controller"
-    (folder / "0001" / "arriving").mkdir(parents=True)
-    (folder / "0001.old").mkdir()
-    follows.mkdir(parents=True)
-    (folder / "0001" / "mysql-bin.000002").write_bytes(RECORDED.read_bytes())
-    (folder / "0001" / "mysql-bin.²").write_bytes(b"")
-    state = asdict(STREAM)
-    for _ in range(TIMES):
-        (folder / "state.json").write_bytes(mutator.answer(state))
-        (folder / "0001" / "state.json").write_bytes(mutator.answer(state))
-        (folder / "0001" / "closed.json").write_bytes(mutator.answer({"mysql-bin.000002": 1998}))
-        (follows / "state.json").write_bytes(mutator.answer({"whole_at": 1.7e9, "error": ""}))
-        found = lag_findings(tmp_path, limit=60, now=time.time())
-        assert {one.host for one in found} == {"controller"}
-        [incarnation] = Logs(folder).incarnations()
-        incarnation.state()
-        with contextlib.suppress(BackupError):
-            Logs(folder).after("mysql-bin.000002", 1041, identity_of(RECORDED) or "")
-        with contextlib.suppress(BackupError):
-            FollowedFiles(follows).state()
-        incarnation.note_closed([("mysql-bin.000002", 1998), ("mysql-bin.000003", 5)])
-        assert isinstance(incarnation.closed(), dict)
-
-
 def test_a_list_of_whole_sizes_that_is_damaged_hides_no_gap(tmp_path: Path) -> None:
     (tmp_path / "0001").mkdir()
     (tmp_path / "0001" / "closed.json").write_text('{"mysql-bin.000002": "many"}')
@@ -189,27 +122,6 @@ def test_a_damaged_state_of_a_stream_is_a_finding(tmp_path: Path) -> None:
     [finding] = lag_findings(tmp_path, limit=60, now=time.time())
     assert finding.severity is Severity.UNKNOWN
     assert "followed/controller/state.json" in finding.evidence
-
-
-def test_mutated_logs_are_walked_or_refused(tmp_path: Path) -> None:
-    whole, choose = RECORDED.read_bytes(), Random(23)
-    file = tmp_path / "mysql-bin.000002"
-    mutator = Mutator(24)
-    for number in range(1500):
-        data = bytearray(whole)
-        if number % 2:
-            for _ in range(choose.randint(1, 5)):
-                data[choose.randrange(len(data))] = choose.randrange(256)
-        else:
-            data = bytearray(mutator.raw(whole))
-        file.write_bytes(data)
-        try:
-            found = reach(file, choose.choice((0, 4, 385, 1041)))
-        except BackupError as error:
-            assert str(file) in error.attempted  # noqa: PT017
-        else:
-            assert found.position <= len(data) or not found.changes
-            assert found.torn <= len(data)
 
 
 def damaged_at(position: int, length: int) -> bytes:
@@ -276,20 +188,12 @@ SNAPSHOTS: list[dict[str, Any]] = [
 
 
 def test_what_restic_prints() -> None:
-    mutator = Mutator(25)
     good = restic_output.summary(json.dumps(RESTIC), "h", ["t"])
     assert (good.id, good.size, good.added) == ("01234567", 10, 2)
     assert [one.tags for one in restic_output.snapshots(json.dumps(SNAPSHOTS))] == [
         frozenset({"a"}),
         frozenset(),
     ]
-    for _ in range(TIMES):
-        text = mutator.answer(RESTIC).decode(errors="replace")
-        with contextlib.suppress(BackupError):
-            restic_output.summary(text, "h", ["t"])
-        restic_output.counts(text)
-        with contextlib.suppress(BackupError):
-            restic_output.snapshots(mutator.answer(SNAPSHOTS).decode(errors="replace"))
 
 
 def test_an_option_is_no_snapshot() -> None:

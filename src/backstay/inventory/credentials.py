@@ -262,7 +262,8 @@ def _variables(entry: Mapping[str, Any]) -> dict[str, str]:
         variables["OS_INSECURE"] = "true"
     for variable in ("OS_CACERT", "OS_CERT", "OS_KEY"):
         if variable in variables:
-            variables[variable] = str(Path(variables[variable]).expanduser())
+            # Path.expanduser raises RuntimeError where there is no such user.
+            variables[variable] = os.path.expanduser(variables[variable])  # noqa: PTH111
     regions = entry.get("regions")
     if "OS_REGION_NAME" not in variables and isinstance(regions, list) and len(regions) == 1:
         only = regions[0]

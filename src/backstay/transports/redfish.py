@@ -134,10 +134,12 @@ class Redfish:
             connector=connector,
             public_connector=session(origin=target.url),
         )
-        systems = root.get_system_collection().get_members()
-        if len(systems) != 1:
-            raise self._error("finding the host behind", f"its BMC has {len(systems)} systems")
-        return systems[0]
+        collection = root.get_system_collection()
+        # Not get_members, which asks for each, however many the answer names.
+        names = collection.members_identities
+        if len(names) != 1:
+            raise self._error("finding the host behind", f"its BMC has {len(names)} systems")
+        return collection.get_member(names[0])
 
     def _error(self, attempted: str, came_back: str) -> PowerError:
         return PowerError(

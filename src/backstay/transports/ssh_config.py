@@ -5,6 +5,7 @@ agent, tickets, variables, X11) or run there is switched off: a host that was ta
 it. https://asyncssh.readthedocs.io/en/latest/api.html#supportedclientconfigoptions
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +129,12 @@ def _known_hosts(options: asyncssh.SSHClientConnectionOptions, option: str) -> l
 def _expanded(word: str, options: asyncssh.SSHClientConnectionOptions) -> Path:
     values = {"%": "%", "d": str(Path.home()), "h": options.host, "r": options.username}
     text = re.sub(r"%(.)", lambda found: values.get(found[1], found[0]), word)
-    return Path(text).expanduser()
+    return _from_home(text)
+
+
+def _from_home(text: str) -> Path:
+    """Return a path, ``~`` as a home. It stays where there is no such user: that is no file."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises RuntimeError
 
 
 def _jumps(tunnel: object) -> list[Jump]:
@@ -156,11 +162,18 @@ def _lines(file: Path, depth: int) -> Iterator[tuple[Path, int, str]]:
         yield file, number, line
         if line.strip().lower().startswith("include") and depth:
             for pattern in _words(line)[1:]:
-                at = Path(pattern).expanduser()
+                at = _from_home(pattern)
                 folder = Path(at.anchor) if at.is_absolute() else Path("~/.ssh").expanduser()
                 relative = str(at.relative_to(at.anchor)) if at.is_absolute() else str(at)
-                for included in sorted(folder.glob(relative)):
+                for included in _matching(folder, relative):
                     yield from _lines(included, depth - 1)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except (ValueError, OSError, NotImplementedError):  # no pattern of files
+        return []
 
 
 def _words(line: str) -> list[str]:

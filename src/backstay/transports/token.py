@@ -4,6 +4,7 @@ https://docs.openstack.org/api-ref/identity/v3/#password-authentication-with-uns
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from keystoneauth1.access import AccessInfoV3
 
@@ -48,10 +49,15 @@ class _Answer:
 
 
 def check_token(access: AccessInfoV3) -> None:
-    """Raise BadAnswer where what keystone sent with a token is not of the form of one."""
+    """Raise BadAnswer where what keystone sent with a token is not of the form of one.
+
+    From then on its texts are clean, and nothing in it is a number that is none.
+    """
     if not isinstance(access.auth_token, str) or not access.auth_token.isascii():
         raise BadAnswer("a text expected", place="X-Subject-Token")
-    convert(_Answer, vars(access).get("_data"))
+    sent = vars(access).get("_data")
+    convert(_Answer, sent)
+    access._data = convert(dict[str, Any], sent)  # type: ignore[assignment]
     try:
         access.will_expire_soon()
     except (ValueError, TypeError, OverflowError):

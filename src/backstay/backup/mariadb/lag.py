@@ -1,5 +1,6 @@
 """Whether the streams of binary logs keep up: the data that would be lost with a host now."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from backstay.backup.follow import FollowedFiles, FollowState
@@ -29,6 +30,8 @@ def lag_findings(folder: Path, *, limit: float, now: float) -> list[Finding]:
             found.append(_finding(host, Severity.UNKNOWN, str(error), error.remedy))
             continue
         if state is not None:
+            # The folder says whose it is: the file may hold another name, or any text.
+            state = replace(state, host=host)
             found.append(judge(state, runs=running(file.parent), limit=limit, now=now))
             found += judge_files(host, followed, limit=limit, now=now)
     return found
