@@ -328,7 +328,7 @@ PLAN = Plan(
         Step(id=f"a.{name}", action=name, target="a", does=f"to {name}", bound=9.0)
         for name in ("look", "work")
     ),
-    settings={"vouched": ["a"], "force": False},
+    settings={"skip_gates": ["a"], "force": False},
 )
 RUN: dict[str, Any] = {
     "id": "reboot-1",
