@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,48 @@ def test_what_only_this_user_may_change_is_read(folder: Path) -> None:
     assert load(folder / "link").name == "amber"
     assert load(folder.parent / "other" / ".." / "inner" / "link").name == "amber"
     assert read_openrc(folder / "openrc")["OS_PASSWORD"] == "x"
+
+
+def give_by_acl(path: Path, rights: int, tag: int = 2) -> None:
+    """Give rights to nobody (a user, or with 8 the group) by an access control list."""
+
+    def entry(tag: int, rights: int, number: int = 0xFFFFFFFF) -> bytes:
+        return struct.pack("<HHI", tag, rights, number)
+
+    listed = [entry(1, 7), *([entry(2, rights, NOBODY)] if tag == 2 else []), entry(4, 0)]
+    listed += [entry(8, rights, NOBODY)] if tag == 8 else []
+    listed += [entry(0x10, rights), entry(0x20, 0)]
+    try:
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(listed))
+    except OSError:
+        pytest.skip("no access control lists here")
+
+
+@pytest.mark.parametrize("tag", [2, 8])
+def test_what_a_list_lets_others_write_is_refused(folder: Path, tag: int) -> None:
+    give_by_acl(folder / "openrc", 6, tag)
+    with pytest.raises(InventoryError, match="access control list lets others write") as raised:
+        read_openrc(folder / "openrc")
+    assert raised.value.remedy == f"setfacl -b {folder}/openrc"
+    give_by_acl(folder, 7, tag)
+    with pytest.raises(InventoryError, match="access control list"):
+        load(folder / "cloud.yaml")
+
+
+def test_what_a_list_lets_others_read_is_a_warning(folder: Path) -> None:
+    give_by_acl(folder / "openrc", 4)
+    cloud = load(folder / "cloud.yaml")
+    assert [found.subject for found in exposed_secrets(cloud)] == [f"file {folder}/openrc"]
+
+
+def test_a_second_name_where_others_make_names_is_refused(folder: Path) -> None:
+    public = folder / "public"
+    public.mkdir()
+    public.chmod(0o1777)
+    os.link(folder / "openrc", public / "openrc")
+    with pytest.raises(InventoryError, match="second name of a file"):
+        read_openrc(public / "openrc")
+    assert read_openrc(folder / "openrc")
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o622, 0o646, 0o666, 0o777])

@@ -13,6 +13,7 @@ import pwd
 import re
 import shutil
 import stat
+import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,19 +42,24 @@ class TooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file that only this user and root may change; the rest is as in stat(2)."""
+    """A file that only this user and root may change; the rest is as in stat(2).
+
+    ``shared``: an access control list lets others read it, whoever the group is.
+    """
 
     file: FileIO
     mode: int
     uid: int
     gid: int
+    shared: bool = False
 
     @property
     def others_may_read(self) -> bool:
         """Return whether everybody may read it, or a group in which anybody else is."""
         if self.mode & stat.S_IROTH:
             return True
-        return bool(self.mode & stat.S_IRGRP) and not _is_mine_alone(self.gid)
+        readable = bool(self.mode & stat.S_IRGRP)  # with an ACL its mask
+        return readable and (self.shared or not _is_mine_alone(self.gid))
 
 
 def open_own(path: Path) -> Opened:
@@ -105,9 +111,9 @@ class _Way:
     def close(self) -> None:
         os.close(self._folder)
 
-    def open_file(self) -> tuple[FileIO, int, int, int]:
-        """Go the whole way, and return the file, its mode, its owner and its group."""
-        self._check(os.fstat(self._folder))
+    def open_file(self) -> tuple[FileIO, int, int, int, bool]:
+        """Go the whole way, and return what ``Opened`` consists of."""
+        self._check(self._folder)
         for _ in range(_LONGEST_WAY):
             if not self._left:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
@@ -136,14 +142,14 @@ class _Way:
     def _enter(self, name: str) -> None:
         up = self._reached[:-1] or ["/"]
         self._go(name, up if name == ".." else [*self._reached, name], self._folder)
-        self._check(os.fstat(self._folder))
+        self._check(self._folder)
 
     def _go(self, name: str, reached: list[str], beneath: int | None) -> None:
         folder = os.open(name, _FOLDER, dir_fd=beneath)
         os.close(self._folder)
         self._folder, self._reached = folder, reached
 
-    def _open(self, name: str, found: os.stat_result) -> tuple[FileIO, int, int, int]:
+    def _open(self, name: str, found: os.stat_result) -> tuple[FileIO, int, int, int, bool]:
         shown = self._here(name)
         if not stat.S_ISREG(found.st_mode):
             kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
@@ -153,14 +159,26 @@ class _Way:
             now = os.fstat(file)
             if not stat.S_ISREG(now.st_mode):
                 raise OSError(errno.EINVAL, "it is not a file", str(self._path))
-            self._check(now, shown)
-            return FileIO(file, "r"), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid
+            self._check(file, shown)
+            self._check_names(now, shown)
+            shared = _is_shared(file, _MAY_READ)
+            return FileIO(file, "r"), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid, shared
         except BaseException:
             with contextlib.suppress(OSError):
                 os.close(file)
             raise
 
-    def _check(self, found: os.stat_result, shown: str = "") -> None:
+    def _check_names(self, found: os.stat_result, shown: str) -> None:
+        """Refuse what anybody may have given this name: a hard link to another file of root's."""
+        folder = os.fstat(self._folder)
+        if found.st_nlink > 1 and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+            raise NotTrusted(
+                f"{shown} is a second name of a file, in a folder where others may make names",
+                f"use a copy of it in a folder of your own (links: {found.st_nlink})",
+            )
+
+    def _check(self, descriptor: int, shown: str = "") -> None:
+        found = os.fstat(descriptor)
         shown = shown or self._here()
         self._check_owner(shown, found)
         if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
@@ -170,6 +188,10 @@ class _Way:
         if found.st_mode & stat.S_IWGRP and not _is_mine_alone(found.st_gid):
             group = _group(found.st_gid)
             raise NotTrusted(f"the group {group} may write to {shown}", f"chmod g-w {shown}")
+        if found.st_mode & stat.S_IWGRP and _is_shared(descriptor, _MAY_WRITE):
+            raise NotTrusted(
+                f"an access control list lets others write to {shown}", f"setfacl -b {shown}"
+            )
 
     def _check_owner(self, shown: str, found: os.stat_result) -> None:
         if found.st_uid not in {0, os.geteuid()}:
@@ -179,6 +201,32 @@ class _Way:
                 f"as root: chown {_user(os.geteuid())} {shown} (if you trust its content), or use "
                 f"a file that belongs to {me}",
             )
+
+
+_ACL = "system.posix_acl_access"
+_ACL_USER, _ACL_GROUP = 0x02, 0x08
+_MAY_READ, _MAY_WRITE = 4, 2
+
+
+def _is_shared(descriptor: int, right: int) -> bool:
+    """Return whether an access control list gives a right to a user or a group that it names.
+
+    Then the rights of the group in the file's mode are the list's mask. ``descriptor`` may be of
+    O_PATH. https://man7.org/linux/man-pages/man5/acl.5.html, linux/posix_acl_xattr.h
+    """
+    try:
+        found = os.getxattr(f"/proc/self/fd/{descriptor}", _ACL)
+        entries = struct.iter_unpack("<HHI", found[4:])
+        return any(
+            tag in {_ACL_USER, _ACL_GROUP}
+            and rights & right
+            and not (tag == _ACL_USER and number in {0, os.geteuid()})
+            for tag, rights, number in entries
+        )
+    except OSError:  # there is none, or the file system has none
+        return False
+    except struct.error:
+        return True
 
 
 def _is_mine_alone(gid: int) -> bool:

@@ -68,6 +68,14 @@ def test_in_one_journal_the_newer_epoch_takes_it_and_the_older_may_not_return(
     assert hold_lease(given(places, "b", epoch=1)) == {}, "the host is free"
 
 
+def test_an_abandoned_run_does_not_return_after_many_other_journals(places: list[str]) -> None:
+    for epoch, journal in enumerate(["a", *(f"other{n}" for n in range(15)), "a", "late"], 1):
+        mine = given(places, journal, epoch)
+        assert hold_lease(mine) == {}
+        assert let_lease_go(mine) == {}
+    assert hold_lease(given(places, "a", 1))["taken_back"]
+
+
 def test_a_run_that_ends_leaves_the_note_of_a_newer_one(places: list[str]) -> None:
     assert hold_lease(given(places, epoch=5)) == {}
     assert let_lease_go(given(places, epoch=5, run="another")) == {}

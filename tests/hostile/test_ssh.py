@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -492,3 +493,33 @@ def test_a_socket_of_the_host_brings_no_more_than_is_read(tmp_path):
         return ran
 
     assert asyncio.run(story()).grew < 30
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", ["config", "its folder", "an included file"])
+def test_a_config_of_another_user_runs_nothing(tmp_path, home, what):
+    """With sudo ``~`` may be that of whoever called it."""
+    ran, config = tmp_path / "ran", home / ".ssh/config"
+    line = f'Match exec "touch {ran}"\nProxyCommand touch {ran}\n'
+    with hostile_host(tmp_path / "h", ssh.says(b"{}\n")) as host:
+        target = configured(home, host, known(host))
+        if what == "an included file":
+            (home / ".ssh/more").write_text(line)
+            config.write_text(f"Include more\n{config.read_text()}")
+        else:
+            config.write_text(f"{config.read_text()}{line}")
+        given = {"config": config, "its folder": home / ".ssh"}.get(what, home / ".ssh/more")
+        os.chown(given, 65534, 65534)
+        with pytest.raises(HostUnreachable, match="is not used") as caught:
+            asked(target)
+    assert "sudo -H" in caught.value.remedy
+    assert not ran.exists()
+
+
+def test_known_keys_that_others_may_change_are_not_used(tmp_path, home):
+    with hostile_host(tmp_path / "h", ssh.says(b"{}\n")) as host:
+        target = configured(home, host, known(host))
+        Path(host.target.known_hosts).chmod(0o666)
+        for one in (target, host.target):
+            with pytest.raises(HostKeyRefused, match="everybody may write to"):
+                asked(one)

@@ -100,8 +100,9 @@ def hold_lease(given: dict[str, Any]) -> dict[str, Any]:
         ours = known == (given["journal"], given["run"], given["epoch"], boot)
         if ours and not note.get("released") and note["until"] - up > 0.75 * given["life"]:
             return {}
+        # Taken out and put in again: of so many journals those that came last stay.
         least = dict(note.get("least") or {})
-        least[given["journal"]] = max(least.get(given["journal"], 0), given["epoch"])
+        least[given["journal"]] = max(least.pop(given["journal"], 0), given["epoch"])
         write_note(
             given["places"],
             {
@@ -134,7 +135,7 @@ def let_lease_go(given: dict[str, Any]) -> dict[str, Any]:
         if note and not holder:
             mine = (note["journal"], note["run"]) == (given["journal"], given["run"])
             least = dict(note["least"])
-            least[given["journal"]] = max(least.get(given["journal"], 0), given["epoch"])
+            least[given["journal"]] = max(least.pop(given["journal"], 0), given["epoch"])
             changed = dict(note, least=least, number=note["number"] + 1)
             if mine:
                 changed.update(released=True, by=given["who"])

@@ -11,11 +11,13 @@ from pathlib import Path
 import asyncssh
 
 from backstay.errors import HostKeyRefused
+from backstay.ownership import NotTrusted, open_own
 from backstay.transports import ssh_config
 from backstay.transports.ssh_config import Way
 from backstay.transports.targets import SshTarget
 from backstay.transports.urls import is_ip_address
 
+_MOST_BYTES = 64 << 20
 DEFAULT_FILE = Path("~/.ssh/known_hosts")
 
 
@@ -77,9 +79,14 @@ class KnownHosts:
 def _add(known: asyncssh.SSHKnownHosts, target: SshTarget, file: Path) -> None:
     """Read a file of known keys. Raises HostKeyRefused."""
     try:
-        if file.exists() and not file.is_file():
-            raise OSError(0, "it is no regular file")  # such as /dev/zero, or a pipe
-        known.load(file.read_text(encoding="utf-8"))
+        with open_own(file).file as content:
+            known.load(content.read(_MOST_BYTES).decode())
+    except NotTrusted as error:
+        raise HostKeyRefused(
+            _checking(target),
+            came_back=f"the known hosts file {file} is not used: {error}",
+            remedy=error.remedy,
+        ) from error
     except OSError as error:
         raise HostKeyRefused(
             _checking(target),

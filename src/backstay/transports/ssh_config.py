@@ -16,6 +16,7 @@ from typing import Any
 import asyncssh
 
 from backstay.errors import HostUnreachable
+from backstay.ownership import NotTrusted, check_own
 from backstay.transports.targets import SshTarget
 
 ALWAYS: dict[str, Any] = {
@@ -75,6 +76,7 @@ def read(target: SshTarget) -> Way:
         return Way(
             options=given | {"config": None}, name=target.address, port=target.port or _USUAL_PORT
         )
+    _check_own(target)
     try:
         # No keys and no agent yet: only the file is read.
         found = asyncssh.SSHClientConnectionOptions(
@@ -109,9 +111,32 @@ def read(target: SshTarget) -> Way:
     )
 
 
+def _check_own(target: SshTarget) -> None:
+    """Raise HostUnreachable where others may change the file: it can name programs to run.
+
+    ssh refuses such a file too. With sudo ``~`` may be another user's: https://man.openbsd.org/ssh_config
+    """
+    for file in dict.fromkeys(file for file, _, _ in _lines(_file(), _INCLUDES)):
+        try:
+            check_own(file)
+        except NotTrusted as error:
+            raise HostUnreachable(
+                f"connecting to {target.name} ({target.address}) by SSH",
+                came_back=f"{file} is not used: {error}",
+                remedy=f"{error.remedy}; if it is another user's (sudo), call with a HOME of your "
+                "own: sudo -H",
+            ) from error
+        except OSError:
+            continue  # whatever reads it says so
+
+
+def _file() -> Path:
+    return Path("~/.ssh/config").expanduser()
+
+
 def line_of(option: str) -> str:
     """Return which line of the file sets an option to none, for an error's text."""
-    for file, number, line in _lines(Path("~/.ssh/config").expanduser(), _INCLUDES):
+    for file, number, line in _lines(_file(), _INCLUDES):
         words = re.split(r"[\s=\"]+", line.strip())
         if words[0].lower() == option.lower() and _NOWHERE & {word.lower() for word in words[1:]}:
             return f"{file}, line {number}: {line.strip()[:200]}"
