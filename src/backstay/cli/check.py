@@ -76,7 +76,7 @@ def check(  # options come by name
 ) -> None:
     """Check the whole cloud, or only the HOSTs and the APIs that they serve."""
     try:
-        described = open_cloud(cloud)
+        described = open_cloud(cloud, warns=True)
     except BackstayError as error:
         if output == "nagios":  # it shows standard output
             from backstay.cli.output.findings import plugin_error

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 _IMPORT_BOUND = 60.0  # seconds to read asyncssh from a slow disk
 
 
-def open_cloud(given: Path | None, *, quiet: bool = False) -> "Cloud":
+def open_cloud(given: Path | None, *, quiet: bool = False, warns: bool = False) -> "Cloud":
     """Return the cloud that the command is about; print a line where it is the lab.
+
+    Another one where passwords of BMCs go in the clear, unless the command ``warns`` of it itself.
+    With ``quiet`` neither.
 
     Raises InventoryError where there is none, or where its file holds mistakes.
     """
@@ -41,7 +44,13 @@ def open_cloud(given: Path | None, *, quiet: bool = False) -> "Cloud":
     found = find(given, current_cloud_file)
     if found.of_lab and not quiet:
         echo(f"backstay: no cloud.yaml given or found here: using {found.path}", err=True)
-    return load(found.path, services=[service.name for service in all_services()])
+    cloud = load(found.path, services=[service.name for service in all_services()])
+    if not quiet and not warns:
+        from backstay.health.clear_text import sentence
+
+        if warning := sentence(cloud):
+            echo(f"backstay: warning: {warning}", err=True)
+    return cloud
 
 
 def require_hosts(hosts: Sequence[str], cloud: "Cloud", *, hint: str = "HOST") -> None:

@@ -25,6 +25,26 @@ def findings(cloud: Cloud, chosen: Collection[str]) -> list[Finding]:
     ]
 
 
+def sentence(cloud: Cloud) -> str:
+    """Return one line for whoever uses the cloud, empty where no password goes in the clear."""
+    names = [
+        name
+        for name, bmc in _bmcs(cloud, tuple(cloud.hosts))
+        if bmc is not None and bmc.sends_in_the_clear
+    ]
+    if not names:
+        return ""
+    shown = ", ".join(names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return (
+        f"the password of the BMC of {shown}{more} goes over the network in the clear (http): use "
+        f"https in {cloud.path}, or `clear: true` under `bmc` where its network is closed to others"
+    )
+
+
+_MOST_NAMED = 5
+
+
 def _bmcs(cloud: Cloud, chosen: Collection[str]) -> Iterator[tuple[str, Bmc | None]]:
     for name in chosen:
         yield name, cloud.hosts[name].bmc
