@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import shlex
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,54 @@ def test_a_playbook_of_others_is_not_run(folder: Path) -> None:
     given = {"ansible": {"playbook": str(playbook)}}
     with pytest.raises(BackstayError, match="everybody may write"):
         method_of(ProvisionMethod.model_validate(given)).work("c", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "timeout 10 {}",
+        "nice -n 5 {}",
+        "ionice -c 3 nohup {}",
+        "sudo -u root {}",
+        "env A=1 B=2 {} x",
+        "sh -c '{} x'",
+        "sh -ec 'cd / && exec {}'",
+        ". {}",
+        "cd /tmp; {}",
+        "cd /tmp && {}",
+        "true|{}",
+        "(true)&&{}",
+        "echo $({} a)",
+        "flock /etc/passwd {}",
+        "true --with {}",
+        "sh {} /etc/passwd",
+    ],
+)
+@as_root
+def test_what_a_program_or_a_shell_runs_is_judged(folder: Path, line: str) -> None:
+    script = folder / "script"
+    script.write_text("true\n")
+    script.chmod(0o755)
+    words = shlex.split(line.format(script))
+    check_command(words)
+    odd = folder / "a (b) c"
+    odd.write_text("true\n")
+    os.chown(odd, NOBODY, -1)
+    with pytest.raises(NotTrusted):
+        check_command([str(odd)])
+    os.chown(script, NOBODY, -1)
+    with pytest.raises(NotTrusted, match="belongs to nobody"):
+        check_command(words)
+
+
+@as_root
+def test_data_of_others_may_be_given_to_a_program(folder: Path) -> None:
+    data = folder / "data.log"
+    data.write_text("")
+    os.chown(data, NOBODY, -1)
+    for line in (f"grep x {data}", f"sh -c 'tail {data}'", f"cat < {data} | wc -l"):
+        check_command(shlex.split(line.replace("<", "")))
+    check_command(["a\0b", "/a\0b", "/" + "x" * 5000])
 
 
 def test_a_command_that_is_not_there_is_left_to_its_use() -> None:

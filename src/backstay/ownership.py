@@ -22,7 +22,11 @@ from pathlib import Path
 
 _LONGEST_WAY = 200
 # What comes after these is a program or a script as well.
-_INTERPRETERS = re.compile(r"(?:ba|da|k|z)?sh|python[0-9.]*|perl|ruby|env|sudo|exec|nice|timeout")
+_INTERPRETERS = re.compile(
+    r"(?:ba|da|k|z|a|c|tc|fi)?sh|python[0-9.]*|perl|ruby|node|lua|php|busybox|env|sudo|doas|su|runuser"
+    r"|exec|nice|ionice|chrt|taskset|timeout|time|nohup|setsid|stdbuf|xargs|flock|setpriv|unshare"
+    r"|systemd-run|systemd-cat|chroot|strace"
+)
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe that nobody writes to would be waited for without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -258,22 +262,49 @@ def _group(gid: int) -> str:
 
 
 def check_command(words: Sequence[str]) -> None:
-    """Raise NotTrusted where others could change the program of a command line, or its script.
+    """Raise NotTrusted where others could change a program of a command line, or a script.
 
-    What does not exist is not judged: running it fails.
+    Of each command in the line (a shell's ``;``, ``&&``, ``|`` and so on part them) its program is
+    judged; after one that runs others (``timeout 10``, ``nice -n 5``, ``sh -c``) what it runs; and
+    every other word that is a file which may be executed. What does not exist is not judged:
+    running it fails.
     """
+    simple = list[str]()
     for word in words:
-        found = _program(word)
-        if found is not None:
-            with contextlib.suppress(OSError):
-                check_own(found)
-        if not _INTERPRETERS.fullmatch(Path(word).name) and not word.startswith("-"):
-            return
+        first, *others = [word] if _program(word) else _PARTED.split(word)
+        simple.append(first)
+        for other in others:
+            _check_simple(simple)
+            simple = [other]
+    _check_simple(simple)
+
+
+def _check_simple(words: Sequence[str]) -> None:
+    """Judge one command. Words of a shell that are no programs (``.``, ``!``) run others."""
+    awaited = True
+    for word in filter(None, words):
+        found, inner = _program(word), word.split()
+        if found is None and awaited and len(inner) > 1:  # what `sh -c` is given
+            check_command(inner)
+            continue
+        if found is None or not (awaited or os.access(found, os.X_OK)):
+            continue
+        with contextlib.suppress(OSError):
+            check_own(found)
+        awaited = awaited and _INTERPRETERS.fullmatch(Path(word).name) is not None
+
+
+_PARTED = re.compile(r"[;&|()<>`\n]+|\$\(")
 
 
 def _program(word: str) -> Path | None:
     if "/" in word:
         path = Path(word)
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except (OSError, ValueError):  # no name of a file
+            return None
+    if "\0" in word:
+        return None
     found = shutil.which(word)
     return Path(found) if found else None

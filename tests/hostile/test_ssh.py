@@ -519,7 +519,8 @@ def test_a_config_of_another_user_runs_nothing(tmp_path, home, what):
 def test_known_keys_that_others_may_change_are_not_used(tmp_path, home):
     with hostile_host(tmp_path / "h", ssh.says(b"{}\n")) as host:
         target = configured(home, host, known(host))
-        Path(host.target.known_hosts).chmod(0o666)
+        assert host.target.known_hosts is not None
+        host.target.known_hosts.chmod(0o666)
         for one in (target, host.target):
             with pytest.raises(HostKeyRefused, match="everybody may write to"):
                 asked(one)
