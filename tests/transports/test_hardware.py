@@ -66,6 +66,19 @@ def test_a_serial_number_proves_and_never_refutes() -> None:
     assert same_machine(noted, hardware_of("", "CHASSIS7")) is None
     for none in ("Default string", "To Be Filled By O.E.M.", "0123456789", "000", "None", " "):
         assert hardware_of("", none) == Hardware()
+    for none in (
+        "-",
+        "null",
+        "OEM",
+        "Default",
+        "S/N",
+        "INVALID",
+        "tbd",
+        "0x00",
+        "SN-1",
+        "..11.1.1",
+    ):
+        assert same_machine(hardware_of(HOST, none), hardware_of(OTHER, none)) is False
 
 
 def test_redfish_tells_it() -> None:

@@ -18,10 +18,11 @@ _MADE_UP = {
 _NO_SERIAL = re.compile(
     r"|none|n/?a|unknown|default string|not (specified|available|applicable)|empty"
     r"|to be filled by o\.?e\.?m\.?|system serial number|chassis serial number|0*|1*|x*"
-    r"|0?123456789.*|\.*",
+    r"|0?123456789.*|0x0*|\.*",
     re.IGNORECASE,
 )
 _SAME_BYTES = 2
+_SHORTEST_SERIAL = 4
 _LONGEST = 128
 
 
@@ -81,4 +82,9 @@ def _real_uuid(given: str) -> str:
 
 def _real_serial(given: str) -> str:
     serial = " ".join(given.split())[:_LONGEST]
-    return "" if _NO_SERIAL.fullmatch(serial) else serial
+    letters = [one for one in serial.casefold() if one.isalnum()]
+    # What boards have to which their maker gave none ("INVALID", "S/N", "-") has no digit. Two such
+    # machines would be taken for one: a serial number that is the same proves it.
+    has_one = len(set(letters)) >= _SAME_BYTES and any(one.isdigit() for one in letters)
+    made_up = _NO_SERIAL.fullmatch(serial) or not has_one or len(letters) < _SHORTEST_SERIAL
+    return "" if made_up else serial
