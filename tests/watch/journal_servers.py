@@ -32,14 +32,22 @@ def mariadb() -> Iterator[str]:
         command = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
         command += [f"--log-error={folder}/log", "--user=root", "--skip-networking"]
         command.append("--innodb-buffer-pool-size=32M")
-        ask = ["mariadb", "--no-defaults", f"--socket={socket}", "-e", "CREATE DATABASE backstay"]
-        with _running(command, ask):
+        ask = ["mariadb", "--no-defaults", f"--socket={socket}", "-e"]
+        with Server(command, [*ask, "SELECT 1"]) as server:
+            server.run([*ask, "CREATE DATABASE backstay"])
             yield f"mysql+pymysql://root@localhost/backstay?unix_socket={socket}"
 
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """Give the SQLAlchemy URL of a new and empty database in PostgreSQL."""
+    with postgresql_server() as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[tuple[str, "Server"]]:
+    """Give the same with its server, which can be stopped and started."""
     _need("postgres", "initdb", "psql", install="apt-get install postgresql")
     with _folder() as folder:
         shutil.chown(folder, "postgres")
@@ -47,9 +55,10 @@ def postgresql() -> Iterator[str]:
         build.append("--locale=C")
         subprocess.run(build, check=True, capture_output=True, env={"PATH": PATH}, user="postgres")
         command = ["postgres", "-D", f"{folder}/data", "-k", str(folder), "-h", "", "-F"]
-        ask = ["psql", "-h", str(folder), "-d", "postgres", "-c", "CREATE DATABASE backstay"]
-        with _running(command, ask, user="postgres"):
-            yield f"postgresql+psycopg://postgres@/backstay?host={folder}"
+        ask = ["psql", "-h", str(folder), "-d", "postgres", "-c"]
+        with Server(command, [*ask, "SELECT 1"], user="postgres") as server:
+            server.run([*ask, "CREATE DATABASE backstay"])
+            yield f"postgresql+psycopg://postgres@/backstay?host={folder}", server
 
 
 @contextlib.contextmanager
@@ -67,22 +76,40 @@ def _need(*programs: str, install: str) -> None:
     need([name for name in programs if shutil.which(name, path=PATH) is None], install)
 
 
-@contextlib.contextmanager
-def _running(command: list[str], ask: list[str], user: str | None = None) -> Iterator[None]:
-    def run(words: list[str]) -> "subprocess.Popen[bytes]":
+class Server:
+    """A running server; ``ask`` succeeds as soon as it answers."""
+
+    def __init__(self, command: list[str], ask: list[str], user: str | None = None) -> None:
+        self._command, self._ask, self._user = command, ask, user
+        self._end = signal.SIGINT if user else signal.SIGTERM  # PostgreSQL: at once
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = self._started(self._command)
+        end = time.monotonic() + BOUND
+        while self._started(self._ask).wait(BOUND):
+            assert self._process.poll() is None, self._command
+            assert time.monotonic() < end, self._command
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it, with all its connections, and wait until it has ended."""
+        self._process.send_signal(self._end)
+        self._process.wait(BOUND)
+
+    def run(self, words: list[str]) -> None:
+        """Run a client of it, which succeeds."""
+        assert self._started(words).wait(BOUND) == 0, words
+
+    def _started(self, words: list[str]) -> "subprocess.Popen[bytes]":
         nothing = subprocess.DEVNULL
         return subprocess.Popen(
-            words, env={"PATH": PATH}, user=user, stdout=nothing, stderr=nothing
+            words, env={"PATH": PATH}, user=self._user, stdout=nothing, stderr=nothing
         )
-
-    process = run(command)
-    try:
-        end = time.monotonic() + BOUND
-        while run(ask).wait(BOUND):
-            assert process.poll() is None, command
-            assert time.monotonic() < end, command
-            time.sleep(0.1)
-        yield
-    finally:
-        process.send_signal(signal.SIGINT if user else signal.SIGTERM)  # PostgreSQL: at once
-        process.wait(BOUND)

@@ -41,7 +41,8 @@ async def main(locks: str, journal: str) -> None:
                 await incident_log.sent(notification.id, at=time.time())
             if mine.doubt:
                 print(f"doubts {mine.doubt}", flush=True)
-            await asyncio.sleep(0.2)
+            print("pauses", flush=True)
+            await asyncio.sleep(0.3)
 
 
 if __name__ == "__main__":
