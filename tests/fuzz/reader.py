@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from backstay.answers import BadAnswer
+from backstay.answers import BadAnswer, clean
 from backstay.errors import BackstayError
 from backstay.finding import Finding
 from backstay.jsondata import Json
@@ -47,7 +47,7 @@ def printed(data: bytes) -> Answer:
 def expect_clean(texts: Iterable[str | None], *, longest: int = 20_000) -> None:
     """See that texts can be shown and sent: one line each, and not endless."""
     for text in texts:
-        assert text is None or (text.isprintable() and len(text) <= longest), ascii(text)[:300]
+        assert text is None or clean(text, longest=longest) == text, ascii(text)[:300]
 
 
 def expect_clean_findings(findings: Iterable[Finding]) -> None:
