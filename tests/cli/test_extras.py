@@ -6,6 +6,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
@@ -24,6 +25,15 @@ def test_a_lab_that_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch
         cli_lab._installed().main(["break", "--help", "power-off"], standalone_mode=False)
     assert refused.value.remedy == "pip install 'backstay[lab]'"
     assert cli_lab.current_cloud_file() is None
+
+
+@pytest.mark.parametrize("where", ["no_such_package.cli:lab", "backstay.cli.lab:no_such_command"])
+def test_a_lab_that_is_installed_in_part_is_named(monkeypatch, where: str) -> None:
+    points = [EntryPoint("lab", where, "any")]
+    monkeypatch.setattr(cli_lab, "entry_points", lambda **_group: points)
+    for load in (cli_lab._installed, cli_lab.current_cloud_file):
+        with pytest.raises(cli_lab.NotInstalled, match="the lab is installed in part: .*no"):
+            load()
 
 
 def test_the_help_names_the_extra_of_the_lab():

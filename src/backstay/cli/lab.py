@@ -4,9 +4,9 @@ Backstay finds it by its entry points, so that a machine without it has no comma
 hosts, and nothing of Backstay imports it.
 """
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -16,6 +16,7 @@ COMMANDS = "backstay.commands"
 """Group of entry points: click commands by their name on the command line."""
 CLOUD_FILES = "backstay.cloud_files"
 """Group of entry points: functions that return the ``cloud.yaml`` to use where none is named."""
+_INSTALL = "pip install --force-reinstall 'backstay[lab]', or pip uninstall backstay-lab"
 
 
 class NotInstalled(BackstayError):
@@ -38,18 +39,33 @@ def _missing() -> NoReturn:
 
 def _installed() -> click.Command:
     for point in entry_points(group=COMMANDS, name="lab"):
-        command: click.Command = point.load()
+        command: click.Command = _loaded(point)
         return command
     return _missing
+
+
+def _loaded(point: EntryPoint) -> Any:  # noqa: ANN401 - whatever is behind it
+    """Return what an entry point leads to. Raises NotInstalled where the package is not whole."""
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise NotInstalled(
+            f"loading {point.value}",
+            came_back=f"the lab is installed in part: {error}",
+            remedy=_INSTALL,
+        ) from error
 
 
 lab = _installed()
 
 
 def current_cloud_file() -> Path | None:
-    """Return the ``cloud.yaml`` of the lab that is up; None where none is, or none is installed."""
+    """Return the ``cloud.yaml`` of the lab that is up; None where none is, or none is installed.
+
+    Raises NotInstalled where the lab is installed in part.
+    """
     for point in entry_points(group=CLOUD_FILES):
-        file: Path | None = point.load()()
+        file: Path | None = _loaded(point)()
         if file is not None:
             return file
     return None
