@@ -80,7 +80,7 @@ def measured(host: HostileHost, folder: Path, how: str) -> memory.Ran:
 def test_an_endless_host_is_dropped_at_the_bound(tmp_path, behaviour, came_back, how):
     with hostile_host(tmp_path, behaviour) as host:
         ran = measured(host, tmp_path, how)
-        assert f"RemoteFailure asking compute1 (127.0.0.1) by SSH: {came_back}" in ran.output
+        assert f"AnswerTooLong asking compute1 (127.0.0.1) by SSH: {came_back}" in ran.output
         assert ran.grew < 100
         assert host.dropped.wait(10), "the connection was closed"
 
