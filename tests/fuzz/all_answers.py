@@ -104,6 +104,7 @@ class Run:
         self.slowest = max(self.slowest, (time.process_time() - began, reader.name, seed))
         if error:
             name = re.sub(r"[^\w.-]+", "-", reader.name)
+            self.folder.mkdir(parents=True, exist_ok=True)
             saved = self.folder / f"{name}-{seed}"
             saved.write_bytes(data)
             self.faults.append(
