@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ from backstay.backup.mariadb.settings import PLAIN, plain_settings
 from backstay.backup.prune import to_forget
 from backstay.backup.restore_point import RestorePoint, losses
 from backstay.cli.output.backups import backup_text, backups_table
+from backstay.cli.output.incidents import incident_text, incidents_table
 from backstay.cli.output.run import remaining_table, run_text, runs_table
 from backstay.errors import BackupError
 from backstay.inventory import credentials
@@ -37,10 +38,13 @@ from backstay.services.registry import all_services
 from backstay.transports import restic_output, ssh_config
 from backstay.transports.known_hosts import KnownHosts
 from backstay.transports.targets import SshTarget
+from backstay.watch.incidents.reading import DamagedIncident, record
+from backstay.watch.incidents.record import opened_record
 from tests.fuzz.hosts import show
 from tests.fuzz.reader import RECORDED, Reader, expect_clean
 from tests.fuzz.test_state_files import BACKUP, RESTIC, SNAPSHOTS, STREAM
 from tests.runbooks.test_replace_spare import MACHINE
+from tests.watch.causes import CAUSE
 
 OPENRC = (
     b"OS_AUTH_URL=http://192.0.2.11:5000/v3\0OS_USERNAME=admin\0OS_PASSWORD=s3cret\0"
@@ -376,6 +380,15 @@ def _of_the_journal() -> Iterator[Reader]:
     step = {key: one for key, one in STEPS[1].items() if key not in {"result", "error"}}
     yield Reader(name="journal, a step", recorded=step, digest=_row("step"), share=10)
     yield Reader(name="journal, an event", recorded=EVENT, digest=_row("event"), share=10)
+    made = opened_record(1, "lab", CAUSE, began=1.0, at=2.0, channels=["mail"])
+    rows = {
+        "incident": asdict(made.incident),
+        "line": asdict(made.incident.timeline[0]),
+        "notification": asdict(made.notifications[0]),
+    }
+    for part, recorded in rows.items():
+        digest = partial(_take_incident, part, rows)
+        yield Reader(name=f"journal, {part}", recorded=recorded, digest=digest, share=10)
 
 
 def _scalars(given: dict[str, Any]) -> dict[str, Any]:
@@ -405,3 +418,23 @@ def _row(what: str) -> Callable[[bytes], None]:
             shown.encode()
 
     return digest
+
+
+def _take_incident(part: str, rows: Mapping[str, Any], data: bytes) -> None:
+    """Read an incident one of whose rows is what was given."""
+    given = decoded(data)
+    if isinstance(given, dict):
+        columns = _scalars(given) | {"cause": given.get("cause")}
+        rows = {**rows, part: {key: columns.get(key) for key in rows[part]}}
+    row = {**rows["incident"], "id": 1}
+    try:
+        found = record(row, [rows["line"]], [rows["notification"]], _take_damaged)
+    except DamagedIncident as error:
+        _take_damaged(error)
+        return
+    for shown in (incident_text(found.incident), incidents_table([found.incident], 3.0)):
+        shown.encode()
+
+
+def _take_damaged(error: DamagedIncident) -> None:
+    expect_clean([str(error)])

@@ -151,7 +151,7 @@ def test_a_mistake_in_one_part_of_the_check_takes_no_other_along(monkeypatch):
         api=MemoryApi(HEALTHY),
         sources=[broken],
     )
-    monkeypatch.setattr(check_module, "second_hosts", lambda _session: nothing())
+    monkeypatch.setattr(check_module, "second_hosts", lambda _session, **_: nothing())
     found = asyncio.run(check_module.check(session))
     (error,) = [finding for finding in found if finding.service == "backstay"]
     assert error.severity is Severity.UNKNOWN
