@@ -1,5 +1,6 @@
 """What the stories of `backstay replace` share: commands, the lab as built, who answers."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from backstay.access.shipping import source_of
 from backstay.inventory.load import load
 from backstay.journal.store import Store
 from backstay.runbooks.replace.onhost import others_at
+from backstay.transports.bmc import power_of
 from backstay_lab.hosts import LabHost
 from backstay_lab.layout import MANAGEMENT_INTERFACE
 from backstay_lab.state import opened
@@ -35,6 +37,14 @@ def as_built(lab: Lab) -> None:
         lab.backstay("lab", "break", "dead-board", host)
         lab.backstay("lab", "new-board", host, bound=600)
     lab.wait_green()
+
+
+def board(lab: Lab, host: str, what: str) -> Any:
+    """Ask a host's board, as its button would."""
+    described = load(lab.cloud_file)
+    found = described.hosts.get(host) or described.fenced[host]
+    assert found.bmc is not None
+    return asyncio.run(getattr(power_of(found.bmc.target(host)), what)())
 
 
 def command(cloud: Path, host: str) -> list[str]:

@@ -3,7 +3,6 @@
 The watch opens an incident within ten seconds, no runbook starts, and by policy its power is cut.
 """
 
-import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from backstay.inventory.load import load
-from backstay.transports.bmc import power_of
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with, reboot
-from tests.acceptance.replacements import as_built, host_of, replace
+from tests.acceptance.replacements import as_built, board, host_of, replace
 from tests.acceptance.test_backup import create
 from tests.acceptance.watches import Watch, own_journal, watching
 
@@ -54,14 +51,6 @@ def fenced(lab: Lab) -> Iterator[None]:
         lab.backstay("lab", "heal", ok=False)
         board(lab, SPARE, "cycle")
         lab.wait_green()
-
-
-def board(lab: Lab, host: str, what: str) -> Any:
-    """Ask a host's board, as its button would."""
-    described = load(lab.cloud_file)
-    found = described.hosts.get(host) or described.fenced[host]
-    assert found.bmc is not None
-    return asyncio.run(getattr(power_of(found.bmc.target(host)), what)())
 
 
 def off(lab: Lab) -> None:

@@ -1,6 +1,5 @@
 """The host that was found dead comes back while it is replaced: never two in one place."""
 
-import asyncio
 import contextlib
 import signal
 import time
@@ -12,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import BackstayError
-from backstay.inventory.load import load
-from backstay.transports.bmc import power_of
 from backstay_lab.errors import LabError
 from backstay_lab.faults import lifecycle
 from tests.acceptance.background_load import again_and_again
@@ -23,6 +20,7 @@ from tests.acceptance.replacements import (
     as_built,
     as_each_step_begins,
     asked_who_has,
+    board,
     command,
     host_of,
     is_taken_over,
@@ -75,13 +73,6 @@ def looked_whether_it_listens(lab: Lab, name: str, port: int) -> Iterator[Looks]
 
     with again_and_again(look, 0.2):
         yield looks
-
-
-def press(lab: Lab, host: str) -> None:
-    """Somebody switches a host on: by its board, as its button does."""
-    bmc = load(lab.cloud_file).hosts[host].bmc
-    assert bmc is not None
-    asyncio.run(power_of(bmc.target(host)).cycle())
 
 
 @pytest.mark.slow
@@ -151,7 +142,7 @@ def test_one_that_is_switched_on_after_it_is_fenced_is_off_before_it_serves(
 
     def is_pressed(step: str) -> None:
         if step.endswith((".packages", ".adopt", ".build")):
-            press(lab, host)
+            board(lab, host, "cycle")
             pressed.append(step)
 
     with looked_whether_it_listens(lab, host, PORT) as looks, as_each_step_begins(is_pressed):

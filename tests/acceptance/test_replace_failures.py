@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from backstay.inventory.load import load
 from tests.acceptance.conftest import Lab
 from tests.acceptance.reboots import cloud_with
 from tests.acceptance.replacements import (
     as_built,
+    board,
     command,
     is_taken_over,
     newest,
@@ -167,7 +169,16 @@ def test_where_the_spare_dies_too_another_one_is_built(lab: Lab, cloud: Path) ->
 
     # Another machine of the same name: its address is its own, and nothing is on its disk.
     lab.backstay("lab", "new-board", SPARE, bound=600)
+    described = cloud.read_text()
     lab.backstay("runs", "abandon", run, "--yes")
+    assert SPARE in load(cloud).fenced
+    assert board(lab, SPARE, "state") is False
+    cloud.write_text(described)
+    board(lab, SPARE, "cycle")
+    login = ("lab", "shell", SPARE, "systemctl is-active ssh")
+    lab.wait_until(
+        lambda: lab.backstay(*login, ok=False).returncode == 0, what="the spare is up", bound=120
+    )
     lab.shell(SPARE, "touch /etc/repaired")
     done = replace(lab, cloud, HOST)
     print(done.stdout, done.stderr)
