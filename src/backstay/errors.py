@@ -75,8 +75,21 @@ class PowerError(BackstayError):
     """A BMC gave no usable answer, or did not do what it was asked."""
 
 
+class PowerOrdered(PowerError):
+    """An order was sent to a BMC, and it is not known that it came about: it may have, or will."""
+
+
 class HookFailed(BackstayError):
-    """A hook of the site's own said no, or could not be called."""
+    """A hook of the site's own said no, or could not be called.
+
+    ``unclear`` is whether it was called and has not said how it ended: what it did is not known.
+    """
+
+    def __init__(
+        self, attempted: str, *, came_back: str, remedy: str, unclear: bool = False
+    ) -> None:
+        super().__init__(attempted, came_back=came_back, remedy=remedy)
+        self.unclear = unclear
 
 
 class ChannelFailed(BackstayError):
@@ -89,6 +102,13 @@ class MessageRefused(ChannelFailed):
 
 class BackupError(BackstayError):
     """A backup cannot be taken, kept, read or trusted."""
+
+
+class DamagedBackup(BackupError):
+    """What was read of a backup is not what was stored: evidence against it, as nothing else is.
+
+    A repository that cannot be read, a full disk or a missing program are none.
+    """
 
 
 def own_error(error: BaseException) -> str:

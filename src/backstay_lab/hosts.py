@@ -30,6 +30,7 @@ from backstay_lab.layout import (
     Lab,
     Network,
     Place,
+    busy_bmc_file,
     restore_policy_file,
 )
 
@@ -104,6 +105,11 @@ class LabHost:
     def restore_policy(self) -> Path:
         """The file with what its board does when the mains come back, where that was set."""
         return self.lab.folder / BMC_FOLDER / restore_policy_file(self.name)
+
+    @property
+    def busy_bmc(self) -> Path:
+        """The file that, where it is there, makes its board controller busy after orders."""
+        return self.lab.folder / BMC_FOLDER / busy_bmc_file(self.name)
 
     @property
     def cgroup(self) -> str:

@@ -44,6 +44,11 @@ def name_from_environment() -> str:
     return os.environ.get("BACKSTAY_LAB", DEFAULT_NAME)
 
 
+def busy_bmc_file(host: str) -> str:
+    """Return the name of the file that makes a host's board controller busy after orders."""
+    return f"{host}.busy"
+
+
 def restore_policy_file(host: str) -> str:
     """Return the name of the file that stores what a board does when the mains come back."""
     return f"{host}.restore"

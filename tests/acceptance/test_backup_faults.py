@@ -87,6 +87,42 @@ def test_the_repository_is_full(lab: Lab, tmp_path: Path, disk: Path) -> None:
         assert listed(lab, cloud)[0]["state"] == "verified"
 
 
+def test_the_repository_s_disk_is_away(lab: Lab, tmp_path: Path) -> None:
+    """It is neither made anew in the mount point, nor held against the backups that are on it."""
+    image, disk = tmp_path / "vault.img", tmp_path / "vault"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(256 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    mounting = ["mount", "-o", "loop", image, disk]
+    subprocess.run(mounting, check=True)
+    text = f"backup: {{folder: {tmp_path}/backups, repository: 'local:{disk}/restic'}}\n"
+    try:
+        with cloud_with(lab, text) as cloud:
+            create(lab, cloud, "proxy", "--verify")
+            before = listed(lab, cloud)
+            subprocess.run(["umount", disk], check=True)
+            refused = create(lab, cloud, "proxy", ok=False)
+            assert refused.returncode == 2
+            assert f"{disk} is not mounted" in refused.stdout
+            assert f"mount {disk}, then try again" in refused.stdout
+            arguments = ("verify", before[0]["name"])
+            told = lab.backstay("backup", *arguments, "--cloud", str(cloud), ok=False)
+            assert told.returncode == 2
+            assert "it stays `verified`" in told.stdout
+            assert list(disk.iterdir()) == []
+            assert listed(lab, cloud) == before
+            subprocess.run(mounting, check=True)
+            create(lab, cloud, "proxy", "--verify")
+            assert [one["state"] for one in listed(lab, cloud)] == ["verified", "verified"]
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            full = create(lab, cloud, "proxy", ok=False)
+            assert "read-only file system" in full.stdout
+            assert [one["state"] for one in listed(lab, cloud)] == ["verified", "verified"]
+    finally:
+        subprocess.run(["umount", disk], check=False)
+
+
 def test_the_machine_has_no_room_for_the_files(lab: Lab, tmp_path: Path, disk: Path) -> None:
     mounted(disk, "10m")
     text = f"backup: {{folder: {disk}, repository: {tmp_path}/repository}}\n"

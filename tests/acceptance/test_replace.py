@@ -71,6 +71,20 @@ def test_a_proxy(lab: Lab, cloud: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_proxy_whose_bmc_is_busy_while_it_switches(lab: Lab, cloud: Path) -> None:
+    """Its power is cut, and read back when its BMC answers again: no refusal in between."""
+    create(lab, cloud, "proxy", "--verify")
+    lab.backstay("lab", "break", "busy-bmc", "proxy")
+    lab.backstay("lab", "break", "cut-network", "proxy")
+    replace(lab, cloud, "proxy")
+    fenced = result(last_run(lab), "proxy.fence")
+    assert fenced["how"] == "power"
+    assert fenced["summary"].startswith("power off, read back by its BMC")
+    is_taken_over(cloud, "proxy")
+    lab.backstay("lab", "heal", "busy-bmc")
+
+
+@pytest.mark.slow
 def test_a_proxy_killed_at_every_step_boundary(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "proxy", "--verify")
     lab.backstay("lab", "break", "dead-board", "proxy")

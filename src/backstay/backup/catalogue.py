@@ -14,11 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from backstay.answers import BadAnswer, Count, Seconds, read
+from backstay.answers import BadAnswer, Count, Line, Seconds, read
+from backstay.backup import own_folder
 from backstay.errors import BackupError
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
-from backstay.journal.place import folder as own_folder
+from backstay.journal.place import folder as state_folder
 
 
 class State(StrEnum):
@@ -30,12 +31,26 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredIn:
+    """The repository that a backup is in; all empty in backups of earlier versions.
+
+    ``id`` is restic's, ``place`` where it was, without secrets, ``mount`` where its disk was
+    mounted.
+    """
+
+    id: Line = ""
+    place: Line = ""
+    mount: Line = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
     """One backup of one host. Times are Unix seconds, sizes bytes, ``seconds`` durations.
 
     ``taken_at`` is when it was started; ``seconds`` later it was complete.
 
-    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``engine`` is how the
+    ``snapshots`` are restic's, by part (``files``, ``database``, ``dump``); ``stored`` is the
+    repository that they are in; ``engine`` is how the
     databases were taken, where there are any; ``contents`` are what ``backup.contents`` sorts of
     it; ``facts`` were read from the database around the backup; ``machine`` is what another host
     must have alike to take this one's place, nothing in older backups; ``proof`` is what the
@@ -50,6 +65,7 @@ class Backup:
     state: State = State.TAKEN
     engine: Engine = Engine.PHYSICAL
     snapshots: Mapping[str, str] = field(default_factory=dict)
+    stored: StoredIn = field(default_factory=StoredIn)
     sizes: Mapping[str, Count] = field(default_factory=dict)
     added: Mapping[str, Count] = field(default_factory=dict)
     files: Count = 0
@@ -85,7 +101,7 @@ class Backup:
 
 def folder_of(cloud: Cloud) -> Path:
     """Return the folder of this machine that holds all that is kept of a cloud's backups."""
-    return cloud.backup.folder or own_folder() / "backups" / cloud.name
+    return cloud.backup.folder or state_folder() / "backups" / cloud.name
 
 
 class Catalogue:
@@ -131,9 +147,10 @@ class Catalogue:
         try:
             files = [file for file in self.folder.iterdir() if file.suffix == ".json"]
         except FileNotFoundError:
-            return [], []
+            files = []
         except OSError as error:
             raise _unreadable(self.folder, error) from error
+        own_folder.require(self.folder.parent, filled=bool(files))
         found, damaged = list[Backup](), list[BackupError]()
         for file in sorted(files):
             try:
@@ -156,7 +173,7 @@ class Catalogue:
         found = found or next(iter(self.backups(host=name)), None)
         if found is not None:
             return found
-        if not self.folder.is_dir():
+        if not self._is_there():
             raise BackupError(
                 f"looking for the backup {name}",
                 came_back=f"the folder {self.folder} is not there",
@@ -168,6 +185,12 @@ class Catalogue:
             came_back="there is none of that name, and none of a host of that name",
             remedy="backstay backup list",
         )
+
+    def _is_there(self) -> bool:
+        try:
+            return self.folder.is_dir()
+        except OSError:
+            return False
 
     def remove(self, names: Sequence[str]) -> None:
         """Forget backups: before their data go, so that none is listed whose data are gone."""

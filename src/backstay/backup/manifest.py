@@ -25,8 +25,8 @@ from backstay.answers import (
     read,
 )
 from backstay.backup import onhost
-from backstay.beneath import Folder, UnsafeName, inside, shown
-from backstay.errors import AnswerTooLong, BackupError, RemoteFailure
+from backstay.beneath import Folder, NotAFile, UnsafeName, inside, shown
+from backstay.errors import AnswerTooLong, BackupError, DamagedBackup, RemoteFailure
 from backstay.jsondata import Json
 from backstay.quantities import size
 from backstay.transports import limits
@@ -283,7 +283,7 @@ def of_backup(text: bytes, *, backup: str) -> Manifest:
             answer = convert(_Answer, _with_quoted_names(json.loads(text)))
         return checked(answer, None)
     except (ValueError, UnicodeError) as error:
-        raise BackupError(
+        raise DamagedBackup(
             f"reading the list of files of {backup}",
             came_back=str(error),
             remedy="choose another backup: backstay backup list",
@@ -296,7 +296,8 @@ def in_folder(folder: Path, *, backup: str) -> Manifest:
         with Folder.open(folder) as opened:
             text = opened.content(MANIFEST, most=MOST_BYTES)
     except OSError as error:
-        raise BackupError(
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError | NotAFile)
+        raise (DamagedBackup if missing else BackupError)(
             f"reading the list of files of {backup}",
             came_back=f"{folder / MANIFEST}: {error.strerror or error}",
             remedy="choose another backup: backstay backup list",

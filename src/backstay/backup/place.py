@@ -5,14 +5,17 @@ import shutil
 import time
 from pathlib import Path
 
-from backstay.backup.catalogue import Catalogue, folder_of
+from backstay.backup import own_folder
+from backstay.backup.catalogue import Backup, Catalogue, StoredIn, folder_of
 from backstay.backup.files import Mirror
 from backstay.backup.follow import FollowedFiles
 from backstay.backup.mariadb.logs import Logs
+from backstay.backup.repository import opened, require_holds
 from backstay.errors import BackupError
 from backstay.inventory.cloud import Cloud, Host
 from backstay.quantities import size
 from backstay.transports.restic import Restic
+from backstay.transports.restic_output import place_of
 
 _REMEMBERED = 86400.0
 _REMOVING = ".removing"
@@ -30,17 +33,47 @@ class Place:
         self.catalogue = Catalogue(self.folder / Catalogue.FOLDER)
 
     def restic(self) -> Restic:
-        """Return the repository; its password is made where there is none. Raises BackupError."""
+        """Return the repository; its password is made where there are no backups yet.
+
+        Raises BackupError, also where the folder is not the one that has the backups.
+        """
+        backups, damaged = self.catalogue.readable()
+        file = self._password_file or self.folder / "password"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            file = self._password_file or self.folder / "password"
             if self._password_file is None and not file.exists():
+                if backups or damaged:
+                    raise self._no_password(file)
                 file.touch(mode=0o600)
                 file.write_text(secrets.token_urlsafe(32))
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         return Restic(self.repository, file, self.folder / "cache")
+
+    def _no_password(self, file: Path) -> BackupError:
+        return BackupError(
+            f"opening the backup repository {place_of(self.repository)}",
+            came_back=f"{file}, the file of its password, is gone, and the catalogue has backups",
+            remedy="put it back from its copy: without it nothing in the repository can be read. "
+            "No backup was changed",
+        )
+
+    async def opened(self) -> StoredIn:
+        """Open the repository for a new backup, as ``backup.repository.opened`` has it."""
+        return await opened(self.restic(), self.catalogue.backups())
+
+    async def holding(self, backup: Backup) -> Restic:
+        """Return the repository once it is known that this backup is in it. Raises BackupError."""
+        restic = self.restic()
+        others, _ = self.catalogue.readable()
+        await require_holds(restic, backup, others)
+        return restic
+
+    def record(self, backup: Backup) -> None:
+        """Write a backup into the catalogue, and note which folder has it. Raises BackupError."""
+        self.catalogue.write(backup)
+        own_folder.note(self.folder)
 
     def mirror(self, host: str) -> Mirror:
         """Return the mirror of a host's files."""

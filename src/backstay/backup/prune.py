@@ -1,13 +1,16 @@
 """Removing the backups that `keep` does not hold, and the binary logs that no backup needs."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
 from backstay.backup.catalogue import Backup, State
 from backstay.backup.mariadb.logs import not_needed
 from backstay.backup.place import Place
+from backstay.backup.repository import require
+from backstay.errors import BackupError
 from backstay.inventory.backup import Keep
 from backstay.transports.threads import on_thread
 
@@ -41,6 +44,16 @@ class Removal:
             logs=tuple(file for file in self.logs if str(file) in logs),
             followed=self.followed,
             left=self.left,
+        )
+
+    def stored_in(self, repository: str) -> "Removal":
+        """Return what of it is in the repository of this id, or may be: others cannot be reached.
+
+        So they stay in the catalogue, too.
+        """
+        return replace(
+            self,
+            backups=tuple(one for one in self.backups if one.stored.id in {"", repository}),
         )
 
     def names(self) -> tuple[str, ...]:
@@ -91,12 +104,20 @@ async def prune(place: Place, keep: Keep, named: Mapping[str, Collection[str]]) 
     going = await on_thread(lambda: removal(place, keep), _READ_BOUND)
     if named:
         going = going.among(named["backups"], named["logs"])
+    if going.backups or going.left:
+        # Before anything is removed: the repository is there, and the one that they are in.
+        found = await require(place.restic(), place.catalogue.backups())
+        going = going.stored_in(found)
     await _remove(place, going)
     return going
 
 
 async def _remove(place: Place, removed: Removal) -> None:
-    """Remove backups, logs, and followed files that the last verified backup of a host has."""
+    """Remove backups, logs, and followed files that the last verified backup of a host has.
+
+    Where the repository does not let them be removed, backups that are whole in it are listed
+    again.
+    """
     going = removed.backups
     for backup in going:
         place.begin_removal(backup.name)
@@ -105,7 +126,11 @@ async def _remove(place: Place, removed: Removal) -> None:
         place.catalogue.remove([backup.name for backup in going])
         snapshots = [snapshot for backup in going for snapshot in backup.snapshots.values()]
         snapshots += await _snapshots_left(place, removed.left)
-        await place.restic().forget(snapshots, prune=True, bound=_FORGET_BOUND)
+        try:
+            await place.restic().forget(snapshots, prune=True, bound=_FORGET_BOUND)
+        except BackupError:
+            await _list_again(place, going)
+            raise
     for name in removed.names():
         place.end(name)
     for file in removed.logs:
@@ -113,6 +138,16 @@ async def _remove(place: Place, removed: Removal) -> None:
     for host in removed.followed:
         if (at := place.catalogue.verified_at(host)) is not None:
             place.followed(host).drop_before(at)
+
+
+async def _list_again(place: Place, backups: Sequence[Backup]) -> None:
+    """Put backups back into the catalogue whose data are all in the repository still."""
+    with contextlib.suppress(BackupError):
+        there = {snapshot.id for snapshot in await place.restic().snapshots()}
+        for backup in backups:
+            if backup.snapshots and there.issuperset(backup.snapshots.values()):
+                place.catalogue.write(backup)
+                place.end(backup.name)
 
 
 async def _snapshots_left(place: Place, left: Collection[str]) -> list[str]:

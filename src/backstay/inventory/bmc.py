@@ -1,18 +1,21 @@
 """A host's BMC in cloud.yaml, and the fenced hosts, which theirs keep off."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from backstay.inventory.fields import Part
 from backstay.inventory.secret import BesideFile, Secret
+from backstay.transports.fingerprint import fingerprint_digits
 from backstay.transports.targets import BmcTarget
 from backstay.transports.urls import one_spelling
 
+_SYSTEM = re.compile(r"/redfish/v1/Systems/([^/]+)/?")
 _USUAL_PORTS = {None, 80, 443, 623}
 
 
@@ -20,17 +23,20 @@ _USUAL_PORTS = {None, 80, 443, 623}
 class BmcPlace:
     """Where a BMC is, however its URL is written; ``port`` is None for each standard one.
 
-    A URL's path does not count: Redfish begins at the same path of every server, and nothing else
-    is asked for.
+    Redfish begins at the same path of every server: of a URL's path only a ``system`` counts, by
+    which one BMC's several machines are told apart; empty where none is named.
     """
 
     host: str
     port: int | None
     ipmi: bool
+    system: str = ""
 
     def is_same(self, other: "BmcPlace") -> bool:
         """Return whether it is one BMC. On any ports, where one is of IPMI and one of Redfish."""
-        return self.host == other.host and (self.port == other.port or self.ipmi != other.ipmi)
+        if self.host != other.host or (self.port != other.port and self.ipmi == other.ipmi):
+            return False
+        return not (self.system and other.system and self.system != other.system)
 
 
 def place_of(url: str) -> BmcPlace | None:
@@ -42,16 +48,26 @@ def place_of(url: str) -> BmcPlace | None:
         return None
     if not parts.hostname:
         return None
-    return BmcPlace(one_spelling(parts.hostname), port, parts.scheme == "ipmi")
+    ipmi = parts.scheme == "ipmi"
+    return BmcPlace(one_spelling(parts.hostname), port, ipmi, "" if ipmi else system_in(parts.path))
+
+
+def system_in(path: str) -> str:
+    """Return the system that a URL's path names (``/redfish/v1/Systems/NAME``), or empty. Pure."""
+    found = _SYSTEM.fullmatch(path)
+    return unquote(found[1]) if found else ""
 
 
 class Bmc(Part):
     """A host's baseboard management controller.
 
     ``url`` is where its Redfish service begins, or ``ipmi://ADDRESS``; ``protocol`` goes with it
-    and need not be said. ``ca`` is the certificate file that its own is checked against; None means
-    the system's. By ``http`` the password goes in the clear: where a network of its own makes that
-    harmless, ``clear`` says so, and there is no warning.
+    and need not be said. With several systems behind it ``url`` goes on to the host's:
+    ``https://ADDRESS/redfish/v1/Systems/NAME``. ``ca`` is the certificate file that its own is
+    checked against; None means the system's. ``fingerprint`` (``SHA256:…``) is that of the one
+    certificate that is trusted, whoever signed it and for whatever name: a factory's. By ``http``
+    the password goes in the clear: where a network of its own makes that harmless, ``clear`` says
+    so, and there is no warning.
     """
 
     protocol: Literal["redfish", "ipmi"] | None = None
@@ -59,6 +75,7 @@ class Bmc(Part):
     username: str
     password: Secret
     ca: BesideFile | None = None
+    fingerprint: Annotated[str, AfterValidator(fingerprint_digits)] = ""
     clear: bool = False
 
     @field_validator("url")
@@ -91,6 +108,8 @@ class Bmc(Part):
         spoken = "ipmi" if urlsplit(self.url).scheme == "ipmi" else "redfish"
         if self.protocol not in {None, spoken}:
             raise ValueError(f"`url` is one of {spoken}, `protocol` says {self.protocol}")
+        if self.fingerprint and urlsplit(self.url).scheme != "https":
+            raise ValueError("`fingerprint` is that of a certificate: it goes with an https `url`")
         return self
 
     def target(self, host: str) -> BmcTarget:
@@ -104,6 +123,8 @@ class Bmc(Part):
             username=self.username,
             password=self.password.reveal(),
             ca=self.ca,
+            fingerprint=self.fingerprint,
+            system="" if self.url.startswith("ipmi:") else system_in(urlsplit(self.url).path),
         )
 
 

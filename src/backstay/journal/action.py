@@ -68,6 +68,7 @@ class Running:
         require_lease: returns while the run may go on, else raises LeaseLost or LockLost: asked
             before what cannot be taken back, where a cancelled step still cleans up.
         claim: the run's right to act, None where there is no engine.
+        again: whether an earlier attempt of this step did not end well: what it did is not known.
 
     """
 
@@ -79,6 +80,7 @@ class Running:
     report: Callable[[str], None]
     require_lease: Callable[[], None] = lambda: None
     claim: Claim | None = None
+    again: bool = False
 
     @property
     def resume(self) -> str:

@@ -136,6 +136,7 @@ class _Steps:
             report=lambda text: self._report(step, text, lease),
             require_lease=lease.require,
             claim=self.claim,
+            again=again,
         )
         try:
             async with (

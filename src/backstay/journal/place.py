@@ -23,6 +23,13 @@ def journal_url() -> str:
     return os.environ.get(JOURNAL) or f"sqlite:///{folder() / 'journal.db'}"
 
 
+def beside_journal() -> Path:
+    """Return the folder for what must be known beside the journal: its own, where it is a file."""
+    url = journal_url()
+    file = url.removeprefix("sqlite:///")
+    return Path(file).parent if file != url and file.startswith("/") else folder()
+
+
 def locks_url() -> str:
     """Return the locks as a tooz URL: BACKSTAY_LOCKS, else files.
 

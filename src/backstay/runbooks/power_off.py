@@ -16,7 +16,7 @@ from backstay.journal.result import StepResult
 from backstay.runbooks.common.power_actions import Board, cut
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import hardware_of
-from backstay.transports.power import Power
+from backstay.transports.power import Power, state_soon
 from backstay.transports.targets import BmcTarget
 
 RUNBOOK = "power-off"
@@ -107,9 +107,9 @@ class CutPower(_OnFenced, Action[PoweredOff]):
         power, fenced = self.power_of(name), self.session.cloud.fenced[name]
         url = fenced.bmc.url if fenced.bmc else ""
         board = Board(name=name, url=url, power=power, noted=hardware_of(fenced.uuid))
-        was_on = await power.state() is not False
+        was_on = await state_soon(power) is not False
         await cut(board)
-        state = await power.state()
+        state = await state_soon(power)
         if state is not False:
             raise BackstayError(
                 f"cutting the power of {name}",
@@ -128,7 +128,7 @@ class Prove(_OnFenced, Action[StepResult]):
         name = running.step.target
         power, until = self.power_of(name), time.monotonic() + HOLDS
         while True:
-            if await power.state() is not False:
+            if await state_soon(power) is not False:
                 raise self._not_gone(name, "its BMC does not report off any more")
             if time.monotonic() >= until:
                 break

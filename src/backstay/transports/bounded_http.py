@@ -48,12 +48,20 @@ class LedElsewhere(requests.RequestException):
 class BoundedAdapter(HTTPAdapter):
     """Sends requests with the bounds of this module.
 
-    ``origin`` is the URL of the only server that may be asked, None where any may. Raises
+    ``origin`` is the URL of the only server that may be asked, None where any may;
+    ``assert_fingerprint`` that of the only certificate (SHA-256) that it may have. Raises
     AnswerTooLong and LedElsewhere beside what requests raises.
     """
 
-    def __init__(self, *, origin: str | None = None, **pool: Any) -> None:  # noqa: ANN401 - handed on
+    def __init__(
+        self,
+        *,
+        origin: str | None = None,
+        assert_fingerprint: str = "",
+        **pool: Any,  # noqa: ANN401 - handed on
+    ) -> None:
         self._origin = origin
+        self._fingerprint = assert_fingerprint
         super().__init__(**pool)
 
     def send(  # noqa: D102, PLR0917 - as requests has it
@@ -80,6 +88,8 @@ class BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - handed on
         """Make the pools of our connections."""
+        if self._fingerprint:
+            options["assert_fingerprint"] = self._fingerprint
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
@@ -122,15 +132,16 @@ def may_lead(asked: str, to: str) -> bool:
 
 def led_elsewhere(error: BaseException) -> LedElsewhere | None:
     """Return the redirect that an error of another library comes from, None where none does."""
-    return _among(error, LedElsewhere)
+    return among(error, LedElsewhere)
 
 
 def too_long(error: BaseException) -> AnswerTooLong | None:
     """Return the passed bound that an error of another library comes from, None where none does."""
-    return _among(error, AnswerTooLong)
+    return among(error, AnswerTooLong)
 
 
-def _among(error: BaseException | None, kind: type[E]) -> E | None:
+def among(error: BaseException | None, kind: type[E]) -> E | None:
+    """Return the error of this kind that an error comes from, None where none is among them."""
     for _ in range(10):
         if error is None or isinstance(error, kind):
             return error

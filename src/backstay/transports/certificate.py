@@ -9,6 +9,7 @@ from pathlib import Path
 from backstay.commands import command
 from backstay.errors import ApiUnreachable
 from backstay.transports.deadline import watch
+from backstay.transports.fingerprint import fingerprint_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,20 @@ def presented(host: str, port: int, *, bound: float, ca: Path | None = None) -> 
         raise _unreachable(host, port, error) from error
 
 
+def presented_fingerprint(host: str, port: int, *, bound: float) -> str:
+    """Return the SHA-256 fingerprint of the certificate that a TLS server presents, trusted or not.
+
+    It is for a person to compare: nothing is sent. Raises ApiUnreachable.
+    """
+    careless = ssl.create_default_context()
+    careless.check_hostname = False
+    careless.verify_mode = ssl.CERT_NONE
+    try:
+        return fingerprint_of(_certificate(careless, host, port, bound))
+    except OSError as error:
+        raise _unreachable(host, port, error) from error
+
+
 def _context(ca: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca) if ca else None)
 
@@ -47,16 +62,21 @@ def _context(ca: Path | None) -> ssl.SSLContext:
 def _expiry(context: ssl.SSLContext, host: str, port: int, bound: float) -> datetime:
     from cryptography import x509  # noqa: PLC0415 - takes its time, and few clouds here need it
 
+    try:
+        found = x509.load_der_x509_certificate(_certificate(context, host, port, bound))
+    except ValueError as error:
+        raise OSError(f"a certificate that cannot be read: {error}") from error
+    return found.not_valid_after_utc
+
+
+def _certificate(context: ssl.SSLContext, host: str, port: int, bound: float) -> bytes:
     with socket.create_connection((host, port), timeout=bound) as plain:
         watch(plain)  # a handshake may come byte by byte
         with context.wrap_socket(plain, server_hostname=host) as connection:
             certificate = connection.getpeercert(binary_form=True)
     if certificate is None:
         raise OSError("no certificate was presented")
-    try:
-        return x509.load_der_x509_certificate(certificate).not_valid_after_utc
-    except ValueError as error:
-        raise OSError(f"a certificate that cannot be read: {error}") from error
+    return certificate
 
 
 def _unreachable(host: str, port: int, error: OSError) -> ApiUnreachable:

@@ -51,7 +51,7 @@ async def call_command(command: str, facts: Mapping[str, str], *, bound: float) 
             output = await tail(process.stdout)
             await process.wait()
     except TimeoutError:
-        raise _failed(shown, f"it did not end within {bound:g} s") from None
+        raise _unclear(shown, f"it did not end within {bound:g} s") from None
     finally:
         await kill_session(process)
     last_line = _last_line(output)
@@ -86,9 +86,17 @@ async def call_url(url: str, facts: Mapping[str, Any], *, bound: float) -> str:
     try:
         answer = await on_thread(post, bound)
     except TimeoutError:
-        raise _failed(place, f"no answer within {bound:g} s") from None
+        raise _unclear(place, f"no answer within {bound:g} s") from None
     except (AnswerTooLong, LedElsewhere) as error:
-        raise _failed(place, str(error)) from None
+        raise _unclear(place, str(error)) from None
+    except requests.ConnectTimeout as error:
+        raise _failed(place, f"cannot be reached ({type(error).__name__})") from None
+    except (requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise _unclear(place, f"no whole answer ({type(error).__name__})") from None
+    except requests.ConnectionError as error:
+        if "NewConnectionError" in str(error) or "SSLError" in str(error):
+            raise _failed(place, f"cannot be reached ({type(error).__name__})") from None
+        raise _unclear(place, f"it ended the connection ({type(error).__name__})") from None
     except (requests.RequestException, OSError, ValueError) as error:
         raise _failed(place, f"cannot be reached ({type(error).__name__})") from None
     last_line = _last_line(answer.content)
@@ -113,9 +121,15 @@ def _last_line(output: bytes) -> str:
     return clean(lines[-1], longest=_LONGEST) if lines else ""
 
 
-def _failed(what: str, came_back: str) -> HookFailed:
+def _unclear(what: str, came_back: str) -> HookFailed:
+    """Return the error for a hook that was called, and may have done what it is for."""
+    return _failed(what, f"{came_back}: it may have done its part all the same", unclear=True)
+
+
+def _failed(what: str, came_back: str, *, unclear: bool = False) -> HookFailed:
     return HookFailed(
         f"calling the hook {what}",
         came_back=came_back,
+        unclear=unclear,
         remedy="fix what it reports, or remove it from `hooks` under `maintenance` in cloud.yaml",
     )

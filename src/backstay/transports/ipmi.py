@@ -9,6 +9,7 @@ https://www.intel.com/content/dam/www/public/us/en/documents/product-briefs/ipmi
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.answers import BadAnswer, read
-from backstay.errors import PowerError
+from backstay.errors import PowerError, PowerOrdered
 from backstay.transports.hardware import Hardware, hardware_of
-from backstay.transports.power import ASK_BOUND, until_off
+from backstay.transports.power import ASK_BOUND, cut_until_off
 from backstay.transports.program_output import tail
 from backstay.transports.targets import BmcTarget
 from backstay.transports.urls import without_secrets
@@ -51,10 +52,27 @@ class Ipmi:
         return hardware_of(answer.guid)
 
     async def off(self) -> None:
-        """Take the host's power by force; return when it is read back as off. Raises PowerError."""
-        await self._ask("powering off", "off", ASK_BOUND)
-        if not await until_off(self):
-            raise self._error("powering off", "its BMC still reports that it is on")
+        """Take the host's power by force; return when it is read back as off.
+
+        Raises PowerError where nothing was sent, PowerOrdered where it is not known to be off.
+        """
+        try:
+            await cut_until_off(self, self._order_off, words="the order to power off")
+        except PowerOrdered as error:
+            told = self._error("powering off", error.came_back)
+            raise PowerOrdered(
+                told.attempted,
+                came_back=told.came_back,
+                remedy=f"it may be off, or go off yet: {told.remedy}",
+            ) from error
+
+    async def _order_off(self) -> str:
+        """Order it; return why it is not clear that it was taken. Raises PowerError."""
+        try:
+            answer = await self._ask("powering off", "off", ASK_BOUND, ordered=True)
+        except _Silent as error:
+            return error.came_back  # over UDP what was sent is taken, or not
+        return answer.unclear
 
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set."""
@@ -68,8 +86,13 @@ class Ipmi:
         """Restart the host by force, or power it on where it is off. Raises PowerError."""
         await self._ask("power-cycling", "cycle", ASK_BOUND)
 
-    async def _ask(self, attempted: str, what: str, bound: float) -> "_Came":
-        """Have one exchange made by another process. Raises PowerError."""
+    async def _ask(
+        self, attempted: str, what: str, bound: float, *, ordered: bool = False
+    ) -> "_Came":
+        """Have one exchange made by another process.
+
+        Raises PowerError; with ``ordered`` _Silent where there was no answer in time.
+        """
         where = urlsplit(self.target.url)
         given = {
             "what": what,
@@ -90,7 +113,12 @@ class Ipmi:
             async with asyncio.timeout(bound):
                 out, errors = await _said(process, json.dumps(given).encode())
         except TimeoutError:
-            raise self._error(attempted, f"its BMC gave no answer within {bound:g} s") from None
+            told = self._error(attempted, f"its BMC gave no answer within {bound:g} s")
+            if ordered:
+                raise _Silent(
+                    told.attempted, came_back=told.came_back, remedy=told.remedy
+                ) from None
+            raise told from None
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -116,9 +144,13 @@ class Ipmi:
 
 @dataclass(frozen=True, slots=True)
 class _Came:
-    """What an exchange brought: ``error`` is empty where it came about."""
+    """What an exchange brought: ``error`` is empty where it came about.
+
+    ``unclear`` is why it is not known whether an order was taken that was sent.
+    """
 
     on: bool | None = None
+    unclear: str = ""
     missed: tuple[str, ...] = ()
     guid: str = ""
     error: str = ""
@@ -137,8 +169,16 @@ async def _said(process: asyncio.subprocess.Process, given: bytes) -> tuple[byte
     return out, errors
 
 
+class _Silent(PowerError):
+    """A BMC gave no answer in time: what was sent to it may have been taken."""
+
+
 class _Refused(Exception):
     """A BMC refused a command."""
+
+
+BUSY = re.compile("busy|timeout|out of space|duplicate|cannot be provided|not supported in present")
+"""What a BMC says that may do it a moment later (IPMI 2.0, table 5-2: C0, C3, C4, CF, CE, D5)."""
 
 
 def exchange(given: dict[str, Any]) -> dict[str, Any]:
@@ -182,9 +222,13 @@ def _off(command: Any) -> dict[str, Any]:  # noqa: ANN401
     # Also where the BMC says that it is off: what it says may be old.
     try:
         _raw(command, CONTROL, OFF)
-    except _Refused:
+    except _Refused as error:
+        if BUSY.search(str(error).casefold()):
+            return {"unclear": str(error)[:200]}
         if _state(command)["on"]:
             raise
+    except Exception as error:  # the session has ended meanwhile, or the answer is of no form
+        return {"unclear": " ".join(str(error).split())[:200] or type(error).__name__}
     return {}
 
 

@@ -1,10 +1,12 @@
 """A host's power, whichever way its BMC is asked: what can be asked of it, and until when."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
-from backstay.errors import PowerError
+from backstay.errors import PowerError, PowerOrdered
 from backstay.transports.hardware import Hardware
 
 ASK_BOUND = 30.0
@@ -59,14 +61,57 @@ async def hardware_behind(power: Power) -> Hardware:
         return Hardware()
 
 
-async def until_off(power: Power) -> bool:
-    """Read the power until it is off; return False after ``OFF_BOUND`` seconds.
+async def cut_until_off(power: Power, order: Callable[[], Awaitable[str]], *, words: str) -> None:
+    """Give an order and read the power until it is off, for ``OFF_BOUND`` seconds.
 
-    What a BMC answers to the request is no proof. Raises PowerError.
+    ``order`` returns why it is not clear that it was taken, empty where it was; it raises
+    PowerError where nothing was sent or it was refused. From then on a BMC that is busy, ends a
+    connection or does not answer is one without an answer for a moment, no more: what it answers to
+    the order is no proof, neither way. An order that is not clear is given again as long as the
+    BMC reports on. ``words`` name the order. Raises PowerError where it was not sent, PowerOrdered
+    where it was and the power is not read back as off.
     """
     until = time.monotonic() + OFF_BOUND
-    while await power.state() is not False:
+    unclear = await order()
+    pause, seen = OFF_PAUSE, ""
+    while True:
+        try:
+            state = await power.state(bound=STATE_BOUND)
+        except PowerError as error:
+            seen, pause = f"its answer since: {error.came_back}", min(2 * pause, 5 * OFF_PAUSE)
+        else:
+            if state is False:
+                return
+            reports = "on" if state else "neither on nor off"
+            seen, pause = f"its BMC still reports that it is {reports}", OFF_PAUSE
+            if state and unclear and time.monotonic() < until:
+                with contextlib.suppress(PowerError):
+                    unclear = await order()
         if time.monotonic() > until:
-            return False
+            break
+        await asyncio.sleep(pause)
+    first = f"; to the order it answered: {unclear}" if unclear else ""
+    raise PowerOrdered(
+        "powering off",
+        came_back=f"{words} was sent, and the power was not read back as off within "
+        f"{OFF_BOUND:g} s: {seen}{first}",
+        remedy="it may be off, or go off yet: see",
+    )
+
+
+async def state_soon(power: Power, *, bound: float = ASK_BOUND) -> bool | None:
+    """Return whether it is on, by a BMC that may be busy for a moment; None where it is neither.
+
+    Raises PowerError where it gave no usable answer for ``bound`` seconds.
+    """
+    until = time.monotonic() + bound
+    while True:
+        try:
+            state = await power.state(bound=STATE_BOUND)
+        except PowerError:
+            if time.monotonic() > until:
+                raise
+        else:
+            if state is not None or time.monotonic() > until:
+                return state
         await asyncio.sleep(OFF_PAUSE)
-    return True

@@ -6,11 +6,12 @@ Their last line of output goes into errors; no statement is ever among their arg
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
 
-from backstay.errors import BackupError
+from backstay.errors import BackupError, DamagedBackup
 from backstay.quantities import size
 from backstay.transports import limits
 from backstay.transports.program_output import OutputTooLong, tail, whole
@@ -36,11 +37,11 @@ async def run(
     except OutputTooLong:
         raise failed(doing, f"{program} printed more than {size(limits.OUTPUT)}") from None
     except TimeoutError:
-        raise failed(doing, f"it did not end within {bound:g} s") from None
+        raise not_done(doing, f"it did not end within {bound:g} s") from None
     finally:
         await kill(process)
     if process.returncode != 0:
-        raise failed(doing, words(errors) or f"exit status {process.returncode}")
+        raise _ended_badly(doing, process.returncode or 0, errors)
     return output.decode(errors="replace")
 
 
@@ -101,7 +102,12 @@ async def end_well(process: asyncio.subprocess.Process, doing: str) -> None:
     # communicate() alone leaves an input open that it was given nothing for.
     _, errors = await process.communicate(b"")
     if process.returncode != 0:
-        raise failed(doing, words(errors) or f"exit status {process.returncode}")
+        raise _ended_badly(doing, process.returncode or 0, errors)
+
+
+def _ended_badly(doing: str, status: int, errors: bytes) -> BackupError:
+    said = words(errors) or f"exit status {status}"
+    return not_done(doing, f"it was ended: {said}") if was_ended(status) else failed(doing, said)
 
 
 async def kill(process: asyncio.subprocess.Process) -> None:
@@ -137,9 +143,40 @@ def words(errors: bytes) -> str:
 
 
 def failed(doing: str, came_back: str) -> BackupError:
-    """Return the error for a backup that cannot be proved or restored."""
-    return BackupError(
+    """Return the error for a backup that cannot be proved or restored.
+
+    Where what came back is that this machine lacks something, it says nothing of the backup.
+    """
+    if _LACKING.search(came_back):
+        return not_done(doing, came_back)
+    return DamagedBackup(
         doing,
         came_back=came_back,
         remedy="do not rely on this backup: take another, and verify that",
     )
+
+
+def not_done(doing: str, came_back: str) -> BackupError:
+    """Return the error for what could not be done on this machine: no evidence on a backup."""
+    return BackupError(
+        doing,
+        came_back=came_back,
+        remedy="this is about the machine that keeps the backups, not about the backup: see its "
+        "free space, memory and load, then try again",
+    )
+
+
+def was_ended(status: int) -> bool:
+    """Return whether a program was ended by others, as by the kernel that is out of memory."""
+    return -status in _ENDED or status - 128 in _ENDED
+
+
+_ENDED = {signal.SIGKILL, signal.SIGTERM, signal.SIGXFSZ, signal.SIGXCPU}
+_LACKING = re.compile(
+    r"no space left|disk (is )?full|quota exceeded|file too large|cannot allocate|out of memory"
+    r"|(errno|errcode|error number|errno:|errcode:) *(5|12|23|24|27|28|30|122)\b"
+    r"|too many open files|read-only file system|input/output error|permission denied"
+    r"|resource temporarily unavailable|cannot fork|stale file handle",
+    re.IGNORECASE,
+)
+"""Words of programs, and of MariaDB's servers, by which this machine is at fault."""

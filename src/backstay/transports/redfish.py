@@ -4,30 +4,30 @@ This module imports sushy, which takes its time: import it where power is asked 
 https://docs.openstack.org/sushy/latest/reference/usage.html
 """
 
+import asyncio
 import logging
-import re
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import sushy
-from sushy.connector import Connector
-from sushy.exceptions import AccessError, ConnectionError, SushyError  # noqa: A004 - its own
+from sushy.exceptions import HTTPError
 
-from backstay.errors import PowerError
-from backstay.quantities import size
-from backstay.transports import limits
-from backstay.transports.bounded_http import bound_session, led_elsewhere, session, too_long
+from backstay.errors import PowerError, PowerOrdered
+from backstay.transports import power, redfish_errors
 from backstay.transports.hardware import Hardware, hardware_of
-from backstay.transports.power import ASK_BOUND, until_off
+from backstay.transports.power import ASK_BOUND, cut_until_off
+from backstay.transports.redfish_system import patch, reset, reset_values, system_of
 from backstay.transports.sent import log_call
 from backstay.transports.targets import BmcTarget
 from backstay.transports.threads import on_thread
-from backstay.transports.urls import redacted, without_secrets
+from backstay.transports.urls import without_secrets
 
 T = TypeVar("T")
 
-_LONGEST = 300
 RESTORE, ALWAYS_OFF = "PowerRestorePolicy", "AlwaysOff"
+ON, OFF, RESTART, CYCLE = "On", "ForceOff", "ForceRestart", "PowerCycle"
+"""Types of reset."""
 
 
 class Redfish:
@@ -38,17 +38,48 @@ class Redfish:
         logging.getLogger("sushy").setLevel(logging.CRITICAL)  # it logs requests with passwords
 
     async def cycle(self) -> None:
-        """Restart the host by force, or power it on where it is off. Raises PowerError."""
+        """Restart the host by force, or power it on where it is off.
 
-        def force(system: Any) -> None:  # noqa: ANN401 - sushy is untyped
-            off = system.power_state == sushy.POWER_STATE_OFF
-            allowed = system.get_allowed_reset_system_values()
-            forced = sushy.RESET_TYPE_FORCE_RESTART
-            if off or forced not in allowed:
-                forced = sushy.RESET_TYPE_ON if off else sushy.RESET_TYPE_POWER_CYCLE
-            system.reset_system(forced)
+        By ForceOff and On where the BMC offers nothing else. Raises PowerError, and PowerOrdered
+        where it was powered off and could not be powered on.
+        """
+        attempted = "power-cycling"
 
-        await self._ask("power-cycling", force)
+        def look(system: Any) -> tuple[bool, set[str] | None]:  # noqa: ANN401 - sushy is untyped
+            return system.power_state == sushy.POWER_STATE_OFF, reset_values(system)
+
+        off, offered = await self._ask(attempted, look)
+        if not off:
+            for kind in (RESTART, CYCLE):
+                if offered is None or kind in offered:
+                    try:
+                        # Where that is not clear the next boot tells.
+                        await self._order(attempted, kind, again=True)
+                    except _NotOffered:
+                        continue
+                    return
+            await self.off()
+        await self._on(attempted, was_off=off)
+
+    async def _on(self, attempted: str, *, was_off: bool) -> None:
+        """Power it on; again for as long as a BMC is busy that has just powered it off."""
+        until = time.monotonic() + power.OFF_BOUND
+        while True:
+            try:
+                unclear = await self._order(attempted, ON, again=True)
+                if not unclear or await power.state_soon(self):
+                    return
+                raise self._error(attempted, unclear)
+            except PowerError as error:
+                if was_off and not isinstance(error, PowerOrdered):
+                    raise
+                if time.monotonic() > until:
+                    raise PowerOrdered(
+                        error.attempted,
+                        came_back=f"{OFF} was sent and came about, {ON} did not: {error.came_back}",
+                        remedy=f"it is off: power it on by hand; {error.remedy}",
+                    ) from error
+            await asyncio.sleep(power.OFF_PAUSE)
 
     async def state(self, *, bound: float = ASK_BOUND) -> bool | None:
         """Return whether the host is on; None while it is being switched. Raises PowerError."""
@@ -69,22 +100,22 @@ class Redfish:
         return await self._ask("asking which machine is behind", read)
 
     async def off(self) -> None:
-        """Take the host's power by force; return when it is read back as off. Raises PowerError.
+        """Take the host's power by force; return when it is read back as off.
 
         An orderly shutdown would wait for a host that may hang. Also where the BMC says that it is
-        off already the order is sent: what it says may be old.
+        off already the order is sent: what it says may be old. Raises PowerError where nothing was
+        sent, PowerOrdered where it is not known to be off since.
         """
-
-        def force(system: Any) -> None:  # noqa: ANN401 - sushy is untyped
-            try:
-                system.reset_system(sushy.RESET_TYPE_FORCE_OFF)
-            except SushyError:
-                if system.power_state != sushy.POWER_STATE_OFF:
-                    raise
-
-        await self._ask("powering off", force)
-        if not await until_off(self):
-            raise self._error("powering off", "its BMC still reports that it is on")
+        attempted = "powering off"
+        try:
+            await cut_until_off(self, lambda: self._order(attempted, OFF), words=OFF)
+        except PowerOrdered as error:
+            told = self._error(attempted, error.came_back)
+            raise PowerOrdered(
+                told.attempted,
+                came_back=told.came_back,
+                remedy=f"it may be off, or go off yet: {told.remedy}",
+            ) from error
 
     async def keep_off(self) -> list[str]:
         """Set what keeps the host from coming on by itself; return what could not be set, and why.
@@ -102,67 +133,82 @@ class Redfish:
                 missed.append(f"{what}: {error.came_back}")
         return missed
 
+    async def _order(self, attempted: str, kind: str, *, again: bool = False) -> str:
+        """Order a reset; return why it is not clear that it was taken, empty where it was.
+
+        A BMC that is busy before it is ordered is asked for ``ASK_BOUND`` seconds, and with
+        ``again`` one that is too busy for the order. Raises PowerError where nothing was sent, or
+        the BMC has refused it.
+        """
+        sent = list[str]()
+
+        def order(system: Any) -> None:  # noqa: ANN401 - sushy is untyped
+            sent.append(kind)
+            try:
+                reset(system, kind)
+            except HTTPError as error:
+                if kind == OFF and system.power_state == sushy.POWER_STATE_OFF:
+                    return
+                if redfish_errors.is_not_offered(error):
+                    words = f"it refuses {kind}: {redfish_errors.reason(error)}"
+                    raise _NotOffered(*self._words(attempted, words)) from error
+                raise
+
+        until = time.monotonic() + ASK_BOUND
+        while True:
+            sent.clear()
+            try:
+                await self._ask(attempted, order)
+            except _NotOffered:
+                raise
+            except PowerError as error:
+                cause = error.__cause__
+                away = cause is not None and redfish_errors.was_not_sent(cause)
+                busy = redfish_errors.is_busy(cause) and not away
+                if time.monotonic() > until or not busy or (sent and not again):
+                    refused = away or (isinstance(cause, HTTPError) and not busy)
+                    if sent and not refused:
+                        return error.came_back
+                    raise
+                if sent and not isinstance(cause, HTTPError):
+                    return error.came_back  # it may have been taken
+            else:
+                return ""
+            await asyncio.sleep(power.OFF_PAUSE)
+
     async def _ask(
         self, attempted: str, question: Callable[[Any], T], *, bound: float = ASK_BOUND
     ) -> T:
         log_call(f"redfish, {attempted} {self.target.name}", self.target.url)
         try:
-            return await on_thread(lambda: question(self._system(bound)), bound)
+            return await on_thread(lambda: question(system_of(self.target, bound)), bound)
         except TimeoutError:
             raise self._error(attempted, f"its BMC gave no answer within {bound:g} s") from None
         except PowerError:
             raise
-        except AccessError:
-            raise self._error(attempted, "its BMC refuses the user or the password") from None
         except Exception as error:
             # sushy takes answers apart as they come: of another form they raise anything.
-            raise self._error(attempted, _reason(error)) from error
+            came_back, remedy = redfish_errors.explained(error, self.target)
+            raise self._error(attempted, came_back, remedy) from error
 
-    def _system(self, bound: float) -> Any:  # noqa: ANN401 - sushy is untyped
-        target = self.target
-        connector = Connector(
-            target.url,
-            verify=str(target.ca) if target.ca else True,
-            server_side_retries=1,
-            default_request_timeout=bound / 2,
-        )
-        # Links in its answers may be whole URLs: the password goes to no other server.
-        bound_session(connector._session, origin=target.url)
-        root = sushy.Sushy(
-            target.url,
-            auth=sushy.auth.BasicAuth(target.username, target.password),
-            connector=connector,
-            public_connector=session(origin=target.url),
-        )
-        collection = root.get_system_collection()
-        # Not get_members, which asks for each, however many the answer names.
-        names = collection.members_identities
-        if len(names) != 1:
-            raise self._error("finding the host behind", f"its BMC has {len(names)} systems")
-        return collection.get_member(names[0])
-
-    def _error(self, attempted: str, came_back: str) -> PowerError:
-        return PowerError(
-            f"{attempted} {self.target.name} by its BMC ({without_secrets(self.target.url)})",
-            came_back=came_back,
-            remedy="try the BMC's own page or console; is `bmc` in cloud.yaml right?",
+    def _words(self, attempted: str, came_back: str, remedy: str = "") -> tuple[str, str, str]:
+        place = without_secrets(self.target.url)
+        return (
+            f"{attempted} {self.target.name} by its BMC ({place})",
+            came_back,
+            remedy or "try the BMC's own page or console; is `bmc` in cloud.yaml right?",
         )
 
+    def _error(self, attempted: str, came_back: str, remedy: str = "") -> PowerError:
+        attempted, came_back, remedy = self._words(attempted, came_back, remedy)
+        return PowerError(attempted, came_back=came_back, remedy=remedy)
 
-def _reason(error: Exception) -> str:
-    """Return why nothing usable came, in words."""
-    if elsewhere := led_elsewhere(error):
-        return f"its BMC leads to {elsewhere.place}: nothing was sent there"
-    if too_long(error):
-        return f"its BMC's answer is longer than {size(limits.BODY)}: the connection was closed"
-    if isinstance(error, ConnectionError):
-        reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Read timed out)", str(error))
-        why = f": {(reason[1] or reason[2]).strip()}" if reason else ""
-        return f"its BMC cannot be reached{why}"
-    said = redacted(str(error)[: 10 * _LONGEST])[:_LONGEST]
-    if isinstance(error, SushyError | OSError):
-        return said or type(error).__name__
-    return f"its BMC's answer is not one of Redfish ({type(error).__name__}: {said})"
+
+class _NotOffered(PowerError):
+    """A BMC does not know a type of reset: another may do."""
+
+    def __init__(self, attempted: str, came_back: str, remedy: str) -> None:
+        super().__init__(attempted, came_back=came_back, remedy=remedy)
 
 
 def _no_override(system: Any) -> list[str]:  # noqa: ANN401 - sushy is untyped
@@ -170,9 +216,14 @@ def _no_override(system: Any) -> list[str]:  # noqa: ANN401 - sushy is untyped
         return []
     none = sushy.BOOT_SOURCE_TARGET_NONE
     offered = none in system.get_allowed_system_boot_source_values()
-    system.set_system_boot_options(
-        target=none if offered else None, enabled=sushy.BOOT_SOURCE_ENABLED_DISABLED
-    )
+    try:
+        system.set_system_boot_options(
+            target=none if offered else None, enabled=sushy.BOOT_SOURCE_ENABLED_DISABLED
+        )
+    except HTTPError as error:
+        if not redfish_errors.wants_etag(error):
+            raise
+        patch(system, {"Boot": {"BootSourceOverrideEnabled": "Disabled"}})
     return []
 
 
@@ -181,7 +232,7 @@ def _stay_off(system: Any) -> list[str]:  # noqa: ANN401 - sushy is untyped
         return [f"power after an outage: this BMC does not offer {RESTORE}"]
     if system.json[RESTORE] != ALWAYS_OFF:
         # sushy has no method of its own for it.
-        system._conn.patch(system.path, data={RESTORE: ALWAYS_OFF})
+        patch(system, {RESTORE: ALWAYS_OFF})
         system.refresh()
         if system.json.get(RESTORE) != ALWAYS_OFF:
             return [f"power after an outage: it stays {system.json.get(RESTORE)}"]

@@ -18,7 +18,18 @@ from backstay.quantities import size
 from backstay.transports import limits
 from backstay.transports.program_output import OutputTooLong, tail, whole
 from backstay.transports.programs import kill_session
-from backstay.transports.restic_output import Snapshot, counts, error, marks, snapshots, summary
+from backstay.transports.restic_output import (
+    Snapshot,
+    cannot_lock,
+    counts,
+    error,
+    has_none,
+    local_path,
+    marks,
+    repository_id,
+    snapshots,
+    summary,
+)
 
 CHUNK = 1 << 18
 QUICK = 120.0
@@ -33,7 +44,13 @@ not report the full disk.
 PACKS = 64 << 20
 """Bytes that restic may want at once: a few packs of 16 MiB."""
 
+_NO_LOCK = "--no-lock"
+
 Send = Callable[[bytes], Awaitable[None]]
+
+
+class _CannotLock(BackupError):
+    """It can be read, if at all, only without a lock."""
 
 
 class Restic:
@@ -45,7 +62,8 @@ class Restic:
 
     def __init__(self, repository: str, password_file: Path, cache: Path) -> None:
         self.repository = repository
-        self.stalled = STALLED_AFAR if ":" in repository else STALLED_HERE
+        self._path = local_path(repository)
+        self.stalled = STALLED_AFAR if self._path is None else STALLED_HERE
         self._environment = os.environ | {
             "RESTIC_REPOSITORY": repository,
             "RESTIC_PASSWORD_FILE": str(password_file),
@@ -53,15 +71,39 @@ class Restic:
             "RESTIC_PROGRESS_FPS": "0.1",
         }
 
-    async def open(self) -> None:
-        """Make the repository where there is none, and take away locks of processes that died."""
-        status, _, errors = await self._run(["cat", "config"], bound=QUICK)
+    async def identity(self) -> str | None:
+        """Return the id that restic has given the repository; None where there is none.
+
+        One that refuses, that does not answer or whose password is another is an error.
+        """
+        status, output, errors = await self._run(["cat", "config", _NO_LOCK], bound=QUICK)
         if status == 0:
-            await self._ok(["unlock"], "unlocking", bound=QUICK)
-        elif "unable to open config file" in errors or "Is there a repository" in errors:
-            await self._ok(["init"], "making", bound=QUICK)
-        else:
-            raise self._error("opening", errors)
+            return repository_id(output)
+        if has_none(self.repository, errors):
+            self._refuse_rest()
+            return None
+        raise self._error("opening", errors)
+
+    async def open(self) -> None:
+        """Make the repository where there is none, and take away locks of processes that died.
+
+        Whether there should be one already is known to the caller alone (``backup.repository``).
+        """
+        await (self.make() if await self.identity() is None else self.unlock())
+
+    async def make(self) -> None:
+        """Make the repository."""
+        await self._ok(["init"], "making", bound=QUICK)
+
+    async def unlock(self) -> None:
+        """Take away locks of processes that died."""
+        await self._ok(["unlock"], "unlocking", bound=QUICK)
+
+    def _refuse_rest(self) -> None:
+        """Raise BackupError where parts of a repository are left: it is no place for a new one."""
+        with contextlib.suppress(OSError):
+            if self._path and any((self._path / "snapshots").iterdir()):
+                raise self._error("opening", "its file `config` is gone, and snapshots are there")
 
     @asynccontextmanager
     async def receiving(
@@ -110,7 +152,7 @@ class Restic:
     async def snapshots(self, *tags: str) -> list[Snapshot]:
         """Return the snapshots that have all of ``tags``, the oldest first."""
         wanted = ["--tag", ",".join(tags)] if tags else []
-        output = await self._ok(["snapshots", "--json", *wanted], "listing", bound=QUICK)
+        output = await self._read(["snapshots", "--json", *wanted], "listing", bound=QUICK)
         return snapshots(output)
 
     async def dump(self, snapshot: str, name: str, receive: Send, *, silence: float) -> None:
@@ -122,8 +164,24 @@ class Restic:
     async def content(
         self, snapshot: str, name: str, *, silence: float
     ) -> AsyncGenerator[bytes, None]:
-        """Give the bytes of one file of a snapshot."""
-        process = await self._start(["dump", snapshot, name], stdin=asyncio.subprocess.DEVNULL)
+        """Give the bytes of one file of a snapshot; without a lock where none can be written."""
+        given = False
+        try:
+            async with aclosing(self._content([snapshot, name], silence)) as data:
+                async for some in data:
+                    given = True
+                    yield some
+        except _CannotLock:
+            if given:
+                raise
+            async with aclosing(self._content([_NO_LOCK, snapshot, name], silence)) as data:
+                async for some in data:
+                    yield some
+
+    async def _content(
+        self, arguments: Sequence[str], silence: float
+    ) -> AsyncGenerator[bytes, None]:
+        process = await self._start(["dump", *arguments], stdin=asyncio.subprocess.DEVNULL)
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101 - both were asked for
         assert stderr is not None  # noqa: S101
@@ -138,6 +196,9 @@ class Restic:
             errors = (await errors_read).decode(errors="replace")
             # A wrong file can have the right size: the exit status is what is to be trusted.
             if await process.wait() != 0:
+                if cannot_lock(errors):
+                    told = self._error("reading", errors)
+                    raise _CannotLock(told.attempted, came_back=told.came_back, remedy=told.remedy)
                 raise self._error("reading", errors)
         except TimeoutError:
             raise self._error("reading", f"no output for {silence:g} s") from None
@@ -151,11 +212,15 @@ class Restic:
         """Write all files of a snapshot below ``target``, or ``only`` some (paths in it)."""
         chosen = [word for path in only for word in ("--include", path)]
         arguments = ["restore", snapshot, "--target", str(target), *chosen]
-        await self._ok(arguments, "restoring", bound=bound)
+        await self._read(arguments, "restoring", bound=bound)
 
     async def check(self, *, read_data: bool, bound: float) -> None:
         """Check the repository's structure, with ``read_data`` every byte that it holds."""
-        await self._alone(["check", *(["--read-data"] if read_data else [])], "checking", bound)
+        with contextlib.suppress(BackupError):  # where it cannot be written: it is read
+            await self.unlock()
+        await self._read(
+            ["check", *(["--read-data"] if read_data else [])], "checking", bound=bound
+        )
 
     async def forget(self, snapshots: Sequence[str], *, prune: bool, bound: float) -> None:
         """Forget snapshots, and take what nothing holds out of the repository if ``prune``.
@@ -169,8 +234,17 @@ class Restic:
 
     async def _alone(self, arguments: Sequence[str], doing: str, bound: float) -> None:
         """Do what no other restic may be at work beside; one that was killed has left its lock."""
-        await self._ok(["unlock"], "unlocking", bound=QUICK)
+        await self.unlock()
         await self._ok(arguments, doing, bound=bound)
+
+    async def _read(self, arguments: Sequence[str], doing: str, *, bound: float) -> str:
+        """Do what only reads it; without a lock where none can be written."""
+        status, output, errors = await self._run(arguments, bound=bound)
+        if status != 0 and cannot_lock(errors):
+            status, output, errors = await self._run([*arguments, _NO_LOCK], bound=bound)
+        if status != 0:
+            raise self._error(doing, errors or output)
+        return output
 
     async def _ok(
         self, arguments: Sequence[str], doing: str, *, bound: float, folder: Path | None = None
@@ -229,11 +303,12 @@ class Restic:
     def _stands_still(self) -> str:
         """Say that restic makes no progress; and that its disk is full, where it is."""
         output_read = f"it made no progress for {self.stalled:g} s"
-        with contextlib.suppress(OSError):  # it is elsewhere
-            free = shutil.disk_usage(self.repository).free
-            if free < PACKS:
-                output_read += ", as where there is no space left on device"
-            output_read += f": {size(free)} are free there"
+        with contextlib.suppress(OSError):
+            if self._path is not None:
+                free = shutil.disk_usage(self._path).free
+                if free < PACKS:
+                    output_read += ", as where there is no space left on device"
+                output_read += f": {size(free)} are free there"
         return output_read
 
     async def _start(

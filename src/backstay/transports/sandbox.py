@@ -19,7 +19,7 @@ from backstay.answers import clean
 from backstay.errors import BackupError
 from backstay.transports import namespaces
 from backstay.transports.namespaces import DATA, FIRST_USER, SETUP_FAILED, USERS
-from backstay.transports.programs import INSTALL, failed, words
+from backstay.transports.programs import INSTALL, failed, not_done, was_ended, words
 from backstay.transports.sent import log_call
 
 ANSWER_MOST = 16 << 20
@@ -102,7 +102,7 @@ class Sandbox:
                 finally:
                     giving.cancel()
         except TimeoutError:
-            raise failed(doing, f"it did not end within {bound:g} s") from None
+            raise not_done(doing, f"it did not end within {bound:g} s") from None
         finally:
             await running.kill()
         return output.decode(errors="replace")
@@ -189,7 +189,9 @@ class Program:
             if status == SETUP_FAILED:
                 raise namespaces.cannot(last)
             if status == -signal.SIGKILL or last.startswith(_UNSHARE_LOST):
-                raise failed(doing, _KILLED_FROM_OUTSIDE)
+                raise not_done(doing, _KILLED_FROM_OUTSIDE)
+            if was_ended(status):
+                raise not_done(doing, f"it was ended: {last or f'exit status {status}'}")
             raise failed(doing, last or f"exit status {status}")
 
     def terminate(self) -> None:

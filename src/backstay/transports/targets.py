@@ -32,7 +32,9 @@ class SshTarget:
 class BmcTarget:
     """A host's BMC: ``url`` is where Redfish begins, ``ca`` the file its certificate is checked by.
 
-    ``name`` is the host's. The password is in no ``repr``.
+    ``name`` is the host's. ``fingerprint`` is that of the one certificate that is trusted instead
+    (SHA-256, 64 hexadecimal digits); ``system`` names the host among several behind one BMC. The
+    password is in no ``repr``.
     """
 
     name: str
@@ -40,6 +42,8 @@ class BmcTarget:
     username: str
     password: str = field(repr=False)
     ca: Path | None = None
+    fingerprint: str = ""
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,11 @@ from typing import Any
 from sushy_tools.emulator import main as emulator
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
+from backstay_lab.bmc.busy import busy_after_orders
 from backstay_lab.bmc.driver import HOST, LabSystems, system_uuid
 from backstay_lab.bmc.power import Board
 from backstay_lab.bmc.restore_policy import offering_policy
-from backstay_lab.layout import restore_policy_file
+from backstay_lab.layout import busy_bmc_file, restore_policy_file
 
 LOG = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ def _bind(lab: str, endpoint: Endpoint, settings: Path) -> BaseWSGIServer:
         system_uuid(lab, endpoint.host),
         settings / restore_policy_file(endpoint.host),
     )
-    guarded = emulator.RedfishAuthMiddleware(whole, str(endpoint.htpasswd))
+    busy = busy_after_orders(whole, settings / busy_bmc_file(endpoint.host))
+    guarded = emulator.RedfishAuthMiddleware(busy, str(endpoint.htpasswd))
     server = ThreadedWSGIServer(
         endpoint.address, endpoint.port, _for_host(guarded, endpoint.host), _Handler
     )

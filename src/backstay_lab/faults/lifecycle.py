@@ -7,12 +7,14 @@ from backstay_lab import programs
 from backstay_lab.errors import LabError
 from backstay_lab.faults import records
 from backstay_lab.faults.agent import WedgeAgent
+from backstay_lab.faults.bmc import BusyBmc
 from backstay_lab.faults.broker import RabbitAmnesia
 from backstay_lab.faults.disk_full import FillDisk
 from backstay_lab.faults.fault import Fault, NoUndo
 from backstay_lab.faults.network import CutNetwork, Loss, table
 from backstay_lab.faults.old_client import OldClient
 from backstay_lab.faults.power import DeadBoard, Freeze, PowerOff
+from backstay_lab.faults.read_only_disk import ReadOnlyDisk
 from backstay_lab.faults.records import Record
 from backstay_lab.faults.second_host import DuplicateAddress, remove_all
 from backstay_lab.faults.service import HangService, KillService, StopService
@@ -32,13 +34,15 @@ FAULTS: dict[str, Fault] = {
         Loss(),
         DuplicateAddress(),
         FillDisk(),
+        ReadOnlyDisk(),
+        BusyBmc(),
         WedgeAgent(),
         OldClient(),
         RabbitAmnesia(),
     )
 }
 # faults that are made on the machine's side of the host and do not depend on it
-ON_MACHINE = ("cut-network", "loss", "duplicate-address")
+ON_MACHINE = ("cut-network", "loss", "duplicate-address", "busy-bmc")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from backstay.backup.mariadb.binlog_file import Reach, reach
 from backstay.backup.mariadb.client import CLIENT
 from backstay.errors import BackupError
 from backstay.transports.namespaces import EMPTY
-from backstay.transports.programs import failed, words
+from backstay.transports.programs import failed, not_done, words
 from backstay.transports.sandbox import Sandbox, sandbox
 
 _DOING = "replaying the binary log"
@@ -79,7 +79,7 @@ async def replay(
                 if found.stopped:
                     break
     except TimeoutError:
-        raise failed(_DOING, f"it did not end within {bound:g} s") from None
+        raise not_done(_DOING, f"it did not end within {bound:g} s") from None
     return played
 
 

@@ -24,7 +24,7 @@ from backstay.backup.mariadb.sql import UnusualName, identifier
 from backstay.beneath import Folder
 from backstay.errors import BackupError
 from backstay.transports.namespaces import DATA, EMPTY
-from backstay.transports.programs import failed, found, run
+from backstay.transports.programs import failed, found, not_done, run
 from backstay.transports.sandbox import Program, Sandbox, sandbox
 
 START_BOUND = 120.0
@@ -175,7 +175,7 @@ class Scratch:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             came_back = f"it did not answer within {START_BOUND:g} s: {self._last_words()}"
-            raise failed(doing, came_back) from None
+            raise not_done(doing, came_back) from None
 
     async def stop(self) -> None:
         """End the server in good order: its data directory is whole. Raises BackupError."""
@@ -187,7 +187,7 @@ class Scratch:
             async with asyncio.timeout(STOP_BOUND):
                 status = await server.wait()
         except TimeoutError:
-            raise failed(
+            raise not_done(
                 "stopping the scratch server", f"it still runs after {STOP_BOUND:g} s"
             ) from None
         finally:
@@ -257,7 +257,7 @@ class Scratch:
                     limit.reschedule(asyncio.get_running_loop().time() + silence)
             await program.end_well(doing)
         except TimeoutError:
-            raise failed(doing, f"no output for {silence:g} s") from None
+            raise not_done(doing, f"no output for {silence:g} s") from None
         finally:
             await program.kill()
         if b"-- Dump completed" not in last:

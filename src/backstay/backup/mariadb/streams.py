@@ -27,8 +27,10 @@ async def receive(
 ) -> None:
     """Receive the binary logs of hosts, and the files that change, until cancelled.
 
-    ``report`` gets each state. Raises BackupError where another stream of a host runs here.
+    ``report`` gets each state. Raises BackupError where another stream of a host runs here, and
+    where the folder is not the one that has the backups.
     """
+    place.catalogue.readable()
     work = []
     for host in hosts:
         target = cloud.ssh_target(cloud.hosts[host])

@@ -1,6 +1,7 @@
 """The step that proves a backup: it is restored into a scratch server, and checked there."""
 
 import hashlib
+import shutil
 import stat
 import time
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,16 @@ from backstay.backup.mariadb.scratch import Scratch
 from backstay.backup.restorable import chosen
 from backstay.backup.selection import invariants, migrations
 from backstay.beneath import Folder, UnsafeName, inside
-from backstay.errors import BackupError
+from backstay.errors import BackupError, DamagedBackup
 from backstay.inventory.backup import Engine
 from backstay.journal.action import Running
-from backstay.quantities import duration
+from backstay.quantities import duration, size
 from backstay.runbooks.backup.steps import RECORD, BackupProved, StoredDump
 from backstay.runbooks.backup.take import DUMP, SILENCE, STREAM, TAG, BackupAction
 from backstay.transports.restic import Restic
 
+_FULL = 16 << 20
+"""Bytes; where fewer are free, what a program could not write is missing too."""
 _SCRATCH = 256 << 20
 """Bytes that a scratch server needs in addition to its data."""
 
@@ -33,17 +36,27 @@ class Verify(BackupAction[BackupProved]):
     """Proves a backup, and writes the result into the catalogue."""
 
     async def do(self, running: Running) -> BackupProved:
-        """Prove it. Raises BackupError where that fails; the backup's state is ``failed`` then."""
+        """Prove it. Raises BackupError where that fails.
+
+        The backup's state is ``failed`` then only where that is evidence against it: where its own
+        repository can be read, and what is in it is not what was stored. All else that keeps it
+        from being proved leaves the state as it is.
+        """
         name = running.step.arguments["backup"] or running.result(RECORD).backup
         backup = self.place.catalogue.named(name)
-        self.place.require_room(_room(backup), f"proving the backup {backup.name}")
-        self.place.begin(backup.name)
         try:
+            await self.place.holding(backup)
+            self.place.require_room(_room(backup), f"proving the backup {backup.name}")
+            self.place.begin(backup.name)
             found = await self._proof(backup, running)
-        except BackupError as error:
+        except DamagedBackup as error:
+            if why := await self._no_evidence(backup):
+                raise _unproved(backup, error, f"; {why}") from error
             failed = {"at": time.time(), "problems": [str(error)]}
             self.place.catalogue.write(backup.proved(State.FAILED, failed))
             raise
+        except BackupError as error:
+            raise _unproved(backup, error) from error
         state = State.FAILED if found.problems else State.VERIFIED
         proved = _with_dump(backup, found.dump).proved(state, _catalogue_entry(found))
         self.place.catalogue.write(proved)
@@ -59,6 +72,21 @@ class Verify(BackupAction[BackupProved]):
                 f"{backup.host} --verify; existing backups are unchanged",
             )
         return found
+
+    async def _no_evidence(self, backup: Backup) -> str:
+        """Return why what was found may not be the backup's fault, empty where it is.
+
+        A disk that goes away meanwhile looks as if data were missing, a full one as if they were
+        wrong.
+        """
+        try:
+            await self.place.holding(backup)
+            free = shutil.disk_usage(self.place.folder).free
+        except BackupError as error:
+            return f"the repository cannot be read any more: {error.came_back}"
+        except OSError as error:
+            return f"{self.place.folder}: {error.strerror or error}"
+        return f"only {size(free)} are free in {self.place.folder}" if free < _FULL else ""
 
     async def _proof(self, backup: Backup, running: Running) -> BackupProved:
         restic = self.place.restic()
@@ -122,6 +150,16 @@ class Verify(BackupAction[BackupProved]):
             await scratch.dump(databases, send, silence=SILENCE)
         stored = found[DUMP]
         return StoredDump(snapshot=stored.id, size=stored.size, added=stored.added)
+
+
+def _unproved(backup: Backup, error: BackupError, more: str = "") -> BackupError:
+    """Return the error for a backup of which no more is known than before."""
+    return BackupError(
+        f"proving the backup {backup.name}",
+        came_back=f"{error.attempted}: {error.came_back}{more}. Nothing was learnt of the backup: "
+        f"it stays `{backup.state}`",
+        remedy=error.remedy,
+    )
 
 
 def _with_dump(backup: Backup, dump: StoredDump | None) -> Backup:

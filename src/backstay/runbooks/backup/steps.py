@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backstay.backup.catalogue import StoredIn
 from backstay.inventory.backup import Engine
 from backstay.journal.action import StepKind
 from backstay.journal.result import StepResult
@@ -17,11 +18,13 @@ class RepositoryOpened(StepResult):
         began: when the backup was started, in Unix seconds: its name is made of that.
         backup: the backup's name.
         torn: snapshots of interrupted backups, which were forgotten.
+        stored: the repository, as the catalogue notes it.
 
     """
 
     began: float
     backup: str
+    stored: StoredIn = field(default_factory=StoredIn)
     torn: tuple[str, ...] = ()
 
 

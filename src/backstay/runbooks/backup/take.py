@@ -36,7 +36,7 @@ from backstay.runbooks.backup.steps import (
     StoredPart,
 )
 from backstay.transports.restic import Restic
-from backstay.transports.restic_output import Snapshot
+from backstay.transports.restic_output import Snapshot, local_path
 
 R = TypeVar("R", bound=StepResult)
 
@@ -71,10 +71,10 @@ class Repository(BackupAction[RepositoryOpened]):
         """Open it. Raises BackupError, also where it is on the host itself."""
         host = self.site.host(running.step.target)
         self.place.refuse_on(host)
-        if ":" not in self.place.repository and await self._is_here(host.name):
+        if local_path(self.place.repository) is not None and await self._is_here(host.name):
             raise on_itself(host.name, self.place.repository)
+        stored = await self.place.opened()
         restic = self.place.restic()
-        await restic.open()
         torn = await self._torn(restic)
         await restic.forget(torn, prune=False, bound=running.step.bound)
         # By its time, not by its run: another journal counts its runs from 1, and must neither
@@ -86,6 +86,7 @@ class Repository(BackupAction[RepositoryOpened]):
             began=running.started,
             backup=backup,
             torn=tuple(torn),
+            stored=stored,
             summary=f"forgot {parts} of interrupted backups" if torn else "",
         )
 
@@ -330,6 +331,7 @@ class Record(BackupAction[BackupRecorded]):
     async def do(self, running: Running) -> BackupRecorded:
         """Write it. Raises BackupError, also where a later run has forgotten parts of it."""
         backup = backup_of(running, now=time.time())
+        await self.place.holding(backup)  # another disk may have been mounted meanwhile
         there = {one.id for one in await self.place.restic().snapshots(TAG)}
         if not there.issuperset(backup.snapshots.values()):
             raise BackupError(
@@ -339,7 +341,7 @@ class Record(BackupAction[BackupRecorded]):
                 remedy=f"backstay runs abandon {running.run}; then: backstay backup create "
                 f"{backup.host}",
             )
-        self.place.catalogue.write(backup)
+        self.place.record(backup)
         self.place.end(backup.name)
         return BackupRecorded(backup=backup.name, summary=backup.name)
 
@@ -359,6 +361,7 @@ def backup_of(running: Running, *, now: float) -> Backup:
         taken_at=opened.began,
         seconds=round(now - opened.began, 1),
         snapshots={name: part.snapshot for name, part in parts.items()},
+        stored=opened.stored,
         sizes={name: part.size for name, part in parts.items()},
         added={name: part.added for name, part in parts.items()},
         files=files.files,

@@ -8,7 +8,8 @@ its power. ``tests/structure`` checks that no other module gives such an order.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backstay.runbooks.common.which_machine import require_same
+from backstay.errors import PowerError, PowerOrdered
+from backstay.runbooks.common.which_machine import AnotherMachine, require_same
 from backstay.transports.hardware import Hardware
 from backstay.transports.power import Power
 
@@ -35,7 +36,8 @@ async def cut(board: Board, before: Callable[[], None] | None = None) -> None:
     """Take the machine's power by force; return when it is read back as off.
 
     ``before`` is called once it is known to be this machine; what it raises keeps its power.
-    Raises PowerError, and AnotherMachine where nothing was done because it is another machine's.
+    Raises PowerError, PowerOrdered where its power may be cut all the same, and AnotherMachine
+    where nothing was done because it is another machine's.
     """
     await board.require_same()
     if before is not None:
@@ -46,11 +48,19 @@ async def cut(board: Board, before: Callable[[], None] | None = None) -> None:
 async def cut_for_good(board: Board) -> list[str]:
     """Take the machine's power and set what keeps it off; return what could not be set, and why.
 
-    Raises what ``cut`` does.
+    Raises what ``cut`` does; once its power was cut PowerOrdered alone.
     """
     await cut(board)
     missed = await board.power.keep_off()
-    await cut(board)  # the mains may have come back before it was set to stay off
+    try:
+        await cut(board)  # the mains may have come back before it was set to stay off
+    except (PowerError, AnotherMachine) as error:
+        raise PowerOrdered(
+            error.attempted,
+            came_back=f"its power was cut, and read back as off; then, once more: "
+            f"{error.came_back}",
+            remedy=error.remedy,
+        ) from error
     return missed
 
 

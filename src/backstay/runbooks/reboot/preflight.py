@@ -99,7 +99,11 @@ class Hooks(Action[HooksCalled]):
     """Whether a hook that fails refuses the reboot: the host has not been changed yet."""
 
     async def do(self, running: Running) -> HooksCalled:
-        """Call them all. Raises HookFailed, or Refused where hooks may refuse."""
+        """Call them all. Raises HookFailed, or Refused where hooks may refuse.
+
+        It is no refusal, of which nothing is left, where others were called before it, or where it
+        has not said how it ended.
+        """
         facts = {
             "run": running.run,
             "runbook": running.plan.runbook,
@@ -115,7 +119,15 @@ class Hooks(Action[HooksCalled]):
                 else:
                     outputs.append(await call_command(hook.command or "", facts, bound=hook.bound))
             except HookFailed as error:
-                if not self.may_refuse:
+                if outputs:
+                    count = f"{len(outputs)} hook" + "s" * (len(outputs) > 1)
+                    raise HookFailed(
+                        error.attempted,
+                        came_back=f"{error.came_back}; called before it: {count}",
+                        remedy=error.remedy,
+                        unclear=error.unclear,
+                    ) from error
+                if not self.may_refuse or error.unclear:
                     raise
                 raise Refused(
                     error.attempted, came_back=error.came_back, remedy=error.remedy

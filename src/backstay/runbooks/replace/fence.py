@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from backstay.access.session import CloudSession
-from backstay.errors import InventoryError, PowerError
+from backstay.errors import BackstayError, InventoryError, PowerError, PowerOrdered
 from backstay.health.witness.evidence import HostEvidence, Witness
 from backstay.health.witness.judge import Verdict, judge
 from backstay.health.witness.observe import (
@@ -62,8 +62,8 @@ from backstay.transports.hardware import Hardware
 from backstay.transports.power import STATE_BOUND, Power, no_bmc
 from backstay.transports.targets import BmcTarget
 
-FENCE_BOUND = 240.0
-"""Seconds that the step may take: its power (``OFF_BOUND``), a BMC that does not answer, ARP."""
+FENCE_BOUND = 420.0
+"""Seconds that the step may take: its power (``OFF_BOUND``, twice), a BMC that is slow, ARP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +94,24 @@ class Fence(Action[Fenced]):
         """Fence it. Safe to repeat: a host that is off is read back, no more.
 
         Raises Refused where it was not confirmed dead, or where nothing was done and it is not
-        sure that it is off; NotFenced where it was powered off and its address still answers.
+        sure that it is off; NotFenced where it was powered off and its address still answers, and
+        where that was ordered and could not be read back.
         """
+        try:
+            return await self._fenced(running)
+        except Refused as error:
+            if not running.again:
+                raise
+            raise NotFenced(
+                error.attempted,
+                came_back=f"{error.came_back}; an earlier attempt of this step may have cut its "
+                "power",
+                remedy=error.remedy,
+            ) from error
+
+    async def _fenced(self, running: Running) -> Fenced:
         await self._refuse_unless_confirmed(running)
-        trouble, behind, another = "", Hardware(), False
+        trouble, behind, another, ordered = "", Hardware(), False, False
         try:
             behind = await self._behind(running)
             missed = await self._by_power(running)
@@ -107,10 +121,13 @@ class Fence(Action[Fenced]):
             missed, trouble, another = None, f"{error.attempted}: {error.came_back}", True
         except (PowerError, InventoryError) as error:
             missed, trouble = None, f"{error.attempted}: {error.came_back}"
+            ordered = isinstance(error, PowerOrdered)
         found = await self._who_answers(running)
         answers = answers_of(found)
         if missed is None:
-            await self._refuse_unless_confirmed_off(running, trouble, found, asks_bmc=not another)
+            missing = await self._not_confirmed_off(running, found, asks_bmc=not another)
+            if missing:
+                raise self._not_off(running, f"{trouble}; {missing}", ordered=ordered)
         elif answers:
             raise in_use(running, self.site.cloud, found)
         else:
@@ -239,10 +256,10 @@ class Fence(Action[Fenced]):
         except (PowerError, InventoryError):
             return None
 
-    async def _refuse_unless_confirmed_off(
-        self, running: Running, trouble: str, found: Sequence[Witness], *, asks_bmc: bool
-    ) -> None:
-        """Refuse unless its address is silent on its network, and a person confirms it is off.
+    async def _not_confirmed_off(
+        self, running: Running, found: Sequence[Witness], *, asks_bmc: bool
+    ) -> str:
+        """Return why it is not sure that it is off; empty where it is silent, and a person says so.
 
         Its BMC is asked too, unless it is known to be another machine's.
         """
@@ -256,14 +273,30 @@ class Fence(Action[Fenced]):
             missing.append(f"no host on its network found it silent by ARP: {why}".rstrip(": "))
         if not running.plan.settings.get("confirmed_fenced"):
             missing.append("no person has confirmed that it is off")
-        if missing:
-            raise Refused(
-                f"fencing {suspect}",
-                came_back=f"{trouble}; so it is not sure that it is off: {'; '.join(missing)}",
-                remedy=f"fix its BMC; or unplug power and network of {suspect} by hand "
-                f"and confirm that: backstay replace {suspect} --with "
-                f"{running.plan.settings['spare']} --confirm-fenced {suspect}",
+        return f"so it is not sure that it is off: {'; '.join(missing)}" if missing else ""
+
+    def _not_off(self, running: Running, came_back: str, *, ordered: bool) -> BackstayError:
+        """Return the error for a host that is not proved off.
+
+        Where its power was ordered off that is done, or may be: the run is not over, and says so.
+        """
+        suspect = running.plan.targets[0]
+        confirm = (
+            f"backstay replace {suspect} --with {running.plan.settings['spare']} "
+            f"--confirm-fenced {suspect}"
+        )
+        by_hand = f"unplug power and network of {suspect} by hand and confirm that:"
+        attempted = f"fencing {suspect}"
+        if ordered:
+            return NotFenced(
+                attempted,
+                came_back=came_back,
+                remedy=f"see at the BMC's own page or console whether it is off, then: "
+                f"{running.resume}; or {by_hand} {running.abandon}; {confirm}",
             )
+        return Refused(
+            attempted, came_back=came_back, remedy=f"fix its BMC; or {by_hand} {confirm}"
+        )
 
     async def _who_answers(self, running: Running) -> tuple[Witness, ...]:
         running.report("asking by ARP who answers with its address")

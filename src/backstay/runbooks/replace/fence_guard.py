@@ -16,7 +16,7 @@ from backstay.runbooks.replace.address_in_use import NotFenced, answers_of, in_u
 from backstay.runbooks.replace.steps import BY_PERSON, BY_POWER, FENCE
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware, hardware_of
-from backstay.transports.power import STATE_BOUND, Power
+from backstay.transports.power import STATE_BOUND, Power, state_soon
 from backstay.transports.targets import BmcTarget
 
 PAUSE = 1.0
@@ -150,7 +150,7 @@ async def still_fenced(
         if target is not None:
             noted = noted_at_fence(running)
             await require_same(power(target), noted, name=suspect, url=target.url)
-        if target is None or await power(target).state() is not False:
+        if target is None or await state_soon(power(target)) is not False:
             raise NotFenced(
                 attempted,
                 came_back=f"the BMC of {suspect} reports power on again: it was switched on",

@@ -23,7 +23,7 @@ from backstay.runbooks.replace.plan import RUNBOOK
 from backstay.runbooks.replace.steps import ADOPT, PREPARE, SparePrepared
 from backstay.transports.bmc import power_of
 from backstay.transports.hardware import Hardware, hardware_of
-from backstay.transports.power import STATE_BOUND, Power, no_bmc
+from backstay.transports.power import STATE_BOUND, Power, no_bmc, state_soon
 from backstay.transports.targets import BmcTarget
 
 RUNS = 500
@@ -110,7 +110,7 @@ async def fence(cloud: Cloud, given: GivenUp, *, power: PowerOf = power_of) -> F
     target = _target(cloud, given.spare)
     board = Board(name=given.spare, url=target.url, power=power(target), noted=given.hardware)
     missed = await cut_for_good(board)
-    if await board.power.state() is not False:
+    if await state_soon(board.power) is not False:
         raise PowerError(
             f"powering off {given.spare}",
             came_back="its BMC does not report off afterwards",
