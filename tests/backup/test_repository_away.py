@@ -14,11 +14,13 @@ from click.testing import CliRunner
 
 from backstay.backup import mounts, own_folder
 from backstay.backup.catalogue import Backup, Catalogue, State, StoredIn
+from backstay.backup.findings import repository_findings
 from backstay.backup.place import Place
 from backstay.backup.prune import prune
 from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
 from backstay.errors import BackupError, DamagedBackup
+from backstay.finding import Severity
 from backstay.inventory.backup import Keep
 from backstay.inventory.load import load
 from backstay.journal.action import Running
@@ -410,6 +412,16 @@ def test_a_half_written_file_costs_no_other_backup(site: Path) -> None:
     with pytest.raises(BackupError, match="not a catalogue file"):
         asyncio.run(prune(place_at(site), Keep(last=1, daily=0, weekly=0, monthly=0), {}))
     assert len(list(file.parent.iterdir())) == 3
+
+
+def test_the_check_names_a_disk_that_is_away(site: Path) -> None:
+    backups = place_at(site).catalogue.backups()
+    repository = f"local:{site}/disk/restic"
+    assert repository_findings(repository, backups) == []
+    noted = replace(backups[1].stored, mount=f"{site}/disk")
+    [found] = repository_findings(repository, [replace(backups[1], stored=noted)])
+    assert (found.severity, found.remedy) == (Severity.WARNING, f"mount {site}/disk")
+    assert "proxy-2" in found.evidence
 
 
 def test_mount_points_of_fstab(tmp_path: Path) -> None:

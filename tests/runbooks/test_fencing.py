@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,8 +24,11 @@ from backstay.runbooks.replace.address_in_use import NotFenced
 from backstay.runbooks.replace.confirm import FRESH, Confirm
 from backstay.runbooks.replace.fence import Fence
 from backstay.runbooks.replace.fence_guard import guarded, still_fenced
+from backstay.transports import power
+from backstay.transports.bmc import power_of
 from tests.answering import as_asked
 from tests.health.witness.recorded import HOSTS, Recorded
+from tests.transports.redfish_board import RedfishBoard, served
 
 if TYPE_CHECKING:
     from backstay.access.session import CloudSession
@@ -488,3 +491,67 @@ def test_the_host_that_has_its_name_since_is_never_powered_off(monkeypatch: pyte
     world.on["controller"], world.done = True, []
     guard_a_step(world, results)
     assert not orders(world)
+
+
+def at_a_board(world: World, url: str, *, again: bool = False, **chosen: Any) -> Any:
+    """Fence by a BMC in memory that speaks Redfish."""
+
+    def board(target: Any) -> Any:
+        return power_of(replace(target, url=url))
+
+    done = Fence(cast("CloudSession", world), board, world.here)
+    running = replace(run(world, "fence", None, **chosen), again=again)
+    return as_stored(asyncio.run(done.do(running)))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "OFF_PAUSE", 0.01)
+    monkeypatch.setattr(power, "OFF_BOUND", 20.0)
+
+
+@pytest.mark.parametrize("fault", [503, "closed", 401])
+def test_a_bmc_that_is_busy_after_the_order_is_asked_again(quick: None, fault: int | str) -> None:
+    board = RedfishBoard(faults=[fault] * 4)
+    with served(board) as url:
+        assert at_a_board(World(), url)["how"] == "power"
+    assert board.power == "Off"
+
+
+def test_a_run_that_has_sent_the_order_is_not_refused_and_says_so(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "OFF_BOUND", 0.3)
+    board, world = RedfishBoard(faults=[503], forever=True), World()
+    with served(board) as url:
+        with pytest.raises(NotFenced, match="ForceOff was sent, and the power was not") as caught:
+            at_a_board(world, url)
+        assert "then: backstay runs resume replace-1" in caught.value.remedy
+        assert "--confirm-fenced controller" in caught.value.remedy
+        done = at_a_board(world, url, confirmed_fenced=True)
+        assert done["how"] == "person", "a word and silence are enough, as ever"
+        board.busy = [401] * 9
+        board.faults = []
+        board.resets.clear()
+        board.power = "On"
+        with pytest.raises(NotFenced, match="an earlier attempt of this step may have cut"):
+            at_a_board(world, url, again=True)
+        with pytest.raises(Refused):
+            at_a_board(world, url)
+
+
+def test_what_fails_after_its_power_was_cut_is_no_refusal() -> None:
+    world = World()
+    board = Board(world, "controller")
+
+    async def fails() -> None:
+        raise PowerError("powering off", came_back="connection refused", remedy="look")
+
+    async def keep_off() -> list[str]:
+        board.off = fails  # type: ignore[method-assign]
+        return []
+
+    board.keep_off = keep_off  # type: ignore[method-assign]
+    world.power = lambda _: board  # type: ignore[method-assign]
+    with pytest.raises(NotFenced, match="its power was cut, and read back as off; then"):
+        fenced(world)

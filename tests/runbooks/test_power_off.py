@@ -55,6 +55,8 @@ def carry_out(board: Board, monkeypatch: pytest.MonkeyPatch, shared: Any = ()) -
 
     monkeypatch.setattr(power_off, "HOLDS", 0.02)
     monkeypatch.setattr(power_off, "PAUSE", 0.01)
+    monkeypatch.setattr("backstay.transports.power.ASK_BOUND", 0.05)
+    monkeypatch.setattr("backstay.transports.power.OFF_PAUSE", 0.01)
     monkeypatch.setattr(addresses, "read_addresses", read_addresses)
     made = power_off.plan(CLOUD, "old")
     actions = power_off.runbook(SESSION, power=lambda _: board).actions  # type: ignore[arg-type, return-value]

@@ -72,3 +72,35 @@ def test_a_url_that_says_no_and_one_that_is_not_there(site: str) -> None:
     assert "geheim" not in str(raised.value)
     with pytest.raises(HookFailed, match="cannot be reached"):
         asyncio.run(call_url("http://127.0.0.1:1/", FACTS, bound=10))
+
+
+@pytest.mark.parametrize(
+    ("command", "unclear"),
+    [("exit 3", False), ("no-such-program-here", False), ("sleep 60", True)],
+)
+def test_a_command_that_has_not_said_how_it_ended_may_have_done_it(
+    command: str, unclear: bool
+) -> None:
+    with pytest.raises(HookFailed) as raised:
+        asyncio.run(call_command(command, FACTS, bound=1.0))
+    assert raised.value.unclear is unclear
+    assert ("it may have done its part" in str(raised.value)) is unclear
+
+
+def test_a_server_that_ends_the_connection_may_have_done_it() -> None:
+    class Ends(Receiver):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.close_connection = True
+
+    server = HTTPServer(("127.0.0.1", 0), Ends)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(HookFailed) as raised:
+        asyncio.run(call_url(url, FACTS, bound=10))
+    server.shutdown()
+    server.server_close()
+    assert raised.value.unclear
+    with pytest.raises(HookFailed, match="cannot be reached") as gone:
+        asyncio.run(call_url(url, FACTS, bound=10))
+    assert not gone.value.unclear

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from backstay.errors import PowerError, PowerOrdered
 from backstay.inventory.bmc import Bmc, place_of
-from backstay.transports import power, redfish
+from backstay.transports import power
 from backstay.transports.bmc import power_of
 from backstay.transports.fingerprint import fingerprint_digits, shown
 from backstay.transports.power import Power
@@ -35,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(power, "OFF_PAUSE", 0.01)
     monkeypatch.setattr(power, "OFF_BOUND", 30.0)
     monkeypatch.setattr(power, "STATE_BOUND", 2.0)
-    monkeypatch.setattr(redfish, "ASK_BOUND", 3.0)
+    monkeypatch.setattr(power, "ASK_BOUND", 4.0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_an_order_that_is_refused_was_not_sent() -> None:
         (RedfishBoard(offers=["On", "ForceRestart"], by_info=True), ["ForceRestart"]),
         (RedfishBoard(offers=None), ["ForceRestart"]),
         (RedfishBoard(busy=[503, 503]), ["ForceRestart"]),
-        (RedfishBoard(busy=[400, 400]), ["ForceOff", "On"]),
+        (RedfishBoard(busy=[400]), ["ForceOff", "On"]),
         (RedfishBoard(offers=["On", "ForceOff"], busy=["ok", 503, 409]), ["ForceOff", "On"]),
     ],
 )

@@ -104,6 +104,11 @@ def folder_of(cloud: Cloud) -> Path:
     return cloud.backup.folder or state_folder() / "backups" / cloud.name
 
 
+def repository_of(cloud: Cloud) -> str:
+    """Return where a cloud's backups are stored, as restic has it."""
+    return cloud.backup.repository or str(folder_of(cloud) / "repository")
+
+
 class Catalogue:
     """The catalogue in a folder. Every method raises BackupError where a file cannot be used."""
 

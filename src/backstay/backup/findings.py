@@ -2,14 +2,18 @@
 
 from collections.abc import Collection, Sequence
 
-from backstay.backup.catalogue import Backup, Catalogue, State, folder_of
+from backstay.backup.catalogue import Backup, Catalogue, State, folder_of, repository_of
 from backstay.backup.mariadb.lag import lag_findings
+from backstay.backup.mounts import missing_mount
+from backstay.backup.repository import place_named
 from backstay.backup.selection import usual_hosts
+from backstay.commands import command
 from backstay.errors import BackupError
 from backstay.finding import Finding, Severity
 from backstay.inventory.cloud import Cloud
 from backstay.quantities import duration
 from backstay.transports import namespaces
+from backstay.transports.restic_output import local_path
 
 
 def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding]:
@@ -30,6 +34,7 @@ def findings(cloud: Cloud, only: Collection[str], *, now: float) -> list[Finding
         *freshness_findings(backups, usual, limit=limit, now=now),
         *freshness_findings(backups, others, limit=None, now=now),
         *lag_findings(folder_of(cloud), limit=cloud.backup.stream_lag, now=now),
+        *repository_findings(repository_of(cloud), backups),
         *([sandbox_finding()] if backups or limit is not None else []),
     ]
     return [
@@ -49,6 +54,27 @@ def _unreadable(errors: Sequence[BackupError]) -> Finding:
         evidence=f"{error.attempted}: {error.came_back}{more}",
         remedy=error.remedy,
     )
+
+
+def repository_findings(repository: str, backups: Sequence[Backup]) -> list[Finding]:
+    """Say where the disk is away that the newest backup was stored on; nothing else is asked."""
+    here, path = place_named(repository), local_path(repository)
+    stored = [one for one in backups if one.stored.mount and one.stored.place == here]
+    newest = max(stored, key=lambda one: one.taken_at, default=None)
+    away = missing_mount(path, newest.stored.mount) if newest is not None and path else ""
+    if newest is None or not away:
+        return []
+    return [
+        Finding(
+            host=None,
+            service=SERVICE,
+            subject="repository",
+            severity=Severity.WARNING,
+            evidence=f"{away} is not mounted: backups as {newest.name} are on that disk, and none "
+            "can be taken or restored",
+            remedy=command("mount", away),
+        )
+    ]
 
 
 def sandbox_finding() -> Finding:

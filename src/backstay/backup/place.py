@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from backstay.backup import own_folder
-from backstay.backup.catalogue import Backup, Catalogue, StoredIn, folder_of
+from backstay.backup.catalogue import Backup, Catalogue, StoredIn, folder_of, repository_of
 from backstay.backup.files import Mirror
 from backstay.backup.follow import FollowedFiles
 from backstay.backup.mariadb.logs import Logs
@@ -27,7 +27,7 @@ class Place:
 
     def __init__(self, cloud: Cloud) -> None:
         self.folder = folder_of(cloud)
-        self.repository = cloud.backup.repository or str(self.folder / "repository")
+        self.repository = repository_of(cloud)
         self._password_file = cloud.backup.password_file
         self._under_way = self.folder / "under-way"
         self.catalogue = Catalogue(self.folder / Catalogue.FOLDER)
@@ -70,10 +70,17 @@ class Place:
         await require_holds(restic, backup, others)
         return restic
 
-    def record(self, backup: Backup) -> None:
-        """Write a backup into the catalogue, and note which folder has it. Raises BackupError."""
+    def record(self, backup: Backup) -> str:
+        """Write a backup into the catalogue, and note which folder has it. Raises BackupError.
+
+        Returns why the folder could not be noted, empty where it was: the backup is whole.
+        """
         self.catalogue.write(backup)
-        own_folder.note(self.folder)
+        try:
+            own_folder.note(self.folder)
+        except BackupError as error:
+            return str(error)
+        return ""
 
     def mirror(self, host: str) -> Mirror:
         """Return the mirror of a host's files."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backstay.access.session import CloudSession
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, PowerError
 from backstay.health import addresses
 from backstay.inventory.bmc import Fenced
 from backstay.inventory.cloud import Cloud
@@ -45,7 +45,7 @@ def plan(cloud: Cloud, name: str) -> Plan:
             action=POWER_OFF.name,
             target=name,
             does=f"cut the power of the fenced host {name} by its BMC, {bmc.url if bmc else ''}",
-            bound=180.0,
+            bound=360.0,
         ),
         Step(
             id=PROVE.id(name),
@@ -107,7 +107,10 @@ class CutPower(_OnFenced, Action[PoweredOff]):
         power, fenced = self.power_of(name), self.session.cloud.fenced[name]
         url = fenced.bmc.url if fenced.bmc else ""
         board = Board(name=name, url=url, power=power, noted=hardware_of(fenced.uuid))
-        was_on = await state_soon(power) is not False
+        try:
+            was_on = await power.state() is not False
+        except PowerError:
+            was_on = True  # it may answer a moment later: the order waits for it
         await cut(board)
         state = await state_soon(power)
         if state is not False:

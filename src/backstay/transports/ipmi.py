@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from backstay.answers import BadAnswer, read
 from backstay.errors import PowerError, PowerOrdered
+from backstay.transports import power
 from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.power import ASK_BOUND, cut_until_off
 from backstay.transports.program_output import tail
@@ -83,8 +85,33 @@ class Ipmi:
         return list(answer.missed)
 
     async def cycle(self) -> None:
-        """Restart the host by force, or power it on where it is off. Raises PowerError."""
-        await self._ask("power-cycling", "cycle", ASK_BOUND)
+        """Restart the host by force, or power it on where it is off.
+
+        By powering off and on where the BMC has no cycle. Raises PowerError, and PowerOrdered where
+        it was powered off and could not be powered on.
+        """
+        attempted = "power-cycling"
+        try:
+            answer = await self._ask(attempted, "cycle", ASK_BOUND, ordered=True)
+        except _Silent:
+            return  # it may have been taken: the next boot tells
+        if not answer.no_cycle:
+            return
+        await self.off()
+        until = time.monotonic() + power.OFF_BOUND
+        while True:
+            try:
+                await self._ask(attempted, "on", ASK_BOUND)
+            except PowerError as error:
+                if time.monotonic() > until:
+                    raise PowerOrdered(
+                        error.attempted,
+                        came_back=f"it was powered off, and not on again: {error.came_back}",
+                        remedy=f"it is off: power it on by hand; {error.remedy}",
+                    ) from error
+            else:
+                return
+            await asyncio.sleep(power.OFF_PAUSE)
 
     async def _ask(
         self, attempted: str, what: str, bound: float, *, ordered: bool = False
@@ -146,11 +173,13 @@ class Ipmi:
 class _Came:
     """What an exchange brought: ``error`` is empty where it came about.
 
-    ``unclear`` is why it is not known whether an order was taken that was sent.
+    ``unclear`` is why it is not known whether an order was taken that was sent; ``no_cycle``
+    whether the BMC cannot do that at once.
     """
 
     on: bool | None = None
     unclear: str = ""
+    no_cycle: bool = False
     missed: tuple[str, ...] = ()
     guid: str = ""
     error: str = ""
@@ -177,8 +206,10 @@ class _Refused(Exception):
     """A BMC refused a command."""
 
 
-BUSY = re.compile("busy|timeout|out of space|duplicate|cannot be provided|not supported in present")
-"""What a BMC says that may do it a moment later (IPMI 2.0, table 5-2: C0, C3, C4, CF, CE, D5)."""
+BUSY = re.compile(
+    "busy|timeout|out of space|duplicate|not be provided|initiali[sz]ation in progress"
+)
+"""What a BMC says that may do it a moment later (IPMI 2.0, table 5-2: C0, C3, C4, CE, CF, D2)."""
 
 
 def exchange(given: dict[str, Any]) -> dict[str, Any]:
@@ -233,7 +264,19 @@ def _off(command: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def _cycle(command: Any) -> dict[str, Any]:  # noqa: ANN401
-    _raw(command, CONTROL, CYCLE if _state(command)["on"] else ON)
+    if not _state(command)["on"]:
+        return _on(command)
+    try:
+        _raw(command, CONTROL, CYCLE)
+    except _Refused as error:
+        if BUSY.search(str(error).casefold()):
+            raise
+        return {"no_cycle": True}
+    return {}
+
+
+def _on(command: Any) -> dict[str, Any]:  # noqa: ANN401
+    _raw(command, CONTROL, ON)
     return {}
 
 
@@ -256,6 +299,7 @@ _DOES = {
     "hardware": _hardware,
     "off": _off,
     "cycle": _cycle,
+    "on": _on,
     "keep_off": _keep_off,
 }
 

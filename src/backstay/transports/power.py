@@ -76,7 +76,7 @@ async def cut_until_off(power: Power, order: Callable[[], Awaitable[str]], *, wo
     pause, seen = OFF_PAUSE, ""
     while True:
         try:
-            state = await power.state(bound=STATE_BOUND)
+            state = await power.state(bound=_for_one(until))
         except PowerError as error:
             seen, pause = f"its answer since: {error.came_back}", min(2 * pause, 5 * OFF_PAUSE)
         else:
@@ -99,15 +99,15 @@ async def cut_until_off(power: Power, order: Callable[[], Awaitable[str]], *, wo
     )
 
 
-async def state_soon(power: Power, *, bound: float = ASK_BOUND) -> bool | None:
+async def state_soon(power: Power) -> bool | None:
     """Return whether it is on, by a BMC that may be busy for a moment; None where it is neither.
 
-    Raises PowerError where it gave no usable answer for ``bound`` seconds.
+    Raises PowerError where it gave no usable answer for ``ASK_BOUND`` seconds.
     """
-    until = time.monotonic() + bound
+    until = time.monotonic() + ASK_BOUND
     while True:
         try:
-            state = await power.state(bound=STATE_BOUND)
+            state = await power.state(bound=_for_one(until))
         except PowerError:
             if time.monotonic() > until:
                 raise
@@ -115,3 +115,8 @@ async def state_soon(power: Power, *, bound: float = ASK_BOUND) -> bool | None:
             if state is not None or time.monotonic() > until:
                 return state
         await asyncio.sleep(OFF_PAUSE)
+
+
+def _for_one(until: float) -> float:
+    """Return the bound for one reading: as long as a slow BMC needs, while there is time."""
+    return max(STATE_BOUND, min(ASK_BOUND, until - time.monotonic()))

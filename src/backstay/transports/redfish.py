@@ -26,6 +26,8 @@ from backstay.transports.urls import without_secrets
 T = TypeVar("T")
 
 RESTORE, ALWAYS_OFF = "PowerRestorePolicy", "AlwaysOff"
+EXPLAIN_BOUND = 12.0
+"""Seconds for reading the certificate of a BMC that is not trusted."""
 ON, OFF, RESTART, CYCLE = "On", "ForceOff", "ForceRestart", "PowerCycle"
 """Types of reset."""
 
@@ -188,8 +190,17 @@ class Redfish:
             raise
         except Exception as error:
             # sushy takes answers apart as they come: of another form they raise anything.
-            came_back, remedy = redfish_errors.explained(error, self.target)
+            came_back, remedy = await self._explained(error)
             raise self._error(attempted, came_back, remedy) from error
+
+    async def _explained(self, error: Exception) -> tuple[str, str]:
+        """Return what came back, and what to do where it is not the usual."""
+        try:
+            return await on_thread(
+                lambda: redfish_errors.explained(error, self.target), EXPLAIN_BOUND
+            )
+        except TimeoutError:
+            return redfish_errors.reason(error), ""
 
     def _words(self, attempted: str, came_back: str, remedy: str = "") -> tuple[str, str, str]:
         place = without_secrets(self.target.url)

@@ -5,7 +5,7 @@ This module imports sushy, which takes its time.
 
 import re
 import ssl
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -99,7 +99,7 @@ def _which_system(error: Ambiguous, target: BmcTarget) -> tuple[str, str]:
     parts = urlsplit(target.url)
     if not error.names:
         return "its BMC has no system", ""
-    example = f"{parts.scheme}://{parts.netloc}/redfish/v1/Systems/{error.names[0]}"
+    example = f"{parts.scheme}://{parts.netloc}/redfish/v1/Systems/{quote(error.names[0])}"
     what = f"no system {error.wanted}" if error.wanted else f"{len(error.names)} systems"
     return (
         f"its BMC has {what}: {names}",

@@ -6,7 +6,7 @@ https://redfish.dmtf.org/schemas/DSP0266_1.20.0.html, https://redfish.dmtf.org/s
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import sushy
 from sushy.connector import Connector
@@ -58,7 +58,7 @@ def system_of(target: BmcTarget, bound: float) -> Any:  # noqa: ANN401 - sushy i
 
 def name_of(path: str) -> str:
     """Return the last part of a system's path. Pure."""
-    return urlsplit(path).path.rstrip("/").rpartition("/")[2]
+    return unquote(urlsplit(path).path.rstrip("/").rpartition("/")[2])
 
 
 def _named(root: Any, name: str) -> Any:  # noqa: ANN401

@@ -56,7 +56,7 @@ It says some of it, too, where a disk or a network went away meanwhile: what is 
 afterwards whether the repository can be read still.
 """
 _NONE_THERE = re.compile(
-    r"no such file or directory|does(n't| not) exist|not ?found|\b404\b|NoSuch(Key|Bucket)",
+    r"no such file or directory|does(n't| not) exist|not[ _]?found|\b404\b|NoSuch(Key|Bucket)",
     re.IGNORECASE,
 )
 _NO_CONFIG = re.compile("unable to open config file|Is there a repository", re.IGNORECASE)

@@ -341,7 +341,8 @@ class Record(BackupAction[BackupRecorded]):
                 remedy=f"backstay runs abandon {running.run}; then: backstay backup create "
                 f"{backup.host}",
             )
-        self.place.record(backup)
+        if missed := self.place.record(backup):
+            running.report(missed)
         self.place.end(backup.name)
         return BackupRecorded(backup=backup.name, summary=backup.name)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from backstay.access.session import CloudSession, Name, name_of
 from backstay.backup.place import Place
 from backstay.clock import moment
-from backstay.errors import ApiError, HookFailed, HostError
+from backstay.errors import ApiError, BackupError, HookFailed, HostError
 from backstay.finding import bad
 from backstay.health.check import check
 from backstay.inventory.maintenance import Hook
@@ -50,7 +50,7 @@ class Gates(Action[GatesPassed]):
                 idle=options.idle,
                 runs=self.store.runs(cloud=self.site.cloud.name, limit=200),
                 progress=running.report,
-                backed_up=Place(self.site.cloud).catalogue.verified_at(host),
+                backed_up=self._backed_up(host),
                 closes=options.closes,
                 expected=options.expected,
             ),
@@ -68,6 +68,21 @@ class Gates(Action[GatesPassed]):
             asked_up=asked.up,
             summary=already_failing(len(known)),
         )
+
+    def _backed_up(self, host: str) -> float | None:
+        """Return when the newest verified backup was taken, None where there is none.
+
+        A catalogue that cannot be read matters only where the site wants a young backup: raises
+        Refused then.
+        """
+        try:
+            return Place(self.site.cloud).catalogue.verified_at(host)
+        except BackupError as error:
+            if self.site.cloud.backup.max_age is None:
+                return None
+            raise Refused(
+                error.attempted, came_back=error.came_back, remedy=error.remedy
+            ) from error
 
     async def _boot_obstacles(self, host: str) -> BootObstacles | None:
         try:

@@ -62,7 +62,7 @@ from backstay.transports.hardware import Hardware
 from backstay.transports.power import STATE_BOUND, Power, no_bmc
 from backstay.transports.targets import BmcTarget
 
-FENCE_BOUND = 420.0
+FENCE_BOUND = 480.0
 """Seconds that the step may take: its power (``OFF_BOUND``, twice), a BMC that is slow, ARP."""
 
 
