@@ -540,7 +540,7 @@ def test_a_run_that_has_sent_the_order_is_not_refused_and_says_so(
             at_a_board(world, url)
 
 
-def test_what_fails_after_its_power_was_cut_is_no_refusal() -> None:
+def test_what_fails_after_its_power_was_cut_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     board = Board(world, "controller")
 
@@ -548,10 +548,10 @@ def test_what_fails_after_its_power_was_cut_is_no_refusal() -> None:
         raise PowerError("powering off", came_back="connection refused", remedy="look")
 
     async def keep_off() -> list[str]:
-        board.off = fails  # type: ignore[method-assign]
+        monkeypatch.setattr(board, "off", fails)
         return []
 
-    board.keep_off = keep_off  # type: ignore[method-assign]
-    world.power = lambda _: board  # type: ignore[method-assign]
+    monkeypatch.setattr(board, "keep_off", keep_off)
+    monkeypatch.setattr(world, "power", lambda _: board)
     with pytest.raises(NotFenced, match="its power was cut, and read back as off; then"):
         fenced(world)

@@ -34,8 +34,8 @@ class RedfishBoard:
     not offer it; a ``deaf`` one takes changes and keeps what it has. ``override`` is the boot's.
 
     ``faults`` are answered one after the other to what comes once a reset was ordered: a status
-    (503 with Retry-After), ``closed`` (the connection ends), ``silent``, ``garbage`` (no JSON),
-    ``ok``; the last for good with ``forever``. ``busy`` are those to orders, which are ``taken`` or
+    (503 with Retry-After), ``closed`` (the connection ends), ``silent`` (for a while), ``garbage``
+    (no JSON), ``ok``; the last for good with ``forever``. ``busy`` are those to orders, ``taken`` or
     not. ``offers`` are its types of reset: in the system, or ``by_info`` in its ActionInfo; None
     where it does not say; it refuses others. ``etag`` is what a change must name (``*`` is
     refused), in the header or ``in_body`` alone. ``systems`` are their names.
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "closed":
             self.close_connection = True
         elif fault == "silent":
-            self.ended.wait(20)
+            self.ended.wait(2)
         elif fault == "garbage":
             self.send_response(200)
             self.send_header("Content-Length", "6")
