@@ -35,10 +35,10 @@ class RedfishBoard:
 
     ``faults`` are answered one after the other to what comes once a reset was ordered: a status
     (503 with Retry-After), ``closed`` (the connection ends), ``silent`` (for a while), ``garbage``
-    (no JSON), ``ok``; the last for good with ``forever``. ``busy`` are those to orders, ``taken`` or
-    not. ``offers`` are its types of reset: in the system, or ``by_info`` in its ActionInfo; None
-    where it does not say; it refuses others. ``etag`` is what a change must name (``*`` is
-    refused), in the header or ``in_body`` alone. ``systems`` are their names.
+    (no JSON), ``ok``; the last for good with ``forever``. ``busy`` are those to orders, which are
+    ``taken`` or not. ``offers`` are its types of reset: in the system, or ``by_info`` in its
+    ActionInfo; None where it does not say; it refuses others. ``etag`` is what a change must name,
+    in the header or ``in_body`` alone. ``systems`` are their names.
     """
 
     def __init__(
