@@ -533,7 +533,7 @@ def test_a_run_that_has_sent_the_order_is_not_refused_and_says_so(
         board.busy = [401] * 9
         board.faults = []
         board.resets.clear()
-        board.power = "On"
+        board.power, board.left = "On", None
         with pytest.raises(NotFenced, match="an earlier attempt of this step may have cut"):
             at_a_board(world, url, again=True)
         with pytest.raises(Refused):
