@@ -94,7 +94,7 @@ def test_the_repository_s_disk_is_away(lab: Lab, tmp_path: Path) -> None:
     with image.open("wb") as file:
         file.truncate(256 << 20)
     subprocess.run(["mkfs.ext4", "-q", image], check=True)
-    mounting = ["mount", "-o", "loop", image, disk]
+    mounting = ["mount", "-o", "loop", str(image), str(disk)]
     subprocess.run(mounting, check=True)
     text = f"backup: {{folder: {tmp_path}/backups, repository: 'local:{disk}/restic'}}\n"
     try:
