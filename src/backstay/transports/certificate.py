@@ -62,8 +62,9 @@ def _context(ca: Path | None) -> ssl.SSLContext:
 def _expiry(context: ssl.SSLContext, host: str, port: int, bound: float) -> datetime:
     from cryptography import x509  # noqa: PLC0415 - takes its time, and few clouds here need it
 
+    certificate = _certificate(context, host, port, bound)  # what ssl raises is a ValueError, too
     try:
-        found = x509.load_der_x509_certificate(_certificate(context, host, port, bound))
+        found = x509.load_der_x509_certificate(certificate)
     except ValueError as error:
         raise OSError(f"a certificate that cannot be read: {error}") from error
     return found.not_valid_after_utc
