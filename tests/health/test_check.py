@@ -171,7 +171,7 @@ def test_one_odd_image_is_named_and_glance_is_not_down():
 
 def test_a_list_that_breaks_over_one_record_is_told_from_a_broken_service():
     class Breaking(MemoryApi):
-        def get(self, service_type, path):
+        def get(self, service_type, path, headers=None):
             if path.startswith("/v2/images") and not path.endswith("limit=1"):
                 raise failed(500)
             return super().get(service_type, path)
@@ -191,7 +191,7 @@ def test_an_answer_of_another_form_is_a_finding():
     [
         ({}, "ok", "last report"),
         ({"state": "down", "updated_at": "2020-01-01T00:00:00.000000"}, "failed", "down: last"),
-        ({"updated_at": "2020-01-01T00:00:00.000000"}, "failed", "its API still calls it up"),
+        ({"updated_at": "2020-01-01T00:00:00.000000"}, "warning", "its API still calls it up"),
         ({"updated_at": None, "state": "down"}, "failed", "never reported"),
         ({"status": "disabled", "disabled_reason": "disk swap"}, "warning", "disabled: disk swap"),
     ],

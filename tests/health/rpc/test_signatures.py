@@ -190,7 +190,7 @@ def together(
     return judge_all(looked, reconnect=RECONNECT)
 
 
-LATE = seen(age=400.0)
+LATE = seen(age=400.0, agent=replace(agent(), up=False))
 IN_TIME = seen(host="compute2")
 
 
