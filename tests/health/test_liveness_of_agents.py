@@ -54,7 +54,18 @@ def unasked() -> list[Member]:
 
 def with_times(**times: Any) -> list[Member]:
     read = ReportTimes(complete=True, **times)
-    return [member(name, f"{name}.example.org", read) for name in HOSTS]
+    return [member(name, f"{name}.example.org", read, serves_api=name == "ctl1") for name in HOSTS]
+
+
+def test_only_where_the_api_runs_its_settings_say_who_is_down() -> None:
+    members = [
+        member("ctl1", "ctl1", ReportTimes(down_after=500.0, complete=True), serves_api=True),
+        member("cmp4", "cmp4", ReportTimes(intervals={"nova-compute": 120.0}, down_after=60.0)),
+    ]
+    found = judge(nova.read_agents(SERVICES), members)[f"cmp4 {COMPUTE}"]
+    assert (found.severity, found.evidence) == (Severity.OK, "last report 3 min ago")
+    unread = judge(nova.read_agents(SERVICES), members[1:])[f"cmp4 {COMPUTE}"]
+    assert unread.severity is Severity.OK
 
 
 def test_an_agent_that_its_api_calls_up_is_no_failure_by_openstacks_defaults() -> None:

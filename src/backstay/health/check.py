@@ -266,6 +266,7 @@ def _members(read: HostsRead, cloud: Cloud, service: Service) -> list[Member]:
                 hostname=hostname,
                 times=times,
                 one_of=tuple(unit for _, unit in pairs if unit.one_of),
+                serves_api=any(unit.ports for _, unit in pairs),
             )
         )
     return members

@@ -30,7 +30,8 @@ class Member:
 
     ``hostname`` is what it calls itself, empty where it could not be asked; ``times`` is what the
     configuration of the agents' service says there, None unknown. ``one_of`` are the units of which
-    it must have one of each kind, whether it has them or not.
+    it must have one of each kind, whether it has them or not. ``serves_api`` tells that its API may
+    run there, by whose settings agents count as down.
     """
 
     target: SshTarget
@@ -38,6 +39,7 @@ class Member:
     hostname: str = ""
     times: ReportTimes | None = None
     one_of: tuple[Unit, ...] = ()
+    serves_api: bool = False
 
     @property
     def names_known(self) -> bool:
@@ -194,7 +196,8 @@ def _timed(agent: Agent, member: Member, members: Sequence[Member]) -> Agent:
 
     Where several hosts have the API, the longest bound counts: any of them may have answered.
     """
-    bounds = [m.times.down_after for m in members if m.times and m.times.down_after is not None]
+    read = [each.times for each in members if each.times and each.serves_api]
+    bounds = [each.down_after for each in read if each.down_after is not None]
     interval = member.times.intervals.get(agent.binary) if member.times else None
     if interval is None or not bounds:
         return agent
