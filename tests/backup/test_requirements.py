@@ -21,7 +21,7 @@ def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(BackupError) as refused:
         require(Task, "taking backups")
     assert "no restic, mariadbd, mbstream, zstd" in refused.value.came_back
-    assert "nothing has been begun" in refused.value.came_back
+    assert "nothing has been started" in refused.value.came_back
 
 
 def test_nothing_is_asked_for_that_the_task_does_not_need() -> None:

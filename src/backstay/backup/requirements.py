@@ -1,6 +1,6 @@
 """Which programs of this machine backups need, as data, and which of them are missing.
 
-All that is missing is said at once, before anything is begun: who installs one after the other
+All that is missing is said at once, before anything is started: who installs one after the other
 meets the next only at the end of the next long run.
 """
 
@@ -72,6 +72,6 @@ def require(tasks: Iterable[Task], attempted: str) -> None:
         raise BackupError(
             attempted,
             came_back=f"this machine has no {', '.join(one.name for one in missing)}; nothing has "
-            "been begun",
+            "been started",
             remedy=f"{install(missing)}, on the machine that keeps the backups",
         )
