@@ -21,7 +21,7 @@ class Recorded:
     def __init__(self, answers: dict[tuple[str, str], Any]) -> None:
         self.answers = answers
 
-    def get(self, service_type: str, path: str) -> Any:
+    def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         return self.answers[service_type, path]
 
 

@@ -172,7 +172,7 @@ class _Lying(MemoryApi):
         self.lie = (kind, path)
         self.body = body
 
-    def get(self, service_type: str, path: str) -> Any:
+    def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         if (service_type, path.partition("?")[0]) != self.lie:
             return super().get(service_type, path)
         if "marker" in path:

@@ -39,7 +39,7 @@ class Api:
     def __init__(self, servers: Any, url: str = URL) -> None:
         self.servers, self.url = servers, url
 
-    def get(self, _type: str, path: str) -> Any:
+    def get(self, _type: str, path: str, _headers: Any = None) -> Any:
         if path.startswith("/servers"):
             return self.servers if "marker" not in path else {"servers": []}
         return {"services": []}

@@ -56,7 +56,7 @@ class LyingApi(MemoryApi):
         super().__init__(HEALTHY)
         self.mutator, self.lies = mutator, lies
 
-    def get(self, service_type: str, path: str) -> Any:
+    def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         answer = super().get(service_type, path)
         if service_type != self.lies:
             return answer

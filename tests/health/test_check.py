@@ -1,8 +1,10 @@
 """The whole check over a cloud in memory: hosts' recorded answers, APIs that answer or do not."""
 
 import asyncio
+import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +173,7 @@ def test_one_odd_image_is_named_and_glance_is_not_down():
 
 def test_a_list_that_breaks_over_one_record_is_told_from_a_broken_service():
     class Breaking(MemoryApi):
-        def get(self, service_type, path):
+        def get(self, service_type, path, headers=None):
             if path.startswith("/v2/images") and not path.endswith("limit=1"):
                 raise failed(500)
             return super().get(service_type, path)
@@ -191,7 +193,7 @@ def test_an_answer_of_another_form_is_a_finding():
     [
         ({}, "ok", "last report"),
         ({"state": "down", "updated_at": "2020-01-01T00:00:00.000000"}, "failed", "down: last"),
-        ({"updated_at": "2020-01-01T00:00:00.000000"}, "failed", "its API still calls it up"),
+        ({"updated_at": "2020-01-01T00:00:00.000000"}, "warning", "its API still calls it up"),
         ({"updated_at": None, "state": "down"}, "failed", "never reported"),
         ({"status": "disabled", "disabled_reason": "disk swap"}, "warning", "disabled: disk swap"),
     ],
@@ -202,6 +204,41 @@ def test_agents_are_judged_by_the_age_of_their_report(changes, severity, evidenc
     finding = about(findings, "agent nova-scheduler")
     assert (finding.host, finding.severity.value) == ("controller", severity)
     assert evidence in finding.evidence
+
+
+class OtherNames(RecordedShell):
+    """A controller of Ubuntu: apache2 serves keystone and placement, neutron-server is one unit."""
+
+    async def answer(self, target: SshTarget, script: str, **options: Any) -> Answer:
+        answer = await super().answer(target, script, **options)
+        whole = json.loads(answer.stdout)
+        blocks = whole["answers"]["units"]["value"]["show"].split("\n\n")
+        whole["answers"]["units"]["value"]["show"] = "\n\n".join(map(self._renamed, blocks))
+        running = ["apache2.service", "neutron-server.service", "cron.service"]
+        value = {"show": "", "states": {}, "running": running}
+        whole["answers"]["other units"] = {"value": value, "seconds": 0.1}
+        whole["answers"]["mounts"] = {"value": [["/srv/vol1", "turned", "ext4"]], "seconds": 0.1}
+        return replace(answer, stdout=json.dumps(whole))
+
+    def _renamed(self, block: str) -> str:
+        if not any(f"Id={one}.service" in block for one in self.names):
+            return block
+        gone = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
+        pairs = (line.partition("=")[::2] for line in block.splitlines())
+        return "\n".join(f"{key}={gone.get(key, value)}" for key, value in pairs)
+
+    names = ("keystone", "placement-api", "neutron-api", "neutron-rpc-server")
+
+
+def test_units_by_other_names_are_asked_for_and_disks_are_named():
+    findings = check(shell=OtherNames(), hosts=["controller"])
+    strangers = [one for one in findings if "which units are these?" in one.evidence]
+    assert [one.subject for one in strangers] == [f"unit {one}" for one in OtherNames.names]
+    assert {one.severity for one in strangers} == {Severity.WARNING}
+    assert "running here: neutron-server" in about(findings, "unit neutron-rpc-server").evidence
+    assert "apache2" in about(findings, "unit keystone").evidence
+    assert not any("not installed" in one.evidence for one in findings)
+    assert about(findings, "mount /srv/vol1").severity is Severity.FAILED
 
 
 def test_an_agent_that_never_reported_is_missed():

@@ -16,6 +16,7 @@ import pytest
 from backstay.access.shipping import source_of
 from backstay.health import onhost
 from backstay.health.observation import parse
+from backstay.health.onhost_mounts import mounts
 from backstay.health.read_hosts import assemble, unit_names
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Unit
@@ -122,7 +123,7 @@ def test_mounts_are_the_real_ones_each_once():
         "/dev/sr0 /media iso9660 ro 0 0\nnas:/x /my\\040images nfs4 rw 0 0\n"
         "/dev/loop0 /run/host/os-release ext4 rw 0 0\n"
     )
-    assert onhost.mounts(text) == ["/", "/my images", "/run", "/var"]
+    assert mounts(text) == ["/", "/my images", "/run", "/var"]
 
 
 def test_what_cannot_be_shipped_is_refused():

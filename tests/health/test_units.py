@@ -3,7 +3,7 @@
 import pytest
 
 from backstay.finding import Severity
-from backstay.health.judge_units import judge_unit
+from backstay.health.judge_units import NOTHING_KNOWN, Works, judge_unit, together
 from backstay.health.observation import HostObservation, UnitState
 from backstay.inventory.enums import Role
 from backstay.services.declaration import Unit
@@ -30,7 +30,14 @@ def state(name="nova-api", **changes) -> UnitState:
     return UnitState(name=name, **{**steady, **changes})
 
 
-def judged(*states: UnitState, unit: Unit = NOVA, listening=(8774,), target=ROOT):
+def judged(
+    *states: UnitState,
+    unit: Unit = NOVA,
+    listening=(8774,),
+    target=ROOT,
+    running=(),
+    works=NOTHING_KNOWN,
+):
     observed = HostObservation(
         hostname="controller",
         boot_id="b",
@@ -47,8 +54,9 @@ def judged(*states: UnitState, unit: Unit = NOVA, listening=(8774,), target=ROOT
         file_systems=(),
         probes={},
         troubles={},
+        running=running,
     )
-    return judge_unit("nova", unit, observed, target)
+    return judge_unit("nova", unit, observed, target, works)
 
 
 DEAD = {"active": "inactive", "sub": "dead", "main_pid": 0, "processes": ""}
@@ -84,7 +92,6 @@ STORIES = [
         "systemctl unmask --runtime nova-api && systemctl start nova-api",
     ),
     ("runs but masked", {"load": "masked", "boot": "masked"}, "warning", "masked", "unmask"),
-    ("not installed", DEAD | {"load": "not-found", "boot": ""}, "failed", "not installed", ""),
     (
         "waits for its next restart",
         {
@@ -153,6 +160,72 @@ def test_story(changes, severity, evidence, remedy):
     assert evidence in finding.evidence
     assert remedy in finding.remedy
     assert bool(finding.remedy) == (severity != "ok")
+
+
+GONE = DEAD | {"load": "not-found", "boot": ""}
+
+
+def test_a_unit_that_systemd_does_not_know_and_nothing_does_its_work_is_a_failure():
+    finding = judged(state(**GONE), listening=())
+    assert finding.severity is Severity.FAILED
+    assert "systemd knows no such unit" in finding.evidence
+    assert "install" not in finding.remedy
+    other = judged(state(**GONE), listening=(), running=("cron", "glance-api", "apache2-htcache"))
+    assert other.severity is Severity.FAILED
+
+
+@pytest.mark.parametrize(
+    ("unit", "listening", "works", "seen"),
+    [
+        (NOVA, (8774,), Works(), "port 8774 is served"),
+        (NOVA, (), Works(services=frozenset({"nova"})), "the API of nova answers"),
+        (NOVA, (), Works(probes=frozenset({"nova"})), "nova answers on this host"),
+        (
+            Unit(name="nova-api", role=Role.CONTROLLER, purpose="", agent="nova-api"),
+            (),
+            Works(agents=frozenset({"nova-api"})),
+            "its agent reports",
+        ),
+    ],
+)
+def test_a_unit_by_another_name_is_asked_for_and_not_installed(unit, listening, works, seen):
+    finding = judged(state(**GONE), unit=unit, listening=listening, works=works)
+    assert finding.severity is Severity.WARNING
+    assert seen in finding.evidence
+    assert "which units are these?" in finding.evidence
+    assert "not installed" not in finding.evidence
+    assert "install" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("running", "like"),
+    [
+        (("cron", "openstack-nova-api", "openstack-nova-conductor"), "openstack-nova-api, "),
+        (("kolla-nova_api-container", "kolla-nova_scheduler-container"), "kolla-nova_api-"),
+        (("tripleo_nova_api", "ssh"), "running here: tripleo_nova_api:"),
+        (("httpd", "sshd"), "running here: httpd:"),
+    ],
+)
+def test_units_that_may_be_it_are_named_and_prove_nothing(running, like):
+    finding = judged(state(**GONE), listening=(), running=running)
+    assert finding.severity is Severity.UNKNOWN
+    assert like in finding.evidence
+
+
+def test_many_units_of_other_names_are_one_finding():
+    strangers = [judged(state(**GONE)) for _ in range(9)]
+    rest = judged(state(**DEAD))
+    assert together(strangers[:3], ROOT) == strangers[:3]
+    [first, one] = together([*strangers, rest], ROOT)
+    assert first == rest
+    assert (one.subject, one.severity) == ("unit names", Severity.WARNING)
+    assert "which units are these?" in one.evidence
+
+
+def test_a_unit_that_need_not_be_there_is_not_missed():
+    perhaps = Unit(name="nova-api", role=Role.COMPUTE, purpose="", if_found=True)
+    assert judged(state(**GONE), unit=perhaps) is None
+    assert judged(state(**DEAD), unit=perhaps).severity is Severity.FAILED
 
 
 def test_failures_say_what_users_lose():

@@ -36,7 +36,7 @@ class MemoryApi:
         types = {key[0] for key in self.answers}
         return [Endpoint(service_type=kind, url="http://10.0.0.11:1/v") for kind in sorted(types)]
 
-    def get(self, service_type: str, path: str) -> Any:
+    def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         path = urlsplit(path).path
         if (service_type, path) in self.answers:
             answer = self.answers[service_type, path]

@@ -228,7 +228,7 @@ class Api:
         self.answers = answers
         self.sent: list[tuple[str, str, Any]] = []
 
-    def get(self, _type: str, path: str) -> Any:
+    def get(self, _type: str, path: str, _headers: Any = None) -> Any:
         return self.answers[path]
 
     def post(self, _type: str, path: str, body: Any) -> Any:

@@ -59,7 +59,7 @@ class Api:
         self.answer = answer
         self.asked: list[str] = []
 
-    def get(self, _type: str, path: str) -> Any:
+    def get(self, _type: str, path: str, _headers: Any = None) -> Any:
         self.asked.append(path)
         return self.answer(path, len(self.asked))
 

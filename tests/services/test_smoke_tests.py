@@ -33,7 +33,7 @@ NOW = datetime.now(UTC)
 class DeepApi(MemoryApi):
     """With one public image that boots, beside those that the check makes."""
 
-    def get(self, service_type: str, path: str) -> Any:
+    def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         if service_type == "image" and "visibility=public" in path:
             return {"images": [BOOTS]}
         return super().get(service_type, path)
@@ -137,7 +137,7 @@ class LyingApi(DeepApi):
         super().__init__(ANSWERS)
         self.mutator = Mutator(seed)
 
-    def get(self, service_type: str, path: str) -> Any:
+    def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         answer = super().get(service_type, path)
         return self.mutator.value(answer) if self.mutator.random.random() < 0.5 else answer
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from backstay.access.shipping import source_of, stream
@@ -50,6 +51,15 @@ def test_a_unit_looks_as_systemd_and_the_kernel_have_it() -> None:
     assert nova("loaded", "inactive", "dead", "success", "") == (Outcome.FAILED, True)
     assert nova("loaded", "activating", "auto-restart", "exit-code", "") == (Outcome.FAILED, False)
     assert nova("not-found", "inactive", "dead", "success", "") == (Outcome.UNKNOWN, False)
+
+
+def test_a_unit_that_need_not_be_there_is_not_waited_for() -> None:
+    perhaps = replace(NOVA, name="ovn-controller", if_found=True)
+    told = HostAnswer()
+    told.take(line({"n": 0, "units": {"ovn-controller": ["not-found", *RUNS[1:]]}}))
+    [one] = probe_results(replace(WATCHED, units=(("neutron", perhaps),), probes=()), told, 5.0)
+    assert one.outcome is Outcome.OK
+    assert "is not there" in one.evidence
 
 
 def test_a_unit_may_rest_while_its_socket_listens() -> None:

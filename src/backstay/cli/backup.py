@@ -70,7 +70,8 @@ def create(
 
     A backup is listed in the catalogue only when all of it is stored.
     """
-    from backstay.backup.selection import usual_hosts
+    from backstay.backup.requirements import Task, require
+    from backstay.backup.selection import keeps_databases, usual_hosts
     from backstay.cli.output.run import show_plan
     from backstay.runbooks.backup.plan import plan
     from backstay.services.registry import all_services
@@ -82,6 +83,10 @@ def create(
     if dry_run:
         show_plan(made, as_json=as_json)
         return
+    served = verify and any(
+        keeps_databases(described, described.hosts[host], all_services()) for host in chosen
+    )
+    require([Task.STORE, *([Task.SERVE] if served else [])], "taking backups")
     sys.exit(start(described, made, reason=reason, as_json=as_json))
 
 
@@ -92,6 +97,7 @@ def create(
 @output_option
 def verify(name: str, dry_run: bool, cloud: Path | None, output: str) -> None:
     """Verify a BACKUP, or the newest one of a HOST: restore it into a scratch server and check."""
+    from backstay.backup.requirements import Task, require
     from backstay.cli.output.run import show_plan
     from backstay.runbooks.backup.plan import verify_plan
 
@@ -101,6 +107,8 @@ def verify(name: str, dry_run: bool, cloud: Path | None, output: str) -> None:
     if dry_run:
         show_plan(made, as_json=as_json)
         return
+    tasks = [Task.STORE, *([Task.SERVE] if "database" in found.snapshots else [])]
+    require(tasks, f"verifying {found.name}")
     sys.exit(start(described, made, reason=f"verify {found.name}", as_json=as_json))
 
 

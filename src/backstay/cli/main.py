@@ -13,8 +13,9 @@ import click
 from backstay import __version__
 from backstay.cli.exit_status import ExitStatus
 from backstay.cli.group import DEBUG, RootGroup, debugging
-from backstay.cli.output.terminal import harmless
-from backstay.errors import own_error
+from backstay.cli.output.terminal import echo, harmless
+from backstay.cli.surroundings import settle
+from backstay.errors import BackstayError, own_error
 
 COMMANDS = {
     "check": (
@@ -101,6 +102,7 @@ def _run() -> int:
         # A locale without a character must not end a command that has done its work.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    settle(_say)
     if not debugging():
         threading.excepthook = _in_a_thread
         sys.unraisablehook = _nowhere
@@ -108,6 +110,13 @@ def _run() -> int:
         backstay.main()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else ExitStatus.UNKNOWN
+
+
+def _say(text: str) -> None:
+    """Print a line about the surroundings; completion has nobody who would read it."""
+    if "_BACKSTAY_COMPLETE" not in os.environ:
+        with contextlib.suppress(BackstayError):
+            echo(f"backstay: {text}", err=True)
 
 
 def _leave(status: int) -> NoReturn:

@@ -108,7 +108,7 @@ def _actions(judged: "Sequence[AgentDiagnosis]", plan: "Plan | None") -> dict[in
         step = next((step for step in batches if among(targets_of(step))(agent)), None)
         if agent.signature is Signature.ATTACHED:
             continue
-        if agent.signature is Signature.SETTLING:
+        if agent.signature is Signature.SETTLING and agent.seen.agent.in_service:
             found[at] = "wait; restart it only if it does not attach by itself"
         elif step is not None:
             unit = agent.seen.rpc_endpoint.unit
@@ -145,5 +145,7 @@ def _document(
 def _without_a_plan(judged: "Sequence[AgentDiagnosis]") -> ExitStatus:
     from backstay.health.rpc.diagnosis import Signature
 
-    attached = all(agent.signature is Signature.ATTACHED for agent in judged)
+    attached = all(
+        one.signature is Signature.ATTACHED or not one.seen.agent.in_service for one in judged
+    )
     return ExitStatus.OK if attached else ExitStatus.REFUSED

@@ -6,7 +6,7 @@ Reading (``read_hosts``, ``read_apis``) comes first, all of it at the same time;
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from backstay.finding import Finding, Severity
 from backstay.health import addresses, certificates, clear_text, fenced
 from backstay.health.judge_agents import Member, RpcTopology, judge_agents
 from backstay.health.judge_api import Served, judge_answers, served_by
-from backstay.health.judge_host import judge_host, required, unreachable
+from backstay.health.judge_host import judge_host, unreachable
+from backstay.health.judge_units import Works, is_there
 from backstay.health.read_apis import ApiObservation, read_apis
 from backstay.health.read_hosts import HostsRead, questions_of, read_hosts
 from backstay.health.smoke_tests import run_smoke_tests
 from backstay.inventory.cloud import Cloud
+from backstay.services.by_host import other_units_on, units_on
 from backstay.services.declaration import Service
 
 
@@ -108,7 +110,11 @@ async def check_hosts(
     cloud, api = session.cloud, session.api if with_apis else None
     chosen = set(cloud.hosts if hosts is None else hosts)
     declared = session.services
-    asked = declared if probes else [replace(s, host_probes=(), broker=None) for s in declared]
+    asked = (
+        declared
+        if probes
+        else [replace(s, host_probes=(), broker=None, report_times=None) for s in declared]
+    )
     present = _in_this_cloud(cloud, declared)
     questions = [
         questions_of(cloud, cloud.hosts[name], asked) for name in cloud.hosts if name in chosen
@@ -116,8 +122,9 @@ async def check_hosts(
     hosts_read, apis = await asyncio.gather(
         read_hosts(session, questions), _read_apis(session, present, asked=with_apis)
     )
+    works = _works(hosts_read, apis, cloud)
     findings = [
-        *_judge_hosts(hosts_read, cloud),
+        *_judge_hosts(hosts_read, cloud, works),
         *_judge_apis(hosts_read, apis, cloud, present, None if hosts is None else chosen),
         *clear_text.findings(cloud, chosen),
     ]
@@ -156,7 +163,29 @@ async def _read_apis(
     return await read_apis(session.api, services, bound=session.cloud.bounds.api_seconds)
 
 
-def _judge_hosts(read: HostsRead, cloud: Cloud) -> list[Finding]:
+def _works(read: HostsRead, apis: ApiObservation, cloud: Cloud) -> Mapping[str, Works]:
+    """Return what is seen to work of each host, by its name, without asking systemd."""
+    answered = {answer.service for answer in apis.answers}
+    failed = {
+        answer.service
+        for answer in apis.answers
+        if answer.error or any(one.severity is Severity.FAILED for one in answer.verdicts)
+    }
+    names = cloud.host_names(
+        {name: one.hostname for name in read.hosts if (one := read.observed(name))}
+    )
+    up: dict[str, set[str]] = {}
+    for report in apis.reports:
+        for agent in report.agents:
+            if agent.up and (host := names.host_of(agent.host)):
+                up.setdefault(host, set()).add(agent.binary)
+    services = frozenset(answered - failed)
+    return {
+        name: Works(services=services, agents=frozenset(up.get(name, ()))) for name in read.hosts
+    }
+
+
+def _judge_hosts(read: HostsRead, cloud: Cloud, works: Mapping[str, Works]) -> list[Finding]:
     findings: list[Finding] = []
     for asked in read.questions:
         observed = read.hosts[asked.host.name]
@@ -170,6 +199,8 @@ def _judge_hosts(read: HostsRead, cloud: Cloud) -> list[Finding]:
                 units=asked.units,
                 probes=asked.probes,
                 brokers=asked.brokers,
+                others=asked.others,
+                works=works[asked.host.name],
                 limits=cloud.limits,
             )
     return findings
@@ -220,9 +251,24 @@ def _members(read: HostsRead, cloud: Cloud, service: Service) -> list[Member]:
     for host in cloud.hosts.values():
         observed = read.observed(host.name)
         hostname = observed.hostname if observed is not None else ""
-        units = tuple(unit for _, unit in required(cloud, host, [service]))
+        pairs = (*units_on(cloud, host, [service]), *other_units_on(cloud, host, [service]))
+        units = tuple(
+            unit
+            for _, unit in pairs
+            if not unit.if_found or (observed is not None and is_there(unit, observed))
+        )
         target = cloud.ssh_target(host)
-        members.append(Member(target=target, units=units, hostname=hostname))
+        times = read.report_times(host.name, service)
+        members.append(
+            Member(
+                target=target,
+                units=units,
+                hostname=hostname,
+                times=times,
+                one_of=tuple(unit for _, unit in pairs if unit.one_of),
+                serves_api=any(unit.ports for _, unit in pairs),
+            )
+        )
     return members
 
 

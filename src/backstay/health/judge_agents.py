@@ -1,7 +1,8 @@
-"""Judge agents by the age of their last report, never by their process. Pure.
+"""Judge agents by their API and the age of their last report, never by their process. Pure.
 
 A process can run, be connected to the broker and yet be deaf:
-https://github.com/bigstack-oss/cubecos/issues/1301
+https://github.com/bigstack-oss/cubecos/issues/1301. How old a report may be is the cloud's own
+setting, by which its API judges: nobody is judged stricter than by that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,16 +17,34 @@ from backstay.inventory.limits import Limits
 from backstay.quantities import duration
 from backstay.services.declaration import Agent, Unit
 from backstay.services.messaging import Messaging, RpcEndpoint
+from backstay.services.reporting import ReportTimes
 from backstay.transports.targets import SshTarget
+
+NO_SETTING = 3600.0
+"""Seconds without a report that no cloud lets pass, whatever it has set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A host that agents run on: ``hostname`` is what it calls itself, empty where unknown."""
+    """A host that agents run on.
+
+    ``hostname`` is what it calls itself, empty where it could not be asked; ``times`` is what the
+    configuration of the agents' service says there, None unknown. ``one_of`` are the units of which
+    it must have one of each kind, whether it has them or not. ``serves_api`` tells that its API may
+    run there, by whose settings agents count as down.
+    """
 
     target: SshTarget
     units: tuple[Unit, ...]
     hostname: str = ""
+    times: ReportTimes | None = None
+    one_of: tuple[Unit, ...] = ()
+    serves_api: bool = False
+
+    @property
+    def names_known(self) -> bool:
+        """Return whether all names are known under which its agents may report."""
+        return bool(self.hostname) and self.times is not None and self.times.complete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,19 +116,69 @@ def judge_agents(
     by_host, names = {each.target.name: each for each in members}, _names(members)
     now = report.at + offset
     findings = []
-    seen = set()
-    for agent in report.agents:
-        member = by_host.get(names.host_of(agent.host) or "")
+    seen: set[tuple[str, str]] = set()
+    strangers: list[Agent] = []
+    for found in report.agents:
+        agent, member = found, by_host.get(names.host_of(found.host) or "")
         if member is not None:
+            agent = _timed(found, member, members)
             seen.add((member.target.name, agent.binary))
+        elif claimants := names.claimants(agent.host):
+            # Controllers may share one name on purpose: https://docs.openstack.org/cinder/latest/
+            seen |= {(host, agent.binary) for host in claimants}
+        else:
+            strangers.append(agent)
         finding = _judge(report.service, agent, member, now, limits)
         findings.append(_with_wires(finding, agent, member, rpc_topology))
-    return findings + [
-        _missing(report.service, unit, member)
+    findings += [
+        _missing(report.service, unit, member, strangers)
         for member in members
         for unit in member.units
         if unit.agent and (member.target.name, unit.agent) not in seen
     ]
+    return findings + [
+        _none_of(report.service, kind, units, member)
+        for member in members
+        for kind, units in _kinds(member.one_of).items()
+        if _lacks(member, units, report.agents, seen)
+    ]
+
+
+def _kinds(units: Iterable[Unit]) -> dict[str, list[Unit]]:
+    found: dict[str, list[Unit]] = {}
+    for unit in units:
+        found.setdefault(unit.one_of, []).append(unit)
+    return found
+
+
+def _lacks(
+    member: Member, units: Sequence[Unit], agents: Sequence[Agent], seen: set[tuple[str, str]]
+) -> bool:
+    """Return whether a host has none of the units of a kind, and others have.
+
+    A cloud in which no agent of that kind reports does the same in a way of its own.
+    """
+    binaries = {unit.agent for unit in units}
+    return (
+        member.names_known
+        and not any(unit in member.units for unit in units)
+        and not any((member.target.name, binary) in seen for binary in binaries)
+        and any(agent.binary in binaries for agent in agents)
+    )
+
+
+def _none_of(service: str, kind: str, units: Sequence[Unit], member: Member) -> Finding:
+    names = ", ".join(dict.fromkeys(unit.name for unit in units))
+    listed = on(member.target, "systemctl list-units --type=service --all --no-pager")
+    return Finding(
+        host=member.target.name,
+        service=service,
+        subject=f"agent for {kind}",
+        severity=Severity.WARNING,
+        evidence=f"no agent of this host is known to its API, and none of its units is there "
+        f"({names}), while other hosts have them: {units[0].purpose}",
+        remedy=f"see what does it there: {listed}",
+    )
 
 
 def _names(members: Iterable[Member]) -> HostNames:
@@ -117,8 +186,22 @@ def _names(members: Iterable[Member]) -> HostNames:
     names = HostNames()
     for each in members:
         names.add(each.target.name, [each.target.address])
-        names.claim(each.target.name, each.hostname)
+        for own in (each.hostname, *(each.times.names if each.times else ())):
+            names.claim(each.target.name, own)
     return names
+
+
+def _timed(agent: Agent, member: Member, members: Sequence[Member]) -> Agent:
+    """Return an agent with the cloud's own settings: the interval of its host, the API's bound.
+
+    Where several hosts have the API, the longest bound counts: any of them may have answered.
+    """
+    read = [each.times for each in members if each.times and each.serves_api]
+    bounds = [each.down_after for each in read if each.down_after is not None]
+    interval = member.times.intervals.get(agent.binary) if member.times else None
+    if interval is None or not bounds:
+        return agent
+    return replace(agent, interval=interval, down_after=max(bounds), times_read=True)
 
 
 def _judge(
@@ -142,7 +225,7 @@ def _with_wires(
     finding: Finding, agent: Agent, member: Member | None, rpc_topology: RpcTopology
 ) -> Finding:
     """Add what the broker tells; who is to be restarted is what ``reattach`` finds out."""
-    if not agent.enabled:
+    if not agent.in_service:
         return finding
     trouble = rpc_topology.trouble(agent)
     if trouble:
@@ -156,37 +239,77 @@ def _with_wires(
 
 
 def _health(agent: Agent, age: float | None, limits: Limits) -> tuple[Severity, str]:
-    last = "never reported" if age is None else f"last report {duration(max(0.0, age))} ago"
-    expected = f"one is due every {agent.interval:g} s"
+    last = _last(agent, age)
+    if not agent.in_service:
+        return Severity.WARNING, f"{_out_of_service(agent)}; {last}"
+    expected = f", one is due every {agent.interval:g} s" if agent.times_read else ""
     if not agent.up:
-        return Severity.FAILED, f"down: {last}, {expected}"
-    if age is not None and age > agent.down_after:
-        return Severity.FAILED, f"{last}, {expected}; its API still calls it up"
-    if not agent.enabled:
-        reason = f": {agent.note}" if agent.note else ", without a reason given"
-        return Severity.WARNING, f"disabled{reason}; {last}"
+        return Severity.FAILED, f"down: {last}{expected}"
+    if age is None or not agent.reports:
+        return Severity.OK, last
+    # Without the cloud's own settings only what no setting makes right is worth a word.
+    if age > (agent.down_after if agent.times_read else NO_SETTING):
+        return Severity.WARNING, f"{last}{expected}; its API still calls it up"
     late = limits.heartbeat_intervals.warning * agent.interval
-    if age is not None and late < agent.down_after and age > late:
-        return Severity.WARNING, f"late: {last}, {expected}"
+    if agent.times_read and late < agent.down_after and age > late:
+        return Severity.WARNING, f"late: {last}{expected}"
     return Severity.OK, last
 
 
+def _last(agent: Agent, age: float | None) -> str:
+    if not agent.reports:
+        return "its API calls it up" if agent.up else "its API calls it down"
+    return "never reported" if age is None else f"last report {duration(max(0.0, age))} ago"
+
+
+def _out_of_service(agent: Agent) -> str:
+    """Return who has taken it out of service, and why."""
+    how = ["forced down"] if agent.forced_down else []
+    how += [] if agent.enabled else ["disabled"]
+    return " and ".join(how) + (f": {agent.note}" if agent.note else ", without a reason given")
+
+
 def _remedy(agent: Agent, member: Member | None, unit: str | None) -> str:
-    if agent.up and not agent.enabled:
-        return "enable it again when the reason is gone"
+    if not agent.in_service:
+        back = f": {agent.activate}" if agent.activate else ""
+        return f"put it back into service when the reason is gone{back}"
     if member is None:
-        return f"no host {agent.host} in cloud.yaml: add it, or delete the record of the agent"
-    if unit is None:
-        return on(member.target, command("systemctl", "status", agent.binary, "--no-pager"))
-    return on(member.target, f"systemctl restart {unit}")
+        return (
+            f"no host in cloud.yaml is known by the name {agent.host}: add it, or give its host "
+            "there the name that it reports under; if it is gone for good, delete its record"
+        )
+    look = on(member.target, command("systemctl", "status", unit or agent.binary, "--no-pager"))
+    if agent.up:
+        return f"{look}; compare the clocks and the settings of its API's host: date -u"
+    return look if unit is None else on(member.target, f"systemctl restart {unit}")
 
 
-def _missing(service: str, unit: Unit, member: Member) -> Finding:
+def _missing(service: str, unit: Unit, member: Member, strangers: Sequence[Agent]) -> Finding:
+    """Judge an agent of which the API has no record by any name that is known of its host."""
+    others = [one.host for one in strangers if one.binary == unit.agent]
+    known = member.names_known or (bool(member.hostname) and not others)
+    log = on(member.target, f"journalctl -u {unit.name} -n 50 --no-pager")
+    if known:
+        severity, evidence, remedy = Severity.FAILED, f"has never reported: {unit.purpose}", log
+    else:
+        severity = Severity.UNKNOWN
+        evidence = f"no report under the name {member.target.name}"
+        why = "its configuration could not be read" if member.hostname else "it was not asked"
+        evidence += f"; which name its host reports under is not known, as {why}"
+        remedy = f"backstay check {member.target.name}"
+        if others:
+            evidence += f"; {_some(others)} may be it"
+            remedy = "give the host in cloud.yaml the name that it reports under"
     return Finding(
         host=member.target.name,
         service=service,
         subject=f"agent {unit.agent}",
-        severity=Severity.FAILED,
-        evidence=f"has never reported: {unit.purpose}",
-        remedy=on(member.target, f"journalctl -u {unit.name} -n 50 --no-pager"),
+        severity=severity,
+        evidence=evidence,
+        remedy=remedy,
     )
+
+
+def _some(names: Sequence[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(names[:limit])}{more}"

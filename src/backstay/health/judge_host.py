@@ -1,12 +1,21 @@
 """Judge a host: what its services stand on, and what its own probes answered. Pure."""
 
+import errno
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from backstay.commands import command, quoted
 from backstay.errors import BackstayError, HostUnreachable
-from backstay.finding import Finding, Severity
-from backstay.health.judge_units import judge_unit, unknown_units
-from backstay.health.observation import FileSystem, HostObservation
+from backstay.finding import Finding, Severity, bad
+from backstay.health.judge_units import (
+    NOTHING_KNOWN,
+    Works,
+    is_there,
+    judge_unit,
+    together,
+    unknown_units,
+)
+from backstay.health.observation import FileSystem, HostObservation, MountTrouble, WrongMount
 from backstay.health.remedy import filled, on, ssh
 from backstay.inventory.cloud import Cloud, Host
 from backstay.inventory.limits import Limits
@@ -21,6 +30,8 @@ Probes = tuple[str, HostProbe]
 MOST_FINDINGS = 1000
 """Findings on one host: more is no host, but one that floods."""
 MOST_FAILED_UNITS = 50
+_BROKEN = (errno.EIO, 117)
+"""Of Linux: an error of input or output; "structure needs cleaning"."""
 
 
 def required(cloud: Cloud, host: Host, services: Iterable[Service]) -> tuple[Required, ...]:
@@ -35,18 +46,27 @@ def judge_host(
     units: Sequence[Required],
     probes: Iterable[Probes],
     brokers: Iterable[Probes] = (),
+    others: Sequence[Required] = (),
+    works: Works = NOTHING_KNOWN,
     limits: Limits,
 ) -> list[Finding]:
     """Judge all that one host answered. ``units`` and ``probes`` come with their service's name.
 
-    What ``brokers`` answer is judged elsewhere; here only that it is not of its form.
+    What ``brokers`` answer is judged elsewhere; here only that it is not of its form. ``others``
+    are units that are judged where the host has them, ``works`` is what is known to work.
     """
-    judged = [judge_unit(service, unit, observed, target) for service, unit in units]
-    findings = [finding for finding in judged if finding is not None]
+    probed = [(name, judge_probe(name, probe, observed, target)) for name, probe in probes]
+    well = {name for name, found in probed if found} - {n for n, found in probed if bad(found)}
+    works = replace(works, probes=works.probes | well)
+    there = [(service, unit) for service, unit in others if is_there(unit, observed)]
+    judged = [
+        judge_unit(service, unit, observed, target, works) for service, unit in (*units, *there)
+    ]
+    findings = together([finding for finding in judged if finding is not None], target)
     if observed.units is None:
         findings.append(unknown_units([unit for _, unit in units], observed, target))
-    for service, probe in probes:
-        findings.extend(judge_probe(service, probe, observed, target))
+    for _, by_probe in probed:
+        findings.extend(by_probe)
     for service, probe in brokers:
         if (asked := observed.probes.get(probe.name)) is not None and asked.odd:
             findings.extend(judge_probe(service, probe, observed, target))
@@ -54,9 +74,10 @@ def judge_host(
         _answers(observed, target),
         *findings,
         *judge_file_systems(observed, target, limits),
+        *judge_mounts(observed, target),
         *_judge_memory(observed, target, limits),
         judge_clock(observed, target, limits),
-        *_judge_failed_units(observed, target, {unit.name for _, unit in units}),
+        *_judge_failed_units(observed, target, {unit.name for _, unit in (*units, *there)}),
         *_judge_troubles(observed, target),
     ]
     if len(found) <= MOST_FINDINGS:
@@ -150,6 +171,31 @@ def _judge_inodes(system: FileSystem, target: SshTarget, limits: Limits) -> Find
     return _finding(target, f"inodes {system.mount}", severity, evidence, on(target, find))
 
 
+def judge_mounts(observed: HostObservation, target: SshTarget) -> list[Finding]:
+    """Judge file systems that are not as they were mounted, or not as fstab wants them."""
+    return [_judge_mount(one, target) for one in observed.wrong_mounts]
+
+
+def _judge_mount(one: WrongMount, target: SshTarget) -> Finding:
+    severity, place = Severity.FAILED, quoted(one.mount)
+    log = "dmesg --level=err,warn --ctime | tail -n 20"
+    match one.trouble:
+        case MountTrouble.TURNED:
+            evidence = f"{one.what} has turned read-only since it was mounted for writing: "
+            evidence += "the kernel does that after an error of the disk"
+        case MountTrouble.READ_ONLY:
+            evidence = f"is mounted read-only; /etc/fstab wants {one.what} there for writing"
+            log = f"findmnt {place}; {log}"
+        case MountTrouble.MISSING:
+            evidence = f"/etc/fstab wants {one.what} there, and nothing is mounted"
+            log = f"mount {place}; {log}"
+        case MountTrouble.ABSENT:
+            severity = Severity.WARNING
+            evidence = f"/etc/fstab wants {one.what} there if it can be had; nothing is mounted"
+            log = f"mount {place}; {log}"
+    return _finding(target, f"mount {one.mount}", severity, evidence, on(target, log))
+
+
 def _judge_memory(observed: HostObservation, target: SshTarget, limits: Limits) -> list[Finding]:
     if observed.memory is None:
         return []
@@ -206,12 +252,20 @@ def _judge_failed_units(
 
 
 def _judge_troubles(observed: HostObservation, target: SshTarget) -> list[Finding]:
-    """Report questions that brought nothing, but for the units, which have their own finding."""
+    """Report questions that brought nothing, but for the units, which have their own finding.
+
+    A file system that cannot be read is broken: the kernel has shut it down after an error.
+    """
+    broken = {
+        subject
+        for subject, trouble in observed.troubles.items()
+        if subject.startswith("disk ") and any(f"[Errno {code}]" in trouble for code in _BROKEN)
+    }
     return [
         _finding(
             target,
             subject,
-            Severity.UNKNOWN,
+            Severity.FAILED if subject in broken else Severity.UNKNOWN,
             trouble,
             on(target, "dmesg --level=err,warn --ctime | tail -n 20"),
         )

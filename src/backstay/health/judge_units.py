@@ -1,5 +1,6 @@
 """Judge systemd units: which required ones run, and which start at the next boot. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,13 +37,43 @@ class _Trouble:
     command: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Works:
+    """What is seen to work without systemd: services by their APIs, a host's agents and probes.
+
+    ``services`` are names of services, ``agents`` are binaries, ``probes`` are the services whose
+    own questions on the host were answered well.
+    """
+
+    services: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+    probes: frozenset[str] = frozenset()
+
+
+NOTHING_KNOWN = Works()
+
+
 def judge_unit(
-    service: str, unit: Unit, observed: HostObservation, target: SshTarget
+    service: str,
+    unit: Unit,
+    observed: HostObservation,
+    target: SshTarget,
+    works: Works = NOTHING_KNOWN,
 ) -> Finding | None:
-    """Judge one required unit; None where systemd could not be asked at all."""
+    """Judge one unit; None where systemd could not be asked, or it need not be there and is not.
+
+    One that systemd does not know while its work is done has another name there: that is no
+    failure of the cloud.
+    """
     if observed.units is None:
         return None
-    state = observed.units.get(unit.name) or UnitState(name=unit.name, trouble="it was not asked")
+    known = observed.units.get(unit.name) or observed.others.get(unit.name)
+    state = known or UnitState(name=unit.name, trouble="it was not asked")
+    if state.load == "not-found" and not state.trouble:
+        if unit.if_found:
+            return None
+        if (stranger := _by_another_name(service, unit, observed, target, works)) is not None:
+            return stranger
     socket = observed.units.get(unit.socket) if unit.socket else None
     troubles = _troubles(unit, state, socket, observed.listening)
     if not troubles:
@@ -62,6 +93,88 @@ def judge_unit(
         evidence=evidence,
         remedy=remedy,
     )
+
+
+def is_there(unit: Unit, observed: HostObservation) -> bool:
+    """Return whether a host has a unit that is meant to run: it runs, did, or starts at boot."""
+    state = (observed.units or {}).get(unit.name) or observed.others.get(unit.name)
+    if state is None or state.trouble or state.load in {"not-found", "masked", ""}:
+        return False
+    return state.active != "inactive" or state.boot in {"enabled", "enabled-runtime"}
+
+
+def _by_another_name(
+    service: str, unit: Unit, observed: HostObservation, target: SshTarget, works: Works
+) -> Finding | None:
+    """Return the finding for a unit of another name; None where nothing of its work is seen."""
+    seen = []
+    if unit.agent and unit.agent in works.agents:
+        seen.append("its agent reports")
+    if unit.ports and observed.listening is not None and observed.listening.issuperset(unit.ports):
+        seen.append(f"port {', '.join(map(str, unit.ports))} is served")
+    if service in works.probes:
+        seen.append(f"{service} answers on this host")
+    elif service in works.services:
+        seen.append(f"the API of {service} answers")
+    like = _like(unit.name, observed.running)
+    if not seen and not like:
+        return None
+    running = f"; running here: {', '.join(like)}" if like else ""
+    but = f", but {' and '.join(seen)}" if seen else ""
+    return Finding(
+        host=target.name,
+        service=service,
+        subject=f"unit {unit.name}",
+        severity=Severity.WARNING if seen else Severity.UNKNOWN,
+        evidence=f"not known to Backstay: systemd has no unit of this name{but}{running}: "
+        "which units are these?",
+        remedy=on(target, _LIST_RUNNING)
+        + "; Backstay knows units by the names of Debian's packages, others it cannot watch",
+    )
+
+
+_LIST_RUNNING = "systemctl list-units --type=service --state=running --no-pager"
+_SERVERS = frozenset(("apache2", "httpd", "nginx", "uwsgi", "gunicorn"))
+"""Units in which APIs of several services may run."""
+
+
+def _like(name: str, running: Sequence[str], limit: int = 4) -> list[str]:
+    """Return the running units that may do what ``name`` does, the likeliest first."""
+    wanted = _parts(name)
+    first = re.split(r"[-_@.]", name)[0]
+    scored = [
+        (-len(wanted & _parts(one)), one)
+        for one in running
+        if one != name and (first in _parts(one) or one in _SERVERS)
+    ]
+    return [one for _, one in sorted(scored)[:limit]]
+
+
+def _parts(name: str) -> set[str]:
+    return set(re.split(r"[-_@.]", name))
+
+
+MOST_STRANGERS = 8
+
+
+def together(findings: Sequence[Finding], target: SshTarget) -> list[Finding]:
+    """Return a host's findings with one for all units of other names, where there are many."""
+    strangers = [one for one in findings if "not known to Backstay: systemd" in one.evidence]
+    if len(strangers) <= MOST_STRANGERS:
+        return list(findings)
+    names = ", ".join(one.subject.removeprefix("unit ") for one in strangers)
+    works = any(one.severity is Severity.WARNING for one in strangers)
+    one = Finding(
+        host=target.name,
+        service="systemd",
+        subject="unit names",
+        severity=Severity.WARNING if works else Severity.UNKNOWN,
+        evidence=f"{len(strangers)} units are not known to Backstay: systemd has none of these "
+        f"names, but their work is done: which units are these? {names}",
+        remedy=on(target, _LIST_RUNNING)
+        + "; Backstay knows units by the names of Debian's packages, others it cannot watch",
+    )
+    return [*(each for each in findings if each not in strangers), one]
 
 
 def _troubles(

@@ -6,7 +6,8 @@ and all the others still count.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeVar
 
 from backstay.access.shipping import as_answer, not_answers
 from backstay.answers import (
@@ -81,6 +82,23 @@ class FileSystem:
     inodes_free: int
 
 
+class MountTrouble(StrEnum):
+    """How a file system is not as it should be: see ``onhost.wrong_mounts``."""
+
+    TURNED = "turned"
+    READ_ONLY = "read-only"
+    MISSING = "missing"
+    ABSENT = "absent"
+
+
+class WrongMount(NamedTuple):
+    """A file system that is not as it should be; ``what`` is its kind, or its source in fstab."""
+
+    mount: Line
+    trouble: MountTrouble
+    what: Line
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostObservation:
     """All that one round trip brought from a host.
@@ -107,6 +125,11 @@ class HostObservation:
     file_systems: tuple[FileSystem, ...]
     probes: Mapping[str, ProbeAnswer]
     troubles: Mapping[str, str]
+    others: Mapping[str, UnitState] = field(default_factory=dict)
+    """Units that need not be there, empty where nothing is known of them."""
+    running: tuple[str, ...] = ()
+    """The service units that run, without ``.service``."""
+    wrong_mounts: tuple[WrongMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +148,15 @@ class _Units:
 
     show: str
     states: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OtherUnits:
+    """The answer of ``onhost.other_units``."""
+
+    show: str
+    states: Mapping[str, str] = field(default_factory=dict)
+    running: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +179,17 @@ class _Sizes:
 
 
 def parse(
-    answer: Answer, units: Sequence[str], probes: Iterable[HostProbe] = (), *, host: str
+    answer: Answer,
+    units: Sequence[str],
+    probes: Iterable[HostProbe] = (),
+    *,
+    host: str,
+    others: Sequence[str] = (),
 ) -> HostObservation:
     """Turn what the script printed into an observation.
 
-    ``units`` are the names that were asked for, in that order, ``probes`` the questions of
-    services. Raises RemoteFailure where the text is not the script's at all.
+    ``units`` and ``others`` are the names that were asked for, in that order, ``probes`` the
+    questions of services. Raises RemoteFailure where the text is not the script's at all.
     """
     try:
         read = _Reader(as_answer(dict[str, Any], answer, host=host))
@@ -166,6 +203,7 @@ def parse(
         before, after = started - answer.sent_at, answer.received_at - finished
         offset, uncertainty = (before - after) / 2, (before + after) / 2
     memory = read.answer("memory", _Memory)
+    other_units, running = _other_units(read, others)
     return HostObservation(
         hostname=read.top("hostname", Line) or "",
         boot_id=read.top("boot_id", Line) or "",
@@ -182,6 +220,9 @@ def parse(
         file_systems=tuple(_file_systems(read)),
         probes={probe.name: read.probe(probe) for probe in probes},
         troubles=read.troubles,
+        others=other_units,
+        running=running,
+        wrong_mounts=_wrong_mounts(read),
     )
 
 
@@ -249,6 +290,29 @@ def _units(read: _Reader, names: Sequence[str]) -> Mapping[str, UnitState] | Non
     except BadAnswer as error:
         read.troubles["units"] = odd(error)
         return None
+
+
+def _other_units(
+    read: _Reader, names: Sequence[str]
+) -> tuple[Mapping[str, UnitState], tuple[str, ...]]:
+    """Return what is known of units that need not be there; their absence is no trouble."""
+    if "other units" not in read.answers:
+        return {}, ()
+    answered, monotonic = read.answer("other units", _OtherUnits), read.top("monotonic", Seconds)
+    if answered is None:
+        return {}, ()
+    running = tuple(name.removesuffix(".service") for name in answered.running)
+    try:
+        return parse_show(answered.show, names, answered.states, monotonic), running
+    except BadAnswer as error:
+        read.troubles["other units"] = odd(error)
+        return {}, running
+
+
+def _wrong_mounts(read: _Reader) -> tuple[WrongMount, ...]:
+    if "mounts" not in read.answers:
+        return ()
+    return (read.answer("mounts", tuple[WrongMount, ...]) or ())[:MOST_DISKS]
 
 
 def parse_show(

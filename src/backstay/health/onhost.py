@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.access.onhost import ask_all, loaded, print_as_root, run
+from backstay.health.onhost_mounts import mounts, wrong_mounts
 
 # Tells the operator that a systemd unit runs, and since when: `systemctl show`'s own names.
 UNIT_PROPERTIES = (
@@ -27,30 +28,6 @@ UNIT_PROPERTIES = (
     "ActiveEnterTimestampMonotonic",
     "StateChangeTimestampMonotonic",
 )
-# What is not here is no storage, or not this host's: df --local leaves out much the same.
-REAL_FILE_SYSTEMS = frozenset(
-    (
-        "ext2",
-        "ext3",
-        "ext4",
-        "xfs",
-        "btrfs",
-        "zfs",
-        "f2fs",
-        "jfs",
-        "reiserfs",
-        "vfat",
-        "nfs",
-        "nfs4",
-        "cifs",
-        "ceph",
-        "glusterfs",
-        "fuse.glusterfs",
-        "ocfs2",
-        "gfs2",
-        "bcachefs",
-    )
-)
 UNIT_BOUND = 8.0
 DISK_BOUND = 5.0
 QUICK_BOUND = 5.0
@@ -59,14 +36,17 @@ QUICK_BOUND = 5.0
 def answer_host(spec: dict[str, Any]) -> dict[str, Any]:
     """Ask all that ``spec`` names and return the answers as JSON-serialisable data.
 
-    ``spec`` has ``units`` (names) and ``probes`` (name, bound, source text, function's name).
+    ``spec`` has ``units`` and ``others`` (names) and ``probes`` (name, bound, source text,
+    function's name).
     """
     started = time.time()
     questions: dict[str, tuple[float, Callable[[], Any]]] = {
         "units": (UNIT_BOUND, lambda: units(spec["units"])),
+        "other units": (UNIT_BOUND, lambda: other_units(spec["others"])),
         "failed units": (UNIT_BOUND, failed_units),
         "listening": (QUICK_BOUND, listening),
         "memory": (QUICK_BOUND, memory),
+        "mounts": (QUICK_BOUND, wrong_mounts),
     }
     for mount in mounts(Path("/proc/self/mounts").read_text(errors="replace")):
         questions["disk " + mount] = (DISK_BOUND, partial(disk, mount))
@@ -109,6 +89,15 @@ def units(names: Sequence[str]) -> dict[str, Any]:
             for pid, state in states.items()
         }
     return {"show": show, "states": {str(pid): state for pid, state in states.items()}}
+
+
+def other_units(names: Sequence[str]) -> dict[str, Any]:
+    """Return what ``units`` returns of units that need not be there, and all services that run."""
+    command = ["systemctl", "list-units", "--type=service", "--state=running", "--plain"]
+    command += ["--no-legend", "--no-pager", "--full"]
+    found = units(names)
+    found["running"] = [line.split()[0] for line in run(command, UNIT_BOUND).splitlines() if line]
+    return found
 
 
 def family_states(pids: Sequence[int]) -> dict[int, str]:
@@ -161,26 +150,14 @@ def memory() -> dict[str, int]:
     return {"total": sizes["MemTotal"], "available": sizes["MemAvailable"]}
 
 
-def mounts(text: str) -> list[str]:
-    """Return the mount points of real file systems, each device once, from /proc/self/mounts."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        device, mount, kind, options = line.split()[:4]
-        real = kind in REAL_FILE_SYSTEMS and not mount.startswith(
-            ("/proc", "/sys", "/dev/", "/run/")
-        )
-        volatile = kind == "tmpfs" and mount in ("/run", "/tmp")  # noqa: S108 - full ones hurt
-        root = mount == "/" and kind != "rootfs"
-        read_only = "ro" in options.split(",")
-        if root or (not read_only and (real or volatile)):
-            key = mount if volatile or root else device
-            found.setdefault(key, mount.replace("\\040", " "))
-    return sorted(set(found.values()))
-
-
 def disk(mount: str) -> dict[str, int]:
     """Return the sizes (bytes) and inodes of a file system, as ``df`` counts them."""
     sizes = os.statvfs(mount)
+    try:
+        with os.scandir(mount) as entries:  # one that has shut down after an error has its sizes
+            next(entries, None)
+    except PermissionError:
+        pass  # another host's, where root is nobody
     return {
         "size": sizes.f_blocks * sizes.f_frsize,
         "used": (sizes.f_blocks - sizes.f_bfree) * sizes.f_frsize,

@@ -13,20 +13,28 @@ from backstay.health import onhost
 from backstay.health.judge_host import Probes, Required, required
 from backstay.health.observation import HostObservation, parse
 from backstay.inventory.cloud import Cloud, Host
+from backstay.services.by_host import other_units_on
 from backstay.services.declaration import HostProbe, Service, Unit
 from backstay.services.messaging import Messaging
+from backstay.services.reporting import ReportTimes
 from backstay.transports.targets import SshTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostQuestions:
-    """What one host is asked. ``brokers`` are probes that are judged with the agents."""
+    """What one host is asked.
+
+    ``brokers`` and ``times`` are probes that are judged with the agents, ``others`` units that are
+    judged where they are found.
+    """
 
     host: Host
     target: SshTarget
     units: tuple[Required, ...]
     probes: tuple[Probes, ...]
     brokers: tuple[Probes, ...]
+    times: tuple[Probes, ...] = ()
+    others: tuple[Required, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,15 @@ class HostsRead:
         """Return what a host answered, None where it did not or was not asked."""
         found = self.hosts.get(name)
         return found if isinstance(found, HostObservation) else None
+
+    def report_times(self, name: str, service: Service) -> ReportTimes | None:
+        """Return what a host says of how a service's agents report, None where it does not."""
+        observed = self.observed(name)
+        if observed is None or service.report_times is None:
+            return None
+        asked = observed.probes.get(service.report_times.name)
+        found = asked.value if asked is not None and not asked.trouble else None
+        return found if isinstance(found, ReportTimes) else None
 
     def messaging(self, services: Iterable[Service]) -> Messaging | None:
         """Return what the first broker that answered reports, None where none did."""
@@ -61,11 +78,15 @@ async def read_hosts(session: CloudSession, questions: Sequence[HostQuestions]) 
 
 async def _read(session: CloudSession, asked: HostQuestions) -> HostObservation | HostError:
     units = [unit for _, unit in asked.units]
-    probes = [probe for _, probe in (*asked.probes, *asked.brokers)]
+    probes = [probe for _, probe in (*asked.probes, *asked.brokers, *asked.times)]
     bound = session.cloud.bounds.host_seconds
     try:
-        answer = await session.shell.answer(asked.target, assemble(units, probes), bound=bound)
-        return parse(answer, unit_names(units), probes, host=asked.host.name)
+        others = [unit for _, unit in asked.others]
+        script = assemble(units, probes, others)
+        answer = await session.shell.answer(asked.target, script, bound=bound)
+        return parse(
+            answer, unit_names(units), probes, host=asked.host.name, others=unit_names(others)
+        )
     except HostError as error:
         return error
 
@@ -88,16 +109,26 @@ def questions_of(cloud: Cloud, host: Host, services: Iterable[Service]) -> HostQ
             for service in mine
             if service.broker and service.broker.role in host.roles
         ),
+        times=tuple(
+            (service.name, service.report_times)
+            for service in mine
+            if service.report_times and set(service.report_times.roles) & set(host.roles)
+        ),
+        others=tuple((s.name, unit) for s, unit in other_units_on(cloud, host, mine)),
     )
 
 
-def assemble(units: Sequence[Unit], probes: Iterable[HostProbe]) -> str:
+def assemble(
+    units: Sequence[Unit], probes: Iterable[HostProbe], others: Sequence[Unit] = ()
+) -> str:
     """Return a Python program for ``python3 -I -`` that prints the host's answers as JSON.
 
-    ``probes`` must have different names. What it prints is read by ``observation.parse``.
+    ``others`` are units that need not be there. ``probes`` must have different names. What it
+    prints is read by ``observation.parse``.
     """
     spec = {
         "units": unit_names(units),
+        "others": unit_names(others),
         "probes": [
             (probe.name, probe.bound, _shipped(probe), probe.ask.__name__) for probe in probes
         ],

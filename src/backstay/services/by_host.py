@@ -24,6 +24,21 @@ def units_on(
     )
 
 
+def other_units_on(
+    cloud: "Cloud", host: "Host", services: Iterable[Service]
+) -> tuple[tuple[Service, Unit], ...]:
+    """Return the units that ``host`` may run besides, each once, with its service."""
+    found = {
+        unit.name: (service, unit)
+        for service in services
+        if cloud.has_service(service.name, host)
+        for unit in service.other_units
+        if unit.role in host.roles and unit.flavour is cloud.flavour
+    }
+    required = {unit.name for _, unit in units_on(cloud, host, services)}
+    return tuple(pair for name, pair in found.items() if name not in required)
+
+
 def services_on(cloud: "Cloud", host: "Host", services: Iterable[Service]) -> list[Service]:
     """Return the services of which ``host`` must run at least one unit, in their order."""
     found = {service.name: service for service, _ in units_on(cloud, host, services)}

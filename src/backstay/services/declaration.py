@@ -32,10 +32,11 @@ class Api(Protocol):
     def ca(self) -> Path | None:
         """Return the file of certificates that servers are checked against, None the system's."""
 
-    def get(self, service_type: str, path: str) -> Json:
+    def get(self, service_type: str, path: str, headers: Mapping[str, str] | None = None) -> Json:
         """Return the decoded JSON of ``GET path`` at the catalogue's endpoint.
 
         ``path`` is appended to the endpoint as the catalogue gives it (``/v2/images``).
+        ``headers`` are sent as well: a microversion, say.
         """
 
     def head(self, service_type: str, path: str) -> Mapping[str, str]:
@@ -85,6 +86,11 @@ class Unit:
     """The binary under which its process reports to its API, where it does."""
     serves: str = ""
     """What the instances on its network get from it while they run (``DHCP``)."""
+    if_found: bool = False
+    """Whether it is required only where systemd knows it, as clouds do the same in other ways."""
+    one_of: str = ""
+    """What it does that one of the units of this name must do on a host: ``the network of
+    instances``."""
     flavour: Flavour = Flavour.DEBIAN
 
 
@@ -180,6 +186,15 @@ class Agent:
     """Seconds between two reports."""
     down_after: float
     """Seconds without a report after which the API calls it down."""
+    times_read: bool = False
+    """Whether these two are the cloud's own settings; else they are OpenStack's defaults, which
+    a cloud may have raised: then its API alone knows who is late."""
+    reports: bool = True
+    """Whether ``heartbeat`` is the time of a report of its own; else only ``up`` counts."""
+    forced_down: bool = False
+    """Whether an operator has called it down, however alive it is."""
+    activate: str = ""
+    """The command that puts it back into service, where one has taken it out."""
     note: str = ""
     server: str = ""
     """How messages to it are addressed, where that differs from ``host``."""
@@ -188,6 +203,11 @@ class Agent:
     def rpc_target(self) -> str:
         """Return the name by which messages reach it."""
         return self.server or self.host
+
+    @property
+    def in_service(self) -> bool:
+        """Return whether it is meant to work: nobody has disabled it or called it down."""
+        return self.enabled and not self.forced_down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +312,8 @@ class Service:
 
     units: tuple[Unit, ...] = ()
     """What must run, by role."""
+    other_units: tuple[Unit, ...] = ()
+    """What some clouds run instead or besides: checked on the hosts on which it is found."""
     host_probes: tuple[HostProbe, ...] = ()
     """What `check` asks its hosts."""
     api_probes: tuple[ApiProbe, ...] = ()
@@ -307,6 +329,8 @@ class Service:
 
     agents: Callable[[Api], Sequence[Agent]] | None = None
     """Returns its agents as the API reports them; raises as ``Api``."""
+    report_times: HostProbe | None = None
+    """What its configuration on a host says of its agents' reports: ``reporting.ReportTimes``."""
     rpc_endpoints: tuple[RpcEndpoint, ...] = ()
     """How its agents are reached, for every kind there may be."""
     broker: Broker | None = None

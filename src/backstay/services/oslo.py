@@ -13,28 +13,15 @@ def setting(project: str, program: str, files: list[str], section: str, option: 
     """Return an option's value with its file, as oslo.config reads it, None where it is not set.
 
     ``files`` are read where the program does not run. Whoever is read last wins: first the folders
-    ``/etc/PROJECT/PROJECT.conf.d`` and ``PROGRAM.conf.d``, then the files of the command line; only
-    without such files are the usual ones read before the folders. An environment variable wins over
-    all. https://docs.openstack.org/oslo.config/latest/reference/ (cfg.ConfigOpts). ``stale`` says
-    that a file was changed after the program had read it.
+    ``/etc/PROJECT/PROJECT.conf.d`` and ``PROGRAM.conf.d``, then the files and folders of the
+    command line in its order; only without such files are the usual ones read before the folders.
+    An environment variable wins over all. https://docs.openstack.org/oslo.config/latest/reference/
+    (cfg.ConfigOpts). ``stale`` says that a file was changed after the program had read it.
     """
     process = running(program)
-    words, started = (process[1], process[0]) if process else ([], None)
-    given = named(words, "--config-file")
-    folders = named(words, "--config-dir") or [
-        "/etc/" + project + "/" + name + ".conf.d" for name in (project, program)
-    ]
-    inside = [one for folder in folders for one in sorted(glob.glob(folder + "/*.conf"))]  # noqa: PTH207 - as short
-    order = [*inside, *given] if given else [*files, *inside]
-    order = [one for one in order if os.path.exists(one)]  # noqa: PTH110 - as short
-    value, where = None, ""
-    for path in order:
-        found = read(path, section, option)
-        if found is not None:
-            value, where = found, path
-    variable = "OS_" + section.upper() + "__" + option.upper()
-    if process and variable in process[2]:
-        value, where = process[2][variable], "the environment variable " + variable
+    started = process[0] if process else None
+    order = [one for one in read_order(project, program, files, process) if os.path.exists(one)]  # noqa: PTH110 - as short
+    value, where = lookup([(one, parsed(one)) for one in order], process, section, option)
     changed = max([os.path.getmtime(one) for one in order] or [0.0])  # noqa: PTH204 - as short
     return {
         "value": value,
@@ -45,33 +32,78 @@ def setting(project: str, program: str, files: list[str], section: str, option: 
     }
 
 
-def read(path: str, section: str, option: str) -> Any:  # noqa: ANN401 - text or None
-    """Return an option of one file; raises what keeps it from being read."""
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+def lookup(contents: list[Any], process: Any, section: str, option: str) -> Any:  # noqa: ANN401 - see running
+    """Return an option's value, None where it is not set, and the file or variable that has it.
+
+    ``contents`` are pairs of a file and what ``parsed`` returned, in the order of reading. Sections
+    go by any case but for DEFAULT, and none has what stands in another.
+    """
+    value, where = None, ""
+    for path, parser in contents:
+        for name in parser.sections():
+            same = name == section if section == "DEFAULT" else name.lower() == section.lower()
+            if same and parser.has_option(name, option) and parser.get(name, option) is not None:
+                value, where = parser.get(name, option), path
+    variable = "OS_" + section.upper() + "__" + option.upper()
+    if process and variable in process[2]:
+        value, where = process[2][variable], "the environment variable " + variable
+    return value, where
+
+
+def read_order(project: str, program: str, files: list[str], process: Any) -> list[str]:  # noqa: ANN401 - see running
+    """Return the files that a program reads, whether they exist or not; the last one wins."""
+    words = process[1] if process else []
+    given = []
+    for at, one in enumerate(words):
+        for flag in ("--config-file", "--config-dir"):
+            if one.startswith(flag + "="):
+                given.append((flag, one.partition("=")[2]))
+            elif one == flag and at + 1 < len(words):
+                given.append((flag, words[at + 1]))
+    flags = [flag for flag, _ in given]
+    order: list[str] = []
+    if "--config-file" not in flags:
+        share = "/usr/share/" + project + "/" + project + "-dist.conf"
+        order += [share, *files]
+    if "--config-dir" not in flags:
+        for name in (project, program):
+            order += inside("/etc/" + project + "/" + name + ".conf.d")
+    for flag, value in given:
+        order += [value] if flag == "--config-file" else inside(value)
+    return order
+
+
+def inside(folder: str) -> list[str]:
+    """Return the files of a folder of configuration in the order in which they are read."""
+    return sorted(glob.glob(folder + "/*.conf"))  # noqa: PTH207 - as short
+
+
+def parsed(path: str) -> Any:  # noqa: ANN401 - a parser
+    """Return the content of one file; raises what keeps it from being read."""
+    parser = configparser.RawConfigParser(
+        strict=False, allow_no_value=True, default_section="there is none of this name"
+    )
     with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as short
         parser.read_string(file.read())
-    values = dict(parser.defaults())
-    if section != "DEFAULT":
-        values = dict(parser.items(section)) if parser.has_section(section) else {}
-    return values.get(option)
-
-
-def named(words: list[str], flag: str) -> list[str]:
-    """Return what a command line gives for a flag, ``--flag X`` and ``--flag=X``."""
-    found = [one.partition("=")[2] for one in words if one.startswith(flag + "=")]
-    return found + [words[at + 1] for at, one in enumerate(words[:-1]) if one == flag]
+    return parser
 
 
 def running(program: str) -> Any:  # noqa: ANN401 - a tuple or None
     """Return start (Unix seconds), command line and environment of the oldest such process."""
+    return all_running([program]).get(program)
+
+
+def all_running(programs: list[str]) -> dict[str, Any]:
+    """Return the oldest process of each program, as ``running`` does, looking at each once."""
     with open("/proc/stat") as file:  # noqa: PTH123 - as short
         boot = next(float(line.split()[1]) for line in file if line.startswith("btime"))
-    found = []
+    oldest: dict[str, Any] = {}
     for one in glob.glob("/proc/[0-9]*"):  # noqa: PTH207 - as short
         try:
             with open(one + "/cmdline", "rb") as file:  # noqa: PTH123
                 words = file.read().decode(errors="replace").split("\0")
-            if program not in [os.path.basename(word) for word in words[:2]]:  # noqa: PTH119
+            program = program_of(words)
+            if program not in programs:
                 continue
             with open(one + "/stat") as file:  # noqa: PTH123
                 ticks = float(file.read().rpartition(")")[2].split()[19])
@@ -81,8 +113,19 @@ def running(program: str) -> Any:  # noqa: ANN401 - a tuple or None
             continue  # it has ended meanwhile
         environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         only = {name: value for name, value in environment.items() if name.startswith("OS_")}
-        found.append((boot + ticks / os.sysconf("SC_CLK_TCK"), words, only))
-    return min(found, key=lambda process: process[0]) if found else None
+        process = (boot + ticks / os.sysconf("SC_CLK_TCK"), words, only)
+        if program not in oldest or process[0] < oldest[program][0]:
+            oldest[program] = process
+    return oldest
+
+
+def program_of(words: list[str]) -> str:
+    """Return the name of the program of a command line: a script's own, not its interpreter's."""
+    names = [os.path.basename(word) for word in words[:4]]  # noqa: PTH119 - as short
+    if names and names[0].startswith("python"):
+        scripts = [name for name in names[1:] if not name.startswith("-")]
+        return scripts[0] if scripts else names[0]
+    return names[0] if names else ""
 
 
 def age_of(program: str) -> Any:  # noqa: ANN401 - seconds or None

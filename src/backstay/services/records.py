@@ -85,12 +85,24 @@ def judge_list(
     return [whole, *odd]
 
 
-def ask_api(api: Api, service_type: str, path: str, read: Callable[[Json], T]) -> T:
+def ask_api(
+    api: Api, service_type: str, path: str, read: Callable[[Json], T], *, microversion: str = ""
+) -> T:
     """Return what ``read`` makes of the decoded answer of ``GET path``.
 
-    Raises what ``api`` raises, and ApiFailed where ``read`` raises BadAnswer.
+    ``microversion`` (``compute 2.11``) is left out where the API does not know it. Raises what
+    ``api`` raises, and ApiFailed where ``read`` raises BadAnswer.
+    https://docs.openstack.org/api-guide/compute/microversions.html
     """
-    answer = api.get(service_type, path)
+    if microversion:
+        try:
+            answer = api.get(service_type, path, {"OpenStack-API-Version": microversion})
+        except ApiFailed as error:
+            if error.status not in {400, 406}:
+                raise
+            answer = api.get(service_type, path)
+    else:
+        answer = api.get(service_type, path)
     try:
         return read(answer)
     except BadAnswer as error:
@@ -175,6 +187,11 @@ class ServiceRecord:
     status: Line | None = None
     updated_at: Line | None = None
     disabled_reason: Line | None = None
+    forced_down: bool | None = None
+    """Nova has it from microversion 2.11 on."""
+
+
+Activate = Callable[[ServiceRecord], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +201,14 @@ class ServicesAnswer:
     services: tuple[ServiceRecord, ...]
 
 
-def read_services(answer: Json, *, interval: float, down_after: float) -> Sequence[Agent]:
+def read_services(
+    answer: Json, *, interval: float, down_after: float, activate: Activate
+) -> Sequence[Agent]:
     """Turn the decoded answer of ``/os-services`` into agents. Pure. Raises BadAnswer.
 
     ``interval`` and ``down_after`` are in seconds: how often they report, and when the API calls
-    them down. A back end's name stands behind the host's: ``controller@ceph``.
+    them down. ``activate`` returns the command that puts one back into service. A back end's name
+    stands behind the host's: ``controller@ceph``.
     """
     return [
         Agent(
@@ -201,6 +221,8 @@ def read_services(answer: Json, *, interval: float, down_after: float) -> Sequen
             interval=interval,
             down_after=down_after,
             note=record.disabled_reason or "",
+            forced_down=record.forced_down is True,
+            activate=activate(record),
         )
         for record in convert(ServicesAnswer, answer).services
     ]

@@ -127,9 +127,9 @@ class OpenStackApi:
         url = joined(self._endpoint(access, service_type, f"asking {service_type}"), path)
         return url, {TOKEN: str(access.auth_token), "Accept": "application/json"}
 
-    def get(self, service_type: str, path: str) -> Json:
+    def get(self, service_type: str, path: str, headers: Mapping[str, str] | None = None) -> Json:
         """Return the decoded JSON of ``GET path``. Raises ApiUnreachable, ApiRefused, ApiFailed."""
-        return self._decoded("GET", service_type, path)
+        return self._decoded("GET", service_type, path, headers=headers)
 
     def post(self, service_type: str, path: str, body: Any) -> Any:  # noqa: ANN401 - as get
         """Return the decoded answer to ``POST path``, None where it is empty. Raises as ``get``."""

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstay.finding import Severity
+from backstay.health.rpc.agents import findings
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, after_restart, faulty
 from backstay.health.rpc.evidence import AgentSeen, AgentsObservation, Ping, Socket, UnitSeen
 from backstay.health.rpc.observe import observe_agents
@@ -190,7 +192,7 @@ def together(
     return judge_all(looked, reconnect=RECONNECT)
 
 
-LATE = seen(age=400.0)
+LATE = seen(age=400.0, agent=replace(agent(), up=False))
 IN_TIME = seen(host="compute2")
 
 
@@ -201,6 +203,41 @@ def test_an_agent_that_answers_and_reports_no_more_is_frozen() -> None:
     assert other.signature is Signature.ATTACHED
     [never, _] = together(replace(LATE, age=None), IN_TIME)
     assert never.signature is Signature.FROZEN
+
+
+def test_late_reports_are_nobodys_fault_while_their_api_calls_them_up() -> None:
+    """A site may let its agents report every five minutes: only its API knows."""
+    [late, _] = together(replace(LATE, agent=agent()), IN_TIME)
+    assert (late.signature, late.restart) == (Signature.ATTACHED, False)
+
+
+@pytest.mark.parametrize(
+    "away",
+    [
+        {"enabled": False, "note": "mainboard"},
+        {"forced_down": True, "note": "mainboard", "up": False},
+    ],
+)
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"age": 400.0},
+        {"ping": NO_ANSWER},
+        {"unit": unit(active="inactive", states="", since=None), "ping": NO_ANSWER},
+        {"unit": unit(since=5.0), "ping": NO_ANSWER},
+    ],
+)
+def test_who_was_taken_out_of_service_is_left_alone(
+    away: dict[str, Any], trouble: dict[str, Any]
+) -> None:
+    out = replace(agent(), activate="openstack compute service set --enable", **away)
+    [one, _] = together(seen(agent=out, **trouble), IN_TIME)
+    assert not one.restart
+    assert faulty([one], force=True) == []
+    if one.signature is not Signature.ATTACHED:
+        assert "mainboard" in one.evidence
+        assert "openstack compute service set --enable" in one.remedy
+        assert findings([one])[0].severity is Severity.WARNING
 
 
 @pytest.mark.parametrize(

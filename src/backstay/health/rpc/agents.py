@@ -46,7 +46,8 @@ async def diagnose_agents(
 def findings(diagnoses: Iterable[AgentDiagnosis]) -> list[Finding]:
     """Return a finding for each agent. Pure.
 
-    Every signature is a failure but attached (ok), settling (a warning) and unknown.
+    Every signature is a failure but attached (ok), settling (a warning) and unknown; an agent that
+    is not in service makes a warning at most.
     """
     return [_finding(diagnosis) for diagnosis in diagnoses]
 
@@ -55,11 +56,14 @@ def _finding(diagnosis: AgentDiagnosis) -> Finding:
     seen, attached = diagnosis.seen, diagnosis.signature is Signature.ATTACHED
     name = seen.host or seen.agent.host
     evidence = diagnosis.evidence
+    severity = _SEVERITY.get(diagnosis.signature, Severity.FAILED)
+    if not attached and not seen.agent.in_service:
+        severity = Severity.WARNING
     return Finding(
         host=seen.host,
         service=seen.service,
         subject=f"call to {seen.agent.binary}" + ("" if seen.host else f" on {name}"),
-        severity=_SEVERITY.get(diagnosis.signature, Severity.FAILED),
+        severity=severity,
         evidence=evidence if attached else f"{diagnosis.signature}: {evidence}",
         remedy="" if attached else diagnosis.remedy or _reattach(seen),
     )

@@ -40,7 +40,7 @@ class AgentDiagnosis:
 
 
 def faulty(diagnoses: Iterable[AgentDiagnosis], *, force: bool = False) -> list[AgentDiagnosis]:
-    """Return the agents to restart; never one that is settling.
+    """Return the agents to restart; never one that is settling, or taken out of service.
 
     With ``force`` also those in unknown state, where cloud.yaml has their host.
     """
@@ -48,6 +48,7 @@ def faulty(diagnoses: Iterable[AgentDiagnosis], *, force: bool = False) -> list[
         one
         for one in diagnoses
         if one.seen.host is not None
+        and one.seen.agent.in_service
         and (one.restart or (force and one.signature is Signature.UNKNOWN))
     ]
 

@@ -1,5 +1,7 @@
 """Diagnose agents by all evidence about them. Pure."""
 
+from dataclasses import replace
+
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.evidence import AgentSeen, AgentsObservation
 from backstay.health.rpc.rules import RULES, STARTING, Case
@@ -10,7 +12,23 @@ from backstay.services.messaging import Messaging
 def judge_all(observed: AgentsObservation, *, reconnect: float) -> list[AgentDiagnosis]:
     """Diagnose every agent, those of one service together."""
     judged = [judge(seen, observed.broker, reconnect=reconnect) for seen in observed.agents]
-    return [_with_age(one, observed) for one in judged]
+    return [_left_alone(_with_age(one, observed)) for one in judged]
+
+
+def _left_alone(judged: AgentDiagnosis) -> AgentDiagnosis:
+    """Leave alone an agent that is not attached and that somebody has taken out of service."""
+    agent = judged.seen.agent
+    if agent.in_service or judged.signature is Signature.ATTACHED:
+        return judged
+    how = "forced down" if agent.forced_down else "disabled"
+    reason = f": {agent.note}" if agent.note else ""
+    back = f": {agent.activate}" if agent.activate else ""
+    return replace(
+        judged,
+        evidence=f"{how}{reason}; {judged.evidence}",
+        restart=False,
+        remedy=f"put it back into service when the reason is gone{back}",
+    )
 
 
 def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> AgentDiagnosis:
@@ -53,8 +71,7 @@ def _with_age(judged: AgentDiagnosis, observed: AgentsObservation) -> AgentDiagn
     enough = seen.agent.down_after + STARTING
     if not _lasts(seen.unit.since, enough) or not _lasts(observed.broker.up, enough):
         return judged
-    evidence = f"{judged.evidence}, but last reported {ago(seen.age)}; a report is due every "
-    evidence += f"{seen.agent.interval:g} s"
+    evidence = f"{judged.evidence}, but its API calls it down: it last reported {ago(seen.age)}"
     return _who_is_late(judged, evidence, observed, enough)
 
 
@@ -90,6 +107,9 @@ def _who_is_late(
 
 
 def _reports_late(seen: AgentSeen) -> bool:
+    """Return whether its reports are missed: only where its API, which knows the bound, says so."""
+    if seen.agent.up:
+        return False
     return seen.age is None or seen.age >= seen.agent.down_after
 
 

@@ -28,7 +28,8 @@ def candidates(diagnoses: Sequence[AgentDiagnosis], *, force: bool) -> list[Agen
     return [
         one
         for one in diagnoses
-        if id(one) in wrong or (one.signature is Signature.SETTLING and one.seen.host)
+        if id(one) in wrong
+        or (one.signature is Signature.SETTLING and one.seen.host and one.seen.agent.in_service)
     ]
 
 

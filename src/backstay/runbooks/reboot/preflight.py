@@ -206,7 +206,9 @@ class Note(Action[HostNoted]):
             agents = await self.site.agents()
         except ApiError:
             return ()
-        return tuple((agent.host, agent.binary) for agent in agents if agent.up and agent.enabled)
+        return tuple(
+            (agent.host, agent.binary) for agent in agents if agent.up and agent.in_service
+        )
 
 
 def _counted(count: int, noun: str) -> str:

@@ -254,7 +254,7 @@ class Agents(RestoreAction[AgentsAttached]):
         )
 
         def concerned(one: AgentDiagnosis) -> bool:
-            return one.seen.agent.enabled
+            return one.seen.agent.in_service
 
         left = await reattacher.until_attached(concerned, bound=running.step.bound - _LAST_LOOK)
         again = reattacher.restarted

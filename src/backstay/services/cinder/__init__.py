@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 
 from backstay.answers import Line, convert
+from backstay.commands import command
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
     Api,
     ApiLivenessProbe,
     ApiProbe,
+    HostProbe,
     InFlightTask,
     Invariant,
     Migrations,
@@ -23,11 +25,13 @@ from backstay.services.messaging import RpcEndpoint
 from backstay.services.records import (
     Listing,
     Records,
+    ServiceRecord,
     ask_api,
     ask_list,
     ask_records,
     read_services,
 )
+from backstay.services.reporting import ReportTimes, not_judged, report_times
 
 VOLUMES = Listing(
     service_type="block-storage",
@@ -74,7 +78,28 @@ def anomalies(volume: Mapping[str, Any]) -> Sequence[str]:
     return odd
 
 
-read_agents = partial(read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER)
+def activation(record: ServiceRecord) -> str:
+    """Return the command that puts a service back that was disabled. Pure."""
+    return command("openstack", "volume", "service", "set", "--enable", record.host, record.binary)
+
+
+def ask_report_times() -> dict[str, Any]:
+    """Read how cinder's services report, on a host of theirs. Runs there: see Service."""
+    return report_times(
+        "cinder",
+        ["/etc/cinder/cinder.conf"],
+        ["cinder-api", "cinder-wsgi"],
+        ["service_down_time", 60.0],
+        {
+            name: ["DEFAULT", "report_interval", 10.0]
+            for name in ("cinder-volume", "cinder-scheduler", "cinder-backup")
+        },
+    )
+
+
+read_agents = partial(
+    read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER, activate=activation
+)
 """Turns the decoded answer of ``/os-services`` into agents. Raises BadAnswer."""
 
 
@@ -166,6 +191,13 @@ SERVICE = Service(
         ApiLivenessProbe(name="one volume", service_type="block-storage", path="/volumes?limit=1"),
     ),
     agents=agents,
+    report_times=HostProbe(
+        name="report times of cinder",
+        roles=(Role.CONTROLLER,),
+        ask=ask_report_times,
+        returns=ReportTimes,
+        judge=not_judged,
+    ),
     rpc_endpoints=tuple(map(_rpc_endpoint, ("cinder-scheduler", "cinder-volume", "cinder-backup"))),
     in_flight=in_flight,
     endpoint_types=("block-storage", "volumev3"),

@@ -30,7 +30,7 @@ def ask_domains() -> dict[str, Any]:
                 return {"failed": done.stderr.decode(errors="replace").strip()[-300:]}
             counts.append(len(done.stdout.split()))
     except FileNotFoundError:
-        return {"no_client": "virsh is not installed"}
+        return {"no_client": "there is no virsh on this host, by which it would be asked"}
     except subprocess.TimeoutExpired:
         return {"failed": "no answer within 5 s"}
     return {"all": counts[0], "running": counts[1]}
@@ -49,7 +49,10 @@ class DomainsAnswer:
 def judge_domains(answer: DomainsAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_domains``: libvirtd must answer at all."""
     if answer.no_client:
-        remedy = "install the package libvirt-clients on the host"
+        remedy = (
+            "{ssh} command -v virsh; Debian's package libvirt-clients has it; one that runs in "
+            "a container Backstay cannot ask it"
+        )
         return [_verdict(Severity.UNKNOWN, answer.no_client, remedy)]
     if answer.all is None or answer.running is None:
         remedy = "{ssh} systemctl restart libvirtd (instances run on); {ssh} journalctl -u libvirtd"

@@ -28,7 +28,7 @@ def ask_query() -> dict[str, Any]:
     """Ask the server by its socket, as root, on the host. Runs there: see HostProbe."""
     client = shutil.which("mariadb") or shutil.which("mysql")
     if client is None:
-        return {"no_client": "neither `mariadb` nor `mysql` is installed"}
+        return {"no_client": "there is neither `mariadb` nor `mysql` on this host, to ask it by"}
     sql = (
         "SELECT 'answer', 1;"
         "SELECT 'version', @@version;"
@@ -63,7 +63,10 @@ class QueryAnswer:
 def judge_query(answer: QueryAnswer) -> Sequence[Verdict]:
     """Judge the answer of ``ask_query``: does it answer, may it write, is it in its cluster."""
     if answer.no_client:
-        remedy = "install the package mariadb-client on the host"
+        remedy = (
+            "{ssh} command -v mariadb; Debian's package mariadb-client has it; where the server "
+            "runs in a container Backstay cannot ask it"
+        )
         return [_verdict(Severity.UNKNOWN, answer.no_client, remedy)]
     rows = answer.rows
     if rows.get("answer") != "1":

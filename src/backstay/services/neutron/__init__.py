@@ -1,9 +1,11 @@
 """neutron: networks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from backstay.answers import Line, convert
+from backstay.answers import Line, convert, is_uuid
+from backstay.commands import command
 from backstay.inventory.enums import Role
 from backstay.jsondata import Json
 from backstay.services.declaration import (
@@ -11,6 +13,7 @@ from backstay.services.declaration import (
     Api,
     ApiLivenessProbe,
     ApiProbe,
+    HostProbe,
     Migrations,
     Service,
     Unit,
@@ -18,6 +21,7 @@ from backstay.services.declaration import (
 )
 from backstay.services.messaging import RpcEndpoint
 from backstay.services.records import Listing, as_time, ask_api, ask_list
+from backstay.services.reporting import ReportTimes, not_judged, report_times
 
 NETWORKS = Listing(
     service_type="network",
@@ -49,6 +53,8 @@ class AgentRecord:
     binary: Line
     host: Line
     alive: bool | None = None
+    id: Line | None = None
+    agent_type: Line | None = None
     admin_state_up: bool | None = None
     heartbeat_timestamp: Line | None = None
     description: Line | None = None
@@ -62,7 +68,12 @@ class AgentsAnswer:
 
 
 def read_agents(answer: Json) -> Sequence[Agent]:
-    """Turn the decoded answer of ``/v2.0/agents`` into agents. Pure. Raises BadAnswer."""
+    """Turn the decoded answer of ``/v2.0/agents`` into agents. Pure. Raises BadAnswer.
+
+    Agents of OVN write no reports: their time is that of the last change which a chassis has
+    confirmed, and is renewed when somebody lists them; ``alive`` alone counts.
+    https://github.com/openstack/neutron/blob/master/neutron/plugins/ml2/drivers/ovn/agent/neutron_agent.py
+    """
     return [
         Agent(
             binary=record.binary,
@@ -73,9 +84,27 @@ def read_agents(answer: Json) -> Sequence[Agent]:
             interval=REPORT_INTERVAL,
             down_after=DOWN_AFTER,
             note=record.description or "",
+            reports=not (record.agent_type or "").startswith("OVN "),
+            activate=command("openstack", "network", "agent", "set", "--enable", record.id)
+            if is_uuid(record.id or "") and record.id
+            else "",
         )
         for record in convert(AgentsAnswer, answer).agents
     ]
+
+
+def ask_report_times() -> dict[str, Any]:
+    """Read how neutron's agents report, on a host of theirs. Runs there: see Service."""
+    return report_times(
+        "neutron",
+        ["/etc/neutron/neutron.conf"],
+        ["neutron-server", "neutron-api", "neutron-rpc-server"],
+        ["agent_down_time", 75.0],
+        {
+            "neutron-" + name + "-agent": ["agent", "report_interval", 30.0]
+            for name in ("linuxbridge", "openvswitch", "dhcp", "l3", "metadata", "sriov-nic")
+        },
+    )
 
 
 def _rpc_endpoint(binary: str, topic: str) -> RpcEndpoint:
@@ -89,6 +118,57 @@ def _rpc_endpoint(binary: str, topic: str) -> RpcEndpoint:
         calls=True,
         reports_via="neutron-rpc-server",
     )
+
+
+LAYER_2 = "the network of instances"
+_NO_NETWORK = "new instances on this host stay without network"
+_OTHERS = (
+    # Unit, its agent's binary, purpose, and whether it is a layer-2 agent.
+    # https://docs.openstack.org/neutron/latest/install/ovn/manual_install.html
+    ("ovn-controller", "ovn-controller", _NO_NETWORK, True),
+    ("neutron-openvswitch-agent", "neutron-openvswitch-agent", _NO_NETWORK, True),
+    ("neutron-linuxbridge-agent", "neutron-linuxbridge-agent", _NO_NETWORK, True),
+    ("neutron-macvtap-agent", "neutron-macvtap-agent", _NO_NETWORK, True),
+    ("neutron-sriov-agent", "neutron-sriov-nic-agent", _NO_NETWORK, True),
+    ("neutron-sriov-nic-agent", "neutron-sriov-nic-agent", _NO_NETWORK, True),
+    (
+        "neutron-ovn-metadata-agent",
+        "neutron-ovn-metadata-agent",
+        "instances on this host get no metadata",
+        False,
+    ),
+    ("neutron-ovn-agent", "neutron-ovn-agent", "instances on this host get no metadata", False),
+    ("neutron-metadata-agent", "neutron-metadata-agent", "instances get no metadata", False),
+    (
+        "neutron-l3-agent",
+        "neutron-l3-agent",
+        "routers of this host are not changed any more",
+        False,
+    ),
+    ("neutron-dhcp-agent", "neutron-dhcp-agent", "new instances get no addresses by it", False),
+    ("ovs-vswitchd", "", "bridges of this host are not changed any more", False),
+    ("ovsdb-server", "", "bridges of this host are not changed any more", False),
+    ("ovn-northd", "", "changes of networks reach no host", False),
+    ("ovn-ovsdb-server-nb", "", "networks cannot be changed", False),
+    ("ovn-ovsdb-server-sb", "", "changes of networks reach no host", False),
+)
+_ON_COMPUTE = frozenset(("neutron-linuxbridge-agent", "neutron-dhcp-agent"))
+"""What is among the units of the role already."""
+
+
+def _others() -> Iterator[Unit]:
+    """Yield the units of other back ends, and of agents on other hosts than here by default."""
+    for role in (Role.CONTROLLER, Role.COMPUTE, Role.NETWORK):
+        for name, agent, purpose, layer_2 in _OTHERS:
+            if role is not Role.COMPUTE or name not in _ON_COMPUTE:
+                yield Unit(
+                    name=name,
+                    role=role,
+                    purpose=purpose,
+                    agent=agent,
+                    if_found=True,
+                    one_of=LAYER_2 if layer_2 and role is Role.COMPUTE else "",
+                )
 
 
 SERVICE = Service(
@@ -112,6 +192,8 @@ SERVICE = Service(
             role=Role.COMPUTE,
             purpose="new instances on this host stay without network",
             agent="neutron-linuxbridge-agent",
+            if_found=True,
+            one_of=LAYER_2,
         ),
         Unit(
             name="neutron-dhcp-agent",
@@ -119,8 +201,10 @@ SERVICE = Service(
             purpose="leases on this host's networks are served on, but not for new instances",
             agent="neutron-dhcp-agent",
             serves="their addresses (DHCP)",
+            if_found=True,
         ),
     ),
+    other_units=tuple(_others()),
     databases=("neutron",),
     migrations={
         "neutron": Migrations(
@@ -138,6 +222,13 @@ SERVICE = Service(
         ),
     ),
     agents=agents,
+    report_times=HostProbe(
+        name="report times of neutron",
+        roles=(Role.CONTROLLER, Role.COMPUTE, Role.NETWORK),
+        ask=ask_report_times,
+        returns=ReportTimes,
+        judge=not_judged,
+    ),
     rpc_endpoints=(
         # Layer-2 agents have a queue for each kind of news; one that each of them has stands here.
         _rpc_endpoint("neutron-linuxbridge-agent", "q-agent-notifier-port-update"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.answers import Line, convert
+from backstay.commands import command
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
     Agent,
@@ -15,6 +16,7 @@ from backstay.services.declaration import (
     ApiLivenessProbe,
     ApiProbe,
     Autostart,
+    HostProbe,
     InFlightTask,
     Invariant,
     Migrations,
@@ -27,11 +29,13 @@ from backstay.services.messaging import RpcEndpoint
 from backstay.services.records import (
     Listing,
     Records,
+    ServiceRecord,
     ask_api,
     ask_list,
     ask_records,
     read_services,
 )
+from backstay.services.reporting import ReportTimes, not_judged, report_times
 
 SERVERS = Listing(
     service_type="compute",
@@ -67,13 +71,42 @@ def anomalies(server: Mapping[str, Any]) -> Sequence[str]:
     return []
 
 
-read_agents = partial(read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER)
+def activation(record: ServiceRecord) -> str:
+    """Return the command that puts a service back that was disabled or forced down. Pure."""
+    words = ["openstack", "compute", "service", "set"]
+    if record.forced_down:
+        words += ["--os-compute-api-version", "2.11", "--up"]
+    if record.status != "enabled":
+        words.append("--enable")
+    return command(*words, record.host, record.binary)
+
+
+read_agents = partial(
+    read_services, interval=REPORT_INTERVAL, down_after=DOWN_AFTER, activate=activation
+)
 """Turns the decoded answer of ``/os-services`` into agents. Raises BadAnswer."""
 
 
 def agents(api: Api) -> Sequence[Agent]:
-    """Return nova's services as its API reports them."""
-    return ask_api(api, "compute", "/os-services", read_agents)
+    """Return nova's services as its API reports them, those that are forced down marked so.
+
+    https://docs.openstack.org/nova/latest/reference/api-microversion-history.html (2.11)
+    """
+    return ask_api(api, "compute", "/os-services", read_agents, microversion="compute 2.11")
+
+
+def ask_report_times() -> dict[str, Any]:
+    """Read how nova's services report, on a host of theirs. Runs there: see Service."""
+    return report_times(
+        "nova",
+        ["/etc/nova/nova.conf"],
+        ["nova-api", "nova-api-os-compute", "nova-api-wsgi"],
+        ["service_down_time", 60.0],
+        {
+            name: ["DEFAULT", "report_interval", 10.0]
+            for name in ("nova-compute", "nova-conductor", "nova-scheduler")
+        },
+    )
 
 
 _KEYS = {
@@ -244,6 +277,13 @@ SERVICE = Service(
     api_probes=(ApiProbe(name="server list", ask=ask_servers),),
     api_liveness=(ApiLivenessProbe(name="key pairs", service_type="compute", path="/os-keypairs"),),
     agents=agents,
+    report_times=HostProbe(
+        name="report times of nova",
+        roles=(Role.CONTROLLER, Role.COMPUTE),
+        ask=ask_report_times,
+        returns=ReportTimes,
+        judge=not_judged,
+    ),
     rpc_endpoints=(
         _rpc_endpoint("nova-conductor", "conductor"),
         _rpc_endpoint("nova-scheduler", "scheduler"),

@@ -94,7 +94,7 @@ class AgentProbes:
         )
         for agent in self.agents:
             host = self._host(agent)
-            if host is not None and agent.enabled and agent.binary in self._wirings:
+            if host is not None and agent.in_service and agent.binary in self._wirings:
                 self._judge_polled(agent, host, rpc_topology, at)
         if fewer := self._fewer_replies(messaging):
             self._doubtful |= fewer
@@ -160,7 +160,7 @@ class AgentProbes:
             self.trouble = f"{error.attempted}: {error.came_back}"
             return
         for one in judged:
-            if one.seen.host is not None and one.seen.agent.enabled:
+            if one.seen.host is not None and one.seen.agent.in_service:
                 self._judged(one, one.seen.host, time.time())
 
     def _judged(self, judged: AgentDiagnosis, host: str, at: float) -> None:

@@ -199,6 +199,8 @@ def _looks(unit: Unit, reported: HostAnswer) -> tuple[Outcome, str, bool]:
     name = f"unit {unit.name}"
     if why := reported.odd_units.get(unit.name):
         return Outcome.UNKNOWN, f"{name}: {why}", False
+    if shown is not None and shown.load == "not-found" and unit.if_found:
+        return Outcome.OK, f"{name} is not there: this host does its work in another way", False
     if shown is None or shown.load == "not-found":
         return Outcome.UNKNOWN, f"systemd does not know {name}", False
     load, active, sub, result, letter, _ = shown
