@@ -7,7 +7,6 @@ their arguments; functions that *judge* are pure.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.finding import Severity
@@ -15,6 +14,7 @@ from backstay.inventory.enums import Flavour, Role
 from backstay.jsondata import Json
 from backstay.services.messaging import Messaging, RpcEndpoint
 from backstay.transports.targets import Endpoint
+from backstay.transports.tls import Trust
 
 
 class Api(Protocol):
@@ -29,8 +29,8 @@ class Api(Protocol):
         """Return the URL at which tokens are asked for."""
 
     @property
-    def ca(self) -> Path | None:
-        """Return the file of certificates that servers are checked against, None the system's."""
+    def trust(self) -> Trust:
+        """Return what servers' certificates are checked against."""
 
     def get(self, service_type: str, path: str, headers: Mapping[str, str] | None = None) -> Json:
         """Return the decoded JSON of ``GET path`` at the catalogue's endpoint.

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from backstay import answers
 from backstay.answers import clean
 from backstay.commands import command
-from backstay.errors import ApiError, ApiFailed, ApiRefused, ApiUnreachable
+from backstay.errors import ApiError, ApiFailed, ApiNotAsked, ApiRefused, ApiUnreachable
 from backstay.jsondata import Json
 from backstay.quantities import size
 from backstay.transports import limits
@@ -217,6 +217,49 @@ def no_endpoint(
         else "make the endpoint, or name the service under `services: without:` in cloud.yaml; "
         "see: " + command("openstack", "endpoint", "list", "--service", service_type),
         status=None,
+    )
+
+
+def left_out(attempted: str, service_type: str, scope: str) -> ApiFailed:
+    """Return the error for an endpoint that a token without a project is not shown."""
+    return ApiFailed(
+        attempted,
+        came_back=f"the catalogue of this token, which has {scope} scope and no project, has no "
+        f"{service_type} endpoint: keystone leaves out those with a project in their address",
+        remedy="use credentials with a project: OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME instead "
+        f"of OS_{'SYSTEM_SCOPE' if scope == 'system' else 'DOMAIN_NAME'}",
+        status=None,
+    )
+
+
+def not_filled_in(attempted: str, url: str) -> ApiFailed:
+    """Return the error for an endpoint whose placeholder for a project was not filled in."""
+    return ApiFailed(
+        attempted,
+        came_back=f"the endpoint {clean(url, longest=200)} has a placeholder for a project that "
+        "was not filled in",
+        remedy="use credentials with a project (OS_PROJECT_NAME), or correct the endpoint: "
+        "openstack endpoint list, then openstack endpoint set --url",
+        status=None,
+    )
+
+
+def by_proxy(attempted: str, url: str, proxy: str, reason: str) -> ApiNotAsked:
+    """Return the error for a request that came no further than this machine's HTTP proxy."""
+    said = "refuses connections" if "Connection refused" in reason else "did not connect"
+    if tunnel := re.search(r"Tunnel connection failed: (\d+)", reason):
+        said = f"answered {tunnel[1]}"
+    elif "timed out" in reason:
+        said = "did not accept the connection in time"
+    elif "Name or service not known" in reason or "name resolution" in reason:
+        said = "has a name that is not known"
+    variable = f"{urlsplit(url).scheme}_proxy"
+    return ApiNotAsked(
+        attempted,
+        came_back=f"the proxy {without_secrets(proxy)} {said}; {place(url)} was to be asked "
+        "through it",
+        remedy=f"correct {variable}, or ask directly: "
+        f"export no_proxy=${{no_proxy:+$no_proxy,}}{urlsplit(url).hostname}",
     )
 
 
