@@ -40,7 +40,7 @@ NOT_SUPPORTED = frozenset(
     }
 )
 # What the client refuses, too, or asks a person for.
-REFUSED = NOT_SUPPORTED | {
+REFUSED: frozenset[str] = NOT_SUPPORTED | {
     "clouds-date",
     "clouds-oidc",
     "clouds-typing-error",

@@ -121,10 +121,12 @@ def _show(url: str) -> str:
     return command("openssl", "s_client", "-connect", f"{urlsplit(url).hostname}:{_port(url)}")
 
 
-def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
-    """Return the error for an answer with an error status."""
+def status(attempted: str, url: str, code: int, body: bytes, *, through: str = "") -> ApiError:
+    """Return the error for an answer with an error status; ``through`` a proxy that may be why."""
     message = extract(body)
     came_back = f"{place(url)} answered {code}" + (f": {message}" if message else "")
+    if through:
+        came_back += f" (asked through the proxy {through}, whose answer it may be)"
     if code == 401:
         return ApiRefused(
             attempted,

@@ -6,7 +6,6 @@ requests take their time to import: import this module where calls are made.
 
 import functools
 import logging
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,13 +17,14 @@ from keystoneauth1.session import Session
 
 from backstay import __version__
 from backstay.answers import BadAnswer, read
-from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
+from backstay.errors import ApiFailed, ApiRefused, BackstayError
 from backstay.jsondata import Json
 from backstay.transports import api_errors, credentials, proxies
 from backstay.transports.bounded_http import led_elsewhere, session, too_long
 from backstay.transports.catalogue import Choice
 from backstay.transports.deadline import Deadline, deadline
 from backstay.transports.discovery import has_version, newest
+from backstay.transports.request_errors import RequestErrors
 from backstay.transports.sent import log_request
 from backstay.transports.targets import Endpoint, Reply, joined
 from backstay.transports.tls import Trust
@@ -37,7 +37,6 @@ CONNECT_BOUND = 8.0
 _REPEATABLE = frozenset({"GET", "HEAD"})
 _LOST = "Connection aborted"
 """What urllib3 says of a connection that stood and was closed or reset before an answer."""
-_OF_PROXY = re.compile("proxy|Tunnel connection", re.IGNORECASE)
 TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
 
 
@@ -69,8 +68,9 @@ class OpenStackApi:
         self._given_url = variables["OS_AUTH_URL"]
         self._who = credentials.who(variables)
         self.trust = credentials.trust(variables)
-        self._proxies = proxies.named(variables)
-        self._session = _session(self.trust, bound, self._proxies)
+        given = proxies.named(variables)
+        self._errors = RequestErrors(bound, given)
+        self._session = _session(self.trust, bound, given)
         self._versions: dict[str, str] = {}
         self._discovering = threading.Lock()
         self._lock = threading.Lock()
@@ -208,7 +208,7 @@ class OpenStackApi:
             # Revoked or expired before its time, by a password change for one: ask once more.
             response = send(self._renewed(access))
         if response.status_code >= 400:
-            raise api_errors.status(attempted, url, response.status_code, response.content)
+            raise self._errors.status(attempted, url, response.status_code, response.content)
         low = {name.lower(): value for name, value in response.headers.items()}
         return Reply(status=response.status_code, headers=low, body=response.content)
 
@@ -250,7 +250,6 @@ class OpenStackApi:
                     headers={"Accept": "application/json"},
                     authenticated=False,
                     raise_exc=False,
-                    redirect=True,
                     timeout=(min(CONNECT_BOUND, self.bound), self.bound),
                 ),
                 repeatable=True,
@@ -327,11 +326,11 @@ class OpenStackApi:
                     raise api_errors.redirected(attempted, url, elsewhere.place) from error
                 if too_long(error):
                     raise api_errors.too_long(attempted, url) from error
-                raise self._described(attempted, url, error) from error
+                raise self._errors.of(attempted, url, error) from error
             except requests.RequestException as error:
                 if ends.passed:
                     raise api_errors.hung(attempted, url, self.bound) from error
-                raise self._not_connected(attempted, url, str(error)) from error
+                raise self._errors.not_connected(attempted, url, str(error)) from error
             except Exception as error:
                 # Of an answer that keystoneauth1 takes apart without looking what it is.
                 if ends.passed:
@@ -340,31 +339,6 @@ class OpenStackApi:
         if ends.passed:  # headers cut off in their middle are taken for whole ones
             raise api_errors.hung(attempted, url, self.bound)
         return answer
-
-    def _described(self, attempted: str, url: str, error: exceptions.ClientException) -> ApiError:
-        if isinstance(error, exceptions.SSLError):
-            return api_errors.no_tls(attempted, url, str(error))
-        if isinstance(error, exceptions.ConnectTimeout):
-            return api_errors.hung(attempted, url, self.bound)
-        if isinstance(error, exceptions.Unauthorized):
-            return ApiRefused(
-                attempted,
-                came_back=f"{api_errors.place(url)} refused the credentials (401)",
-                remedy="compare user, project, domains and password in the openrc with "
-                "those of the identity service",
-            )
-        if isinstance(error, exceptions.HttpError) and error.response is not None:
-            return api_errors.status(attempted, url, error.http_status, error.response.content)
-        if isinstance(error, exceptions.InvalidResponse):
-            response = error.response
-            return api_errors.not_json(attempted, url, response.status_code, response.content)
-        return self._not_connected(attempted, url, str(error))
-
-    def _not_connected(self, attempted: str, url: str, reason: str) -> ApiError:
-        proxy = proxies.used(url, self._proxies)
-        if proxy is not None and _OF_PROXY.search(reason):
-            return api_errors.by_proxy(attempted, url, proxy, reason)
-        return api_errors.not_connected(attempted, url, reason)
 
 
 def _sent_again(call: Callable[[], T], ends: Deadline) -> T:

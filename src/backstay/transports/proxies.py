@@ -5,6 +5,7 @@ https://requests.readthedocs.io/en/latest/user/advanced/#proxies
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import requests.utils
 
@@ -16,14 +17,15 @@ _SCHEMES = ("http", "https", "all")
 def named(variables: Variables) -> dict[str, str] | None:
     """Return the proxies that variables name, by ``http``, ``https``, ``all`` and ``no``.
 
-    None where they name none: those of this process count. Small letters come first. Pure.
+    None where they name none: those of this process count, as they do for what is not named. Small
+    letters come first.
     """
     found: dict[str, str] = {}
     for name in sorted(variables):  # capital letters first: small ones replace them
         what, ends, _ = name.lower().partition("_proxy")
         if ends and what in {*_SCHEMES, "no"} and name.lower() == f"{what}_proxy":
             found[what] = variables[name]
-    return found or None
+    return {**getproxies(), **found} if found else None
 
 
 def of(url: str, given: Mapping[str, str] | None) -> dict[str, str]:
