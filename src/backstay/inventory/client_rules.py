@@ -113,7 +113,7 @@ def _refuse_unsupported(known: dict[str, str]) -> None:
         )
     if known.get("OS_SERVICE_PROVIDER"):
         raise _NotAsTheClient(
-            "OS_SERVICE_PROVIDER is set: federation from one keystone to another is not supported",
+            "OS_SERVICE_PROVIDER is set: federation between two clouds is not supported",
             "use an account of the cloud that Backstay operates",
         )
     if known.get("OS_TOKEN") and (known.get("OS_ENDPOINT") or known.get("OS_URL")):
@@ -236,7 +236,7 @@ def _check_scope(known: dict[str, str]) -> None:
     if given and known["OS_AUTH_TYPE"] == "v3applicationcredential":
         raise _NotAsTheClient(
             f"{given[0]} is set: an application credential has its scope within itself, and "
-            "keystone refuses another",
+            "the identity service refuses another",
             f"unset {given[0]}, or leave it out",
         )
 
@@ -257,8 +257,8 @@ def _need_domain(known: dict[str, str], of: str) -> None:
     if known.get(f"OS_{of}_DOMAIN_ID") or known.get(f"OS_{of}_DOMAIN_NAME"):
         return
     raise _NotAsTheClient(
-        f"OS_{of}_DOMAIN_NAME is not set, nor is OS_IDENTITY_API_VERSION=3: keystone refuses a "
-        f"{of.lower()}'s name without a domain",
+        f"OS_{of}_DOMAIN_NAME is not set, nor is OS_IDENTITY_API_VERSION=3: a "
+        f"{of.lower()}'s name needs a domain",
         f"export OS_{of}_DOMAIN_NAME=Default ({of.lower()}_domain_name in clouds.yaml)",
     )
 

@@ -196,6 +196,13 @@ def _text(path: Path, name: str, key: str, value: Any) -> str:  # noqa: ANN401 -
             f"the cloud `{name}` has a list of interfaces, and one is used here",
             "write one: interface: internal",
         )
+    if key == "verify" and value is not None and not isinstance(value, bool):
+        raise _wrong(
+            path,
+            f"`verify` of the cloud `{name}` is a text, which the openstack client takes for the "
+            "name of a file",
+            "write verify: true or verify: false, without quotes",
+        )
     if isinstance(value, bool):
         if key in {"username", "password", "token", "passcode"} or key.endswith("_secret"):
             raise _unquoted(path, name, key, "true or false")

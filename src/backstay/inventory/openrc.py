@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from backstay.commands import command
 from backstay.errors import InventoryError
 from backstay.ownership import NotTrusted, open_own
 
@@ -64,7 +66,7 @@ def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
         raise _wrong(
             path,
             f"{_name(script)} ended with status {status}" + (f": {message}" if message else ""),
-            f"try by hand: {script.shell} -c '. {path}'",
+            f"try by hand: {command(script.shell, '-c', f'. {shlex.quote(str(path))}')}",
         )
     return _with_password(script, found, message)
 
@@ -78,7 +80,7 @@ def _script(path: Path, file: int) -> _Script:
             path,
             "its lines end as those of Windows (CR LF): a shell takes the CR for a part of "
             "each value",
-            f"sed -i 's/\\r$//' {path}",
+            command("sed", "-i", r"s/\r$//", str(path)),
         )
     # Who asks where the script is must get its own name; every folder on the way was checked.
     asks = b"BASH_SOURCE" in text or b"$0" in text or b"${0" in text
@@ -156,7 +158,7 @@ def _with_password(script: _Script, found: dict[str, str], message: str) -> dict
         raise _wrong(
             script.path,
             f"it exports no OS_AUTH_URL{complaint}",
-            f"see what it does: {script.shell} -x {script.path}",
+            f"see what it does: {command(script.shell, '-x', str(script.path))}",
         )
     asked = found.get("OS_AUTH_TYPE", "password").endswith("password")
     if found.get("OS_PASSWORD") or found.get("OS_CLOUD") or not asked:
@@ -198,7 +200,7 @@ def _run(script: _Script, file: int, bound: float) -> tuple[int, str, str]:
             raise _wrong(
                 path,
                 f"it did not end within {bound:g} s",
-                f"see what it waits for: {script.shell} -x {path}",
+                f"see what it waits for: {command(script.shell, '-x', str(path))}",
             ) from None
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -227,7 +227,7 @@ def left_out(attempted: str, service_type: str, scope: str) -> ApiFailed:
     return ApiFailed(
         attempted,
         came_back=f"the catalogue of this token, which has {scope} scope and no project, has no "
-        f"{service_type} endpoint: keystone leaves out those with a project in their address",
+        f"{service_type} endpoint: those with a project in their address are left out of it",
         remedy="use credentials with a project: OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME instead "
         f"of OS_{'SYSTEM_SCOPE' if scope == 'system' else 'DOMAIN_NAME'}",
         status=None,

@@ -68,9 +68,9 @@ class OpenStackApi:
         self._given_url = variables["OS_AUTH_URL"]
         self._who = credentials.who(variables)
         self.trust = credentials.trust(variables)
-        given = proxies.named(variables)
-        self._errors = RequestErrors(bound, given)
-        self._session = _session(self.trust, bound, given)
+        through = proxies.named(variables)
+        self._errors = RequestErrors(bound, through)
+        self._session = _session(self.trust, bound, through)
         self._versions: dict[str, str] = {}
         self._discovering = threading.Lock()
         self._lock = threading.Lock()
