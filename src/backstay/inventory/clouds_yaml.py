@@ -103,8 +103,9 @@ def _with_profile(
     places = _named("clouds-public", [path.parent, *folders])
     for place in (place for place in places if place.is_file()):
         public = _read(place).get("public-clouds")
-        if isinstance(public, Mapping) and isinstance(public.get(profile), Mapping):
-            return _merged(_normal(public[profile]), entry)
+        found = public.get(str(profile)) if isinstance(public, Mapping) else None
+        if isinstance(found, Mapping):
+            return _merged(_normal(found), entry)
         break  # the first file that there is, as the client has it
     raise _wrong(
         path,
@@ -126,6 +127,10 @@ def _with_region(path: Path, name: str, entry: Mapping[str, Any], asked: str) ->
     for one in given if isinstance(given, list) else ():
         own = one.get("values") if isinstance(one, Mapping) else None
         of = one.get("name") if isinstance(one, Mapping) else one
+        if not isinstance(of, str | int | float):
+            raise _wrong(
+                path, f"a region of the cloud `{name}` has no name", "write its name: regions: [R1]"
+            )
         known[str(of)] = _normal(own) if isinstance(own, Mapping) else {}
     rest = {key: value for key, value in entry.items() if key != "regions"}
     if not known:
