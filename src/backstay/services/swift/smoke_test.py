@@ -42,7 +42,7 @@ async def find(api: Api) -> Sequence[tuple[str, str]]:
     found: list[str] = []
     for _ in range(_MOST_PAGES):
         page = await _page(api, found[-1] if found else "")
-        if not page:
+        if not page or page == found:  # the end, or a server that knows no markers
             return [(name, name) for name in found]
         if set(page) & set(found):
             break
@@ -51,7 +51,7 @@ async def find(api: Api) -> Sequence[tuple[str, str]]:
     raise unreadable("object-store", "/", error)
 
 
-async def _page(api: Api, marker: str) -> Sequence[str]:
+async def _page(api: Api, marker: str) -> list[str]:
     """Return the names after ``marker``: https://docs.openstack.org/swift/latest/api/pagination.html."""
     after = f"&marker={quote(marker, safe='')}" if marker else ""
     try:
