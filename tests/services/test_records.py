@@ -127,7 +127,7 @@ def test_a_record_that_goes_between_two_pages() -> None:
 def test_services_that_are_a_part_are_not_all() -> None:
     answer = {"services": [], "services_links": [{"rel": "next", "href": "?marker=1"}]}
     with pytest.raises(BadAnswer, match="could not see all"):
-        read_services(answer, interval=1, down_after=1)
+        read_services(answer, interval=1, down_after=1, activate=lambda _record: "")
     with pytest.raises(BadAnswer, match="could not see all"):
         read_unfinished([{"id": "a", "status": "ACTIVE"}, {"id": "b", "status": "UNKNOWN"}])
     with pytest.raises(BadAnswer, match="could not see all"):
