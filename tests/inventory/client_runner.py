@@ -58,7 +58,7 @@ def run(case: dict[str, Any]) -> str:
     arguments = [*case["arguments"], "server", "list", "-n", "-f", "json"]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            status = shell.OpenStackShell().run(arguments)
+            status: object = shell.OpenStackShell().run(arguments)
         except SystemExit as ended:
             status = ended.code
         except Exception as error:
