@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
+from backstay.commands import command
 from backstay.doctor.facts_afar import Afar, Tried
 from backstay.doctor.needs import Topic
 from backstay.doctor.point import Point, State, lacking, refused, there, unknown
@@ -102,6 +103,5 @@ def _channels(afar: Afar, cloud: Cloud) -> Iterator[Point]:
         )
     channels: Mapping[str, Tried] = afar.channels
     for name, tried in channels.items():
-        yield point_of(
-            Topic.CHANNELS, f"channel {name}", tried, remedy=f"backstay watch test {name}"
-        )
+        test = command("backstay", "watch", "test", name)
+        yield point_of(Topic.CHANNELS, f"channel {name}", tried, remedy=test)

@@ -1,5 +1,6 @@
 """Judge what was read of this machine. Pure."""
 
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ JOURNAL_ROOM = 64 << 20
 TEMPORARY_ROOM = 64 << 20
 """Bytes: for the files of a few programs, which are small."""
 LEAST_BACKUP_ROOM = 1 << 30
+OLDEST_RESTIC = (0, 14)
 PING_RANGE = "net.ipv4.ping_group_range"
 
 _Judge: TypeAlias = Callable[[Here, Cloud | None], Iterator[Point]]
@@ -69,36 +71,44 @@ def _lab(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
         yield there(Topic.LAB, "the lab", "installed")
 
 
-def missing_programs(topic: Topic, names: Sequence[str], here: Here) -> Iterator[Point]:
-    """Give one point for all programs: those that are missing, with what installs them."""
+def programs(topic: Topic, names: Sequence[str], here: Here) -> Iterator[Point]:
+    """Give each program that is missing, with what installs it; or one point for all."""
     missing = [name for name in names if not here.programs.get(name)]
+    for name in missing:
+        package = PROGRAMS.get(name) or PACKAGES.get(name, "")
+        yield lacking(
+            topic,
+            Lack(
+                what=name,
+                evidence="this machine has no such program",
+                remedy="" if package else f"install {quoted(name)}, or correct `provision`",
+                command=f"{sudo(here)}{install([package])}" if package else "",
+                packages=(package,) if package else (),
+            ),
+        )
     if not missing:
         found = [f"{name} {here.versions.get(name, '')}".rstrip() for name in names]
         yield there(topic, "programs", ", ".join(found))
-        return
-    packages = {PROGRAMS.get(name) or PACKAGES.get(name, "") for name in missing}
-    yield lacking(
-        topic,
-        Lack(
-            what="programs",
-            evidence=f"this machine has no {', '.join(missing)}",
-            remedy="" if all(packages) else f"install {', '.join(missing)}",
-            command=f"{sudo(here)}{install(packages - {''})}" if packages - {""} else "",
-            packages=tuple(sorted(packages - {""})),
-        ),
-    )
 
 
 def _restic(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
-    yield from missing_programs(Topic.RESTIC, ["restic"], here)
+    yield from programs(Topic.RESTIC, ["restic"], here)
+    version = here.versions.get("restic", "")
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST_RESTIC:
+        oldest = ".".join(map(str, OLDEST_RESTIC))
+        evidence = f"it is {version}; Backstay was tried with {oldest} and newer ones"
+        remedy = "install a newer one: https://restic.net"
+        lack = Lack(what="version of restic", evidence=evidence, remedy=remedy, optional=True)
+        yield lacking(Topic.RESTIC, lack)
 
 
 def _database_programs(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
-    yield from missing_programs(Topic.DATABASE_PROGRAMS, [*PROGRAMS, "bash"], here)
+    yield from programs(Topic.DATABASE_PROGRAMS, [*PROGRAMS, "bash"], here)
 
 
 def _stream_programs(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
-    yield from missing_programs(Topic.STREAM_PROGRAMS, RECEIVING, here)
+    yield from programs(Topic.STREAM_PROGRAMS, RECEIVING, here)
 
 
 def _provision(here: Here, cloud: Cloud | None) -> Iterator[Point]:
@@ -122,7 +132,7 @@ def _provision(here: Here, cloud: Cloud | None) -> Iterator[Point]:
         elif isinstance(means.given, Command) and means.given.on == "here":
             names.append(means.given.argv[0])
     if names:
-        yield from missing_programs(topic, list(dict.fromkeys(names)), here)
+        yield from programs(topic, list(dict.fromkeys(names)), here)
 
 
 def _ping(here: Here, _cloud: Cloud | None) -> Iterator[Point]:

@@ -96,6 +96,8 @@ def _login(asked: _Asked) -> Iterator[Point]:
 
 def _root(asked: _Asked) -> Iterator[Point]:
     outside = asked.facts.outside
+    if outside.python[:2] < OLDEST:
+        return  # nothing was asked as root
     if asked.inside is not None:
         by = "" if outside.is_root else " by sudo, without a question"
         yield asked.ok(Topic.ROOT, "root", f"{outside.user} is root{by}")
@@ -104,7 +106,7 @@ def _root(asked: _Asked) -> Iterator[Point]:
     elif outside.is_root:  # it is root: what failed is not sudo
         evidence = f"the questions ended: {outside.refused or 'no answer'}"
         yield unknown(Topic.PYTHON, "questions", evidence, host=asked.host)
-    elif outside.python[:2] >= OLDEST:
+    else:
         yield _refused_by_sudo(asked, outside.refused)
 
 

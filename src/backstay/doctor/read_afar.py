@@ -17,7 +17,8 @@ from backstay.commands import quoted
 from backstay.doctor.facts_afar import Afar, Tried
 from backstay.doctor.needs import Topic
 from backstay.errors import BackstayError, BackupError, ChannelFailed
-from backstay.inventory.cloud import Cloud
+from backstay.inventory.cloud import Cloud, Host
+from backstay.inventory.enums import Role
 from backstay.inventory.watch import Channel, Email
 from backstay.journal import reach
 from backstay.journal.place import journal_url, locks_url
@@ -61,12 +62,17 @@ async def read_afar(session: CloudSession, wanted: Collection[Topic], hosts: Ite
         api=api[0],
         clocks=api[1],
         bmcs=bmcs,
-        no_bmc=[name for name in hosts if cloud.hosts[name].bmc is None],
+        no_bmc=[name for name in hosts if may_be_fenced(cloud.hosts[name])],
         channels=channels,
         journal=journal,
         locks=locks,
         repository=repository,
     )
+
+
+def may_be_fenced(host: Host) -> bool:
+    """Return whether a host would be replaced by a spare, and has no BMC to be fenced by. Pure."""
+    return host.bmc is None and bool({Role.CONTROLLER, Role.STORAGE_PROXY} & set(host.roles))
 
 
 async def read_servers(wanted: Collection[Topic]) -> Afar:

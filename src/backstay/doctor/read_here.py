@@ -118,6 +118,8 @@ async def _bounded(part: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] |
         return f"not read within {BOUND:g} s: does a disk hang?"
     except OSError as error:
         return f"{error.filename or 'this machine'}: {error.strerror or error}"
+    except RuntimeError as error:  # pathlib's, for a user without a home
+        return f"{error} Set HOME"
     except Exception as error:  # whatever it is, the other parts count
         return own_error(error)
 

@@ -67,12 +67,15 @@ def _installing(report: Report, host: str | None, points: Sequence[Point]) -> To
         elif points[0].command.startswith("sudo "):
             line = f"sudo {line}"
     commands = dict.fromkeys(name for point in points for name in report.commands_of(point))
-    seen = dict.fromkeys((point.what, point.evidence) for point in points)
+    seen: dict[str, list[str]] = {}
+    for point in points:
+        names = seen.setdefault(point.evidence, [])
+        names += [point.what] if point.what not in names else []
     return Todo(
         severity=worst([report.severity(point, report.needs) for point in points]),
         hosts=(host,),
         commands=tuple(name for name in report.needs if name in commands),
-        seen=tuple(seen),
+        seen=tuple((", ".join(names), evidence) for evidence, names in seen.items()),
         remedy="; ".join(dict.fromkeys(point.remedy for point in points if point.remedy)),
         lines=(line,),
     )

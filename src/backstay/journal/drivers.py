@@ -13,6 +13,9 @@ _BY_EXTRA = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra == ["']([a-z0-9-]+)["']
 https://packaging.python.org/en/latest/specifications/core-metadata/#requires-dist-multiple-use
 """
 
+_WITHOUT_EXTRA = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""What brings the drivers that no extra does."""
+
 
 def missing(error: ImportError, driver: str = "", *, otherwise: str) -> tuple[str, str]:
     """Return which package is missing, and what to do: if it can be, the command that installs it.
@@ -23,6 +26,9 @@ def missing(error: ImportError, driver: str = "", *, otherwise: str) -> tuple[st
     name = (error.name or driver).partition(".")[0]
     came_back = f"the Python package {name} is missing" if error.name else str(error)
     extra = _extras().get(name)
+    if extra is None and name in _WITHOUT_EXTRA:
+        line = f"{quoted(sys.executable)} -m pip install {_WITHOUT_EXTRA[name]}"
+        return came_back, lacking.remedy(f"{line}; or {otherwise}")
     if extra is None:
         return came_back, lacking.remedy(f"install it, or {otherwise}")
     return came_back, lacking.remedy(f"{install(extra)}; or {otherwise}")

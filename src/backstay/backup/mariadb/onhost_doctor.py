@@ -2,8 +2,12 @@
 
 import shutil
 
-from backstay.backup.mariadb.onhost_database import BACKUP_PROGRAMS, DUMP_PROGRAMS, query
+from backstay.backup.mariadb.onhost_database import query
 from backstay.jsondata import Json
+
+# As onhost_database has them: functions alone are taken along from another module.
+COPY_PROGRAMS = ("mariadb-backup", "mariabackup")
+DUMP_PROGRAMS = ("mariadb-dump", "mysqldump")
 
 
 def readiness() -> Json:
@@ -15,6 +19,6 @@ def readiness() -> Json:
     return {
         "version": answer[0],
         "writes_log": answer[1] == "1",
-        "copies": any(shutil.which(name) for name in BACKUP_PROGRAMS),
+        "copies": any(shutil.which(name) for name in COPY_PROGRAMS),
         "dumps": any(shutil.which(name) for name in DUMP_PROGRAMS),
     }
