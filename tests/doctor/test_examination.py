@@ -76,7 +76,7 @@ def test_a_reboot_that_takes_a_backup_before_needs_what_that_needs(tmp_path: Pat
 
 
 def test_packages_of_one_place_are_installed_by_one_line(tmp_path: Path) -> None:
-    no_such = {"evidence": "this machine has no such program"}
+    no_such: dict[str, Any] = {"evidence": "this machine has no such program"}
     restic = point(
         Topic.RESTIC, packages=("restic",), command="sudo apt-get install restic", **no_such
     )

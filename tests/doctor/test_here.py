@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -24,12 +25,17 @@ ROOMY = 1 << 40
 
 
 def folder(path: str = "/var/lib/backstay", **more: Any) -> Folder:
-    given = {"path": Path(path), "exists": Path(path), "writable": True, "free": ROOMY}
+    given: dict[str, Any] = {
+        "path": Path(path),
+        "exists": Path(path),
+        "writable": True,
+        "free": ROOMY,
+    }
     return Folder(**given | more)
 
 
 def judged(topic: Topic, cloud: Cloud | None = None, **here: Any) -> list[Point]:
-    given = {"user": "ann", "is_root": False} | here
+    given: dict[str, Any] = {"user": "ann", "is_root": False} | here
     return judge_here(Reading(here=Here(**given)), cloud, {topic})
 
 
@@ -48,7 +54,10 @@ def test_all_programs_that_are_missing_come_at_once() -> None:
         Topic.RESTIC, programs={"restic": "/usr/bin/restic"}, versions={"restic": "0.14"}
     )
     assert [(one.state, one.evidence) for one in found] == [(State.OK, "restic 0.14")]
-    old = {"programs": {"restic": "/usr/bin/restic"}, "versions": {"restic": "0.9.6"}}
+    old: dict[str, Any] = {
+        "programs": {"restic": "/usr/bin/restic"},
+        "versions": {"restic": "0.9.6"},
+    }
     assert lack_of(Topic.RESTIC, **old).optional
 
 
@@ -106,7 +115,7 @@ def test_a_folder_that_cannot_be_used(more: Any, evidence: str, command: str) ->
 
 
 def test_room_for_backups_is_twice_the_newest() -> None:
-    room = {"backup_folder": folder(free=10 << 30)}
+    room: dict[str, Any] = {"backup_folder": folder(free=10 << 30)}
     assert judged(Topic.BACKUP_FOLDER, **room)[0].state is State.OK
     assert "needs" in lack_of(Topic.BACKUP_FOLDER, newest_backup=6 << 30, **room).evidence
 
@@ -146,7 +155,10 @@ def test_the_rest_of_this_machine() -> None:
     assert lack_of(Topic.OWN_CODE, is_root=True, own_code=lack).evidence == "refused"
     assert judged(Topic.OWN_CODE, own_code=lack) == []
     assert lack_of(Topic.SECRETS, exposed=[lack]).what == "sandbox"
-    error = {"journal_file": Path("/j.db"), "journal_error": "it is not a database of SQLite"}
+    error: dict[str, Any] = {
+        "journal_file": Path("/j.db"),
+        "journal_error": "it is not a database of SQLite",
+    }
     assert "not a database" in lack_of(Topic.JOURNAL, **error).evidence
 
 
@@ -182,7 +194,7 @@ def test_a_user_without_a_name_and_without_a_home_is_words(
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(reader.pwd, "getpwuid", nobody)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
     monkeypatch.setattr(reader, "state_folder", homeless)
     reading = asyncio.run(read_here(None, {Topic.JOURNAL}, Own()))
     assert reading.here.user == str(os.geteuid())

@@ -154,7 +154,7 @@ def test_a_python_that_is_too_old_is_named_and_nothing_else_asked(tmp_path: Path
 
 
 def test_hosts_that_are_not_reached_are_told_apart(tmp_path: Path) -> None:
-    broken = {
+    broken: dict[str, Any] = {
         "controller": HostUnreachable("c", came_back="no route to host", remedy="power"),
         "compute1": HostKeyRefused("c", came_back="no key of it is known", remedy="ssh-keyscan"),
         "spare1": NoPython("c", came_back="it has no python3", remedy="apt-get install"),

@@ -76,10 +76,11 @@ def _counted(number: int, noun: str) -> str:
 
 def _table(report: Report) -> Iterator[str]:
     rows = [
-        (name, *(_cell(report, name, here=here) for here in (True, False))) for name in report.needs
+        (name, _cell(report, name, here=True), _cell(report, name, here=False))
+        for name in report.needs
     ]
-    first = max(len("command"), *(len(name) for name, *_ in rows))
-    second = max(len("here"), *(len(cell) for _, (cell, _), _ in rows))
+    first = max(len("command"), *(len(name) for name, _, _ in rows))
+    second = max(len("here"), *(len(here[0]) for _, here, _ in rows))
     yield f"{'command':<{first}}  {'here':<{second}}  hosts"
     for name, (here, bad_here), (hosts, bad_hosts) in rows:
         left = style(f"{here:<{second}}", fg=_COLOURS[bad_here])
