@@ -125,7 +125,7 @@ def _refused_by_sudo(asked: _Asked, said: str) -> Point:
             what="sudo",
             evidence=said,
             remedy=f"as root on the host: {install(['sudo'])}, and let {user} use it: "
-            f"echo {quoted(_rule(user))} >{SUDOERS}",
+            f"echo {quoted(_rule(user))} >{quoted(SUDOERS)}",
         )
     elif "password is required" in low or "sudoers" in low or "not allowed" in low:
         lack = _not_root(asked, said)
@@ -234,11 +234,11 @@ def _rpc_ping(asked: _Asked) -> Iterator[Point]:
         if value.lower() not in _TRUE:
             off.setdefault(file, []).append(binary)
     for file, binaries in off.items():
-        units = command(*binaries)
-        line = (
-            "sed -i -e '/^rpc_ping_enabled/d' -e '/^\\[DEFAULT\\]/a rpc_ping_enabled = true' "
-            f"{quoted(file)} && systemctl restart {units}"
+        edit = command(
+            *("sed", "-i", "-e", "/^rpc_ping_enabled/d"),
+            *("-e", "/^\\[DEFAULT\\]/a rpc_ping_enabled = true", file),
         )
+        line = f"{edit} && {command('systemctl', 'restart', *binaries)}"
         yield asked.lack(
             Topic.RPC_PING,
             Lack(

@@ -14,7 +14,7 @@ from backstay.journal.records import JournalError
 from backstay.transports.urls import redacted, without_secrets
 
 _HEAD = b"SQLite format 3\0"
-_PORTS = {"etcd3": 2379, "postgresql": 5432, "mysql": 3306, "redis": 6379, "memcached": 11211}
+_PORTS = {"etcd3": 2379, "postgresql": 5432, "redis": 6379}
 
 
 def journal_file(url: str) -> Path | None:
