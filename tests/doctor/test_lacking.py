@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from backstay import lacking
+from backstay.backup import requirements
+from backstay.backup.requirements import Task
 from backstay.cli import lab as cli_lab
 from backstay.doctor.needs import Topic
 from backstay.doctor.point import refused
@@ -38,10 +40,17 @@ def no_namespaces() -> None:
     namespaces.require.__wrapped__()
 
 
+def no_backups() -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(requirements, "lacking", lambda _: requirements.PROGRAMS[Task.STORE])
+        requirements.require([Task.STORE], "backing up")
+
+
 CALLS: dict[str, Callable[[], object]] = {
     "a program": lambda: asyncio.run(programs.run("nosuchprogram", doing="x", bound=1)),
     "a program in a sandbox": lambda: Sandbox(user=1).command("nosuchprogram"),
     "what makes sandboxes": no_namespaces,
+    "what backups need": no_backups,
     "restic": lambda: asyncio.run(Restic("/r", Path("/p"), Path("/c")).snapshots()),
     "a driver of the journal": lambda: Store("postgresql+psycopg://ann:secret@db/x"),
     "a driver of the locks": lambda: asyncio.run(_locks()),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from backstay.backup.catalogue import Catalogue, folder_of
-from backstay.backup.mariadb.needs import PROGRAMS, RECEIVING, VERSION_OF
+from backstay.backup.mariadb.needs import OTHER_NAMES, PROGRAMS, RECEIVING, VERSION_OF
 from backstay.doctor.facts import Folder, Here
 from backstay.doctor.needs import Topic
 from backstay.errors import BackupError, own_error
@@ -160,7 +160,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _programs(names: Sequence[str]) -> Mapping[str, Any]:
-    places = {name: shutil.which(name, path=namespaces.PATH) for name in names}
+    places = {name: _place(name) or _place(OTHER_NAMES.get(name, "")) for name in names}
     asked = {"restic": "version", VERSION_OF: "--version"}
     versions = {
         name: _version(place, asked[name])
@@ -168,6 +168,10 @@ def _programs(names: Sequence[str]) -> Mapping[str, Any]:
         if place and name in asked
     }
     return {"programs": places, "versions": versions}
+
+
+def _place(name: str) -> str | None:
+    return shutil.which(name, path=namespaces.PATH) if name else None
 
 
 def _version(path: str, word: str) -> str:

@@ -5,23 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.answers import Line
-from backstay.backup.mariadb import HOT_BACKUP, SERVER
+from backstay.backup.mariadb import HOT_BACKUP, PACKAGES, SERVER
 from backstay.commands import command, on_host
 from backstay.inventory.backup import Engine
 from backstay.lacking import Lack, install
 
 PROGRAMS: Mapping[str, str] = {
-    "mariadb": "mariadb-client",
-    "mariadb-backup": "mariadb-backup",
-    "mariadb-binlog": "mariadb-client",
-    "mariadb-check": "mariadb-client",
-    "mariadb-dump": "mariadb-client",
-    "mariadb-install-db": "mariadb-server",
-    "mariadbd": "mariadb-server",
-    "mbstream": "mariadb-backup",
-    "zstd": "zstd",
+    names.partition("|")[0]: package
+    for package, programs in {**PACKAGES, "zstd": ("zstd",)}.items()
+    for names in programs
 }
 """The programs of this machine by which a backup is verified, and Debian's packages of them."""
+OTHER_NAMES: Mapping[str, str] = {
+    first: other
+    for programs in PACKAGES.values()
+    for first, mark, other in (names.partition("|") for names in programs)
+    if mark
+}
+"""By the name of a program another one that it may have."""
 RECEIVING = ("mariadb", "mariadb-binlog")
 """Those of them by which a server's log is received."""
 VERSION_OF = "mariadbd"
