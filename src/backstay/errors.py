@@ -47,6 +47,10 @@ class RemoteFailure(HostError):
     """The host was reached and the command on it failed."""
 
 
+class NoPython(RemoteFailure):
+    """The host was reached and has no python3, which all questions are asked by."""
+
+
 class AnswerTooLong(RemoteFailure):
     """The host printed more than is taken: the connection to it was closed."""
 

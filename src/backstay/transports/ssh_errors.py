@@ -3,7 +3,15 @@
 import errno
 import socket
 
-from backstay.errors import AnswerTooLong, HostError, HostUnreachable, LoginRefused, RemoteFailure
+from backstay import lacking
+from backstay.errors import (
+    AnswerTooLong,
+    HostError,
+    HostUnreachable,
+    LoginRefused,
+    NoPython,
+    RemoteFailure,
+)
 from backstay.quantities import size
 from backstay.transports.targets import SshTarget
 
@@ -132,10 +140,10 @@ def failed(
     """Return the error for a script that ended with another status than 0."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if status == _COMMAND_NOT_FOUND:
-        return RemoteFailure(
+        return NoPython(
             _asking(target),
             came_back="it has no python3",
-            remedy="install python3 on the host: apt-get install python3-minimal",
+            remedy=lacking.remedy("install python3 on the host: apt-get install python3-minimal"),
         )
     ending = f"signal {signal[0]}" if signal else f"exit status {status}"
     login = f"ssh {target.user + '@' if target.user else ''}{target.address}"
