@@ -59,6 +59,10 @@ class ApiUnreachable(ApiError):
     """No connection to the API, or none of its answers came within the bound."""
 
 
+class ApiNotAsked(ApiUnreachable):
+    """Something of this machine stands before the API, a proxy: that tells nothing about it."""
+
+
 class ApiRefused(ApiError):
     """The API refused the credentials or the right to ask."""
 

@@ -99,7 +99,9 @@ class CloudOfAgents:
     async def _broker_sockets(self, _host: str, _ports: list[int]) -> Any:
         return []
 
-    async def _read_agents(self, host: str, _wirings: Any, _ports: list[int]) -> Any:
+    async def _read_agents(
+        self, host: str, _wirings: Any, _ports: list[int], _ways: Any, _log_in: Any
+    ) -> Any:
         units = {
             self.rpc_endpoint(binary).unit: {
                 "load": "loaded",

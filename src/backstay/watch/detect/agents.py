@@ -10,7 +10,7 @@ from backstay.access.session import CloudSession
 from backstay.errors import ApiError
 from backstay.health.judge_agents import RpcTopology
 from backstay.health.rpc.agents import diagnose_agents
-from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.diagnosis import NO_WAY, AgentDiagnosis, Signature
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import REPLIES, Messaging, RpcEndpoint
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
@@ -176,6 +176,17 @@ class AgentProbes:
             self._called_bad[subject.key] = host
             self.take(
                 ProbeResult(subject=subject, outcome=outcome, evidence=evidence, at=at, sure=True)
+            )
+        elif judged.signature in NO_WAY:
+            self._called_bad[subject.key] = host
+            self.take(
+                ProbeResult(
+                    subject=subject,
+                    outcome=Outcome.NO_WAY,
+                    evidence=judged.evidence,
+                    at=at,
+                    sure=True,
+                )
             )
         else:
             self.take(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.probe import Outcome
 from backstay.watch.detect.second_hosts import ADDRESS, FENCED
 from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
@@ -284,15 +285,31 @@ def _agents(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[Cand
         if target.subject.service == AGENT:
             by_host.setdefault(target.subject.host, []).append(target)
     if len(by_host) > 3:
-        targets = [target for many in by_host.values() for target in many]
-        cause = agents_cause("", targets)
-        return [CandidateCause(cause=cause, began=_began(targets), ready=_any_down(targets))]
+        by_host = {"": [target for many in by_host.values() for target in many]}
     return [
         CandidateCause(
-            cause=agents_cause(host, targets), began=_began(targets), ready=_any_down(targets)
+            cause=agents_cause(host, targets),
+            began=_began(targets),
+            ready=_any_down(targets) and not _broker_is_suspect(inputs, targets),
         )
         for host, targets in by_host.items()
     ]
+
+
+def _broker_is_suspect(inputs: CorrelationInput, targets: Sequence[TargetState]) -> bool:
+    """Return whether hosts have no way to the broker, and it may be the broker that is gone."""
+    cut = [target for target in targets if target.outcome is Outcome.NO_WAY]
+    if not cut or inputs.now - min(target.since for target in cut) > HOLD:
+        return False
+    top = inputs.topology
+    return any(
+        target.state is State.SUSPECT
+        and (
+            target.subject.service in top.broker
+            or (target.subject.service == HOST and top.runs(target.subject.host, top.broker))
+        )
+        for target in inputs.targets.values()
+    )
 
 
 def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:
