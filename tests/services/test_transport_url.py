@@ -21,7 +21,10 @@ def places(url: str, **options: str) -> list[tuple[Any, ...]]:
         ("rabbit://u:p%40%2F@h/", [("h", 5672, "u", "p@/")]),
         ("rabbit://u:p@[2001:db8::1]:5671/", [("2001:db8::1", 5671, "u", "p")]),
         ("rabbit://u:p@[::1]/", [("::1", 5672, "u", "p")]),
-        ("rabbit://a:1@x:1,b:2@y:2,z:3/v", [("x", 1, "a", "1"), ("y", 2, "b", "2"), ("z", 3, "guest", "guest")]),
+        (
+            "rabbit://a:1@x:1,b:2@y:2,z:3/v",
+            [("x", 1, "a", "1"), ("y", 2, "b", "2"), ("z", 3, "guest", "guest")],
+        ),
         ("kombu+rabbit://u:p@h/", [("h", 5672, "u", "p")]),
         ("rabbit:///", []),
     ],

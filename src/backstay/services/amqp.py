@@ -40,7 +40,8 @@ def try_brokers(transport: dict[str, Any], login: bool) -> dict[str, Any]:
     """Try each broker of a transport, all at the same time; return how far each came.
 
     ``transport`` is as ``transport_url.transport_of`` returns it. Without ``login`` the connection
-    is opened and closed. It takes no more than BOUND seconds, and ANSWER_BOUND where a broker takes the connection.
+    is opened and closed. It takes no more than BOUND seconds, and ANSWER_BOUND where a broker takes
+    the connection.
     """
     if "brokers" not in transport:
         return {"config": transport["config"], "trouble": transport["trouble"], "tries": []}
@@ -259,7 +260,7 @@ def library_verifies() -> bool:
     """Return whether py-amqp checks certificates where no authority is named: since 5.0."""
     try:
         spec = importlib.util.find_spec("amqp")
-        text = Path(spec.origin).read_text(errors="replace") if spec else ""
+        text = Path(spec.origin or "").read_text(errors="replace") if spec else ""
     except (OSError, ImportError, ValueError, TypeError):
         return True
     found = re.search(r"__version__ = .(\d+)", text)

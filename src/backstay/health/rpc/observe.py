@@ -240,7 +240,9 @@ def _doubtful(
     found: dict[str, list[str]] = {}
     for agent in agents:
         ping, host = pings[_key(agent)], asked.names.host_of(agent.host)
-        if isinstance(ping, Ping) and not ping.answered and host in asked.units:
+        if host is None or host not in asked.units:
+            continue
+        if isinstance(ping, Ping) and not ping.answered:
             found.setdefault(host, []).append(agent.binary)
     return found
 

@@ -76,7 +76,8 @@ def causes(inputs: CorrelationInput) -> list[CandidateCause]:
     followed = left | silenced
     found += _recovering(inputs, followed)
     left = {key: target for key, target in left.items() if key in followed}
-    found += [*_services(inputs, left), *_agents(inputs, left)]
+    cut = _without_a_way(inputs, left)
+    found += [*_services(inputs, left), *_agents(inputs, left, cut)]
     return found + _findings(inputs, ready=not found)
 
 
@@ -278,12 +279,40 @@ def _ready(inputs: CorrelationInput, mine: Sequence[TargetState], service: str) 
     )
 
 
-def _agents(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
-    """Group agents by their hosts; those of many hosts at once are one cause."""
+def _without_a_way(
+    inputs: CorrelationInput, left: dict[str, TargetState]
+) -> dict[str, list[TargetState]]:
+    """Take out agents' units on hosts without a way to the broker: that is why they end, or hang.
+
+    Not where the broker itself is down.
+    """
+    top = inputs.topology
+    if any(target.subject.service in top.broker for target in left.values()):
+        return {}
+    hosts = {one.subject.host for one in left.values() if one.outcome is Outcome.NO_WAY}
+
+    def follows(one: TargetState, host: str) -> bool:
+        unit = top.units.get(one.subject.key)
+        return one.subject.host == host and unit is not None and bool(unit.agent)
+
+    return {host: _take(left, lambda one, host=host: follows(one, host)) for host in hosts}  # type: ignore[misc]
+
+
+def _agents(
+    inputs: CorrelationInput,
+    left: dict[str, TargetState],
+    cut: Mapping[str, Sequence[TargetState]],
+) -> list[CandidateCause]:
+    """Group agents by their hosts; those of many hosts at once are one cause.
+
+    ``cut`` are the units of hosts without a way to the broker.
+    """
     by_host: dict[str, list[TargetState]] = {}
     for target in left.values():
         if target.subject.service == AGENT:
             by_host.setdefault(target.subject.host, []).append(target)
+    for host, units in cut.items():
+        by_host[host] += units
     if len(by_host) > 3:
         by_host = {"": [target for many in by_host.values() for target in many]}
     return [
