@@ -20,8 +20,8 @@ HOST = "compute1"
 BY_REATTACH, BY_WATCH = 15.0, 30.0
 FAULTS = [
     pytest.param(("cut-broker", {"lost": "back"}, "network", "network from"), id="answers-lost"),
-    pytest.param(("cut-broker", {"lost": "there"}, "network", "network from"), id="requests-lost"),
-    pytest.param(("wrong-broker", {"how": "name"}, "name", "name of the broker"), id="dead-dns"),
+    pytest.param(("cut-broker", {"lost": "there"}, "network", "network from"), id="asks-lost"),
+    pytest.param(("wrong-broker", {"how": "name"}, "name", "name of the"), id="dead-dns"),
     pytest.param(
         ("wrong-broker", {"how": "password"}, "login", "refuses the login"), id="password"
     ),

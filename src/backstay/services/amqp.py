@@ -128,7 +128,7 @@ def resolved(host: str, port: int, ends: float, note: dict[str, Any]) -> list[An
 
 
 def name_servers() -> str:
-    """Return the name servers that this host is told to ask."""
+    """Return the name servers that this host asks."""
     try:
         text = Path("/etc/resolv.conf").read_text(errors="replace")
     except OSError:

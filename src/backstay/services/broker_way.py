@@ -1,7 +1,7 @@
 """The way from a host to its broker: which link of it is broken, in words. Pure.
 
 ``amqp`` tries it on the host, step by step; the first step that fails is the cause, and nothing
-that runs on either end is at fault before it is mended. Where a host has several brokers, one that
+that runs on either end is at fault before that is repaired. Where a host has several brokers, one that
 it can log in to is enough; else the one that came furthest says what is to be done.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from backstay.answers import Count, Line
-from backstay.commands import SSH, command, on_host
+from backstay.commands import command, on_host
 
 STEPS = ("name", "connect", "tls", "greeting", "login", "vhost")
 
@@ -170,11 +170,11 @@ def _by_tls(one: Try, way: WayAnswer, host: str, broker: str) -> BrokenLink:
         port=one.port, broker=broker, host=host, detail=one.detail or one.ended, config=way.config
     )
     section = f"[oslo_messaging_rabbit] in {way.config} on {host}"
-    show = command("openssl", "s_client", "-connect", one.place)
+    show = on_host("openssl", "s_client", "-connect", one.place)
     remedies = {
         "no tls": f"take `ssl = true` out of {section}, or name the broker's port with TLS (5671)",
         "tls port": f"set `ssl = true` and `ssl_ca_file` in {section}, or name the port without",
-        "untrusted": f"see it: {SSH} {command(show)} </dev/null; set `ssl_ca_file` in {section} to "
+        "untrusted": f"see it: {show} </dev/null; set `ssl_ca_file` in {section} to "
         "the authority that signed it, or renew it",
         "file": f"correct `ssl_ca_file`, `ssl_cert_file`, `ssl_key_file` in {section}",
     }
@@ -182,7 +182,7 @@ def _by_tls(one: Try, way: WayAnswer, host: str, broker: str) -> BrokenLink:
         link=Link.TLS,
         title=f"TLS between {host} and {broker} port {one.port}",
         evidence=said,
-        remedy=remedies.get(one.ended, f"see it: {SSH} {command(show)} </dev/null"),
+        remedy=remedies.get(one.ended, f"see it: {show} </dev/null"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The broker that a service is told to use: its own configuration on its host. Python 3.6.
+"""The broker that a service uses, from its own configuration on its host. Python 3.6.
 
 Shipped to hosts as text. What it returns holds passwords: it stays on the host, and is given to
 ``amqp`` there. The forms are oslo.messaging's:

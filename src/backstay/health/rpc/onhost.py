@@ -97,7 +97,8 @@ def tried_ways(ways: dict[str, list[Any]], log_in: dict[str, bool]) -> dict[str,
     transports = {name: transport_of(*way) for name, way in ways.items()}
     jobs: dict[str, list[Any]] = {}
     for name, transport in transports.items():
-        key = json.dumps([transport, log_in[name]], sort_keys=True)
+        same = [transport.get(part) for part in ("brokers", "vhost", "tls", "trouble")]
+        key = json.dumps([same, log_in[name]], sort_keys=True)
         jobs.setdefault(key, [transport, log_in[name], []])[2].append(name)
     found = {}
     with ThreadPoolExecutor(max(1, len(jobs))) as pool:

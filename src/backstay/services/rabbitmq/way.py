@@ -9,6 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,23 +27,25 @@ SUBJECT = "way to the broker"
 
 def ask_way() -> dict[str, Any]:
     """Return how far each service's way to its broker leads. Runs on the host: see HostProbe."""
-    ways, done = [], set()
-    for transport in own_transports():
-        key = json.dumps(transport, sort_keys=True)
-        if key in done:
-            continue
-        done.add(key)
-        brokers = transport.get("brokers", [])
-        there = {one[3] for one in sockets([one["port"] for one in brokers]).values()}
-        ways.append(try_brokers(transport, not there))
-    return {"hostname": socket.gethostname(), "ways": ways}
+    transports = own_transports()
+
+    def tried(transport: dict[str, Any]) -> dict[str, Any]:
+        ports = [one["port"] for one in transport["brokers"]]
+        return try_brokers(transport, not sockets(ports))
+
+    with ThreadPoolExecutor(max(1, len(transports))) as pool:
+        return {"hostname": socket.gethostname(), "ways": list(pool.map(tried, transports))}
 
 
 def own_transports() -> list[dict[str, Any]]:
-    """Return the transports of the services that have a configuration on this host."""
+    """Return the transports of the services that have a configuration on this host, each once."""
     files = [(name, "/etc/" + name + "/" + name + ".conf") for name in PROJECTS]
-    found = [transport_of(name, "", [path]) for name, path in files if os.path.exists(path)]  # noqa: PTH110
-    return [one for one in found if "brokers" in one]
+    found: dict[str, dict[str, Any]] = {}
+    for name, path in files:
+        one = transport_of(name, "", [path]) if os.path.exists(path) else {}  # noqa: PTH110
+        if "brokers" in one:
+            found.setdefault(json.dumps([one["brokers"], one["vhost"], one["tls"]]), one)
+    return list(found.values())
 
 
 def knock_broker(state: dict[str, Any]) -> str:
@@ -54,13 +57,15 @@ def knock_broker(state: dict[str, Any]) -> str:
     stamps = [os.path.getmtime(path) if os.path.exists(path) else 0.0 for path in paths]  # noqa: PTH110, PTH204
     if state.get("stamps") != stamps:
         state.update(stamps=stamps, transports=own_transports())
+    if not state["transports"]:
+        raise OSError("no service of this host has a broker in its configuration")
     for transport in state["transports"]:
         tries = try_brokers(transport, False)["tries"]
         if not any(one["ended"] == "ok" for one in tries):
-            told = json.dumps({"tries": tries, "config": transport["config"]})
+            text = json.dumps({"tries": tries, "config": transport["config"]})
             if any(one["ended"] == "late" for one in tries):
-                raise TimeoutError(told)
-            raise OSError(told)
+                raise TimeoutError(text)
+            raise OSError(text)
     return "the broker takes connections from here"
 
 

@@ -183,9 +183,11 @@ def probe_results(
             continue
         reported.numbers[probe.name] = answer.number
         result = _answer(subject, answer, at)
-        if probe.way is not None:
-            result = _way(result, probe.way(str(answer.said), watched.host, name_of), reported)
-        found.append(result)
+        if probe.way is None:
+            found.append(result)
+        else:
+            broken = probe.way(str(answer.said), watched.host, name_of)
+            found += _way(result, broken, reported)
     return found
 
 
@@ -195,24 +197,21 @@ def _probed(host: str, service: str, probe: HostLivenessProbe) -> Subject:
     return Subject(host=host, service=service, name=probe.name)
 
 
-def _way(result: ProbeResult, broken: BrokenLink | None, reported: HostAnswer) -> ProbeResult:
+def _way(result: ProbeResult, broken: BrokenLink | None, reported: HostAnswer) -> list[ProbeResult]:
     """Return the sign that the way to the broker is: sure where it is not a moment's.
 
+    None where it could not be tried: the host has no service with a broker.
     What gives no answer at all was tried for seconds already; what refuses may be starting.
     """
     if not result.bad:
         reported.failing = 0
-        return result
+        return [result] if result.good else []
     if broken is None:
-        return replace(result, outcome=Outcome.UNKNOWN, sure=False)
+        return []
     reported.failing += 1
     enough = LATE_WAYS if result.outcome is Outcome.LATE else FAILED_WAYS
-    return replace(
-        result,
-        outcome=Outcome.NO_WAY,
-        evidence=broken.text,
-        sure=reported.failing >= enough,
-    )
+    sure = reported.failing >= enough
+    return [replace(result, outcome=Outcome.NO_WAY, evidence=broken.text, sure=sure)]
 
 
 def unknown_results(watched: HostProbes, why: str, at: float) -> list[ProbeResult]:
