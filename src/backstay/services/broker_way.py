@@ -1,8 +1,8 @@
 """The way from a host to its broker: which link of it is broken, in words. Pure.
 
-``amqp`` tries it on the host, step by step; the first step that fails is the cause, and nothing
-that runs on either end is at fault before that is repaired. Where a host has several brokers, one that
-it can log in to is enough; else the one that came furthest says what is to be done.
+``amqp`` tries it on the host, step by step; the first step that fails is the cause: before that is
+repaired, nothing that runs on either end is at fault. Where a host has several brokers, one that it
+can log in to is enough; else the one that came furthest says what is to be done.
 """
 
 from collections.abc import Callable, Sequence
