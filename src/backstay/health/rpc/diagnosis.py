@@ -75,6 +75,8 @@ def after_restart(diagnosis: AgentDiagnosis) -> str:
     """Return the remedy for an agent that was restarted and is still not attached."""
     seen = diagnosis.seen
     unit, queue = seen.rpc_endpoint.unit, seen.queue
+    if diagnosis.signature in NO_WAY and diagnosis.remedy:
+        return diagnosis.remedy
     if diagnosis.signature is Signature.DEAF and queue:
         return f"its queue or its binding is broken in the broker: {lost_queue(queue)}"
     if diagnosis.signature is Signature.DOWN:
