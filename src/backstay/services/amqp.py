@@ -100,7 +100,10 @@ def try_broker(
     except Exception as error:  # whatever a server makes of this program
         note.update(ended="odd", detail=type(error).__name__)
     finally:
-        note["detail"] = str(note["detail"]).replace(broker["password"], "…")[:200]
+        detail = str(note["detail"])
+        if note["step"] in ("login", "vhost"):  # a broker may repeat what it was sent
+            detail = detail.replace(broker["password"], "…")
+        note["detail"] = detail[:200]
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
