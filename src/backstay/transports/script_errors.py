@@ -54,7 +54,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         _SUDO_RULE,
     ),
     (
-        r"sudo: .*(syntax error|no valid sudoers sources|owned by uid|is world writable"
+        r"sudo: .*(syntax error|no valid sudoers sources|is owned by uid|is world writable"
         r"|parse error)|>>> /etc/sudoers",
         "its sudoers file cannot be read by sudo",
         "as root on the host: visudo -c",
