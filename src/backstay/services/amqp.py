@@ -146,7 +146,7 @@ def connected(found: list[Any], ends: float, note: dict[str, Any]) -> Any:  # no
     """
     waiting: dict[int, Any] = {}
     hopeless: set[Any] = set()
-    begun, due, late, won = 0, time.monotonic(), False, None
+    count, due, late, won = 0, time.monotonic(), False, None
     while won is None and not late and (waiting or len(hopeless) < len(found)):
         now = time.monotonic()
         # At the end a look at what the kernel has: this process may be the one that is late.
@@ -154,7 +154,7 @@ def connected(found: list[Any], ends: float, note: dict[str, Any]) -> Any:  # no
         if now >= due and not late:
             due = now + AGAIN
             left = [one for one in found if one[4] not in hopeless]
-            begun += len(left)
+            count += len(left)
             begin_connecting(left, waiting, hopeless, note)
         poller = select.poll()
         for number in waiting:
@@ -175,7 +175,7 @@ def connected(found: list[Any], ends: float, note: dict[str, Any]) -> Any:  # no
     for one, address in waiting.values():
         one.close()
         if won is None:
-            note.update(ended="late", address=address[0], detail=str(begun) + " attempts")
+            note.update(ended="late", address=address[0], detail=str(count) + " attempts")
     return won
 
 
