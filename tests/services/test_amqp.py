@@ -217,7 +217,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def tls_server(certificate: Path, then: Callable[[socket.socket], None]) -> Iterator[int]:
+def tls_server(certificate: Path, then: Callable[[socket.socket], Any]) -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, certificate.with_suffix(".key"))
 
