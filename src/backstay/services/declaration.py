@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from backstay.finding import Severity
 from backstay.inventory.enums import Flavour, Role
 from backstay.jsondata import Json
+from backstay.services.broker_way import BrokenLink
 from backstay.services.messaging import Messaging, RpcEndpoint
 from backstay.transports.targets import Endpoint
 from backstay.transports.tls import Trust
@@ -169,6 +170,10 @@ class HostLivenessProbe:
     """Seconds between two questions."""
     bound: float = 1.5
     """Seconds after which an answer is late."""
+    way: Callable[[str, str, Callable[[str], str]], BrokenLink | None] | None = None
+    """Set where it asks for the way from this host to the broker: what fails then are the host's
+    agents, not the service. Called with the error's text, the host's name, and what returns a
+    host's name by its address. Pure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
