@@ -35,6 +35,10 @@ class HostUnreachable(HostError):
     """No TCP connection, no SSH banner, or no answer within the bound."""
 
 
+class NotAsked(HostUnreachable):
+    """The fault is on this machine, in its configuration or on the way: the host may be well."""
+
+
 class HostKeyRefused(HostError):
     """The host presented a key that is not the known one, or none is known."""
 

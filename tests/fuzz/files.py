@@ -1,5 +1,6 @@
 """What lies in files: the operator's own, those of backups and logs, and what programs print."""
 
+import asyncio
 import contextlib
 import json
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import asyncssh
 from ruamel.yaml import YAML
 
 from backstay.answers import convert
@@ -36,7 +38,9 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.reading import Damaged, decoded, events, run_record
 from backstay.services.registry import all_services
 from backstay.transports import restic_output, ssh_config
-from backstay.transports.known_hosts import KnownHosts
+from backstay.transports.host_keys import HostKeys
+from backstay.transports.ssh_config import Way
+from backstay.transports.ssh_options import options
 from backstay.transports.targets import SshTarget
 from backstay.watch.incidents.reading import DamagedIncident, record
 from backstay.watch.incidents.record import opened_record
@@ -300,6 +304,7 @@ def _openrc(folder: Path, data: bytes) -> None:
 
 
 TARGET = SshTarget(name="controller", address="192.0.2.11")
+_PRESENTED = asyncssh.import_public_key(_KEY)
 
 
 def _ssh(folder: Path, data: bytes) -> None:
@@ -307,9 +312,9 @@ def _ssh(folder: Path, data: bytes) -> None:
         return  # `Match exec` would run a program
     (folder / ".ssh" / "config").write_bytes(data)
     try:
-        way = ssh_config.read(TARGET)
-        assert way.options["agent_forwarding"] is False
-        KnownHosts().keys_for(TARGET, way)
+        way = _way(TARGET)
+        assert options(TARGET, way)["agent_forwarding"] is False
+        HostKeys().of(TARGET, way, direct=True).order([], hashed=True, certified=True)
     finally:
         ssh_config.line_of("UserKnownHostsFile").encode(errors="replace")
         (folder / ".ssh" / "config").unlink()
@@ -319,9 +324,17 @@ def _known_hosts(folder: Path, data: bytes) -> None:
     file = folder / "known_hosts"
     file.write_bytes(data)
     target = SshTarget(name="c", address="192.0.2.11", key=file, known_hosts=file)
-    way = ssh_config.read(target)
-    KnownHosts().expected(target, way)
-    KnownHosts().keys_for(target, way)
+    # Its keys alone are looked at here: ssh is not asked each time.
+    said = {"hostname": ["192.0.2.11"], "userknownhostsfile": ["none"]}
+    way = Way(original="192.0.2.11", host="192.0.2.11", port=22, user="root", said=said)
+    known = HostKeys().of(target, way, direct=True)
+    known.order(["ssh-ed25519"], hashed=True, certified=True)
+    known.revoked()
+    known.accepts(_PRESENTED, "192.0.2.11")
+
+
+def _way(target: SshTarget) -> Way:
+    return asyncio.run(ssh_config.SshConfig().way(target))
 
 
 PLAN = Plan(

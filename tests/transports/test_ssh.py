@@ -114,6 +114,7 @@ def target(
     user_key: asyncssh.SSHKey = USER_KEY,
 ) -> SshTarget:
     user_key.write_private_key(folder / "id")
+    (folder / "id").chmod(0o600)
     line = f"[127.0.0.1]:{port} {known.export_public_key().decode()}" if known else ""
     (folder / "known_hosts").write_text(line)
     return SshTarget(
@@ -182,7 +183,8 @@ def test_another_host_key_than_the_known_one_is_refused_with_both_fingerprints(t
             assert HOST_KEY.get_fingerprint() in error.came_back
             assert OTHER_KEY.get_fingerprint() in error.came_back
             assert "ssh-keygen -lf" in error.remedy
-            assert f"ssh-keyscan -p {there.port} 127.0.0.1" in error.remedy
+            assert "this may be an attack" in error.came_back
+            assert f"-p {there.port} root@127.0.0.1 true" in error.remedy
             assert f"-R '[127.0.0.1]:{there.port}'" in error.remedy
 
     asyncio.run(story())
@@ -224,6 +226,7 @@ def test_a_key_that_cannot_be_used_is_said_so(tmp_path):
     async def story() -> None:
         async with host(tmp_path) as (there, _):
             USER_KEY.write_private_key(tmp_path / "id", passphrase="secret")
+            (tmp_path / "id").chmod(0o600)
             error = await refusal(LoginRefused, there)
             assert "ssh-add" in error.remedy
             (tmp_path / "id").unlink()
@@ -247,7 +250,7 @@ def test_a_frozen_host_takes_the_connection_and_sends_no_banner(tmp_path):
         there = target(tmp_path, frozen.getsockname()[1])
         started = time.monotonic()
         error = asyncio.run(refusal(HostUnreachable, there, connect_bound=0.3))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
     assert "no SSH banner was received within 0.3 s" in error.came_back
 
 

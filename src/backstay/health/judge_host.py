@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from backstay.commands import command, quoted
-from backstay.errors import BackstayError, HostUnreachable
+from backstay.errors import BackstayError, HostUnreachable, NotAsked
 from backstay.finding import Finding, Severity, bad
 from backstay.health.judge_units import (
     NOTHING_KNOWN,
@@ -94,7 +94,8 @@ def unreachable(
     names = ", ".join(unit.name for _, unit in units)
     unknown = f"; so nothing is known of {names}" if names else ""
     remedy = error.remedy
-    gone = isinstance(error, HostUnreachable)  # anything else is a host that is there
+    # Anything else is a host that is there, or one that this machine could not ask.
+    gone = isinstance(error, HostUnreachable) and not isinstance(error, NotAsked)
     if bmc_url is not None and gone:
         remedy = f"{remedy} (its BMC: {bmc_url})"
     return Finding(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from backstay.access.session import RemoteShell
 from backstay.access.shipping import source_of, stream
 from backstay.answers import MOST_BYTES, BadAnswer, clean, part
-from backstay.errors import HostError, HostUnreachable, RemoteFailure
+from backstay.errors import HostError, HostUnreachable, NotAsked, RemoteFailure
 from backstay.health.judge_host import required
 from backstay.health.read_hosts import unit_names
 from backstay.inventory.cloud import Cloud
@@ -69,7 +69,7 @@ class HostStream:
         self.reported = HostAnswer(asked=frozenset((*names, *questions, POLL)))
         self.heard: float | None = None
         self.trouble = "not asked yet"
-        self.refused = self.nonsense = False
+        self.refused = self.nonsense = self.unasked = False
         self._polled: float | None = None
         # The broker's host tells all queues of the cloud in one line.
         self._longest = LINE if broker is None else MOST_BYTES
@@ -94,6 +94,7 @@ class HostStream:
             try:
                 said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
                 self.trouble, self.refused = clean(said.strip()[-200:]), False
+                self.unasked = False
             except _Nonsense as error:
                 self.trouble, pause = error.came_back, PAUSE_AFTER_NONSENSE
                 self.refused = self.nonsense = True
@@ -102,6 +103,7 @@ class HostStream:
             except HostError as error:
                 self.trouble = error.came_back
                 self.refused = not isinstance(error, HostUnreachable)
+                self.unasked = isinstance(error, NotAsked)
             await asyncio.sleep(pause)
 
     def _script(self) -> str:
@@ -135,7 +137,7 @@ class HostStream:
             ) from error
         if lines:
             self.heard, self.trouble = now, ""
-            self.refused = self.nonsense = False
+            self.refused = self.nonsense = self.unasked = False
             found = probe_results(self.watched, self.reported, time.time())
             self.take(self.watched.host, found, self._new_poll())
 

@@ -48,9 +48,10 @@ class HostReachability:
         if stream is not None and stream.refused and (age is None or age > self.silent):
             return looks(Outcome.OK, f"reachable, without status: {stream.trouble}")
         if age is None:
-            asked = echo is not None or stream is not None
-            if not asked or now - self.began < STARTING:
-                return looks(Outcome.UNKNOWN, "not probed yet")
+            unasked = echo is None and (stream is None or stream.unasked)
+            if unasked or now - self.began < STARTING:
+                why = "not probed yet" if stream is None or not stream.unasked else stream.trouble
+                return looks(Outcome.UNKNOWN, why)
             return looks(Outcome.SILENT, "never answered")
         if age > self.silent:
             return looks(Outcome.SILENT, f"no answer for {age:.1f} s")
@@ -64,7 +65,7 @@ class HostReachability:
         return [
             name
             for name, stream in self.streams.items()
-            if not stream.refused and self._is_silent_stream(stream)
+            if not (stream.refused or stream.unasked) and self._is_silent_stream(stream)
         ]
 
     @staticmethod
@@ -81,7 +82,10 @@ class HostReachability:
         return "no data on its status channel" if self._is_silent_stream(stream) else stream.excuse
 
     def _hangs(self, stream: HostStream, status_age: float | None, now: float) -> bool:
-        """Return whether its channel is silent; one that is refused is another matter."""
-        if stream.refused:
+        """Return whether its channel is silent; one that is refused is another matter.
+
+        So is one for which the fault is on this machine, or on a jump host.
+        """
+        if stream.refused or stream.unasked:
             return False
         return (now - self.began if status_age is None else status_age) > max(HANGS, self.silent)

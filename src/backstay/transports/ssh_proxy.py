@@ -1,0 +1,53 @@
+"""The program whose input and output is a connection (``ProxyCommand``), and its complaints."""
+
+import contextlib
+import os
+import tempfile
+from types import TracebackType
+from typing import IO, Self
+
+_MOST_BYTES = 4096
+
+
+class Proxy:
+    """Its command for ``asyncssh``, run by the user's shell as ``ssh`` does; or none."""
+
+    def __init__(self, line: str | None) -> None:
+        self._line = line
+        self._errors: IO[bytes] | None = None
+        self.command: list[str] | None = None
+
+    def __enter__(self) -> Self:
+        """Make the file for its standard error, which would be written to the terminal else."""
+        if self._line is not None:
+            self._errors = tempfile.NamedTemporaryFile(prefix="backstay-proxy-")
+            shell = os.environ.get("SHELL") or "/bin/sh"
+            self.command = [
+                "/bin/sh",
+                "-c",
+                # asyncssh takes the end of standard error for the end: it stays open, elsewhere.
+                'exec 3>&2; exec "$0" -c "exec $1" 2>"$2"',
+                shell,
+                self._line,
+                self._errors.name,
+            ]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the file; the program goes on with the connection."""
+        if self._errors is not None:
+            with contextlib.suppress(OSError):
+                self._errors.close()
+
+    def said(self) -> str:
+        """Return its last line of errors, empty where it had none."""
+        if self._errors is None:
+            return ""
+        self._errors.seek(0)
+        lines = self._errors.read(_MOST_BYTES).decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
