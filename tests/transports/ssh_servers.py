@@ -136,6 +136,7 @@ def by_ssh(case: Case) -> tuple[str, str]:
 _SAID = (
     ("changed", "IDENTIFICATION HAS CHANGED|differs from the key for the IP"),
     ("revoked", "REVOKED HOST KEY|revoked by file|Error checking host key"),
+    ("too short", "Invalid key length"),
     ("unknown", "Host key verification failed"),
     ("refused", "Permission denied|Too many authentication"),
     ("no name", "Could not resolve hostname"),
@@ -177,16 +178,21 @@ def by_backstay(case: Case, home: Path) -> tuple[str, str, str]:
 def _kind(error: HostError) -> str:
     text = error.came_back
     if isinstance(error, HostKeyRefused):
-        return "changed" if "has changed" in text else "revoked" if "revoked" in text else "unknown"
-    if isinstance(error, LoginRefused):
-        return "refused"
-    if "is not known" in text:
-        return "no name"
-    if isinstance(error, NotAsked) and re.search("cannot be used|is not used|circle", text):
-        return "config"
-    if "does not support" in text:
-        return "unsupported"
-    return "no algorithm" if "algorithm" in text else "unreachable"
+        words = {
+            "RequiredRSASize says": "too short",
+            "has changed": "changed",
+            "revoked": "revoked",
+        }
+        usual = "unknown"
+    elif isinstance(error, NotAsked):
+        words = {"is not known": "no name", "cannot be used": "config", "is not used": "config"}
+        words |= {"in a circle": "config", "does not support": "unsupported"}
+        usual = "unreachable"
+    else:
+        words = {"KexAlgorithms": "no algorithm"}
+        text = error.remedy
+        usual = "refused" if isinstance(error, LoginRefused) else "unreachable"
+    return next((kind for word, kind in words.items() if word in text), usual)
 
 
 def _after_remedy(case: Case, remedy: str) -> str:
@@ -212,7 +218,9 @@ def _prepare() -> None:
         run("mount", "-t", "tmpfs", "tmpfs", folder)
     for folder in (WORK, Path("/run/sshd"), HOME, OTHER_HOME):
         folder.mkdir(parents=True)
-    names = [f"{address} {name} {name}.example" for name, address in SERVERS.items()]
+    names = [
+        f"{address} {name} {name}.example {name}.example." for name, address in SERVERS.items()
+    ]
     _replaced("/etc/hosts", "\n".join(["127.0.0.1 localhost", *names, "fd99::1 six", ""]))
     _replaced("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     _replaced(

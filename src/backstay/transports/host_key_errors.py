@@ -126,7 +126,8 @@ def _not_followed(way: Way) -> str:
     checking = way.option("stricthostkeychecking")
     notes = []
     if checking in {"no", "off", "false", "accept-new"}:
-        notes.append(f"StrictHostKeyChecking {checking}")
+        said = checking if checking == "accept-new" else "no"
+        notes.append(f"StrictHostKeyChecking {said}")
     if way.option("knownhostscommand", "none") != "none":
         notes.append("KnownHostsCommand")
     if way.is_on("verifyhostkeydns"):

@@ -4,6 +4,7 @@ This module imports asyncssh, which takes its time: import it where connections 
 """
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ UNANSWERED = 3
 # with a thousand at once the first would reach their bound before their turn comes.
 CONNECTING_AT_ONCE = 64
 MOST_JUMPS = 8
+_ENDING = 1.0
+"""Seconds for which the programs of ``ProxyCommand`` are waited for at the end."""
 
 
 class _Witness(asyncssh.SSHClient):
@@ -67,6 +70,7 @@ class Connections:
         self._logins = Logins()
         self._open: dict[SshTarget, asyncssh.SSHClientConnection] = {}
         self._opening: dict[SshTarget, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._by_program: list[asyncssh.SSHClientConnection] = []
         self._connecting = asyncio.Semaphore(CONNECTING_AT_ONCE)
 
     def __contains__(self, target: SshTarget) -> bool:
@@ -103,6 +107,12 @@ class Connections:
         for target in list(self._open):
             self.drop(target)
 
+    async def ended(self) -> None:
+        """Wait for the programs of ``ProxyCommand``, which end with their connections."""
+        with contextlib.suppress(TimeoutError, asyncssh.Error, OSError):
+            async with asyncio.timeout(_ENDING):
+                await asyncio.gather(*(one.wait_closed() for one in self._by_program))
+
     async def _to(
         self,
         target: SshTarget,
@@ -125,6 +135,9 @@ class Connections:
                     known = self._host_keys.of(target, way, direct=attempt.is_direct)
                     async with self._logins.of(target, way) as login:
                         self._open[target] = await attempt.made(known, login)
+                    if through is None and way.proxy_command is not None:
+                        alive = [one for one in self._by_program if not one.is_closed()]
+                        self._by_program = [*alive, self._open[target]]
                     seconds = time.monotonic() - started
             return self._open[target], seconds
 
@@ -240,6 +253,10 @@ class _Attempt:
                     ) from error
                 if proxy.command is not None and not witness.banner_seen:
                     raise ssh_errors.proxy_failed(self.target, self.way, proxy.said()) from error
+                if witness.banner_seen and known.presented is None:
+                    raise ssh_errors.no_common_algorithm(
+                        self.target, f"in the key exchange: {error or type(error).__name__}"
+                    ) from error
                 raise ssh_errors.no_connection(self.target, self.way, error) from error
 
 

@@ -176,8 +176,8 @@ def no_common_algorithm(target: SshTarget, reason: str) -> HostUnreachable:
     return HostUnreachable(
         connecting(target),
         came_back=f"cannot be reached: {reason}",
-        remedy="compare KexAlgorithms, Ciphers and MACs in the host's sshd_config with what "
-        "current OpenSSH offers",
+        remedy="compare HostKeyAlgorithms, KexAlgorithms, Ciphers and MACs in the host's "
+        f"sshd_config with those of: {ssh_command.line(target, options=['-G'])}",
     )
 
 

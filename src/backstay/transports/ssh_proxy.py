@@ -25,8 +25,8 @@ class Proxy:
             self.command = [
                 "/bin/sh",
                 "-c",
-                # asyncssh takes the end of standard error for the end: it stays open, elsewhere.
-                'exec 3>&2; exec "$0" -c "exec $1" 2>"$2"',
+                # asyncssh takes the end of standard error for the end: this shell keeps it open.
+                '"$0" -c "exec $1" 2>"$2"; exit $?',
                 shell,
                 self._line,
                 self._errors.name,
