@@ -81,9 +81,9 @@ def words(one: dict[str, Any]) -> list[str]:
 
 
 def test_another_home_changes_nothing(tried):
-    assert {name: one["elsewhere"] for name, one in tried.items()} == {
-        name: one["found"] for name, one in tried.items()
-    }
+    # This one's ProxyCommand is an `ssh`, which does not look at HOME.
+    differ = {name for name, one in tried.items() if one["elsewhere"] != one["found"]}
+    assert differ == {"proxy-command"}
 
 
 def test_every_error_has_a_remedy_and_a_first_contact_shows_the_key(tried):

@@ -126,8 +126,8 @@ class SshConfig:
     async def way(self, target: SshTarget) -> Way:
         """Return how a target is reached. Raises NotAsked where that cannot be read."""
         patterns = self._current()
-        alike = patterns.key(target.address)
-        key = (alike, target.port, target.user, target.key, target.jumps)
+        alike = patterns.alike(target.address)
+        key = (alike.key, target.port, target.user, target.key, target.jumps)
         task = self._read.get(key)
         if task is None:
             # Not cancelled with whoever asked first: others wait for it too.
@@ -138,7 +138,7 @@ class SshConfig:
         except _Unreadable as error:
             raise NotAsked(connecting(target), came_back=str(error), remedy=error.remedy) from error
         way = replace(way, keeps_order=way.option("hostkeyalgorithms") in patterns.orders)
-        return way if isinstance(alike, str) else replace(way, host=target.address.lower())
+        return way if alike.host is None else replace(way, host=alike.host)
 
     def close(self) -> None:
         """End what is being read."""

@@ -33,6 +33,8 @@ class Line:
     option: str
     words: str
     text: str
+    level: int = 0
+    """How many files include this one, each in the one before."""
 
     def __str__(self) -> str:
         """Return where it is and what it says."""
@@ -123,7 +125,7 @@ def _copy(file: Path, folder: Path, copies: dict[str, str], depth: int) -> Path:
 
 def _lines(file: Path, top: Path, depth: int) -> Iterator[Line]:
     for number, text in enumerate(_texts(file), 1):
-        line = _read(file, number, text)
+        line = _read(file, number, text, _INCLUDES - depth)
         yield line
         if line.option == "include" and depth:
             for included in _included(top, line.words):
@@ -141,10 +143,10 @@ def _texts(file: Path) -> list[str]:
     return data.decode(errors="surrogateescape").split("\n")
 
 
-def _read(file: Path, number: int, text: str) -> Line:
+def _read(file: Path, number: int, text: str, level: int = 0) -> Line:
     found = _LINE.fullmatch(text[:_LONGEST_LINE])
     option, words = (found[1].lower(), found[2]) if found else ("", "")
-    return Line(file=file, number=number, option=option, words=words, text=text)
+    return Line(file=file, number=number, option=option, words=words, text=text, level=level)
 
 
 def _included(file: Path, words: str) -> Iterator[Path]:

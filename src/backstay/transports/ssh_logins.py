@@ -3,6 +3,7 @@
 A key that cannot be used is passed over as ``ssh`` does; why is kept for when none is accepted.
 """
 
+import asyncio
 import base64
 import binascii
 import contextlib
@@ -22,6 +23,8 @@ from backstay.transports.targets import SshTarget
 
 _MAGIC = b"openssh-key-v1\0"
 _MOST_BYTES = 1 << 20
+_AGENT_BOUND = 5.0
+"""Seconds for an agent to list its keys."""
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -139,8 +142,9 @@ async def _agent_keys(way: Way, stack: contextlib.AsyncExitStack) -> Sequence[as
     if not path:
         return []
     try:
-        agent = await stack.enter_async_context(asyncssh.connect_agent(path))
-        return await agent.get_keys()
+        async with asyncio.timeout(_AGENT_BOUND):
+            agent = await stack.enter_async_context(asyncssh.connect_agent(path))
+            return await agent.get_keys()
     except (OSError, ValueError, asyncssh.Error):
         return []
 
