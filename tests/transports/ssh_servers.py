@@ -149,7 +149,7 @@ _SAID = (
 def by_backstay(case: Case, home: Path) -> tuple[str, str, str]:
     """Return what Backstay comes to, what it said, and its remedy."""
     os.environ["HOME"] = str(home)
-    given = {
+    files = {
         name: Path(_full(case.cloud[name], home))
         for name in ("key", "known_hosts")
         if name in case.cloud
@@ -159,7 +159,8 @@ def by_backstay(case: Case, home: Path) -> tuple[str, str, str]:
         address=case.host,
         port=int(case.cloud["port"]) if "port" in case.cloud else None,
         user=case.cloud.get("user"),
-        **given,
+        key=files.get("key"),
+        known_hosts=files.get("known_hosts"),
     )
 
     async def ask() -> str:
@@ -216,8 +217,8 @@ def _prepare() -> None:
     run("ip", "address", "add", "fd99::1/128", "dev", "lo", "nodad")
     for folder in ("/run", "/srv", "/etc/ssh"):
         run("mount", "-t", "tmpfs", "tmpfs", folder)
-    for folder in (WORK, Path("/run/sshd"), HOME, OTHER_HOME):
-        folder.mkdir(parents=True)
+    for made in (WORK, Path("/run/sshd"), HOME, OTHER_HOME):
+        made.mkdir(parents=True)
     names = [
         f"{address} {name} {name}.example {name}.example." for name, address in SERVERS.items()
     ]

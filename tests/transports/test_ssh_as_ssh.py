@@ -77,7 +77,7 @@ def test_what_it_does_not_follow_is_named(tried):
 
 
 def words(one: dict[str, Any]) -> list[str]:
-    return one["words"].replace("{home}", "/srv/root").split("|")
+    return str(one["words"]).replace("{home}", "/srv/root").split("|")
 
 
 def test_another_home_changes_nothing(tried):
