@@ -93,7 +93,7 @@ def _tried(case: Case) -> dict[str, str]:
     with _agent(case.agent):
         reference, said = by_ssh(case)
         _place(case, HOME)
-        found, told, remedy = by_backstay(case, HOME)
+        found, error, remedy = by_backstay(case, HOME)
         after = _after_remedy(case, remedy) if case.remedy else ""
         _place(case, OTHER_HOME)
         elsewhere, _, _ = by_backstay(case, OTHER_HOME)
@@ -104,7 +104,7 @@ def _tried(case: Case) -> dict[str, str]:
         "reference": reference,
         "said": said,
         "found": found,
-        "told": told,
+        "error": error,
         "elsewhere": elsewhere,
         "remedy": remedy,
         "after": after,

@@ -58,7 +58,7 @@ def test_the_cases_are_what_they_say_with_ssh_itself(tried):
 
 def test_backstay_does_the_same_or_says_what_it_does_not(tried):
     others = {
-        name: (one["reference"], one["found"], one["told"])
+        name: (one["reference"], one["found"], one["error"])
         for name, one in tried.items()
         if kind(one) == "different"
     }
@@ -69,9 +69,9 @@ def test_backstay_does_the_same_or_says_what_it_does_not(tried):
 
 def test_what_it_does_not_follow_is_named(tried):
     silent = {
-        name: one["told"] + one["remedy"]
+        name: one["error"] + one["remedy"]
         for name, one in tried.items()
-        if one["words"] and not any(word in one["told"] + one["remedy"] for word in words(one))
+        if one["words"] and not any(word in one["error"] + one["remedy"] for word in words(one))
     }
     assert silent == {}
 
@@ -88,14 +88,14 @@ def test_another_home_changes_nothing(tried):
 
 def test_every_error_has_a_remedy_and_a_first_contact_shows_the_key(tried):
     for one in tried.values():
-        if one["told"]:
+        if one["error"]:
             assert one["remedy"], one
-            assert "error in Backstay itself" not in one["told"], one
+            assert "error in Backstay itself" not in one["error"], one
         if one["found"] in {"unknown", "changed"}:
-            assert "it presents " in one["told"], one
-            assert "SHA256:" in one["told"].partition("it presents ")[2], one
+            assert "it presents " in one["error"], one
+            assert "SHA256:" in one["error"].partition("it presents ")[2], one
         if one["found"] == "changed":
-            assert "may be an attack" in one["told"]
+            assert "may be an attack" in one["error"]
 
 
 def test_the_remedies_for_host_keys_work_when_they_are_pasted(tried):

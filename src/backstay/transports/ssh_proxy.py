@@ -39,7 +39,7 @@ class Proxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove the file; the program goes on with the connection."""
+        """Remove the file; the program stays as long as the connection."""
         if self._errors is not None:
             with contextlib.suppress(OSError):
                 self._errors.close()
