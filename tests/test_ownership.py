@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from backstay.errors import BackstayError, HookFailed, InventoryError
-from backstay.inventory.credentials import read_clouds_yaml, read_openrc
+from backstay.inventory.clouds_yaml import read_clouds_yaml
 from backstay.inventory.exposure import exposed_secrets
 from backstay.inventory.load import load
+from backstay.inventory.openrc import read_openrc
 from backstay.inventory.provision import ProvisionMethod
 from backstay.inventory.secret import Secret
 from backstay.ownership import NotTrusted, TooLong, check_command, open_own, read_own

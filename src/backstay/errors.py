@@ -51,6 +51,10 @@ class RemoteFailure(HostError):
     """The host was reached and the command on it failed."""
 
 
+class NoPython(RemoteFailure):
+    """The host was reached and has no python3, which all questions are asked by."""
+
+
 class AnswerTooLong(RemoteFailure):
     """The host printed more than is taken: the connection to it was closed."""
 
@@ -61,6 +65,10 @@ class ApiError(BackstayError):
 
 class ApiUnreachable(ApiError):
     """No connection to the API, or none of its answers came within the bound."""
+
+
+class ApiNotAsked(ApiUnreachable):
+    """Something of this machine stands before the API, a proxy: that tells nothing about it."""
 
 
 class ApiRefused(ApiError):

@@ -179,6 +179,39 @@ def rabbit_amnesia(name: str, host: str) -> None:
     _break(name, "rabbit-amnesia", host)
 
 
+@break_.command("cut-broker")
+@name_option()
+@click.argument("host")
+@click.option(
+    "--lost",
+    type=click.Choice(["back", "there"]),
+    default="back",
+    show_default=True,
+    help="Which packets are lost: the broker's to the host, or the host's to the broker.",
+)
+def cut_broker(name: str, host: str, lost: str) -> None:
+    """Cut a host from the broker, in one direction.
+
+    Packets are dropped silently; all others pass.
+    """
+    _break(name, "cut-broker", host, {"lost": lost})
+
+
+@break_.command("wrong-broker")
+@name_option()
+@click.argument("host")
+@click.option(
+    "--how",
+    type=click.Choice(["password", "vhost", "name", "tls"]),
+    default="password",
+    show_default=True,
+    help="What is wrong in the agents' configuration; name: their name service is dead, too.",
+)
+def wrong_broker(name: str, host: str, how: str) -> None:
+    """Restart a host's agents with a wrong way to the broker."""
+    _break(name, "wrong-broker", host, {"how": how})
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @name_option()
 @click.argument("fault", required=False, metavar="[FAULT | all]")

@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from backstay import lacking
 from backstay.cli import lab as cli_lab
 from backstay.cli import main
 
@@ -23,7 +24,7 @@ def test_a_lab_that_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch
     monkeypatch.setattr(cli_lab, "entry_points", lambda **_group: ())
     with pytest.raises(cli_lab.NotInstalled, match="the lab is not installed") as refused:
         cli_lab._installed().main(["break", "--help", "power-off"], standalone_mode=False)
-    assert refused.value.remedy == "pip install 'backstay[lab]'"
+    assert refused.value.remedy == lacking.remedy("pip install 'backstay[lab]'")
     assert cli_lab.current_cloud_file() is None
 
 
@@ -89,7 +90,7 @@ def test_backstay_alone_prints_how_to_get_the_lab_and_with_the_lab_runs_it(wheel
     assert alone.returncode == 3
     assert alone.stderr == (
         "backstay: calling a command of the lab: the lab is not installed\n"
-        "  what to do: pip install 'backstay[lab]'\n"
+        "  what to do: pip install 'backstay[lab]'; all that is missing: backstay doctor\n"
     )
     _pip(*install, wheels[1])
     complete = lab("--help")

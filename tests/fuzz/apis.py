@@ -79,10 +79,7 @@ ONE: tuple[tuple[Any, Any], ...] = (
     (nova_test.NetworksAnswer, {"networks": [{"id": UUID, "name": "n", "shared": True}]}),
     (nova_test.SubnetsAnswer, {"subnets": [{"network_id": UUID, "enable_dhcp": True}]}),
     (nova_test.ServerAnswer, {"server": SERVER | {"fault": {"message": "No valid host"}}}),
-    (nova_test.ServersAnswer, {"servers": [SERVER]}),
-    (cinder_test.VolumesAnswer, {"volumes": [{"id": UUID, "name": "v"}]}),
     (cinder_test.VolumeMade, {"volume": {"id": UUID}}),
-    (glance_test.ImagesAnswer, {"images": [{"id": UUID, "name": "i"}], "next": "/v2/images?m=1"}),
     (glance_test.ImageStatus, {"status": "active"}),
     (Named, {"id": UUID, "name": "x"}),
 )

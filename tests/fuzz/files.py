@@ -30,10 +30,11 @@ from backstay.cli.output.backups import backup_text, backups_table
 from backstay.cli.output.incidents import incident_text, incidents_table
 from backstay.cli.output.run import remaining_table, run_text, runs_table
 from backstay.errors import BackupError
-from backstay.inventory import credentials
+from backstay.inventory import openrc
 from backstay.inventory.backup import Keep
-from backstay.inventory.credentials import read_clouds_yaml, read_openrc
+from backstay.inventory.clouds_yaml import read_clouds_yaml
 from backstay.inventory.load import load
+from backstay.inventory.openrc import PROXIES, read_openrc
 from backstay.journal.plan import Plan, Step
 from backstay.journal.reading import Damaged, decoded, events, run_record
 from backstay.services.registry import all_services
@@ -298,9 +299,9 @@ def _openrc(folder: Path, data: bytes) -> None:
     file = folder / "openrc"
     file.touch()
     printed = data.decode(errors="replace")
-    with patch.object(credentials, "_run", lambda *_: (0, printed, "")):
+    with patch.object(openrc, "_run", lambda *_: (0, printed, "")):
         found = read_openrc(file)
-    assert all(name.startswith("OS_") for name in found)
+    assert all(name.startswith("OS_") or name.lower() in PROXIES for name in found)
 
 
 TARGET = SshTarget(name="controller", address="192.0.2.11")

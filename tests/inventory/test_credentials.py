@@ -1,6 +1,7 @@
 """openrc by a real shell, clouds.yaml, and the environment."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.inventory.account import Credentials
-from backstay.inventory.credentials import read_clouds_yaml, read_openrc, variables
+from backstay.inventory.clouds_yaml import read_clouds_yaml
+from backstay.inventory.credentials import variables
+from backstay.inventory.openrc import read_openrc
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def test_an_openrc_is_run_not_parsed(tmp_path, monkeypatch):
 def test_an_openrc_that_asks_for_the_password(tmp_path, monkeypatch):
     path = openrc(
         tmp_path,
-        "export OS_USERNAME=a\necho 'Please enter your password: '\n"
+        "export OS_AUTH_URL=u OS_USERNAME=a\necho 'Please enter your password: '\n"
         "read -r OS_PASSWORD_INPUT\nexport OS_PASSWORD=$OS_PASSWORD_INPUT\n",
     )
     with pytest.raises(InventoryError) as caught:
@@ -74,9 +77,9 @@ def test_an_openrc_that_hangs_is_killed_with_all_that_it_started(tmp_path):
 
 
 def test_what_an_openrc_leaves_in_the_background_is_not_waited_for(tmp_path):
-    path = openrc(tmp_path, "sleep 61 &\nexport OS_PASSWORD=x\n")
+    path = openrc(tmp_path, "sleep 61 &\nexport OS_AUTH_URL=u OS_PASSWORD=x\n")
     started = time.monotonic()
-    assert read_openrc(path) == {"OS_PASSWORD": "x"}
+    assert read_openrc(path) == {"OS_AUTH_URL": "u", "OS_PASSWORD": "x"}
     assert time.monotonic() - started < 3
 
 
@@ -101,10 +104,84 @@ def test_what_a_shell_complains_of_is_not_repeated(tmp_path, text):
         read_openrc(openrc(tmp_path, "echo no VPN >&2; exit 3\n"))
 
 
-def test_a_bash_openrc_says_that_sh_runs_it(tmp_path):
-    with pytest.raises(InventoryError, match="status") as caught:
-        read_openrc(openrc(tmp_path, "if (( 1 )) then (\n"))
-    assert "POSIX" in caught.value.remedy
+WHOLE = "export OS_AUTH_URL=http://h/v3 OS_PASSWORD=x\n"
+
+
+def test_the_shell_of_the_first_line_runs_an_openrc(tmp_path):
+    (tmp_path / "secret").write_text("from a file\n")
+    bash = "#!/usr/bin/env bash\n" + WHOLE + "export OS_PASSWORD=$(< secret)\nsource ./more\n"
+    (tmp_path / "more").write_text("[[ -n $OS_PASSWORD ]] && export OS_REGION_NAME=R2\n")
+    found = read_openrc(openrc(tmp_path, bash))
+    assert (found["OS_PASSWORD"], found["OS_REGION_NAME"]) == ("from a file", "R2")
+    says = "echo $0 >&2; case ${BASH_VERSION:-no} in no) export OS_USERNAME=sh;; esac\n"
+    assert read_openrc(openrc(tmp_path, "#!/bin/sh\n" + WHOLE))["OS_PASSWORD"] == "x"
+    assert "OS_USERNAME" not in read_openrc(openrc(tmp_path, WHOLE + says)), "bash, if it is there"
+    for first, said in (
+        ("#!/usr/bin/python3\n", "names `/usr/bin/python3`, which is no shell"),
+        ("#!/opt/none/zsh9\n", "is no shell"),
+    ):
+        with pytest.raises(InventoryError, match=said):
+            read_openrc(openrc(tmp_path, first + WHOLE))
+    if shutil.which("ksh") is None:
+        with pytest.raises(InventoryError, match="not on this machine"):
+            read_openrc(openrc(tmp_path, "#!/bin/ksh\n" + WHOLE))
+
+
+@pytest.mark.parametrize(
+    "last", ["[ -f ./not-here ] && . ./not-here\n", "false\n", "return 3\n", ". ./not-here\n"]
+)
+def test_an_openrc_is_judged_by_what_it_exports(tmp_path, last):
+    assert read_openrc(openrc(tmp_path, WHOLE + last))["OS_PASSWORD"] == "x"
+    with pytest.raises(InventoryError, match="exports no OS_"):
+        read_openrc(openrc(tmp_path, last))
+
+
+def test_an_openrc_finds_what_lies_beside_it(tmp_path):
+    (tmp_path / "rest").write_text(WHOLE)
+    text = '#!/bin/bash\nhere=$(cd "$(dirname "${BASH_SOURCE:-$0}")" && pwd)\n. "$here/rest"\n'
+    assert read_openrc(openrc(tmp_path, text))["OS_PASSWORD"] == "x"
+
+
+def test_lines_of_windows_are_named(tmp_path):
+    with pytest.raises(InventoryError, match="CR LF") as caught:
+        read_openrc(openrc(tmp_path, WHOLE.replace("\n", "\r\n")))
+    assert caught.value.remedy.startswith("sed -i")
+
+
+def test_proxies_of_an_openrc_count(tmp_path):
+    path = openrc(tmp_path, WHOLE + "export https_proxy=http://p:3128 NO_PROXY=10.0.0.0/8\n")
+    found = read_openrc(path)
+    assert (found["https_proxy"], found["NO_PROXY"]) == ("http://p:3128", "10.0.0.0/8")
+
+
+DOMAINS = "export OS_USERNAME=a OS_PROJECT_NAME=p OS_IDENTITY_API_VERSION=3\n"
+
+
+def test_files_are_beside_the_file_that_names_them(tmp_path):
+    text = WHOLE + DOMAINS + "export OS_CACERT=ca.pem OS_CERT=~/c.pem\n"
+    found = variables(Credentials(openrc=openrc(tmp_path, text)))
+    assert found["OS_CACERT"] == str(tmp_path / "ca.pem")
+    (tmp_path / "clouds.yaml").write_text(CLOUDS.replace("/etc/ca.pem", "tls/ca.pem"))
+    found = read_clouds_yaml("prod", tmp_path / "clouds.yaml")
+    assert found["OS_CACERT"] == str(tmp_path / "tls" / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("text", "insecure"),
+    [("OS_INSECURE=True", True), ("OS_INSECURE=false", False), ("OS_INSECURE=0", False)],
+)
+def test_certificates_are_not_checked_only_where_the_client_would_not(tmp_path, text, insecure):
+    path = openrc(tmp_path, f"{WHOLE}{DOMAINS}export {text}\n")
+    assert ("OS_INSECURE" in variables(Credentials(openrc=path))) is insecure
+    with pytest.raises(InventoryError, match="takes only `true`"):
+        variables(Credentials(openrc=openrc(tmp_path, f"{WHOLE}export OS_INSECURE=1\n")))
+
+
+def test_a_bash_openrc_that_is_broken_shows_what_bash_says(tmp_path):
+    with pytest.raises(InventoryError, match=r"line \d+: (Syntax error|unexpected EOF|an error)"):
+        read_openrc(openrc(tmp_path, "#!/bin/bash\nif (( 1 )) then (\n"))
+    with pytest.raises(InventoryError, match="line 2: not found"):
+        read_openrc(openrc(tmp_path, "#!/bin/bash\nno-such-program\n"))
     with pytest.raises(InventoryError, match="exports no OS_"):
         read_openrc(openrc(tmp_path, "true\n"))
     with pytest.raises(InventoryError, match="no such file"):
@@ -114,7 +191,8 @@ def test_a_bash_openrc_says_that_sh_runs_it(tmp_path):
 CLOUDS = """
 clouds:
   prod:
-    auth: {auth_url: http://h/v3, username: admin, project_name: ops, user_domain_name: Default}
+    auth: {auth_url: http://h/v3, username: admin, project_name: ops, user_domain_name: Default,
+           project_domain_name: Default}
     region_name: R1
     cacert: /etc/ca.pem
     verify: false
@@ -130,16 +208,21 @@ def test_clouds_yaml_with_its_secrets_beside_it(tmp_path, monkeypatch):
         "OS_USERNAME": "admin",
         "OS_PROJECT_NAME": "ops",
         "OS_USER_DOMAIN_NAME": "Default",
+        "OS_PROJECT_DOMAIN_NAME": "Default",
+        "OS_AUTH_TYPE": "password",
         "OS_PASSWORD": "pw",
         "OS_REGION_NAME": "R1",
         "OS_CACERT": "/etc/ca.pem",
         "OS_INSECURE": "true",
     }
-    assert read_clouds_yaml("prod", tmp_path / "clouds.yaml") == expected
+    given = Credentials(clouds="prod", file=tmp_path / "clouds.yaml")
+    assert variables(given) == expected
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
     assert variables(Credentials(clouds="prod")) == expected
     monkeypatch.setenv("OS_CLOUD", "prod")
     assert variables(Credentials(environment=True)) == expected
+    monkeypatch.setenv("OS_PASSWORD", "typed")
+    assert variables(Credentials(environment=True))["OS_PASSWORD"] == "typed"
 
 
 def test_clouds_yaml_that_does_not_do(tmp_path, monkeypatch):

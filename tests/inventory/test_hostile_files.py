@@ -17,7 +17,7 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.inventory.cloud import Cloud
-from backstay.inventory.credentials import read_clouds_yaml
+from backstay.inventory.clouds_yaml import read_clouds_yaml
 from backstay.inventory.load import load
 from backstay.inventory.takeover import take_over
 from backstay.watch.cloud_file import CloudFile

@@ -18,7 +18,7 @@ from backstay.journal.store import Store
         ("postgresql+psycopg://ann:secret@db/x", "psycopg", "pip install 'backstay[postgresql]';"),
         ("postgresql://ann:secret@db/x", "psycopg", "pip install 'backstay[postgresql]';"),
         ("mysql+pymysql://ann:secret@db/x", "pymysql", "pip install 'backstay[mariadb]';"),
-        ("mysql://ann:secret@db/x", "MySQLdb", "install it, or name another driver;"),
+        ("mysql://ann:secret@db/x", "MySQLdb", "pip install mysqlclient;"),
     ],
 )
 def test_of_the_journal(
@@ -48,7 +48,7 @@ def test_of_the_journal_without_the_library_below_it(
     ("url", "package", "install"),
     [
         ("etcd3+http://127.0.0.1:1", "etcd3gw", "pip install 'backstay[etcd]'"),
-        ("postgresql://ann:secret@db/backstay", "psycopg2", "install it, or name another"),
+        ("postgresql://ann:secret@db/backstay", "psycopg2", "pip install psycopg2-binary;"),
     ],
 )
 def test_of_locks(monkeypatch: pytest.MonkeyPatch, url: str, package: str, install: str) -> None:

@@ -18,7 +18,8 @@ class CloudOfAgents:
     """nova's agents on a controller and ``count`` compute hosts. All are well at first.
 
     ``deaf`` are hosts whose nova-compute's queue is not bound; a restart binds it anew, but not on
-    the ``cursed``. ``silent`` hosts do not answer. ``restarted`` names hosts in order,
+    the ``cursed``. ``silent`` hosts do not answer. ``ways`` are what trying the way to the broker
+    brings on a host: without one it is open. ``restarted`` names hosts in order,
     ``together`` is how many were restarting at one time at most.
     """
 
@@ -43,6 +44,8 @@ class CloudOfAgents:
         self.deaf: set[str] = set()
         self.cursed: set[str] = set()
         self.silent: set[str] = set()
+        self.ways: dict[str, dict[str, Any]] = {}
+        self.logins: list[tuple[str, Any]] = []
         self.restarted: list[str] = []
         self.together = 0
         self._restarting = 0
@@ -99,9 +102,14 @@ class CloudOfAgents:
     async def _broker_sockets(self, _host: str, _ports: list[int]) -> Any:
         return []
 
-    async def _read_agents(self, host: str, _wirings: Any, _ports: list[int]) -> Any:
+    async def _read_agents(
+        self, host: str, _wirings: Any, _ports: list[int], _ways: Any, _log_in: Any
+    ) -> Any:
+        self.logins.append((host, _log_in))
+        way = {"way": self.ways[host]} if host in self.ways and _log_in != [] else {}
         units = {
             self.rpc_endpoint(binary).unit: {
+                **way,
                 "load": "loaded",
                 "boot": "enabled",
                 "active": "active",

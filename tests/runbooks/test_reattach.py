@@ -66,6 +66,56 @@ def test_only_the_deaf_is_restarted_and_proved(tmp_path: Path) -> None:
     assert run.steps[-1].result["restarted"] == ["nova-compute on c1"]
 
 
+def way(step: str, ended: str, **more: Any) -> dict[str, Any]:
+    tried = {"host": "10.0.0.1", "port": 5672, "step": step, "ended": ended, "user": "openstack"}
+    return {"config": "/etc/nova/nova.conf", "vhost": "/", "tries": [tried | more]}
+
+
+@pytest.mark.parametrize(
+    ("tried", "signature", "title"),
+    [
+        (way("connect", "late", detail="7 attempts"), "network", "network from c1 to "),
+        (way("connect", "no route"), "network", "network from c1 to controller port 5672"),
+        (way("connect", "refused"), "port", "controller refuses port 5672 to c1"),
+        (way("name", "late", host="mq"), "name", "the name of the broker, mq, is not known on c1"),
+        (way("tls", "untrusted"), "tls", "TLS between c1 and controller port 5672"),
+        (way("login", "refused"), "login", "the broker on controller refuses the login of c1"),
+        (way("vhost", "refused"), "vhost", "the broker on controller refuses the virtual"),
+    ],
+)  # fmt: skip
+def test_a_host_without_a_way_to_the_broker_is_named_and_nobody_restarted(
+    tried: dict[str, Any], signature: str, title: str
+) -> None:
+    site: Any = CloudOfAgents(3)
+    site.deaf, site.ways = {"c1"}, {"c1": tried}
+    judged = seen(site)
+    [bad] = [one for one in judged if one.signature is not Signature.ATTACHED]
+    assert (bad.signature, bad.restart, bad.name) == (signature, False, "nova-compute on c1")
+    assert bad.evidence.startswith(title)
+    assert bad.remedy
+    assert "{ssh}" not in bad.remedy
+    assert plan(site.cloud, judged) is None
+    assert plan(site.cloud, judged, force=True) is None
+    # It is known already: no second try of several seconds, and no login that fills a log.
+    assert [logins for host, logins in site.logins if host == "c1"] == [None, []]
+    assert [logins for host, logins in site.logins if host == "c2"] == [None]
+
+
+def test_the_way_is_tried_by_a_login_where_a_connected_agent_does_not_answer() -> None:
+    site: Any = CloudOfAgents(3)
+    site.deaf, site.ways = {"c1"}, {"c1": way("vhost", "ok")}
+    [bad] = [one for one in seen(site) if one.signature is not Signature.ATTACHED]
+    assert bad.signature is Signature.DEAF
+    assert bad.restart
+    assert ("c1", ["nova-compute"]) in site.logins
+
+
+def test_an_agent_that_answers_is_attached_whatever_its_file_says() -> None:
+    site: Any = CloudOfAgents(3)
+    site.ways = {"c1": way("login", "refused")}
+    assert {one.signature for one in seen(site)} == {Signature.ATTACHED}
+
+
 @pytest.mark.parametrize(("option", "together"), [(None, 2), (5, 5)])
 def test_at_a_time(tmp_path: Path, option: int | None, together: int) -> None:
     site: Any = CloudOfAgents(40)

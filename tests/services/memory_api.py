@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from backstay.errors import ApiFailed
 from backstay.transports.targets import Endpoint
+from backstay.transports.tls import Trust
 
 
 def failed(status: int) -> ApiFailed:
@@ -17,7 +17,7 @@ def failed(status: int) -> ApiFailed:
 class MemoryApi:
     """Answers ``get`` from ``answers`` (by type and path without query), or calls what is there."""
 
-    ca: Path | None = None
+    trust = Trust()
 
     def __init__(self, answers: Mapping[tuple[str, str], Any] | None = None) -> None:
         self.answers = dict(answers or {})

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from backstay.access.session import CloudSession
+from backstay.answers import BadAnswer
 from backstay.errors import ApiFailed, BackstayError
 from backstay.services import cinder, glance, neutron, nova
 from backstay.services.declaration import Service
-from backstay.services.records import Listing, all_records, as_time, judge_list
+from backstay.services.nova import read_unfinished, read_workloads
+from backstay.services.records import Listing, all_records, as_time, judge_list, read_services
 from tests.fuzz.mutate import Mutator
 from tests.health.rpc.recorded import CLOUD
 
@@ -83,6 +86,56 @@ def test_all_pages_are_read() -> None:
     assert everything(page(1, next="/v2/things?marker=1"), page(2)) == ["1", "2"]
 
 
+def test_a_server_that_gives_fewer_than_it_is_asked_for() -> None:
+    """As nova with max_limit 50 asked for 100, with and without links."""
+    pages = [page(*range(at, at + 50)) for at in (0, 50)] + [page(*range(100, 120)), page()]
+    assert len(everything(*pages, limit=100)) == 120
+    linked = [{"rel": "next", "href": "http://other/things?limit=50&marker=opaque"}]
+    api = Api(lambda _path, call: [page(1, things_links=linked), page(2), page()][call - 1])
+    assert len(all_records(cast("Any", api), LIST)) == 2
+    assert [path.partition("marker=")[2] for path in api.asked] == ["", "opaque", "2"]
+
+
+def test_an_api_without_pages_gives_all_at_once_or_links_what_follows() -> None:
+    listing = replace(LIST, limit=0)
+    api = Api(lambda _path, call: page(1, 2, 3))
+    assert len(all_records(cast("Any", api), listing)) == 3
+    assert api.asked == ["/things"]
+    linked = page(1, 2, things_links=[{"rel": "next", "href": "/things?marker=2"}])
+    api = Api(lambda _path, call: [linked, page(3)][call - 1])
+    assert len(all_records(cast("Any", api), listing)) == 3
+    assert api.asked[1] == "/things?marker=2"
+
+
+def test_a_record_that_goes_between_two_pages() -> None:
+    """nova answers 400 where the marker is no server any more: once more from the beginning."""
+    gone = ApiFailed("asking", came_back="400: marker [2] not found", remedy="", status=400)
+    pages: list[Any] = [page(1, 2), gone, page(1, 3), page()]
+
+    def answer(_path: str, call: int) -> Any:
+        if pages[call - 1] is gone:
+            raise gone
+        return pages[call - 1]
+
+    api = Api(answer)
+    assert len(all_records(cast("Any", api), replace(LIST, limit=2))) == 2
+    pages[3] = gone
+    with pytest.raises(ApiFailed, match="marker"):
+        all_records(cast("Any", Api(answer)), replace(LIST, limit=2))
+
+
+def test_services_that_are_a_part_are_not_all() -> None:
+    answer = {"services": [], "services_links": [{"rel": "next", "href": "?marker=1"}]}
+    with pytest.raises(BadAnswer, match="could not see all"):
+        read_services(answer, interval=1, down_after=1, activate=lambda _record: "")
+    with pytest.raises(BadAnswer, match="could not see all"):
+        read_unfinished([{"id": "a", "status": "ACTIVE"}, {"id": "b", "status": "UNKNOWN"}])
+    with pytest.raises(BadAnswer, match="could not see all"):
+        read_workloads([{"id": "a", "status": "UNKNOWN"}])
+    (verdict,) = judge_list({"things": [{"id": "1"}], "truncated": True}, LIST)
+    assert verdict.evidence == "1 or more thing"
+
+
 def test_a_marker_is_quoted() -> None:
     pages = [{"things": [{"id": "a&limit=0"}, {"id": "b&x=#"}]}, page()]
     api = Api(lambda _path, call: pages[call - 1])
@@ -102,6 +155,15 @@ def test_a_marker_is_quoted() -> None:
         ([{"things": [{"name": "a"}]}], "a thing without an id"),
         ([{"things": [{"id": 7}]}], "a thing without an id"),
         ([page(1, 2)], "the page after 2 brings no other things"),
+        ([page(1, 2), page(3, 4), page(1, 2)], "brings no other things"),
+        (
+            [
+                page(number, things_links=[{"rel": "next", "href": "?marker=1"}])
+                for number in range(9)
+            ],
+            "in a circle",
+        ),
+        ([page(1, truncated=True)], "could not see all things: the service leaves out the rest"),
         ([page(at, at + 1) for at in range(0, 40, 2)], "more than 10 pages of things"),
     ],
 )

@@ -11,6 +11,7 @@ LEVELS: Mapping[str, int] = {
     "cli": 6,
     "watch": 5,
     "runbooks": 5,
+    "doctor": 5,
     "maintenance": 4,
     "journal": 4,
     "backup": 4,

@@ -103,6 +103,16 @@ def test_judgement(days, distrust, severity, evidence):
     assert bool(finding.remedy) == (severity != "ok")
 
 
+@pytest.mark.parametrize("days", [90, 2, -1])
+def test_what_is_not_to_be_checked_is_no_failure(days):
+    found = Certificate(expires=NOW + timedelta(days=days, seconds=9), distrust="self-signed")
+    place = ("api.example.org", 5000)
+    finding = judge(place, found, None, now=NOW, limits=Limits(), insecure=True)
+    assert finding.severity is Severity.WARNING
+    assert "not checked, as OS_INSECURE says" in finding.evidence
+    assert "OS_CACERT" in finding.remedy
+
+
 def test_each_place_once_and_none_of_plain_http():
     urls = ["https://a:5000/v3", "https://a:5000/v2", "http://b:9292", "https://c/"]
     assert places(urls) == [("a", 5000), ("c", 443)]

@@ -1,5 +1,6 @@
 """APIs that misbehave in one way each, as real HTTP servers on loopback."""
 
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from backstay.errors import ApiFailed, ApiRefused, ApiUnreachable, BackstayError, InventoryError
+from backstay.errors import (
+    ApiFailed,
+    ApiNotAsked,
+    ApiRefused,
+    ApiUnreachable,
+    BackstayError,
+    InventoryError,
+)
+from backstay.finding import Severity
+from backstay.health.judge_api import judge_answers
+from backstay.health.read_apis import Answered, ApiObservation
+from backstay.inventory.limits import Limits
+from backstay.services.registry import all_services
 from backstay.transports.openstack import OpenStackApi
 from backstay.transports.targets import joined
 from tests.transports import misbehaving_api as behaviour
@@ -139,7 +152,7 @@ def test_nothing_listens():
             {"OS_AUTH_URL": url, "OS_USERNAME": "a", "OS_PASSWORD": "b", "OS_PROJECT_NAME": "c"}
         )
         error = images_refusal(ApiUnreachable, asked)
-    assert error.came_back == f"{url}/v3/auth/tokens refuses connections"
+    assert error.came_back == f"{url} refuses connections"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +294,10 @@ def test_an_endpoint_and_a_path_give_one_version(endpoint, path, url):
         ({"OS_AUTH_URL": "10.0.0.5:5000"}, "OS_AUTH_URL is `10.0.0.5:5000`"),
         ({"OS_AUTH_URL": "http://h:5000/v2.0"}, "no longer exists"),
         ({"OS_PROJECT_NAME": ""}, "OS_PROJECT_NAME"),
-        ({"OS_AUTH_TYPE": "v3oidcpassword"}, "`v3oidcpassword` is not supported"),
+        ({"OS_AUTH_TYPE": "v3kerberos"}, "`v3kerberos` is not supported"),
+        ({"OS_AUTH_TYPE": "v3oidcpassword"}, "OS_IDENTITY_PROVIDER is not set"),
+        ({"OS_AUTH_TYPE": "v3multifactor"}, "OS_AUTH_METHODS is not set"),
+        ({"OS_AUTH_URL": "http://{region_name}:5000/v3"}, "placeholder"),
     ],
 )
 def test_credentials_that_do_not_suffice_name_what_is_missing(server, others, said):
@@ -295,3 +311,153 @@ def test_the_endpoints_are_those_of_the_region(server):
     assert len(asked.endpoints()) == len(urls) == 5
     assert urls["object-store"] == f"{server.url}/v1/AUTH_p1"
     assert asked.auth_url == f"{server.url}/v3"
+
+
+def test_an_application_credential_needs_no_project(server):
+    server.answers["/v3/auth/tokens"] = says(
+        201, behaviour.token(behaviour.catalogue(server.url)), X_Subject_Token="t"
+    )
+    given = {
+        "OS_AUTH_URL": f"{server.url}/v3",
+        "OS_AUTH_TYPE": "v3applicationcredential",
+        "OS_APPLICATION_CREDENTIAL_ID": "a1",
+        "OS_APPLICATION_CREDENTIAL_SECRET": "s",
+    }
+    OpenStackApi(given).authenticate()
+    auth = json.loads(server.seen[-1][3])["auth"]
+    assert auth["identity"]["application_credential"] == {"id": "a1", "secret": "s"}
+    assert "scope" not in auth
+
+
+def test_the_interface_of_the_credentials_counts_where_cloud_yaml_has_none(server):
+    given = variables(server, OS_INTERFACE="internal")
+    assert OpenStackApi(given).interface == "internal"
+    assert OpenStackApi(given, interface="admin").interface == "admin"
+    assert OpenStackApi(variables(server)).interface == "public"
+
+
+@pytest.mark.parametrize("name", ["OS_CACERT", "OS_CERT", "OS_KEY"])
+def test_a_file_that_is_named_and_not_there_is_said_at_once(server, tmp_path, name):
+    pair = {"OS_CERT": str(certificate(tmp_path, days=10)[0])} if name == "OS_KEY" else {}
+    given = variables(server, **{**pair, name: f"{tmp_path}/none.pem"})
+    with pytest.raises(InventoryError, match=f"{name} is {tmp_path}/none.pem, which cannot"):
+        OpenStackApi(given)
+    (tmp_path / "none.pem").write_text("no certificate")
+    with pytest.raises(InventoryError, match="no file of its kind"):
+        OpenStackApi(given)
+    if name == "OS_CACERT":
+        client(server, OS_CACERT=f"{tmp_path}/absent", OS_INSECURE="true")
+
+
+@pytest.fixture
+def dead_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}"
+
+
+def test_a_dead_proxy_is_named_and_keystone_is_not(server, dead_proxy, monkeypatch):
+    for scheme in ("http", "https"):
+        url = server.url.replace("http:", f"{scheme}:")
+        monkeypatch.setenv(f"{scheme}_proxy", dead_proxy)
+        asked = client(server, OS_AUTH_URL=f"{url}/v3")
+        error = images_refusal(ApiNotAsked, asked)
+        assert "the proxy http://127.0.0.1:" in error.came_back
+        assert "refuses connections" in error.came_back
+        assert f"{scheme}_proxy" in error.remedy
+        assert "secret" not in f"{error} {error.remedy}"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert client(server).get("image", "/v2/images") == {"images": []}
+
+
+def test_the_proxies_of_the_credentials_come_first(server, dead_proxy, monkeypatch):
+    images_refusal(ApiNotAsked, client(server, http_proxy=dead_proxy))
+    working = client(server, http_proxy=dead_proxy, no_proxy="127.0.0.0/8")
+    assert working.get("image", "/v2/images") == {"images": []}
+    monkeypatch.setenv("http_proxy", dead_proxy)
+    working = client(server, no_proxy="localhost,127.0.0.1")
+    assert working.get("image", "/v2/images") == {"images": []}
+
+
+def test_an_api_that_was_not_asked_is_unknown():
+    refused = ApiNotAsked("asking", came_back="the proxy", remedy="")
+    answer = Answered(service="glance", name="image list", error=refused)
+    services = [one for one in all_services() if one.name == "glance"]
+    (finding,) = judge_answers(ApiObservation(answers=(answer,)), services, {}, Limits())
+    assert finding.severity is Severity.UNKNOWN
+
+
+VERSIONS = {
+    "versions": [
+        {"id": "v2.0", "status": "SUPPORTED", "links": [{"rel": "self", "href": "/c/v2/"}]},
+        {
+            "id": "v2.1",
+            "status": "CURRENT",
+            "links": [{"rel": "self", "href": "http://10.9.9.9:1/c/v2.1/"}],
+        },
+        {"id": "v9.0", "status": "EXPERIMENTAL", "links": [{"rel": "self", "href": "/c/v9/"}]},
+        {"id": "no version", "links": "odd"},
+    ]
+}
+
+
+def with_endpoint(server: Server, path: str) -> None:
+    services = behaviour.catalogue(server.url)
+    services[0] = services[0] | {"type": "compute"}
+    services[0]["endpoints"] = [
+        one | {"url": f"{server.url}{path}"} for one in services[0]["endpoints"]
+    ]
+    document = behaviour.token([*services[:1]])
+    server.answers["/v3/auth/tokens"] = says(201, document, X_Subject_Token="t")
+
+
+def test_the_version_of_an_endpoint_without_one_is_looked_up_once_on_the_same_server(server):
+    with_endpoint(server, "/c/")
+    server.answers |= {
+        "/c/": says(300, VERSIONS),
+        "/c/v2.1/servers": says(200, {"servers": []}),
+    }
+    asked = client(server)
+    for _ in range(2):
+        assert asked.get("compute", "/servers") == {"servers": []}
+    assert server.count("GET", "/c/") == 1
+
+
+@pytest.mark.parametrize("answer", [says(404, {}), says(200, {"versions": 7}), says(200, text="x")])
+def test_an_endpoint_that_lists_no_versions_is_asked_as_it_is(server, answer):
+    with_endpoint(server, "/c")
+    server.answers |= {"/c": answer, "/c/providers": says(200, {"providers": []})}
+    assert client(server).get("compute", "/providers") == {"providers": []}
+
+
+def test_where_version_3_of_the_identity_service_is_found_out(server):
+    document = {"id": "v3.14", "status": "stable", "links": [{"rel": "self", "href": "/i/v3/"}]}
+    server.answers["/odd"] = says(300, {"versions": {"values": [document]}})
+    server.answers["/i/v3/auth/tokens"] = behaviour.gives_a_token
+    asked = client(server, OS_AUTH_URL=f"{server.url}/odd/")
+    assert asked.get("image", "/v2/images") == {"images": []}
+    assert asked.auth_url == f"{server.url}/i/v3"
+    assert client(server, OS_AUTH_URL=server.url).authenticate()["user"] == "admin"
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [({"system": {"all": True}}, "system"), ({"domain": {"id": "d", "name": "n"}}, "domain")],
+)
+def test_what_a_token_without_a_project_is_not_shown(server, scope, said):
+    document = behaviour.token([])
+    del document["token"]["project"]
+    document["token"] |= scope
+    server.answers["/v3/auth/tokens"] = says(201, document, X_Subject_Token="t")
+    with pytest.raises(ApiFailed, match=f"{said} scope and no project") as caught:
+        client(server).get("block-storage", "/volumes")
+    assert "OS_PROJECT_NAME" in caught.value.remedy
+
+
+def test_a_placeholder_that_was_not_filled_in_is_named(server):
+    with_endpoint(server, "/v2.1/%(tenant_id)s")
+    with pytest.raises(ApiFailed, match="placeholder for a project"):
+        client(server).get("compute", "/servers")

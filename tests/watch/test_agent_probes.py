@@ -9,6 +9,8 @@ import pytest
 from backstay.access.session import CloudSession
 from backstay.answers import convert
 from backstay.errors import BackstayError
+from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.evidence import AgentSeen
 from backstay.inventory.load import load
 from backstay.services import nova
 from backstay.services.rabbitmq.queues import MessagingAnswer
@@ -139,3 +141,29 @@ def test_what_a_call_has_found_only_a_call_clears(
 
     asyncio.run(story())
     assert called[0] == {"compute1"}
+
+
+def test_a_way_that_a_call_found_broken_stays_the_reason_while_the_queue_has_no_consumer(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions, results = asked
+    [agent] = questions.agents
+    endpoint = next(one for one in nova.SERVICE.rpc_endpoints if one.binary == "nova-compute")
+    judged = AgentDiagnosis(
+        seen=AgentSeen(
+            service="nova", agent=agent, rpc_endpoint=endpoint, host="compute1", age=None
+        ),
+        signature=Signature.LOGIN,
+        evidence="the broker on controller refuses the login of compute1: user openstack",
+    )
+
+    async def diagnose(_site: Any, _hosts: Any) -> Any:
+        return None, [judged]
+
+    monkeypatch.setattr(module, "diagnose_agents", diagnose)
+    questions.steady = lambda _host, _unit: True
+    asyncio.run(questions._call({"compute1"}))
+    for _ in range(3):
+        questions.polled(poll(consumers=[]))
+    assert [(one.outcome, one.sure) for one in results] == [(Outcome.NO_WAY, True)]
+    assert results[0].evidence.startswith("the broker on controller refuses the login")

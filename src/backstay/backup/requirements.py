@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from backstay.backup.mariadb import PACKAGES
 from backstay.errors import BackupError
+from backstay.lacking import ALSO
 from backstay.transports.programs import found
 
 
@@ -73,5 +74,5 @@ def require(tasks: Iterable[Task], attempted: str) -> None:
             attempted,
             came_back=f"this machine has no {', '.join(one.name for one in missing)}; nothing has "
             "been started",
-            remedy=f"{install(missing)}, on the machine that keeps the backups",
+            remedy=f"{install(missing)}, on the machine that keeps the backups{ALSO}",
         )

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from backstay import lacking
 from backstay.errors import BackstayError
 
 COMMANDS = "backstay.commands"
@@ -33,7 +34,7 @@ def _missing() -> NoReturn:
     raise NotInstalled(
         "calling a command of the lab",
         came_back="the lab is not installed",
-        remedy="pip install 'backstay[lab]'",
+        remedy=lacking.remedy("pip install 'backstay[lab]'"),
     )
 
 
@@ -52,7 +53,7 @@ def _loaded(point: EntryPoint) -> Any:  # noqa: ANN401 - whatever is behind it
         raise NotInstalled(
             f"loading {point.value}",
             came_back=f"the lab is installed in part: {error}",
-            remedy=_INSTALL,
+            remedy=lacking.remedy(_INSTALL),
         ) from error
 
 

@@ -23,6 +23,11 @@ COMMANDS = {
         "check",
         "Check that everything that should run runs, and works.",
     ),
+    "doctor": (
+        "backstay.cli.doctor",
+        "doctor",
+        "Find all that the commands lack, here and on the hosts; say what corrects it.",
+    ),
     "impact": (
         "backstay.cli.impact",
         "impact",

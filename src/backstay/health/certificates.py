@@ -15,6 +15,7 @@ from backstay.inventory.limits import Limits
 from backstay.transports.certificate import Certificate, presented
 from backstay.transports.targets import url_parts
 from backstay.transports.threads import on_thread
+from backstay.transports.tls import Trust
 
 Place = tuple[str, int]
 
@@ -42,7 +43,7 @@ def unreadable(urls: Iterable[str]) -> list[Finding]:
 
 
 async def findings(
-    urls: Iterable[str], cloud: Cloud, chosen: Collection[str], *, ca: Path | None
+    urls: Iterable[str], cloud: Cloud, chosen: Collection[str], *, trust: Trust
 ) -> list[Finding]:
     """Return one finding for each TLS place of ``urls``, and one for each that cannot be read.
 
@@ -52,10 +53,17 @@ async def findings(
     urls = list(urls)
     asked = [place for place in places(urls) if hosts.get(place[0]) in {None, *chosen}]
     bound = cloud.bounds.connect_seconds
-    answers = await asyncio.gather(*(_ask(place, bound, ca) for place in asked))
+    answers = await asyncio.gather(*(_ask(place, bound, trust.ca) for place in asked))
     now = datetime.now(UTC)
     return [
-        judge(place, answer, hosts.get(place[0]), now=now, limits=cloud.limits)
+        judge(
+            place,
+            answer,
+            hosts.get(place[0]),
+            now=now,
+            limits=cloud.limits,
+            insecure=trust.insecure,
+        )
         for place, answer in zip(asked, answers, strict=True)
     ] + unreadable(urls)
 
@@ -72,9 +80,19 @@ async def _ask(place: Place, bound: float, ca: Path | None) -> Certificate | str
 
 
 def judge(
-    place: Place, answer: Certificate | str, host: str | None, *, now: datetime, limits: Limits
+    place: Place,
+    answer: Certificate | str,
+    host: str | None,
+    *,
+    now: datetime,
+    limits: Limits,
+    insecure: bool = False,
 ) -> Finding:
-    """Judge one certificate, or the reason why there is none. Pure."""
+    """Judge one certificate, or the reason why there is none. Pure.
+
+    With ``insecure`` the operator wants no certificate to be checked (OS_INSECURE): what is wrong
+    with one is a warning, as its clients are served all the same.
+    """
     address = f"{place[0]}:{place[1]}"
     show = command("openssl", "s_client", "-connect", address)
     remedy = f"read it: {show} </dev/null | openssl x509 -text"
@@ -89,6 +107,10 @@ def judge(
             remedy = f"renew the certificate of {address}"
         if answer.distrust and severity is not Severity.FAILED:
             severity, evidence = Severity.FAILED, f"not trusted: {answer.distrust}; {evidence}"
+        if insecure and severity is Severity.FAILED:
+            severity = Severity.WARNING
+            evidence += "; not checked, as OS_INSECURE says"
+            remedy = "name the authority's certificate with OS_CACERT, and leave OS_INSECURE out"
     return Finding(
         host=host,
         service="TLS",

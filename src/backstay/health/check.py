@@ -135,7 +135,7 @@ async def check_hosts(
     if deep and not apis.not_asked:
         findings += await run_smoke_tests(api, {service.name for service in present})
     urls = [*(endpoint.url for endpoint in apis.endpoints), api.auth_url]
-    return findings + await certificates.findings(urls, cloud, chosen, ca=api.ca)
+    return findings + await certificates.findings(urls, cloud, chosen, trust=api.trust)
 
 
 async def _call_agents(session: CloudSession, hosts: Collection[str] | None) -> list[Finding]:

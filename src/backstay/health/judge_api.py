@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from backstay.errors import ApiRefused, BackstayError
+from backstay.errors import ApiNotAsked, ApiRefused, BackstayError
 from backstay.finding import Finding, Severity
 from backstay.health.read_apis import Answered, ApiObservation
 from backstay.health.remedy import on
@@ -106,13 +106,16 @@ def _judge(
 
 
 def _severity(error: BackstayError) -> Severity:
-    """Return how bad an error is. A refusal does not tell whether the service works for others."""
-    return Severity.UNKNOWN if isinstance(error, ApiRefused) else Severity.FAILED
+    """Return how bad an error is. A refusal does not tell whether the service works for others.
+
+    Nor does what stands before it on this machine.
+    """
+    return Severity.UNKNOWN if isinstance(error, ApiRefused | ApiNotAsked) else Severity.FAILED
 
 
 def _remedy(error: BackstayError | None, service: Service, target: SshTarget | None) -> str:
     """Return what to check: where the host is known, the log of the API's unit there."""
-    if isinstance(error, ApiRefused) or target is None:
+    if isinstance(error, ApiRefused | ApiNotAsked) or target is None:
         return error.remedy if error else "check the load of the hosts that serve it"
     unit = _api_unit(service)
     if unit is None:

@@ -91,7 +91,7 @@ class Cloud(Part):
     name: Annotated[str, name_of_length(64, words=True)] = "cloud"
     flavour: Flavour = Flavour.DEBIAN
     region: str | None = None
-    interface: Literal["public", "internal", "admin"] = "public"
+    interface: Literal["public", "internal", "admin"] | None = None
     credentials: Credentials
     ssh: Ssh = Ssh()
     hosts: dict[HostName, Host] = Field(min_length=1)

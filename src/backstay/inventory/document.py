@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.tag import Tag
 
 from backstay.answers import clean
 from backstay.errors import InventoryError
@@ -47,24 +48,27 @@ DEEPEST = 40
 _LONGEST_NUMBER = 40
 
 
-def read_document(path: Path) -> Document:
-    """Read ``path`` as YAML 1.2.
+def read_document(path: Path, *, version: tuple[int, int] = (1, 2)) -> Document:
+    """Read ``path`` as YAML, 1.2 or as another program has it.
 
     Raises InventoryError where it cannot be read, is not YAML (with the line), is larger than any
     such file, or where others than this user and root could have changed it.
     """
-    return parse(path, read_text(path))
+    return parse(path, read_text(path), version=version)
 
 
-def parse(path: Path, text: str) -> Document:
+def parse(path: Path, text: str, *, version: tuple[int, int] = (1, 2)) -> Document:
     """Return what a text holds; ``path`` is named in errors. Raises InventoryError."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.version = version
     yaml.Composer = _Composer
     # Reported with everything else that is wrong, instead of ending the reading.
     yaml.allow_duplicate_keys = True
     try:
         node = yaml.compose(io.StringIO(text))
         _bound(path, node)
+        if version == (1, 1):
+            _as_pyyaml(node)
         lines, duplicates = _walk(node)  # before construction, which unfolds merge keys in place
         # An empty file is an empty mapping: what it lacks is then reported by name.
         data = {} if node is None else yaml.constructor.construct_document(node)
@@ -150,6 +154,33 @@ def _bound(path: Path, root: Node | None) -> None:
             raise _wrong(path, line, f"a number has {len(node.value)} digits")
 
 
+def _as_pyyaml(root: Node | None) -> None:
+    """Make texts of the plain values that PyYAML, unlike YAML 1.1, takes for texts: y, 1e3."""
+    pending = [] if root is None else [root]
+    seen: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, MappingNode):
+            pending += [one for pair in node.value for one in pair]
+        elif isinstance(node, SequenceNode):
+            pending += node.value
+        elif (form := _PYYAML.get(node.tag or "")) is not None and not form.fullmatch(node.value):
+            node.ctag = Tag(suffix="tag:yaml.org,2002:str")
+
+
+_PYYAML = {
+    "tag:yaml.org,2002:bool": re.compile("yes|no|true|false|on|off", re.IGNORECASE),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
+# https://github.com/yaml/pyyaml/blob/main/lib/yaml/resolver.py
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 

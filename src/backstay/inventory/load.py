@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from backstay import lacking
 from backstay.errors import InventoryError
 from backstay.inventory import mistakes
 from backstay.inventory.cloud import Cloud
@@ -61,6 +62,10 @@ def _cloud(path: Path, document: Document, services: Collection[str] | None) -> 
     return cloud
 
 
+class NoCloudFile(InventoryError):
+    """No cloud.yaml is named, and none is in its places."""
+
+
 VARIABLE = "BACKSTAY_CLOUD"
 PLACES = (Path("cloud.yaml"), Path("/etc/backstay/cloud.yaml"))
 
@@ -77,7 +82,7 @@ def find(given: Path | None, lab: Callable[[], Path | None]) -> Found:
     """Return the file given, else BACKSTAY_CLOUD's, ./cloud.yaml, /etc/backstay's, or the lab's.
 
     ``lab`` gives the running lab's file, None where no lab runs; it is asked last. Raises
-    InventoryError where there is none, naming the places. A file that is named but absent is not
+    NoCloudFile where there is none, naming the places. A file that is named but absent is not
     passed over: reading it fails.
     """
     named = os.environ.get(VARIABLE)
@@ -89,9 +94,11 @@ def find(given: Path | None, lab: Callable[[], Path | None]) -> Found:
     of_lab = lab()
     if of_lab is not None:
         return Found(path=of_lab, of_lab=True)
-    raise InventoryError(
+    raise NoCloudFile(
         "looking for cloud.yaml",
         came_back=f"no --cloud and no {VARIABLE} is given, neither "
         f"{' nor '.join(map(str, PLACES))} exists, and no lab is up",
-        remedy="describe your cloud in cloud.yaml, or practise on one: backstay lab up",
+        remedy=lacking.remedy(
+            "describe your cloud in cloud.yaml, or practise on one: backstay lab up"
+        ),
     )

@@ -77,11 +77,12 @@ class Database:
             yield
         except ImportError as error:
             driver = sa.make_url(self.url).get_driver_name()
-            came_back, remedy = drivers.missing(error, driver)
+            other = "name another journal in BACKSTAY_JOURNAL"
+            came_back, remedy = drivers.missing(error, driver, otherwise=other)
             raise JournalError(
                 f"{attempted} in {_place(self.url)}",
                 came_back=came_back,
-                remedy=f"{remedy}; or name another journal in BACKSTAY_JOURNAL",
+                remedy=remedy,
             ) from error
         except (SQLAlchemyError, OSError) as error:
             reason = str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__

@@ -4,24 +4,39 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, requires
 
+from backstay import lacking
+from backstay.commands import quoted
+
 _BY_EXTRA = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra == ["']([a-z0-9-]+)["']""")
 """How an extra's requirement is written in the data of an installed distribution.
 
 https://packaging.python.org/en/latest/specifications/core-metadata/#requires-dist-multiple-use
 """
 
+_WITHOUT_EXTRA = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""What brings the drivers that no extra does."""
 
-def missing(error: ImportError, driver: str = "") -> tuple[str, str]:
+
+def missing(error: ImportError, driver: str = "", *, otherwise: str) -> tuple[str, str]:
     """Return which package is missing, and what to do: if it can be, the command that installs it.
 
-    ``driver`` is the package that was imported, where the error itself does not say it.
+    ``driver`` is the package that was imported, where the error itself does not say it;
+    ``otherwise`` is what can be done instead.
     """
     name = (error.name or driver).partition(".")[0]
     came_back = f"the Python package {name} is missing" if error.name else str(error)
     extra = _extras().get(name)
+    if extra is None and name in _WITHOUT_EXTRA:
+        line = f"{quoted(sys.executable)} -m pip install {_WITHOUT_EXTRA[name]}"
+        return came_back, lacking.remedy(f"{line}; or {otherwise}")
     if extra is None:
-        return came_back, "install it, or name another driver"
-    return came_back, f"{sys.executable} -m pip install 'backstay[{extra}]'"
+        return came_back, lacking.remedy(f"install it, or {otherwise}")
+    return came_back, lacking.remedy(f"{install(extra)}; or {otherwise}")
+
+
+def install(extra: str) -> str:
+    """Return the command that installs what an extra brings. Pure."""
+    return f"{quoted(sys.executable)} -m pip install 'backstay[{extra}]'"
 
 
 def _extras() -> dict[str, str]:

@@ -184,8 +184,8 @@ def _started(url: str) -> Any:  # noqa: ANN401 - tooz is untyped here
         # Without a heart of its own a lock ends after its time to live, unnoticed.
         coordinator.start(start_heart=True)
     except ImportError as error:
-        came_back, remedy = drivers.missing(error)
-        remedy += "; or name other locks in BACKSTAY_LOCKS"
+        other = "name other locks in BACKSTAY_LOCKS"
+        came_back, remedy = drivers.missing(error, otherwise=other)
         raise _unusable(url, came_back, remedy) from error
     except Exception as error:  # tooz, the library below it, or no such driver
         raise _unusable(url, str(error)) from error

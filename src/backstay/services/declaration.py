@@ -7,14 +7,15 @@ their arguments; functions that *judge* are pure.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.finding import Severity
 from backstay.inventory.enums import Flavour, Role
 from backstay.jsondata import Json
+from backstay.services.broker_way import BrokenLink
 from backstay.services.messaging import Messaging, RpcEndpoint
 from backstay.transports.targets import Endpoint
+from backstay.transports.tls import Trust
 
 
 class Api(Protocol):
@@ -29,8 +30,8 @@ class Api(Protocol):
         """Return the URL at which tokens are asked for."""
 
     @property
-    def ca(self) -> Path | None:
-        """Return the file of certificates that servers are checked against, None the system's."""
+    def trust(self) -> Trust:
+        """Return what servers' certificates are checked against."""
 
     def get(self, service_type: str, path: str, headers: Mapping[str, str] | None = None) -> Json:
         """Return the decoded JSON of ``GET path`` at the catalogue's endpoint.
@@ -169,6 +170,10 @@ class HostLivenessProbe:
     """Seconds between two questions."""
     bound: float = 1.5
     """Seconds after which an answer is late."""
+    way: Callable[[str, str, Callable[[str], str]], BrokenLink | None] | None = None
+    """Set where it asks for the way from this host to the broker: what fails then are the host's
+    agents, not the service. Called with the error's text, the host's name, and what returns a
+    host's name by its address. Pure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,8 @@ class Messaging:
     """Its host's time in Unix seconds."""
     refused: str = ""
     """Why it lets no service in, empty where it does."""
+    refused_remedy: str = ""
+    """What to do about that."""
     trouble: str = ""
     """Why nothing more is known, empty where it is."""
     queues: tuple[Queue, ...] = ()

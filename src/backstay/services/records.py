@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from backstay.answers import BadAnswer, Line, clean, convert, is_uuid
 from backstay.commands import command
@@ -27,8 +27,9 @@ Records = Sequence[Record]
 class Listing:
     """A list to ask an API for.
 
-    ``path`` is asked with ``limit`` records a page; ``key`` is the name of the list in the
-    answer. ``noun`` and ``nouns`` are the words for one and for several of them.
+    ``path`` is asked with ``limit`` records a page, 0 where an API gives all of them unless it
+    links a next page; ``key`` is the name of the list in the answer. ``noun`` and ``nouns`` are the
+    words for one and for several of them.
     """
 
     service_type: str
@@ -40,6 +41,8 @@ class Listing:
 
     def url(self, limit: int) -> str:
         """Return the path with its query for a page of ``limit`` records."""
+        if not limit:
+            return self.path
         return f"{self.path}{'&' if '?' in self.path else '?'}limit={limit}"
 
 
@@ -81,7 +84,9 @@ def judge_list(
             Verdict(subject=subject, severity=Severity.FAILED, evidence=evidence, remedy=remedy)
         ]
     odd = [verdict for record in records for verdict in _judge_record(record, listing, anomalies)]
-    whole = Verdict(subject=subject, severity=Severity.OK, evidence=_counted(records, listing))
+    whole = Verdict(
+        subject=subject, severity=Severity.OK, evidence=_counted(answer, records, listing)
+    )
     return [whole, *odd]
 
 
@@ -119,37 +124,87 @@ def ask_records(api: Api, listing: Listing, read: Callable[[Records], T]) -> T:
 
 
 def all_records(api: Api, listing: Listing, bound: int = 1000) -> Records:
-    """Return every record of a list, page after page of ``limit``, ``bound`` pages at most.
+    """Return every record of a list, page after page, ``bound`` pages at most.
+
+    Raises what ``api`` raises, and ApiFailed where not all of them can be seen: a part must not be
+    taken for the whole. Where a page cannot be asked for because the record before it was deleted
+    meanwhile, all are asked for once more.
+    """
+    try:
+        return _all_pages(api, listing, bound)
+    except _MarkerGone:
+        pass
+    try:
+        return _all_pages(api, listing, bound)
+    except _MarkerGone as error:
+        raise error.error from error
+
+
+class _MarkerGone(Exception):
+    """The page after a record was refused; ``error`` is the API's."""
+
+    def __init__(self, error: ApiFailed) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _all_pages(api: Api, listing: Listing, bound: int) -> Records:
+    """Return every record. Raises as ``all_records``, and _MarkerGone.
 
     Pages follow each other by ``marker``, as in
-    https://docs.openstack.org/api-ref/compute/#list-servers. Raises what ``api`` raises, and
-    ApiFailed where not all of them can be read: a part must not be taken for the whole.
+    https://docs.openstack.org/api-ref/compute/#list-servers. A server may give fewer on a page than
+    it is asked for, with a link to the next page or without: the end is a page that has none.
     """
     found: dict[str, Record] = {}
-    marker = ""
+    markers: set[str] = {""}
+    marker, ended = "", False
     for _ in range(bound):
-        page, more = ask_api(
-            api,
-            listing.service_type,
-            listing.url(listing.limit) + (f"&marker={quote(marker, safe='')}" if marker else ""),
-            lambda answer: _page(answer, listing),
-        )
-        before = len(found)
-        found |= page
-        if not more:
+        page = _ask_page(api, listing, marker)
+        new = page.records.keys() - found.keys()
+        if page.truncated:
+            raise _not_all(listing, "the service leaves out the rest, and says so")
+        if not page.records:
             return list(found.values())
-        if len(found) == before:
-            error = BadAnswer(f"the page after {marker} brings no other {listing.nouns}")
-            raise unreadable(listing.service_type, listing.path, error)
-        marker = next(reversed(page))
-    error = BadAnswer(f"more than {bound} pages of {listing.nouns}")
-    raise unreadable(listing.service_type, listing.path, error)
+        if not new:
+            if ended and not page.linked:
+                return list(found.values())  # it knows no markers, and had given all of them
+            raise _not_all(listing, f"the page after {marker} brings no other {listing.nouns}")
+        found |= page.records
+        if not page.linked and not listing.limit:
+            return list(found.values())
+        ended = not page.linked and len(page.records) < listing.limit
+        marker = page.next or next(reversed(page.records))
+        if marker in markers:
+            raise _not_all(listing, f"the pages go round in a circle, by {marker}")
+        markers.add(marker)
+    raise _not_all(listing, f"there are more than {bound} pages of {listing.nouns}")
 
 
-def _page(answer: Json, listing: Listing) -> tuple[dict[str, Record], bool]:
-    """Return the records of a page by their ids, and whether others follow.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """A page's records by their ids. ``next`` is the marker of the next one, if it is linked."""
 
-    An API may give fewer on a page than it is asked for, and then links the next one:
+    records: dict[str, Record]
+    linked: bool
+    next: str
+    truncated: bool
+
+
+def _ask_page(api: Api, listing: Listing, marker: str) -> _Page:
+    path = listing.url(listing.limit)
+    if marker:
+        path += f"{'&' if '?' in path else '?'}marker={quote(marker, safe='')}"
+    try:
+        return ask_api(api, listing.service_type, path, lambda answer: _page(answer, listing))
+    except ApiFailed as error:
+        if marker and error.status in {400, 404}:
+            raise _MarkerGone(error) from error
+        raise
+
+
+def _page(answer: Json, listing: Listing) -> _Page:
+    """Return a page. An API may give fewer on it than it is asked for, and then links the next one.
+
     https://docs.openstack.org/api-guide/compute/paginated_collections.html
     """
     whole = convert(dict[str, Any], answer)
@@ -160,11 +215,56 @@ def _page(answer: Json, listing: Listing) -> tuple[dict[str, Record], bool]:
         if not isinstance(identity, str) or not identity:
             raise BadAnswer(f"a {listing.noun} without an id")
         page[identity] = record
-    links = whole.get(f"{listing.key}_links")
-    linked = isinstance(links, list) and any(
-        isinstance(link, Mapping) and link.get("rel") == "next" for link in links
+    link = next_link(whole, listing.key)
+    return _Page(
+        records=page,
+        linked=link is not None,
+        next=_marker_of(link or ""),
+        truncated=whole.get("truncated") is True,
     )
-    return page, bool(page) and (linked or bool(whole.get("next")) or len(page) >= listing.limit)
+
+
+def next_link(whole: Mapping[str, Any], key: str) -> str | None:
+    """Return the link to the next page of a list, None where the answer has none. Pure.
+
+    They stand beside the list (``servers_links``), or in ``next`` or ``links`` as with glance and
+    keystone.
+    """
+    links = whole.get(f"{key}_links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == "next":
+            return str(link.get("href") or "")
+    beside = whole.get("links")
+    for found in (whole.get("next"), beside.get("next") if isinstance(beside, Mapping) else None):
+        if found:
+            return str(found)
+    return None
+
+
+def check_whole(answer: Json, key: str) -> None:
+    """Raise BadAnswer where a list that has no pages says that it is a part. Pure."""
+    if isinstance(answer, Mapping):
+        if next_link(answer, key) is not None:
+            raise BadAnswer(f"could not see all {key}: the answer is the first page of several")
+        if answer.get("truncated") is True:
+            raise BadAnswer(f"could not see all {key}: the service leaves out the rest")
+
+
+def _marker_of(link: str) -> str:
+    """Return the marker of a link, empty where it has none; its address is not used. Pure."""
+    try:
+        return parse_qs(urlsplit(link).query).get("marker", [""])[0]
+    except ValueError:
+        return ""
+
+
+def _not_all(listing: Listing, why: str) -> ApiFailed:
+    return ApiFailed(
+        f"GET {listing.path.partition('?')[0]} of {listing.service_type}",
+        came_back=f"could not see all {listing.nouns}: {why}",
+        remedy="see what answers there: openstack catalog list; look at the log of that service",
+        status=None,
+    )
 
 
 def unreadable(service_type: str, path: str, error: BadAnswer, *, method: str = "GET") -> ApiFailed:
@@ -210,6 +310,7 @@ def read_services(
     them down. ``activate`` returns the command that puts one back into service. A back end's name
     stands behind the host's: ``controller@ceph``.
     """
+    check_whole(answer, "services")
     return [
         Agent(
             binary=record.binary,
@@ -287,6 +388,7 @@ def _list_breaks(listing: Listing, error: ApiFailed) -> Verdict:
     )
 
 
-def _counted(records: Sequence[object], listing: Listing) -> str:
-    more = " or more" if len(records) >= listing.limit else ""
+def _counted(whole: Mapping[str, Any], records: Sequence[object], listing: Listing) -> str:
+    cut = next_link(whole, listing.key) is not None or whole.get("truncated") is True
+    more = " or more" if cut or len(records) >= listing.limit else ""
     return f"{len(records)}{more} {listing.noun if len(records) == 1 else listing.nouns}"

@@ -14,7 +14,7 @@ from backstay.finding import Finding, Severity
 from backstay.jsondata import Json
 from backstay.services import resource_name
 from backstay.services.declaration import Api
-from backstay.services.records import ask_api, unreadable
+from backstay.services.records import Listing, Records, ask_api, ask_records, unreadable
 from backstay.transports.threads import on_thread
 
 T = TypeVar("T")
@@ -76,6 +76,16 @@ async def ask(api: Api, service_type: str, path: str, kind: type[T]) -> T:
     """Return the answer of ``GET path``, read as ``kind``. Raises as ``ask_api``."""
     found: T = await call(ask_api, api, service_type, path, partial(convert, kind))
     return found
+
+
+async def named(api: Api, listing: Listing) -> Sequence[tuple[str, str]]:
+    """Return id and name of what smoke tests have made, of all of a list. Raises as ``ask_api``."""
+
+    def read(records: Records) -> list[Named]:
+        return [convert(Named, record) for record in records]
+
+    found = [(one.id, one.name or "") for one in await call(ask_records, api, listing, read)]
+    return [(key, name) for key, name in found if name.startswith(resource_name.PREFIX)]
 
 
 async def create(api: Api, service_type: str, path: str, body: Json, kind: type[T]) -> T:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from backstay import answers
 from backstay.answers import clean
 from backstay.commands import command
-from backstay.errors import ApiError, ApiFailed, ApiRefused, ApiUnreachable
+from backstay.errors import ApiError, ApiFailed, ApiNotAsked, ApiRefused, ApiUnreachable
 from backstay.jsondata import Json
 from backstay.quantities import size
 from backstay.transports import limits
@@ -45,7 +46,7 @@ _TLS = (
         "set OS_CACERT to the authority's certificate file",
     ),
     (
-        "mismatch",
+        "hostname mismatch",
         "its TLS certificate is for another name",
         "use the name in the certificate in the catalogue, or add this one to the certificate",
     ),
@@ -55,9 +56,50 @@ _TLS = (
         "use the name in the certificate in the catalogue, or add this one to the certificate",
     ),
     (
-        "wrong version number",
-        "it answers without TLS",
-        "the address says https and the service speaks http: correct the catalogue or OS_AUTH_URL",
+        "ip address mismatch",
+        "its TLS certificate is for another address",
+        "use the name in the certificate in the catalogue, or add this address to the certificate",
+    ),
+    (
+        "certificate revoked",
+        "its TLS certificate has been revoked",
+        "renew the certificate of the endpoint",
+    ),
+    *(
+        (
+            words,
+            "it answers without TLS",
+            "the address says https and the service speaks http: correct the catalogue "
+            "(openstack endpoint set --url) or OS_AUTH_URL",
+        )
+        for words in ("wrong version number", "record layer failure", "packet length too long")
+    ),
+    *(
+        (words, "it asks for a client's certificate", "give one: OS_CERT and OS_KEY")
+        for words in ("certificate required", "bad certificate")
+    ),
+    (
+        "handshake failure",
+        "it refuses TLS with this machine: versions, ciphers, or no client's certificate",
+        "see what it wants: {show} </dev/null",
+    ),
+    *(
+        (
+            words,
+            "its TLS is too old or too weak for this machine",
+            "renew its certificate, or its TLS settings: {show} </dev/null",
+        )
+        for words in ("key too small", "md too weak", "unsupported protocol", "version too low")
+    ),
+    (
+        "unexpected eof",
+        "it closes the connection when TLS begins",
+        "is it the port with TLS? {show} </dev/null",
+    ),
+    (
+        "unexpected_eof",
+        "it closes the connection when TLS begins",
+        "is it the port with TLS? {show} </dev/null",
     ),
 )
 
@@ -81,23 +123,91 @@ def not_connected(attempted: str, url: str, reason: str) -> ApiUnreachable:
             remedy="the service does not run: start it on its host, and find why it ended: "
             f"systemctl --failed; ss -ltnp 'sport = :{_port(url)}'",
         )
-    if "Name or service not known" in reason or "name resolution" in reason:
-        return ApiUnreachable(
+    if any(word in reason for word in _NO_NAME):
+        return _no_name(attempted, url, reason)
+    if any(word in reason for word in _NO_WAY_OUT):
+        return ApiNotAsked(
             attempted,
-            came_back=f"the name in {place(url)} is not known",
-            remedy="correct the address in OS_AUTH_URL or the catalogue, or the name service",
+            came_back=f"this machine has no way to {place(url)}: {_last_words(reason)}",
+            remedy=f"look at its network: {command('ip', 'route', 'get', _host(url))}",
         )
-    if "No route to host" in reason or "unreachable" in reason:
-        cause = f"there is no route to {place(url)}"
+    if "No route to host" in reason:
+        cause = f"no machine answers at {place(url)}, or a router rejects it (no route to host)"
     elif "timed out" in reason:
-        cause = f"{place(url)} did not accept the connection in time"
+        cause = f"{place(url)} did not accept the connection in time: no packet came back"
     else:
         cause = f"the connection to {place(url)} was lost"
+        if any(word in reason for word in _TLS_PORT):
+            return ApiUnreachable(
+                attempted,
+                came_back=f"{place(url)} wants TLS, and the address says http",
+                remedy="write https in the catalogue (openstack endpoint set --url) or OS_AUTH_URL",
+            )
     return ApiUnreachable(
         attempted,
         came_back=cause,
-        remedy="is its host up, its network connected, and no firewall between?",
+        remedy="is its host up, its network connected, and no firewall between? "
+        f"{command('ip', 'route', 'get', _host(url))}; "
+        f"{command('nc', '-vz', '-w', '3', _host(url), str(_port(url)))}",
     )
+
+
+_NO_NAME = (
+    "Name or service not known",
+    "name resolution",
+    "No address associated",
+    "nodename nor servname",
+    "NameResolutionError",
+    "label empty or too long",
+)
+_NO_WAY_OUT = (
+    "Network is unreachable",
+    "Network is down",
+    "Cannot assign requested address",
+    "Address family not supported",
+    "Operation not permitted",
+)
+# How a server with TLS answers what is none: by an alert instead of a status line.
+_TLS_PORT = ("\\x15\\x03", "BadStatusLine('\x15", 'BadStatusLine("\x15')
+
+
+def _no_name(attempted: str, url: str, reason: str) -> ApiNotAsked:
+    """Return the error for a name that this machine cannot resolve; who was asked is named."""
+    name, servers = _host(url), ", ".join(name_servers()) or "its configuration names none"
+    if "Temporary failure" in reason or "Try again" in reason:
+        return ApiNotAsked(
+            attempted,
+            came_back=f"the name service ({servers}) gives no answer for {name} in {place(url)}",
+            remedy=f"see whether it runs: {command('getent', 'ahosts', name)}; it is named in "
+            "/etc/resolv.conf",
+        )
+    return ApiNotAsked(
+        attempted,
+        came_back=f"the name in {place(url)} is not known to the name service ({servers})",
+        remedy="correct the address in OS_AUTH_URL or the catalogue, or add the name to the name "
+        f"service or /etc/hosts: {command('getent', 'ahosts', name)}",
+    )
+
+
+def name_servers(file: Path = Path("/etc/resolv.conf")) -> list[str]:
+    """Return the name servers that this machine asks, at most three as resolv.conf(5) has it."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")[:_LONGEST_ERROR]
+    except OSError:
+        return []
+    return [clean(one) for one in re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE)[:3]]
+
+
+def _last_words(reason: str) -> str:
+    """Return what the kernel said, of a chain of errors in which each repeats the one before."""
+    return next((word for word in _NO_WAY_OUT if word in reason), one_line(reason))
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def no_tls(attempted: str, url: str, reason: str) -> ApiUnreachable:
@@ -121,10 +231,12 @@ def _show(url: str) -> str:
     return command("openssl", "s_client", "-connect", f"{urlsplit(url).hostname}:{_port(url)}")
 
 
-def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
-    """Return the error for an answer with an error status."""
+def status(attempted: str, url: str, code: int, body: bytes, *, through: str = "") -> ApiError:
+    """Return the error for an answer with an error status; ``through`` a proxy that may be why."""
     message = extract(body)
     came_back = f"{place(url)} answered {code}" + (f": {message}" if message else "")
+    if through:
+        came_back += f" (asked through the proxy {through}, whose answer it may be)"
     if code == 401:
         return ApiRefused(
             attempted,
@@ -136,6 +248,13 @@ def status(attempted: str, url: str, code: int, body: bytes) -> ApiError:
             attempted,
             came_back=came_back,
             remedy="the user may not do this: use credentials with the role admin",
+        )
+    if code == 400 and re.search(r"plain HTTP.*(HTTPS|SSL)|SSL-enabled server", message):
+        return ApiFailed(
+            attempted,
+            came_back=f"{place(url)} wants TLS, and the address says http",
+            remedy="write https in the catalogue (openstack endpoint set --url) or OS_AUTH_URL",
+            status=code,
         )
     remedy = (
         "look at the service's log: its database, its message broker or its cache may not answer"
@@ -217,6 +336,49 @@ def no_endpoint(
         else "make the endpoint, or name the service under `services: without:` in cloud.yaml; "
         "see: " + command("openstack", "endpoint", "list", "--service", service_type),
         status=None,
+    )
+
+
+def left_out(attempted: str, service_type: str, scope: str) -> ApiFailed:
+    """Return the error for an endpoint that a token without a project is not shown."""
+    return ApiFailed(
+        attempted,
+        came_back=f"the catalogue of this token, which has {scope} scope and no project, has no "
+        f"{service_type} endpoint: those with a project in their address are left out of it",
+        remedy="use credentials with a project: OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME instead "
+        f"of OS_{'SYSTEM_SCOPE' if scope == 'system' else 'DOMAIN_NAME'}",
+        status=None,
+    )
+
+
+def not_filled_in(attempted: str, url: str) -> ApiFailed:
+    """Return the error for an endpoint whose placeholder for a project was not filled in."""
+    return ApiFailed(
+        attempted,
+        came_back=f"the endpoint {clean(url, longest=200)} has a placeholder for a project that "
+        "was not filled in",
+        remedy="use credentials with a project (OS_PROJECT_NAME), or correct the endpoint: "
+        "openstack endpoint list, then openstack endpoint set --url",
+        status=None,
+    )
+
+
+def by_proxy(attempted: str, url: str, proxy: str, reason: str) -> ApiNotAsked:
+    """Return the error for a request that came no further than this machine's HTTP proxy."""
+    said = "refuses connections" if "Connection refused" in reason else "did not connect"
+    if tunnel := re.search(r"Tunnel connection failed: (\d+)", reason):
+        said = f"answered {tunnel[1]}"
+    elif "timed out" in reason:
+        said = "did not accept the connection in time"
+    elif "Name or service not known" in reason or "name resolution" in reason:
+        said = "has a name that is not known"
+    variable = f"{urlsplit(url).scheme}_proxy"
+    return ApiNotAsked(
+        attempted,
+        came_back=f"the proxy {without_secrets(proxy)} {said}; {place(url)} was to be asked "
+        "through it",
+        remedy=f"correct {variable}, or ask directly: "
+        f"export no_proxy=${{no_proxy:+$no_proxy,}}{urlsplit(url).hostname}",
     )
 
 

@@ -10,6 +10,7 @@ https://requests.readthedocs.io/en/latest/user/advanced/
 import http.client
 import io
 import socket
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -49,8 +50,9 @@ class BoundedAdapter(HTTPAdapter):
     """Sends requests with the bounds of this module.
 
     ``origin`` is the URL of the only server that may be asked, None where any may;
-    ``assert_fingerprint`` that of the only certificate (SHA-256) that it may have. Raises
-    AnswerTooLong and LedElsewhere beside what requests raises.
+    ``assert_fingerprint`` that of the only certificate (SHA-256) that it may have. ``proxies`` says
+    which proxies a URL is asked through, None for those of this process. Raises AnswerTooLong and
+    LedElsewhere beside what requests raises.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class BoundedAdapter(HTTPAdapter):
         *,
         origin: str | None = None,
         assert_fingerprint: str = "",
+        proxies: Callable[[str], dict[str, str]] | None = None,
         **pool: Any,  # noqa: ANN401 - handed on
     ) -> None:
         self._origin = origin
         self._fingerprint = assert_fingerprint
+        self._proxies = proxies
         super().__init__(**pool)
 
     def send(  # noqa: D102, PLR0917 - as requests has it
@@ -76,6 +80,8 @@ class BoundedAdapter(HTTPAdapter):
         url = str(request.url)
         if self._origin is not None and not may_lead(self._origin, url):
             raise LedElsewhere(url)
+        if self._proxies is not None:
+            proxies = self._proxies(url)
         try:
             response = super().send(request, True, timeout, verify, cert, proxies)
             _check_redirect(response, url)
@@ -101,7 +107,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 def session(*, origin: str | None = None, **pool: Any) -> requests.Session:  # noqa: ANN401 - handed on
-    """Return a session whose requests have the bounds of this module; ``pool`` as HTTPAdapter's."""
+    """Return a session whose requests have the bounds of this module; ``pool`` as the adapter's."""
     made = requests.Session()
     bound_session(made, origin=origin, **pool)
     return made

@@ -10,6 +10,7 @@ from backstay.commands import command
 from backstay.errors import ApiUnreachable
 from backstay.transports.deadline import watch
 from backstay.transports.fingerprint import fingerprint_of
+from backstay.transports.tls import trusting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ def presented(host: str, port: int, *, bound: float, ca: Path | None = None) -> 
     each of at most two connections, in seconds. Raises ApiUnreachable.
     """
     try:
-        return Certificate(expires=_expiry(_context(ca), host, port, bound), distrust="")
+        return Certificate(expires=_expiry(trusting(ca), host, port, bound), distrust="")
     except ssl.SSLCertVerificationError as error:
         distrust = error.verify_message
     except OSError as error:
@@ -53,10 +54,6 @@ def presented_fingerprint(host: str, port: int, *, bound: float) -> str:
         return fingerprint_of(_certificate(careless, host, port, bound))
     except OSError as error:
         raise _unreachable(host, port, error) from error
-
-
-def _context(ca: Path | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(ca) if ca else None)
 
 
 def _expiry(context: ssl.SSLContext, host: str, port: int, bound: float) -> datetime:

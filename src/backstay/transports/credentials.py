@@ -1,15 +1,16 @@
 """OpenStack credentials as ``OS_*`` variables, made into a keystoneauth1 plugin.
 
-The plugins are made directly: keystoneauth1.loading looks them up among the entry points of every
-installed package, which takes longer than the authentication itself.
+Plugins of the usual types are made directly: keystoneauth1.loading looks them up among the entry
+points of every installed package, which takes longer than the authentication itself.
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backstay.errors import InventoryError
-from backstay.transports.tls import Trust
+from backstay.transports.tls import Trust, context_of
 from backstay.transports.urls import is_web_address, without_secrets
 
 if TYPE_CHECKING:
@@ -20,7 +21,18 @@ Variables = Mapping[str, str]
 _PASSWORD = frozenset({"password", "v3password"})
 _TOKEN = frozenset({"token", "v3token"})
 _APPLICATION = frozenset({"v3applicationcredential", "applicationcredential"})
-_TYPES = _PASSWORD | _TOKEN | _APPLICATION
+_LOADED = frozenset(
+    {
+        "v3multifactor",
+        "v3oidcaccesstoken",
+        "v3oidcclientcredentials",
+        "v3oidcpassword",
+        "v3totp",
+    }
+)
+"""Types whose plugins keystoneauth1 loads: with its own packages, without a browser or a person."""
+_TYPES = _PASSWORD | _TOKEN | _APPLICATION | _LOADED
+_PLACEHOLDERS = ("%(", "$(", "{")
 
 
 def plugin(variables: Variables) -> "Auth":
@@ -32,7 +44,9 @@ def plugin(variables: Variables) -> "Auth":
 
     kind = auth_type(variables)
     url = auth_url(variables)
-    scope = _scope(variables)
+    if kind in _LOADED:
+        return _loaded(kind, {**variables, "OS_AUTH_URL": url})
+    scope = {} if kind in _APPLICATION else _scope(variables)
     if kind in _TOKEN:
         return v3.Token(url, _needed(variables, "OS_TOKEN"), **scope)
     if kind in _APPLICATION:
@@ -55,9 +69,37 @@ def auth_type(variables: Variables) -> str:
         raise _wrong(
             f"the authentication type `{kind}` is not supported",
             "use a password, a token or an application credential (v3password, v3token, "
-            "v3applicationcredential)",
+            f"v3applicationcredential); of the others there are {', '.join(sorted(_LOADED))}",
         )
     return kind
+
+
+def _loaded(kind: str, variables: Variables) -> "Auth":
+    """Return the plugin that keystoneauth1 has under that name, with all options that it knows."""
+    from keystoneauth1 import loading  # noqa: PLC0415 - heavy
+    from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - heavy
+
+    try:
+        loader: Any = loading.get_plugin_loader(kind)
+        given: dict[str, Any] = {}
+        if kind == "v3multifactor":
+            methods = _needed(variables, "OS_AUTH_METHODS").split(",")
+            given["auth_methods"] = loader._methods = methods
+        for option in loader.get_options():
+            names = [option.name, *(former.name for former in option.deprecated)]
+            values = (variables.get(f"OS_{name.replace('-', '_').upper()}") for name in names)
+            value = next(filter(None, values), option.default)
+            if value is None and option.required:
+                raise _missing(f"OS_{option.name.replace('-', '_').upper()}")
+            if value is not None and option.dest not in given:
+                given[option.dest] = value
+        made: Auth = loader.load_from_options(**given)
+    except (ClientException, ImportError, TypeError, AttributeError) as error:
+        raise _wrong(
+            f"the authentication type `{kind}` cannot be used: {type(error).__name__}: {error}",
+            "compare with its options: openstack help --os-auth-type " + kind,
+        ) from error
+    return made
 
 
 def _guess(variables: Variables) -> str:
@@ -76,6 +118,8 @@ def auth_url(variables: Variables) -> str:
             f"OS_AUTH_URL is `{without_secrets(url, path=True) if '@' in url else url}`",
             "expected an address such as http://10.0.0.5:5000/v3",
         )
+    if any(mark in url for mark in _PLACEHOLDERS):
+        raise _wrong("OS_AUTH_URL has a placeholder in it", "write the address out")
     if url.endswith("/v2.0"):
         raise _wrong(
             "OS_AUTH_URL ends in /v2.0, a version that no longer exists",
@@ -128,15 +172,57 @@ def _domain(variables: Variables, of: str, argument: str) -> dict[str, str]:
 
 
 def trust(variables: Variables) -> Trust:
-    """Return what certificates are checked against, and which this side presents."""
+    """Return what certificates are checked against, and which this side presents.
+
+    Raises InventoryError for a file that is named and cannot be read, or holds none.
+    """
+    made = _trust(variables)
+    for name, path in (("OS_CACERT", made.ca), ("OS_CERT", made.certificate), ("OS_KEY", made.key)):
+        if path is not None:
+            _check_file(name, path)
+    if any(one is not None for one in (made.ca, made.certificate)):
+        try:
+            context_of(made)
+        except OSError as error:
+            raise _wrong(
+                f"OS_CACERT, OS_CERT or OS_KEY is no file of its kind: {error}",
+                "name a file of PEM text (-----BEGIN CERTIFICATE-----), and the key that belongs "
+                "to the certificate",
+            ) from error
+    return made
+
+
+def _check_file(name: str, path: Path) -> None:
+    try:
+        with path.open("rb") if not path.is_dir() else contextlib.nullcontext():
+            return
+    except (OSError, ValueError) as error:
+        raise _wrong(
+            f"{name} is {path}, which cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"correct {name} where the credentials are (a relative path is taken from the folder "
+            "of the file that names it), or bring the file to this machine",
+        ) from error
+
+
+def _trust(variables: Variables) -> Trust:
     certificate, key = variables.get("OS_CERT"), variables.get("OS_KEY")
-    ca = variables.get("OS_CACERT")
+    insecure = variables.get("OS_INSECURE", "").lower() == "true"
+    ca = "" if insecure else variables.get("OS_CACERT")
     return Trust(
-        insecure=variables.get("OS_INSECURE", "").lower() in ("1", "true", "yes"),
+        insecure=insecure,
         ca=Path(ca) if ca else None,
         certificate=Path(certificate) if certificate else None,
         key=Path(key) if certificate and key else None,
     )
+
+
+def who(variables: Variables) -> str:
+    """Return whom a token is asked for, in words."""
+    names = ("USERNAME", "USER_ID", "APPLICATION_CREDENTIAL_NAME", "APPLICATION_CREDENTIAL_ID")
+    given = (variables.get(f"OS_{name}") for name in names)
+    user = next(filter(None, given), "the token's owner")
+    scope = variables.get("OS_PROJECT_NAME") or variables.get("OS_PROJECT_ID")
+    return f"{user} of project {scope}" if scope else user
 
 
 def _needed(variables: Variables, name: str) -> str:

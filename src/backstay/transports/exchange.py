@@ -33,12 +33,16 @@ class HttpOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpExchange:
-    """How a request ended; ``status`` is 0 where no answer came, ``message`` is the reason."""
+    """How a request ended; ``status`` is 0 where no answer came, ``message`` is the reason.
+
+    ``date`` is the server's clock as it says it (RFC 9110, 6.6.1), empty where it does not.
+    """
 
     outcome: HttpOutcome
     seconds: float
     status: int = 0
     message: str = ""
+    date: str = ""
 
 
 async def exchange(
@@ -57,9 +61,16 @@ async def exchange(
     started = time.monotonic()
     connected = False
 
-    def ended(outcome: HttpOutcome, message: str = "", status: int = 0) -> HttpExchange:
-        seconds = time.monotonic() - started
-        return HttpExchange(outcome=outcome, seconds=seconds, status=status, message=message)
+    def ended(
+        outcome: HttpOutcome, message: str = "", status: int = 0, date: str = ""
+    ) -> HttpExchange:
+        return HttpExchange(
+            outcome=outcome,
+            seconds=time.monotonic() - started,
+            status=status,
+            message=message,
+            date=date,
+        )
 
     if not is_web_address(url):
         return ended(HttpOutcome.BROKEN, f"is no address: {clean(url, longest=100)}")
@@ -71,7 +82,7 @@ async def exchange(
             port = parts.port or (443 if secure else 80)
             reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure)
             connected = True
-            status = await _asked(reader, writer, method, url, headers or {})
+            status, date = await _asked(reader, writer, method, url, headers or {})
     except TimeoutError:
         if connected:
             return ended(HttpOutcome.LATE, f"accepts the connection, no answer within {bound:g} s")
@@ -88,7 +99,7 @@ async def exchange(
         if writer is not None:
             with contextlib.suppress(OSError):
                 writer.transport.abort()
-    return ended(HttpOutcome.ANSWERED, f"status {status}", status)
+    return ended(HttpOutcome.ANSWERED, f"status {status}", status, date)
 
 
 async def _asked(
@@ -97,8 +108,8 @@ async def _asked(
     method: str,
     url: str,
     headers: Mapping[str, str],
-) -> int:
-    """Send the request and return the status of the answer."""
+) -> tuple[int, str]:
+    """Send the request and return the status of the answer, and its header ``Date``."""
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     client = h11.Connection(our_role=h11.CLIENT)
@@ -110,7 +121,8 @@ async def _asked(
     while True:
         event = client.next_event()
         if isinstance(event, h11.Response):
-            return event.status_code
+            dates = [value for name, value in event.headers if name == b"date"]
+            return event.status_code, clean(b"".join(dates[:1]).decode("latin-1"), longest=100)
         if event is h11.NEED_DATA:
             data = await reader.read(_PIECE)
             if not data:

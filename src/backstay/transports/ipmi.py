@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from backstay import lacking
 from backstay.answers import BadAnswer, read
+from backstay.commands import quoted
 from backstay.errors import PowerError, PowerOrdered
 from backstay.transports import power
 from backstay.transports.hardware import Hardware, hardware_of
@@ -157,15 +159,23 @@ class Ipmi:
             lines = errors.decode(errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "no message")
             raise self._error(attempted, f"pyghmi ended with {last[:200]}") from None
+        if answer.extra:
+            remedy = f"{quoted(sys.executable)} -m pip install 'backstay[{answer.extra}]'"
+            raise self._error(attempted, answer.error, lacking.remedy(remedy))
         if answer.error:
             raise self._error(attempted, answer.error)
         return answer
 
-    def _error(self, attempted: str, came_back: str) -> PowerError:
+    def _error(
+        self,
+        attempted: str,
+        came_back: str,
+        remedy: str = "try it by hand: ipmitool -I lanplus; is `bmc` in cloud.yaml right?",
+    ) -> PowerError:
         return PowerError(
             f"{attempted} {self.target.name} by its BMC ({without_secrets(self.target.url)})",
             came_back=came_back,
-            remedy="try it by hand: ipmitool -I lanplus; is `bmc` in cloud.yaml right?",
+            remedy=remedy,
         )
 
 
@@ -175,6 +185,7 @@ class _Came:
 
     ``unclear`` is why it is not known whether an order was taken that was sent; ``no_cycle``
     whether the BMC cannot do that at once.
+    ``extra`` is the one of Backstay's that this machine lacks for it.
     """
 
     on: bool | None = None
@@ -183,6 +194,7 @@ class _Came:
     missed: tuple[str, ...] = ()
     guid: str = ""
     error: str = ""
+    extra: str = ""
 
 
 async def _said(process: asyncio.subprocess.Process, given: bytes) -> tuple[bytes, bytes]:
@@ -218,7 +230,7 @@ def exchange(given: dict[str, Any]) -> dict[str, Any]:
         from pyghmi.exceptions import IpmiException  # noqa: PLC0415 - an extra
         from pyghmi.ipmi.command import Command  # noqa: PLC0415
     except ImportError:
-        return {"error": "pyghmi is not installed here: pip install 'backstay[ipmi]'"}
+        return {"error": "the Python package pyghmi is missing", "extra": "ipmi"}
     try:
         command = Command(
             bmc=given["host"],

@@ -19,6 +19,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from backstay import lacking
 from backstay.errors import BackupError
 from backstay.transports.programs import words
 
@@ -129,12 +130,12 @@ def require() -> None:
 
     Takes the time of starting one; the answer is remembered.
     """
-    lacking = [name for name in _PROGRAMS if shutil.which(name, path=PATH) is None]
-    if lacking:
+    lacking_here = [name for name in _PROGRAMS if shutil.which(name, path=PATH) is None]
+    if lacking_here:
         raise SandboxError(
             "starting a program in a sandbox",
-            came_back=f"this machine has no {', '.join(lacking)}",
-            remedy="apt-get install util-linux mount",
+            came_back=f"this machine has no {', '.join(lacking_here)}",
+            remedy=lacking.remedy(lacking.install(lacking.PACKAGES[name] for name in lacking_here)),
         )
     tried = _tried(command("true", user=unused_user(), folders={}, sockets={}))
     if tried is None or tried.returncode != 0:

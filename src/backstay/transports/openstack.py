@@ -8,7 +8,6 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
@@ -17,23 +16,24 @@ from keystoneauth1.access import AccessInfoV3
 from keystoneauth1.session import Session
 
 from backstay import __version__
-from backstay.answers import BadAnswer
-from backstay.errors import ApiError, ApiFailed, ApiRefused, BackstayError
+from backstay.answers import BadAnswer, read
+from backstay.errors import ApiFailed, ApiRefused, BackstayError
 from backstay.jsondata import Json
-from backstay.transports import api_errors, credentials
+from backstay.transports import api_errors, credentials, proxies
 from backstay.transports.bounded_http import led_elsewhere, session, too_long
+from backstay.transports.catalogue import Choice
 from backstay.transports.deadline import Deadline, deadline
+from backstay.transports.discovery import has_version, newest
+from backstay.transports.request_errors import RequestErrors
 from backstay.transports.sent import log_request
 from backstay.transports.targets import Endpoint, Reply, joined
 from backstay.transports.tls import Trust
 from backstay.transports.token import check_token
-from backstay.transports.urls import is_web_address
 
 T = TypeVar("T")
 
 THREADS = 32
 CONNECT_BOUND = 8.0
-_NO_ADDRESS = "one that is no URL at all"
 _REPEATABLE = frozenset({"GET", "HEAD"})
 _LOST = "Connection aborted"
 """What urllib3 says of a connection that stood and was closed or reset before an answer."""
@@ -63,19 +63,20 @@ class OpenStackApi:
         given = variables.get("OS_INTERFACE") or variables.get("OS_ENDPOINT_TYPE") or "public"
         self.interface = (interface or given).removesuffix("URL")
         self.bound = bound
+        self._choice = Choice(variables, self.region, self.interface)
         self._plugin = credentials.plugin(variables)
-        self._who = _who(variables)
+        self._given_url = variables["OS_AUTH_URL"]
+        self._who = credentials.who(variables)
         self.trust = credentials.trust(variables)
-        self._session = _session(self.trust, bound)
+        through = proxies.named(variables)
+        self._errors = RequestErrors(bound, through)
+        self._session = _session(self.trust, bound, through)
+        self._versions: dict[str, str] = {}
+        self._discovering = threading.Lock()
         self._lock = threading.Lock()
         self._access: AccessInfoV3 | None = None
         self._refusal: BackstayError | None = None
         self._given = False
-
-    @property
-    def ca(self) -> Path | None:
-        """Return the file that certificates are checked against, None for the system's."""
-        return self.trust.ca
 
     @property
     def auth_url(self) -> str:
@@ -87,14 +88,7 @@ class OpenStackApi:
 
         What is no address is left out: who asks that API gets the error.
         """
-        return [
-            Endpoint(service_type=str(service["type"]), url=endpoint["url"])
-            for service in self._token().service_catalog.catalog
-            for endpoint in service["endpoints"]
-            if endpoint["interface"].removesuffix("URL") == self.interface
-            and self.region in {None, endpoint.get("region_id"), endpoint.get("region")}
-            and is_web_address(endpoint["url"])
-        ]
+        return self._choice.all_of(self._token())
 
     def authenticate(self) -> Mapping[str, Any]:
         """Return a fresh token's data: ``user``, ``project``, ``expires_at`` and ``roles``.
@@ -124,7 +118,7 @@ class OpenStackApi:
         access = self._token()
         if refused and access.auth_token == refused:
             access = self._renewed(access)
-        url = joined(self._endpoint(access, service_type, f"asking {service_type}"), path)
+        url = self._address(access, service_type, path, f"asking {service_type}")
         return url, {TOKEN: str(access.auth_token), "Accept": "application/json"}
 
     def get(self, service_type: str, path: str, headers: Mapping[str, str] | None = None) -> Json:
@@ -181,7 +175,7 @@ class OpenStackApi:
         """
         attempted = f"{method} {path.partition('?')[0]} of {service_type}"
         access = self._token()
-        url = joined(self._endpoint(access, service_type, attempted), path)
+        url = self._address(access, service_type, path, attempted)
         options: dict[str, Any] = {"json": json} if json is not None else {}
         if data is not None:
             options["data"] = data
@@ -214,7 +208,7 @@ class OpenStackApi:
             # Revoked or expired before its time, by a password change for one: ask once more.
             response = send(self._renewed(access))
         if response.status_code >= 400:
-            raise api_errors.status(attempted, url, response.status_code, response.content)
+            raise self._errors.status(attempted, url, response.status_code, response.content)
         low = {name.lower(): value for name, value in response.headers.items()}
         return Reply(status=response.status_code, headers=low, body=response.content)
 
@@ -226,36 +220,43 @@ class OpenStackApi:
             return reply.json()
         except ValueError as error:
             attempted = f"{method} {path.partition('?')[0]} of {service_type}"
-            where = f"{self._endpoint(self._token(), service_type, attempted)}{path}"
+            where = self._address(self._token(), service_type, path, attempted)
             raise api_errors.not_json(attempted, where, reply.status, reply.body) from error
 
-    def _endpoint(self, access: AccessInfoV3, service_type: str, attempted: str) -> str:
-        found = self._endpoints(access, service_type, self.region)
-        if found and not is_web_address(found):
-            raise api_errors.no_address(attempted, found)
-        if found:
-            return found
-        regions = {
-            str(endpoint.get("region_id") or endpoint.get("region"))
-            for service in access.service_catalog.catalog
-            for endpoint in service.get("endpoints", [])
-            if self._endpoints(access, service_type, endpoint.get("region_id"))
-        }
-        raise api_errors.no_endpoint(attempted, service_type, self.interface, self.region, regions)
+    def _address(self, access: AccessInfoV3, service_type: str, path: str, attempted: str) -> str:
+        """Return where a path is asked for; the version is looked up where neither part has one."""
+        endpoint = self._choice.one(access, service_type, attempted)
+        if path and not has_version(endpoint) and not has_version(path):
+            with self._discovering:
+                if endpoint not in self._versions:
+                    self._versions[endpoint] = self._discovered(endpoint) or endpoint
+            endpoint = self._versions[endpoint]
+        return joined(endpoint, path)
 
-    def _endpoints(self, access: AccessInfoV3, service_type: str, region: str | None) -> str | None:
-        """Return the endpoint of that type or, failing that, of its newest alias (volumev3)."""
+    def _discovered(self, url: str, *, major: int | None = None) -> str | None:
+        """Return the address of the newest version, None where the server lists none.
+
+        Raises ApiUnreachable where it does not answer at all.
+        """
+        attempted = f"asking {api_errors.place(url)} for its versions"
         try:
-            by_type = access.service_catalog.get_endpoints_data(
-                service_type=service_type, interface=self.interface, region_name=region
+            response: requests.Response = self._bounded(
+                attempted,
+                url,
+                functools.partial(
+                    self._session.request,
+                    url,
+                    "GET",
+                    headers={"Accept": "application/json"},
+                    authenticated=False,
+                    raise_exc=False,
+                    timeout=(min(CONNECT_BOUND, self.bound), self.bound),
+                ),
+                repeatable=True,
             )
-        except ValueError:  # keystoneauth1 looks for a version in what is no URL
-            return _NO_ADDRESS
-        newest_first = sorted(by_type, key=lambda known: (known == service_type, known))[::-1]
-        for known in newest_first:
-            for endpoint in by_type[known]:
-                return str(endpoint.catalog_url)
-        return None
+            return newest(url, read(Any, response.content), major=major)
+        except (ApiFailed, ApiRefused, BadAnswer):
+            return None
 
     def _token(self) -> AccessInfoV3:
         with self._lock:
@@ -282,6 +283,8 @@ class OpenStackApi:
         attempted = f"asking the identity service for a token as {self._who}"
         url = f"{self._plugin.auth_url}/auth/tokens"
         try:
+            self._find_identity()
+            url = f"{self._plugin.auth_url}/auth/tokens"
             access: AccessInfoV3 = self._bounded(
                 attempted, url, functools.partial(self._plugin.get_auth_ref, self._session)
             )
@@ -291,6 +294,14 @@ class OpenStackApi:
             self._refusal = api_errors.odd_answer(attempted, url, error)
         except BackstayError as error:
             self._refusal = error
+
+    def _find_identity(self) -> None:
+        """Look up where version 3 is, once, where OS_AUTH_URL does not say it."""
+        if not has_version(self._given_url):
+            found = self._discovered(self._given_url.rstrip("/"), major=3)
+            if found is not None:
+                self._plugin.auth_url = found
+            self._given_url = self._plugin.auth_url
 
     def _bounded(
         self,
@@ -315,11 +326,11 @@ class OpenStackApi:
                     raise api_errors.redirected(attempted, url, elsewhere.place) from error
                 if too_long(error):
                     raise api_errors.too_long(attempted, url) from error
-                raise self._described(attempted, url, error) from error
+                raise self._errors.of(attempted, url, error) from error
             except requests.RequestException as error:
                 if ends.passed:
                     raise api_errors.hung(attempted, url, self.bound) from error
-                raise api_errors.not_connected(attempted, url, str(error)) from error
+                raise self._errors.not_connected(attempted, url, str(error)) from error
             except Exception as error:
                 # Of an answer that keystoneauth1 takes apart without looking what it is.
                 if ends.passed:
@@ -328,25 +339,6 @@ class OpenStackApi:
         if ends.passed:  # headers cut off in their middle are taken for whole ones
             raise api_errors.hung(attempted, url, self.bound)
         return answer
-
-    def _described(self, attempted: str, url: str, error: exceptions.ClientException) -> ApiError:
-        if isinstance(error, exceptions.SSLError):
-            return api_errors.no_tls(attempted, url, str(error))
-        if isinstance(error, exceptions.ConnectTimeout):
-            return api_errors.hung(attempted, url, self.bound)
-        if isinstance(error, exceptions.Unauthorized):
-            return ApiRefused(
-                attempted,
-                came_back=f"{api_errors.place(url)} refused the credentials (401)",
-                remedy="compare user, project, domains and password in the openrc with "
-                "those of the identity service",
-            )
-        if isinstance(error, exceptions.HttpError) and error.response is not None:
-            return api_errors.status(attempted, url, error.http_status, error.response.content)
-        if isinstance(error, exceptions.InvalidResponse):
-            response = error.response
-            return api_errors.not_json(attempted, url, response.status_code, response.content)
-        return api_errors.not_connected(attempted, url, str(error))
 
 
 def _sent_again(call: Callable[[], T], ends: Deadline) -> T:
@@ -363,21 +355,17 @@ def _sent_again(call: Callable[[], T], ends: Deadline) -> T:
         return call()
 
 
-def _who(variables: Mapping[str, str]) -> str:
-    names = ("USERNAME", "USER_ID", "APPLICATION_CREDENTIAL_NAME", "APPLICATION_CREDENTIAL_ID")
-    given = (variables.get(f"OS_{name}") for name in names)
-    user = next(filter(None, given), "the token's owner")
-    scope = variables.get("OS_PROJECT_NAME") or variables.get("OS_PROJECT_ID")
-    return f"{user} of project {scope}" if scope else user
-
-
-def _session(trust: Trust, bound: float) -> Session:
+def _session(trust: Trust, bound: float, given: Mapping[str, str] | None) -> Session:
     # They log requests at debug level, some with bodies; no level set elsewhere may let them.
     logging.getLogger("keystoneauth").setLevel(logging.WARNING)
     # It warns of headers cut off, with a traceback on stderr; here that becomes an error in words.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     return Session(
-        session=session(pool_connections=THREADS, pool_maxsize=THREADS),
+        session=session(
+            proxies=None if given is None else functools.partial(proxies.of, given=given),
+            pool_connections=THREADS,
+            pool_maxsize=THREADS,
+        ),
         verify=trust.verify,
         cert=trust.cert,
         timeout=bound,

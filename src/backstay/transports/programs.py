@@ -11,6 +11,7 @@ import shutil
 import signal
 from pathlib import Path
 
+from backstay import lacking
 from backstay.errors import BackupError, DamagedBackup
 from backstay.quantities import size
 from backstay.transports import limits
@@ -82,7 +83,7 @@ async def start(
         raise BackupError(
             f"starting {program}",
             came_back="this machine has no such program",
-            remedy=remedy,
+            remedy=lacking.remedy(remedy),
         )
     log_call("program", " ".join([program, *arguments[:1]]))
     # A server that is left to itself has a log.

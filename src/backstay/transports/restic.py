@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
+from backstay import lacking
 from backstay.errors import BackupError
 from backstay.quantities import size
 from backstay.transports import limits
@@ -329,7 +330,9 @@ class Restic:
             raise BackupError(
                 "starting restic",
                 came_back="this machine has no restic",
-                remedy="apt-get install restic, on the machine that keeps the backups",
+                remedy=lacking.remedy(
+                    "apt-get install restic, on the machine that keeps the backups"
+                ),
             ) from None
 
     def _error(self, doing: str, errors: str) -> BackupError:

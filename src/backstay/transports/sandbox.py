@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backstay import lacking
 from backstay.answers import clean
 from backstay.errors import BackupError
 from backstay.transports import namespaces
@@ -114,7 +115,7 @@ class Sandbox:
             raise BackupError(
                 f"starting {program}",
                 came_back="this machine has no such program below /usr",
-                remedy=remedy,
+                remedy=lacking.remedy(remedy),
             )
         return namespaces.command(
             path, *arguments, user=self.user, folders=self.folders, sockets=self.sockets

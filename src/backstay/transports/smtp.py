@@ -3,20 +3,22 @@
 import smtplib
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from backstay.errors import ChannelFailed, MessageRefused
 from backstay.quantities import size
 from backstay.transports import limits
 from backstay.transports.deadline import watch
 from backstay.transports.threads import on_thread
+
+T = TypeVar("T")
 
 _LONGEST = 300
 
@@ -61,6 +63,26 @@ async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapp
     seconds; MessageRefused where that is for its content. A password is sent over an encrypted
     connection only.
     """
+    return await _reaching(server, lambda: _hand_in(server, letter, bound), bound)
+
+
+async def greet(server: MailServer, *, bound: float) -> str:
+    """Connect, encrypt and log in as ``send_mail`` does, and send nothing; return the greeting.
+
+    Raises ChannelFailed.
+    """
+
+    def meet() -> str:
+        with _connected(server, bound) as smtp:
+            _log_in(smtp, server)
+            code, text = smtp.ehlo()
+            return _said(code, text).partition("\n")[0]
+
+    return await _reaching(server, meet, bound)
+
+
+async def _reaching(server: MailServer, call: Callable[[], T], bound: float) -> T:
+    """Return what a call to a server returns; its errors are for the operator."""
     place = f"{server.host}:{server.port}"
     if server.username and server.tls == "none":
         raise _failed(
@@ -69,7 +91,7 @@ async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapp
             "use `tls: starttls` or `tls: tls`, or take out `username` and `password`",
         )
     try:
-        return await on_thread(lambda: _hand_in(server, letter, bound), bound)
+        return await on_thread(call, bound)
     except TimeoutError:
         raise _failed(place, f"no answer within {bound:g} s") from None
     except ssl.SSLCertVerificationError as error:
@@ -93,12 +115,16 @@ async def send_mail(server: MailServer, letter: Letter, *, bound: float) -> Mapp
 def _hand_in(server: MailServer, letter: Letter, bound: float) -> Mapping[str, str]:
     message = _message(letter)
     with _connected(server, bound) as smtp:
-        if server.tls == "starttls":
-            smtp.starttls(context=_context(server))
-        if server.username:
-            smtp.login(server.username, server.password or "")
+        _log_in(smtp, server)
         refused = smtp.send_message(message)
     return {to: _said(code, text) for to, (code, text) in refused.items()}
+
+
+def _log_in(smtp: smtplib.SMTP, server: MailServer) -> None:
+    if server.tls == "starttls":
+        smtp.starttls(context=_context(server))
+    if server.username:
+        smtp.login(server.username, server.password or "")
 
 
 def _connected(server: MailServer, bound: float) -> AbstractContextManager[smtplib.SMTP]:

@@ -183,9 +183,10 @@ class HostShell:
         received_at = time.time()
         if talk.status is None and talk.signal is None:
             raise asyncssh.ConnectionLost("it ended before the answer was complete")
-        _judge(target, talk)
+        printed = stdout.decode(errors="replace")
+        _judge(target, talk, printed)
         return Answer(
-            stdout=stdout.decode(errors="replace"),
+            stdout=printed,
             sent_at=sent_at,
             received_at=received_at,
             connecting=connecting,
@@ -217,7 +218,7 @@ class HostShell:
             talk.close()
 
 
-def _judge(target: SshTarget, talk: Conversation) -> None:
+def _judge(target: SshTarget, talk: Conversation, printed: str = "") -> None:
     """Raise RemoteFailure where a script ended with another status than 0."""
     if talk.status != 0:
-        raise ssh_errors.failed(target, talk.status, talk.signal, talk.errors)
+        raise ssh_errors.failed(target, talk.status, talk.signal, talk.errors, printed)

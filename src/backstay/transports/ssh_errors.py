@@ -5,18 +5,20 @@ import socket
 
 import asyncssh
 
+from backstay import lacking
 from backstay.commands import command
 from backstay.errors import (
     AnswerTooLong,
     HostError,
     HostUnreachable,
     LoginRefused,
+    NoPython,
     NotAsked,
     RemoteFailure,
     own_error,
 )
 from backstay.quantities import size
-from backstay.transports import ssh_command
+from backstay.transports import script_errors, ssh_command
 from backstay.transports.ssh_command import connecting
 from backstay.transports.ssh_config import Way
 from backstay.transports.ssh_logins import Login
@@ -24,7 +26,6 @@ from backstay.transports.targets import SshTarget
 
 _LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
 
-_COMMAND_NOT_FOUND = 127  # of every POSIX shell
 _MOST_KEYS = 6
 _TRY = "python3 -I -c 'print(1)'"
 
@@ -225,16 +226,23 @@ def _other_logins(way: Way) -> str:
 
 
 def failed(
-    target: SshTarget, status: int | None, signal: tuple[object, ...] | None, stderr: str
+    target: SshTarget,
+    status: int | None,
+    signal: tuple[object, ...] | None,
+    stderr: str,
+    printed: str = "",
 ) -> RemoteFailure:
-    """Return the error for a script that ended with another status than 0."""
+    """Return the error for a script that ended with another status than 0.
+
+    ``printed`` is what came on standard output, where that is known.
+    """
+    found = None if signal else script_errors.explained(target.user, status, stderr, printed)
+    if found is not None and found.came_back.startswith(script_errors.NO_PYTHON):
+        remedy = lacking.remedy(found.remedy)
+        return NoPython(_asking(target), came_back=found.came_back, remedy=remedy)
+    if found is not None:
+        return RemoteFailure(_asking(target), came_back=found.came_back, remedy=found.remedy)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    if status == _COMMAND_NOT_FOUND:
-        return RemoteFailure(
-            _asking(target),
-            came_back="it has no python3",
-            remedy="install python3 on the host: apt-get install python3-minimal",
-        )
     ending = f"signal {signal[0]}" if signal else f"exit status {status}"
     return RemoteFailure(
         _asking(target),

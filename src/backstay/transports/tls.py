@@ -34,6 +34,16 @@ class Trust:
         return (own, str(self.key)) if own and self.key else own
 
 
+def trusting(ca: Path | None) -> ssl.SSLContext:
+    """Return a context that checks servers' certificates; ``ca`` may be a folder of hashed names.
+
+    Raises OSError.
+    """
+    if ca is not None and ca.is_dir():
+        return ssl.create_default_context(capath=str(ca))
+    return ssl.create_default_context(cafile=str(ca) if ca else None)
+
+
 @cache
 def context_of(trust: Trust) -> ssl.SSLContext:
     """Return the context for connections. Raises OSError that names the file that is wrong."""
@@ -42,7 +52,7 @@ def context_of(trust: Trust) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif trust.ca:
-        context = _naming(trust.ca, lambda: ssl.create_default_context(cafile=str(trust.ca)))
+        context = _naming(trust.ca, lambda: trusting(trust.ca))
     if trust.certificate:
         own, key = trust.certificate, trust.key
         _naming(key or own, lambda: context.load_cert_chain(own, key))

@@ -9,6 +9,7 @@ from backstay_lab.faults import records
 from backstay_lab.faults.agent import WedgeAgent
 from backstay_lab.faults.bmc import BusyBmc
 from backstay_lab.faults.broker import RabbitAmnesia
+from backstay_lab.faults.broker_way import CutBroker, WrongBroker
 from backstay_lab.faults.disk_full import FillDisk
 from backstay_lab.faults.fault import Fault, NoUndo
 from backstay_lab.faults.network import CutNetwork, Loss, table
@@ -39,10 +40,12 @@ FAULTS: dict[str, Fault] = {
         WedgeAgent(),
         OldClient(),
         RabbitAmnesia(),
+        CutBroker(),
+        WrongBroker(),
     )
 }
 # faults that are made on the machine's side of the host and do not depend on it
-ON_MACHINE = ("cut-network", "loss", "duplicate-address", "busy-bmc")
+ON_MACHINE = ("cut-network", "loss", "duplicate-address", "busy-bmc", "cut-broker")
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,31 @@ def half_open_rules(lab: Lab, record: Record) -> list[Rule]:
     ]
 
 
-RULES = {"cut-network": cut_rules, "loss": loss_rules, "wedge-agent": half_open_rules}
+def cut_broker_rules(lab: Lab, record: Record) -> list[Rule]:
+    """Return the rules that drop what goes to the broker's port, or what comes from it."""
+    noted = record.noted
+    ends = (noted["address"], noted["peer"])
+    if record.options.get("lost") == "there":
+        return [
+            (
+                "prerouting",
+                f"ip saddr {ends[0]} ip daddr {ends[1]} tcp dport {noted['port']} counter drop",
+            )
+        ]
+    return [
+        (
+            "prerouting",
+            f"ip saddr {ends[1]} ip daddr {ends[0]} tcp sport {noted['port']} counter drop",
+        )
+    ]
+
+
+RULES = {
+    "cut-network": cut_rules,
+    "loss": loss_rules,
+    "wedge-agent": half_open_rules,
+    "cut-broker": cut_broker_rules,
+}
 
 
 def comment(record: Record) -> str:

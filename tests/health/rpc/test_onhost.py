@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backstay.access.shipping import source_of
 from backstay.health.rpc import onhost
+from backstay.services import connections
 from backstay.services.rabbitmq.queues import ask_messaging
 from tests.health.rpc.recorded import DATA
 
@@ -14,9 +15,9 @@ LOG = DATA / "nova-compute.log"
 
 
 def test_endpoints_as_the_kernel_writes_them() -> None:
-    assert onhost.endpoint("15004D0A:1628") == ("10.77.0.21", 5672)
-    assert onhost.endpoint("0000000000000000FFFF000015004D0A:1628") == ("10.77.0.21", 5672)
-    assert onhost.endpoint("B80D01200000000067452301EFCDAB89:0050") == (
+    assert connections.endpoint("15004D0A:1628") == ("10.77.0.21", 5672)
+    assert connections.endpoint("0000000000000000FFFF000015004D0A:1628") == ("10.77.0.21", 5672)
+    assert connections.endpoint("B80D01200000000067452301EFCDAB89:0050") == (
         "2001:db8::123:4567:89ab:cdef",
         80,
     )

@@ -16,6 +16,12 @@ _COLOURS = {
     Signature.UNKNOWN: "magenta",
 }
 _WORST = (
+    Signature.NAME,
+    Signature.NETWORK,
+    Signature.PORT,
+    Signature.TLS,
+    Signature.LOGIN,
+    Signature.VHOST,
     Signature.DOWN,
     Signature.FROZEN,
     Signature.DEAF,

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from backstay.commands import command
 from backstay.health.rpc.evidence import AgentSeen
+from backstay.services.broker_way import Link
 
 
 class Signature(StrEnum):
@@ -18,7 +19,17 @@ class Signature(StrEnum):
     FROZEN = "frozen"
     DOWN = "down"
     REFUSED = "refused"
+    NAME = "name"
+    NETWORK = "network"
+    PORT = "port"
+    TLS = "tls"
+    LOGIN = "login"
+    VHOST = "vhost"
     UNKNOWN = "unknown"
+
+
+NO_WAY = frozenset(Signature(link.value) for link in Link)
+"""Those of an agent whose host cannot open a connection to the broker: no restart changes that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +75,8 @@ def after_restart(diagnosis: AgentDiagnosis) -> str:
     """Return the remedy for an agent that was restarted and is still not attached."""
     seen = diagnosis.seen
     unit, queue = seen.rpc_endpoint.unit, seen.queue
+    if diagnosis.signature in NO_WAY and diagnosis.remedy:
+        return diagnosis.remedy
     if diagnosis.signature is Signature.DEAF and queue:
         return f"its queue or its binding is broken in the broker: {lost_queue(queue)}"
     if diagnosis.signature is Signature.DOWN:

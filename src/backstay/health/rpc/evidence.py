@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from backstay.answers import Count, Line, Seconds
+from backstay.services.broker_way import BrokenLink, WayAnswer
 from backstay.services.declaration import Agent
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
@@ -43,6 +44,7 @@ class UnitSeen:
         since: for how many seconds the unit has been active, None where it is not.
         sockets: its connections to the broker.
         messages: kinds of relevant messages in its log, with the age of the last in seconds.
+        way: how far its way to the broker leads, None where that was not tried.
 
     """
 
@@ -55,6 +57,7 @@ class UnitSeen:
     since: float | None = None
     sockets: tuple[Socket, ...] = ()
     messages: tuple[tuple[str, float], ...] = ()
+    way: WayAnswer | None = None
 
     @property
     def runs(self) -> bool:
@@ -85,6 +88,7 @@ class AgentSeen:
         ping: the call to it, None where it could not be called.
         stalled: its connections to which the broker's host retransmits without success.
         missing: why evidence is missing.
+        broken: what of the way from its host to the broker is broken, None where nothing is.
 
     """
 
@@ -97,6 +101,7 @@ class AgentSeen:
     ping: Ping | None = None
     stalled: frozenset[Peer] = frozenset()
     missing: tuple[str, ...] = ()
+    broken: BrokenLink | None = None
 
     @property
     def queue(self) -> str:
@@ -135,6 +140,7 @@ class UnitAnswer:
     since: float | None = None
     sockets: tuple[SocketAnswer, ...] = ()
     log: tuple[tuple[Line, float], ...] = ()
+    way: WayAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,4 +167,5 @@ def read_unit(read: UnitAnswer, ports: frozenset[int]) -> UnitSeen:
             if peer_port in ports
         ),
         messages=read.log,
+        way=read.way,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from backstay.access.session import CloudSession
 from backstay.errors import HostError
+from backstay.health.remedy import filled
 from backstay.health.rpc import onhost
 from backstay.health.rpc.evidence import (
     REPEATS,
@@ -18,8 +19,11 @@ from backstay.health.rpc.evidence import (
     UnitSeen,
     read_unit,
 )
+from backstay.inventory.cloud import Cloud
 from backstay.inventory.enums import Role
 from backstay.inventory.host_names import HostNames
+from backstay.jsondata import Json
+from backstay.services.broker_way import BrokenLink, WayAnswer, broken_link
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import Messaging, Peer, RpcEndpoint
 
@@ -39,6 +43,15 @@ class _Hosts:
     names: HostNames
     units: Mapping[str, Mapping[str, UnitSeen]]
     silent: Mapping[str, str]
+    cloud: Cloud
+
+    def broken(self, host: str, way: WayAnswer) -> BrokenLink | None:
+        """Return what of the way from a host to its broker is broken, in the cloud's own names."""
+        found = broken_link(way, host, lambda one: self.names.host_of(one) or "")
+        if found is None:
+            return None
+        target = self.cloud.ssh_target(self.cloud.hosts[host])
+        return replace(found, remedy=filled(found.remedy, target))
 
 
 async def observe_agents(
@@ -46,8 +59,9 @@ async def observe_agents(
 ) -> AgentsObservation:
     """Return the evidence about every agent that the APIs report, or about those on ``hosts``.
 
-    First each is called; the kernels' state of the connections is read after that. Raises ApiError
-    where an API does not list its agents.
+    Each is called, and at the same time each host reads its units and tries their way to the
+    broker. Hosts with an agent that did not answer are read again: the call shows in the kernels'
+    state of the connections. Raises ApiError where an API does not list its agents.
     """
     brokers = [service.broker for service in site.services if service.broker]
     endpoints = {w.binary: (s.name, w) for s in site.services for w in s.rpc_endpoints}
@@ -56,12 +70,16 @@ async def observe_agents(
         # One that goes by another name than its host's is found after its host was asked.
         names = site.cloud.host_names()
         agents = [one for one in agents if names.host_of(one.host) in {None, *hosts}]
-    pings = await _ping(site, [(agent, endpoints[agent.binary][1]) for agent in agents])
     ports = frozenset(port for broker in brokers for port in broker.ports)
+    reader = _HostReader(site, [endpoint for _, endpoint in endpoints.values()], ports)
+    pings, asked = await asyncio.gather(
+        _ping(site, [(agent, endpoints[agent.binary][1]) for agent in agents]),
+        reader.read(hosts),
+    )
     messaging, stalled, asked = await asyncio.gather(
         _ask_broker(site, brokers),
         _stalled(site, brokers),
-        _ask_hosts(site, [rpc_endpoint for _, rpc_endpoint in endpoints.values()], ports, hosts),
+        reader.read_again(asked, _doubtful(agents, pings, asked)),
     )
     seen = [
         _seen(*endpoints[agent.binary], agent, pings[_key(agent)], (messaging.clock, asked))
@@ -110,6 +128,7 @@ def _seen(
     elif unit is None:
         missing.append(f"{host} has no unit {rpc_endpoint.unit}")
     age = now - agent.heartbeat.timestamp() if agent.heartbeat and now else None
+    way = unit.way if unit is not None else None
     return AgentSeen(
         service=service,
         agent=agent,
@@ -119,6 +138,7 @@ def _seen(
         unit=unit,
         ping=None if isinstance(ping, str) else ping,
         missing=tuple(missing),
+        broken=asked.broken(host, way) if host is not None and way is not None else None,
     )
 
 
@@ -213,40 +233,103 @@ async def _ping_with(
     return {_key(agent): trouble for agent, _ in agents}
 
 
-async def _ask_hosts(
-    site: CloudSession,
-    endpoints: Sequence[RpcEndpoint],
-    ports: frozenset[int],
-    hosts: Collection[str] | None,
-) -> _Hosts:
-    """Read the agents' units on every host but spares."""
-    chosen = [
-        host
-        for host in site.cloud.hosts.values()
-        if set(host.roles) - {Role.SPARE} and (hosts is None or host.name in hosts)
-    ]
-    question = [(rpc_endpoint.unit, rpc_endpoint.log) for rpc_endpoint in endpoints]
-    others = (
-        {rpc_endpoint.reports_via for rpc_endpoint in endpoints}
-        - {""}
-        - {rpc_endpoint.unit for rpc_endpoint in endpoints}
-    )
-    question += [(unit, "") for unit in sorted(others)]
+def _doubtful(
+    agents: Iterable[Agent], pings: Mapping[tuple[str, str], Ping | str], asked: _Hosts
+) -> dict[str, list[str]]:
+    """Return the units by host that were called and did not answer."""
+    found: dict[str, list[str]] = {}
+    for agent in agents:
+        ping, host = pings[_key(agent)], asked.names.host_of(agent.host)
+        if host is None or host not in asked.units:
+            continue
+        if isinstance(ping, Ping) and not ping.answered:
+            found.setdefault(host, []).append(agent.binary)
+    return found
 
-    async def ask(host: str) -> AgentsAnswer | HostError:
+
+@dataclass(frozen=True, slots=True)
+class _HostReader:
+    """Reads agents' units on their hosts, and tries the ways from there to the broker."""
+
+    site: CloudSession
+    endpoints: Sequence[RpcEndpoint]
+    ports: frozenset[int]
+
+    async def read(self, hosts: Collection[str] | None) -> _Hosts:
+        """Read every host but spares, or ``hosts``. Units without a connection try to log in."""
+        chosen = [
+            host.name
+            for host in self.site.cloud.hosts.values()
+            if set(host.roles) - {Role.SPARE} and (hosts is None or host.name in hosts)
+        ]
+        answers = await asyncio.gather(*(self._ask(host, None) for host in chosen))
+        names, units, silent = self.site.cloud.host_names(), {}, {}
+        for host, answer in zip(chosen, answers, strict=True):
+            if isinstance(answer, HostError):
+                silent[host] = f"{answer.attempted}: {answer.came_back}"
+            else:
+                names.claim(host, answer.hostname)
+                units[host] = self._units(answer)
+        return _Hosts(names=names, units=units, silent=silent, cloud=self.site.cloud)
+
+    async def read_again(self, asked: _Hosts, doubtful: Mapping[str, Sequence[str]]) -> _Hosts:
+        """Read the hosts of units that did not answer; these units log in to the broker.
+
+        Not those whose way is known to be broken. A host that does not answer any more counts as
+        it did.
+        """
+        wanted = {
+            host: [name for name in names if not _is_broken(asked.units[host].get(name))]
+            for host, names in doubtful.items()
+        }
+        answers = await asyncio.gather(*(self._ask(host, names) for host, names in wanted.items()))
+        units = dict(asked.units)
+        for host, answer in zip(wanted, answers, strict=True):
+            if not isinstance(answer, HostError):
+                units[host] = {
+                    name: unit
+                    if unit.way is not None
+                    else replace(unit, way=_way(asked, host, name))
+                    for name, unit in self._units(answer).items()
+                }
+        return replace(asked, units=units)
+
+    def _units(self, answer: AgentsAnswer) -> dict[str, UnitSeen]:
+        return {name: read_unit(unit, self.ports) for name, unit in answer.units.items()}
+
+    async def _ask(self, host: str, log_in: Sequence[str] | None) -> AgentsAnswer | HostError:
+        question = [(endpoint.unit, endpoint.log) for endpoint in self.endpoints]
+        others = {endpoint.reports_via for endpoint in self.endpoints} - {""}
+        others -= {endpoint.unit for endpoint in self.endpoints}
+        question += [(unit, "") for unit in sorted(others)]
+        ways = {one.unit: config_of(one.config, one.binary) for one in self.endpoints}
         try:
-            return await site.ask(
-                host, onhost.read_agents, question, sorted(ports), returns=AgentsAnswer
+            return await self.site.ask(
+                host,
+                onhost.read_agents,
+                question,
+                sorted(self.ports),
+                ways,
+                None if log_in is None else list(log_in),
+                returns=AgentsAnswer,
             )
         except HostError as error:
             return error
 
-    answers = await asyncio.gather(*(ask(host.name) for host in chosen))
-    names, units, silent = site.cloud.host_names(), {}, {}
-    for host, answer in zip(chosen, answers, strict=True):
-        if isinstance(answer, HostError):
-            silent[host.name] = f"{answer.attempted}: {answer.came_back}"
-        else:
-            names.claim(host.name, answer.hostname)
-            units[host.name] = {name: read_unit(unit, ports) for name, unit in answer.units.items()}
-    return _Hosts(names=names, units=units, silent=silent)
+
+def _way(asked: _Hosts, host: str, unit: str) -> WayAnswer | None:
+    before = asked.units[host].get(unit)
+    return None if before is None else before.way
+
+
+def _is_broken(unit: UnitSeen | None) -> bool:
+    return unit is not None and unit.way is not None and broken_link(unit.way, "") is not None
+
+
+def config_of(config: str, binary: str) -> list[Json]:
+    """Return project, program and files of an agent's configuration, as ``oslo`` wants them. Pure.
+
+    ``/etc/nova/nova.conf`` is the project's; the program's own file lies beside it.
+    """
+    folder = config.rpartition("/")[0]
+    return [folder.rpartition("/")[2], binary, [config, f"{folder}/{binary}.conf"]]

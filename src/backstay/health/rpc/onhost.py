@@ -4,6 +4,7 @@
 """
 
 import importlib
+import json
 import logging
 import os
 import re
@@ -15,6 +16,9 @@ from typing import Any
 
 from backstay.access.onhost import run
 from backstay.health.onhost import family_states
+from backstay.services.amqp import try_brokers
+from backstay.services.connections import inodes_of, sockets, unit_pids
+from backstay.services.transport_url import transport_of
 
 AT_ONCE = 30  # oslo.messaging keeps as many connections at most (rpc_conn_pool_size)
 LOG_TAIL = 1 << 16
@@ -32,10 +36,17 @@ MESSAGES = (
 )
 
 
-def read_agents(endpoints: list[tuple[str, str]], ports: list[int]) -> dict[str, Any]:
+def read_agents(
+    endpoints: list[tuple[str, str]],
+    ports: list[int],
+    ways: dict[str, list[Any]],
+    log_in: Any,  # noqa: ANN401 - a list of units, or None
+) -> dict[str, Any]:
     """Return what systemd, the kernel and the logs have about the agents on this host.
 
     ``endpoints`` are pairs of a unit and its log file, ``ports`` the broker's. Ages are in seconds.
+    ``ways`` are project, program and files of configuration by unit: each unit's way to its broker
+    is tried, by a login for those in ``log_in``; with None, for those without a connection.
     """
     found = {}
     shown = run(
@@ -71,82 +82,35 @@ def read_agents(endpoints: list[tuple[str, str]], ports: list[int]) -> dict[str,
             "sockets": [one for inode, one in connections.items() if inode in inodes],
             "log": last_messages(log),
         }
+    wanted = {
+        name: not found[name]["sockets"] if log_in is None else True
+        for name in found
+        if name in ways and found[name]["load"] != "masked" and (log_in is None or name in log_in)
+    }
+    for name, way in tried_ways({name: ways[name] for name in wanted}, wanted).items():
+        found[name]["way"] = way
     return {"hostname": socket.gethostname(), "units": found}
 
 
-def unit_pids(main: int) -> list[int]:
-    """Return a process and its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
-            except (OSError, IndexError):
-                continue  # it has ended meanwhile
-            children.setdefault(int(parent), []).append(int(entry.name))
-    found, waiting = [], [main]
-    while waiting:
-        found.append(waiting.pop())
-        waiting.extend(children.get(found[-1], ()))
-    return found
-
-
-def inodes_of(pids: list[int]) -> set[str]:
-    """Return the inodes of the sockets that processes hold."""
-    found = set()
-    for pid in pids:
-        try:
-            names = list(Path(f"/proc/{pid}/fd").iterdir())
-        except OSError:
-            continue
-        for name in names:
-            try:
-                target = os.readlink(str(name))  # noqa: PTH115 - Path's is newer than 3.6
-            except OSError:
-                continue
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    return found
-
-
-def sockets(ports: list[int]) -> dict[str, list[Any]]:
-    """Return established connections to or from ``ports``, by inode.
-
-    Each is local address and port, peer's address and port, bytes that the peer has not
-    acknowledged, and how often the kernel has retransmitted the first of them.
-    https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
-    """
-    found: dict[str, list[Any]] = {}
-    for name in ("tcp", "tcp6"):
-        try:
-            lines = Path("/proc/net/" + name).read_text().splitlines()[1:]
-        except OSError:
-            continue  # a host without IPv6
-        for line in lines:
-            fields = line.split()
-            if fields[3] != "01":
-                continue
-            local, peer = endpoint(fields[1]), endpoint(fields[2])
-            if local[1] in ports or peer[1] in ports:
-                unsent = int(fields[4].split(":")[0], 16)
-                found[fields[9]] = [*local, *peer, unsent, int(fields[6], 16)]
+def tried_ways(ways: dict[str, list[Any]], log_in: dict[str, bool]) -> dict[str, Any]:
+    """Return how far each unit's way to its broker leads; one that several share is tried once."""
+    transports = {name: transport_of(*way) for name, way in ways.items()}
+    jobs: dict[str, list[Any]] = {}
+    for name, transport in transports.items():
+        same = [transport.get(part) for part in ("brokers", "vhost", "tls", "trouble")]
+        key = json.dumps([same, log_in[name]], sort_keys=True)
+        jobs.setdefault(key, [transport, log_in[name], []])[2].append(name)
+    found = {}
+    with ThreadPoolExecutor(max(1, len(jobs))) as pool:
+        answers = pool.map(lambda job: try_brokers(job[0], job[1]), jobs.values())
+        for (_, _, names), answer in zip(jobs.values(), answers):  # noqa: B905 - Python 3.6
+            found.update(dict.fromkeys(names, answer))
     return found
 
 
 def broker_sockets(ports: list[int]) -> list[list[Any]]:
     """Return the established connections of the broker's clients, as ``sockets`` has them."""
     return [one for one in sockets(ports).values() if one[1] in ports]
-
-
-def endpoint(text: str) -> tuple[str, int]:
-    """Return address and port of the kernel's ``0B004D0A:1628``."""
-    address, port = text.split(":")
-    words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
-    raw = b"".join(words)
-    if len(raw) == 16 and raw.startswith(b"\0" * 10 + b"\xff\xff"):
-        raw = raw[12:]
-    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
-    return socket.inet_ntop(family, raw), int(port, 16)
 
 
 def last_messages(log: str) -> list[list[Any]]:

@@ -13,6 +13,7 @@ from backstay.commands import command
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, lost_queue
 from backstay.health.rpc.evidence import REPEATS, AgentSeen, UnitSeen
 from backstay.quantities import ago, duration
+from backstay.services.broker_way import Link
 from backstay.services.messaging import REPLIES, Messaging
 
 STARTING = 60.0
@@ -77,6 +78,25 @@ def _broker_is_silent(case: Case) -> _Found:
     return None
 
 
+def _has_no_way(case: Case) -> _Found:
+    """Find a host that cannot open a connection to the broker: name, network, TLS or login.
+
+    It was tried there, with the agent's own configuration. Whatever else is odd follows from it:
+    an agent may end, hang or hold dead connections for that, and a restart changes nothing.
+    """
+    broken = case.seen.broken
+    if broken is None or case.answered:
+        return None
+    if broken.link in {Link.LOGIN, Link.VHOST} and case.broker.refused:
+        return None  # it refuses all
+    return AgentDiagnosis(
+        seen=case.seen,
+        signature=Signature(broken.link.value),
+        evidence=broken.text,
+        remedy=broken.remedy,
+    )
+
+
 def _does_not_run(case: Case) -> _Found:
     """Find a unit that does not run: nova-compute ends with status 0 where libvirt is silent."""
     unit = case.unit
@@ -106,8 +126,16 @@ def _is_stopped(case: Case) -> _Found:
 
 
 def _is_refused(case: Case) -> _Found:
-    """Find a broker that forgot its users and refuses every client: no restart changes that."""
-    return (Signature.REFUSED, case.broker.refused) if case.broker.refused else None
+    """Find a broker that refuses every client, as it forgot its users or has another password."""
+    if not case.broker.refused:
+        return None
+    again = "agents then reconnect by themselves"
+    return AgentDiagnosis(
+        seen=case.seen,
+        signature=Signature.REFUSED,
+        evidence=case.broker.refused,
+        remedy=f"{case.broker.refused_remedy or 'see rabbitmqctl list_users'}; {again}",
+    )
 
 
 def _answers_but_hears_none(case: Case) -> _Found:
@@ -255,6 +283,7 @@ def _needs_no_call(case: Case) -> _Found:
 
 RULES: Sequence[_Rule] = (
     _broker_is_silent,
+    _has_no_way,
     _does_not_run,
     _is_stopped,
     _is_refused,

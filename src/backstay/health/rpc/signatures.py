@@ -52,8 +52,6 @@ def judge(seen: AgentSeen, broker: Messaging, *, reconnect: float) -> AgentDiagn
 
 _RESTARTED = frozenset((Signature.DEAF, Signature.HALF_OPEN, Signature.FROZEN, Signature.DOWN))
 _REMEDY = {
-    Signature.REFUSED: "create the services' user again (rabbitmqctl add_user, set_permissions); "
-    "agents then reconnect by themselves",
     Signature.UNKNOWN: "get the missing evidence, or restart it without: backstay reattach --force",
 }
 

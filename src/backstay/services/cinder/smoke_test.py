@@ -1,11 +1,11 @@
 """A volume: make, wait until it is available, delete."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from backstay.services.cinder import VOLUMES
 from backstay.services.cinder.records import VolumeAnswer
 from backstay.services.declaration import Api
-from backstay.services.resource_name import PREFIX
 from backstay.services.smoke_test import (
     Named,
     SmokeTest,
@@ -14,6 +14,7 @@ from backstay.services.smoke_test import (
     call,
     create,
     gone,
+    named,
     until,
 )
 
@@ -25,13 +26,6 @@ class VolumeMade:
     """The answer to making a volume."""
 
     volume: Named
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumesAnswer:
-    """The answer of ``/volumes``."""
-
-    volumes: tuple[Named, ...]
 
 
 async def use(api: Api, name: str) -> str:
@@ -55,9 +49,7 @@ async def use(api: Api, name: str) -> str:
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
     """Return id and name of all volumes of smoke tests in this project."""
-    answer = await ask(api, "block-storage", "/volumes?limit=1000", VolumesAnswer)
-    volumes = [(volume.id, volume.name or "") for volume in answer.volumes]
-    return [(key, name) for key, name in volumes if name.startswith(PREFIX)]
+    return await named(api, replace(VOLUMES, path="/volumes"))
 
 
 async def _status(api: Api, key: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from backstay.answers import Line
 from backstay.services.declaration import Api
-from backstay.services.resource_name import PREFIX
-from backstay.services.smoke_test import Named, SmokeTest, SmokeTestFailed, ask, call, create
+from backstay.services.glance import IMAGES
+from backstay.services.smoke_test import Named, SmokeTest, SmokeTestFailed, ask, call, create, named
 
 SIZE = 1024 * 1024
 _REMEDY = "read the log of glance-api (journalctl -u glance-api); is there space for images?"
@@ -19,14 +19,6 @@ class ImageStatus:
     """An image's status."""
 
     status: Line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagesAnswer:
-    """A page of ``/v2/images``; ``next`` is the path of the next one."""
-
-    images: tuple[Named, ...]
-    next: Line | None = None
 
 
 async def use(api: Api, name: str) -> str:
@@ -53,12 +45,7 @@ async def use(api: Api, name: str) -> str:
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
     """Return id and name of all images of smoke tests, page by page."""
-    found, path = [], "/v2/images?limit=200&sort=created_at:desc"
-    while path:
-        page = await ask(api, "image", path, ImagesAnswer)
-        found += [(image.id, image.name or "") for image in page.images]
-        path = page.next or ""
-    return [(key, name) for key, name in found if name.startswith(PREFIX)]
+    return await named(api, IMAGES)
 
 
 async def remove(api: Api, key: str) -> None:

@@ -20,7 +20,7 @@ from backstay.services.declaration import (
     Verdict,
 )
 from backstay.services.messaging import RpcEndpoint
-from backstay.services.records import Listing, as_time, ask_api, ask_list
+from backstay.services.records import Listing, as_time, ask_list, ask_records
 from backstay.services.reporting import ReportTimes, not_judged, report_times
 
 NETWORKS = Listing(
@@ -29,6 +29,14 @@ NETWORKS = Listing(
     key="networks",
     noun="network",
     nouns="networks",
+)
+AGENTS = Listing(
+    service_type="network",
+    path="/v2.0/agents",
+    key="agents",
+    noun="network agent",
+    nouns="network agents",
+    limit=0,  # pagination_max_limit of neutron.conf cuts the list, and links what follows
 )
 # neutron's defaults: [agent] report_interval and [DEFAULT] agent_down_time
 # https://docs.openstack.org/neutron/latest/configuration/neutron.html
@@ -43,7 +51,7 @@ def ask_networks(api: Api) -> Sequence[Verdict]:
 
 def agents(api: Api) -> Sequence[Agent]:
     """Return neutron's agents as its API reports them."""
-    return ask_api(api, "network", "/v2.0/agents", read_agents)
+    return ask_records(api, AGENTS, lambda records: read_agents({"agents": list(records)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

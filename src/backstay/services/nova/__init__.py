@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backstay.answers import Line, convert
+from backstay.answers import BadAnswer, Line, convert
 from backstay.commands import command
 from backstay.inventory.enums import Role
 from backstay.services.declaration import (
@@ -163,7 +163,7 @@ def read_unfinished(servers: Records) -> Sequence[InFlightTask]:
     https://docs.openstack.org/nova/latest/reference/vm-states.html
     """
     found = []
-    for server in (convert(ServerRecord, one) for one in servers):
+    for server in _seen(servers):
         between = server.status in {"BUILD", "MIGRATING", "REBUILD", "RESIZE"}
         if server.task_state or between:
             doing = str(server.task_state or server.status).lower().replace("_", " ")
@@ -189,9 +189,21 @@ def read_workloads(servers: Records) -> Sequence[Workload]:
                 if address.version == 4
             ),
         )
-        for server in (convert(ServerRecord, one) for one in servers)
+        for server in _seen(servers)
         if server.status == "ACTIVE"
     ]
+
+
+def _seen(servers: Records) -> Sequence[ServerRecord]:
+    """Return the servers. Raises BadAnswer where the state of some is not seen: see anomalies."""
+    found = [convert(ServerRecord, one) for one in servers]
+    unseen = [server for server in found if server.status in {None, "UNKNOWN"}]
+    if unseen:
+        raise BadAnswer(
+            f"could not see all servers: {len(unseen)} of {len(found)} have no known status, as "
+            "the database of their cell does not answer"
+        )
+    return found
 
 
 def ask_autostart() -> Any:  # noqa: ANN401 - True, False or None

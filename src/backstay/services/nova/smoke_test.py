@@ -1,11 +1,11 @@
 """An instance: boot the smallest flavour from the newest image that boots, delete it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.answers import Count, Line
 from backstay.services.declaration import Api
-from backstay.services.nova import key_of
+from backstay.services.nova import SERVERS, key_of
 from backstay.services.resource_name import PREFIX
 from backstay.services.smoke_test import (
     Named,
@@ -16,6 +16,7 @@ from backstay.services.smoke_test import (
     call,
     create,
     gone,
+    named,
     until,
 )
 
@@ -116,11 +117,7 @@ class ServerAnswer:
     server: Server
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServersAnswer:
-    """The answer of ``/servers``."""
-
-    servers: tuple[Named, ...]
+OWN = replace(SERVERS, path=f"/servers?name=^{PREFIX}")
 
 
 async def use(api: Api, name: str) -> str:
@@ -184,9 +181,7 @@ def choose_network(networks: Sequence[Network], subnets: Sequence[Subnet]) -> Ne
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
     """Return id and name of all instances of smoke tests in this project."""
-    answer = await ask(api, "compute", f"/servers?name=^{PREFIX}&limit=500", ServersAnswer)
-    servers = [(server.id, server.name or "") for server in answer.servers]
-    return [(key, name) for key, name in servers if name.startswith(PREFIX)]
+    return await named(api, OWN)
 
 
 async def remove(api: Api, key: str) -> None:

@@ -24,12 +24,25 @@ from backstay.services.declaration import (
     Verdict,
 )
 from backstay.services.rabbitmq.liveness import message_pulse, poll_messaging
-from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
+from backstay.services.rabbitmq.login import (
+    rabbit_credentials,
+    rabbit_knows,
+    rabbit_login,
+    rabbit_management,
+)
 from backstay.services.rabbitmq.queues import (
     MessagingAnswer,
     ask_messaging,
     ask_messaging_quickly,
     read_messaging,
+    refused_remedy,
+)
+from backstay.services.rabbitmq.way import (
+    WaysAnswer,
+    ask_way,
+    judge_ways,
+    knock_broker,
+    read_knock,
 )
 
 
@@ -39,6 +52,8 @@ def ask_broker() -> dict[str, Any]:
     answer = rabbit_login(access, 5)
     if "failed" in answer:
         return answer
+    if "user" in answer:
+        answer["user_known"] = rabbit_knows(answer["user"])
     try:
         fields = "name,running,mem_alarm,disk_free_alarm,partitions"
         answer["nodes"] = rabbit_management(access, f"nodes?columns={fields}")
@@ -103,6 +118,9 @@ class BrokerAnswer:
 
     failed: Line = ""
     refused: Line = ""
+    user: Line = ""
+    vhost: Line = ""
+    user_known: bool | None = None
     login: Line = ""
     nodes: tuple[Node, ...] | None = None
     overview: Overview | None = None
@@ -125,11 +143,8 @@ def _judge_login(answer: BrokerAnswer) -> Verdict:
         )
         return _verdict("login", Severity.FAILED, f"no AMQP greeting: {answer.failed}", remedy)
     if answer.refused:
-        remedy = (
-            "{ssh} rabbitmqctl list_users; make the user of transport_url in /etc/nova/nova.conf "
-            "again: rabbitmqctl add_user, rabbitmqctl set_permissions"
-        )
-        return _verdict("login", Severity.FAILED, answer.refused, remedy)
+        remedy = refused_remedy(answer.user, known=answer.user_known, vhost=answer.vhost)
+        return _verdict("login", Severity.FAILED, answer.refused, f"{{ssh}} {remedy}")
     if answer.login != "done":
         remedy = "check transport_url in /etc/nova/nova.conf"
         return _verdict("login", Severity.UNKNOWN, answer.login or "not tried", remedy)
@@ -264,6 +279,8 @@ _MESSAGING = HostProbe(
     judge=lambda _: (),
     bound=10.0,
 )
+AGENTS_ON = (Role.COMPUTE, Role.NETWORK, Role.STORAGE)
+"""The roles of hosts whose services reach the broker from elsewhere."""
 SERVICE = Service(
     name="rabbitmq",
     title="RabbitMQ",
@@ -289,8 +306,26 @@ SERVICE = Service(
             judge=judge_broker,
             bound=16.0,
         ),
+        HostProbe(
+            name="way to the broker",
+            roles=AGENTS_ON,
+            ask=ask_way,
+            returns=WaysAnswer,
+            judge=judge_ways,
+            bound=7.0,
+        ),
     ),
-    host_liveness=(HostLivenessProbe(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),),
+    host_liveness=(
+        HostLivenessProbe(name="message", roles=(Role.CONTROLLER,), ask=message_pulse),
+        HostLivenessProbe(
+            name="way to the broker",
+            roles=AGENTS_ON,
+            ask=knock_broker,
+            every=5.0,
+            bound=4.8,
+            way=read_knock,
+        ),
+    ),
     broker=Broker(
         ask=ask_messaging,
         returns=MessagingAnswer,

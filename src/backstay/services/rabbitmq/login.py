@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -76,14 +77,22 @@ def rabbit_open(stream: Any, access: dict[str, Any]) -> dict[str, Any]:  # noqa:
     except ConnectionError:
         # A client that names no capabilities is refused by closing the connection:
         # https://www.rabbitmq.com/docs/auth-notification
-        return {"refused": "the broker refuses the services' user and password"}
+        return {
+            "refused": "the broker refuses the services' user and password",
+            "user": access["user"],
+            "vhost": access["vhost"],
+        }
     rabbit_send(stream, 31, tune[4:12])
     vhost = access["vhost"].encode()
     rabbit_send(stream, 40, bytes([len(vhost)]) + vhost + b"\x00\x00")
     opened = rabbit_frame(stream)
     if opened[:4] != struct.pack(">HH", 10, 41):
         why = opened[7:].split(b"\x00")[0].decode(errors="replace")
-        return {"refused": f"the broker refuses the virtual host: {why}"}
+        return {
+            "refused": f"the broker refuses the virtual host: {why}",
+            "user": access["user"],
+            "vhost": access["vhost"],
+        }
     rabbit_send(stream, 50, struct.pack(">HBHH", 200, 0, 0, 0))
     return {"login": "done"}
 
@@ -110,6 +119,18 @@ def rabbit_login(access: dict[str, Any] | None, seconds: float) -> dict[str, Any
             return rabbit_open(stream, access)
     except OSError as error:
         return {"failed": f"{host}:{port}: {error}"}
+
+
+def rabbit_knows(user: str) -> bool | None:
+    """Return whether the broker has a user, None where it does not say. Runs on the host."""
+    command = ["rabbitmqctl", "-q", "-t", "7", "--formatter", "json", "list_users"]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=8, check=False
+        )
+        return user in [one["user"] for one in json.loads(done.stdout.decode())]
+    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired):
+        return None
 
 
 def rabbit_management(access: dict[str, Json] | None, path: str) -> Json:

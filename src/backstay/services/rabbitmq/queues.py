@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from backstay.answers import Count, Line, Seconds
+from backstay.commands import command
 from backstay.jsondata import Json
 from backstay.services.messaging import Messaging, Queue
-from backstay.services.rabbitmq.login import rabbit_credentials, rabbit_login, rabbit_management
+from backstay.services.rabbitmq.login import (
+    rabbit_credentials,
+    rabbit_knows,
+    rabbit_login,
+    rabbit_management,
+)
 
 # A queue whose process is gone, or that has no quorum: it takes nothing and gives nothing.
 LOST = frozenset(("down", "crashed", "stopped", "minority"))
@@ -23,6 +29,8 @@ LOST = frozenset(("down", "crashed", "stopped", "minority"))
 def ask_messaging() -> dict[str, Any]:
     """Return what the broker knows of queues and connections. Runs on the host: see HostProbe."""
     answer = ask_messaging_quickly()
+    if "user" in answer:
+        answer["user_known"] = rabbit_knows(answer["user"])
     if "by hand" not in answer:
         return answer
     try:
@@ -42,7 +50,7 @@ def ask_messaging_quickly() -> dict[str, Any]:
         answer["trouble"] = login["failed"]
         return answer
     if "refused" in login:
-        answer["refused"] = login["refused"]
+        answer.update(refused=login["refused"], user=login["user"], vhost=login["vhost"])
     try:
         answer.update(rabbit_by_management(access))
     except (OSError, ValueError, KeyError) as error:
@@ -139,6 +147,9 @@ class MessagingAnswer:
     clock: Seconds = 0.0
     up: float | None = None
     refused: Line = ""
+    user: Line = ""
+    vhost: Line = ""
+    user_known: bool | None = None
     trouble: Line = ""
     queues: tuple[tuple[Line, Line, Count | Line | None], ...] = ()
     """Names, states, and how many messages wait: a text or None where that is not known yet."""
@@ -153,6 +164,9 @@ def read_messaging(answer: MessagingAnswer) -> Messaging:
         up=answer.up,
         clock=answer.clock,
         refused=answer.refused,
+        refused_remedy=refused_remedy(answer.user, known=answer.user_known, vhost=answer.vhost)
+        if answer.refused
+        else "",
         trouble=answer.trouble,
         queues=tuple(
             Queue(
@@ -172,6 +186,24 @@ def read_messaging(answer: MessagingAnswer) -> Messaging:
             (_plain(host), port) for host, port in answer.connections if isinstance(port, int)
         ),
     )
+
+
+def refused_remedy(user: str, *, known: bool | None, vhost: str) -> str:
+    """Return what to do where the broker refuses the services' own user. Pure.
+
+    ``known`` is whether the broker has such a user; a user that is there cannot be added again:
+    https://www.rabbitmq.com/docs/man/rabbitmqctl.8
+    """
+    who = user or "USER"
+    again = command("rabbitmqctl", "change_password", who)
+    add = command("rabbitmqctl", "add_user", who)
+    permit = command("rabbitmqctl", "set_permissions", "-p", vhost or "/", who, ".*", ".*", ".*")
+    asks = "it asks for the password: that of transport_url in the services' configuration"
+    if known:
+        return f"{again} ({asks}); and: {permit}"
+    if known is False:
+        return f"{add} ({asks}); then: {permit}"
+    return f"rabbitmqctl list_users; where {who} is listed: {again}, else: {add} ({asks}); {permit}"
 
 
 def _plain(address: str) -> str:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from backstay.answers import BadAnswer, PathPart, read
 from backstay.errors import ApiFailed
@@ -11,6 +12,7 @@ from backstay.services.records import unreadable
 from backstay.services.resource_name import PREFIX
 from backstay.services.smoke_test import SmokeTest, SmokeTestFailed, call
 
+_MOST_PAGES = 100
 SIZE = 64 * 1024
 
 
@@ -37,17 +39,31 @@ async def use(api: Api, name: str) -> str:
 
 async def find(api: Api) -> Sequence[tuple[str, str]]:
     """Return the names of all containers of smoke tests, twice each: the name is the key."""
+    found: list[str] = []
+    for _ in range(_MOST_PAGES):
+        page = await _page(api, found[-1] if found else "")
+        if not page or page == found:  # the end, or a server that knows no markers
+            return [(name, name) for name in found]
+        if set(page) & set(found):
+            break
+        found += page
+    error = BadAnswer("could not see all containers: the pages do not end")
+    raise unreadable("object-store", "/", error)
+
+
+async def _page(api: Api, marker: str) -> list[str]:
+    """Return the names after ``marker``: https://docs.openstack.org/swift/latest/api/pagination.html."""
+    after = f"&marker={quote(marker, safe='')}" if marker else ""
     try:
-        said = await call(api.read, "object-store", f"?format=json&prefix={PREFIX}")
+        said = await call(api.read, "object-store", f"?format=json&prefix={PREFIX}{after}")
     except ApiFailed as error:
         if error.status == 404:  # the project has no account yet
             return []
         raise
     try:
-        containers = read(tuple[Container, ...], said or b"[]")
+        return [container.name for container in read(tuple[Container, ...], said or b"[]")]
     except BadAnswer as error:
         raise unreadable("object-store", "/", error) from error
-    return [(container.name, container.name) for container in containers]
 
 
 async def remove(api: Api, key: str) -> None:

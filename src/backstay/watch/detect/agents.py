@@ -10,7 +10,7 @@ from backstay.access.session import CloudSession
 from backstay.errors import ApiError
 from backstay.health.judge_agents import RpcTopology
 from backstay.health.rpc.agents import diagnose_agents
-from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
+from backstay.health.rpc.diagnosis import NO_WAY, AgentDiagnosis, Signature
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import REPLIES, Messaging, RpcEndpoint
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
@@ -44,6 +44,7 @@ class AgentProbes:
         self.trouble = ""
         self.agents: tuple[Agent, ...] = ()
         self._called_bad: dict[str, str] = {}
+        self._no_way: set[str] = set()
         self._troubled: dict[str, str] = {}
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
@@ -129,7 +130,10 @@ class AgentProbes:
 
     def _judge_polled(self, agent: Agent, host: str, rpc_topology: RpcTopology, at: float) -> None:
         subject = subject_of(agent, host)
-        if trouble := rpc_topology.trouble(agent):
+        trouble = rpc_topology.trouble(agent)
+        if trouble and subject.key in self._no_way:
+            return  # that follows from what a call has found
+        if trouble:
             evidence = f"{agent.binary} on {host}: {trouble}"
             sure = self._troubled.get(subject.key) == trouble and (
                 rpc_topology.takes(agent) or self.steady(host, self._wirings[agent.binary].unit)
@@ -166,6 +170,7 @@ class AgentProbes:
     def _judged(self, judged: AgentDiagnosis, host: str, at: float) -> None:
         subject = subject_of(judged.seen.agent, host)
         evidence = f"{judged.name}: {judged.signature}: {judged.evidence}"
+        self._no_way.discard(subject.key)
         if judged.signature is Signature.ATTACHED:
             self._called_bad.pop(subject.key, None)
             self.take(
@@ -176,6 +181,18 @@ class AgentProbes:
             self._called_bad[subject.key] = host
             self.take(
                 ProbeResult(subject=subject, outcome=outcome, evidence=evidence, at=at, sure=True)
+            )
+        elif judged.signature in NO_WAY:
+            self._called_bad[subject.key] = host
+            self._no_way.add(subject.key)
+            self.take(
+                ProbeResult(
+                    subject=subject,
+                    outcome=Outcome.NO_WAY,
+                    evidence=judged.evidence,
+                    at=at,
+                    sure=True,
+                )
             )
         else:
             self.take(

@@ -1,18 +1,21 @@
 """The status lines of a host, read, and as probe results. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from backstay.answers import LONGEST_LINE, BadAnswer, Line, Number, Seconds, clean, part, read
 from backstay.jsondata import Json
+from backstay.services.broker_way import BrokenLink
 from backstay.services.declaration import HostLivenessProbe, Unit
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
-from backstay.watch.detect.topology import unit_subject
+from backstay.watch.detect.topology import AGENT, unit_subject
 
 T = TypeVar("T")
 
 MOVING = {"activating", "deactivating", "reloading", "refreshing", "maintenance"}
+LATE_WAYS, FAILED_WAYS = 2, 3
+"""How often in a row the way to the broker must be broken: without an answer, or by a refusal."""
 _LOOKS = {"ok": Outcome.OK, "late": Outcome.LATE, "failed": Outcome.FAILED}
 
 
@@ -109,7 +112,8 @@ class HostAnswer:
     ``clock`` is the host's monotonic one, in seconds. ``lag`` is how late its own last line was,
     ``waits`` the share of the last second in which somebody waited for a processor, None unknown.
     ``numbers`` are those of answers that have become signs. ``asked`` are the names of the units
-    and questions that it was asked for, None for any: others are not kept.
+    and questions that it was asked for, None for any: others are not kept. ``failing`` is how often
+    in a row the way to the broker was broken.
     """
 
     asked: frozenset[str] | None = None
@@ -122,6 +126,7 @@ class HostAnswer:
     lag: float = 0.0
     waits: float | None = None
     boot: str = ""
+    failing: int = 0
 
     def take(self, line: StatusLine) -> None:
         """Take what one line brings."""
@@ -158,25 +163,61 @@ def _renew(
         known.pop(name, None)
 
 
-def probe_results(watched: HostProbes, reported: HostAnswer, at: float) -> list[ProbeResult]:
-    """Return the signs of one line: of every unit, and of each probe that was run again."""
+def probe_results(
+    watched: HostProbes,
+    reported: HostAnswer,
+    at: float,
+    name_of: Callable[[str], str] = lambda _address: "",
+) -> list[ProbeResult]:
+    """Return the signs of one line: of every unit, and of each probe that was run again.
+
+    ``name_of`` returns the name of a host of the cloud by its address, empty for others.
+    """
     found = [_unit(watched.host, service, unit, reported, at) for service, unit in watched.units]
     for service, probe in watched.probes:
-        subject = Subject(host=watched.host, service=service, name=probe.name)
+        subject = _probed(watched.host, service, probe)
         if why := reported.odd_answers.get(probe.name):
             found.append(_unknown(subject, f"{probe.name}: {why}", at))
         answer = reported.answers.get(probe.name)
         if answer is None or reported.numbers.get(probe.name) == answer.number:
             continue
         reported.numbers[probe.name] = answer.number
-        found.append(_answer(subject, answer, at))
+        result = _answer(subject, answer, at)
+        if probe.way is None:
+            found.append(result)
+        else:
+            broken = probe.way(str(answer.said), watched.host, name_of)
+            found += _way(result, broken, reported)
     return found
+
+
+def _probed(host: str, service: str, probe: HostLivenessProbe) -> Subject:
+    """Return the subject of a probe; the way to the broker is that of the host's agents."""
+    service = service if probe.way is None else AGENT
+    return Subject(host=host, service=service, name=probe.name)
+
+
+def _way(result: ProbeResult, broken: BrokenLink | None, reported: HostAnswer) -> list[ProbeResult]:
+    """Return the sign that the way to the broker is: sure where it is not a moment's.
+
+    None where it could not be tried: the host has no service with a broker.
+    What gives no answer at all was tried for seconds already; what refuses may be starting.
+    """
+    if not result.bad:
+        reported.failing = 0
+        return [result] if result.good else []
+    if broken is None:
+        return []
+    reported.failing += 1
+    enough = LATE_WAYS if result.outcome is Outcome.LATE else FAILED_WAYS
+    sure = reported.failing >= enough
+    return [replace(result, outcome=Outcome.NO_WAY, evidence=broken.text, sure=sure)]
 
 
 def unknown_results(watched: HostProbes, why: str, at: float) -> list[ProbeResult]:
     """Return that nothing is known of a host's units and probes, for one whose lines are none."""
     units = [unit_subject(watched.host, service, unit) for service, unit in watched.units]
-    probes = [Subject(host=watched.host, service=s, name=one.name) for s, one in watched.probes]
+    probes = [_probed(watched.host, service, one) for service, one in watched.probes]
     return [_unknown(subject, f"{subject.name}: {why}", at) for subject in (*units, *probes)]
 
 

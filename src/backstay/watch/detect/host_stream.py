@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from backstay.access.session import RemoteShell
@@ -64,12 +64,14 @@ class HostStream:
         self.cloud = cloud
         self.shell = shell
         self.take = take
-        names = unit_names([unit for _, unit in watched.units])
+        units = unit_names([unit for _, unit in watched.units])
         questions = [probe.name for _, probe in watched.probes]
-        self.reported = HostAnswer(asked=frozenset((*names, *questions, POLL)))
+        self.reported = HostAnswer(asked=frozenset((*units, *questions, POLL)))
         self.heard: float | None = None
         self.trouble = "not asked yet"
         self.refused = self.nonsense = self.unasked = False
+        names = cloud.host_names()
+        self._name_of: Callable[[str], str] = lambda address: names.host_of(address) or ""
         self._polled: float | None = None
         # The broker's host tells all queues of the cloud in one line.
         self._longest = LINE if broker is None else MOST_BYTES
@@ -138,7 +140,7 @@ class HostStream:
         if lines:
             self.heard, self.trouble = now, ""
             self.refused = self.nonsense = self.unasked = False
-            found = probe_results(self.watched, self.reported, time.time())
+            found = probe_results(self.watched, self.reported, time.time(), self._name_of)
             self.take(self.watched.host, found, self._new_poll())
 
     def _new_poll(self) -> Any:  # noqa: ANN401 - of the broker's own type

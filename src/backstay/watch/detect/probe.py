@@ -9,7 +9,9 @@ class Outcome(StrEnum):
 
     ``LATE`` took the connection and did not answer in time (hung); ``REFUSED`` is a host that is
     there and takes no connection (nothing listens); ``SILENT`` gave no sign at all; ``FAILED``
-    answered with an error. ``UNKNOWN`` could not be asked, which is neither good nor bad.
+    answered with an error. ``NO_WAY`` is an agent whose host cannot open a connection to the
+    broker: its evidence is the first broken link, and a restart changes nothing. ``UNKNOWN`` could
+    not be asked, which is neither good nor bad.
     """
 
     OK = "ok"
@@ -17,6 +19,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     SILENT = "silent"
+    NO_WAY = "no-way"
     UNKNOWN = "unknown"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backstay.watch.detect.corroboration import Corroboration
+from backstay.watch.detect.probe import Outcome
 from backstay.watch.detect.second_hosts import ADDRESS, FENCED
 from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
@@ -75,7 +76,8 @@ def causes(inputs: CorrelationInput) -> list[CandidateCause]:
     followed = left | silenced
     found += _recovering(inputs, followed)
     left = {key: target for key, target in left.items() if key in followed}
-    found += [*_services(inputs, left), *_agents(inputs, left)]
+    cut = _without_a_way(inputs, left)
+    found += [*_services(inputs, left), *_agents(inputs, left, cut)]
     return found + _findings(inputs, ready=not found)
 
 
@@ -277,22 +279,66 @@ def _ready(inputs: CorrelationInput, mine: Sequence[TargetState], service: str) 
     )
 
 
-def _agents(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[CandidateCause]:
-    """Group agents by their hosts; those of many hosts at once are one cause."""
+def _without_a_way(
+    inputs: CorrelationInput, left: dict[str, TargetState]
+) -> dict[str, list[TargetState]]:
+    """Take out agents' units on hosts without a way to the broker: that is why they end, or hang.
+
+    Not where the broker itself is down.
+    """
+    top = inputs.topology
+    if any(target.subject.service in top.broker for target in left.values()):
+        return {}
+    hosts = {one.subject.host for one in left.values() if one.outcome is Outcome.NO_WAY}
+
+    def follows(one: TargetState, host: str) -> bool:
+        unit = top.units.get(one.subject.key)
+        return one.subject.host == host and unit is not None and bool(unit.agent)
+
+    return {host: _take(left, lambda one, host=host: follows(one, host)) for host in hosts}  # type: ignore[misc]
+
+
+def _agents(
+    inputs: CorrelationInput,
+    left: dict[str, TargetState],
+    cut: Mapping[str, Sequence[TargetState]],
+) -> list[CandidateCause]:
+    """Group agents by their hosts; those of many hosts at once are one cause.
+
+    ``cut`` are the units of hosts without a way to the broker.
+    """
     by_host: dict[str, list[TargetState]] = {}
     for target in left.values():
         if target.subject.service == AGENT:
             by_host.setdefault(target.subject.host, []).append(target)
+    for host, units in cut.items():
+        by_host[host] += units
     if len(by_host) > 3:
-        targets = [target for many in by_host.values() for target in many]
-        cause = agents_cause("", targets)
-        return [CandidateCause(cause=cause, began=_began(targets), ready=_any_down(targets))]
+        by_host = {"": [target for many in by_host.values() for target in many]}
     return [
         CandidateCause(
-            cause=agents_cause(host, targets), began=_began(targets), ready=_any_down(targets)
+            cause=agents_cause(host, targets),
+            began=_began(targets),
+            ready=_any_down(targets) and not _broker_is_suspect(inputs, targets),
         )
         for host, targets in by_host.items()
     ]
+
+
+def _broker_is_suspect(inputs: CorrelationInput, targets: Sequence[TargetState]) -> bool:
+    """Return whether hosts have no way to the broker, and it may be the broker that is gone."""
+    cut = [target for target in targets if target.outcome is Outcome.NO_WAY]
+    if not cut or inputs.now - min(target.since for target in cut) > HOLD:
+        return False
+    top = inputs.topology
+    return any(
+        target.state is State.SUSPECT
+        and (
+            target.subject.service in top.broker
+            or (target.subject.service == HOST and top.runs(target.subject.host, top.broker))
+        )
+        for target in inputs.targets.values()
+    )
 
 
 def _findings(inputs: CorrelationInput, *, ready: bool) -> list[CandidateCause]:

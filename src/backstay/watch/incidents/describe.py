@@ -200,6 +200,8 @@ def _restart(top: Topology, host: str, units: Sequence[str]) -> str:
 
 def agents_cause(host: str, targets: Sequence[TargetState]) -> Cause:
     """Return the cause for agents that do not process messages, of one host or (no name) many."""
+    if cut := [target for target in targets if target.outcome is Outcome.NO_WAY]:
+        return _no_way_cause(host, cut, targets)
     deaf = any(target.outcome is not Outcome.FAILED for target in targets)
     names = sorted({target.subject.name for target in targets})
     hosts = sorted({target.subject.host for target in targets})
@@ -215,9 +217,37 @@ def agents_cause(host: str, targets: Sequence[TargetState]) -> Cause:
         service="agent",
         title=title,
         evidence=_evidence(targets, None),
-        impact=f"requests to {host or 'these hosts'} are not processed: new instances, volumes and "
-        "networks fail there; running instances continue",
+        impact=_no_requests(host),
         remedy=f"backstay reattach {host}".rstrip(),
+    )
+
+
+def _no_way_cause(host: str, cut: Sequence[TargetState], targets: Sequence[TargetState]) -> Cause:
+    """Return the cause for hosts whose agents cannot open a connection to the broker."""
+    hosts = sorted({target.subject.host for target in cut})
+    # Of those who were asked, the one that says most: a login is tried only in a call.
+    said = [target.trouble or target.evidence for target in cut]
+    title = said[0].partition(": ")[0]
+    if len(hosts) > 1:
+        title = f"{len(hosts)} hosts cannot reach the message broker: {title}"
+    return Cause(
+        key=f"agents:{host or 'cloud'}",
+        kind=Kind.BROKER_UNREACHABLE,
+        urgency=Urgency.CRITICAL,
+        host=host,
+        service="agent",
+        title=title[:1].upper() + title[1:],
+        evidence=_evidence([*cut, *(one for one in targets if one not in cut)], None),
+        impact=_no_requests(host),
+        remedy=f"backstay reattach --dry-run {host}".rstrip() + " has the remedy; restart nothing",
+        symptoms=_keys(targets),
+    )
+
+
+def _no_requests(host: str) -> str:
+    return (
+        f"requests to {host or 'these hosts'} are not processed: new instances, volumes and "
+        "networks fail there; running instances continue"
     )
 
 

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     SERVICE_HUNG = "service-hung"
     AGENT_NOT_PROCESSING = "agent-not-processing"
     AGENT_DOWN = "agent-down"
+    BROKER_UNREACHABLE = "broker-unreachable"
     HOST_UNREACHABLE = "host-unreachable"
     HOST_OFF = "host-off"
     HOST_DEAD = "host-dead"
