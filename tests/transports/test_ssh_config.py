@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.errors import HostUnreachable, NotAsked
+from backstay.errors import HostKeyRefused, HostUnreachable, NotAsked
 from backstay.finding import Severity
 from backstay.health.judge_host import unreachable
 from backstay.transports import ssh_command, ssh_errors
@@ -159,6 +159,10 @@ def test_a_jump_host_that_is_dead_says_nothing_of_the_host():
     error = ssh_errors.at_jump_host(target, "bastion", dead)
     assert isinstance(error, NotAsked)
     assert error.came_back == "its jump host bastion: no answer"
+    refused = HostKeyRefused("checking", came_back="its host key has changed", remedy="look")
+    error = ssh_errors.at_jump_host(target, "bastion", refused)
+    assert isinstance(error, HostKeyRefused)
+    assert error.elsewhere
 
 
 def test_the_command_to_paste_has_all_that_cloud_yaml_says(tmp_path):
