@@ -7,7 +7,7 @@
 set -eu
 wanted="python3-openstackclient python3-glanceclient python3-swiftclient python3-osc-placement curl
  restic mariadb-server mariadb-backup zstd ansible-core"
-more="chromium w3m etcd-server postgresql prometheus prometheus-alertmanager"
+more="chromium w3m etcd-server openssh-server postgresql prometheus prometheus-alertmanager"
 [ "${1:-}" = --missing ] || wanted="$wanted $more"
 missing=
 for package in $wanted; do
@@ -32,8 +32,11 @@ fi
 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null
 for package in $missing; do
     case $package in
-    etcd-server | mariadb-server | postgresql | prometheus | prometheus-alertmanager) ;;
+    etcd-server | mariadb-server | openssh-server) ;;
+    postgresql | prometheus | prometheus-alertmanager) ;;
     *) continue ;;
     esac
-    ! command -v systemctl >/dev/null || systemctl --quiet disable "${package%-server}" || :
+    service=${package%-server}
+    [ "$service" != openssh ] || service=ssh
+    ! command -v systemctl >/dev/null || systemctl --quiet disable "$service" || :
 done

@@ -1,5 +1,6 @@
 """What lies in files: the operator's own, those of backups and logs, and what programs print."""
 
+import asyncio
 import contextlib
 import json
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import asyncssh
 from ruamel.yaml import YAML
 
 from backstay.answers import convert
+from backstay.backup import own_folder
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.backup.findings import freshness_findings
 from backstay.backup.follow import FollowedFiles
@@ -37,7 +40,9 @@ from backstay.journal.plan import Plan, Step
 from backstay.journal.reading import Damaged, decoded, events, run_record
 from backstay.services.registry import all_services
 from backstay.transports import restic_output, ssh_config
-from backstay.transports.known_hosts import KnownHosts
+from backstay.transports.host_keys import HostKeys
+from backstay.transports.ssh_config import Way
+from backstay.transports.ssh_options import options
 from backstay.transports.targets import SshTarget
 from backstay.watch.incidents.reading import DamagedIncident, record
 from backstay.watch.incidents.record import opened_record
@@ -119,12 +124,25 @@ def _of_backups(folder: Path) -> Iterator[Reader]:
             digest=partial(_walk, folder / LOG, start),
             share=30,
         )
+    note = {"folder": "/srv/backups", "id": "ab" * 16, "mount": "/srv"}
+    digest = partial(take_note, folder / "note.json")
+    yield Reader(name="note of a folder", recorded=note, digest=digest, share=10)
     dump = (RECORDED / "backup" / "data" / "dump-head.sql").read_bytes()
     yield Reader(name="head of a dump", recorded=dump, digest=take_dump, share=10)
     yield Reader(name="settings in a backup", recorded=SETTINGS, digest=take_settings, share=10)
 
 
 LOG = "mysql-bin.000002"
+
+
+def take_note(file: Path, data: bytes) -> None:
+    """Take what this machine has noted of its folder of backups."""
+    file.write_bytes(data)
+    with patch.object(own_folder, "_note_of", lambda _: file):
+        noted = own_folder._noted(Path("/srv/backups"))
+    if noted is not None:
+        error = own_folder._another(Path("/srv/backups"), noted, other=True)
+        expect_clean([str(error), error.remedy])
 
 
 def take_catalogue(place: Path, data: bytes) -> None:
@@ -219,6 +237,8 @@ def _of_programs() -> Iterator[Reader]:
     yield Reader(name="restic, status", recorded=status, digest=take_status, share=10)
     listed: Any = SNAPSHOTS
     yield Reader(name="restic, snapshots", recorded=listed, digest=take_snapshots, share=10)
+    config = {"version": 2, "id": "ab" * 32, "chunker_polynomial": "3"}
+    yield Reader(name="restic, config", recorded=config, digest=take_config)
     errors = b"Fatal: unable to open config file: rest:https://u:s3cret@h/x: wrong password\n"
     yield Reader(name="restic, errors", recorded=errors, digest=take_errors, share=10)
 
@@ -226,6 +246,11 @@ def _of_programs() -> Iterator[Reader]:
 def take_summary(data: bytes) -> None:
     """Take restic's last line."""
     expect_clean([restic_output.summary(data.decode(errors="replace"), "h", ["t"]).id])
+
+
+def take_config(data: bytes) -> None:
+    """Take the config of a repository."""
+    expect_clean([restic_output.repository_id(data.decode(errors="replace"))])
 
 
 def take_status(data: bytes) -> None:
@@ -301,6 +326,7 @@ def _openrc(folder: Path, data: bytes) -> None:
 
 
 TARGET = SshTarget(name="controller", address="192.0.2.11")
+_PRESENTED = asyncssh.import_public_key(_KEY)
 
 
 def _ssh(folder: Path, data: bytes) -> None:
@@ -308,9 +334,9 @@ def _ssh(folder: Path, data: bytes) -> None:
         return  # `Match exec` would run a program
     (folder / ".ssh" / "config").write_bytes(data)
     try:
-        way = ssh_config.read(TARGET)
-        assert way.options["agent_forwarding"] is False
-        KnownHosts().keys_for(TARGET, way)
+        way = _way(TARGET)
+        assert options(TARGET, way)["agent_forwarding"] is False
+        HostKeys().of(TARGET, way, direct=True).order([], hashed=True, certified=True)
     finally:
         ssh_config.line_of("UserKnownHostsFile").encode(errors="replace")
         (folder / ".ssh" / "config").unlink()
@@ -320,9 +346,17 @@ def _known_hosts(folder: Path, data: bytes) -> None:
     file = folder / "known_hosts"
     file.write_bytes(data)
     target = SshTarget(name="c", address="192.0.2.11", key=file, known_hosts=file)
-    way = ssh_config.read(target)
-    KnownHosts().expected(target, way)
-    KnownHosts().keys_for(target, way)
+    # Its keys alone are looked at here: ssh is not asked each time.
+    said = {"hostname": ["192.0.2.11"], "userknownhostsfile": ["none"]}
+    way = Way(original="192.0.2.11", host="192.0.2.11", port=22, user="root", said=said)
+    known = HostKeys().of(target, way, direct=True)
+    known.order(["ssh-ed25519"], hashed=True, certified=True)
+    known.revoked()
+    known.accepts(_PRESENTED, "192.0.2.11")
+
+
+def _way(target: SshTarget) -> Way:
+    return asyncio.run(ssh_config.SshConfig().way(target))
 
 
 PLAN = Plan(

@@ -258,7 +258,6 @@ def test_nothing_else_of_the_file_reaches_the_host(tmp_path, home, monkeypatch):
         ["UserKnownHostsFile=none"],
         ['UserKnownHostsFile "none"'],
         ["UserKnownHostsFile None"],
-        ["UserKnownHostsFile none /dev/null"],
         ["UserKnownHostsFile none", "GlobalKnownHostsFile /dev/null"],
         ["UserKnownHostsFile none", "GlobalKnownHostsFile none"],
         ["StrictHostKeyChecking no", "UserKnownHostsFile /dev/null"],
@@ -297,7 +296,7 @@ def test_keys_come_from_all_the_files_that_are_there(tmp_path, home):
             (home / ".ssh/config").unlink(missing_ok=True)
             text = keys.read_text()
             (home / ".ssh/of-the-cloud").write_text(text)
-            entry = f"[cloud-hosts]:{host.target.port} {text.split(' ', 1)[1]}"
+            entry = f"cloud-hosts {text.split(' ', 1)[1]}"
             (home / ".ssh/by-alias").write_text(entry)
             assert asked(configured(home, host, *lines)) == "{}\n", lines
 

@@ -94,7 +94,8 @@ def unreachable(
     names = ", ".join(unit.name for _, unit in units)
     unknown = f"; so nothing is known of {names}" if names else ""
     remedy = error.remedy
-    gone = isinstance(error, HostUnreachable)  # anything else is a host that is there
+    # Anything else is a host that is there, or one that this machine could not ask.
+    gone = isinstance(error, HostUnreachable) and not error.elsewhere
     if bmc_url is not None and gone:
         remedy = f"{remedy} (its BMC: {bmc_url})"
     return Finding(

@@ -1,6 +1,7 @@
 """The exact commands that findings give as remedies, with the cloud's own users and addresses."""
 
 from backstay.commands import SSH, again, command
+from backstay.transports import ssh_command
 from backstay.transports.targets import SshTarget
 
 
@@ -9,14 +10,7 @@ def ssh(target: SshTarget) -> str:
 
     Another user than root gets ``sudo``.
     """
-    words = ["ssh"]
-    if target.key is not None:
-        words += ["-i", str(target.key)]
-    if target.known_hosts is not None:
-        words += ["-o", f"UserKnownHostsFile={target.known_hosts}"]
-    if target.port not in {None, 22}:
-        words += ["-p", str(target.port)]
-    words.append(f"{target.user}@{target.address}" if target.user else target.address)
+    words = list(ssh_command.words(target))
     if target.user not in {"root", None}:
         words.append("sudo")
     return command(*words)

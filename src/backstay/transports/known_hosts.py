@@ -1,143 +1,249 @@
-"""The host keys that are known, and what a host presented instead.
+"""Files of known host keys, looked up as ``ssh`` does. See sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
 
-Keys come from files that were found. asyncssh takes ``UserKnownHostsFile none`` for "do not ask":
-it is never left to it.
+A line that cannot be read is passed over. Names may be hashed, each with a salt of its own: to look
+for one takes some microseconds a line, so lines are looked for by the key that a host presents, and
+all of them only where that is not known.
 """
 
+import base64
+import binascii
+import hmac
 import os
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
-import asyncssh
-
-from backstay.errors import HostKeyRefused
-from backstay.ownership import NotTrusted, open_own
-from backstay.transports import ssh_config
-from backstay.transports.ssh_config import Way
-from backstay.transports.targets import SshTarget
-from backstay.transports.urls import is_ip_address
+from backstay.ownership import open_own
 
 _MOST_BYTES = 64 << 20
-DEFAULT_FILE = Path("~/.ssh/known_hosts")
+_HASHED = b"|1|"
+_MARKERS = {b"@cert-authority": "ca", b"@revoked": "revoked"}
 
 
-class KnownHosts:
-    """Known host keys, each file read once however many hosts are in it."""
+class Verdict(Enum):
+    """What the files say of a key that a host presented."""
+
+    KNOWN = "known"
+    NEW = "new"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line: ``marker`` is ``ca``, ``revoked`` or empty, ``key`` as it is sent."""
+
+    file: Path
+    number: int
+    marker: str
+    names: bytes
+    key: bytes
+    hashed: tuple[bytes, bytes] | None = None
+    """The salt, and the hash of the name with it."""
+
+    @property
+    def place(self) -> str:
+        """Return where it is."""
+        return f"{self.file}, line {self.number}"
+
+    @property
+    def is_one_name(self) -> bool:
+        """Return whether ``ssh-keygen -R`` finds it by the name: it is no pattern."""
+        return not re.search(rb"[*?!]", self.names)
+
+    def matches(self, name: bytes) -> bool:
+        """Return whether the line is for a host of this name, which is in lower case."""
+        if self.hashed is not None:
+            salt, right = self.hashed
+            return hmac.digest(salt, name, "sha1") == right
+        found = False
+        for pattern in self.names.lower().split(b","):
+            if _regex(pattern.removeprefix(b"!")).fullmatch(name):
+                if pattern.startswith(b"!"):
+                    return False
+                found = True
+        return found
+
+
+@dataclass
+class KnownKeys:
+    """The lines of one file, found by name and by key."""
+
+    by_name: dict[bytes, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    by_key: dict[bytes, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    patterns: list[Entry] = field(default_factory=list)
+    hashed: list[Entry] = field(default_factory=list)
+    marked_hashed: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, file: Path, content: bytes) -> "KnownKeys":
+        """Read a file's content."""
+        found = cls()
+        for number, line in enumerate(content.split(b"\n"), 1):
+            entry = _read(file, number, line)
+            if entry is not None:
+                found._add(entry)
+        return found
+
+    def of_host(self, name: bytes) -> Iterable[Entry]:
+        """Return the lines for a host, hashed ones left out."""
+        return [*self.by_name.get(name, ()), *(one for one in self.patterns if one.matches(name))]
+
+    def hashed_of_host(self, name: bytes) -> Iterable[Entry]:
+        """Return the hashed lines for a host."""
+        return [one for one in self.hashed if one.matches(name)]
+
+    def marked_of_host(self, name: bytes) -> Iterable[Entry]:
+        """Return the lines of authorities and of revoked keys for a host."""
+        return [
+            *(one for one in self.of_host(name) if one.marker),
+            *(one for one in self.marked_hashed if one.matches(name)),
+        ]
+
+    def of_key(self, name: bytes, key: bytes) -> Iterable[Entry]:
+        """Return the lines for a host with that key."""
+        return [one for one in self.by_key.get(key, ()) if one.matches(name)]
+
+    def _add(self, entry: Entry) -> None:
+        self.by_key[entry.key].append(entry)
+        if entry.hashed is not None:
+            self.hashed.append(entry)
+            if entry.marker:
+                self.marked_hashed.append(entry)
+        elif re.search(rb"[*?!]", entry.names):
+            self.patterns.append(entry)
+        else:
+            for name in set(entry.names.lower().split(b",")):
+                self.by_name[name].append(entry)
+
+
+class Files:
+    """Files of known keys, each read once as long as it does not change."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, ...], asyncssh.SSHKnownHosts] = {}
+        self._read: dict[Path, tuple[tuple[int, ...], KnownKeys]] = {}
 
-    def files_of(self, target: SshTarget, way: Way) -> list[Path]:
-        """Return the files that the target's key is looked up in; never none.
-
-        Raises HostKeyRefused where ``~/.ssh/config`` says that there is no such file.
-        """
-        if target.known_hosts is not None:
-            return [target.known_hosts]
-        if way.blank:
-            line = ssh_config.line_of("UserKnownHostsFile")
-            raise HostKeyRefused(
-                _checking(target),
-                came_back=f"no file of known host keys is left to compare it with: {line}",
-                remedy="take that line out for this host, or name `known_hosts` under `ssh` in "
-                "cloud.yaml: host keys are always checked",
-            )
-        return list(way.known_hosts) or [DEFAULT_FILE.expanduser()]
-
-    def keys_for(self, target: SshTarget, way: Way) -> asyncssh.SSHKnownHosts:
-        """Return the keys to compare a target's with, which may be none.
-
-        A file that cloud.yaml names must be there; of others those that are there are read, as ssh
-        does. Raises HostKeyRefused.
-        """
-        files = self.files_of(target, way)
-        if target.known_hosts is None:
-            # Not Path.is_file, which raises OSError for a name that is too long.
-            files = [file for file in files if os.path.isfile(file)]  # noqa: PTH113
-        return self._load(target, files)
-
-    def expected(self, target: SshTarget, way: Way) -> Sequence[str]:
-        """Return the fingerprints (``SHA256:…``) that are known for the target."""
-        try:
-            known = self.keys_for(target, way)
-        except HostKeyRefused:
-            return []
-        port = way.port if way.port != 22 else None
-        address = target.address if is_ip_address(target.address) else ""
-        keys = known.match(way.name, address, port)[0]
-        return [f"{_name(key)} {key.get_fingerprint()}" for key in keys]
-
-    def _load(self, target: SshTarget, files: Sequence[Path]) -> asyncssh.SSHKnownHosts:
-        if tuple(files) not in self._read:
-            known = asyncssh.SSHKnownHosts()
-            for file in files:
-                _add(known, target, file)
-            self._read[tuple(files)] = known
-        return self._read[tuple(files)]
+    def keys(self, file: Path) -> KnownKeys:
+        """Return the keys in a file. Raises NotTrusted where others may change it, or OSError."""
+        found = os.stat(file)  # noqa: PTH116 - pathlib has other errors for odd names
+        state = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
+        kept = self._read.get(file)
+        if kept is None or kept[0] != state:
+            with open_own(file).file as content:
+                kept = (state, KnownKeys.of(file, content.read(_MOST_BYTES)))
+            self._read[file] = kept
+        return kept[1]
 
 
-def _add(known: asyncssh.SSHKnownHosts, target: SshTarget, file: Path) -> None:
-    """Read a file of known keys. Raises HostKeyRefused."""
+@dataclass(frozen=True)
+class Lookup:
+    """A host in some files: ``names`` are what it is called there, the first one counts most.
+
+    The others are looked for only where the first one is not there, and only for a right key, as
+    ``ssh`` does with the name without the port.
+    """
+
+    files: Sequence[KnownKeys]
+    names: Sequence[bytes]
+
+    def judge(self, key: bytes) -> tuple[Verdict, Sequence[Entry]]:
+        """Return what the files say of a key that is no certificate, and the lines that say so."""
+        first, *others = self.names
+        verdict, lines = self._judge(first, key)
+        if verdict is Verdict.NEW:
+            for name in others:
+                other, found = self._judge(name, key)
+                if other is Verdict.KNOWN:
+                    return other, found
+        return verdict, lines
+
+    def _judge(self, name: bytes, key: bytes) -> tuple[Verdict, Sequence[Entry]]:
+        same = [entry for file in self.files for entry in file.of_key(name, key)]
+        revoked = [entry for entry in same if entry.marker == "revoked"]
+        if revoked:
+            return Verdict.REVOKED, revoked
+        known = [entry for entry in same if not entry.marker]
+        if known:
+            return Verdict.KNOWN, known
+        others = self.keys(name)
+        return (Verdict.CHANGED, others) if others else (Verdict.NEW, [])
+
+    def keys(self, name: bytes, *, hashed: bool = True) -> Sequence[Entry]:
+        """Return all lines with keys of a host of that name, without those of authorities."""
+        return [
+            entry
+            for file in self.files
+            for entry in (*file.of_host(name), *(file.hashed_of_host(name) if hashed else ()))
+            if not entry.marker
+        ]
+
+    def marked(self, marker: str) -> Sequence[Entry]:
+        """Return the lines with this marker for the host."""
+        return [
+            entry
+            for name in self.names
+            for file in self.files
+            for entry in file.marked_of_host(name)
+            if entry.marker == marker
+        ]
+
+    @property
+    def has_hashed(self) -> bool:
+        """Return whether any name is hashed."""
+        return any(file.hashed for file in self.files)
+
+
+def called(host: str, port: int) -> bytes:
+    """Return what a host is called in the files."""
+    return (host if port == 22 else f"[{host}]:{port}").lower().encode(errors="surrogateescape")
+
+
+def kind(key: bytes) -> str:
+    """Return the kind of a key, such as ``ssh-ed25519``."""
+    size = int.from_bytes(key[:4], "big")
+    return key[4 : 4 + size].decode(errors="replace")
+
+
+def written(key: bytes) -> bytes:
+    """Return a key as files have it: its kind, and base64."""
+    return b"%s %s" % (kind(key).encode(errors="replace"), base64.b64encode(key))
+
+
+def _read(file: Path, number: int, line: bytes) -> Entry | None:
+    """Return a line, None where it is none, or not of the form."""
+    words, marker = line.split(), ""
+    if words and words[0].startswith(b"@"):
+        if words[0] not in _MARKERS:
+            return None
+        marker = _MARKERS[words.pop(0)]
+    if len(words) < 3 or words[0].startswith(b"#"):
+        return None
+    hashed = None
     try:
-        with open_own(file).file as content:
-            known.load(content.read(_MOST_BYTES).decode())
-    except NotTrusted as error:
-        raise HostKeyRefused(
-            _checking(target),
-            came_back=f"the known hosts file {file} is not used: {error}",
-            remedy=error.remedy,
-        ) from error
-    except OSError as error:
-        raise HostKeyRefused(
-            _checking(target),
-            came_back=f"the known hosts file {file}: {error.strerror}",
-            remedy=f"write the host's key into it: {scan(target)} >> {file}, and compare "
-            "its fingerprint at the host's console first",
-        ) from error
-    except ValueError as error:
-        raise HostKeyRefused(
-            _checking(target),
-            came_back=f"the known hosts file {file} is damaged: {error}",
-            remedy=f"correct {file}",
-        ) from error
+        key = base64.b64decode(words[2], validate=True)
+        if words[0].startswith(_HASHED):
+            salt, _, right = words[0].removeprefix(_HASHED).partition(b"|")
+            hashed = base64.b64decode(salt), base64.b64decode(right)
+    except (binascii.Error, ValueError):
+        return None
+    if len(key) < 8 or kind(key) != words[1].decode(errors="replace"):
+        return None
+    return Entry(file=file, number=number, marker=marker, names=words[0], key=key, hashed=hashed)
 
 
-def scan(target: SshTarget) -> str:
-    """Return the command that prints the keys which the host presents."""
-    port = f"-p {target.port} " if target.port not in (None, 22) else ""
-    return f"ssh-keyscan {port}{target.address}"
+_REGEXES: dict[bytes, re.Pattern[bytes]] = {}
 
 
-def refused(
-    target: SshTarget, presented: asyncssh.SSHKey | None, expected: Sequence[str], file: Path
-) -> HostKeyRefused:
-    """Return the error for a presented key that is not a known one, or where none is known."""
-    shown = f"{_name(presented)} {presented.get_fingerprint()}" if presented else "no usable key"
-    look = (
-        "at the host's console, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub shows the true one"
-    )
-    if not expected:
-        return HostKeyRefused(
-            _checking(target),
-            came_back=f"no key of it is known in {file}; it presents {shown}",
-            remedy=f"{look}; when it is the same: {scan(target)} >> {file}",
+def _regex(pattern: bytes) -> re.Pattern[bytes]:
+    if pattern not in _REGEXES:
+        parts = (
+            b".*" if one == b"*" else b"." if one == b"?" else re.escape(one)
+            for one in (pattern[at : at + 1] for at in range(len(pattern)))
         )
-    port = target.port if target.port not in (None, 22) else None
-    entry = f"'[{target.address}]:{port}'" if port else target.address
-    return HostKeyRefused(
-        _checking(target),
-        came_back=f"expected the key {' or '.join(expected)}, it presents {shown}",
-        remedy=f"was the host reinstalled? If not, something else answers at its address: stop. "
-        f"{look}; when it is the same: ssh-keygen -f {file} -R {entry} and "
-        f"{scan(target)} >> {file}",
-    )
-
-
-def _checking(target: SshTarget) -> str:
-    return f"checking the host key of {target.name} ({target.address})"
-
-
-def _name(key: asyncssh.SSHKey) -> str:
-    """Return the kind of a key as OpenSSH prints it (``ED25519``)."""
-    algorithm = key.get_algorithm()
-    return algorithm.removeprefix("ssh-").split("-")[0].upper()
+        if len(_REGEXES) > 10_000:
+            _REGEXES.clear()
+        _REGEXES[pattern] = re.compile(b"".join(parts))
+    return _REGEXES[pattern]

@@ -49,6 +49,7 @@ class HostShell:
     ) -> None:
         """Close all connections."""
         self.close()
+        await self._connections.ended()
 
     def close(self) -> None:
         """Close all connections without waiting for hosts that may be gone."""

@@ -1,42 +1,38 @@
-"""What ``~/.ssh/config`` may say of a host: where it is, by whom, through whom. Nothing else.
+"""What ``ssh`` would do to reach a host: where it is, by whom, through whom. Nothing else.
 
-It is written for people at a terminal. What it would give to a host of the operator's own (the
-agent, tickets, variables, X11) or run there is switched off: a host that was taken over would use
-it. https://asyncssh.readthedocs.io/en/latest/api.html#supportedclientconfigoptions
+OpenSSH's own program reads its configuration (``ssh -G``), as only that has all of its rules.
+The files are written for people at a terminal. What they would give to a host of the operator's own
+(the agent, tickets, variables, X11) or run there is switched off: a host that was taken over would
+use it.
 """
 
+import asyncio
 import os
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import asyncssh
-
-from backstay.errors import HostUnreachable
-from backstay.ownership import NotTrusted, check_own
+from backstay.errors import NotAsked
+from backstay.ownership import NotTrusted
+from backstay.transports import ssh_files
+from backstay.transports.program_output import OutputTooLong, tail, whole
+from backstay.transports.programs import kill_session
+from backstay.transports.sent import log_call
+from backstay.transports.ssh_alike import Patterns
+from backstay.transports.ssh_command import connecting
 from backstay.transports.targets import SshTarget
 
-ALWAYS: dict[str, Any] = {
-    "agent_forwarding": False,  # else the host can sign with every key of the operator's agent
-    "x11_forwarding": False,
-    "gss_delegate_creds": False,  # the same for Kerberos
-    "gss_kex": False,  # its host key would not be asked for
-    "x509_trusted_certs": None,  # nor looked up among those that are known
-    "env": None,
-    "send_env": None,
-    "command": None,
-    "request_pty": False,
-    "compression_algs": ["none"],  # a packet of a few kB may be many MB unpacked
-}
-"""Options of every connection, whatever the file says."""
-
+NOWHERE = frozenset({"none", "/dev/null"})
 _USUAL_PORT = 22
-_INCLUDES = 16
-"""How deep files may include others, as ssh has it."""
-_NOWHERE = frozenset({"none", "/dev/null"})
+_FRESH = 5.0
+"""Seconds for which what was read holds: a watch runs for weeks, and the files may change."""
+_BOUND = 10.0
+"""Seconds for one reading: ``Match exec`` runs programs, and names may be asked for."""
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,159 +46,275 @@ class Jump:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How a host is reached. ``options`` are for ``asyncssh.connect``, without keys.
+    """How a host is reached. ``said`` is what ``ssh -G`` printed, by option in lower case.
 
-    ``name`` and ``port`` are what its key is known by. ``known_hosts`` are the files named for
-    keys, empty where none are named; what stands for no file at all is not among them, and where
-    nothing else is named it is ``blank``. ``jumps`` are on the way, the first one first.
+    ``original`` is the name that ``ssh`` is given, ``host`` what it stands for.
     """
 
-    options: Mapping[str, Any]
-    name: str
+    original: str
+    host: str
     port: int
-    known_hosts: Sequence[Path] = ()
-    blank: bool = False
+    user: str
+    said: Mapping[str, Sequence[str]]
     jumps: Sequence[Jump] = ()
+    keeps_order: bool = False
+    """Whether ``HostKeyAlgorithms`` is to be taken in its order."""
+
+    def option(self, name: str, usual: str = "") -> str:
+        """Return the value of an option as it was printed."""
+        return self.said.get(name, (usual,))[0]
+
+    def is_on(self, name: str) -> bool:
+        """Return whether an option says yes, as ``ssh`` prints that."""
+        return self.option(name) in {"yes", "true", "ask"}
+
+    @property
+    def alias(self) -> str | None:
+        """Return the name by which its key is known, where that is another one."""
+        return self.option("hostkeyalias") or None
+
+    @property
+    def proxy_command(self) -> str | None:
+        """Return the program whose input and output is the connection, for a shell."""
+        command = self.option("proxycommand")
+        return None if command.lower() in {"", "none"} else self.expanded(command, path=False)
+
+    def user_known_hosts(self) -> list[Path]:
+        """Return the user's files of known host keys, the first one where ``ssh`` adds keys."""
+        return self._files("userknownhostsfile")
+
+    def global_known_hosts(self) -> list[Path]:
+        """Return the system's files of known host keys."""
+        return self._files("globalknownhostsfile")
+
+    def file(self, name: str) -> Path | None:
+        """Return the file that an option names, None where it names none."""
+        value = self.option(name)
+        return None if value.lower() in {"", "none"} else Path(self.expanded(value))
+
+    def expanded(self, text: str, *, path: bool = True) -> str:
+        """Return a text with its tokens replaced, and ``~`` of a path. See ssh_config(5)."""
+        values = {
+            "%": "%",
+            "d": str(ssh_files.home()),
+            "h": self.host,
+            "i": str(os.getuid()),
+            "k": self.alias or self.host,
+            "l": os.uname().nodename,
+            "L": os.uname().nodename.partition(".")[0],
+            "n": self.original,
+            "p": str(self.port),
+            "r": self.user,
+        }
+        text = re.sub(r"%(.)", lambda found: values.get(found[1], found[0]), text)
+        return str(ssh_files.from_home(text)) if path else text
+
+    def _files(self, option: str) -> list[Path]:
+        words = re.split(r" (?=[/~]|none(?: |$))", self.option(option))
+        return [Path(self.expanded(word)) for word in words if word.lower() not in {"", *NOWHERE}]
 
 
-def read(target: SshTarget) -> Way:
-    """Return what the file says of a target. Raises HostUnreachable where it cannot be read."""
-    given: dict[str, Any] = ALWAYS | {"host": target.address}
-    if target.port is not None:
-        given["port"] = target.port
-    if target.user is not None:
-        given["username"] = target.user
-    if target.key is not None:  # cloud.yaml has everything
-        return Way(
-            options=given | {"config": None}, name=target.address, port=target.port or _USUAL_PORT
-        )
-    _check_own(target)
-    try:
-        # No keys and no agent yet: only the file is read.
-        found = asyncssh.SSHClientConnectionOptions(
-            config=(), client_keys=None, known_hosts=[], **given
-        )
-        if found.config.has_match_final():
-            found.update(host=found.orig_host, reload=True, canonical=False, final=True)
-        jumps = _jumps(found.tunnel)
-    except (ValueError, OSError, asyncssh.Error) as error:
-        raise HostUnreachable(
-            f"connecting to {target.name} ({target.address}) by SSH",
-            came_back=f"~/.ssh/config cannot be used: {error}",
-            remedy="correct it, or name `user`, `key` and `known_hosts` under `ssh` in cloud.yaml",
-        ) from error
-    named = [
-        word
-        for option in ("UserKnownHostsFile", "GlobalKnownHostsFile")
-        for word in _known_hosts(found, option)
-    ]
-    files = [word for word in named if word.lower() not in _NOWHERE]
-    # `none` is a word of ssh's that asyncssh would take for a host or a program.
-    command = found.proxy_command
-    if jumps or (command and [word.lower() for word in command] == ["none"]):
-        given["proxy_command"] = None
-    return Way(
-        options=given | {"tunnel": None},
-        name=found.host_key_alias or found.host,
-        port=found.port,
-        known_hosts=[_expanded(word, found) for word in files],
-        blank=bool(named) and not files,
-        jumps=jumps,
-    )
+class SshConfig:
+    """What ``ssh`` says of hosts, asked once for those that it reads the same for."""
 
+    def __init__(self) -> None:
+        self._at_once = asyncio.Semaphore(os.cpu_count() or 1)
+        self._patterns: Patterns | None = None
+        self._read: dict[object, asyncio.Task[Mapping[str, Sequence[str]]]] = {}
+        self._until = 0.0
 
-def _check_own(target: SshTarget) -> None:
-    """Raise HostUnreachable where others may change the file: it can name programs to run.
-
-    ssh refuses such a file too. With sudo ``~`` may be another user's: https://man.openbsd.org/ssh_config
-    """
-    for file in dict.fromkeys(file for file, _, _ in _lines(_file(), _INCLUDES)):
+    async def way(self, target: SshTarget) -> Way:
+        """Return how a target is reached. Raises NotAsked where that cannot be read."""
+        patterns = self._current()
+        alike = patterns.alike(target.address)
+        key = (alike.key, target.port, target.user, target.key, target.jumps)
+        task = self._read.get(key)
+        if task is None:
+            # Not cancelled with whoever asked first: others wait for it too.
+            task = self._read[key] = asyncio.ensure_future(self._said(target))
         try:
-            check_own(file)
+            said = await asyncio.shield(task)
+            way = _way(target, said)
+        except _Unreadable as error:
+            raise NotAsked(connecting(target), came_back=str(error), remedy=error.remedy) from error
+        way = replace(way, keeps_order=way.option("hostkeyalgorithms") in patterns.orders)
+        return way if alike.host is None else replace(way, host=alike.host)
+
+    def close(self) -> None:
+        """End what is being read."""
+        for task in self._read.values():
+            task.cancel()
+
+    def _current(self) -> Patterns:
+        if self._patterns is None or time.monotonic() > self._until:
+            self._patterns = Patterns.of(ssh_files.lines())
+            self._read = {}
+            self._until = time.monotonic() + _FRESH
+        return self._patterns
+
+    async def _said(self, target: SshTarget) -> Mapping[str, Sequence[str]]:
+        """Return the options for a target, and raise _Unreadable."""
+        try:
+            ssh_files.check_user_files()
         except NotTrusted as error:
-            raise HostUnreachable(
-                f"connecting to {target.name} ({target.address}) by SSH",
-                came_back=f"{file} is not used: {error}",
-                remedy=f"{error.remedy}; if it is another user's (sudo), call with a HOME of your "
-                "own: sudo -H",
+            raise _Unreadable(
+                f"the SSH configuration is not used: {error}",
+                f"{error.remedy}; if it is another user's (sudo), call with a HOME of your own: "
+                "sudo -H",
             ) from error
-        except OSError:
-            continue  # whatever reads it says so
+        program = shutil.which("ssh")
+        if program is None:
+            return _without_program(target)
+        words = ["-G", *_given(target), "--", target.address]
+        async with self._at_once:
+            if not ssh_files.is_elsewhere():
+                return _options(*await _printed([program, *words]))
+            with tempfile.TemporaryDirectory(prefix="backstay-ssh-") as folder:
+                first, copies = ssh_files.copied(Path(folder))
+                status, output, errors = await _printed([program, "-F", str(first), *words])
+        for copy, file in reversed(
+            list(copies.items())
+        ):  # `config-1` is in the name of `config-10`
+            errors = errors.replace(copy, file)
+        return _options(status, output, errors)
 
 
-def _file() -> Path:
-    return Path("~/.ssh/config").expanduser()
+class _Unreadable(Exception):
+    """What ``ssh`` has against its configuration; ``remedy`` is what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
-def line_of(option: str) -> str:
-    """Return which line of the file sets an option to none, for an error's text."""
-    for file, number, line in _lines(_file(), _INCLUDES):
-        words = re.split(r"[\s=\"]+", line.strip())
-        if words[0].lower() == option.lower() and _NOWHERE & {word.lower() for word in words[1:]}:
-            return f"{file}, line {number}: {line.strip()[:200]}"
-    return f"~/.ssh/config: {option}"
+def _given(target: SshTarget) -> list[str]:
+    """Return what cloud.yaml says of a host, as ``ssh`` is given it."""
+    words = [] if target.port is None else ["-p", str(target.port)]
+    words += [] if target.user is None else ["-l", target.user]
+    if target.key is not None:
+        words += ["-i", str(target.key).replace("%", "%%"), "-o", "IdentitiesOnly=yes"]
+    words += [] if target.jumps is None else ["-J", target.jumps]
+    return words
 
 
-def _known_hosts(options: asyncssh.SSHClientConnectionOptions, option: str) -> list[str]:
-    """Return the words of the option; ``none`` as the word, which asyncssh gives as no words."""
-    found = options.config.get(option)
-    if found is None:
-        return []
-    return [str(word) for word in found] if isinstance(found, list) and found else ["none"]
+async def _printed(command: Sequence[str]) -> tuple[int, str, str]:
+    log_call("program", " ".join(command[:2]))
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # what `Match exec` starts ends with it
+    )
+    assert process.stdout is not None  # noqa: S101 - both are pipes
+    assert process.stderr is not None  # noqa: S101
+    try:
+        async with asyncio.timeout(_BOUND):
+            output, errors = await asyncio.gather(
+                whole(process.stdout, _MOST_BYTES), tail(process.stderr)
+            )
+            status = await process.wait()
+    except (TimeoutError, OutputTooLong):
+        raise _Unreadable(
+            f"reading the SSH configuration did not end within {_BOUND:g} s",
+            "look at what `Match exec` in it runs, and at the name service: time ssh -G HOST",
+        ) from None
+    finally:
+        await kill_session(process)
+    return status, output.decode(errors="replace"), errors.decode(errors="replace")
 
 
-def _expanded(word: str, options: asyncssh.SSHClientConnectionOptions) -> Path:
-    values = {"%": "%", "d": str(Path.home()), "h": options.host, "r": options.username}
-    text = re.sub(r"%(.)", lambda found: values.get(found[1], found[0]), word)
-    return _from_home(text)
+def _options(status: int, output: str, errors: str) -> Mapping[str, Sequence[str]]:
+    """Return what was printed by option. Raises _Unreadable with what ``ssh`` says instead."""
+    if status != 0:
+        said = [line.strip() for line in errors.splitlines() if line.strip()]
+        about = [line for line in said if "terminating" not in line] or said
+        problem = about[-1] if about else f"ssh -G ended with status {status}"
+        unknown = re.search(r"Could not resolve host \"(.*?)\"", problem)
+        if unknown is not None:
+            raise _Unreadable(
+                f"cannot be reached: the name `{unknown[1]}` is not known (CanonicalizeHostname)",
+                "correct `address` in cloud.yaml, or CanonicalDomains in ~/.ssh/config",
+            )
+        _, circle, by = problem.partition("jumphost loop via ")
+        if circle:
+            raise _Unreadable(
+                f"ProxyJump in ~/.ssh/config leads in a circle, by {by}",
+                f"give it before the lines for all hosts: Host {by}, ProxyJump none",
+            )
+        raise _Unreadable(
+            f"~/.ssh/config cannot be used: {problem}"
+            if str(ssh_files.SYSTEM) not in problem
+            else f"{ssh_files.SYSTEM} cannot be used: {problem}",
+            "run as a user that the passwd file has"
+            if "No user exists" in problem
+            else "correct that; ssh itself says the same",
+        )
+    found: dict[str, list[str]] = {}
+    for line in output.splitlines():
+        option, _, value = line.partition(" ")
+        found.setdefault(option, []).append(value)
+    return found
 
 
-def _from_home(text: str) -> Path:
-    """Return a path, ``~`` as a home. It stays where there is no such user: that is no file."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises RuntimeError
+def _without_program(target: SshTarget) -> Mapping[str, Sequence[str]]:
+    """Return ssh's own defaults. Raises _Unreadable where there are settings to be read."""
+    if any(
+        line.option not in {"", "host", "include"} for line in ssh_files.lines(ssh_files.config())
+    ):
+        raise _Unreadable(
+            "this machine has no program `ssh`, which reads ~/.ssh/config",
+            "install it: apt-get install openssh-client",
+        )
+    usual = [f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ed25519")]
+    return {
+        "hostname": [target.address],
+        "user": [target.user or os.environ.get("LOGNAME", "root")],
+        "port": [str(target.port or _USUAL_PORT)],
+        "identityfile": usual if target.key is None else [str(target.key).replace("%", "%%")],
+        "identitiesonly": ["no" if target.key is None else "yes"],
+        "userknownhostsfile": ["~/.ssh/known_hosts ~/.ssh/known_hosts2"],
+        "globalknownhostsfile": ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"],
+        "stricthostkeychecking": ["ask"],
+    }
 
 
-def _jumps(tunnel: object) -> list[Jump]:
+def _way(target: SshTarget, said: Mapping[str, Sequence[str]]) -> Way:
+    try:
+        return Way(
+            original=target.address,
+            host=said["hostname"][0],
+            port=int(said["port"][0]),
+            user=said["user"][0],
+            said=said,
+            jumps=_jumps(said.get("proxyjump", ["none"])[0]),
+        )
+    except (KeyError, ValueError) as error:
+        raise _Unreadable(
+            f"what ssh -G prints is not understood: {error}", "report this as a fault of Backstay"
+        ) from error
+
+
+def _jumps(words: str) -> list[Jump]:
     """Return the hosts of ``ProxyJump``. Raises ValueError for a port that is none."""
-    if not isinstance(tunnel, str) or tunnel.lower() == "none":
+    if words.lower() == "none":
         return []
     jumps = []
-    for word in tunnel.split(","):
+    for word in words.split(","):
         user, _, place = word.strip().removeprefix("ssh://").rpartition("@")
         found = re.fullmatch(r"\[?(.+?)\]?(?::(\d{1,5}))?", place)
         if found is None:
-            raise ValueError(f"ProxyJump {tunnel}")
+            raise ValueError(f"ProxyJump {words}")
         jumps.append(
             Jump(host=found[1], port=int(found[2]) if found[2] else None, user=user or None)
         )
     return jumps
 
 
-def _lines(file: Path, depth: int) -> Iterator[tuple[Path, int, str]]:
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for number, line in enumerate(lines, 1):
-        yield file, number, line
-        if line.strip().lower().startswith("include") and depth:
-            for pattern in _words(line)[1:]:
-                at = _from_home(pattern)
-                folder = Path(at.anchor) if at.is_absolute() else Path("~/.ssh").expanduser()
-                relative = str(at.relative_to(at.anchor)) if at.is_absolute() else str(at)
-                for included in _matching(folder, relative):
-                    yield from _lines(included, depth - 1)
-
-
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    try:
-        return sorted(folder.glob(pattern))
-    except (ValueError, OSError, NotImplementedError):  # no pattern of files
-        return []
-
-
-def _words(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError:
-        return []
+def line_of(option: str) -> str:
+    """Return which line of the files sets an option to none, for an error's text."""
+    for line in ssh_files.lines():
+        words = {word.lower() for word in re.split(r"[\s\"]+", line.words)}
+        if line.option == option.lower() and NOWHERE & words:
+            return str(line)
+    return f"~/.ssh/config: {option}"

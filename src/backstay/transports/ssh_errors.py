@@ -3,84 +3,147 @@
 import errno
 import socket
 
+import asyncssh
+
 from backstay import lacking
+from backstay.commands import command
 from backstay.errors import (
     AnswerTooLong,
     HostError,
     HostUnreachable,
     LoginRefused,
     NoPython,
+    NotAsked,
     RemoteFailure,
+    own_error,
 )
 from backstay.quantities import size
-from backstay.transports import script_errors
+from backstay.transports import script_errors, ssh_command
+from backstay.transports.ssh_command import connecting
+from backstay.transports.ssh_config import Way
+from backstay.transports.ssh_logins import Login
 from backstay.transports.targets import SshTarget
 
 _LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
 
+_MOST_KEYS = 6
+_TRY = "python3 -I -c 'print(1)'"
 
-def _connecting(target: SshTarget) -> str:
-    return f"connecting to {target.name} ({target.address}) by SSH"
 
-
-def _port(target: SshTarget) -> int:
-    return target.port or 22
+def _place(target: SshTarget, way: Way) -> str:
+    """Return the port, and the host where the configuration names another one."""
+    other = f" of {way.host}" if way.host != target.address.lower() else ""
+    return f"port {way.port}{other}"
 
 
 def silent(
-    target: SshTarget, bound: float, *, port_open: bool, banner_seen: bool
+    target: SshTarget, way: Way, bound: float, *, port_open: bool, banner_seen: bool
 ) -> HostUnreachable:
     """Return the error for a host that did not let anyone in within ``bound`` seconds.
 
     A frozen host still completes TCP handshakes, as its kernel does that by itself.
     """
+    if way.proxy_command is not None and not banner_seen:
+        return proxy_failed(target, way, f"no SSH banner came by it within {bound:g} s")
+    place = _place(target, way)
     if not port_open:
         return HostUnreachable(
-            _connecting(target),
-            came_back=f"cannot be reached: port {_port(target)} did not answer within {bound:g} s",
+            connecting(target),
+            came_back=f"cannot be reached: {place} did not answer within {bound:g} s",
             remedy=_LOOK,
         )
     missing = "the login was not finished" if banner_seen else "no SSH banner was received"
     return HostUnreachable(
-        _connecting(target),
-        came_back=f"cannot be reached: port {_port(target)} is open, but {missing} within "
-        f"{bound:g} s",
+        connecting(target),
+        came_back=f"cannot be reached: {place} is open, but {missing} within {bound:g} s",
         remedy="the host is frozen, overloaded or out of memory: look at its console",
     )
 
 
-def no_connection(target: SshTarget, error: Exception) -> HostUnreachable:
+def no_connection(target: SshTarget, way: Way, error: Exception) -> HostUnreachable:
     """Return the error for a connection that was refused or lost before the login."""
-    reason, remedy = str(error) or type(error).__name__, _LOOK
     if isinstance(error, socket.gaierror):
-        reason = f"the name `{target.address}` is not known: {error.strerror}"
-        remedy = "correct `address` in cloud.yaml, or the name service"
-    elif isinstance(error, ConnectionRefusedError):
-        reason = f"port {_port(target)} refuses connections"
+        return _name_unknown(target, way, error)
+    if (
+        isinstance(error, asyncssh.ChannelOpenError)
+        and error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
+    ):
+        return NotAsked(
+            connecting(target),
+            came_back=f"its jump host does not pass on connections: {error}",
+            remedy="allow it there (AllowTcpForwarding and PermitOpen in its sshd_config)",
+        )
+    reason, remedy = str(error) or type(error).__name__, _LOOK
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, ConnectionRefusedError) or "Connection refused" in reason:
+        reason = f"{_place(target, way)} refuses connections"
         remedy = "the host is up and its SSH server is not: at its console, systemctl status ssh"
-    elif isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+    elif number == errno.EHOSTUNREACH:
         reason = "no route to host"
+    elif number in {errno.ENETUNREACH, errno.EADDRNOTAVAIL}:
+        return NotAsked(
+            connecting(target),
+            came_back=f"this machine has no way there: {reason}",
+            remedy=f"look at its network (and BindAddress in ~/.ssh/config): "
+            f"{command('ip', 'route', 'get', way.host)}",
+        )
     return HostUnreachable(
-        _connecting(target), came_back=f"cannot be reached: {reason}", remedy=remedy
+        connecting(target), came_back=f"cannot be reached: {reason}", remedy=remedy
     )
 
 
-def circle(target: SshTarget, jump_host: str) -> HostUnreachable:
+def _name_unknown(target: SshTarget, way: Way, error: socket.gaierror) -> NotAsked:
+    where = "`address` in cloud.yaml"
+    if way.host != target.address.lower():
+        where = "Hostname in ~/.ssh/config"
+    return NotAsked(
+        connecting(target),
+        came_back=f"cannot be reached: the name `{way.host}` is not known: {error.strerror}",
+        remedy=f"correct {where}, or the name service: {command('getent', 'hosts', way.host)}",
+    )
+
+
+def proxy_failed(target: SshTarget, way: Way, said: str) -> NotAsked:
+    """Return the error for a ``ProxyCommand`` that brought no connection."""
+    return NotAsked(
+        connecting(target),
+        came_back=f"its ProxyCommand `{way.proxy_command}` brought no connection: "
+        f"{said or 'it ended'}",
+        remedy=f"try it: {ssh_command.line(target, 'true', options=['-v'])}",
+    )
+
+
+def unexpected(target: SshTarget, error: Exception) -> NotAsked:
+    """Return the error for what Backstay did not expect: it is this host's alone."""
+    return NotAsked(
+        connecting(target),
+        came_back=own_error(error),
+        remedy=f"see what ssh says: {ssh_command.line(target, 'true', options=['-v'])}",
+    )
+
+
+def circle(target: SshTarget, jump_host: str) -> NotAsked:
     """Return the error for jump hosts that are reached through one another."""
-    return HostUnreachable(
-        _connecting(target),
+    return NotAsked(
+        connecting(target),
         came_back=f"ProxyJump in ~/.ssh/config leads in a circle, by {jump_host}",
         remedy=f"give it before the lines for all hosts: Host {jump_host}, ProxyJump none",
     )
 
 
 def at_jump_host(target: SshTarget, jump_host: str, error: HostError) -> HostError:
-    """Return the error for a target whose jump host let nobody through, of the same kind."""
-    return type(error)(
-        _connecting(target),
+    """Return the error for a target whose jump host let nobody through.
+
+    Of the same kind; but nothing of it tells about the target.
+    """
+    kind = NotAsked if isinstance(error, HostUnreachable) else type(error)
+    found = kind(
+        connecting(target),
         came_back=f"its jump host {jump_host}: {error.came_back}",
         remedy=error.remedy,
     )
+    found.elsewhere = True
+    return found
 
 
 def too_much(target: SshTarget, what: str, most: int) -> AnswerTooLong:
@@ -114,23 +177,54 @@ def no_answer(target: SshTarget, bound: float) -> HostUnreachable:
 def no_common_algorithm(target: SshTarget, reason: str) -> HostUnreachable:
     """Return the error for a server that speaks only what this program does not."""
     return HostUnreachable(
-        _connecting(target),
+        connecting(target),
         came_back=f"cannot be reached: {reason}",
-        remedy="compare KexAlgorithms, Ciphers and MACs in the host's sshd_config with what "
-        "current OpenSSH offers",
+        remedy="compare HostKeyAlgorithms, KexAlgorithms, Ciphers and MACs in the host's "
+        f"sshd_config with those of: {ssh_command.line(target, options=['-G'])}",
     )
 
 
-def login_refused(target: SshTarget, reason: str) -> LoginRefused:
-    """Return the error for a user or key that the host does not accept."""
-    user = f"the user {target.user}" if target.user else "the user"
-    key = f"the key {target.key}" if target.key else "the keys of the agent and ~/.ssh"
+def is_too_many_keys(error: Exception) -> bool:
+    """Return whether a host closed a connection as too many keys were offered (MaxAuthTries)."""
+    return isinstance(error, asyncssh.DisconnectError) and "authentication fail" in error.reason
+
+
+def login_refused(target: SshTarget, way: Way, login: Login, reason: str) -> LoginRefused:
+    """Return the error for a user or keys that the host does not accept."""
+    keys = ", ".join(login.shown[:_MOST_KEYS])
+    what = f"with the key {keys}" if keys else "as there is no key to log in with"
+    missing = "; ".join(f"{one.shown}: {one.why}" for one in login.passed_over[:_MOST_KEYS])
+    others = _other_logins(way)
+    first = next((one.remedy for one in login.passed_over if one.remedy), "")
+    if "oo many authentication" in reason:
+        first = "offer fewer keys: IdentitiesOnly yes and IdentityFile in ~/.ssh/config"
+    usual = (
+        "add the public key to that user's ~/.ssh/authorized_keys on the host, or correct "
+        "`user` and `key` under `ssh` in cloud.yaml"
+    )
     return LoginRefused(
         f"logging in to {target.name} ({target.address}) by SSH",
-        came_back=f"the host refuses {user} with {key}: {reason}",
-        remedy="add the public key to that user's ~/.ssh/authorized_keys on the host, or correct "
-        "`user` and `key` under `ssh` in cloud.yaml",
+        came_back=f"the host refuses the user {way.user} {what}: {reason}"
+        f"{f'; not used: {missing}' if missing else ''}"
+        f"{f'; Backstay logs in by public keys, not by {others}' if others else ''}",
+        remedy=f"{first}; else {usual}" if first else usual,
     )
+
+
+def _other_logins(way: Way) -> str:
+    """Return what else ``ssh`` might log in with here, empty where nothing is set up."""
+    from backstay.transports.ssh_options import logs_in_by_key  # noqa: PLC0415
+
+    found = []
+    if not logs_in_by_key(way):
+        found.append("what PubkeyAuthentication and PreferredAuthentications leave")
+    if way.is_on("hostbasedauthentication"):
+        found.append("HostbasedAuthentication")
+    if way.option("pkcs11provider", "none") != "none":
+        found.append("PKCS11Provider (load its keys into the agent: ssh-add -s)")
+    if way.option("controlpath", "none") != "none":
+        found.append("connections of ControlMaster")
+    return ", ".join(found)
 
 
 def failed(
@@ -152,13 +246,12 @@ def failed(
         return RemoteFailure(_asking(target), came_back=found.came_back, remedy=found.remedy)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     ending = f"signal {signal[0]}" if signal else f"exit status {status}"
-    login = f"ssh {target.user + '@' if target.user else ''}{target.address}"
     return RemoteFailure(
         _asking(target),
         came_back=f"the questions ended with {ending}: {lines[-1] if lines else 'no message'}",
-        remedy=f"look at it there: {login}"
+        remedy=f"look at it there: {ssh_command.line(target)}"
         if lines
-        else f"try by hand: {login} python3 -I -c 'print(1)'",
+        else f"try by hand: {ssh_command.line(target, _TRY)}",
     )
 
 

@@ -15,9 +15,9 @@ from backstay.jsondata import Json
 class SshTarget:
     """A host as SSH needs it. ``name`` is the inventory's name, used in messages.
 
-    ``key`` and ``known_hosts`` are files. What is None is as the ``ssh`` command has it: from
-    ``~/.ssh/config``, the agent, ``~/.ssh/known_hosts``, the operator's login name, port 22.
-    With a ``key`` given, ``~/.ssh/config`` and the agent are not used: cloud.yaml has everything.
+    What is None is as the ``ssh`` command has it. What is given is as if that had it as an option:
+    ``port`` as ``-p``, ``user`` as ``-l``, the file ``key`` as ``-i`` with ``IdentitiesOnly``, the
+    file ``known_hosts`` as ``UserKnownHostsFile``, ``jumps`` as ``-J``.
     """
 
     name: str
@@ -26,6 +26,7 @@ class SshTarget:
     user: str | None = None
     key: Path | None = None
     known_hosts: Path | None = None
+    jumps: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

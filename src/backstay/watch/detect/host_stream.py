@@ -69,7 +69,7 @@ class HostStream:
         self.reported = HostAnswer(asked=frozenset((*units, *questions, POLL)))
         self.heard: float | None = None
         self.trouble = "not asked yet"
-        self.refused = self.nonsense = False
+        self.refused = self.nonsense = self.unasked = False
         names = cloud.host_names()
         self._name_of: Callable[[str], str] = lambda address: names.host_of(address) or ""
         self._polled: float | None = None
@@ -95,15 +95,17 @@ class HostStream:
             self.reported.numbers, pause = {}, PAUSE
             try:
                 said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
-                self.trouble, self.refused = clean(said.strip()[-200:]), False
+                self.trouble = clean(said.strip()[-200:])
+                self.refused = self.unasked = False
             except _Nonsense as error:
                 self.trouble, pause = error.came_back, PAUSE_AFTER_NONSENSE
-                self.refused = self.nonsense = True
+                self.refused, self.nonsense, self.unasked = True, True, False
                 found = unknown_results(self.watched, error.came_back, time.time())
                 self.take(self.watched.host, found, None)
             except HostError as error:
                 self.trouble = error.came_back
-                self.refused = not isinstance(error, HostUnreachable)
+                self.unasked = error.elsewhere
+                self.refused = not (error.elsewhere or isinstance(error, HostUnreachable))
             await asyncio.sleep(pause)
 
     def _script(self) -> str:
@@ -137,7 +139,7 @@ class HostStream:
             ) from error
         if lines:
             self.heard, self.trouble = now, ""
-            self.refused = self.nonsense = False
+            self.refused = self.nonsense = self.unasked = False
             found = probe_results(self.watched, self.reported, time.time(), self._name_of)
             self.take(self.watched.host, found, self._new_poll())
 

@@ -45,8 +45,10 @@ class HostReachability:
                 seconds=seconds if outcome is Outcome.OK else None,
             )
 
-        if stream is not None and stream.refused and (age is None or age > self.silent):
-            return looks(Outcome.OK, f"reachable, without status: {stream.trouble}")
+        silent = age is None or age > self.silent
+        without = _without_status(stream, pinged) if stream is not None and silent else None
+        if without is not None:
+            return looks(*without)
         if age is None:
             asked = echo is not None or stream is not None
             if not asked or now - self.began < STARTING:
@@ -60,11 +62,14 @@ class HostReachability:
         return looks(Outcome.OK, "answers")
 
     def silent_streams(self) -> list[str]:
-        """Return the hosts whose status stream is silent just now, without those that refuse it."""
+        """Return the hosts whose status stream is silent just now, without those that refuse it.
+
+        Nor those that this machine could not ask.
+        """
         return [
             name
             for name, stream in self.streams.items()
-            if not stream.refused and self._is_silent_stream(stream)
+            if not (stream.refused or stream.unasked) and self._is_silent_stream(stream)
         ]
 
     @staticmethod
@@ -81,7 +86,20 @@ class HostReachability:
         return "no data on its status channel" if self._is_silent_stream(stream) else stream.excuse
 
     def _hangs(self, stream: HostStream, status_age: float | None, now: float) -> bool:
-        """Return whether its channel is silent; one that is refused is another matter."""
-        if stream.refused:
+        """Return whether its channel is silent; one that is refused is another matter.
+
+        So is one for which the fault is on this machine, or on a jump host.
+        """
+        if stream.refused or stream.unasked:
             return False
         return (now - self.began if status_age is None else status_age) > max(HANGS, self.silent)
+
+
+def _without_status(stream: HostStream, pinged: float | None) -> tuple[Outcome, str] | None:
+    """Return how a silent host looks whose channel is kept closed by another fault than its own."""
+    if stream.refused:
+        return Outcome.OK, f"reachable, without status: {stream.trouble}"
+    if stream.unasked and pinged is None:
+        # The fault is not the host's: only pings that it had answered would tell of it.
+        return Outcome.UNKNOWN, stream.trouble
+    return None
