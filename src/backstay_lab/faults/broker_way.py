@@ -25,7 +25,9 @@ FILES = "/etc/nova/nova.conf /etc/neutron/neutron.conf"
 AGENTS = "nova-compute neutron-linuxbridge-agent neutron-dhcp-agent"
 RESTART = f"""
 for u in {AGENTS}; do
-    systemctl list-unit-files --no-legend $u.service | grep -q . && systemctl restart $u
+    systemctl list-unit-files --no-legend $u.service | grep -q . || continue
+    systemctl reset-failed $u
+    systemctl restart --no-block $u  # it says that it is ready only with a way to the broker
 done
 true
 """
