@@ -47,6 +47,10 @@ class RemoteFailure(HostError):
     """The host was reached and the command on it failed."""
 
 
+class SudoRefused(RemoteFailure):
+    """The user was let in, and may not act as root there by sudo."""
+
+
 class AnswerTooLong(RemoteFailure):
     """The host printed more than is taken: the connection to it was closed."""
 

@@ -74,7 +74,10 @@ def read(target: SshTarget) -> Way:
         given["username"] = target.user
     if target.key is not None:  # cloud.yaml has everything
         return Way(
-            options=given | {"config": None}, name=target.address, port=target.port or _USUAL_PORT
+            options=given | {"config": None},
+            name=target.address,
+            port=target.port or _USUAL_PORT,
+            jumps=jumps_of(target.jumps),
         )
     _check_own(target)
     try:
@@ -84,7 +87,7 @@ def read(target: SshTarget) -> Way:
         )
         if found.config.has_match_final():
             found.update(host=found.orig_host, reload=True, canonical=False, final=True)
-        jumps = _jumps(found.tunnel)
+        jumps = jumps_of(found.tunnel if target.jumps is None else target.jumps)
     except (ValueError, OSError, asyncssh.Error) as error:
         raise HostUnreachable(
             f"connecting to {target.name} ({target.address}) by SSH",
@@ -162,7 +165,7 @@ def _from_home(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises RuntimeError
 
 
-def _jumps(tunnel: object) -> list[Jump]:
+def jumps_of(tunnel: object) -> list[Jump]:
     """Return the hosts of ``ProxyJump``. Raises ValueError for a port that is none."""
     if not isinstance(tunnel, str) or tunnel.lower() == "none":
         return []

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ class Connections:
         connection = None
         path = (*beyond, target)
         for at, jump in enumerate(jumps):
-            hop = _hop(jump, jumps[:at])
+            hop = _hop(jump, jumps[:at], target)
             if len(path) > MOST_JUMPS or (hop.address, hop.port) in {
                 (one.address, one.port) for one in path
             }:
@@ -173,6 +174,12 @@ class Connections:
             raise ssh_errors.no_common_algorithm(target, error.reason) from error
         except asyncssh.PermissionDenied as error:
             raise ssh_errors.login_refused(target, error.reason) from error
+        except asyncssh.ChannelOpenError as error:
+            jump = way.jumps[-1].host if way.jumps else "before it"
+            prohibited = error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
+            raise ssh_errors.not_let_through(
+                target, jump, error.reason, prohibited=prohibited
+            ) from error
         except (asyncssh.Error, OSError, ValueError) as error:
             raise ssh_errors.no_connection(target, error) from error
 
@@ -202,10 +209,16 @@ class Connections:
         return self._keys[path]
 
 
-def _hop(jump: Jump, after: Sequence[Jump]) -> SshTarget:
-    """Return a jump host as a target; another one where others are before it."""
+def _hop(jump: Jump, after: Sequence[Jump], target: SshTarget) -> SshTarget:
+    """Return a jump host as a target; another one where others are before it.
+
+    Where cloud.yaml names it, its key and its file of known host keys are for it too.
+    """
     name = " via ".join(one.host for one in (jump, *reversed(after)))
-    return SshTarget(name=name, address=jump.host, port=jump.port, user=jump.user)
+    hop = SshTarget(name=name, address=jump.host, port=jump.port, user=jump.user)
+    if target.jumps is None:
+        return hop
+    return replace(hop, key=target.key, known_hosts=target.known_hosts)
 
 
 def _key_unusable(target: SshTarget, path: Path, came_back: str, remedy: str) -> LoginRefused:

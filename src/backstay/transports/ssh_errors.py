@@ -3,13 +3,22 @@
 import errno
 import socket
 
-from backstay.errors import AnswerTooLong, HostError, HostUnreachable, LoginRefused, RemoteFailure
+from backstay.errors import (
+    AnswerTooLong,
+    HostError,
+    HostUnreachable,
+    LoginRefused,
+    RemoteFailure,
+    SudoRefused,
+)
 from backstay.quantities import size
+from backstay.transports.sudo_errors import refusal
 from backstay.transports.targets import SshTarget
 
 _LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
 
 _COMMAND_NOT_FOUND = 127  # of every POSIX shell
+_REFUSED = 1  # of sudo, whatever it has against it
 
 
 def _connecting(target: SshTarget) -> str:
@@ -64,6 +73,32 @@ def circle(target: SshTarget, jump_host: str) -> HostUnreachable:
         _connecting(target),
         came_back=f"ProxyJump in ~/.ssh/config leads in a circle, by {jump_host}",
         remedy=f"give it before the lines for all hosts: Host {jump_host}, ProxyJump none",
+    )
+
+
+def not_let_through(
+    target: SshTarget, jump_host: str, reason: str, *, prohibited: bool
+) -> HostUnreachable:
+    """Return the error for a target that its jump host, which was logged in to, did not reach.
+
+    ``prohibited`` is whether the jump host may not try: that says nothing of the target.
+    """
+    if prohibited:
+        return HostUnreachable(
+            _connecting(target),
+            came_back=f"its jump host {jump_host} lets nobody through to {target.address}, port "
+            f"{_port(target)}: {reason}",
+            remedy=f"allow it in sshd_config of {jump_host}: AllowTcpForwarding yes (or local), "
+            "without DisableForwarding, and PermitOpen with that address and port; then: systemctl "
+            "reload ssh",
+        )
+    return HostUnreachable(
+        _connecting(target),
+        came_back=f"cannot be reached from its jump host {jump_host}: port {_port(target)}: "
+        f"{reason}",
+        remedy="the host is up and its SSH server is not: at its console, systemctl status ssh"
+        if "refused" in reason.lower()
+        else _LOOK,
     )
 
 
@@ -127,9 +162,17 @@ def login_refused(target: SshTarget, reason: str) -> LoginRefused:
 
 
 def failed(
-    target: SshTarget, status: int | None, signal: tuple[object, ...] | None, stderr: str
+    target: SshTarget,
+    status: int | None,
+    signal: tuple[object, ...] | None,
+    stderr: str,
+    *,
+    user: str = "",
 ) -> RemoteFailure:
-    """Return the error for a script that ended with another status than 0."""
+    """Return the error for a script that ended with another status than 0.
+
+    ``user`` is who was logged in. It is SudoRefused where the script did not come to run as root.
+    """
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if status == _COMMAND_NOT_FOUND:
         return RemoteFailure(
@@ -137,6 +180,9 @@ def failed(
             came_back="it has no python3",
             remedy="install python3 on the host: apt-get install python3-minimal",
         )
+    refused = refusal(stderr, user or target.user or "the user") if status == _REFUSED else None
+    if refused is not None:
+        return SudoRefused(_asking(target), came_back=refused.came_back, remedy=refused.remedy)
     ending = f"signal {signal[0]}" if signal else f"exit status {status}"
     login = f"ssh {target.user + '@' if target.user else ''}{target.address}"
     return RemoteFailure(

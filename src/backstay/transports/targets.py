@@ -18,6 +18,8 @@ class SshTarget:
     ``key`` and ``known_hosts`` are files. What is None is as the ``ssh`` command has it: from
     ``~/.ssh/config``, the agent, ``~/.ssh/known_hosts``, the operator's login name, port 22.
     With a ``key`` given, ``~/.ssh/config`` and the agent are not used: cloud.yaml has everything.
+    ``jumps`` are the hosts on the way as ``ssh -J`` takes them; ``key`` and ``known_hosts`` are for
+    them too.
     """
 
     name: str
@@ -26,6 +28,7 @@ class SshTarget:
     user: str | None = None
     key: Path | None = None
     known_hosts: Path | None = None
+    jumps: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,127 @@
+"""Why sudo did not run what it was given, in the operator's words, with the line to add.
+
+What it says is recognised in English (``access.onhost`` asks for that), of sudo and of sudo-rs.
+"""
+
+import re
+from dataclasses import dataclass
+
+from backstay.commands import command
+
+FILE = "/etc/sudoers.d/backstay"
+"""Where the remedies put what is missing; without a dot in its name, else sudo ignores it."""
+_SUDO = r"^sudo(-rs)?: .*"
+_ASKS = re.compile(
+    _SUDO + r"((a|interactive) (password|terminal|authentication) is required"
+    r"|no tty present|sorry, a password is required)"
+)
+_NO_TERMINAL = re.compile(_SUDO + r"you must have a tty")
+_NO_RIGHT = re.compile(
+    r"^(?P<user>\S+) is not in the sudoers file"
+    r"|^Sorry, user (?P<other>\S+) (is not allowed|may not run)"
+    r"|^(?P<third>\S+) is not allowed to run sudo"
+    r"|" + _SUDO + r"I'm sorry (?P<fourth>[^\s.]+)\. I'm afraid I can't do that"
+)
+_LOCKED = re.compile(_SUDO + r"(account validation failure|password (is )?expired|PAM account)")
+_DAMAGED = re.compile(
+    r"^(sudo(-rs)?: |>>> )?/etc/sudoers\S*:? .*(syntax error|parse error|is (world|group) writable"
+    r"|is owned by)|"
+    + _SUDO
+    + r"(syntax error|parse error|no valid sudoers sources|unable to (open|stat) /etc/sudo"
+    r"|error initializing)"
+)
+_NOT_ROOT = re.compile(
+    _SUDO + r"(effective uid is not 0|must be owned by uid 0|no new privileges)|"
+    r"^sudo does not make this user root"
+)
+_MISSING = re.compile(r"^not root, and sudo cannot be used: .*")
+_NO_PYTHON = re.compile(_SUDO + r"python3: command not found")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What sudo has against it, and what to do as root on the host."""
+
+    came_back: str
+    remedy: str
+
+
+def refusal(errors: str, user: str) -> Refusal | None:
+    """Return why sudo ran nothing; None where its standard error does not say so. Pure.
+
+    ``user`` is who is logged in; the host may name another one.
+    """
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    for judge in (_of_settings, _of_rights, _of_installation):
+        for line in lines:
+            found = judge(line, user)
+            if found is not None:
+                return found
+    return None
+
+
+def _of_rights(line: str, user: str) -> Refusal | None:
+    if _NO_TERMINAL.search(line):
+        return Refusal(
+            f"sudo wants a terminal of {user}, and Backstay has none there: {line}",
+            _with_lines(f"Defaults:{user} !requiretty"),
+        )
+    if _ASKS.search(line):
+        return Refusal(f"sudo asks {user} for a password: {line}", _with_lines(_allowed(user)))
+    found = _NO_RIGHT.search(line)
+    if found:
+        named = next(filter(None, found.groupdict().values()), user)
+        return Refusal(
+            f"sudo does not let {user} run python3 as root: {line}", _with_lines(_allowed(named))
+        )
+    return None
+
+
+def _of_settings(line: str, user: str) -> Refusal | None:
+    if _DAMAGED.search(line):
+        return Refusal(
+            f"sudo cannot read its settings: {line}",
+            "as root at the host's console: visudo -c names the line; correct it",
+        )
+    if _LOCKED.search(line):
+        return Refusal(
+            f"sudo refuses the account {user}: {line}",
+            f"as root on the host: {command('chage', '-l', user)}, then extend or unlock it: "
+            f"{command('chage', '-M', '-1', '-E', '-1', user)}",
+        )
+    if _NO_PYTHON.search(line):
+        return Refusal(
+            f"sudo finds no python3: {line}",
+            "install python3 on the host (apt-get install python3-minimal), or add its folder to "
+            "secure_path in /etc/sudoers: visudo",
+        )
+    return None
+
+
+def _of_installation(line: str, user: str) -> Refusal | None:
+    if _MISSING.search(line):
+        return Refusal(
+            f"{user} is not root there, and sudo cannot be used: {line.rpartition(': ')[2]}",
+            f"as root on the host: apt-get install sudo, then {_with_lines(_allowed(user))}",
+        )
+    if _NOT_ROOT.search(line):
+        return Refusal(
+            f"sudo makes nobody root there: {line}",
+            "as root on the host: ls -l /usr/bin/sudo (it is to be root's, with mode 4755, on a "
+            "file system without nosuid), and visudo (without runas_default)",
+        )
+    return None
+
+
+def _allowed(user: str) -> str:
+    """Return the line of sudoers(5) that lets a user do what Backstay does."""
+    name = re.sub(r"([^\w.-])", r"\\\1", user)
+    return f"{name} ALL=(root) NOPASSWD: /usr/bin/python3"
+
+
+def _with_lines(line: str) -> str:
+    """Return the command that adds a line, as root on the host, and has it checked."""
+    return (
+        f"as root on the host: {command('echo', line)} >> {FILE} && chmod 0440 {FILE} && "
+        f"visudo -c (docs/ssh.md has all lines)"
+    )
