@@ -24,9 +24,9 @@ def read(name: str) -> dict[str, object]:
 
     Its members: ``name``, ``phase`` (down, building, starting, up), ``login`` (root, operator),
     ``folder``, ``cloud_file`` and ``openrc`` (paths, null while the lab is not up), ``hosts``, a
-    list of objects with ``name``, ``role``, ``address``, ``power`` (on, off, absent), ``bmc`` (URL) and ``boot_id``,
-    and ``faults``, those made and not healed: objects with ``fault``, ``target`` and ``at``
-    (UTC, ISO 8601). Raises LabError where there is no such lab.
+    list of objects with ``name``, ``role``, ``address``, ``power`` (on, off, absent), ``bmc`` (URL)
+    and ``boot_id``, and ``faults``, those made and not healed: objects with ``fault``, ``target``
+    and ``at`` (UTC, ISO 8601). Raises LabError where there is no such lab.
     """
     known = state.opened(name)
     lab = known.lab

@@ -3,7 +3,10 @@
 import os
 import socket
 import sys
+import time
 from typing import Any
+
+from backstay.access.onhost_lease import is_heard
 
 
 def surroundings() -> dict[str, Any]:
@@ -51,6 +54,16 @@ def length_of(path: str) -> dict[str, Any]:
         "right": right,
         "size": len(content),
     }
+
+
+def wait_until_unheard(path: str) -> None:
+    """Say so when it works, and write a file once nobody reads what it says any more."""
+    sys.stdout.write("working\n")
+    sys.stdout.flush()
+    while is_heard():
+        time.sleep(0.05)
+    with open(path, "w") as file:
+        file.write("left")
 
 
 def who_connects(path: str) -> None:

@@ -20,6 +20,7 @@ from tests.access.onhost_questions import (
     length_of,
     send_bytes,
     surroundings,
+    wait_until_unheard,
     who_connects,
 )
 from tests.access.sudo_host import NEEDED, USER, SudoHost, sudo_host
@@ -89,6 +90,25 @@ def test_everything_is_done_as_root_through_the_bastion(tmp_path: Path) -> None:
                 assert await asyncio.wait_for(reader.read(), BOUND) == b"0"
                 writer.close()
             await listening
+
+            # What works for nobody any more sees that: sudo itself goes on waiting for it.
+            got.clear()
+            left = tmp_path / "left"
+            working = asyncio.ensure_future(
+                shell.stream(
+                    host.target, stream(wait_until_unheard, str(left)), receive, silence=BOUND
+                )
+            )
+            while not got:
+                assert not working.done(), working.result()
+                await asyncio.sleep(0.05)
+            assert not left.exists()
+            shell.drop(host.target)
+            async with asyncio.timeout(BOUND):
+                while not left.exists():  # noqa: ASYNC110 - another process writes it
+                    await asyncio.sleep(0.05)
+            with pytest.raises(HostUnreachable):
+                await working
 
     with sudo_host(tmp_path, CARELESS, bastion=True) as host:
         asyncio.run(story(host))
