@@ -473,7 +473,8 @@ async def sockets(folder: Path) -> AsyncIterator[int]:
     try:
         yield server.get_port()
     finally:
-        for one in (*listening, server):
+        server.close()
+        for one in listening:
             one.close()
 
 
