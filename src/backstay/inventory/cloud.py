@@ -47,7 +47,7 @@ HostName = Annotated[str, name_of_length(128)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-_JUMP = re.compile(r"(?:[\w.][\w.@-]*@)?(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
+_JUMP = re.compile(r"(?:[\w.][\w.@-]*@)?(?:\[[0-9A-Fa-f:.]+\]|\w[\w.-]*)(?::\d{1,5})?", re.ASCII)
 
 
 def _are_jumps(given: str) -> str:

@@ -86,8 +86,8 @@ def not_let_through(
     if prohibited:
         return HostUnreachable(
             _connecting(target),
-            came_back=f"its jump host {jump_host} does not pass on connections to {target.address}, port "
-            f"{_port(target)}: {reason}",
+            came_back=f"its jump host {jump_host} does not pass on connections to "
+            f"{target.address}, port {_port(target)}: {reason}",
             remedy=f"allow it in sshd_config of {jump_host}: AllowTcpForwarding yes (or local), "
             "without DisableForwarding, and PermitOpen with that address and port; then: systemctl "
             "reload ssh",
