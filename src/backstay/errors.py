@@ -28,7 +28,13 @@ class InventoryError(BackstayError):
 
 
 class HostError(BackstayError):
-    """A question to a host over SSH brought no usable answer."""
+    """A question to a host over SSH brought no usable answer.
+
+    ``elsewhere`` is whether the fault is on this machine, in its configuration or on the way: that
+    tells nothing about the host, which may be well or dead.
+    """
+
+    elsewhere = False
 
 
 class HostUnreachable(HostError):
@@ -36,7 +42,9 @@ class HostUnreachable(HostError):
 
 
 class NotAsked(HostUnreachable):
-    """The fault is on this machine, in its configuration or on the way: the host may be well."""
+    """There is no way to the host, by a fault that is not its own."""
+
+    elsewhere = True
 
 
 class HostKeyRefused(HostError):

@@ -115,11 +115,11 @@ def test_prune_removes_the_logs_that_no_backup_needs(call: Any, logs: Logs, tmp_
     backup = Backup(
         name="b", cloud="lab", host="controller", taken_at=time.time(), seconds=1, facts=facts
     )
+    place = Place(load(tmp_path / "cloud.yaml", services=[s.name for s in all_services()]))
+    asyncio.run(place.restic().open())
     Catalogue(tmp_path / "backups" / "catalogue").write(backup)
     assert f"would remove {first}" in call("prune", "--dry-run").stdout
     assert first.exists()
-    place = Place(load(tmp_path / "cloud.yaml", services=[s.name for s in all_services()]))
-    asyncio.run(place.restic().open())
     assert call("prune").exit_code == ExitStatus.USAGE, "without a terminal it needs --yes"
     assert first.exists()
     done = call("prune", "--yes", "--reason", "the disk is filling")

@@ -232,7 +232,8 @@ def test_hosts_that_cannot_be_reached_take_no_longer_than_their_bound(
     call: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "openrc").write_text(
-        "export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=a OS_PASSWORD=b OS_PROJECT_NAME=c\n"
+        "export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=a OS_PASSWORD=b OS_PROJECT_NAME=c "
+        "OS_IDENTITY_API_VERSION=3\n"
     )
     hosts = ", ".join(
         f"h{n}: {{address: 127.0.0.{n}, roles: [compute], ssh: {{port: 1}}}}" for n in range(2, 12)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backstay.errors import HostUnreachable, PowerError
+from backstay.errors import HostUnreachable, LoginRefused, PowerError
 from backstay.health.witness import observe, onhost
 from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Running
@@ -276,6 +276,22 @@ def test_confirm_refuses_with_everybody_s_words_and_gives_them_where_it_is_dead(
     assert result["spoke"] == ["proxy", "compute1", "compute2"]
     assert ["storage1", "could not be asked: no route to host"] in result["witnesses"]
     assert asyncio.run(confirm.probe(run(dead, "confirm"))) is None
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_login_that_was_refused_is_a_sign_of_life_only_where_the_host_refused_it(elsewhere):
+    class Locked(World):
+        async def ask(self, host: str, function: Any, *arguments: Any, **how: Any) -> Any:
+            if host != "controller":
+                return await super().ask(host, function, *arguments, **how)
+            refused = LoginRefused("logging in", came_back="no key", remedy="look")
+            refused.elsewhere = elsewhere
+            raise refused
+
+    site = cast("CloudSession", Locked())
+    login = asyncio.run(observe._login(site, "controller"))
+    assert login.there is not elsewhere
+    assert login.error == "no key"
 
 
 def test_it_is_powered_off_and_read_back():

@@ -15,7 +15,7 @@ import asyncssh
 import pytest
 
 from backstay.errors import (
-    BackstayError,
+    HostError,
     HostKeyRefused,
     HostUnreachable,
     LoginRefused,
@@ -128,9 +128,9 @@ def target(
 
 
 def refusal(
-    of: type[BackstayError], there: SshTarget, *, connect_bound: float = 5, bound: float = 5
-) -> Coroutine[Any, Any, BackstayError]:
-    async def asked() -> BackstayError:
+    of: type[HostError], there: SshTarget, *, connect_bound: float = 5, bound: float = 5
+) -> Coroutine[Any, Any, HostError]:
+    async def asked() -> HostError:
         async with HostShell(connect_bound=connect_bound) as shell:
             with pytest.raises(of) as caught:
                 await shell.ask(there, "print(1)", bound=bound)
@@ -205,9 +205,11 @@ def test_a_host_that_is_not_known_is_refused(tmp_path):
             error = await refusal(HostKeyRefused, there)
             assert "no key of it is known" in error.came_back
             assert HOST_KEY.get_fingerprint() in error.came_back
+            assert not error.elsewhere
             (tmp_path / "known_hosts").unlink()
             error = await refusal(HostKeyRefused, there)
             assert "No such file" in error.came_back
+            assert error.elsewhere
 
     asyncio.run(story())
 
@@ -229,9 +231,11 @@ def test_a_key_that_cannot_be_used_is_said_so(tmp_path):
             (tmp_path / "id").chmod(0o600)
             error = await refusal(LoginRefused, there)
             assert "ssh-add" in error.remedy
+            assert not error.elsewhere
             (tmp_path / "id").unlink()
             error = await refusal(LoginRefused, there)
             assert "No such file" in error.came_back
+            assert error.elsewhere
 
     asyncio.run(story())
 

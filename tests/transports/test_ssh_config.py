@@ -1,6 +1,7 @@
 """What ``ssh`` says of hosts is asked as seldom as can be, and never taken for another host's."""
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from backstay.errors import HostUnreachable, NotAsked
+from backstay.errors import HostKeyRefused, HostUnreachable, NotAsked
 from backstay.finding import Severity
 from backstay.health.judge_host import unreachable
 from backstay.transports import ssh_command, ssh_errors
 from backstay.transports.ssh_config import SshConfig, Way
+from backstay.transports.ssh_proxy import Proxy
 from backstay.transports.targets import SshTarget
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="needs openssh-client")
@@ -159,6 +161,17 @@ def test_a_jump_host_that_is_dead_says_nothing_of_the_host():
     error = ssh_errors.at_jump_host(target, "bastion", dead)
     assert isinstance(error, NotAsked)
     assert error.came_back == "its jump host bastion: no answer"
+    refused = HostKeyRefused("checking", came_back="its host key has changed", remedy="look")
+    error = ssh_errors.at_jump_host(target, "bastion", refused)
+    assert isinstance(error, HostKeyRefused)
+    assert error.elsewhere
+
+
+def test_what_asyncio_says_of_a_proxy_that_ended_is_not_printed(caplog: pytest.LogCaptureFixture):
+    with Proxy("false"):
+        logging.getLogger("asyncio").warning("Unknown child process pid %d, will report 255", 7)
+        logging.getLogger("asyncio").warning("something else")
+    assert caplog.messages == ["something else"]
 
 
 def test_the_command_to_paste_has_all_that_cloud_yaml_says(tmp_path):

@@ -128,6 +128,17 @@ def test_a_host_whose_lines_are_none_is_dropped_and_nothing_of_it_is_known(
     assert all(why in one.evidence for one in results)
 
 
+def test_a_key_that_is_missing_here_tells_nothing_about_the_host(tmp_path: Path):
+    def tried(stream: HostStream, _results: list[ProbeResult]) -> bool:
+        (tmp_path / "id").unlink(missing_ok=True)  # before it is read for the first time
+        return stream.trouble != "not asked yet"
+
+    stream, _, _ = streamed(tmp_path, ssh.endless_line, tried)
+    assert "No such file" in stream.trouble
+    assert stream.unasked
+    assert not stream.refused
+
+
 _WATCH = """
 import asyncio, sys
 from pathlib import Path

@@ -16,6 +16,7 @@ def reach(
     pinged: float | None,
     streamed: float | None = 0.5,
     refused: bool = False,
+    unasked: bool = False,
     began: float = 60.0,
     stream: bool = True,
     echo: bool = True,
@@ -28,6 +29,7 @@ def reach(
     one: Any = SimpleNamespace(
         heard=None if streamed is None else now - streamed,
         refused=refused,
+        unasked=unasked,
         excuse="it is busy",
         trouble="the user or the key was refused",
     )
@@ -47,6 +49,13 @@ def reach(
         ({"pinged": 0.3, "streamed": HANGS + 1}, Outcome.LATE),
         ({"pinged": 0.3, "streamed": HANGS + 1, "refused": True}, Outcome.OK),
         ({"pinged": None, "streamed": None, "refused": True}, Outcome.OK),
+        # The fault is on this machine, or on the way: a jump host, say.
+        ({"pinged": None, "streamed": None, "unasked": True}, Outcome.UNKNOWN),
+        ({"pinged": None, "streamed": None, "unasked": True, "echo": False}, Outcome.UNKNOWN),
+        ({"pinged": None, "streamed": 60.0, "unasked": True}, Outcome.UNKNOWN),
+        ({"pinged": 0.3, "streamed": None, "unasked": True}, Outcome.OK),
+        ({"pinged": 0.3, "streamed": 60.0, "unasked": True}, Outcome.OK),
+        ({"pinged": 5.0, "streamed": 60.0, "unasked": True}, Outcome.SILENT),
         ({"pinged": 0.3, "streamed": None, "stream": False}, Outcome.OK),  # a spare: only its pings
         ({"pinged": 5.0, "streamed": None, "stream": False}, Outcome.SILENT),
         ({"pinged": None, "streamed": None, "stream": False, "echo": False}, Outcome.UNKNOWN),
@@ -72,3 +81,4 @@ def test_who_tells_nothing_just_now() -> None:
     assert reach(pinged=0.1, streamed=3.0).silent_streams() == ["c1"]
     assert reach(pinged=0.1, streamed=None).silent_streams() == ["c1"]
     assert reach(pinged=0.1, streamed=None, refused=True).silent_streams() == []
+    assert reach(pinged=0.1, streamed=None, unasked=True).silent_streams() == []

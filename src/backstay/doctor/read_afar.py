@@ -139,10 +139,9 @@ async def _api(
 
 
 async def _clocks(api: Api, urls: Iterable[str]) -> Mapping[str, float]:
-    trust: Trust = getattr(api, "trust", None) or Trust(ca=api.ca)
     places = dict.fromkeys(_root_of(url) for url in urls)
     asked = [place for place in places if place][:MOST_CLOCKS]
-    found = await asyncio.gather(*(_offset(place, trust) for place in asked))
+    found = await asyncio.gather(*(_offset(place, api.trust) for place in asked))
     pairs = zip(asked, found, strict=True)
     return {without_secrets(place): offset for place, offset in pairs if offset is not None}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from backstay.commands import command, quoted
-from backstay.errors import BackstayError, HostUnreachable, NotAsked
+from backstay.errors import BackstayError, HostUnreachable
 from backstay.finding import Finding, Severity, bad
 from backstay.health.judge_units import (
     NOTHING_KNOWN,
@@ -95,7 +95,7 @@ def unreachable(
     unknown = f"; so nothing is known of {names}" if names else ""
     remedy = error.remedy
     # Anything else is a host that is there, or one that this machine could not ask.
-    gone = isinstance(error, HostUnreachable) and not isinstance(error, NotAsked)
+    gone = isinstance(error, HostUnreachable) and not error.elsewhere
     if bmc_url is not None and gone:
         remedy = f"{remedy} (its BMC: {bmc_url})"
     return Finding(

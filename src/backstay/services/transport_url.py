@@ -5,12 +5,11 @@ Shipped to hosts as text. What it returns holds passwords: it stays on the host,
 https://docs.openstack.org/oslo.messaging/latest/reference/transport.html
 """
 
-import glob
 import os
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from backstay.services.oslo import named, read, running
+from backstay.services.oslo import lookup, parsed, read_order, running
 
 PORT = 5672
 SECTION = "oslo_messaging_rabbit"
@@ -32,29 +31,22 @@ def transport_of(project: str, program: str, files: list[str]) -> dict[str, Any]
     Read as oslo.config does: see ``oslo.setting``. ``trouble`` says why there is none.
     """
     process = running(program) if program else None
-    words = process[1] if process else []
-    order = config_files(project, program, files, words)
-    url, where = "", order[0] if order else (files or [""])[0]
-    options = {}
+    path = files[0] if files else ""
+    contents = []
     try:
-        for path in order:
-            found = read(path, "DEFAULT", "transport_url")
-            if found:
-                url, where = found, path
-            for option, former in TLS_OPTIONS:
-                for name in (former, option):
-                    value = read(path, SECTION, name) if name else None
-                    if value is not None:
-                        options[option] = value
+        for path in read_order(project, program, files, process):
+            if os.path.exists(path):  # noqa: PTH110 - as short
+                contents.append((path, parsed(path)))
     except Exception as error:  # whatever a parser of a file does
         return {"config": path, "trouble": type(error).__name__ + ": cannot be read"}
-    environment = process[2] if process else {}
-    if "OS_DEFAULT__TRANSPORT_URL" in environment:
-        url, where = environment["OS_DEFAULT__TRANSPORT_URL"], "its environment"
-    for option, _ in TLS_OPTIONS:
-        value = environment.get("OS_" + SECTION.upper() + "__" + option.upper())
-        if value is not None:
-            options[option] = value
+    url, where = lookup(contents, process, "DEFAULT", "transport_url")
+    where = where or (contents[-1][0] if contents else path)
+    options = {}
+    for option, former in TLS_OPTIONS:
+        for name in (former, option):
+            value, _ = lookup(contents, process, SECTION, name) if name else (None, "")
+            if value is not None:
+                options[option] = value
     if not url:
         return {"config": where, "trouble": "transport_url is not set"}
     try:
@@ -62,17 +54,6 @@ def transport_of(project: str, program: str, files: list[str]) -> dict[str, Any]
     except ValueError:
         # The error's text may hold the URL.
         return {"config": where, "trouble": "transport_url is not of the form that it must have"}
-
-
-def config_files(project: str, program: str, files: list[str], words: list[str]) -> list[str]:
-    """Return the files that a program reads, the one that wins last; see ``oslo.setting``."""
-    given = named(words, "--config-file")
-    folders = named(words, "--config-dir") or [
-        "/etc/" + project + "/" + name + ".conf.d" for name in (project, program) if name
-    ]
-    inside = [one for folder in folders for one in sorted(glob.glob(folder + "/*.conf"))]  # noqa: PTH207 - as short
-    order = inside + given if given else files + inside
-    return [one for one in order if os.path.exists(one)]  # noqa: PTH110 - as short
 
 
 def parsed_transport(url: str, options: dict[str, str]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def unsigned(target: SshTarget, reason: str) -> HostKeyRefused:
 
 def switched_off(target: SshTarget, line: str) -> HostKeyRefused:
     """Return the error where no file is named any more."""
-    return HostKeyRefused(
+    return _before_it_was_asked(
         _checking(target),
         came_back=f"no file of known host keys is left to compare it with: {line}",
         remedy="take that line out for this host, or name `known_hosts` under `ssh` in "
@@ -89,7 +89,7 @@ def switched_off(target: SshTarget, line: str) -> HostKeyRefused:
 
 def not_trusted(target: SshTarget, file: Path, error: NotTrusted) -> HostKeyRefused:
     """Return the error for a file that others may change."""
-    return HostKeyRefused(
+    return _before_it_was_asked(
         _checking(target),
         came_back=f"the known hosts file {file} is not used: {error}",
         remedy=error.remedy,
@@ -98,12 +98,19 @@ def not_trusted(target: SshTarget, file: Path, error: NotTrusted) -> HostKeyRefu
 
 def unreadable(target: SshTarget, file: Path, reason: str | None) -> HostKeyRefused:
     """Return the error for a file that is not there, or cannot be read."""
-    return HostKeyRefused(
+    return _before_it_was_asked(
         _checking(target),
         came_back=f"the known hosts file {file}: {reason or 'it cannot be read'}",
         remedy=f"correct `known_hosts` under `ssh` in cloud.yaml, or make it: compare the host's "
         f"key at its console, and answer yes to: {_accept(target)}",
     )
+
+
+def _before_it_was_asked(attempted: str, *, came_back: str, remedy: str) -> HostKeyRefused:
+    """Return the error for files of this machine: the host has presented nothing yet."""
+    found = HostKeyRefused(attempted, came_back=came_back, remedy=remedy)
+    found.elsewhere = True
+    return found
 
 
 def _accept(target: SshTarget) -> str:

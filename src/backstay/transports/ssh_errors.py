@@ -135,14 +135,16 @@ def circle(target: SshTarget, jump_host: str) -> NotAsked:
 def at_jump_host(target: SshTarget, jump_host: str, error: HostError) -> HostError:
     """Return the error for a target whose jump host let nobody through.
 
-    Of the same kind; but that a jump host cannot be reached says nothing of the target.
+    Of the same kind; but nothing of it tells about the target.
     """
     kind = NotAsked if isinstance(error, HostUnreachable) else type(error)
-    return kind(
+    found = kind(
         connecting(target),
         came_back=f"its jump host {jump_host}: {error.came_back}",
         remedy=error.remedy,
     )
+    found.elsewhere = True
+    return found
 
 
 def too_much(target: SshTarget, what: str, most: int) -> AnswerTooLong:

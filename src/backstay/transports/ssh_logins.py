@@ -120,11 +120,13 @@ def _must_be_there(target: SshTarget, path: Path) -> None:
         with path.open("rb"):
             return
     except OSError as error:
-        raise LoginRefused(
+        refused = LoginRefused(
             f"reading the SSH key {path} for {target.name}",
             came_back=error.strerror or str(error),
             remedy="correct `key` under `ssh` in cloud.yaml, or run as a user that may read it",
-        ) from error
+        )
+        refused.elsewhere = True
+        raise refused from error
 
 
 def _identity_files(way: Way) -> list[Path]:

@@ -1,6 +1,7 @@
 """The program whose input and output is a connection (``ProxyCommand``), and its complaints."""
 
 import contextlib
+import logging
 import os
 import tempfile
 from types import TracebackType
@@ -20,6 +21,7 @@ class Proxy:
     def __enter__(self) -> Self:
         """Make the file for its standard error, which would be written to the terminal else."""
         if self._line is not None:
+            logging.getLogger("asyncio").addFilter(_is_news)
             self._errors = tempfile.NamedTemporaryFile(prefix="backstay-proxy-")
             shell = os.environ.get("SHELL") or "/bin/sh"
             self.command = [
@@ -51,3 +53,12 @@ class Proxy:
         self._errors.seek(0)
         lines = self._errors.read(_MOST_BYTES).decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else ""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a message of asyncio is worth printing.
+
+    It closes the pipes of a program that has just ended, which takes the exit status away from its
+    own thread that waits for it; that thread then warns. Nobody asks for the status of a proxy.
+    """
+    return not str(record.msg).startswith("Unknown child process pid")

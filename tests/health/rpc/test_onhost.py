@@ -29,8 +29,8 @@ def test_own_connections_are_found_with_their_process() -> None:
         with socket.create_connection(("127.0.0.1", port)) as client:
             accepted, _ = server.accept()
             with accepted:
-                found = onhost.sockets([port])
-                mine = onhost.inodes_of(onhost.unit_pids(os.getpid()))
+                found = connections.sockets([port])
+                mine = connections.inodes_of(connections.unit_pids(os.getpid()))
                 ends = {(one[1], one[3]) for inode, one in found.items() if inode in mine}
                 own = client.getsockname()[1]
                 assert ends == {(own, port), (port, own)}

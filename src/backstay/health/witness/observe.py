@@ -167,7 +167,7 @@ async def _login(site: CloudSession, suspect: str) -> Login:
     except HostUnreachable as error:
         return Login(error=error.came_back)
     except HostError as error:
-        return Login(error=error.came_back, there=True)
+        return Login(error=error.came_back, there=not error.elsewhere)
     return Login(boot_id=answer.boot_id, there=True)
 
 

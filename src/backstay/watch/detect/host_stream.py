@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from backstay.access.session import RemoteShell
 from backstay.access.shipping import source_of, stream
 from backstay.answers import MOST_BYTES, BadAnswer, clean, part
-from backstay.errors import HostError, HostUnreachable, NotAsked, RemoteFailure
+from backstay.errors import HostError, HostUnreachable, RemoteFailure
 from backstay.health.judge_host import required
 from backstay.health.read_hosts import unit_names
 from backstay.inventory.cloud import Cloud
@@ -95,17 +95,17 @@ class HostStream:
             self.reported.numbers, pause = {}, PAUSE
             try:
                 said = await self.shell.stream(target, script, self._receive, silence=SILENCE)
-                self.trouble, self.refused = clean(said.strip()[-200:]), False
-                self.unasked = False
+                self.trouble = clean(said.strip()[-200:])
+                self.refused = self.unasked = False
             except _Nonsense as error:
                 self.trouble, pause = error.came_back, PAUSE_AFTER_NONSENSE
-                self.refused = self.nonsense = True
+                self.refused, self.nonsense, self.unasked = True, True, False
                 found = unknown_results(self.watched, error.came_back, time.time())
                 self.take(self.watched.host, found, None)
             except HostError as error:
                 self.trouble = error.came_back
-                self.refused = not isinstance(error, HostUnreachable)
-                self.unasked = isinstance(error, NotAsked)
+                self.unasked = error.elsewhere
+                self.refused = not (error.elsewhere or isinstance(error, HostUnreachable))
             await asyncio.sleep(pause)
 
     def _script(self) -> str:

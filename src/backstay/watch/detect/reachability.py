@@ -45,13 +45,14 @@ class HostReachability:
                 seconds=seconds if outcome is Outcome.OK else None,
             )
 
-        if stream is not None and stream.refused and (age is None or age > self.silent):
-            return looks(Outcome.OK, f"reachable, without status: {stream.trouble}")
+        silent = age is None or age > self.silent
+        without = _without_status(stream, pinged) if stream is not None and silent else None
+        if without is not None:
+            return looks(*without)
         if age is None:
-            unasked = echo is None and (stream is None or stream.unasked)
-            if unasked or now - self.began < STARTING:
-                why = "not probed yet" if stream is None or not stream.unasked else stream.trouble
-                return looks(Outcome.UNKNOWN, why)
+            asked = echo is not None or stream is not None
+            if not asked or now - self.began < STARTING:
+                return looks(Outcome.UNKNOWN, "not probed yet")
             return looks(Outcome.SILENT, "never answered")
         if age > self.silent:
             return looks(Outcome.SILENT, f"no answer for {age:.1f} s")
@@ -61,7 +62,10 @@ class HostReachability:
         return looks(Outcome.OK, "answers")
 
     def silent_streams(self) -> list[str]:
-        """Return the hosts whose status stream is silent just now, without those that refuse it."""
+        """Return the hosts whose status stream is silent just now, without those that refuse it.
+
+        Nor those that this machine could not ask.
+        """
         return [
             name
             for name, stream in self.streams.items()
@@ -89,3 +93,13 @@ class HostReachability:
         if stream.refused or stream.unasked:
             return False
         return (now - self.began if status_age is None else status_age) > max(HANGS, self.silent)
+
+
+def _without_status(stream: HostStream, pinged: float | None) -> tuple[Outcome, str] | None:
+    """Return how a silent host looks whose channel is kept closed by another fault than its own."""
+    if stream.refused:
+        return Outcome.OK, f"reachable, without status: {stream.trouble}"
+    if stream.unasked and pinged is None:
+        # The fault is not the host's: only pings that it had answered would tell of it.
+        return Outcome.UNKNOWN, stream.trouble
+    return None
