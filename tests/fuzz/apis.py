@@ -26,7 +26,7 @@ from backstay.services.nova import smoke_test as nova_test
 from backstay.services.records import ask_api
 from backstay.services.smoke_test import Named
 from backstay.services.swift import smoke_test as swift_test
-from backstay.transports import api_errors, exchange, ipmi, redfish
+from backstay.transports import api_errors, discovery, exchange, ipmi, redfish_system
 from backstay.transports.hardware import Hardware, hardware_of
 from backstay.transports.redfish import Redfish
 from backstay.transports.targets import BmcTarget, Reply
@@ -49,6 +49,7 @@ SERVER = {
     "OS-EXT-STS:task_state": None,
     "addresses": {"net": [{"addr": "10.0.0.5", "version": 4}]},
 }
+LINKS = [{"rel": "self", "href": "http://controller:8774/v2.1/"}]
 LISTS: dict[tuple[str, str], Any] = {
     ("image", "/v2/images"): {"images": [{"id": UUID, "status": "active", "size": 1}]},
     ("placement", "/resource_providers"): None,
@@ -120,6 +121,8 @@ def readers() -> Iterator[Reader]:
                 recorded=answer,
                 digest=partial(_find_work, kind, path),
             )
+    versions = {"versions": [{"id": "v2.1", "status": "CURRENT", "links": LINKS}]}
+    yield Reader(name="versions of a service", recorded=versions, digest=find_version)
     headers: Any = HEALTHY["object-store", ""]
     yield Reader(name="headers of an account", recorded=headers, digest=check_account, share=6)
     for kind, recorded in ONE:
@@ -154,6 +157,12 @@ CLOUD = Cloud.model_validate(
 )
 
 
+def find_version(data: bytes) -> None:
+    """Find the address of a service's newest version: it stays on the server that was asked."""
+    found = discovery.newest("http://192.0.2.11:8774", read(Any, data))
+    assert found is None or found.startswith("http://192.0.2.11:8774")
+
+
 class _Silent:
     """Hosts that do not answer: only the APIs do."""
 
@@ -172,8 +181,8 @@ class _Lying(MemoryApi):
     def get(self, service_type: str, path: str, headers: Any = None) -> Any:
         if (service_type, path.partition("?")[0]) != self.lie:
             return super().get(service_type, path)
-        if "marker" in path:
-            return {}
+        if "marker" in path:  # a page after the last
+            return {path.partition("?")[0].removesuffix("/detail").rpartition("/")[2]: []}
         reply = Reply(status=200, headers={}, body=self.body)
         try:
             return reply.json()
@@ -284,7 +293,7 @@ class _Board(BaseAdapter):
 
 def _ask_board(path: str) -> Callable[[bytes], None]:
     def digest(data: bytes) -> None:
-        def bound(session: requests.Session, *, origin: str = "") -> requests.Session:
+        def bound(session: requests.Session, *, origin: str = "", **_: str) -> requests.Session:
             assert origin
             session.mount("https://", _Board(path, data))
             return session
@@ -294,8 +303,8 @@ def _ask_board(path: str) -> Callable[[bytes], None]:
 
         target = BmcTarget(name="h", url="https://192.0.2.111", username="a", password="s3cret")
         with (
-            patch.object(redfish, "bound_session", bound),
-            patch.object(redfish, "session", public),
+            patch.object(redfish_system, "bound_session", bound),
+            patch.object(redfish_system, "session", public),
         ):
             asyncio.run(_ask_power(Redfish(target)))
 

@@ -16,6 +16,7 @@ import asyncssh
 from ruamel.yaml import YAML
 
 from backstay.answers import convert
+from backstay.backup import own_folder
 from backstay.backup.catalogue import Backup, Catalogue
 from backstay.backup.findings import freshness_findings
 from backstay.backup.follow import FollowedFiles
@@ -123,12 +124,25 @@ def _of_backups(folder: Path) -> Iterator[Reader]:
             digest=partial(_walk, folder / LOG, start),
             share=30,
         )
+    note = {"folder": "/srv/backups", "id": "ab" * 16, "mount": "/srv"}
+    digest = partial(take_note, folder / "note.json")
+    yield Reader(name="note of a folder", recorded=note, digest=digest, share=10)
     dump = (RECORDED / "backup" / "data" / "dump-head.sql").read_bytes()
     yield Reader(name="head of a dump", recorded=dump, digest=take_dump, share=10)
     yield Reader(name="settings in a backup", recorded=SETTINGS, digest=take_settings, share=10)
 
 
 LOG = "mysql-bin.000002"
+
+
+def take_note(file: Path, data: bytes) -> None:
+    """Take what this machine has noted of its folder of backups."""
+    file.write_bytes(data)
+    with patch.object(own_folder, "_note_of", lambda _: file):
+        noted = own_folder._noted(Path("/srv/backups"))
+    if noted is not None:
+        error = own_folder._another(Path("/srv/backups"), noted, other=True)
+        expect_clean([str(error), error.remedy])
 
 
 def take_catalogue(place: Path, data: bytes) -> None:
@@ -223,6 +237,8 @@ def _of_programs() -> Iterator[Reader]:
     yield Reader(name="restic, status", recorded=status, digest=take_status, share=10)
     listed: Any = SNAPSHOTS
     yield Reader(name="restic, snapshots", recorded=listed, digest=take_snapshots, share=10)
+    config = {"version": 2, "id": "ab" * 32, "chunker_polynomial": "3"}
+    yield Reader(name="restic, config", recorded=config, digest=take_config)
     errors = b"Fatal: unable to open config file: rest:https://u:s3cret@h/x: wrong password\n"
     yield Reader(name="restic, errors", recorded=errors, digest=take_errors, share=10)
 
@@ -230,6 +246,11 @@ def _of_programs() -> Iterator[Reader]:
 def take_summary(data: bytes) -> None:
     """Take restic's last line."""
     expect_clean([restic_output.summary(data.decode(errors="replace"), "h", ["t"]).id])
+
+
+def take_config(data: bytes) -> None:
+    """Take the config of a repository."""
+    expect_clean([restic_output.repository_id(data.decode(errors="replace"))])
 
 
 def take_status(data: bytes) -> None:

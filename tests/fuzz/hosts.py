@@ -11,6 +11,8 @@ from backstay.answers import is_uuid, read
 from backstay.cli.output.agents import agents_document, agents_table
 from backstay.cli.output.findings import Report, findings_document, findings_table, plugin_line
 from backstay.cli.output.reconcile import reconcile_document, reconcile_table
+from backstay.doctor.judge_hosts import judge_hosts
+from backstay.doctor.read_hosts import Questions, read_hosts
 from backstay.finding import Finding
 from backstay.health import addresses
 from backstay.health.impact import observe as impact
@@ -33,11 +35,13 @@ from backstay.runbooks.reconcile.plan import plan as reconcile_plan
 from backstay.services.declaration import Agent, Service
 from backstay.services.rabbitmq.queues import MessagingAnswer, read_messaging
 from backstay.services.registry import all_services, named
+from backstay.services.reporting import ReportTimes
 from backstay.transports.arp import own_macs
 from backstay.watch.detect.corroboration import Corroborator
 from backstay.watch.detect.host_stream import POLL, HostStream, streams
 from backstay.watch.detect.probe import ProbeResult
 from tests.answering import as_asked
+from tests.doctor import test_hosts as of_doctor
 from tests.fuzz.reader import RECORDED, Reader, expect_clean, expect_clean_findings, printed
 from tests.health import recorded as of_check
 from tests.health.rpc import recorded as of_agents
@@ -62,12 +66,47 @@ def readers() -> Iterator[Reader]:
     yield from _agents()
     yield from _witnesses()
     yield from _reconcile()
+    yield Reader(name="times of reports", recorded=TIMES, digest=take_times)
+    yield Reader(name="doctor", recorded=of_doctor.HOST | CLOCK, digest=examine_host)
     yield Reader(name="broker", recorded=_messaging(), digest=judge_messaging, share=20)
     yield from _impact()
     yield Reader(
         name="who answers for addresses", recorded={"192.0.2.11": [A, B]}, digest=judge_addresses
     )
     yield Reader(name="own hardware addresses", recorded=[A, B], digest=judge_own)
+
+
+TIMES = {
+    "down_after": 60,
+    "intervals": {"nova-compute": 10.0},
+    "names": ["compute1.example"],
+    "complete": True,
+}
+CLOCK = {"started": 1.7e9 + 1, "finished": 1.7e9 + 1.5}
+
+
+def take_times(data: bytes) -> None:
+    """Take what a service's configuration says of its agents' reports."""
+    expect_clean(read(ReportTimes, data).names)
+
+
+class _Printing:
+    """A host that prints what is given."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    async def answer(self, *_: Any, **__: Any) -> Any:
+        return printed(self.data)
+
+
+def examine_host(data: bytes) -> None:
+    """Judge what ``doctor`` found on a host."""
+    shell: Any = _Printing(data)
+    session = CloudSession(cloud=CLOUD, shell=shell, api=reconciled.Recorded.api)
+    found = asyncio.run(read_hosts(session, {"controller": Questions(sources={})}))
+    for point in judge_hosts(CLOUD, found, of_doctor.ALL):
+        expect_clean([point.what, point.evidence, point.remedy, point.command])
 
 
 class _Check:
