@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import backstay
-from backstay.access.shipping import source_of
+from backstay.access.shipping import _refuse_doubles, source_of
 
 SENT_BY = {"ask": 1, "stream": 1, "send": 1, "program": 0, "reading": 0, "source_of": 0}
 """Functions that send another one, with the place of that among their arguments."""
@@ -110,3 +110,11 @@ def test_it_is_of_python_3_6(function: Callable[..., Any]) -> None:
         if isinstance(node, ast.Attribute):
             new |= {node.attr} & NEW_NAMES
         assert not new, f"{ast.unparse(node)}: {new}"
+
+
+def test_a_name_that_two_modules_define_is_refused() -> None:
+    text = "def inside(a):\n    return a\nimport os\nFEW = 1\n"
+    _refuse_doubles(text + text)
+    for other in ("def inside(b):\n    return b\n", "FEW = 2\n", "inside = 3\n"):
+        with pytest.raises(ValueError, match="two modules define"):
+            _refuse_doubles(text + other)

@@ -11,6 +11,7 @@ import pytest
 
 from backstay.access.shipping import program, source_of
 from backstay.transports import arp, ndp
+from backstay.transports.ping import checksum
 
 MINE = bytes.fromhex("16922a4f7b3b")
 TARGET = socket.inet_pton(socket.AF_INET6, "2001:db8::11")
@@ -42,7 +43,7 @@ def test_a_question_is_as_rfc_4861_has_it() -> None:
     assert frame[54] == 135
     assert frame[62:78] == TARGET
     pseudo = frame[22:54] + len(frame[54:]).to_bytes(4, "big") + (58).to_bytes(4, "big")
-    assert ndp.checksum(pseudo + frame[54:]) == 0
+    assert checksum(pseudo + frame[54:]) == 0
 
 
 def test_it_can_be_sent_to_a_host() -> None:

@@ -9,6 +9,7 @@ import ast
 import importlib
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -62,6 +63,7 @@ def _calling(
     """Return a program in which ``runner``, one of ``onhost``, calls the function as root."""
     given = json.dumps(json.dumps(arguments))
     text = f"import json\n{source_of(runner)}\n{source_of(function)}\nGIVEN = {given}\n"
+    _refuse_doubles(text)
     call = f"lambda: {function.__name__}(*json.loads(GIVEN))"
     if lease is not None:
         # In a namespace of its own: its names may be those of the function's module.
@@ -116,7 +118,8 @@ def not_answers(answer: Answer, host: str, error: Exception) -> RemoteFailure:
 def source_of(function: Callable[..., Any]) -> str:
     """Return a source text that defines ``function`` and all that it needs.
 
-    Raises ValueError where it needs something that cannot be taken along.
+    Raises ValueError where it needs something that cannot be taken along, or two modules give
+    different things one name.
     """
     module = inspect.getmodule(function)
     if module is None:
@@ -137,7 +140,23 @@ def source_of(function: Callable[..., Any]) -> str:
     body = [_narrowed(node, wanted) for node in chosen.values() if not _is_own(node)]
     body.sort(key=lambda node: (not isinstance(node, ast.Import | ast.ImportFrom), node.lineno))
     text = ast.unparse(ast.fix_missing_locations(ast.Module(body=body, type_ignores=[])))
-    return "\n".join([*(_borrowed(node, wanted) for node in borrowed), text])
+    whole = "\n".join([*(_borrowed(node, wanted) for node in borrowed), text])
+    _refuse_doubles(whole)
+    return whole
+
+
+_TOP = re.compile(r"^(?:(?:def|class) (\w+)|(\w+) = |import |from )", re.MULTILINE)
+
+
+def _refuse_doubles(text: str) -> None:
+    """Raise ValueError where a name stands for two things: on the host the last one would win."""
+    starts = [*_TOP.finditer(text)]
+    ends = [*(found.start() for found in starts[1:]), len(text)]
+    known: dict[str, str] = {}
+    for found, end in zip(starts, ends, strict=True):
+        name, source = found[1] or found[2], text[found.start() : end].strip()
+        if name and known.setdefault(name, source) != source:
+            raise ValueError(f"two modules define {name}: give one of them another name")
 
 
 def _is_own(node: ast.stmt) -> bool:

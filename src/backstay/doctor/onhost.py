@@ -72,7 +72,7 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
-def inside(spec: dict[str, Any]) -> dict[str, Any]:
+def inside_as_root(spec: dict[str, Any]) -> dict[str, Any]:
     """Answer what ``spec`` names, each question on a thread of its own.
 
     It has ``programs`` and ``files`` (names), ``rpc`` (binary, project and file of each kind of
@@ -115,6 +115,6 @@ def rpc_ping(endpoints: list[list[str]]) -> list[list[Any]]:
 
 def examine(spec: dict[str, Any]) -> None:
     """Print the answers, and end although a thread hangs."""
-    sys.stdout.write(json.dumps(inside(spec)))
+    sys.stdout.write(json.dumps(inside_as_root(spec)))
     sys.stdout.flush()
     os._exit(0)

@@ -11,6 +11,8 @@ import subprocess
 import time
 from typing import Any
 
+from backstay.transports.ping import checksum
+
 IPV6 = 0x86DD
 ICMPV6 = 58
 SOLICITATION = 135
@@ -90,14 +92,6 @@ def advertiser(frame: bytes) -> tuple[bytes, bytes]:
             return frame[62:78], options[2:8]
         options = options[8 * options[1] :]
     return frame[62:78], frame[6:12]
-
-
-def checksum(data: bytes) -> int:
-    """Return the Internet checksum: RFC 1071."""
-    total: int = sum(struct.unpack("!%dH" % (len(data) // 2), data))  # noqa: UP031 - Python 3.6
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def own_v6(device: str) -> bytes:
