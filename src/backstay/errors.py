@@ -63,6 +63,10 @@ class NoPython(RemoteFailure):
     """The host was reached and has no python3, which all questions are asked by."""
 
 
+class SudoRefused(RemoteFailure):
+    """The user was let in, and may not act as root there by sudo."""
+
+
 class AnswerTooLong(RemoteFailure):
     """The host printed more than is taken: the connection to it was closed."""
 

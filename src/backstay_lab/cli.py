@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backstay.cli.group import LazyGroup
-from backstay_lab.layout import DEFAULT_NAME, MAX_COMPUTES, SLOTS, name_from_environment
+from backstay_lab.layout import (
+    DEFAULT_NAME,
+    MAX_COMPUTES,
+    SLOTS,
+    Login,
+    login_from_environment,
+    name_from_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,9 +47,22 @@ def name_option() -> "Callable[[Callable[..., None]], Callable[..., None]]":
 @click.option("--computes", type=click.IntRange(1, MAX_COMPUTES), help="Compute hosts.  [2]")
 @click.option("--only", multiple=True, metavar="HOST", help="Start only this host; repeatable.")
 @click.option("--slot", type=click.IntRange(0, SLOTS[-1]), help="Address range: 10.(77+2n).0.0/24.")
+@click.option(
+    "--login",
+    type=click.Choice([str(login) for login in Login]),
+    default=login_from_environment,
+    help="How hosts are reached: operator is with sudo, through a bastion.  "
+    "[BACKSTAY_LAB_LOGIN, as before, or root]",
+)
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 def up(
-    name: str, computes: int | None, only: tuple[str, ...], slot: int | None, hosts: tuple[str, ...]
+    name: str,
+    computes: int | None,
+    only: tuple[str, ...],
+    slot: int | None,
+    *,
+    login: str | None,
+    hosts: tuple[str, ...],
 ) -> None:
     """Start the lab; build it first where it is not built.
 
@@ -55,7 +75,7 @@ def up(
     if hosts and not only:
         raise click.UsageError("name hosts after --only")
     progress = Progress()
-    request = LabRequest(name=name, computes=computes, only=(*only, *hosts), slot=slot)
+    request = LabRequest(name=name, computes=computes, only=(*only, *hosts), slot=slot, login=login)
     _stop_at_once(name, progress)
     with progress.shown():
         known = bring_up(request, progress)
@@ -115,7 +135,8 @@ def status(name: str, output: str) -> None:
 
 
 def _print_status(found: "Mapping[str, Any]") -> None:
-    click.echo(f"lab {found['name']}: {found['phase']}")
+    login = "" if found["login"] == Login.ROOT else f", login: {found['login']} by a bastion"
+    click.echo(f"lab {found['name']}: {found['phase']}{login}")
     for key in ("cloud_file", "openrc"):
         click.echo(f"{key.replace('_', ' ')}: {found[key] or '-'}")
     columns = ("name", "role", "address", "power", "bmc", "boot_id")

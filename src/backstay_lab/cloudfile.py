@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from backstay.inventory.enums import Role
 from backstay_lab.build import INSIDE
 from backstay_lab.files import write_private
-from backstay_lab.layout import BMC_PORT, REGION, Lab, Place
+from backstay_lab.layout import BASTION, BMC_PORT, REGION, Lab, Login, Place
 from backstay_lab.seed_identity import PROJECTS
 
 
@@ -18,16 +18,24 @@ def cloud_yaml(lab: Lab) -> str:
         "credentials:",
         "  openrc: openrc",
         "ssh:",
-        "  user: root",
+        f"  user: {lab.login}",
         "  key: ssh/id_ed25519",
         "  known_hosts: ssh/known_hosts",
+        *_jumps(lab),
         "backup:",
         f"  paths: [{INSIDE}]",
         *_provision(),
         "hosts:",
     ]
-    lines = [line for place in lab.places.values() for line in _host(lab, place)]
+    places = [place for place in lab.places.values() if place.role]
+    lines = [line for place in places for line in _host(lab, place)]
     return "\n".join([*head, *lines, ""])
+
+
+def _jumps(lab: Lab) -> list[str]:
+    if lab.login is not Login.OPERATOR:
+        return []
+    return [f"  jumps: {lab.login}@{lab.address(lab.places[BASTION])}"]
 
 
 def _provision() -> list[str]:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from backstay_lab import bmc, cgroups, cloudfile, disk, faults, layers, network, state
@@ -151,7 +152,8 @@ def _forget(known: State, *, purge: bool) -> None:
     shutil.rmtree(lab.folder / "hosts", ignore_errors=True)
     layers.remove_unfinished()
     if not purge:
-        state.save(State(lab.name, lab.slot, lab.computes, built_key=known.built_key))
+        kept = State(lab.name, lab.slot, lab.computes, login=lab.login)
+        state.save(replace(kept, built_key=known.built_key))
         return
     shutil.rmtree(lab.folder, ignore_errors=True)
     if not state.all_labs():

@@ -5,8 +5,9 @@ import uuid
 from pathlib import Path
 
 from backstay_lab import programs
+from backstay_lab.host_login import SETTINGS
 from backstay_lab.hosts import LabHost
-from backstay_lab.layout import Lab
+from backstay_lab.layout import Lab, Login
 
 
 def make_keys(lab: Lab) -> None:
@@ -59,7 +60,11 @@ def write(host: LabHost) -> None:
     shutil.copyfile(key.with_suffix(".pub"), etc / "ssh" / "ssh_host_ed25519_key.pub")
     login = root / "root" / ".ssh"
     login.mkdir(mode=0o700, exist_ok=True)
-    _replace(login / "authorized_keys", lab.ssh_key.with_suffix(".pub").read_text(), mode=0o600)
+    if lab.login is Login.ROOT:
+        _replace(login / "authorized_keys", lab.ssh_key.with_suffix(".pub").read_text(), mode=0o600)
+        (root / SETTINGS.lstrip("/")).unlink(missing_ok=True)
+    else:  # ``host_login`` lets the other user in when it runs
+        (login / "authorized_keys").unlink(missing_ok=True)
 
 
 def _replace(file: Path, text: str, mode: int = 0o644) -> None:

@@ -67,8 +67,8 @@ class LabHost:
         return self.place.name
 
     @property
-    def role(self) -> Role:
-        """The host's role as in cloud.yaml."""
+    def role(self) -> Role | None:
+        """The host's role as in cloud.yaml, None for what is not in it."""
         return self.place.role
 
     @property

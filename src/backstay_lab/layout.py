@@ -31,6 +31,19 @@ class Network(StrEnum):
     PROVIDER = "p"
 
 
+class Login(StrEnum):
+    """How the operator logs in to the hosts of a lab; the value is the user.
+
+    ``root`` straight; ``operator`` through a bastion, with sudo, and root's login is refused.
+    """
+
+    ROOT = "root"
+    OPERATOR = "operator"
+
+
+BASTION = "bastion"
+
+
 def home() -> Path:
     """Return the folder of all labs of this machine: ``/var/lib/backstay``.
 
@@ -49,6 +62,11 @@ def busy_bmc_file(host: str) -> str:
     return f"{host}.busy"
 
 
+def login_from_environment() -> str | None:
+    """Return the form of login where the command line has none: ``BACKSTAY_LAB_LOGIN``."""
+    return os.environ.get("BACKSTAY_LAB_LOGIN") or None
+
+
 def restore_policy_file(host: str) -> str:
     """Return the name of the file that stores what a board does when the mains come back."""
     return f"{host}.restore"
@@ -61,16 +79,19 @@ def is_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host's fixed place: its name, its role and the last number of its address."""
+    """A host's fixed place: its name, its role and the last number of its address.
+
+    ``role`` is None for what is no host of the cloud.
+    """
 
     name: str
-    role: Role
+    role: Role | None
     number: int
 
     @property
     def manifest(self) -> str | None:
         """The name of the package list and Puppet manifest; None for a bare host."""
-        if self.role is Role.SPARE:
+        if self.role in {None, Role.SPARE}:
             return None
         return "proxy" if self.role is Role.STORAGE_PROXY else str(self.role)
 
@@ -82,6 +103,7 @@ class Lab:
     name: str = DEFAULT_NAME
     slot: int = 0
     computes: int = 2
+    login: Login = Login.ROOT
 
     @property
     def folder(self) -> Path:
@@ -172,6 +194,8 @@ class Lab:
             *(Place(f"compute{n}", Role.COMPUTE, 20 + n) for n in range(1, self.computes + 1)),
             Place("spare1", Role.SPARE, 31),
         ]
+        if self.login is Login.OPERATOR:
+            places.append(Place(BASTION, None, 41))
         return {place.name: place for place in places}
 
     def cgroup(self, member: str) -> str:

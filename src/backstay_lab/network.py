@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backstay_lab import programs
 from backstay_lab.errors import LabError
-from backstay_lab.layout import Lab, Network, home
+from backstay_lab.layout import BASTION, Lab, Login, Network, home
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
@@ -16,7 +16,27 @@ def claims(lab: Lab) -> tuple[str, ...]:
     return (*(lab.bridge(network) for network in Network), f"nft:{lab.nft_table}")
 
 
-def ruleset(lab: Lab, uplink: str) -> str:
+def ruleset(lab: Lab, uplink: str | None) -> str:
+    """Return the lab's nftables table: its ways to the outside, and what the operator may reach."""
+    chains = (_outside(lab, uplink) if uplink else "") + _by_bastion(lab)
+    table = f"table ip {lab.nft_table}"
+    return f"\n{table}\ndelete {table}\n{table} {{{chains}}}\n" if chains else ""
+
+
+def _by_bastion(lab: Lab) -> str:
+    """Return the rule that leaves the operator one way to the hosts' SSH: through the bastion."""
+    if lab.login is not Login.OPERATOR:
+        return ""
+    bastion = lab.address(lab.places[BASTION])
+    return f"""
+  chain by_bastion {{
+    type filter hook output priority filter;
+    ip daddr {lab.management_net}.0/24 ip daddr != {bastion} tcp dport 22 drop
+  }}
+"""
+
+
+def _outside(lab: Lab, uplink: str) -> str:
     """Return the lab's nftables rules: hosts reach the outside by the machine's address.
 
     Nobody else reaches them: the machine forwards for the lab, and neighbours with a route to its
@@ -28,9 +48,6 @@ def ruleset(lab: Lab, uplink: str) -> str:
     bridges = ", ".join(f'"{lab.bridge(network)}"' for network in Network)
     nets = ", ".join(f"{lab.net(network)}.0/24" for network in Network)
     return f"""
-table ip {lab.nft_table}
-delete table ip {lab.nft_table}
-table ip {lab.nft_table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat;
     ip saddr {lab.management_net}.0/24 oifname "{uplink}" masquerade
@@ -50,7 +67,6 @@ table ip {lab.nft_table} {{
     iifname != {{ "lo", {bridges} }} ip daddr {{ {nets} }} ct state established,related accept
     iifname != {{ "lo", {bridges} }} ip daddr {{ {nets} }} drop
   }}
-}}
 """
 
 
@@ -123,10 +139,8 @@ def create(lab: Lab) -> None:
             _do("ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0")
         _do("ip", "address", "replace", f"{lab.net(network)}.1/24", "dev", bridge)
         _do("ip", "link", "set", bridge, "up")
-    if out:
-        programs.run(
-            ["nft", "-f", "-"], attempted="making the lab's nftables table", stdin=ruleset(lab, out)
-        )
+    if rules := ruleset(lab, out):
+        programs.run(["nft", "-f", "-"], attempted="making the lab's nftables table", stdin=rules)
     _remember_forwarding()
 
 

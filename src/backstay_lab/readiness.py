@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from backstay_lab.errors import LabError
 from backstay_lab.hosts import LabHost
+from backstay_lab.layout import Login
 
 
 def await_condition(
@@ -30,7 +31,13 @@ def await_ssh(host: LabHost, bound: float = 60) -> None:
     )
 
 
+_GREETING = "exec 3<>/dev/tcp/127.0.0.1/22; head -c 4 <&3"
+
+
 def _no_greeting(host: LabHost) -> list[str]:
+    if host.lab.login is Login.OPERATOR:  # this machine may ask the bastion only
+        done = host.run(["timeout", "5", "bash", "-c", _GREETING], check=False, bound=20)
+        return [] if done.stdout == "SSH-" else ["port 22 does not answer as SSH"]
     try:
         with socket.create_connection((host.address, 22), timeout=2) as connection:
             connection.settimeout(5)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backstay_lab.errors import LabError
 from backstay_lab.files import write_json
-from backstay_lab.layout import MAX_COMPUTES, SLOTS, Lab, home, is_name
+from backstay_lab.layout import MAX_COMPUTES, SLOTS, Lab, Login, home, is_name
 
 
 class Phase(StrEnum):
@@ -38,11 +38,12 @@ class State:
     hosts: tuple[str, ...] = ()
     claims: tuple[str, ...] = field(default=())
     built_key: str = ""
+    login: Login = Login.ROOT
 
     @property
     def lab(self) -> Lab:
         """The lab as a place."""
-        return Lab(self.name, self.slot, self.computes)
+        return Lab(self.name, self.slot, self.computes, self.login)
 
     def at(self, phase: Phase) -> "State":
         """Return the same state at another phase."""
@@ -69,6 +70,7 @@ def load(name: str) -> State | None:
             hosts=tuple(raw["hosts"]),
             claims=tuple(raw["claims"]),
             built_key=str(raw["built_key"]),
+            login=Login(raw.get("login", Login.ROOT)),  # older ones have none
         )
     except FileNotFoundError:
         return None
@@ -106,7 +108,7 @@ def load_or_guess(name: str) -> State | None:
     try:
         return load(name)
     except LabError:
-        return State(name=name, slot=0, computes=MAX_COMPUTES)
+        return State(name=name, slot=0, computes=MAX_COMPUTES, login=Login.OPERATOR)
 
 
 def opened(name: str) -> State:

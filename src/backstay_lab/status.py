@@ -22,11 +22,11 @@ class HostStatus:
 def read(name: str) -> dict[str, object]:
     """Return the lab's status as the JSON object that the command prints.
 
-    Its members: ``name``, ``phase`` (down, building, starting, up), ``folder``, ``cloud_file``
-    and ``openrc`` (paths, null while the lab is not up), ``hosts``, a list of objects with
-    ``name``, ``role``, ``address``, ``power`` (on, off, absent), ``bmc`` (URL) and ``boot_id``,
-    and ``faults``, those made and not healed: objects with ``fault``, ``target`` and ``at``
-    (UTC, ISO 8601). Raises LabError where there is no such lab.
+    Its members: ``name``, ``phase`` (down, building, starting, up), ``login`` (root, operator),
+    ``folder``, ``cloud_file`` and ``openrc`` (paths, null while the lab is not up), ``hosts``, a
+    list of objects with ``name``, ``role``, ``address``, ``power`` (on, off, absent), ``bmc`` (URL)
+    and ``boot_id``, and ``faults``, those made and not healed: objects with ``fault``, ``target``
+    and ``at`` (UTC, ISO 8601). Raises LabError where there is no such lab.
     """
     known = state.opened(name)
     lab = known.lab
@@ -34,6 +34,7 @@ def read(name: str) -> dict[str, object]:
     return {
         "name": lab.name,
         "phase": str(known.phase),
+        "login": str(lab.login),
         "folder": str(lab.folder),
         "cloud_file": str(lab.cloud_file) if is_up else None,
         "openrc": str(lab.openrc) if is_up else None,
@@ -49,7 +50,7 @@ def _host(host: LabHost) -> HostStatus:
     present = host.disk_image.exists() or host.dead_board.exists()
     return HostStatus(
         name=host.name,
-        role=str(host.role),
+        role=str(host.role or host.name),
         address=host.address,
         power=host.power_state() if present else "absent",
         bmc=f"https://{host.bmc_address}:{BMC_PORT}",

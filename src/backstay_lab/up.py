@@ -19,6 +19,7 @@ from backstay_lab import (
     disk,
     down,
     host_identity,
+    host_login,
     layers,
     machine,
     network,
@@ -29,7 +30,7 @@ from backstay_lab import (
 )
 from backstay_lab.errors import LabError
 from backstay_lab.hosts import LabHost, all_hosts
-from backstay_lab.layout import REGION, SLOTS, layers_folder
+from backstay_lab.layout import BASTION, REGION, SLOTS, Login, layers_folder
 from backstay_lab.parallel import ParallelHosts
 from backstay_lab.plan import FIRST, Plan, choose, needed, to_discard
 from backstay_lab.progress import Progress
@@ -46,6 +47,7 @@ class LabRequest:
     computes: int | None = None
     only: tuple[str, ...] = ()
     slot: int | None = None
+    login: str | None = None
 
 
 def up(request: LabRequest, progress: Progress) -> State:
@@ -81,6 +83,14 @@ def _opened(request: LabRequest) -> State:
                 remedy="backstay lab down, then repeat the command",
             )
         known = replace(known, computes=request.computes)
+    if request.login and request.login != known.login:
+        if known.phase is not Phase.DOWN:
+            raise LabError(
+                f"bringing up lab {request.name} with the login {request.login}",
+                came_back=f"it is up with the login {known.login}",
+                remedy="backstay lab down, then repeat the command",
+            )
+        known = replace(known, login=Login(request.login))
     unknown = [name for name in request.only if name not in known.lab.places]
     if unknown:
         LabHost(known.lab, unknown[0])  # raises the error that names the hosts
@@ -94,6 +104,8 @@ class BringUp:
         self.state = known
         self.lab = known.lab
         self.only = tuple(only)
+        if only and self.lab.login is Login.OPERATOR:  # nobody comes to a host without it
+            self.only = tuple(dict.fromkeys((*only, BASTION)))
         self.progress = progress
         self.parallel = ParallelHosts()
 
@@ -189,6 +201,7 @@ class BringUp:
                 self.progress.phase(host.name, "boot")
                 host.power_on(target=build.BUILD_TARGET)
                 readiness.await_ssh(host)
+                host_login.apply(host)
                 self.progress.phase(host.name, "puppet")
                 build.apply_puppet(host)
             self.progress.phase(host.name, "built")
@@ -263,6 +276,7 @@ class BringUp:
             self.progress.phase(host.name, "boot")
             host.power_on()
             readiness.await_ssh(host)
+            host_login.apply(host)
             self.progress.phase(host.name, "services")
             readiness.await_units(host)
             self.progress.phase(host.name, "ready")

@@ -1,15 +1,19 @@
 """A host that was taken over gets nothing of the operator's, and cannot fill this machine."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
 import pytest
 
+from backstay.access.onhost_relay import relay
+from backstay.access.shipping import source_of
 from backstay.errors import HostError, HostKeyRefused, HostUnreachable, RemoteFailure
 from backstay.transports.ssh import HostShell
 from backstay.transports.targets import SshTarget
@@ -416,45 +420,84 @@ while data := there.recv(65536):
 # A socket of the host's, led to here.
 
 
-class Sockets(asyncssh.SSHServer):
-    """Lets anybody in. Whoever connects to /echo gets back what is sent, to /endless all of it."""
+class LetsAnybodyIn(asyncssh.SSHServer):
+    """Lets anybody in."""
 
     def begin_auth(self, username: str) -> bool:
         return False
 
-    def unix_connection_requested(self, dest_path: str):
-        async def serve(reader, writer) -> None:
-            if dest_path == "/endless":
-                while True:
-                    writer.write(bytes(1 << 16))
-                    await writer.drain()
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-            writer.close()
 
-        return serve if dest_path in {"/echo", "/endless"} else False
+async def runs_it(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Run the command that came, its input and output led to the client."""
+    child = await asyncio.create_subprocess_shell(
+        process.command or "", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    await process.redirect(stdin=child.stdin, stdout=child.stdout)
+    process.exit(await child.wait())
+
+
+@asynccontextmanager
+async def sockets(folder: Path) -> AsyncIterator[int]:
+    """A host with two sockets: ``echo`` gives back what is sent to it, ``endless`` sends forever.
+
+    Gives the port of its SSH server.
+    """
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
+    listening = [
+        await asyncio.start_unix_server(serve, path=folder / name)
+        for name, serve in (("echo", echo), ("endless", endless))
+    ]
+    server = await asyncssh.create_server(
+        LetsAnybodyIn,
+        "127.0.0.1",
+        0,
+        server_host_keys=[ssh.HOST_KEY],
+        process_factory=runs_it,
+        encoding=None,
+    )
+    try:
+        yield server.get_port()
+    finally:
+        server.close()
+        for one in listening:
+            one.close()
+
+
+def relaying(path: Path) -> str:
+    """The script that is sent to a host for one of its sockets, but for becoming root."""
+    return f"{source_of(relay)}\nrelay({str(path)!r})\n"
 
 
 def test_a_socket_of_the_host_is_led_to_here(tmp_path):
     async def story() -> None:
-        server = await asyncssh.create_server(
-            Sockets, "127.0.0.1", 0, server_host_keys=[ssh.HOST_KEY]
-        )
-        target = ssh._target(tmp_path, server.get_port(), "controller")
-        async with HostShell() as shell:
-            async with shell.forward(target, "/echo", tmp_path / "s") as here:
+        async with sockets(tmp_path) as port, HostShell() as shell:
+            target = ssh._target(tmp_path, port, "controller")
+            async with shell.forward(target, relaying(tmp_path / "echo"), tmp_path / "s") as here:
                 reader, writer = await asyncio.open_unix_connection(here)
                 sent = bytes(range(256)) * 20_000
                 writer.write(sent)
                 writer.write_eof()
                 assert await asyncio.wait_for(reader.read(), 30) == sent
                 writer.close()
-            async with shell.forward(target, "/not-there", tmp_path / "n") as here:
+            nowhere = relaying(tmp_path / "not-there")
+            async with shell.forward(target, nowhere, tmp_path / "n") as here:
                 reader, writer = await asyncio.open_unix_connection(here)
-                assert await asyncio.wait_for(reader.read(), 10) == b""
+                assert await asyncio.wait_for(reader.read(), 30) == b""
                 writer.close()
-        server.close()
 
     asyncio.run(story())
 
@@ -464,12 +507,13 @@ import asyncio, sys
 from pathlib import Path
 from backstay.transports.ssh import HostShell
 from tests.hostile import ssh
-from tests.hostile.test_ssh import Sockets
+from tests.hostile.test_ssh import relaying
 async def main():
     folder = Path(sys.argv[1])
     target = ssh.SshTarget(name="c", address="127.0.0.1", port=int(sys.argv[2]), user="root",
                            key=folder / "id", known_hosts=folder / "known_hosts")
-    async with HostShell() as shell, shell.forward(target, "/endless", folder / "s") as here:
+    script = relaying(folder / "endless")
+    async with HostShell() as shell, shell.forward(target, script, folder / "s") as here:
         reader, writer = await asyncio.open_unix_connection(here)
         measured()
         for _ in range(100):
@@ -482,14 +526,9 @@ asyncio.run(main())
 
 def test_a_socket_of_the_host_brings_no_more_than_is_read(tmp_path):
     async def story() -> memory.Ran:
-        server = await asyncssh.create_server(
-            Sockets, "127.0.0.1", 0, server_host_keys=[ssh.HOST_KEY]
-        )
-        ssh._target(tmp_path, server.get_port(), "controller")
-        arguments = str(tmp_path), str(server.get_port())
-        ran = await asyncio.to_thread(memory.run, _SLOW_READER, *arguments)
-        server.close()
-        return ran
+        async with sockets(tmp_path) as port:
+            ssh._target(tmp_path, port, "controller")
+            return await asyncio.to_thread(memory.run, _SLOW_READER, str(tmp_path), str(port))
 
     assert asyncio.run(story()).grew < 30
 

@@ -1,51 +1,13 @@
-"""Why a host did not run what it was sent: what real sudo, shells and python3 print."""
+"""Why a host did not run what it was sent: what real shells and python3 print (sudo: test_sudo)."""
 
 import pytest
 
+from backstay.errors import NoPython, RemoteFailure, SudoRefused
 from backstay.transports import ssh_errors
 from backstay.transports.script_errors import explained
 from backstay.transports.targets import SshTarget
 
 SAID = [
-    ("sudo: a password is required", "asks for a password", "NOPASSWD"),
-    ("sudo: sorry, a password is required to run sudo", "asks for a password", "NOPASSWD"),
-    ("sudo: no tty present and no askpass program specified", "asks for a password", "NOPASSWD"),
-    (
-        "sudo: a terminal is required to read the password; either use the -S option",
-        "asks for a password",
-        "'ops ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/backstay",
-    ),
-    ("sudo: sorry, you must have a tty to run sudo", "requiretty", "!requiretty"),
-    (
-        "ops is not in the sudoers file.  This incident will be reported.",
-        "does not allow",
-        "visudo",
-    ),
-    (
-        "Sorry, user ops is not allowed to execute '/usr/bin/python3 -I -' as root on compute1.",
-        "does not allow the user ops",
-        "visudo -c",
-    ),
-    ("sudo: unable to allocate pty: No such device", "use_pty", "devpts"),
-    (
-        "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",
-        "cannot become root",
-        "chmod 4755",
-    ),
-    (
-        'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.',
-        "cannot become root",
-        "log in as root",
-    ),
-    ("/etc/sudoers:27:9: syntax error", "", ""),
-    ("sudo: parse error in /etc/sudoers near line 27", "cannot be read by sudo", "visudo -c"),
-    ("sudo: account validation failure, is your account locked?", "refuses the account", "chage"),
-    (
-        "not root, and sudo cannot be used: [Errno 2] No such file or directory: 'sudo'",
-        "there is no sudo",
-        "install sudo",
-    ),
-    ("sudo: python3: command not found", "finds no python3", "secure_path"),
     ("sh: 1: python3: not found", "it has no python3", "apt-get install -y python3"),
     ("bash: line 1: python3: command not found", "it has no python3", "python3"),
     ("zsh:1: command not found: python3", "", ""),
@@ -99,9 +61,38 @@ def test_a_script_that_fails_itself_is_not_explained_away() -> None:
     assert explained("ops", 3, "", '{"half": ') is None
 
 
+def test_each_error_is_of_the_kind_that_says_whose_it_is() -> None:
+    """Of sudo, of a missing python3, of another thing of the host; the script's own is left."""
+    target = SshTarget(name="c", address="10.0.0.1", user="ops")
+
+    def kind(status: int, errors: str) -> type[Exception]:
+        return type(ssh_errors.failed(target, status, None, errors, user="ops"))
+
+    assert kind(1, "sudo: a password is required") is SudoRefused
+    assert kind(1, "sudo: python3: command not found") is SudoRefused
+    assert kind(127, "sh: 1: python3: not found") is NoPython
+    assert kind(1, "OSError: [Errno 28] No space left on device") is RemoteFailure
+    assert kind(1, "ValueError: x") is RemoteFailure
+
+
+def test_the_user_that_is_logged_in_is_named_where_cloud_yaml_names_none() -> None:
+    target = SshTarget(name="c", address="10.0.0.1")
+    error = ssh_errors.failed(target, 1, None, "sudo: a password is required", user="ops")
+    assert "asks ops for a password" in error.came_back
+    error = ssh_errors.failed(target, 1, None, "rbash: x", user="ops")
+    assert "of the user ops" in error.came_back
+
+
+def test_a_signal_is_not_explained() -> None:
+    target = SshTarget(name="c", address="10.0.0.1", user="ops")
+    error = ssh_errors.failed(target, None, ("KILL",), "sudo: a password is required")
+    assert type(error) is RemoteFailure
+    assert "signal KILL" in error.came_back
+
+
 def test_a_hostile_line_stays_one_line_and_is_no_command() -> None:
     target = SshTarget(name="c", address="10.0.0.1", user="ops; reboot")
     error = ssh_errors.failed(target, 1, None, "sudo: a password is required\x1b[2J; rm -rf /")
     assert "\x1b" not in error.came_back
     assert "rm -rf" not in error.remedy
-    assert "'ops; reboot ALL=(root) NOPASSWD: ALL'" in error.remedy
+    assert r"echo 'ops\;\ reboot ALL=(root) NOPASSWD: /usr/bin/python3'" in error.remedy

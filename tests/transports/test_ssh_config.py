@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,9 +183,10 @@ def test_the_command_to_paste_has_all_that_cloud_yaml_says(tmp_path):
         user="ops",
         key=tmp_path / "id",
         known_hosts=tmp_path / "my keys",
-        jumps="a,b",
     )
     assert ssh_command.line(target, "true") == (
-        f"ssh -i {tmp_path}/id -o 'UserKnownHostsFile={tmp_path}/my keys' -p 2222 -J a,b "
+        f"ssh -i {tmp_path}/id -o 'UserKnownHostsFile={tmp_path}/my keys' -p 2222 "
         "ops@compute1.example true"
     )
+    bare = replace(target, key=None, known_hosts=None, jumps="a,b")
+    assert ssh_command.line(bare, "true") == "ssh -p 2222 -J a,b ops@compute1.example true"

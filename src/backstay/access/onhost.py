@@ -6,12 +6,15 @@ annotations. It must run on Python 3.6 with the standard library alone.
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+ROOTS_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 def ask_all(questions: dict[str, tuple[float, Callable[[], Any]]]) -> dict[str, Any]:
@@ -84,6 +87,7 @@ def as_root(act: Callable[[], Any], source: str) -> None:
 
     ``source`` is the whole program for sudo's python3, empty where it is that already.
     """
+    plain_messages()
     if os.geteuid() != 0:
         if not source:
             sys.exit("sudo does not make this user root")
@@ -93,6 +97,7 @@ def as_root(act: Callable[[], Any], source: str) -> None:
         except OSError as error:
             sys.exit(f"not root, and sudo cannot be used: {error}")
         sys.exit(done.returncode)
+    as_root_logs_in()
     act()
     os._exit(0)  # threads whose question hangs must not hold the process
 
@@ -102,8 +107,40 @@ def reading_as_root(act: Callable[[], Any], source: str) -> None:
 
     ``source`` as ``as_root`` has it; the program is given by ``-c``, so it holds no secrets.
     """
+    plain_messages()
     if os.geteuid() != 0:
         if not source:
             sys.exit("sudo does not make this user root")
-        os.execvp("sudo", ["sudo", "-n", "python3", "-I", "-c", source])  # noqa: S606 - no shell wanted
+        sudo = ["sudo", "-n", "python3", "-I", "-c", source]
+        try:
+            os.execvp("sudo", sudo)  # noqa: S606 - no shell wanted
+        except OSError as error:
+            sys.exit(f"not root, and sudo cannot be used: {error}")
+    as_root_logs_in()
     act()
+
+
+def plain_messages() -> None:
+    """Let programs say what they say in English: what they refuse is recognised by it."""
+    os.environ.pop("LANGUAGE", None)
+    if "LC_ALL" in os.environ:
+        os.environ["LANG"] = os.environ.pop("LC_ALL")
+    os.environ["LC_MESSAGES"] = "C"
+
+
+def as_root_logs_in() -> None:
+    """Let programs find what root's own login gives them, whatever sudo has left of another's.
+
+    Where sudo leaves them (``env_keep``, ``!env_reset``) HOME, the search path, the umask and the
+    folder are another user's: settings would be read from there, and what is written is not
+    readable for services. https://www.sudo.ws/docs/man/sudoers.man/#Command_environment
+    """
+    root = pwd.getpwuid(0)
+    for name in [name for name in os.environ if name.startswith("SUDO_")]:
+        del os.environ[name]
+    os.environ.update(HOME=root.pw_dir, USER=root.pw_name, LOGNAME=root.pw_name)
+    known = [part for part in os.environ.get("PATH", "").split(":") if part.startswith("/")]
+    known += [part for part in ROOTS_PATH if part not in known]
+    os.environ["PATH"] = ":".join(known)
+    os.umask(0o022)
+    os.chdir("/")

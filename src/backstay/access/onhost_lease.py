@@ -20,6 +20,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -70,7 +71,7 @@ def watch_lease(given: dict[str, Any]) -> None:
     parent, renewed = os.getppid(), time.monotonic()
     while True:
         time.sleep(1.0)
-        if time.monotonic() - renewed > given["life"] / 6 and os.getppid() == parent:
+        if time.monotonic() - renewed > given["life"] / 6 and os.getppid() == parent and is_heard():
             renewed = time.monotonic()
             with contextlib.suppress(OSError):
                 hold_lease(given)
@@ -81,6 +82,16 @@ def watch_lease(given: dict[str, Any]) -> None:
         holder = other_holder(note, given)
         if holder:
             end_held(holder)
+
+
+def is_heard() -> bool:
+    """Return whether anybody still reads what this program prints.
+
+    Its parent does not tell: sudo waits for it also when the connection is lost.
+    """
+    seen = select.poll()
+    seen.register(1, 0)  # the end of the other side is told without being asked for
+    return not seen.poll(0)
 
 
 def hold_lease(given: dict[str, Any]) -> dict[str, Any]:

@@ -47,13 +47,28 @@ HostName = Annotated[str, name_of_length(128)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+_JUMP = re.compile(r"(?:[\w.][\w.@-]*@)?(?:\[[0-9A-Fa-f:.]+\]|\w[\w.-]*)(?::\d{1,5})?", re.ASCII)
+
+
+def _are_jumps(given: str) -> str:
+    """Accept hosts on the way as ``ssh -J`` takes them: ``[USER@]HOST[:PORT]``, with commas."""
+    for word in given.split(","):
+        if not _JUMP.fullmatch(word) or word.startswith("-"):
+            raise ValueError(f"`{word}` is not of the form [USER@]HOST[:PORT]")
+    return given
+
+
 class Ssh(Part):
-    """How hosts are reached; what is None is as the ``ssh`` command would have it."""
+    """How hosts are reached; what is None is as the ``ssh`` command would have it.
+
+    ``jumps`` are bastions on the way, the first one first; ``none`` for a host that has none.
+    """
 
     user: str | None = None
     key: BesideFile | None = None
     known_hosts: BesideFile | None = None
     port: Port | None = None
+    jumps: Annotated[str, AfterValidator(_are_jumps)] | None = None
 
 
 class Services(Part):
@@ -167,6 +182,7 @@ class Cloud(Part):
             user=own.user or common.user,
             key=own.key or common.key,
             known_hosts=own.known_hosts or common.known_hosts,
+            jumps=own.jumps or common.jumps,
         )
 
     def bmc_target(self, host: Host) -> BmcTarget | None:

@@ -1,91 +1,35 @@
 """Why a host that let Backstay log in did not run what it was sent: the first broken link. Pure.
 
-After the login come the user's shell, python3, sudo and the host's disk. Each complains in words of
-its own, on standard error or, as shells and forced commands do, on standard output.
+After the login come the user's shell, python3 and the host's disk. Each complains in words of its
+own, on standard error or, as shells and forced commands do, on standard output. What sudo says is
+in ``sudo_errors``.
 """
 
 import re
 from dataclasses import dataclass
 
 from backstay.answers import clean
-from backstay.commands import command, quoted
+from backstay.commands import quoted
 
 NO_PYTHON = "it has no python3"
-_LONGEST = 1 << 14  # of what was printed that is looked through
+LONGEST = 1 << 14
+"""How much of what was printed is looked through, in characters."""
 _SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What came back, and what to do; ``{user}`` and ``{rule}`` stand for the login's."""
+    """What came back, and what to do."""
 
     came_back: str
     remedy: str
 
 
-_SUDO_RULE = (
-    "as root on the host: {rule} >/etc/sudoers.d/backstay && chmod 440 /etc/sudoers.d/backstay && "
-    "visudo -c"
-)
 _PACKAGE = (
     "install python3 on the host, as root: apt-get install -y python3 (or dnf install -y python3)"
 )
-# What is printed -> what it means, what to do. The first that fits counts.
+# What is printed -> what it means, what to do; ``{user}`` is the login's. The first counts.
 _TABLE: tuple[tuple[str, str, str], ...] = (
-    (
-        r"sudo.*(a password is required|no tty present and no askpass|a terminal is required"
-        r"|no password was provided)",
-        "sudo asks for a password of the user {user}",
-        _SUDO_RULE,
-    ),
-    (
-        r"you must have a tty to run sudo",
-        "sudo wants a terminal (requiretty in its sudoers)",
-        "as root on the host: echo 'Defaults:{user} !requiretty' >/etc/sudoers.d/backstay-tty && "
-        "chmod 440 /etc/sudoers.d/backstay-tty && visudo -c",
-    ),
-    (
-        r"sudo: .*(unable to allocate pty|unable to create pty|unable to open pty)",
-        "sudo could not make a terminal for the command (use_pty)",
-        "look at /dev/pts on the host: mount | grep devpts; sysctl kernel.pty.nr kernel.pty.max",
-    ),
-    (
-        r"is not in the sudoers file|is not allowed to (execute|run)|may not run sudo",
-        "sudo does not allow the user {user} to run python3 as root",
-        _SUDO_RULE,
-    ),
-    (
-        r"sudo: .*(syntax error|no valid sudoers sources|is owned by uid|is world writable"
-        r"|parse error)|>>> /etc/sudoers",
-        "its sudoers file cannot be read by sudo",
-        "as root on the host: visudo -c",
-    ),
-    (
-        r"must be owned by uid 0 and have the setuid bit|effective uid is not 0|no new privileges",
-        "sudo cannot become root there (no setuid bit, a nosuid mount or a container)",
-        "log in as root, or repair it as root on the host: chown root:root /usr/bin/sudo && "
-        "chmod 4755 /usr/bin/sudo",
-    ),
-    (
-        r"sudo: (PAM )?(account|authentication).*|account validation failure",
-        "sudo refuses the account of the user {user} (locked, or its password has expired)",
-        "as root on the host: chage -l {user}",
-    ),
-    (
-        r"sudo cannot be used: .*No such file|sudo: (command )?not found",
-        "there is no sudo, and the user {user} is not root",
-        "log in as root (`user` under `ssh` in cloud.yaml), or install sudo on the host",
-    ),
-    (
-        r"sudo does not make this user root",
-        "sudo runs commands as another user than root",
-        _SUDO_RULE,
-    ),
-    (
-        r"sudo: .*python3.*(command not found|No such file)",
-        "sudo finds no python3 (secure_path in its sudoers)",
-        _PACKAGE,
-    ),
     (
         r"account is currently not available|This account is (not )?available",
         "the login shell of the user {user} lets nobody work (nologin)",
@@ -173,16 +117,13 @@ def explained(
     what came on standard error and on standard output.
     """
     name = user or "of the login"
-    rule = command("echo", f"{user or 'USER'} ALL=(root) NOPASSWD: ALL")
-    for text in (errors[-_LONGEST:], printed[:_LONGEST]):
+    for text in (errors[-LONGEST:], printed[:LONGEST]):
         for line in text.splitlines():
             for pattern, came_back, remedy in _TABLE:
                 if re.search(pattern, line):
                     return Explanation(
-                        came_back=came_back.replace("{user}", name) + f": {_shown(line)}",
-                        remedy=remedy.replace("{user}", quoted(user or "USER")).replace(
-                            "{rule}", rule
-                        ),
+                        came_back=came_back.replace("{user}", name) + f": {shown(line)}",
+                        remedy=remedy.replace("{user}", quoted(user or "USER")),
                     )
     if status == _NOT_FOUND:
         return Explanation(came_back=NO_PYTHON, remedy=_PACKAGE)
@@ -195,12 +136,13 @@ def explained(
     if said and not errors.strip() and not printed.lstrip().startswith("{"):
         return Explanation(
             came_back="something else than python3 answered the login (a forced command, or a "
-            f"shell that prints text and ends): {_shown(said)}",
+            f"shell that prints text and ends): {shown(said)}",
             remedy="look for command= in ~/.ssh/authorized_keys, ForceCommand in sshd_config, and "
             "for exit or exec in that user's ~/.bashrc on the host",
         )
     return None
 
 
-def _shown(line: str) -> str:
+def shown(line: str) -> str:
+    """Return a line of a host's as an error has it."""
     return clean(line.strip(), longest=_SHOWN)

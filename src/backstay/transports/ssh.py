@@ -127,8 +127,9 @@ class HostShell:
         ``answer``; and what ``data`` raises, ending the script.
         """
         log_script(target.name, target.address, script)
-        command = f"python3 -I -c {shlex.quote(script)}"
-        async with self._conversation(target, command, silence, most=limits.ANSWER) as talk:
+        async with self._conversation(
+            target, _reading(script), silence, most=limits.ANSWER
+        ) as talk:
             with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
                 async for piece in data:
                     async with asyncio.timeout(silence):
@@ -140,17 +141,19 @@ class HostShell:
         _judge(target, talk)
 
     @contextlib.asynccontextmanager
-    async def forward(self, target: SshTarget, socket: str, here: Path) -> AsyncIterator[Path]:
-        """Give a socket of this machine's, at ``here``, that leads to a unix socket of the host's.
+    async def forward(self, target: SshTarget, script: str, here: Path) -> AsyncIterator[Path]:
+        """Give a socket of this machine's, at ``here``, that leads to ``script`` on the host.
 
-        Whoever connects to it is to the host's program the user that Backstay logs in as: ``here``
-        must be in a folder that is closed to others, and be removed with it. Raises as ``answer``;
-        a ``socket`` that is not there shows only in what is connected being closed at once.
+        ``script`` is run as ``send`` runs one, once for each that connects, and passes on what it
+        reads. It may do so as root: ``here`` must be in a folder that is closed to others, and be
+        removed with it. Raises as ``answer``; what ``script`` cannot do shows only in what is
+        connected being closed at once.
         """
+        log_script(target.name, target.address, script)
         self._connections.drop_closed(target)
         connection, _ = await self._connections.to(target)
         try:
-            async with forwarded(connection, socket, here):
+            async with forwarded(connection, _reading(script), here):
                 yield here
         except _LOST as error:
             self.drop(target)
@@ -218,7 +221,14 @@ class HostShell:
             talk.close()
 
 
+def _reading(script: str) -> str:
+    """Return the command that runs a script and leaves standard input to it."""
+    return f"python3 -I -c {shlex.quote(script)}"
+
+
 def _judge(target: SshTarget, talk: Conversation, printed: str = "") -> None:
     """Raise RemoteFailure where a script ended with another status than 0."""
     if talk.status != 0:
-        raise ssh_errors.failed(target, talk.status, talk.signal, talk.errors, printed)
+        raise ssh_errors.failed(
+            target, talk.status, talk.signal, talk.errors, printed, user=talk.user
+        )

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncssh
@@ -151,7 +151,7 @@ class Connections:
         connection = None
         path = (*beyond, target)
         for at, jump in enumerate(jumps):
-            hop = _hop(jump, jumps[:at])
+            hop = _hop(jump, jumps[:at], target)
             if len(path) > MOST_JUMPS or (hop.address, hop.port) in {
                 (one.address, one.port) for one in path
             }:
@@ -269,12 +269,18 @@ def _shorter(bound: float, named: str) -> float:
     return min(bound, int(named)) if named.isdigit() and int(named) else bound
 
 
-def _hop(jump: Jump, after: Sequence[Jump]) -> SshTarget:
-    """Return a jump host as a target, through those before it."""
+def _hop(jump: Jump, after: Sequence[Jump], target: SshTarget) -> SshTarget:
+    """Return a jump host as a target, through those before it.
+
+    Where cloud.yaml names it, its key and its file of known host keys are for it too.
+    """
     through = ",".join(_written(one) for one in after)
-    return SshTarget(
+    hop = SshTarget(
         name=jump.host, address=jump.host, port=jump.port, user=jump.user, jumps=through or None
     )
+    if target.jumps is None:
+        return hop
+    return replace(hop, key=target.key, known_hosts=target.known_hosts)
 
 
 def _written(jump: Jump) -> str:

@@ -15,10 +15,11 @@ from backstay.errors import (
     NoPython,
     NotAsked,
     RemoteFailure,
+    SudoRefused,
     own_error,
 )
 from backstay.quantities import size
-from backstay.transports import script_errors, ssh_command
+from backstay.transports import script_errors, ssh_command, sudo_errors
 from backstay.transports.ssh_command import connecting
 from backstay.transports.ssh_config import Way
 from backstay.transports.ssh_logins import Login
@@ -233,12 +234,19 @@ def failed(
     signal: tuple[object, ...] | None,
     stderr: str,
     printed: str = "",
+    *,
+    user: str = "",
 ) -> RemoteFailure:
     """Return the error for a script that ended with another status than 0.
 
-    ``printed`` is what came on standard output, where that is known.
+    ``printed`` is what came on standard output, where that is known, ``user`` who was logged in. It
+    is SudoRefused where sudo did not run the script as root.
     """
-    found = None if signal else script_errors.explained(target.user, status, stderr, printed)
+    name = user or target.user
+    refused = None if signal else sudo_errors.refusal(stderr, name or "USER")
+    if refused is not None:
+        return SudoRefused(_asking(target), came_back=refused.came_back, remedy=refused.remedy)
+    found = None if signal else script_errors.explained(name, status, stderr, printed)
     if found is not None and found.came_back.startswith(script_errors.NO_PYTHON):
         remedy = lacking.remedy(found.remedy)
         return NoPython(_asking(target), came_back=found.came_back, remedy=remedy)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 
 import asyncssh
 
@@ -13,9 +12,9 @@ from backstay.transports.ssh_session import PIECE, WINDOW, Conversation
 
 @contextlib.asynccontextmanager
 async def forwarded(
-    connection: asyncssh.SSHClientConnection, socket: str, here: Path
+    connection: asyncssh.SSHClientConnection, command: str, here: Path
 ) -> AsyncIterator[None]:
-    """Listen at ``here``; whoever connects is led to the unix socket ``socket`` of the host.
+    """Listen at ``here``; whoever connects is led to a ``command`` of the host that passes it on.
 
     Raises OSError where it cannot listen. What the host refuses shows in being hung up on.
     """
@@ -26,7 +25,7 @@ async def forwarded(
         assert task is not None  # noqa: S101 - this is one
         served.add(task)
         try:
-            await _lead(connection, socket, reader, writer)
+            await _lead(connection, command, reader, writer)
         except (asyncssh.Error, OSError):
             pass  # either side is gone; the other is hung up on
         finally:
@@ -44,15 +43,13 @@ async def forwarded(
 
 async def _lead(
     connection: asyncssh.SSHClientConnection,
-    socket: str,
+    command: str,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
     """Pass on what both sides send until the host has closed its side."""
     talk = Conversation(connection, None)
-    await connection.create_unix_connection(
-        lambda: cast("asyncssh.SSHUNIXSession[bytes]", talk), socket, window=WINDOW
-    )
+    await connection.create_session(lambda: talk, command, encoding=None, window=WINDOW)
 
     async def upstream() -> None:
         with contextlib.suppress(OSError):

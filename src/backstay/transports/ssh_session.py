@@ -103,6 +103,11 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
     # What its task calls.
 
     @property
+    def user(self) -> str:
+        """Return who is logged in."""
+        return str(self._connection.get_extra_info("username") or "")
+
+    @property
     def errors(self) -> str:
         """Return what came on standard error."""
         return self._errors.decode(errors="replace")

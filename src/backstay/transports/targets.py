@@ -17,7 +17,8 @@ class SshTarget:
 
     What is None is as the ``ssh`` command has it. What is given is as if that had it as an option:
     ``port`` as ``-p``, ``user`` as ``-l``, the file ``key`` as ``-i`` with ``IdentitiesOnly``, the
-    file ``known_hosts`` as ``UserKnownHostsFile``, ``jumps`` as ``-J``.
+    file ``known_hosts`` as ``UserKnownHostsFile``, ``jumps`` as ``-J``; ``key`` and
+    ``known_hosts`` are for these too.
     """
 
     name: str

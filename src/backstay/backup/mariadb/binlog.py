@@ -164,8 +164,8 @@ def _broken(attempted: str, came_back: str) -> BackupError:
     return BackupError(
         attempted,
         came_back=came_back,
-        remedy="let Backstay log in to the host as root: MariaDB's root account is let in by its "
-        "socket"
+        remedy="let MariaDB's root account in by its socket, as Debian does: ALTER USER "
+        "root@localhost IDENTIFIED VIA unix_socket"
         if refused
         else "is MariaDB running on the host? The stream tries again automatically",
     )

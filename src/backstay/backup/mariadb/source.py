@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backstay.access.shipping import as_answer, program
+from backstay.access.onhost_relay import relay
+from backstay.access.shipping import as_answer, program, reading
 from backstay.backup.catalogue import Backup
 from backstay.backup.mariadb import onhost_database
 from backstay.backup.mariadb.binlog import Asker, Receiver, asking, log_name, receiving
@@ -65,9 +66,9 @@ class Shell(Protocol):
         """Run a script on a host. Raises HostError."""
 
     def forward(
-        self, target: SshTarget, socket: str, here: Path
+        self, target: SshTarget, script: str, here: Path
     ) -> AbstractAsyncContextManager[Path]:
-        """Lead a socket of this machine's to one of the host's. Raises HostError."""
+        """Lead a socket of this machine's to a script on the host. Raises HostError."""
 
     def drop(self, target: SshTarget) -> None:
         """Close the connection to a host."""
@@ -76,8 +77,8 @@ class Shell(Protocol):
 class SshSource:
     """A host's server, asked by its socket through SSH.
 
-    MariaDB lets its root in by that socket where Backstay logs in to the host as root: no password
-    is needed, and no account is made.
+    MariaDB lets root of the host in by that socket, which is who connects to it (``relay``),
+    whoever has logged in: no password is needed, and no account is made.
     """
 
     def __init__(self, shell: Shell, target: SshTarget) -> None:
@@ -113,7 +114,8 @@ class SshSource:
         try:
             # A socket's path may have 107 bytes; folders have longer ones.
             with tempfile.TemporaryDirectory(prefix="backstay-") as short:
-                way = self._shell.forward(self._target, socket, Path(short) / "s")
+                script = reading(relay, socket)
+                way = self._shell.forward(self._target, script, Path(short) / "s")
                 async with way as here, asking(here) as asker:
                     await asker.sizes(bound=QUESTION_BOUND)
                     async with receiving(here, first, folder, number=self._number) as receiver:
