@@ -170,7 +170,7 @@ def test_where_the_spare_dies_too_another_one_is_built(lab: Lab, cloud: Path) ->
     # Another machine of the same name: its address is its own, and nothing is on its disk.
     lab.backstay("lab", "new-board", SPARE, bound=600)
     described = cloud.read_text()
-    lab.backstay("runs", "abandon", run, "--yes")
+    lab.backstay("runs", "abandon", run, "--yes", "--cloud", str(cloud))
     assert SPARE in load(cloud).fenced
     assert board(lab, SPARE, "state") is False
     cloud.write_text(described)
