@@ -64,14 +64,6 @@ def busy_bmc(name: str, host: str) -> None:
     _break(name, "busy-bmc", host)
 
 
-@break_.command("read-only-disk")
-@name_option()
-@click.argument("host")
-def read_only_disk(name: str, host: str) -> None:
-    """Mount a host's root to be read only, as after a disk error."""
-    _break(name, "read-only-disk", host)
-
-
 @break_.command("dead-board")
 @name_option()
 @click.argument("host")

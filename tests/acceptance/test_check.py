@@ -65,17 +65,6 @@ def test_a_full_disk_is_found(lab: Lab) -> None:
     lab.wait_green()
 
 
-def test_a_disk_that_can_only_be_read_is_found(lab: Lab) -> None:
-    lab.backstay("lab", "break", "read-only-disk", "compute2")
-    checked = lab.check("compute2")
-    lab.backstay("lab", "heal", "read-only-disk")
-    assert checked.exit_status == 2
-    finding = checked.about("compute2", "disk /")
-    assert finding["severity"] == "failed"
-    assert "read" in finding["evidence"]
-    lab.wait_green()
-
-
 def test_a_restart_loop_is_told_from_a_steady_unit(lab: Lab) -> None:
     lab.shell(
         "controller",

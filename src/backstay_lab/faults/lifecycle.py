@@ -15,7 +15,6 @@ from backstay_lab.faults.fault import Fault, NoUndo
 from backstay_lab.faults.network import CutNetwork, Loss, table
 from backstay_lab.faults.old_client import OldClient
 from backstay_lab.faults.power import DeadBoard, Freeze, PowerOff
-from backstay_lab.faults.read_only_disk import ReadOnlyDisk
 from backstay_lab.faults.records import Record
 from backstay_lab.faults.second_host import DuplicateAddress, remove_all
 from backstay_lab.faults.service import HangService, KillService, StopService
@@ -35,7 +34,6 @@ FAULTS: dict[str, Fault] = {
         Loss(),
         DuplicateAddress(),
         FillDisk(),
-        ReadOnlyDisk(),
         BusyBmc(),
         WedgeAgent(),
         OldClient(),
