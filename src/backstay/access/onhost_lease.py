@@ -90,7 +90,7 @@ def is_heard() -> bool:
     Its parent does not tell: sudo waits for it also when the connection is lost.
     """
     seen = select.poll()
-    seen.register(1, 0)  # the end of the other side is told without being asked for
+    seen.register(1, 0)  # the end of the other side is reported without being asked for
     return not seen.poll(0)
 
 

@@ -26,7 +26,7 @@ def relay(path: str) -> None:
         threading.Thread(target=upstream, args=(there,), daemon=True).start()
         seen = select.poll()
         seen.register(there, select.POLLIN)
-        seen.register(1, 0)  # its end is told without being asked for
+        seen.register(1, 0)  # its end is reported without being asked for
         while True:
             ready = dict(seen.poll())
             if 1 in ready:

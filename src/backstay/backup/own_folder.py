@@ -1,8 +1,8 @@
 """Is the folder of the backups the one that it was? A disk that is not mounted leaves an empty one.
 
 The folder has a file with an id of its own, and beside the journal it is noted which folder had
-which id once there was a backup in it. So an empty mount point, and another disk, are told from a
-cloud that has no backups yet.
+which id once there was a backup in it. So an empty mount point, and another disk, are not taken
+for a cloud that has no backups yet.
 """
 
 import hashlib

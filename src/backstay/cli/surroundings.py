@@ -30,7 +30,7 @@ def settle(say: Callable[[str], object]) -> None:
     try:
         getpass.getuser()
     except (KeyError, OSError):
-        # What nobody is called: a login by it is refused, where none was set.
+        # No user has this name: a login by it is refused, where none was set.
         os.environ["LOGNAME"] = f"uid-{uid}"
     try:
         os.getcwd()  # noqa: PTH109 - only whether it is there

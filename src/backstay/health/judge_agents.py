@@ -2,7 +2,7 @@
 
 A process can run, be connected to the broker and yet be deaf:
 https://github.com/bigstack-oss/cubecos/issues/1301. How old a report may be is the cloud's own
-setting, by which its API judges: nobody is judged stricter than by that.
+setting, by which its API judges: no agent is judged more strictly than by that.
 """
 
 from collections.abc import Iterable, Sequence

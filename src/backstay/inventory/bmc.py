@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +12,7 @@ from backstay.inventory.fields import Part
 from backstay.inventory.secret import BesideFile, Secret
 from backstay.transports.fingerprint import fingerprint_digits
 from backstay.transports.targets import BmcTarget
-from backstay.transports.urls import one_spelling
+from backstay.transports.urls import is_this_machine, one_spelling
 
 _SYSTEM = re.compile(r"/redfish/v1/Systems/([^/]+)/?")
 _USUAL_PORTS = {None, 80, 443, 623}
@@ -24,7 +23,7 @@ class BmcPlace:
     """Where a BMC is, however its URL is written; ``port`` is None for each standard one.
 
     Redfish begins at the same path of every server: of a URL's path only a ``system`` counts, by
-    which one BMC's several machines are told apart; empty where none is named.
+    which one BMC's several machines are distinguished; empty where none is named.
     """
 
     host: str
@@ -101,7 +100,9 @@ class Bmc(Part):
         What goes to this machine itself goes over none.
         """
         parts = urlsplit(self.url)
-        return parts.scheme == "http" and not self.clear and not _is_loopback(parts.hostname or "")
+        return (
+            parts.scheme == "http" and not self.clear and not is_this_machine(parts.hostname or "")
+        )
 
     @model_validator(mode="after")
     def _protocol_is_the_url_s(self) -> Self:
@@ -126,13 +127,6 @@ class Bmc(Part):
             fingerprint=self.fingerprint,
             system="" if self.url.startswith("ipmi:") else system_in(urlsplit(self.url).path),
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _aware(given: datetime) -> datetime:

@@ -1,7 +1,6 @@
 """Errors of host keys, for the operator: what is known, what was presented, and what to do."""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 import asyncssh
@@ -13,7 +12,7 @@ from backstay.transports import ssh_command
 from backstay.transports.known_hosts import Entry, kind, written
 from backstay.transports.ssh_config import Way
 from backstay.transports.targets import SshTarget
-from backstay.transports.urls import is_ip_address
+from backstay.transports.urls import is_this_machine
 
 _LOOK = "at the host's console, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub shows the true one"
 _ASK = ("-o", "StrictHostKeyChecking=ask")
@@ -139,15 +138,11 @@ def _not_followed(way: Way) -> str:
         notes.append("KnownHostsCommand")
     if way.is_on("verifyhostkeydns"):
         notes.append("VerifyHostKeyDNS")
-    if way.is_on("nohostauthenticationforlocalhost") and _is_local(way.host):
+    if way.is_on("nohostauthenticationforlocalhost") and is_this_machine(way.host):
         notes.append("NoHostAuthenticationForLocalhost")
     if not notes:
         return ""
     return f" (Backstay does not follow {' and '.join(notes)}: keys come from files alone)"
-
-
-def _is_local(host: str) -> bool:
-    return host == "localhost" or (is_ip_address(host) and ip_address(host).is_loopback)
 
 
 def _called(way: Way) -> str:

@@ -49,6 +49,11 @@ def is_ip_address(text: str) -> bool:
     return True
 
 
+def is_this_machine(host: str) -> bool:
+    """Return whether a name or an address leads to this machine and over no network. Pure."""
+    return host == "localhost" or (is_ip_address(host) and ip_address(host).is_loopback)
+
+
 def one_spelling(host: str) -> str:
     """Return a host's name or address in the one spelling of all that mean the same. Pure.
 
