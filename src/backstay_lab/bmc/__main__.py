@@ -11,7 +11,7 @@ from backstay_lab import cgroups
 from backstay_lab.bmc.power import Board
 from backstay_lab.bmc.service import Endpoint, serve
 from backstay_lab.hosts import LabHost
-from backstay_lab.layout import BMC_FOLDER, BMC_PORT, Lab
+from backstay_lab.layout import BMC_FOLDER, BMC_PORT, Lab, Login
 
 LOG = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def main() -> None:
     name = sys.argv[1]
     folder = Lab(name).folder / BMC_FOLDER
     serves = json.loads((folder / "serves.json").read_text())
-    lab = Lab(name, serves["slot"], serves["computes"])
+    lab = Lab(name, serves["slot"], serves["computes"], Login(serves["login"]))
     boards, endpoints = {}, []
     for host in serves["hosts"]:
         controlled = BoardOfHost(LabHost(lab, host))

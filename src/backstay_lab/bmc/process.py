@@ -36,7 +36,12 @@ def start(lab: Lab) -> None:
     """
     bmc, hosts = lab.folder / BMC_FOLDER, list(lab.places)
     bmc.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = {"slot": lab.slot, "computes": lab.computes, "hosts": hosts}
+    wanted = {
+        "slot": lab.slot,
+        "computes": lab.computes,
+        "login": lab.login.value,
+        "hosts": hosts,
+    }
     _put_addresses_up(lab, hosts)
     if running(lab):
         if _configured(bmc) == wanted:

@@ -17,6 +17,7 @@ from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature, after_resta
 from backstay.health.rpc.evidence import AgentSeen, AgentsObservation, Ping, Socket, UnitSeen
 from backstay.health.rpc.observe import observe_agents
 from backstay.health.rpc.signatures import judge, judge_all
+from backstay.services.broker_way import BrokenLink, Link
 from backstay.services.declaration import Agent
 from backstay.services.messaging import Messaging, Queue
 from backstay.services.registry import named
@@ -96,6 +97,7 @@ NO_ANSWER = Ping(answered=False, error="MessagingTimeout: Timed out", seconds=6.
 DEAD = (Socket(local=MINE, address="10.0.0.11", unacknowledged=40, repeats=5),)
 STRANGE = (Socket(local=("10.0.0.21", 50000), address="10.0.0.11"),)
 LOST = Queue(name=QUEUE, lost=True)
+REFUSED = BrokenLink(link=Link.LOGIN, title="it refuses", evidence="the login", remedy="see it")
 NOWHERE = broker(consumers=(), connections=frozenset())
 
 
@@ -162,6 +164,19 @@ NOWHERE = broker(consumers=(), connections=frozenset())
             False,
             "former connection",
         ),
+        # with a broken way nothing is restarted, whatever state its unit is in
+        (seen(ping=NO_ANSWER, broken=REFUSED), broker(), "login", False, "refuses"),
+        (seen(unit=unit(active="failed"), broken=REFUSED), broker(), "login", False, "refuses"),
+        # the process before the restart has answered: what runs now has no way
+        (seen(unit=unit(sockets=(), since=1.0), broken=REFUSED), broker(), "login", False, "login"),
+        (
+            seen(unit=unit(active="deactivating"), broken=REFUSED),
+            broker(),
+            "login",
+            False,
+            "refuses",
+        ),
+        (seen(broken=REFUSED), broker(), "attached", False, "answered"),
         # behind a load balancer the broker sees other addresses: no reason to doubt the answer
         (seen(), NOWHERE, "attached", False, "answered"),
         (

@@ -46,7 +46,8 @@ def read_agents(
 
     ``endpoints`` are pairs of a unit and its log file, ``ports`` the broker's. Ages are in seconds.
     ``ways`` are project, program and files of configuration by unit: each unit's way to its broker
-    is tried, by a login for those in ``log_in``; with None, for those without a connection.
+    is tried, by a login for those in ``log_in``; with None, for those without a connection, and for
+    those being stopped or started: a connection that is seen is the ended process's then.
     """
     found = {}
     shown = run(
@@ -83,7 +84,7 @@ def read_agents(
             "log": last_messages(log),
         }
     wanted = {
-        name: not found[name]["sockets"] if log_in is None else True
+        name: log_in is not None or not found[name]["sockets"] or found[name]["active"] != "active"
         for name in found
         if name in ways and found[name]["load"] != "masked" and (log_in is None or name in log_in)
     }

@@ -82,10 +82,13 @@ def _has_no_way(case: Case) -> _Found:
     """Find a host that cannot open a connection to the broker: name, network, TLS or login.
 
     It was tried there, with the agent's own configuration. Whatever else is odd follows from it:
-    an agent may end, hang or hold dead connections for that, and a restart changes nothing.
+    an agent may end, hang or hold dead connections for that, and a restart changes nothing. Only
+    one that runs, has a connection and answered has a way: without these two the answer is that of
+    the process before its restart.
     """
-    broken = case.seen.broken
-    if broken is None or case.answered:
+    broken, unit = case.seen.broken, case.unit
+    connected = unit is not None and unit.runs and bool(unit.sockets)
+    if broken is None or (case.answered and connected):
         return None
     if broken.link in {Link.LOGIN, Link.VHOST} and case.broker.refused:
         return None  # it refuses all
