@@ -100,7 +100,7 @@ class Outside:
     started: Seconds
     finished: Seconds
     root: Inside | None = None
-    refused: Line = ""
+    refused: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

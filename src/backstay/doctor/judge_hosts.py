@@ -1,6 +1,6 @@
 """Judge what the hosts answered. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstay.answers import BadAnswer, Line, convert
@@ -19,9 +19,9 @@ from backstay.health.remedy import on, ssh
 from backstay.inventory.cloud import Cloud
 from backstay.lacking import PACKAGES, Lack, install
 from backstay.quantities import size
+from backstay.transports.sudo_errors import FILE, refusal
 from backstay.transports.targets import SshTarget
 
-SUDOERS = "/etc/sudoers.d/backstay"
 _TRUE = frozenset({"true", "1", "on", "yes"})
 _MANY = 2
 Answers = Mapping[str, HostFacts | HostError]
@@ -102,62 +102,43 @@ def _root(asked: _Asked) -> Iterator[Point]:
         by = "" if outside.is_root else " by sudo, without a question"
         yield asked.ok(Topic.ROOT, "root", f"{outside.user} is root{by}")
     elif outside.root is not None:
-        yield asked.lack(Topic.ROOT, _not_root(asked, "sudo makes this user another than root"))
+        yield _refused_by_sudo(asked, ["sudo does not make this user root"])
     elif outside.is_root:  # it is root: what failed is not sudo
-        evidence = f"the questions ended: {outside.refused or 'no answer'}"
+        evidence = f"the questions ended: {'; '.join(outside.refused) or 'no answer'}"
         yield unknown(Topic.PYTHON, "questions", evidence, host=asked.host)
     else:
         yield _refused_by_sudo(asked, outside.refused)
 
 
-def _refused_by_sudo(asked: _Asked, said: str) -> Point:
-    """Judge the last line of sudo: https://www.sudo.ws/docs/man/sudo.man/#DIAGNOSTICS."""
-    user, low = asked.facts.outside.user, said.lower()
-    if "must have a tty" in low:
-        lack = Lack(
-            what="sudo (requiretty)",
-            evidence=said,
-            remedy="sudo must take this user without a terminal",
-            command=_sudoers(asked, f"Defaults:{user} !requiretty", "backstay-tty"),
-        )
-    elif "no such file" in low or "not found" in low:
-        lack = Lack(
-            what="sudo",
-            evidence=said,
-            remedy=f"as root on the host: {install(['sudo'])}, and let {user} use it: "
-            f"echo {quoted(_rule(user))} >{quoted(SUDOERS)}",
-        )
-    elif "password is required" in low or "sudoers" in low or "not allowed" in low:
-        lack = _not_root(asked, said)
-    else:
+def _refused_by_sudo(asked: _Asked, said: Sequence[str]) -> Point:
+    """Judge what sudo said: see ``sudo_errors``. A line that is missing is written on a terminal."""
+    found = refusal("\n".join(said), asked.facts.outside.user)
+    if found is None:
         return unknown(
             Topic.ROOT,
             "sudo",
-            said or "it said nothing",
+            "; ".join(said) or "it said nothing",
             host=asked.host,
             remedy=f"try by hand: {_terminal(asked.target)} sudo -n true",
         )
+    if found.line:
+        return asked.lack(Topic.ROOT, _rule_is_missing(asked, found.came_back, found.line))
+    lack = Lack(what="sudo", evidence=found.came_back, remedy=found.remedy)
     return asked.lack(Topic.ROOT, lack)
 
 
-def _not_root(asked: _Asked, evidence: str) -> Lack:
+def _rule_is_missing(asked: _Asked, evidence: str, line: str) -> Lack:
+    """Return the lack of a line of sudoers(5), and the command that adds it.
+
+    That command may ask for a password, on a terminal.
+    """
+    text = f"echo {quoted(line)} | sudo tee -a {FILE}"
     return Lack(
-        what="sudo (NOPASSWD)",
+        what="sudo (requiretty)" if line.startswith("Defaults") else "sudo (NOPASSWD)",
         evidence=evidence,
-        remedy=f"{asked.facts.outside.user} must become root by sudo without a password; where it "
-        "may not use sudo at all, write that line as root",
-        command=_sudoers(asked, _rule(asked.facts.outside.user), "backstay"),
+        remedy="as a user who may use sudo there; docs/ssh.md has all lines",
+        command=f"{_terminal(asked.target)} {quoted(text)}",
     )
-
-
-def _rule(user: str) -> str:
-    return f"{user} ALL=(root) NOPASSWD: ALL"
-
-
-def _sudoers(asked: _Asked, line: str, name: str) -> str:
-    """Return the command that writes a rule for sudo: it may ask for a password, on a terminal."""
-    text = f"echo {quoted(line)} | sudo tee {SUDOERS.rpartition('/')[0]}/{name}"
-    return f"{_terminal(asked.target)} {quoted(text)}"
 
 
 def _terminal(target: SshTarget) -> str:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import Any
 
-from backstay.access.onhost import ask_all, loaded
+from backstay.access.onhost import ask_all, loaded, plain_messages
 from backstay.services.oslo import setting
 
 QUESTION_BOUND = 8.0
@@ -25,7 +25,7 @@ OLDEST = (3, 6)
 def outside(source: str, bound: float) -> dict[str, Any]:
     """Return what any login can say, and what ``source`` prints when root runs it.
 
-    ``root`` is that, decoded; where there is none ``refused`` has the last words of sudo, or of
+    ``root`` is that, decoded; where there is none ``refused`` has the last lines of sudo, or of
     Python. It only reads.
     """
     facts: dict[str, Any] = {
@@ -42,6 +42,7 @@ def outside(source: str, bound: float) -> dict[str, Any]:
 
 def as_root(source: str, bound: float) -> dict[str, Any]:
     """Return ``root`` or ``refused``, as ``outside`` has them."""
+    plain_messages()
     words = [sys.executable, "-I", "-"]
     if os.geteuid() != 0:
         words = ["sudo", "-n", "python3", "-I", "-"]
@@ -50,18 +51,18 @@ def as_root(source: str, bound: float) -> dict[str, Any]:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        return {"refused": words[0] + ": " + str(error.strerror or error)}
+        return {"refused": ["not root, and sudo cannot be used: " + str(error.strerror or error)]}
     try:
         out, err = process.communicate(source.encode(), timeout=bound)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(OSError):  # sudo is root's
             process.kill()
-        return {"refused": "no answer within " + str(bound) + " s"}
+        return {"refused": ["no answer within " + str(bound) + " s"]}
     try:
         return {"root": json.loads(out.decode())}
     except ValueError:
         said = err.decode("utf-8", "replace").strip().splitlines()
-        return {"refused": (said or ["it ended without a word"])[-1][:300]}
+        return {"refused": [line[:300] for line in said[-5:]] or ["it ended without a word"]}
 
 
 def user_name() -> str:

@@ -4,6 +4,7 @@ What it says is recognised in English (``access.onhost`` asks for that), of sudo
 """
 
 import re
+from dataclasses import dataclass
 
 from backstay.commands import command
 from backstay.transports.script_errors import LONGEST, Explanation, shown
@@ -42,7 +43,14 @@ _MISSING = re.compile(
 _NO_PYTHON = re.compile(_SUDO + r"python3: (command not found|No such file)")
 
 
-def refusal(errors: str, user: str) -> Explanation | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(Explanation):
+    """Why sudo ran nothing; ``line`` is what sudoers(5) lacks, empty where it is not that."""
+
+    line: str = ""
+
+
+def refusal(errors: str, user: str) -> Refusal | None:
     """Return why sudo ran nothing; None where its standard error does not say so. Pure.
 
     ``user`` is who is logged in; the host may name another one.
@@ -56,25 +64,20 @@ def refusal(errors: str, user: str) -> Explanation | None:
     return None
 
 
-def _of_rights(line: str, user: str) -> Explanation | None:
+def _of_rights(line: str, user: str) -> Refusal | None:
     if _NO_TERMINAL.search(line):
-        return _found(
-            f"sudo wants a terminal of {user}, and Backstay has none there",
-            line,
-            _with_lines(f"Defaults:{_written(user)} !requiretty"),
-        )
+        means = f"sudo wants a terminal of {user}, and Backstay has none there"
+        return _lacking(means, line, f"Defaults:{_written(user)} !requiretty")
     if _ASKS.search(line):
-        return _found(f"sudo asks {user} for a password", line, _with_lines(_allowed(user)))
+        return _lacking(f"sudo asks {user} for a password", line, _allowed(user))
     found = _NO_RIGHT.search(line)
     if found:
         named = next(filter(None, found.groupdict().values()), user)
-        return _found(
-            f"sudo does not let {user} run python3 as root", line, _with_lines(_allowed(named))
-        )
+        return _lacking(f"sudo does not let {user} run python3 as root", line, _allowed(named))
     return None
 
 
-def _of_settings(line: str, user: str) -> Explanation | None:
+def _of_settings(line: str, user: str) -> Refusal | None:
     if _DAMAGED.search(line):
         return _found(
             "sudo cannot read its settings",
@@ -98,7 +101,7 @@ def _of_settings(line: str, user: str) -> Explanation | None:
     return None
 
 
-def _of_installation(line: str, user: str) -> Explanation | None:
+def _of_installation(line: str, user: str) -> Refusal | None:
     found = _MISSING.search(line)
     if found:
         return _found(
@@ -125,8 +128,12 @@ def _of_installation(line: str, user: str) -> Explanation | None:
     return None
 
 
-def _found(means: str, line: str, remedy: str) -> Explanation:
-    return Explanation(came_back=f"{means}: {shown(line)}", remedy=remedy)
+def _found(means: str, said: str, remedy: str) -> Refusal:
+    return Refusal(came_back=f"{means}: {shown(said)}", remedy=remedy)
+
+
+def _lacking(means: str, said: str, line: str) -> Refusal:
+    return Refusal(came_back=f"{means}: {shown(said)}", remedy=_with_lines(line), line=line)
 
 
 def _written(user: str) -> str:
