@@ -1,14 +1,18 @@
 """The command line of reboots and runs: what is refused before anything is touched."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from backstay.cli import execution
 from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
+from backstay.inventory.load import load
 from backstay.journal.records import RunState
 from backstay.journal.store import Store
 from tests.runbooks.recorded import recorded
@@ -107,6 +111,33 @@ def test_a_run_of_another_cloud_is_not_resumed(call: Any, tmp_path: Path) -> Non
     done = call("runs", "resume", name)
     assert done.exit_code == ExitStatus.REFUSED
     assert "is of the cloud lab" in done.output
+
+
+def test_a_run_is_resumed_with_the_cloud_yaml_that_it_was_made_with(
+    call: Any, tmp_path: Path
+) -> None:
+    own = tmp_path / "elsewhere.yaml"
+    own.write_text(CLOUD)
+    plan = replace(recorded("reboot-controller")[0].plan, cloud_file=str(own))
+    name = Store(f"sqlite:///{tmp_path}/journal.db").create(plan)
+    (tmp_path / "cloud.yaml").write_text(CLOUD.replace("name: lab", "name: other"))
+    found = call("runs", "resume", name, "--dry-run")
+    assert found.exit_code == ExitStatus.OK, found.output
+    named = call("runs", "resume", name, "--dry-run", "--cloud", str(tmp_path / "cloud.yaml"))
+    assert "describes other" in named.output
+    own.unlink()  # another machine's, where the journal is shared
+    assert "describes other" in call("runs", "resume", name, "--dry-run").output
+
+
+def test_what_is_started_names_its_cloud_yaml(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "carry_out", lambda *_, **__: ExitStatus.OK)
+    with click.Context(backstay):
+        plan = recorded("reboot-controller")[0].plan
+        execution.start(load(tmp_path / "cloud.yaml"), plan, reason="kernel")
+    [run] = Store(f"sqlite:///{tmp_path}/journal.db").runs()
+    assert run.plan.cloud_file == str(tmp_path / "cloud.yaml")
 
 
 def test_no_run_is_abandoned_that_nobody_has_named(call: Any, tmp_path: Path) -> None:

@@ -86,7 +86,11 @@ def test_a_host_with_all_that_is_needed_lacks_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "what", "in_command"),
     [
-        ("sudo: a password is required", "sudo (NOPASSWD)", "stack ALL=(root) NOPASSWD: /usr/bin/python3"),
+        (
+            "sudo: a password is required",
+            "sudo (NOPASSWD)",
+            "stack ALL=(root) NOPASSWD: /usr/bin/python3",
+        ),
         (
             "stack is not in the sudoers file.\n"
             "This incident has been reported to the administrator.",
@@ -117,9 +121,7 @@ def test_the_line_for_sudo_reaches_the_host_as_one_command(tmp_path: Path) -> No
     (tmp_path / "ssh").write_text(
         f'#!/bin/sh\n[ $1 = -t ] || exit 9\nshift 2\nPATH={tmp_path}:$PATH exec sh -c "$*"\n'
     )
-    (tmp_path / "sudo").write_text(
-        '#!/bin/sh\nshift 2; cat >"$OUT"; echo "$1" >>"$OUT"\n'
-    )
+    (tmp_path / "sudo").write_text('#!/bin/sh\nshift 2; cat >"$OUT"; echo "$1" >>"$OUT"\n')
     for name in ("ssh", "sudo"):
         (tmp_path / name).chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "OUT": str(tmp_path / "out")}

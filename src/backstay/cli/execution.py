@@ -80,7 +80,7 @@ def start(
     if skipped:
         plan = replace(plan, settings={**plan.settings, "skip_gates": list(skipped)})
     store = open_store()
-    run = store.create(plan, reason=reason, ticket=ticket)
+    run = store.create(plan.of_file(cloud.path), reason=reason, ticket=ticket)
     return carry_out(cloud, store, store.run(run), as_json=as_json)
 
 

@@ -23,6 +23,12 @@ cloud_option = click.option(
     metavar="FILE",
     help="cloud.yaml; else $BACKSTAY_CLOUD, ./cloud.yaml, /etc/backstay/cloud.yaml, the lab's.",
 )
+run_cloud_option = click.option(
+    "--cloud",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="cloud.yaml; else that of the RUN, where this machine has it; else as in other commands.",
+)
 output_option = click.option(
     "-o",
     "--output",

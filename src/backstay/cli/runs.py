@@ -17,6 +17,7 @@ from backstay.cli.options import (
     dry_run_option,
     output_option,
     run_argument,
+    run_cloud_option,
     yes_option,
 )
 from backstay.cli.output.terminal import echo, echo_json
@@ -98,7 +99,7 @@ def show(run: str | None, output: str) -> None:
 @runs.command(epilog=RUN_STATUSES)
 @run_argument
 @dry_run_option
-@cloud_option
+@run_cloud_option
 @output_option
 def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> None:
     """Resume a RUN that was interrupted or failed, from where it stopped.
@@ -110,7 +111,7 @@ def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> N
     found = newest_run(store, run, unfinished=True)
     if not found.state.in_flight:
         raise Refused(f"{found.id} is {found.state.value}: there is nothing to resume")
-    described = open_cloud(cloud)
+    described = _cloud_of(found, cloud)
     _require_same(found, described)
     if dry_run:
         from backstay.cli.output.run import remaining_table
@@ -118,6 +119,15 @@ def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> N
         echo(remaining_table(found), nl=False)
         return
     sys.exit(carry_out(described, store, found, as_json=output == "json"))
+
+
+def _cloud_of(run: "RunRecord", given: Path | None) -> "Cloud":
+    """Return the cloud of the file given, else of the run's own, else of that any command takes.
+
+    The run's own may be another machine's, where the journal is shared. Raises InventoryError.
+    """
+    own = Path(run.plan.cloud_file)
+    return open_cloud(own if given is None and own.is_file() else given)
 
 
 def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
@@ -163,7 +173,7 @@ def _require_same_cloud(run: "RunRecord", cloud: "Cloud") -> None:
     help="You have unplugged power and network of this half-built SPARE: its BMC cannot be used.",
 )
 @yes_option
-@cloud_option
+@run_cloud_option
 def abandon(
     run: str | None, *, dry_run: bool, reason: str, confirmed: str, yes: bool, cloud: Path | None
 ) -> None:
@@ -219,7 +229,7 @@ def abandon(
         echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
         _free_hosts(found, claim, cloud)
     if given:
-        _fence_spare(store, given, cloud, by_person=bool(confirmed))
+        _fence_spare(store, found, given, cloud, by_person=bool(confirmed))
 
 
 def _abandon_damaged(
@@ -250,7 +260,9 @@ def _abandon_damaged(
     echo(f"{error.run} is abandoned")
 
 
-def _fence_spare(store: "Store", given: "GivenUp", cloud: Path | None, *, by_person: bool) -> None:
+def _fence_spare(
+    store: "Store", run: "RunRecord", given: "GivenUp", cloud: Path | None, *, by_person: bool
+) -> None:
     """Power off a spare that was given up, or take a person's word; note it. Exits with 2 if not.
 
     A new replacement of its host is refused until it is noted.
@@ -263,7 +275,7 @@ def _fence_spare(store: "Store", given: "GivenUp", cloud: Path | None, *, by_per
     from backstay.runbooks.replace import given_up
 
     try:
-        described = open_cloud(cloud)
+        described = _cloud_of(run, cloud)
         if by_person:
             done = given_up.write_down(described, given)
             how = f"{given.spare} is off: confirmed by {who()}"
@@ -301,7 +313,7 @@ def _free_hosts(run: "RunRecord", claim: "Claim", cloud: Path | None) -> None:
             return await give_back(session, lease, run.plan.targets, stop=True)
 
     try:
-        described = open_cloud(cloud)
+        described = _cloud_of(run, cloud)
         _require_same_cloud(run, described)
     except (BackstayError, Refused) as error:
         echo(f"its hosts could not be asked: {error}", err=True)

@@ -111,7 +111,7 @@ def _root(asked: _Asked) -> Iterator[Point]:
 
 
 def _refused_by_sudo(asked: _Asked, said: Sequence[str]) -> Point:
-    """Judge what sudo said: see ``sudo_errors``. A line that is missing is written on a terminal."""
+    """Judge what sudo said, as ``sudo_errors`` does."""
     found = refusal("\n".join(said), asked.facts.outside.user)
     if found is None:
         return unknown(

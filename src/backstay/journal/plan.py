@@ -1,7 +1,8 @@
 """A plan: what a run will do, step by step, known before anything is done."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from backstay.answers import Seconds, convert
@@ -33,6 +34,8 @@ class Plan:
     """A runbook bound to hosts. ``cloud`` and ``targets`` are names; ``steps`` is the order.
 
     ``settings`` are what the operator chose for the whole run: JSON data without secrets.
+    ``cloud_file`` is the path of the cloud.yaml that it was made with, empty where that is not
+    known: whoever resumes or abandons the run gets it from there.
     """
 
     runbook: str
@@ -40,6 +43,7 @@ class Plan:
     targets: tuple[str, ...]
     steps: tuple[Step, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    cloud_file: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for two steps with one id: results are stored by id."""
@@ -51,6 +55,10 @@ class Plan:
     def bound(self) -> float:
         """Return after how many seconds the last step would be given up at the latest."""
         return sum(step.bound for step in self.steps)
+
+    def of_file(self, path: Path) -> "Plan":
+        """Return the plan with the cloud.yaml that it was made with."""
+        return replace(self, cloud_file=str(path.absolute()))
 
     def document(self) -> dict[str, Any]:
         """Return the plan as JSON data; ``from_document`` reads it."""

@@ -25,7 +25,7 @@ from backstay.watch.act.guards import (
     wanted,
 )
 from backstay.watch.act.planning import NotNow, PlannedAction, plan_of
-from backstay.watch.act.runs import RunLauncher, RunManager
+from backstay.watch.act.runs import OwnRuns, RunLauncher
 from backstay.watch.detect.status import SnapshotFeed
 from backstay.watch.incidents.incident import Incident, Kind
 from backstay.watch.incidents.log import IncidentLog
@@ -63,7 +63,7 @@ class Actor:
         self.incident_log = incident_log
         self.feed = feed
         self.store = store
-        self.run_manager = RunManager(site.cloud, incident_log, store, approvals, launcher)
+        self.own_runs = OwnRuns(site.cloud, incident_log, store, approvals, launcher)
         self.policy = site.cloud.watch.policy
         self._doubt = doubt
         self._launcher = launcher
@@ -91,14 +91,14 @@ class Actor:
         ours = [run for run in now.runs if is_ours(run)]
         sure = now.writable and not now.doubt
         if sure:
-            await self.run_manager.follow(ours)
-            await self.run_manager.withdraw(ours, now.incidents)
+            await self.own_runs.follow(ours)
+            await self.own_runs.withdraw(ours, now.incidents)
         busy = False
         for incident in sorted(now.incidents, key=lambda it: not _is_fenced_on(it)):
             if busy and not _is_fenced_on(incident):
                 return
             newest = next((run for run in ours if of_incident(run, incident)), None)
-            under_way = await self.run_manager.go_on(incident, newest) if newest and sure else None
+            under_way = await self.own_runs.go_on(incident, newest) if newest and sure else None
             if under_way is None:
                 under_way = await self._consider(incident, now, ours)
             busy = busy or under_way
@@ -138,27 +138,25 @@ class Actor:
             return False
         why = blocked_by(act, incident, self.policy, now)
         if why:
-            await self.run_manager.once(incident, "blocked", f"{act}: not now: {why}")
+            await self.own_runs.once(incident, "blocked", f"{act}: not now: {why}")
             return False
         try:
             made = await self._planned(act, self.site, incident.cause)
             if incident.id not in {one.id for one in self.incident_log.open_incidents()}:
                 raise NotNow("acting", came_back="it has recovered by itself", remedy="nothing")
-            run = await self.run_manager.planned(incident, made.plan, ours)
+            run = await self.own_runs.planned(incident, made.plan, ours)
         except (BackstayError, TimeoutError) as error:
             await self._refuse(incident, act, error)
             return False
         if act is WatchAction.ASK:
-            await self.run_manager.ask(incident, run, f"{run} would {made.does}")
+            await self.own_runs.ask(incident, run, f"{run} would {made.does}")
             return False
         event = (
             NotificationEvent.ACTION_TAKEN
             if act in {WatchAction.REPLACE, WatchAction.POWER_OFF}
             else None
         )
-        return await self.run_manager.begin(
-            incident, run, f"starts {run}: {made.does}", event=event
-        )
+        return await self.own_runs.begin(incident, run, f"starts {run}: {made.does}", event=event)
 
     async def _refuse(self, incident: Incident, act: WatchAction, error: Exception) -> None:
         """Note why nothing is done, and do not ask again for a while."""
@@ -166,7 +164,7 @@ class Actor:
         text = "it could not be planned in time"
         if isinstance(error, BackstayError):
             text = f"{error.attempted}: {error.came_back}"
-        await self.run_manager.once(incident, "blocked", f"{act}: not done: {text}")
+        await self.own_runs.once(incident, "blocked", f"{act}: not done: {text}")
 
 
 def _is_fenced_on(incident: Incident) -> bool:

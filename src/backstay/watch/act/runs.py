@@ -66,7 +66,7 @@ class RunLauncher:
         return since_boot() if self.clock is time.time else self.clock()
 
 
-class RunManager:
+class OwnRuns:
     """The watch's own runs of one cloud. Its calls raise JournalError and TimeoutError."""
 
     def __init__(
@@ -185,7 +185,7 @@ class RunManager:
             for run in ours:
                 if of_incident(run, incident) and run.state.in_flight:
                     self._store.abandon(run.id, lock_names(run.plan), "another run tries it again")
-            return self._store.create(plan, reason=reason_for(incident))
+            return self._store.create(plan.of_file(self._cloud.path), reason=reason_for(incident))
 
         return await on_thread(write, BOUND)
 
