@@ -1,6 +1,6 @@
 """A replacement's plan, and what is refused before it is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +9,18 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from backstay.backup import requirements
 from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.requirements import PROGRAMS, Program, Task
 from backstay.backup.restore_point import RestorePoint
 from backstay.cli import options
 from backstay.cli.exit_status import ExitStatus
 from backstay.cli.main import backstay
+from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan
 from backstay.runbooks.replace.plan import ReplaceRequest, plan
-from backstay.runbooks.restore.plan import RestoreOptions
+from backstay.runbooks.restore.plan import RestoreOptions, tasks_of
 from backstay.services.registry import all_services
 
 Call = Callable[..., Result]
@@ -93,6 +96,17 @@ def test_a_proxy_has_no_databases_and_no_agents() -> None:
     assert not actions & {"rebuild", "agents", "reconcile"}
 
 
+def test_databases_are_made_here_only_where_they_must_be() -> None:
+    def tasks(backup: Backup, to: RestorePoint) -> list[Task]:
+        return tasks_of(made(backup), RestoreOptions(backup=backup, to=to))
+
+    physical = replace(BACKUP, engine=Engine.PHYSICAL)
+    assert tasks(physical, RestorePoint()) == [Task.STORE], "straight to the host"
+    assert tasks(physical, RestorePoint(latest=True)) == [Task.STORE, Task.SERVE]
+    proxy = replace(BACKUP, host="proxy", facts={}, snapshots={"files": "a"})
+    assert tasks(proxy, RestorePoint()) == [Task.STORE]
+
+
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     file = tmp_path / "cloud.yaml"
@@ -137,6 +151,25 @@ def test_what_was_called_wrongly_is_told(call: Call, arguments: list[str], said:
     done = call("replace", *arguments)
     assert done.exit_code != 0
     assert said in " ".join(done.output.split())
+
+
+def test_a_machine_without_the_programs_is_refused_before_anything(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[list[Task]] = []
+
+    def nothing_is_here(tasks: Iterable[Task]) -> tuple[Program, ...]:
+        asked.append(list(tasks))
+        return PROGRAMS[Task.STORE]
+
+    monkeypatch.setattr(requirements, "lacking", nothing_is_here)
+    done = call("replace", "controller", "--with", "spare1", "--yes")
+    assert done.exit_code == ExitStatus.UNKNOWN
+    said = " ".join(done.output.split())
+    assert "replacing controller: this machine has no restic; nothing has been started" in said
+    assert "apt-get install restic" in said
+    assert Task.STORE in asked[0]
+    assert not (tmp_path / "journal.db").exists(), "no run was written"
 
 
 def test_the_plan_tells_what_is_lost(call: Call) -> None:

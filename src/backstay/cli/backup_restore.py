@@ -70,9 +70,9 @@ def restore(
     Everything is first made and checked on this machine, and copied to the host beside its data;
     only then are the services stopped. What is replaced is kept on the host.
     """
-    from backstay.backup.requirements import Task, require
+    from backstay.backup.requirements import require
     from backstay.runbooks.restore.plan import plan as make
-    from backstay.runbooks.restore.plan import straight
+    from backstay.runbooks.restore.plan import tasks_of
     from backstay.services.registry import all_services
 
     described, as_json = open_cloud(cloud), output == "json"
@@ -84,8 +84,7 @@ def restore(
         asyncio.run(_differences(described, chosen, as_json=as_json))
         return
     host = chosen.backup.host
-    served = any(step.action == "rebuild" for step in made.steps) and not straight(chosen)
-    require([Task.STORE, *([Task.SERVE] if served else [])], f"restoring {chosen.backup.name}")
+    require(tasks_of(made, chosen), f"restoring {chosen.backup.name}")
     confirm_name(f"This will replace what {host} has now", host, yes=yes)
     sys.exit(start(described, made, reason=reason, as_json=as_json))
 

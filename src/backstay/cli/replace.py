@@ -82,6 +82,9 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
     Nothing is changed before several places have found HOST dead. Its power is taken and read back
     before the spare gets its address. Instances are not touched.
     """
+    from backstay.backup.requirements import require
+    from backstay.runbooks.restore.plan import tasks_of
+
     made, as_json = _made(given), output == "json"
     if not as_json:
         _show(made)
@@ -91,6 +94,7 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
             echo_json(document)
         return
     host = made.chosen.backup.host
+    require(tasks_of(made.plan, made.chosen), f"replacing {host}")
     for witness in made.plan.settings["without_witnesses"]:
         statement = (
             f"{witness} will not be asked whether {host} is dead: if it is right, two hosts will "

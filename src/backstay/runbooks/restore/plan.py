@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from backstay.backup.catalogue import Backup, State
+from backstay.backup.requirements import Task
 from backstay.backup.restore_point import RestorePoint
 from backstay.inventory.backup import Engine
 from backstay.inventory.cloud import Cloud
@@ -86,6 +87,12 @@ def straight(chosen: RestoreOptions) -> bool:
     backup = chosen.backup
     proved = backup.state is State.VERIFIED and backup.engine is Engine.PHYSICAL
     return proved and not chosen.service and not chosen.to.replays
+
+
+def tasks_of(plan: Plan, chosen: RestoreOptions) -> list[Task]:
+    """Return what this machine has to do with the backup in a plan that restores it."""
+    here = any(step.action == REBUILD.name for step in plan.steps) and not straight(chosen)
+    return [Task.STORE, *([Task.SERVE] if here else [])]
 
 
 def _steps(cloud: Cloud, chosen: RestoreOptions, services: Sequence[Service]) -> Iterator[Step]:
