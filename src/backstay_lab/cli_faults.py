@@ -130,6 +130,14 @@ def fill_disk(name: str, host: str) -> None:
     _break(name, "fill-disk", host)
 
 
+@break_.command("read-only-disk")
+@name_option()
+@click.argument("host")
+def read_only_disk(name: str, host: str) -> None:
+    """Give a host a data disk that turns read-only after an error."""
+    _break(name, "read-only-disk", host)
+
+
 @break_.command("wedge-agent")
 @name_option()
 @click.argument("host")

@@ -48,7 +48,7 @@ def _no_greeting(host: LabHost) -> list[str]:
     return ["port 22 does not answer as SSH"]
 
 
-def await_units(host: LabHost, bound: float = 120) -> None:
+def await_units(host: LabHost, bound: float = 300) -> None:
     """Wait until the host's systemd has finished starting. Raises LabError."""
     await_condition(
         lambda: _starting(host),

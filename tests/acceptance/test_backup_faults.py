@@ -160,11 +160,11 @@ def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "controller", "--verify")
     taking = start(cloud, "controller")
     try:
-        lab.wait_until(lambda: bool(list_steps(lab, "running")), what="it has started", bound=60)
+        lab.wait_until(lambda: bool(list_steps(lab, "running")), what="it has started", bound=180)
         lab.wait_until(
             lambda: "controller.database" in list_steps(lab, "running"),
             what="the database is being read",
-            bound=60,
+            bound=180,
             pause=0.1,
         )
         lab.backstay("lab", "break", "cut-network", "controller")

@@ -54,6 +54,19 @@ def test_a_host_cut_off_is_one_clear_finding_and_the_rest_is_still_checked(lab: 
     lab.wait_green()
 
 
+def test_a_data_disk_that_has_turned_read_only_is_the_cause(lab: Lab) -> None:
+    lab.backstay("lab", "break", "read-only-disk", "storage1")
+    checked = lab.check()
+    finding = checked.about("storage1", "mount /srv/node/d3")
+    assert checked.exit_status == 2
+    assert finding["severity"] == "failed"
+    assert "turned read-only since it was mounted for writing" in finding["evidence"]
+    assert "dmesg" in finding["remedy"]
+    assert {one["host"] for one in checked.bad()} == {"storage1"}, "swift has its other disks"
+    lab.backstay("lab", "heal")
+    lab.wait_green()
+
+
 def test_a_full_disk_is_found(lab: Lab) -> None:
     lab.backstay("lab", "break", "fill-disk", "compute2")
     checked = lab.check("compute2")

@@ -9,7 +9,7 @@ import pytest
 from backstay_lab.errors import LabError
 from backstay_lab.faults.agent import is_bound, local_ports, reply_queues
 from backstay_lab.faults.broker import user_names
-from backstay_lab.faults.disk_full import used_percent
+from backstay_lab.faults.disks import used_percent
 from backstay_lab.faults.units import (
     LISTING,
     Unit,

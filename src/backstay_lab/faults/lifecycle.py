@@ -10,7 +10,7 @@ from backstay_lab.faults.agent import WedgeAgent
 from backstay_lab.faults.bmc import BusyBmc
 from backstay_lab.faults.broker import RabbitAmnesia
 from backstay_lab.faults.broker_way import CutBroker, WrongBroker
-from backstay_lab.faults.disk_full import FillDisk
+from backstay_lab.faults.disks import FillDisk, ReadOnlyDisk
 from backstay_lab.faults.fault import Fault, NoUndo
 from backstay_lab.faults.network import CutNetwork, Loss, table
 from backstay_lab.faults.old_client import OldClient
@@ -34,6 +34,7 @@ FAULTS: dict[str, Fault] = {
         Loss(),
         DuplicateAddress(),
         FillDisk(),
+        ReadOnlyDisk(),
         BusyBmc(),
         WedgeAgent(),
         OldClient(),
