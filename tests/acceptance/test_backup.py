@@ -149,6 +149,7 @@ def test_taken_and_proved_while_the_cloud_is_written_to(
     assert second["added"]["files"] < controller["added"]["files"] / 4, "only what is new is added"
 
 
+@pytest.mark.slow
 def test_killed_at_random_instants_nothing_torn_is_listed(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "proxy")
     chosen = random.Random(7)

@@ -40,6 +40,7 @@ def test_a_dump_is_proved_as_a_hot_backup_is(lab: Lab, cloud: Path, tmp_path: Pa
     assert (tmp_path / "backups" / "mirror" / "controller").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_schema_that_was_not_upgraded_is_told(lab: Lab, cloud: Path) -> None:
     newer = f"{VERSIONS}/backstay_story.py"
     head = lab.shell("controller", "mariadb -BNe 'SELECT version_num FROM nova.alembic_version'")

@@ -87,6 +87,7 @@ def test_the_repository_is_full(lab: Lab, tmp_path: Path, disk: Path) -> None:
         assert listed(lab, cloud)[0]["state"] == "verified"
 
 
+@pytest.mark.slow
 def test_the_repository_s_disk_is_away(lab: Lab, tmp_path: Path) -> None:
     """It is neither made anew in the mount point, nor held against the backups that are on it."""
     image, disk = tmp_path / "vault.img", tmp_path / "vault"
@@ -123,6 +124,7 @@ def test_the_repository_s_disk_is_away(lab: Lab, tmp_path: Path) -> None:
         subprocess.run(["umount", disk], check=False)
 
 
+@pytest.mark.slow
 def test_the_machine_has_no_room_for_the_files(lab: Lab, tmp_path: Path, disk: Path) -> None:
     mounted(disk, "10m")
     text = f"backup: {{folder: {disk}, repository: {tmp_path}/repository}}\n"
@@ -271,6 +273,7 @@ def test_check_warns_until_there_is_a_fresh_proof(lab: Lab, cloud: Path) -> None
     assert lab.check("proxy", *named).status == "ok"
 
 
+@pytest.mark.slow
 def test_one_repository_of_two_clouds_and_a_new_journal(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ def test_the_databases_of_a_service_as_of_a_time(lab: Lab, cloud: Path) -> None:
         writer.clean()
 
 
+@pytest.mark.slow
 def test_a_whole_controller_is_filled_straight_from_a_verified_backup(
     lab: Lab, cloud: Path
 ) -> None:

@@ -7,7 +7,7 @@ from bench import watch_soak
 
 from tests.acceptance.conftest import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 SECONDS = 180.0
 MOST = 1.25  # times; caches still fill in the first minutes, by 6 of 100 as measured
