@@ -313,6 +313,14 @@ def test_the_endpoints_are_those_of_the_region(server):
     assert asked.auth_url == f"{server.url}/v3"
 
 
+def test_what_is_null_in_a_token_is_absent(server):
+    sent = behaviour.token([])
+    for name in ("catalog", "project", "roles"):
+        sent["token"][name] = None
+    server.answers["/v3/auth/tokens"] = says(201, sent, X_Subject_Token="t")
+    assert client(server).endpoints() == []
+
+
 def test_an_application_credential_needs_no_project(server):
     server.answers["/v3/auth/tokens"] = says(
         201, behaviour.token(behaviour.catalogue(server.url)), X_Subject_Token="t"

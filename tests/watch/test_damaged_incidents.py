@@ -49,6 +49,8 @@ DAMAGED = [
     ("began", "in the morning"),
     ("opened", b"\xff\x00"),
     ("closed", "never"),
+    ("began", 1e308),  # no calendar has that
+    ("closed", -5.0),
     ("run", b"\xff"),
 ]
 
@@ -97,6 +99,11 @@ def test_what_fails_still_opens_one_and_is_notified(file: Path) -> None:
     [
         ("UPDATE incident_events SET at = 'x' WHERE incident = 1", "a line of incident 1"),
         ("UPDATE incident_events SET text = x'ff' WHERE incident = 1", "a line of incident 1"),
+        ("UPDATE incident_events SET at = 1e308 WHERE incident = 1", "a line of incident 1"),
+        (
+            "UPDATE notifications SET next = 1e308 WHERE incident = 1",
+            "a notification of incident 1",
+        ),
         ("UPDATE notifications SET state = 'x' WHERE incident = 1", "a notification of incident 1"),
         ("UPDATE notifications SET made = 'x' WHERE incident = 1", "a notification of incident 1"),
     ],

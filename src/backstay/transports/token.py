@@ -51,13 +51,16 @@ class _Answer:
 def check_token(access: AccessInfoV3) -> None:
     """Raise BadAnswer where what keystone sent with a token is not of the form of one.
 
-    From then on its texts are clean, and nothing in it is a number that is none.
+    From then on its texts are clean, nothing in it is a number that is none, and what is null is
+    absent: keystoneauth1 looks only for that.
     """
     if not isinstance(access.auth_token, str) or not access.auth_token.isascii():
         raise BadAnswer("a text expected", place="X-Subject-Token")
     sent = vars(access).get("_data")
     convert(_Answer, sent)
-    access._data = convert(dict[str, Any], sent)  # type: ignore[assignment]
+    token = convert(dict[str, Any], sent)["token"]
+    there = {key: value for key, value in token.items() if value is not None}
+    access._data = {"token": there}  # type: ignore[typeddict-item]
     try:
         access.will_expire_soon()
     except (ValueError, TypeError, OverflowError):

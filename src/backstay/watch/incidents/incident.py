@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from backstay.answers import clean
+from backstay.answers import Seconds, clean
 
 
 class Kind(StrEnum):
@@ -77,7 +77,7 @@ class Cause:
 class TimelineEntry:
     """A line of an incident's timeline; ``kind`` is an event, ``approved``, ``blocked`` ..."""
 
-    at: float
+    at: Seconds
     kind: str
     text: str
 
@@ -105,9 +105,9 @@ class Incident:
     id: int
     cloud: str
     cause: Cause
-    began: float
-    opened: float
-    closed: float | None = None
+    began: Seconds
+    opened: Seconds
+    closed: Seconds | None = None
     run: str = ""
     timeline: tuple[TimelineEntry, ...] = ()
 
@@ -127,9 +127,9 @@ class Approval:
 
     incident: int
     run: str
-    made: float
-    until: float
-    used: float | None
+    made: Seconds
+    until: Seconds
+    used: Seconds | None
     by: str
     refused: bool
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backstay.answers import Seconds
+
 
 class NotificationEvent(StrEnum):
     """Why a notification about an incident is sent."""
@@ -36,7 +38,7 @@ class Notification:
     event: NotificationEvent
     state: Delivery
     attempts: int
-    made: float
-    next: float
-    sent: float | None = None
+    made: Seconds
+    next: Seconds
+    sent: Seconds | None = None
     error: str = ""
