@@ -82,3 +82,17 @@ def test_a_wrong_password_is_an_error():
             asyncio.run(power_of(wrong).state(bound=20.0))
     assert "other" not in str(caught.value)
     print(caught.value)
+
+
+def test_nothing_is_run_from_the_folder_that_the_operator_is_in(tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    package = tmp_path / "backstay" / "transports"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "ipmi.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    (tmp_path / "json.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    with board() as (where, _):
+        monkeypatch.chdir(tmp_path)
+        assert asyncio.run(power_of(where).state(bound=30.0)) is True
+    assert not ran.exists()

@@ -132,6 +132,7 @@ class Ipmi:
         }
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # nothing is loaded from the folder that the operator is in
             "-m",
             __name__,
             stdin=asyncio.subprocess.PIPE,
