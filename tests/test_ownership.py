@@ -18,7 +18,14 @@ from backstay.inventory.load import load
 from backstay.inventory.openrc import read_openrc
 from backstay.inventory.provision import ProvisionMethod
 from backstay.inventory.secret import Secret
-from backstay.ownership import NotTrusted, TooLong, check_command, open_own, read_own
+from backstay.ownership import (
+    NotTrusted,
+    TooLong,
+    check_command,
+    check_own_tree,
+    open_own,
+    read_own,
+)
 from backstay.provision.methods import method_of
 from backstay.transports.hook import call_command
 
@@ -327,3 +334,56 @@ def _open_beneath(folder: Path) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
             if (target := descriptor.readlink()).is_relative_to(folder):
                 yield target
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder of code, with a link as virtual environments have them."""
+    inner = tmp_path / "lib" / "package" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "module.py").touch()
+    (tmp_path / "lib64").symlink_to("lib")
+    (inner / "python").symlink_to("module.py")
+    (inner / "gone").symlink_to("nothing")
+    check_own_tree(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("where", "mode"),
+    [
+        ("lib/package/inner/module.py", 0o666),
+        ("lib/package/inner", 0o777),
+        ("lib/package", 0o775),
+        (".", 0o777),
+    ],
+)
+def test_what_others_may_write_to_anywhere_in_a_folder_is_found(tree, where, mode):
+    # A group of many: root's own is of root alone.
+    os.chown(tree / where, os.geteuid(), pwd.getpwnam("nobody").pw_gid)
+    (tree / where).chmod(mode)
+    with pytest.raises(NotTrusted, match="may write to"):
+        check_own_tree(tree)
+    (tree / where).chmod(0o755)
+
+
+@as_root
+@pytest.mark.parametrize("where", ["lib/package/inner/module.py", "lib/package/inner/python"])
+def test_what_another_owns_anywhere_in_a_folder_is_found(tree, where):
+    os.chown(tree / where, NOBODY, -1, follow_symlinks=False)
+    with pytest.raises(NotTrusted, match="belongs to nobody"):
+        check_own_tree(tree)
+
+
+def test_a_link_to_a_file_of_others_and_a_folder_that_others_can_make_are_found(tree, tmp_path):
+    (tmp_path / "open").mkdir(mode=0o755)
+    check_own_tree(tmp_path / "open" / "not" / "there.zip")
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(NotTrusted, match=r"everybody may write to .*open"):
+        check_own_tree(tmp_path / "open" / "not" / "there.zip")
+    (tmp_path / "open").chmod(0o755)
+    (tmp_path / "open" / "code.py").touch()
+    (tmp_path / "open" / "code.py").chmod(0o666)
+    (tree / "lib" / "code.py").symlink_to(tmp_path / "open" / "code.py")
+    with pytest.raises(NotTrusted, match=r"everybody may write to .*code\.py"):
+        check_own_tree(tree / "lib")

@@ -103,6 +103,50 @@ def check_own(path: Path) -> None:
     open_own(path).file.close()
 
 
+def check_own_tree(folder: Path) -> None:
+    """Raise NotTrusted where others may change a folder, the way to it, or anything in it.
+
+    Where a link in it leads the way is judged, and a file there. Of a folder that is not there the
+    one around it is judged: whoever may write there can make it.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    way = _Way(folder)
+    try:
+        way.go()
+    finally:
+        way.close()
+    if not folder.is_dir():
+        check_own(folder)
+        return
+    for path, folders, files, descriptor in os.fwalk(folder, onerror=_raise):
+        for name in (*folders, *files):
+            _judge_in(descriptor, name, os.path.join(path, name))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _judge_in(folder: int, name: str, shown: str) -> None:
+    """Judge what has this name in an open folder; what is beneath it is judged by itself."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            _check_owner(shown, found)
+            target = Path(shown).resolve()
+            if target.is_file():
+                check_own(target)
+        elif found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) or found.st_uid not in _trusted():
+            opened = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                _check(opened, shown)
+            finally:
+                os.close(opened)
+    except FileNotFoundError:  # it has just been removed, or its link leads nowhere
+        return
+
+
 class _Way:
     """The way to a file: the descriptor of the folder that is reached, and what is left to go."""
 
@@ -117,7 +161,7 @@ class _Way:
 
     def open_file(self) -> tuple[FileIO, int, int, int, bool]:
         """Go the whole way, and return what ``Opened`` consists of."""
-        self._check(self._folder)
+        _check(self._folder, self._here())
         for _ in range(_LONGEST_WAY):
             if not self._left:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
@@ -131,11 +175,27 @@ class _Way:
                 return self._open(name, found)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(self._path))
 
+    def go(self) -> None:
+        """Go the whole way to a folder, or to the file that it ends with."""
+        _check(self._folder, self._here())
+        for _ in range(_LONGEST_WAY):
+            if not self._left:
+                return
+            name = self._left.popleft()
+            found = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                self._follow(name, found)
+            elif stat.S_ISDIR(found.st_mode):
+                self._enter(name)
+            else:
+                return
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(self._path))
+
     def _here(self, name: str = "") -> str:
         return os.path.join(*self._reached, name) if name else os.path.join(*self._reached)
 
     def _follow(self, name: str, found: os.stat_result) -> None:
-        self._check_owner(self._here(name), found)
+        _check_owner(self._here(name), found)
         target = os.readlink(name, dir_fd=self._folder)
         parts = Path(target).parts
         if target.startswith("/"):
@@ -146,7 +206,7 @@ class _Way:
     def _enter(self, name: str) -> None:
         up = self._reached[:-1] or ["/"]
         self._go(name, up if name == ".." else [*self._reached, name], self._folder)
-        self._check(self._folder)
+        _check(self._folder, self._here())
 
     def _go(self, name: str, reached: list[str], beneath: int | None) -> None:
         folder = os.open(name, _FOLDER, dir_fd=beneath)
@@ -163,7 +223,7 @@ class _Way:
             now = os.fstat(file)
             if not stat.S_ISREG(now.st_mode):
                 raise OSError(errno.EINVAL, "it is not a file", str(self._path))
-            self._check(file, shown)
+            _check(file, shown)
             self._check_names(now, shown)
             shared = _is_shared(file, _MAY_READ)
             return FileIO(file, "r"), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid, shared
@@ -181,30 +241,36 @@ class _Way:
                 f"use a copy of it in a folder of your own (links: {found.st_nlink})",
             )
 
-    def _check(self, descriptor: int, shown: str = "") -> None:
-        found = os.fstat(descriptor)
-        shown = shown or self._here()
-        self._check_owner(shown, found)
-        if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
-            return  # nobody but the owner of what is in it may exchange that
-        if found.st_mode & stat.S_IWOTH:
-            raise NotTrusted(f"everybody may write to {shown}", f"chmod o-w {shown}")
-        if found.st_mode & stat.S_IWGRP and not _is_mine_alone(found.st_gid):
-            group = _group(found.st_gid)
-            raise NotTrusted(f"the group {group} may write to {shown}", f"chmod g-w {shown}")
-        if found.st_mode & stat.S_IWGRP and _is_shared(descriptor, _MAY_WRITE):
-            raise NotTrusted(
-                f"an access control list lets others write to {shown}", f"setfacl -b {shown}"
-            )
 
-    def _check_owner(self, shown: str, found: os.stat_result) -> None:
-        if found.st_uid not in {0, os.geteuid()}:
-            me = "root" if os.geteuid() == 0 else "root or yourself"
-            raise NotTrusted(
-                f"{shown} belongs to {_user(found.st_uid)}, who could change what is done by it",
-                f"as root: chown {_user(os.geteuid())} {shown} (if you trust its content), or use "
-                f"a file that belongs to {me}",
-            )
+def _check(descriptor: int, shown: str) -> None:
+    """Raise NotTrusted where others may change an open file or folder."""
+    found = os.fstat(descriptor)
+    _check_owner(shown, found)
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+        return  # nobody but the owner of what is in it may exchange that
+    if found.st_mode & stat.S_IWOTH:
+        raise NotTrusted(f"everybody may write to {shown}", f"chmod o-w {shown}")
+    if found.st_mode & stat.S_IWGRP and not _is_mine_alone(found.st_gid):
+        group = _group(found.st_gid)
+        raise NotTrusted(f"the group {group} may write to {shown}", f"chmod g-w {shown}")
+    if found.st_mode & stat.S_IWGRP and _is_shared(descriptor, _MAY_WRITE):
+        raise NotTrusted(
+            f"an access control list lets others write to {shown}", f"setfacl -b {shown}"
+        )
+
+
+def _trusted() -> set[int]:
+    return {0, os.geteuid()}
+
+
+def _check_owner(shown: str, found: os.stat_result) -> None:
+    if found.st_uid not in _trusted():
+        me = "root" if os.geteuid() == 0 else "root or yourself"
+        raise NotTrusted(
+            f"{shown} belongs to {_user(found.st_uid)}, who could change what is done by it",
+            f"as root: chown {_user(os.geteuid())} {shown} (if you trust its content), or use "
+            f"a file that belongs to {me}",
+        )
 
 
 _ACL = "system.posix_acl_access"

@@ -118,6 +118,23 @@ def test_a_program_that_others_may_change_is_refused(
         unit_command("check")
 
 
+def test_a_module_that_others_may_change_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is imported runs with the unit's rights, not only what is named on its line."""
+    module = tmp_path / "lib" / "package" / "module.py"
+    module.parent.mkdir(parents=True)
+    module.touch(mode=0o644)
+    program = tmp_path / "backstay"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "lib"), str(tmp_path / "lib" / "python.zip")])
+    assert unit_command("check")[0] == str(program)
+    module.chmod(0o666)
+    with pytest.raises(Refused, match=r"would run what is in .*lib as root, .*module\.py"):
+        unit_command("check")
+
+
 def test_a_timer_that_starts_once_reads_the_file() -> None:
     files = unit_files(
         "x",

@@ -32,6 +32,9 @@ class MemoryApi:
     def authenticate(self) -> Mapping[str, Any]:
         return {"user": "admin", "expires_at": "2099-01-01T00:00:00Z"}
 
+    def proxy_for(self, url: str) -> str | None:
+        return None
+
     def endpoints(self) -> list[Endpoint]:
         types = {key[0] for key in self.answers}
         return [Endpoint(service_type=kind, url="http://10.0.0.11:1/v") for kind in sorted(types)]

@@ -1,11 +1,17 @@
 """The watch's request trusts what the check trusts; what is no address is an outcome."""
 
 import asyncio
+import base64
+import contextlib
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from backstay.errors import InventoryError
 from backstay.transports import credentials
 from backstay.transports.exchange import HttpExchange, HttpOutcome, exchange
 from backstay.transports.openstack import OpenStackApi
@@ -100,3 +106,129 @@ def test_the_token_follows_no_redirect():
     with hostile_server(says({})) as other, hostile_server(redirects(f"{other.url}/x")) as server:
         assert asked(server.url).status == 302
         assert other.seen == []
+
+
+def test_an_authority_that_is_replaced_counts_from_then_on(tmp_path):
+    """A watch runs for months; the check reads the file each time."""
+    named = tmp_path / "ca.pem"
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        ca, pem = certificates(tmp_path / name)
+        named.write_bytes(ca.read_bytes())
+        with hostile_server(says({}), (pem, pem)) as server:
+            came = asked(server.url, OS_CACERT=str(named))
+            assert (name, came.outcome) == (name, HttpOutcome.ANSWERED), came.message
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_of_the_environment_counts_for_both(files, monkeypatch, tmp_path, name):
+    ca, pem = files
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(name, str(ca))
+    with hostile_server(says({}), (pem, pem)) as server:
+        assert asked(server.url).outcome is HttpOutcome.ANSWERED
+        assert checked(server).trust.ca == ca
+        assert asked(server.url, OS_CACERT=str(pem)).outcome is HttpOutcome.BROKEN
+        assert asked(server.url, OS_INSECURE="true").outcome is HttpOutcome.ANSWERED
+    monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(InventoryError, match=f"{name} is .*none, which cannot be read"):
+        credentials.trust({})
+
+
+# Proxies: a watch goes the way that the check goes.
+
+
+def proxied(url: str, proxy: str) -> HttpExchange:
+    return asyncio.run(exchange(url, headers={"X-Auth-Token": "t"}, bound=3, proxy=proxy))
+
+
+@contextlib.contextmanager
+def proxy_server(*, refuses: int = 0) -> Iterator[tuple[str, list[bytes]]]:
+    """Run a proxy that makes tunnels; give its URL and the heads of what it was asked."""
+    heads: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        with client:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(4096)
+            heads.append(head)
+            method, to, _ = head.split(b"\r\n")[0].split(b" ")
+            if refuses:
+                client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % refuses)
+                return
+            if method != b"CONNECT":
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                return
+            host, _, port = to.decode().rpartition(":")
+            with socket.create_connection((host, int(port))) as there:
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                pass_on = threading.Thread(target=copy, args=(there, client), daemon=True)
+                pass_on.start()
+                copy(client, there)
+                pass_on.join(5)
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://u%20x:p%40w@127.0.0.1:{listener.getsockname()[1]}", heads
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_behind_a_proxy_is_asked_through_it(files):
+    ca, pem = files
+    login = base64.b64encode(b"u x:p@w")
+    with proxy_server() as (proxy, heads):
+        assert proxied("http://keystone.invalid:5000/v3", proxy).status == 200
+        assert heads[0].startswith(b"GET http://keystone.invalid:5000/v3 HTTP/1.1\r\n")
+        assert b"\r\nHost: keystone.invalid:5000\r\n" in heads[0]
+        assert b"\r\nProxy-Authorization: Basic " + login in heads[0]
+        with hostile_server(says({}), (pem, pem)) as server:
+            came = asyncio.run(exchange(server.url, bound=3, trust=Trust(ca=ca), proxy=proxy))
+            assert (came.outcome, came.status) == (HttpOutcome.ANSWERED, 200), came.message
+            untrusted = proxied(server.url, proxy)
+            assert untrusted.outcome is HttpOutcome.BROKEN
+            assert "certificate" in untrusted.message
+        assert heads[1].startswith(b"CONNECT 127.0.0.1:")
+        assert b"X-Auth-Token" not in heads[1], "the token is for the server alone"
+        # As a proxy may also be written.
+        assert proxied("http://x.invalid/", proxy.removeprefix("http://")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("refuses", "outcome"),
+    [(407, HttpOutcome.UNASKED), (403, HttpOutcome.UNASKED), (503, HttpOutcome.BROKEN)],
+)
+def test_a_proxy_that_leads_nowhere_is_named_without_its_password(refuses, outcome):
+    with proxy_server(refuses=refuses) as (proxy, _):
+        came = proxied("https://keystone.invalid:5000/v3", proxy)
+    assert came.outcome is outcome
+    assert came.message == f"the proxy http://{proxy.rpartition('@')[2]} answers {refuses}"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://u:secret@127.0.0.1:9", "socks5://u:secret@127.0.0.1:9", "http://:9"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there_says_nothing_of_the_server(proxy, scheme):
+    came = proxied(f"{scheme}://keystone.invalid/v3", proxy)
+    assert came.outcome is HttpOutcome.UNASKED
+    assert "secret" not in came.message
+
+
+def test_the_proxy_of_the_credentials_is_the_check_s_and_the_watch_s():
+    own = {"OS_AUTH_URL": "http://k/v3", "OS_USERNAME": "a", "OS_PASSWORD": "p"}
+    own |= {"OS_PROJECT_NAME": "p", "http_proxy": "http://10.0.0.1:3128", "no_proxy": "inside"}
+    api = OpenStackApi(own)
+    assert api.proxy_for("http://k:5000/v3") == "http://10.0.0.1:3128"
+    assert api.proxy_for("http://inside:5000/v3") is None

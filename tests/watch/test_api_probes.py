@@ -36,6 +36,7 @@ QUESTION = ApiProbe(
         (HttpOutcome.SILENT, 0, Outcome.SILENT, False),
         (HttpOutcome.BROKEN, 0, Outcome.FAILED, False),
         (HttpOutcome.REFUSED, 0, Outcome.REFUSED, True),
+        (HttpOutcome.UNASKED, 0, Outcome.UNKNOWN, False),
     ],
 )
 def test_what_an_answer_means(
@@ -72,6 +73,9 @@ class Api:
             Endpoint(service_type="object-store", url="http://10.0.0.12:8080/v1/AUTH_1"),
         ]
 
+    def proxy_for(self, url: str) -> str | None:
+        return "http://10.0.0.9:3128" if url.startswith("http://10.0.0.12") else None
+
     def pass_for(
         self, service_type: str, path: str, *, refused: str = ""
     ) -> tuple[str, Mapping[str, str]]:
@@ -90,6 +94,7 @@ class Setup:
         self.results: list[ProbeResult] = []
         self.api = Api()
         self.asked: list[tuple[str, float, Mapping[str, str]]] = []
+        self.through: dict[str, str | None] = {}
         self.answer = asyncio.Event()
         self.status = 200
         self.questions = ApiProbes(
@@ -100,6 +105,7 @@ class Setup:
 
     async def exchange(self, url: str, **options: Any) -> HttpExchange:
         self.asked.append((url, options["bound"], options["headers"]))
+        self.through[url] = options["proxy"]
         await self.answer.wait()
         return HttpExchange(outcome=HttpOutcome.ANSWERED, seconds=0.1, status=self.status)
 
@@ -139,6 +145,10 @@ def test_each_service_is_asked_where_the_catalogue_has_it(setup: Setup) -> None:
         "proxy/swift/object",
     }
     assert "token1" not in repr(setup.questions.questions)
+    # Each the way that the check goes.
+    assert {url: way for url, way in setup.through.items() if way} == {
+        url: "http://10.0.0.9:3128" for url in asked if "10.0.0.12" in url
+    }
 
 
 def test_no_more_than_three_of_one_are_under_way_and_one_with_patience(

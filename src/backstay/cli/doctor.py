@@ -15,7 +15,7 @@ from backstay.cli.exit_status import exit_statuses, of_severity
 from backstay.cli.options import cloud_option, output_option
 from backstay.cli.output.terminal import echo, echo_json, waiting
 from backstay.cli.session import open_cloud, open_session, require_hosts
-from backstay.cli.units import own_command, unit_name
+from backstay.cli.units import code_folders, own_command, unit_name
 from backstay.errors import BackstayError
 
 if TYPE_CHECKING:
@@ -106,13 +106,12 @@ async def _examine(cloud: "Cloud", commands: Sequence[str], hosts: Sequence[str]
 
 def _own(cloud: "Cloud | None") -> "Own":
     """Return what only the command line knows: which units run what code."""
-    import backstay
     from backstay.backup.selection import keeps_databases
     from backstay.doctor.needs import Topic
     from backstay.doctor.read_here import Own
     from backstay.services.registry import all_services
 
-    code = [Path(own_command()[0]), Path(sys.executable), Path(backstay.__file__)]
+    code = [Path(own_command()[0]), Path(sys.executable), *code_folders()]
     if cloud is None:
         return Own(code=code)
     streams = [

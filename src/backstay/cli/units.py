@@ -26,19 +26,17 @@ def unit_name(*parts: str) -> str:
 
 def unit_command(*words: str) -> list[str]:
     """Return Backstay's command line for a unit. Raises Refused where others may change it."""
-    import click
-
-    import backstay
-    from backstay.ownership import NotTrusted, check_own
+    from backstay.ownership import NotTrusted, check_own, check_own_tree
 
     command = own_command(*words)
-    files = [Path(command[0]), Path(sys.executable), Path(backstay.__file__), Path(click.__file__)]
-    for file in files:
+    folders = code_folders()
+    for file in (Path(command[0]), Path(sys.executable), *folders):
         try:
-            check_own(file)
+            (check_own_tree if file in folders else check_own)(file)
         except NotTrusted as error:
+            what = f"what is in {file}" if file in folders else str(file)
             raise Refused(
-                f"the unit would run {file} as root, and {error}",
+                f"the unit would run {what} as root, and {error}",
                 remedy=f"{error.remedy}, or install Backstay where only root may write",
             ) from error
         except OSError as error:
@@ -46,6 +44,14 @@ def unit_command(*words: str) -> list[str]:
                 f"the unit would run {file}: {error.strerror}", remedy="install Backstay again"
             ) from error
     return command
+
+
+def code_folders() -> list[Path]:
+    """Return where what runs may be imported from: a module of any package runs with its rights."""
+    import backstay
+
+    named = [Path(entry) for entry in sys.path if entry]
+    return list(dict.fromkeys([Path(backstay.__file__).parent, *named]))
 
 
 def own_environment() -> dict[str, str]:

@@ -27,7 +27,7 @@ from backstay.journal import reach
 from backstay.journal.place import folder as state_folder
 from backstay.journal.place import journal_url
 from backstay.lacking import Lack
-from backstay.ownership import NotTrusted, check_own
+from backstay.ownership import NotTrusted, check_own_tree
 from backstay.transports import namespaces
 from backstay.transports.ping import Pings
 from backstay.transports.systemd import BOOTED
@@ -284,7 +284,7 @@ def _state(unit: str) -> str:
 def _code(files: Sequence[Path]) -> Lack | None:
     for file in files:
         try:
-            check_own(file)
+            check_own_tree(file)
         except NotTrusted as error:
             return Lack(
                 what="Backstay's own code",

@@ -5,6 +5,7 @@ points of every installed package, which takes longer than the authentication it
 """
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,8 +177,9 @@ def trust(variables: Variables) -> Trust:
 
     Raises InventoryError for a file that is named and cannot be read, or holds none.
     """
-    made = _trust(variables)
-    for name, path in (("OS_CACERT", made.ca), ("OS_CERT", made.certificate), ("OS_KEY", made.key)):
+    made, bundle = _trust(variables), _bundle(variables)
+    names = (bundle or "OS_CACERT", "OS_CERT", "OS_KEY")
+    for name, path in zip(names, (made.ca, made.certificate, made.key), strict=True):
         if path is not None:
             _check_file(name, path)
     if any(one is not None for one in (made.ca, made.certificate)):
@@ -185,7 +187,7 @@ def trust(variables: Variables) -> Trust:
             context_of(made)
         except OSError as error:
             raise _wrong(
-                f"OS_CACERT, OS_CERT or OS_KEY is no file of its kind: {error}",
+                f"{', '.join(names[:2])} or {names[2]} is no file of its kind: {error}",
                 "name a file of PEM text (-----BEGIN CERTIFICATE-----), and the key that belongs "
                 "to the certificate",
             ) from error
@@ -207,13 +209,26 @@ def _check_file(name: str, path: Path) -> None:
 def _trust(variables: Variables) -> Trust:
     certificate, key = variables.get("OS_CERT"), variables.get("OS_KEY")
     insecure = variables.get("OS_INSECURE", "").lower() == "true"
-    ca = "" if insecure else variables.get("OS_CACERT")
+    bundle = _bundle(variables)
+    ca = "" if insecure else (os.environ[bundle] if bundle else variables.get("OS_CACERT"))
     return Trust(
         insecure=insecure,
         ca=Path(ca) if ca else None,
         certificate=Path(certificate) if certificate else None,
         key=Path(key) if certificate and key else None,
     )
+
+
+def _bundle(variables: Variables) -> str:
+    """Return which variable of this process names the authorities, empty where none counts.
+
+    requests obeys them where nothing else is said; whoever asks without it must do the same.
+    https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification
+    """
+    if variables.get("OS_CACERT"):
+        return ""
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((name for name in names if os.environ.get(name)), "")
 
 
 def who(variables: Variables) -> str:

@@ -68,7 +68,7 @@ class OpenStackApi:
         self._given_url = variables["OS_AUTH_URL"]
         self._who = credentials.who(variables)
         self.trust = credentials.trust(variables)
-        through = proxies.named(variables)
+        self._proxies = through = proxies.named(variables)
         self._errors = RequestErrors(bound, through)
         self._session = _session(self.trust, bound, through)
         self._versions: dict[str, str] = {}
@@ -82,6 +82,10 @@ class OpenStackApi:
     def auth_url(self) -> str:
         """Return the URL at which tokens are asked for, without ``/auth/tokens``."""
         return str(self._plugin.auth_url)
+
+    def proxy_for(self, url: str) -> str | None:
+        """Return the proxy that a request to a URL goes through, None where it goes directly."""
+        return proxies.used(url, self._proxies)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the catalogue's endpoints on this interface and region. Raises as ``get``.

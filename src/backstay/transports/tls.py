@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,9 +44,28 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca) if ca else None)
 
 
-@cache
 def context_of(trust: Trust) -> ssl.SSLContext:
-    """Return the context for connections. Raises OSError that names the file that is wrong."""
+    """Return the context for connections. Raises OSError that names the file that is wrong.
+
+    The same one again, until one of the files is another: an authority is replaced while a watch
+    runs.
+    """
+    files = (trust.ca, trust.certificate, trust.key)
+    return _context(trust, tuple(_state(file) for file in files if file is not None))
+
+
+def _state(file: Path) -> tuple[int, int, int] | None:
+    """Return what changes with a file, or with the names in a folder; None where it is gone."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _context(trust: Trust, states: tuple[object, ...]) -> ssl.SSLContext:
+    # ``states`` only tells one context from another.
     context = ssl.create_default_context()
     if trust.insecure:
         context.check_hostname = False

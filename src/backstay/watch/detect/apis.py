@@ -40,6 +40,9 @@ class TokenSource(Protocol):
     def trust(self) -> Trust:
         """Return what servers' certificates are checked against."""
 
+    def proxy_for(self, url: str) -> str | None:
+        """Return the proxy that a request to a URL goes through, None where it goes directly."""
+
     def pass_for(
         self, service_type: str, path: str, *, refused: str = ""
     ) -> tuple[str, Mapping[str, str]]:
@@ -186,10 +189,17 @@ class ApiProbes:
         headers = {} if probe.at_root else dict(self._headers)
         if probe.own_token:
             headers[SUBJECT_TOKEN] = token
-        trust = Trust() if isinstance(self.api, BackstayError) else self.api.trust
+        trust, proxy = Trust(), None
         try:
+            if not isinstance(self.api, BackstayError):
+                trust, proxy = self.api.trust, self.api.proxy_for(question.url)
             came = await exchange(
-                question.url, method=probe.method, headers=headers, bound=bound, trust=trust
+                question.url,
+                method=probe.method,
+                headers=headers,
+                bound=bound,
+                trust=trust,
+                proxy=proxy,
             )
         except Exception as error:  # an address that is none, or an answer that is none
             self.take(_not_asked(question, error, time.time()))
@@ -219,6 +229,7 @@ _LOOKS = {
     HttpOutcome.BROKEN: Outcome.FAILED,
     HttpOutcome.REFUSED: Outcome.REFUSED,
     HttpOutcome.SILENT: Outcome.SILENT,
+    HttpOutcome.UNASKED: Outcome.UNKNOWN,
 }
 
 
