@@ -12,6 +12,7 @@ import pytest
 from backstay.cli import units
 from backstay.cli.exit_status import Refused
 from backstay.cli.units import own_environment, secret_environment, unit_command
+from backstay.errors import BackstayError
 from backstay.transports import systemd
 from backstay.transports.systemd import (
     environment_file,
@@ -95,6 +96,23 @@ def test_units_of_the_earlier_version_are_still_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     found = systemd.state("x", tmp_path)
     assert (found["OnCalendar"], found["ExecStart"]) == ("daily", '"/x"')
+
+
+@pytest.mark.parametrize(
+    "damaged", ["", "[Timer]\nOnCal", "[Timer]\nOnCalendarX=daily\n", "\0" * 400, "OnCalendar="]
+)
+def test_a_unit_that_is_damaged_is_named(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "x.service").write_text("[Service]\nExecStart=/x\n")
+    (tmp_path / "x.timer").write_text(damaged)
+    with pytest.raises(BackstayError, match=r"reading .*x\.timer: it has no line OnCalendar="):
+        systemd.state("x", tmp_path)
+    # What is not text beside the lines hinders nothing.
+    (tmp_path / "x.timer").write_bytes(b"# \xff\xfe\nOnCalendar=daily\n")
+    assert systemd.state("x", tmp_path)["OnCalendar"] == "daily"
+    (tmp_path / "x.service").unlink()
+    (tmp_path / "x.service").mkdir()
+    with pytest.raises(BackstayError, match=r"reading .*x\.service"):
+        systemd.state("x", tmp_path)
 
 
 def test_a_program_that_others_may_change_is_refused(

@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +17,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.action import Refused, Result, Running
 from backstay.journal.plan import Plan, Step
 from backstay.runbooks.replace import onhost
-from backstay.runbooks.replace.identity import Adopt
+from backstay.runbooks.replace.identity import Adopt, host_name
 from backstay.transports import limits
 from backstay.transports.targets import Answer, SshTarget
 
@@ -197,3 +198,27 @@ def test_what_answers_with_the_address_is_found_before_anything_is_changed(monke
     }
     assert onhost.adopt(given) == {"others": ["52:54:00:00:00:01"]}
     assert done == []
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (b"contr\xff\xfeoller\n", "contr\ufffd\ufffdoller"),
+        (b"a\x1b[2Jb", "a\ufffd[2Jb"),
+        (b"x" * 5000, ""),
+    ],
+)
+def test_the_name_in_a_backup_is_read_whatever_it_is(tmp_path, written, name):
+    path = tmp_path / "content" / "etc" / "hostname"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(written)
+    context = cast("Any", SimpleNamespace(files=tmp_path))
+    assert host_name(context) == name
+
+
+def test_the_name_in_a_backup_is_not_read_through_a_link(tmp_path):
+    (tmp_path / "own").write_text("OPERATOR-PRIVATE-KEY")
+    path = tmp_path / "files" / "content" / "etc" / "hostname"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "own")
+    assert host_name(cast("Any", SimpleNamespace(files=tmp_path / "files"))) == ""

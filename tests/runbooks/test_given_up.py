@@ -192,29 +192,31 @@ def test_the_guard_watches_a_spare_that_was_given_up() -> None:
     assert orders(world) == ["off spare9"]
 
 
-def plan_with(spare: str) -> Plan:
+def plan_with(spare: str, host: str = "controller") -> Plan:
     steps = tuple(
-        Step(id=f"controller.{name}", action=name, target="controller", does=name, bound=9)
+        Step(id=f"{host}.{name}", action=name, target=host, does=name, bound=9)
         for name in ("prepare", "fence", "adopt", "send")
     )
     return Plan(
         runbook="replace",
         cloud="cloud",
-        targets=("controller", spare),
+        targets=(host, spare),
         steps=steps,
-        settings={"spare": spare, "backup": "controller-1", "mark": "m"},
+        settings={"spare": spare, "backup": f"{host}-1", "mark": "m"},
     )
 
 
-def half_built(store: Store, spare: str, *, adopts: bool = True, uuid: str = "") -> str:
+def half_built(
+    store: Store, spare: str, *, adopts: bool = True, uuid: str = "", host: str = "controller"
+) -> str:
     """A run that has failed in, or before, *adopt*."""
-    name = store.create(plan_with(spare))
-    claim = store.take(name, ["cloud", "cloud/controller", f"cloud/{spare}"])
-    store.start(claim, "controller.prepare")
-    store.finish(claim, "controller.prepare", {"uuid": uuid} if uuid else {})
+    name = store.create(plan_with(spare, host))
+    claim = store.take(name, ["cloud", f"cloud/{host}", f"cloud/{spare}"])
+    store.start(claim, f"{host}.prepare")
+    store.finish(claim, f"{host}.prepare", {"uuid": uuid} if uuid else {})
     if adopts:
-        store.start(claim, "controller.adopt")
-        store.fail(claim, "controller.adopt", PowerError("x", came_back="x", remedy="x"))
+        store.start(claim, f"{host}.adopt")
+        store.fail(claim, f"{host}.adopt", PowerError("x", came_back="x", remedy="x"))
     store.end(claim, RunState.FAILED)
     return name
 
@@ -261,6 +263,32 @@ def test_another_replacement_is_refused_until_the_first_spare_is_proved_off(stor
     )
     world.on["spare1-old"] = False
     assert refused(world, store) == ""
+
+
+def test_a_spare_that_may_have_another_host_s_address_is_not_built_into_this_one(
+    store: Store,
+) -> None:
+    world = World()
+    name = half_built(store, "spare1", host="proxy")
+    assert refused(world, store, "spare2") == "", "it is of another host's concern"
+    why = refused(world, store, "spare1")
+    assert "spare1 may have the address of another host" in why
+    assert f"backstay runs abandon {name}" in why
+    store.abandon(name, ["cloud"], "given up")
+    assert "--confirm-fenced spare1" in refused(world, store, "spare1")
+    store.note(name, EventKind.SPARE_OFF, "off")
+    assert refused(world, store, "spare1") == "", "it was installed anew"
+
+
+def test_one_that_was_given_up_long_ago_is_not_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backups and reboots are runs too, and there are many of them."""
+    monkeypatch.setattr(given_up, "RUNS", 2)
+    half_built(store, "spare1")
+    for _ in range(3):
+        store.create(dataclasses.replace(plan_with("spare1"), runbook="reboot"))
+    assert "may be resumed" in refused(World(), store)
 
 
 def test_only_a_run_whose_adopt_was_started_has_such_a_spare(store: Store) -> None:
@@ -352,6 +380,84 @@ def test_where_it_cannot_be_powered_off_that_is_said_and_a_person_may_confirm_it
     assert done.exit_code == 0, done.output
     assert is_proved_off(store, name)
     assert load(tmp_path / "cloud.yaml").fenced["spare1"].was == "controller"
+
+
+def test_a_spare_of_that_name_in_another_cloud_is_left_alone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    name, board = half_built(store, "spare1"), RedfishBoard()
+    with served(board) as url:
+        file = tmp_path / "cloud.yaml"
+        file.write_text(FILE.replace("URL", url).replace("name: cloud", "name: other"))
+        file.chmod(0o600)
+        done = abandoned(tmp_path, url, name)
+    assert done.exit_code == 2, done.output
+    assert board.resets == []
+    assert "describes other" in done.output
+    assert "spare1 is NOT proved off" in done.output
+    assert not is_proved_off(store, name)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
+    """Answer the questions of a terminal; what may be called is what happens meanwhile."""
+    left = list(answers)
+
+    def prompt(*_: Any, **__: Any) -> Any:
+        answer = left.pop(0)
+        return answer() if callable(answer) else answer
+
+    monkeypatch.setattr("backstay.cli.options._has_terminal", lambda: True)
+    monkeypatch.setattr("backstay.cli.output.terminal.prompt", prompt)
+    monkeypatch.setattr("backstay.cli.output.terminal.confirm", prompt)
+
+
+def asked_about(tmp_path: Path, url: str, name: str) -> Any:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(FILE.replace("URL", url))
+    file.chmod(0o600)
+    return CliRunner().invoke(backstay, ["runs", "abandon", name, "--cloud", str(file)])
+
+
+def test_a_run_that_adopts_while_the_operator_thinks_is_seen(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    name, board = store.create(plan_with("spare1")), RedfishBoard()
+    claim = store.take(name, ["cloud", "cloud/controller", "cloud/spare1"])
+
+    def meanwhile() -> bool:
+        store.start(claim, "controller.adopt")
+        return True
+
+    answering(monkeypatch, meanwhile, "spare1")
+    with served(board) as url:
+        done = asked_about(tmp_path, url, name)
+    assert done.exit_code == 0, done.output
+    assert board.power == "Off"
+    assert is_proved_off(store, name)
+
+
+def test_a_run_that_is_done_while_the_operator_thinks_is_not_abandoned(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    name, board = store.create(plan_with("spare1")), RedfishBoard()
+    claim = store.take(name, ["cloud", "cloud/controller", "cloud/spare1"])
+    store.start(claim, "controller.adopt")
+
+    def meanwhile() -> str:
+        store.finish(claim, "controller.adopt", {})
+        store.end(claim, RunState.DONE)
+        return "spare1"
+
+    answering(monkeypatch, meanwhile)
+    with served(board) as url:
+        done = asked_about(tmp_path, url, name)
+    assert done.exit_code == 4, done.output
+    assert "it is done by now" in done.output
+    assert board.resets == []
+    assert store.run(name).state is RunState.DONE
 
 
 def test_the_bmc_of_another_machine_is_left_alone_then_too(

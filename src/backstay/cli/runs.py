@@ -185,7 +185,7 @@ def abandon(
     --yes a RUN is required.
     """
     from backstay.journal.engine import lock_names
-    from backstay.journal.records import DamagedRun
+    from backstay.journal.records import DamagedRun, RunOver
     from backstay.runbooks.replace.given_up import given_up_by, is_proved_off
 
     if yes and run is None:
@@ -217,19 +217,28 @@ def abandon(
         echo(f"would abandon {found.id}{off}")
         return
     if given and not confirmed:
-        statement = (
-            f"{given.spare} has the address of {given.host}, or has started to take it: this "
-        )
-        confirm_name(f"{statement}powers {given.spare} off for good", given.spare, yes=yes)
+        _confirm_off(given, yes=yes)
     else:
         confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
     if found.state.in_flight:
         why = f"abandoned: {reason or 'no reason given'}"
-        claim = store.abandon(found.id, lock_names(found.plan), why)
+        try:
+            claim = store.abandon(found.id, lock_names(found.plan), why)
+        except RunOver as error:
+            raise Refused(f"{found.id}: {error.came_back}", remedy=error.remedy) from error
         echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
         _free_hosts(found, claim, cloud)
+        before, given = given, given_up_by(store.run(found.id))
+        if given and before is None:  # meanwhile its process went on as far as that
+            _confirm_off(given, yes=yes)
     if given:
         _fence_spare(store, found, given, cloud, by_person=bool(confirmed))
+
+
+def _confirm_off(given: "GivenUp", *, yes: bool) -> None:
+    """Have the operator type the name of a spare that is to be powered off. Raises Refused."""
+    statement = f"{given.spare} has the address of {given.host}, or has started to take it: this "
+    confirm_name(f"{statement}powers {given.spare} off for good", given.spare, yes=yes)
 
 
 def _abandon_damaged(
@@ -276,13 +285,14 @@ def _fence_spare(
 
     try:
         described = _cloud_of(run, cloud)
+        _require_same_cloud(run, described)  # another has other machines of these names
         if by_person:
             done = given_up.write_down(described, given)
             how = f"{given.spare} is off: confirmed by {who()}"
         else:
             done = asyncio.run(given_up.fence(described, given))
             how = f"{given.spare} is off, read back by its BMC, and stays off"
-    except BackstayError as error:
+    except (BackstayError, Refused) as error:
         again = f"backstay runs abandon {given.run}"
         echo(
             f"{given.spare} is NOT proved off: {error}; {error.remedy}\n"

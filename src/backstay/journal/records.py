@@ -126,6 +126,10 @@ class NoSuchRun(JournalError):
     """There is no run of that name."""
 
 
+class RunOver(JournalError):
+    """A run that was to be abandoned has ended meanwhile."""
+
+
 class DamagedRun(JournalError):
     """What the journal holds of ``run`` cannot be read.
 

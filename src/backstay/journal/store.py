@@ -23,6 +23,7 @@ from backstay.journal.records import (
     Event,
     EventKind,
     NoSuchRun,
+    RunOver,
     RunRecord,
     RunState,
     StepState,
@@ -168,9 +169,17 @@ class Store:
         """End a run for good; a process that still carries it out can write no more.
 
         ``targets`` are its locks: those that another run has taken since stay that one's. Returns
-        the epochs that they have now.
+        the epochs that they have now. Raises RunOver where it has ended already: what it has built
+        is in use.
         """
         with self._write(f"abandoning {run}") as db:
+            state = db.scalar(sa.select(RUNS.c.state).where(RUNS.c.id == run))
+            if state in _OVER:
+                raise RunOver(
+                    f"abandoning {run}",
+                    came_back=f"it is {state} by now",
+                    remedy=f"backstay runs show {run}",
+                )
             found = epochs.raise_own_epochs(db, targets, run)
             _note(db, run, "", EventKind.PROGRESS, why)
             _end_run(db, run, RunState.ABANDONED)
@@ -232,12 +241,18 @@ class Store:
         limit: int = 20,
         before: int | None = None,
         unfinished: bool = False,
+        runbook: str | None = None,
     ) -> tuple[list[RunRecord], list[DamagedRun]]:
-        """Return what ``runs`` does, and an error for each run that is damaged and left out."""
+        """Return what ``runs`` does, and an error for each run that is damaged and left out.
+
+        Of one ``runbook`` alone where it is given, by the runs' names: damage may be in the rest.
+        """
         with self._read("reading the runs") as db:
             query = sa.select(RUNS).order_by(RUNS.c.number.desc()).limit(limit)
             if cloud is not None:
                 query = query.where(RUNS.c.cloud == cloud)
+            if runbook is not None:
+                query = query.where(RUNS.c.id.startswith(f"{runbook}-", autoescape=True))
             if before is not None:
                 query = query.where(RUNS.c.number < before)
             if unfinished:
@@ -278,6 +293,9 @@ class Store:
         with self._write(attempted) as db:
             epochs.compare(db, claim.epochs, attempted, run=claim.run)
             yield db
+
+
+_OVER = {state.value for state in RunState if not state.in_flight}
 
 
 def _end_run(db: Connection, run: str, state: RunState) -> None:

@@ -101,17 +101,17 @@ async def exchange(
                     await writer.start_tls(secure, server_hostname=parts.hostname)
             connected = True
             plain = via if secure is None else None
-            status, date = await _asked(reader, writer, method, url, headers or {}, plain)
+            status, date = await _asked(
+                reader, writer, method, url, headers or {}, proxy=plain
+            )
     except _NotLedThrough as error:
         outcome = HttpOutcome.BROKEN if error.tried else HttpOutcome.UNASKED
         return ended(outcome, f"the proxy {_shown(proxy or '')} {error}")
-    except (TimeoutError, OSError, h11.ProtocolError) as error:
-        if not at_proxy:
-            return ended(*_why(error, bound, connected=connected, secure=parts.scheme == "https"))
-        why = "does not lead there in time" if isinstance(error, TimeoutError) else _words(error)
-        return ended(HttpOutcome.UNASKED, f"the proxy {_shown(proxy or '')}: {why}")
-    except ValueError as error:
-        return ended(*_why(error, bound, connected=connected, secure=parts.scheme == "https"))
+    except (TimeoutError, OSError, h11.ProtocolError, ValueError) as error:
+        why = _why(error, bound, connected=connected, secure=parts.scheme == "https")
+        if at_proxy:
+            why = HttpOutcome.UNASKED, f"the proxy {_shown(proxy or '')}: {why[1]}"
+        return ended(*why)
     finally:
         if writer is not None:
             with contextlib.suppress(OSError):
@@ -183,6 +183,7 @@ async def _asked(
     method: str,
     url: str,
     headers: Mapping[str, str],
+    *,
     proxy: SplitResult | None,
 ) -> tuple[int, str]:
     """Send the request and return the status of the answer, and its header ``Date``.

@@ -201,7 +201,7 @@ def remove(unit: str, *files: str, folder: Path = FOLDER) -> bool:
 def state(name: str, folder: Path = FOLDER) -> dict[str, str]:
     """Return what systemd knows of a timer and of its service's last run; empty if not installed.
 
-    ``OnCalendar`` and ``ExecStart`` are the files' own; the rest are systemd's properties, where it
+    Raises BackstayError where the files cannot be read, or do not say when and what is run. ``OnCalendar`` and ``ExecStart`` are the files' own; the rest are systemd's properties, where it
     answers: https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html
     """
     found: dict[str, str] = {}
@@ -212,7 +212,19 @@ def state(name: str, folder: Path = FOLDER) -> dict[str, str]:
         file = folder / f"{name}.{kind}"
         if not file.exists():
             return {}
-        found |= _pairs([one for one in file.read_text().splitlines() if one.startswith(line)])
+        try:
+            lines = file.read_text(errors="replace").splitlines()
+        except OSError as error:
+            raise BackstayError(
+                f"reading {file}", came_back=error.strerror or str(error), remedy="do it as root"
+            ) from error
+        found |= _pairs([one for one in lines if one.startswith(f"{line}=")])
+        if not found.get(line):
+            raise BackstayError(
+                f"reading {file}",
+                came_back=f"it has no line {line}=: it is damaged",
+                remedy="install it again: it is written anew",
+            )
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             asked = _run(["systemctl", "show", file.name, f"--property={properties}"])
             found |= _pairs(asked.stdout.splitlines())

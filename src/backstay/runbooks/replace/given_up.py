@@ -27,7 +27,7 @@ from backstay.transports.power import STATE_BOUND, Power, no_bmc, state_soon
 from backstay.transports.targets import BmcTarget
 
 RUNS = 500
-"""So many of the newest runs are looked at: older ones are forgotten."""
+"""So many of the newest replacements are looked at: older ones are forgotten."""
 PowerOf = Callable[[BmcTarget], Power]
 
 
@@ -159,10 +159,11 @@ async def refuse_unless_off(
 
     Those are the spares of other runs that had started to make one into the host, and the fenced
     hosts that had its place. Each must be off: a spare whose run was abandoned by its BMC, or by
-    the word of a person then. Raises JournalError.
+    the word of a person then. The run's own spare must not have the address of another host by an
+    earlier one. Raises JournalError.
     """
     host, spare = running.plan.targets[0], str(running.plan.settings["spare"])
-    runs, damaged = store.readable_runs(cloud=cloud.name, limit=RUNS)
+    runs, damaged = store.readable_runs(cloud=cloud.name, limit=RUNS, runbook=RUNBOOK)
     refuse_damaged(store, damaged, host)
     others = [found for found in map(given_up_by, runs) if found and found.run != running.run]
     reasons = []
@@ -180,6 +181,15 @@ async def refuse_unless_off(
             f"replacing {host}",
             came_back="another machine may come on with its address: " + "; ".join(reasons),
             remedy="do that, then start the replacement again",
+        )
+    for given in others:
+        if given.spare == spare and given.host != host:
+            reasons += await _reason(cloud, store, given, power)
+    if reasons:
+        raise Refused(
+            f"replacing {host}",
+            came_back=f"{spare} may have the address of another host: " + "; ".join(reasons),
+            remedy="do that, and install it anew, or choose another spare",
         )
 
 

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from backstay.answers import clean
 from backstay.backup import archive, onhost, onhost_restore
 from backstay.backup.manifest import Files, ask_listing
 from backstay.backup.restorable import changed, chosen
+from backstay.beneath import Folder
 from backstay.errors import BackstayError, HostError
 from backstay.journal.action import Refused, Running
 from backstay.runbooks.replace import onhost as onhost_identity
@@ -27,6 +29,7 @@ from backstay.runbooks.restore.upload import fetched
 IDENTITY = ("/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/ssh")
 _PROOF = 30.0
 _BOUND = 60.0
+_HOSTNAME, _LONGEST_NAME = "content/etc/hostname", 1024
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,11 @@ def staging(context: RestoreContext) -> str:
 def host_name(context: RestoreContext) -> str:
     """Return the name in the backup's /etc/hostname, nothing where it has none."""
     try:
-        return (context.files / "content" / "etc" / "hostname").read_text().strip()
+        with Folder.open(context.files) as folder:
+            name = folder.content(_HOSTNAME, most=_LONGEST_NAME)
     except OSError:
         return ""
+    return clean(name.decode(errors="replace")).strip()
 
 
 def _answers_still(host: str, who: str) -> BackstayError:
