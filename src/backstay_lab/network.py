@@ -18,9 +18,9 @@ def claims(lab: Lab) -> tuple[str, ...]:
 
 def ruleset(lab: Lab, uplink: str | None) -> str:
     """Return the lab's nftables table: its ways to the outside, and what the operator may reach."""
-    chains = (_outside(lab, uplink) if uplink else "") + _by_bastion(lab)
+    chains = (_outside(lab, uplink) if uplink else "") + _closed(lab) + _by_bastion(lab)
     table = f"table ip {lab.nft_table}"
-    return f"\n{table}\ndelete {table}\n{table} {{{chains}}}\n" if chains else ""
+    return f"\n{table}\ndelete {table}\n{table} {{{chains}}}\n"
 
 
 def _by_bastion(lab: Lab) -> str:
@@ -39,14 +39,8 @@ def _by_bastion(lab: Lab) -> str:
 def _outside(lab: Lab, uplink: str) -> str:
     """Return the lab's nftables rules: hosts reach the outside by the machine's address.
 
-    Nobody else reaches them: the machine forwards for the lab, and neighbours with a route to its
-    networks would come to its hosts, and to its BMCs, which listen on addresses of this machine.
-    Only answers to what the hosts themselves have asked come in.
-
     The uplink may carry smaller packets than the bridges: TCP's segment size is clamped to its MTU.
     """
-    bridges = ", ".join(f'"{lab.bridge(network)}"' for network in Network)
-    nets = ", ".join(f"{lab.net(network)}.0/24" for network in Network)
     return f"""
   chain postrouting {{
     type nat hook postrouting priority srcnat;
@@ -57,6 +51,19 @@ def _outside(lab: Lab, uplink: str) -> str:
     oifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
     iifname "{uplink}" tcp flags syn tcp option maxseg size set rt mtu
   }}
+"""
+
+
+def _closed(lab: Lab) -> str:
+    """Return the rules that let nobody from outside reach the hosts, with an uplink or without.
+
+    The machine forwards for the lab, and neighbours with a route to its networks would come to its
+    hosts, and to its BMCs, which listen on addresses of this machine. Only answers to what the
+    hosts themselves have asked come in.
+    """
+    bridges = ", ".join(f'"{lab.bridge(network)}"' for network in Network)
+    nets = ", ".join(f"{lab.net(network)}.0/24" for network in Network)
+    return f"""
   chain closed_forward {{
     type filter hook forward priority filter;
     iifname != {{ {bridges} }} ip daddr {{ {nets} }} ct state established,related accept
@@ -139,8 +146,8 @@ def create(lab: Lab) -> None:
             _do("ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0")
         _do("ip", "address", "replace", f"{lab.net(network)}.1/24", "dev", bridge)
         _do("ip", "link", "set", bridge, "up")
-    if rules := ruleset(lab, out):
-        programs.run(["nft", "-f", "-"], attempted="making the lab's nftables table", stdin=rules)
+    rules = ruleset(lab, out)
+    programs.run(["nft", "-f", "-"], attempted="making the lab's nftables table", stdin=rules)
     _remember_forwarding()
 
 

@@ -32,10 +32,11 @@ def loaded(rules: str) -> list[dict[str, Any]]:
     return list(json.loads(said.stdout)["nftables"])
 
 
+@pytest.mark.parametrize("uplink", ["eth0", None])
 @pytest.mark.parametrize("hook", ["forward", "input"])
-def test_what_comes_from_elsewhere_is_dropped(hook: str) -> None:
+def test_what_comes_from_elsewhere_is_dropped(hook: str, uplink: str | None) -> None:
     lab = Lab()
-    found = loaded(ruleset(lab, "eth0"))
+    found = loaded(ruleset(lab, uplink))
     chains = [one["chain"] for one in found if "chain" in one]
     name = next(
         one["name"] for one in chains if one.get("hook") == hook and "closed" in one["name"]

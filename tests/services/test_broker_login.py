@@ -81,3 +81,16 @@ def test_a_broker_that_takes_the_connection_and_says_nothing():
 def test_something_else_on_the_port():
     with broker(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")) as access:
         assert "failed" in rabbit_login(access, 1)
+
+
+def test_the_length_that_a_frame_says_is_not_believed():
+    """Of 4 GB that are only announced none are made room for."""
+
+    def serve(connection):
+        connection.recv(8)
+        connection.sendall(struct.pack(">BHI", 1, 0, 0xFFFFFFF0) + b"x")
+        connection.recv(4096)
+
+    with broker(serve) as access:
+        failed = rabbit_login(access, 5)["failed"]
+    assert failed.endswith("what answers there does not speak AMQP")

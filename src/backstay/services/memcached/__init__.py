@@ -12,6 +12,9 @@ from backstay.finding import Severity
 from backstay.inventory.enums import Role
 from backstay.services.declaration import HostProbe, Service, Unit, Verdict
 
+LONGEST_ANSWER = 1 << 20
+"""Bytes that are read: any user of the host may listen at the port while memcached does not."""
+
 
 def ask_cache() -> dict[str, Any]:
     """Write a value, read it back, delete it, on the host. Runs there: see HostProbe.
@@ -43,6 +46,8 @@ def ask_cache() -> dict[str, Any]:
                 if not more:
                     break
                 answer += more
+                if len(answer) > LONGEST_ANSWER:
+                    raise OSError("what answers there has no end")
     except OSError as error:
         return {"failed": f"{address}:{port}: {error}"}
     return {

@@ -14,6 +14,10 @@ from urllib.parse import unquote
 
 from backstay.jsondata import Json
 
+LONGEST_FRAME = 1 << 20
+"""Bytes that a frame may say that it has: what answers at the port may be anything."""
+LONGEST_ANSWER = 16 << 20
+
 
 def rabbit_credentials() -> dict[str, Any] | None:
     """Return host, port, user, password and virtual host from a service's ``transport_url``.
@@ -56,6 +60,8 @@ def rabbit_frame(stream: Any) -> bytes:  # noqa: ANN401 - a socket's file
     if head[:4] == b"AMQP":
         raise ConnectionError("the broker speaks another version of AMQP")
     size = struct.unpack(">BHI", head)[2]
+    if size > LONGEST_FRAME:
+        raise ConnectionError("what answers there does not speak AMQP")
     payload: bytes = stream.read(size + 1)[:-1]
     return payload
 
@@ -142,4 +148,7 @@ def rabbit_management(access: dict[str, Json] | None, path: str) -> Json:
     request.add_header("Authorization", f"Basic {pair}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=5) as answer:
-        return json.loads(answer.read().decode())
+        said = answer.read(LONGEST_ANSWER + 1)
+    if len(said) > LONGEST_ANSWER:
+        raise OSError("the answer of the management API has no end")
+    return json.loads(said.decode())
