@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import pytest
+from asyncssh.packet import Boolean, String, UInt32
 
 from backstay.transports.targets import SshTarget
 
@@ -262,6 +264,43 @@ async def closes_the_channel(process: Process) -> None:
     """End within an answer without any exit status."""
     process.stdout.write(b'{"units": [{"name": "ssh.serv')
     process.close()
+
+
+async def ignored_without_end(process: Process) -> None:
+    """Send what SSH has to be ignored, as fast as possible."""
+    await _messages(process, lambda connection, _: connection.send_packet(2, String(b"")))
+
+
+async def requests_without_end(process: Process) -> None:
+    """Ask what must be answered, as fast as possible, and never read the answers."""
+    process.get_extra_info("connection")._transport.pause_reading()
+    await _messages(
+        process, lambda connection, _: connection.send_packet(80, String(b"x"), Boolean(True))
+    )
+
+
+async def single_bytes(process: Process) -> None:
+    """Write lines, each byte in a message of its own."""
+
+    def say(connection: Any, channel: int) -> None:
+        connection.send_packet(94, UInt32(channel), String(b"\n"))
+
+    await _messages(process, say)
+
+
+async def _messages(process: Process, say: Callable[[Any, int], None]) -> None:
+    """Let messages go by the ten thousand: to make them takes longer than to read them."""
+    connection: Any = process.get_extra_info("connection")
+    channel: Any = process.channel
+    transport = connection._transport
+    while True:
+        made: list[bytes] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transport, "write", made.append, raising=False)
+            for _ in range(10_000):
+                say(connection, channel._send_chan)
+        transport.write(b"".join(made))
+        await asyncio.sleep(0)
 
 
 async def hangs(process: Process) -> None:

@@ -56,7 +56,8 @@ async def main():
     async with HostShell() as shell:
         measured()
         try:
-            if sys.argv[3] == "ask": await shell.ask(target, "print(1)", bound=8)
+            if sys.argv[3] == "ask": await shell.ask(target, "print(1)", bound=60)
+            elif sys.argv[3] == "hear": await shell.stream(target, "1", receive, silence=60)
             elif sys.argv[3] == "send": await shell.send(target, "1", nothing(), silence=3)
             else: await asyncio.wait_for(shell.stream(target, "1", receive, silence=3), 6)
         except (HostError, TimeoutError) as error:
@@ -87,6 +88,19 @@ def test_an_endless_host_is_dropped_at_the_bound(tmp_path, behaviour, came_back,
         assert f"AnswerTooLong asking compute1 (127.0.0.1) by SSH: {came_back}" in ran.output
         assert ran.grew < 100
         assert host.dropped.wait(10), "the connection was closed"
+
+
+@pytest.mark.parametrize(
+    "behaviour", [ssh.ignored_without_end, ssh.requests_without_end, ssh.single_bytes]
+)
+@pytest.mark.parametrize("how", ["ask", "hear"])
+def test_messages_that_carry_no_data_have_an_end_too(tmp_path, behaviour, how):
+    """Each takes the time of a large one: all other hosts would be heard late."""
+    with hostile_host(tmp_path, behaviour) as host:
+        ran = measured(host, tmp_path, how)
+        assert "what it sends beside what was asked is longer than 1.0 MiB" in ran.output
+        assert ran.grew < 60
+        assert host.dropped.wait(10)
 
 
 def test_a_stream_goes_no_faster_than_it_is_received(tmp_path):

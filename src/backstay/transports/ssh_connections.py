@@ -18,6 +18,7 @@ from backstay.transports import host_key_errors, ssh_errors
 from backstay.transports.host_keys import HostKeys, KnownHost
 from backstay.transports.ssh_config import Jump, SshConfig, Way
 from backstay.transports.ssh_logins import Login, Logins
+from backstay.transports.ssh_meter import measure
 from backstay.transports.ssh_options import host_key_algorithms, options
 from backstay.transports.ssh_proxy import Proxy
 from backstay.transports.targets import SshTarget
@@ -36,13 +37,16 @@ _ENDING = 1.0
 class _Witness(asyncssh.SSHClient):
     """Remembers how far a connection came, and judges the host's key."""
 
-    def __init__(self, known: KnownHost) -> None:
-        self._known = known
+    def __init__(
+        self, known: KnownHost, through: asyncssh.SSHClientConnection | None = None
+    ) -> None:
+        self._known, self._through = known, through
         self.connection: asyncssh.SSHClientConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Keep the connection: the TCP handshake is done."""
         self.connection = conn
+        measure(conn, self._through)
 
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey
@@ -203,7 +207,7 @@ class _Attempt:
     async def _connect(
         self, known: KnownHost, login: Login, order: Sequence[str]
     ) -> asyncssh.SSHClientConnection:
-        witness = _Witness(known)
+        witness = _Witness(known, self.through)
         wanted: dict[str, Any] = {
             **options(self.target, self.way),
             "server_host_key_algs": order,

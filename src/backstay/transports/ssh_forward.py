@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncssh
 
-from backstay.transports.ssh_session import PIECE, WINDOW, Conversation
+from backstay.transports.ssh_session import PIECE, WINDOW, Conversation, TooMuch
 
 
 @contextlib.asynccontextmanager
@@ -26,7 +26,7 @@ async def forwarded(
         served.add(task)
         try:
             await _lead(connection, command, reader, writer)
-        except (asyncssh.Error, OSError):
+        except (asyncssh.Error, OSError, TooMuch):
             pass  # either side is gone; the other is hung up on
         finally:
             served.discard(task)

@@ -11,6 +11,7 @@ from typing import Any
 import asyncssh
 
 from backstay.transports import limits
+from backstay.transports.ssh_meter import BESIDE, meter_of, unsent
 
 WINDOW = 1 << 20
 """Bytes that a host may send before it must wait."""
@@ -39,6 +40,7 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self, connection: asyncssh.SSHClientConnection, most: int | None) -> None:
         self._connection, self._most = connection, most
+        self._meter = meter_of(connection)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._output, self._errors = bytearray(), bytearray()
         self._changed = asyncio.Event()
@@ -52,15 +54,22 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Keep the channel."""
         self._channel = chan
+        if self._meter is not None:
+            # What waits for a slow reader in asyncssh is not seen here yet.
+            self._meter.begin(self, self._end_flood, WINDOW if self._most is None else 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the channel is closed, and why."""
+        if self._meter is not None:
+            self._meter.over(self)
         self._closed = True
         self._problem = self._problem or exc
         self._changed.set()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Keep what came, up to the bound."""
+        if self._meter is not None:
+            self._meter.data(len(data))
         if self._problem is not None:
             return
         if datatype is not None:
@@ -115,6 +124,8 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
     def send(self, data: bytes, *, last: bool = False) -> None:
         """Send without waiting. Raises BrokenPipeError where the host takes nothing any more."""
         channel = self._open_channel()
+        if self._meter is not None:
+            self._meter.sent(len(data))
         channel.write(data)
         if last:
             channel.write_eof()
@@ -128,7 +139,7 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
         while self._full and not self._is_over():
             await self._change()
         # A host may open a window of gigabytes, and not read from its connection.
-        while not self._is_over() and _unsent(self._connection) > _UNSENT:  # noqa: ASYNC110
+        while not self._is_over() and unsent(self._connection) > _UNSENT:  # noqa: ASYNC110
             await asyncio.sleep(_PAUSE)
 
     async def read(self) -> bytes:
@@ -155,6 +166,8 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
 
     def close(self) -> None:
         """Close the channel: sshd then hangs up on a command that still runs."""
+        if self._meter is not None:
+            self._meter.over(self)
         if self._channel is not None:
             self._channel.close()
 
@@ -172,17 +185,12 @@ class Conversation(asyncssh.SSHClientSession[bytes]):
         self._changed.set()
         self.close()
 
+    def _end_flood(self) -> None:
+        self._end(TooMuch("what it sends beside what was asked", BESIDE))
+
     def _is_over(self) -> bool:
         return self._closed or self._problem is not None
 
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
-
-
-def _unsent(connection: asyncssh.SSHClientConnection) -> int:
-    """Return how many bytes the connection holds that the host's machine has not taken."""
-    # asyncssh does not pass on what its transport says of it.
-    transport = getattr(connection, "_transport", None)
-    size = getattr(transport, "get_write_buffer_size", None)
-    return int(size()) if size is not None else 0

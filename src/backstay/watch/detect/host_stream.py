@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from backstay.access.session import RemoteShell
 from backstay.access.shipping import source_of, stream
 from backstay.answers import MOST_BYTES, BadAnswer, clean, part
-from backstay.errors import HostError, HostUnreachable, RemoteFailure
+from backstay.errors import AnswerTooLong, HostError, HostUnreachable, RemoteFailure
 from backstay.health.judge_host import required
 from backstay.health.read_hosts import unit_names
 from backstay.inventory.cloud import Cloud
@@ -103,6 +103,8 @@ class HostStream:
                 found = unknown_results(self.watched, error.came_back, time.time())
                 self.take(self.watched.host, found, None)
             except HostError as error:
+                if isinstance(error, AnswerTooLong):
+                    pause = PAUSE_AFTER_NONSENSE
                 self.trouble = error.came_back
                 self.unasked = error.elsewhere
                 self.refused = not (error.elsewhere or isinstance(error, HostUnreachable))
