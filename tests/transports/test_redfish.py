@@ -92,3 +92,13 @@ def test_a_board_that_is_dead_is_an_error_within_the_bound():
         with pytest.raises(PowerError, match=r"within 1 s|Read timed out") as caught:
             asyncio.run(power_at(url).state(bound=1.0))
     assert "s3cret" not in str(caught.value) + caught.value.remedy
+
+
+def test_a_board_of_this_machine_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch):
+    """By http its password would go over the network to the proxy, which no warning tells of."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with served(RedfishBoard()) as url:
+        assert asyncio.run(power_at(url).state()) is True

@@ -184,9 +184,7 @@ def abandon(
     has that host's address. Without RUN the newest one that was started and is not finished; with
     --yes a RUN is required.
     """
-    from backstay.journal.engine import lock_names
-    from backstay.journal.records import DamagedRun, RunOver
-    from backstay.runbooks.replace.given_up import given_up_by, is_proved_off
+    from backstay.journal.records import DamagedRun
 
     if yes and run is None:
         raise click.UsageError("with --yes name the RUN: the newest may be one that is carried out")
@@ -199,9 +197,7 @@ def abandon(
         why = f"abandoned: {reason or 'no reason given'}"
         _abandon_damaged(store, error, why=why, confirmed=confirmed, yes=yes, dry_run=dry_run)
         return
-    given = given_up_by(found)
-    if given and given.ended and is_proved_off(store, found.id):
-        given = None
+    given = _to_fence(store, found)
     if not found.state.in_flight and given is None:
         raise Refused(f"{found.id} is {found.state.value}: there is nothing to abandon")
     if confirmed and (given is None or confirmed != given.spare):
@@ -221,18 +217,33 @@ def abandon(
     else:
         confirm(f"Abandon {found.id}, leaving everything as it is now?", yes=yes)
     if found.state.in_flight:
-        why = f"abandoned: {reason or 'no reason given'}"
-        try:
-            claim = store.abandon(found.id, lock_names(found.plan), why)
-        except RunOver as error:
-            raise Refused(f"{found.id}: {error.came_back}", remedy=error.remedy) from error
-        echo(f"{found.id} is abandoned; a process that still carries it out is stopped")
-        _free_hosts(found, claim, cloud)
-        before, given = given, given_up_by(store.run(found.id))
+        _end(store, found, f"abandoned: {reason or 'no reason given'}", cloud)
+        before, given = given, _to_fence(store, store.run(found.id))
         if given and before is None:  # meanwhile its process went on as far as that
             _confirm_off(given, yes=yes)
     if given:
         _fence_spare(store, found, given, cloud, by_person=bool(confirmed))
+
+
+def _to_fence(store: "Store", run: "RunRecord") -> "GivenUp | None":
+    """Return the spare that a run has started to make into a host, None where it is proved off."""
+    from backstay.runbooks.replace.given_up import given_up_by, is_proved_off
+
+    given = given_up_by(run)
+    return None if given and given.ended and is_proved_off(store, run.id) else given
+
+
+def _end(store: "Store", run: "RunRecord", why: str, cloud: Path | None) -> None:
+    """Abandon a run, and take its hosts from it. Raises Refused where it is over by now."""
+    from backstay.journal.engine import lock_names
+    from backstay.journal.records import RunOver
+
+    try:
+        claim = store.abandon(run.id, lock_names(run.plan), why)
+    except RunOver as error:
+        raise Refused(f"{run.id}: {error.came_back}", remedy=error.remedy) from error
+    echo(f"{run.id} is abandoned; a process that still carries it out is stopped")
+    _free_hosts(run, claim, cloud)
 
 
 def _confirm_off(given: "GivenUp", *, yes: bool) -> None:

@@ -101,9 +101,7 @@ async def exchange(
                     await writer.start_tls(secure, server_hostname=parts.hostname)
             connected = True
             plain = via if secure is None else None
-            status, date = await _asked(
-                reader, writer, method, url, headers or {}, proxy=plain
-            )
+            status, date = await _asked(reader, writer, method, url, headers or {}, proxy=plain)
     except _NotLedThrough as error:
         outcome = HttpOutcome.BROKEN if error.tried else HttpOutcome.UNASKED
         return ended(outcome, f"the proxy {_shown(proxy or '')} {error}")

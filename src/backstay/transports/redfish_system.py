@@ -14,6 +14,7 @@ from sushy.exceptions import HTTPError, ResourceNotFoundError
 
 from backstay.transports.bounded_http import bound_session, session
 from backstay.transports.targets import BmcTarget
+from backstay.transports.urls import is_this_machine
 
 _SYSTEMS = "/redfish/v1/Systems"
 _PRECONDITION = (412, 428)
@@ -32,6 +33,9 @@ class Ambiguous(Exception):
 def system_of(target: BmcTarget, bound: float) -> Any:  # noqa: ANN401 - sushy is untyped
     """Return the system that the target names, or the only one. Raises also Ambiguous."""
     pinned = {"assert_fingerprint": target.fingerprint} if target.fingerprint else {}
+    bounds: dict[str, Any] = {"origin": target.url, **pinned}
+    if is_this_machine(urlsplit(target.url).hostname or ""):
+        bounds["proxies"] = _directly  # its password would go over a network to a proxy
     connector = Connector(
         target.url,
         # A pinned certificate is compared instead, before anything is sent.
@@ -40,12 +44,12 @@ def system_of(target: BmcTarget, bound: float) -> Any:  # noqa: ANN401 - sushy i
         default_request_timeout=bound / 2,
     )
     # Links in its answers may be whole URLs: the password goes to no other server.
-    bound_session(connector._session, origin=target.url, **pinned)
+    bound_session(connector._session, **bounds)
     root = sushy.Sushy(
         target.url,
         auth=sushy.auth.BasicAuth(target.username, target.password),
         connector=connector,
-        public_connector=session(origin=target.url, **pinned),
+        public_connector=session(**bounds),
     )
     if target.system:
         return _named(root, target.system)
@@ -54,6 +58,10 @@ def system_of(target: BmcTarget, bound: float) -> Any:  # noqa: ANN401 - sushy i
     if len(members) != 1:
         raise Ambiguous([name_of(str(one)) for one in members][:_SHOWN], "")
     return root.get_system(members[0])
+
+
+def _directly(_url: str) -> dict[str, str]:
+    return {}
 
 
 def name_of(path: str) -> str:

@@ -201,8 +201,9 @@ def remove(unit: str, *files: str, folder: Path = FOLDER) -> bool:
 def state(name: str, folder: Path = FOLDER) -> dict[str, str]:
     """Return what systemd knows of a timer and of its service's last run; empty if not installed.
 
-    Raises BackstayError where the files cannot be read, or do not say when and what is run. ``OnCalendar`` and ``ExecStart`` are the files' own; the rest are systemd's properties, where it
-    answers: https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html
+    ``OnCalendar`` and ``ExecStart`` are the files' own; the rest are systemd's properties, where it
+    answers. Raises BackstayError where the files cannot be read, or do not say what is run when.
+    https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html
     """
     found: dict[str, str] = {}
     for kind, line, properties in (
