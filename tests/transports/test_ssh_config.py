@@ -4,19 +4,22 @@ import asyncio
 import logging
 import os
 import shutil
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backstay.errors import HostKeyRefused, HostUnreachable, NotAsked
+from backstay.errors import HostKeyRefused, HostUnreachable, LoginRefused, NotAsked
 from backstay.finding import Severity
 from backstay.health.judge_host import unreachable
 from backstay.transports import ssh_command, ssh_errors
+from backstay.transports.ssh_connections import Connections
 from backstay.transports.ssh_config import SshConfig, Way
+from backstay.transports.ssh_logins import Login
 from backstay.transports.ssh_proxy import Proxy
-from backstay.transports.targets import SshTarget
+from backstay.transports.targets import JumpOf, SshTarget
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="needs openssh-client")
 
@@ -139,6 +142,17 @@ def test_without_the_program_its_defaults_hold_and_a_file_is_not_passed_over(hom
     assert "openssh-client" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("jumps", "expected"),
+    [("ops@bastion:2222", [("ops", "bastion", 2222)]), ("none", []), (None, [])],
+)
+def test_without_the_program_the_jump_hosts_of_cloud_yaml_hold(home, monkeypatch, jumps, expected):
+    monkeypatch.setenv("PATH", str(home))
+    target = SshTarget(name="compute1", address="compute1", jumps=jumps)
+    way = asyncio.run(SshConfig().way(target))
+    assert [(one.user, one.host, one.port) for one in way.jumps] == expected
+
+
 def test_a_program_of_the_config_that_does_not_end_is_ended(home, monkeypatch):
     monkeypatch.setattr("backstay.transports.ssh_config._BOUND", 0.5)
     (home / ".ssh/config").write_text('Match exec "sleep 600"\n  User ops\n')
@@ -166,6 +180,54 @@ def test_a_jump_host_that_is_dead_says_nothing_of_the_host():
     error = ssh_errors.at_jump_host(target, "bastion", refused)
     assert isinstance(error, HostKeyRefused)
     assert error.elsewhere
+
+
+@pytest.mark.parametrize(
+    ("jump_of", "place"),
+    [
+        (None, "`user` and `key` under `ssh` in cloud.yaml"),
+        (JumpOf.CLOUD_FILE, "`jumps` under `ssh` in cloud.yaml (USER@gate:"),
+        (JumpOf.SSH_CONFIG, "User and IdentityFile of gate in ~/.ssh/config"),
+    ],
+)
+def test_a_refused_login_names_the_setting_that_holds_there(home, jump_of, place):
+    target = SshTarget(name="gate", address="gate", jump_of=jump_of)
+    (way,) = ways("gate")
+    error = ssh_errors.login_refused(target, way, Login(), "Permission denied")
+    assert place in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("jump_of", "place"),
+    [
+        (None, "`address` in cloud.yaml"),
+        (JumpOf.CLOUD_FILE, "`jumps` under `ssh` in cloud.yaml"),
+        (JumpOf.SSH_CONFIG, "ProxyJump in ~/.ssh/config"),
+    ],
+)
+def test_a_name_that_is_not_known_is_corrected_where_it_stands(home, jump_of, place):
+    target = SshTarget(name="gate", address="gate", jump_of=jump_of)
+    (way,) = ways("gate")
+    error = ssh_errors.no_connection(target, way, socket.gaierror(-2, "not known"))
+    assert error.remedy.startswith(f"correct {place}, or the name service")
+
+
+@pytest.mark.parametrize("jumps", [None, "bastion.invalid"])
+def test_a_jump_host_knows_where_it_is_named(home, jumps):
+    if jumps is None:
+        (home / ".ssh/config").write_text("Host compute1\n  ProxyJump bastion.invalid\n")
+    target = SshTarget(name="compute1", address="compute1", jumps=jumps)
+    with pytest.raises(NotAsked, match=r"its jump host bastion\.invalid: ") as caught:
+        asyncio.run(Connections(5).to(target))
+    place = "ProxyJump in ~/.ssh/config" if jumps is None else "`jumps` under `ssh`"
+    assert f"correct {place}" in caught.value.remedy
+
+
+def test_a_key_that_is_not_there_is_named_behind_a_jump_host_too(home):
+    key = home / "nonesuch"
+    target = SshTarget(name="compute1", address="compute1", key=key, jumps="127.0.0.1")
+    with pytest.raises(LoginRefused, match=f"its jump host 127.0.0.1: {key}: No such file"):
+        asyncio.run(Connections(5).to(target))
 
 
 def test_what_asyncio_says_of_a_proxy_that_ended_is_not_printed(caplog: pytest.LogCaptureFixture):

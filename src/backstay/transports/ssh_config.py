@@ -276,6 +276,7 @@ def _without_program(target: SshTarget) -> Mapping[str, Sequence[str]]:
         "userknownhostsfile": ["~/.ssh/known_hosts ~/.ssh/known_hosts2"],
         "globalknownhostsfile": ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"],
         "stricthostkeychecking": ["ask"],
+        "proxyjump": [target.jumps or "none"],
     }
 
 

@@ -21,7 +21,7 @@ from backstay.transports.ssh_logins import Login, Logins
 from backstay.transports.ssh_meter import measure
 from backstay.transports.ssh_options import host_key_algorithms, options
 from backstay.transports.ssh_proxy import Proxy
-from backstay.transports.targets import SshTarget
+from backstay.transports.targets import JumpOf, SshTarget
 
 KEEPALIVE = 15
 """Seconds between questions whether the host is still there; the fourth unanswered is the last."""
@@ -280,7 +280,12 @@ def _hop(jump: Jump, after: Sequence[Jump], target: SshTarget) -> SshTarget:
     """
     through = ",".join(_written(one) for one in after)
     hop = SshTarget(
-        name=jump.host, address=jump.host, port=jump.port, user=jump.user, jumps=through or None
+        name=jump.host,
+        address=jump.host,
+        port=jump.port,
+        user=jump.user,
+        jumps=through or None,
+        jump_of=JumpOf.SSH_CONFIG if target.jumps is None else JumpOf.CLOUD_FILE,
     )
     if target.jumps is None:
         return hop

@@ -23,7 +23,7 @@ from backstay.transports import script_errors, ssh_command, sudo_errors
 from backstay.transports.ssh_command import connecting
 from backstay.transports.ssh_config import Way
 from backstay.transports.ssh_logins import Login
-from backstay.transports.targets import SshTarget
+from backstay.transports.targets import JumpOf, SshTarget
 
 _LOOK = "is it powered on, and its network connected? Ask its BMC or its console"
 
@@ -94,7 +94,7 @@ def no_connection(target: SshTarget, way: Way, error: Exception) -> HostUnreacha
 
 
 def _name_unknown(target: SshTarget, way: Way, error: socket.gaierror) -> NotAsked:
-    where = "`address` in cloud.yaml"
+    where = str(target.jump_of or "`address` in cloud.yaml")
     if way.host != target.address.lower():
         where = "Hostname in ~/.ssh/config"
     return NotAsked(
@@ -201,7 +201,7 @@ def login_refused(target: SshTarget, way: Way, login: Login, reason: str) -> Log
         first = "offer fewer keys: IdentitiesOnly yes and IdentityFile in ~/.ssh/config"
     usual = (
         "add the public key to that user's ~/.ssh/authorized_keys on the host, or correct "
-        "`user` and `key` under `ssh` in cloud.yaml"
+        f"{_where_login_is_set(target)}"
     )
     return LoginRefused(
         f"logging in to {target.name} ({target.address}) by SSH",
@@ -210,6 +210,17 @@ def login_refused(target: SshTarget, way: Way, login: Login, reason: str) -> Log
         f"{f'; Backstay logs in by public keys, not by {others}' if others else ''}",
         remedy=f"{first}; else {usual}" if first else usual,
     )
+
+
+def _where_login_is_set(target: SshTarget) -> str:
+    """Return what names the user and the key; ``user`` of cloud.yaml is for no jump host. Pure."""
+    if target.jump_of is JumpOf.CLOUD_FILE:
+        return (
+            f"{JumpOf.CLOUD_FILE} (USER@{target.address}: `user` there is not for it), and `key`"
+        )
+    if target.jump_of is JumpOf.SSH_CONFIG:
+        return f"User and IdentityFile of {target.address} in ~/.ssh/config"
+    return "`user` and `key` under `ssh` in cloud.yaml"
 
 
 def _other_logins(way: Way) -> str:

@@ -121,8 +121,8 @@ def _must_be_there(target: SshTarget, path: Path) -> None:
             return
     except OSError as error:
         refused = LoginRefused(
-            f"reading the SSH key {path} for {target.name}",
-            came_back=error.strerror or str(error),
+            f"reading the SSH key for {target.name}",
+            came_back=f"{path}: {error.strerror or error}",
             remedy="correct `key` under `ssh` in cloud.yaml, or run as a user that may read it",
         )
         refused.elsewhere = True

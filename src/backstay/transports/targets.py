@@ -3,12 +3,20 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from backstay.answers import read
 from backstay.jsondata import Json
+
+
+class JumpOf(StrEnum):
+    """Where a jump host is named."""
+
+    CLOUD_FILE = "`jumps` under `ssh` in cloud.yaml"
+    SSH_CONFIG = "ProxyJump in ~/.ssh/config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +26,8 @@ class SshTarget:
     What is None is as the ``ssh`` command has it. What is given is as if that had it as an option:
     ``port`` as ``-p``, ``user`` as ``-l``, the file ``key`` as ``-i`` with ``IdentitiesOnly``, the
     file ``known_hosts`` as ``UserKnownHostsFile``, ``jumps`` as ``-J``; ``key`` and
-    ``known_hosts`` are for these too.
+    ``known_hosts`` are for these too. ``jump_of`` is set for these themselves: hosts on the way,
+    which ``jumps`` of another target or ``ProxyJump`` names.
     """
 
     name: str
@@ -28,6 +37,7 @@ class SshTarget:
     key: Path | None = None
     known_hosts: Path | None = None
     jumps: str | None = None
+    jump_of: JumpOf | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
