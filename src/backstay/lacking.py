@@ -4,8 +4,13 @@ The one place where such a remedy is made: each names ``backstay doctor``, which
 is missing, where the command that has failed has met the first of it.
 """
 
+import os
+import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from backstay.commands import quoted
 
 PACKAGES: Mapping[str, str] = {
     "ansible-playbook": "ansible",
@@ -17,6 +22,7 @@ PACKAGES: Mapping[str, str] = {
     "python3": "python3-minimal",
     "restic": "restic",
     "setpriv": "util-linux",
+    "ssh": "openssh-client",
     "systemd-run": "systemd",
     "umount": "mount",
     "unshare": "util-linux",
@@ -49,6 +55,21 @@ ALSO = "; all that is missing: backstay doctor"
 def remedy(text: str) -> str:
     """Return a remedy with the way to find all that is missing beside this. Pure."""
     return f"{text}{ALSO}"
+
+
+LAB = "call `make develop` in a checkout of Backstay"
+"""What installs the lab, beside Backstay."""
+
+
+def install_extra(name: str) -> str:
+    """Return the command that installs what an extra of Backstay's brings, here."""
+    return pip_install(f"backstay[{name}]")
+
+
+def pip_install(package: str) -> str:
+    """Return the command that installs a Python package where Backstay is: another's with sudo."""
+    own = os.access(sysconfig.get_path("purelib"), os.W_OK)
+    return f"{'' if own else 'sudo '}{quoted(sys.executable)} -m pip install {quoted(package)}"
 
 
 def install(packages: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ def test_a_lab_that_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch
     monkeypatch.setattr(cli_lab, "entry_points", lambda **_group: ())
     with pytest.raises(cli_lab.NotInstalled, match="the lab is not installed") as refused:
         cli_lab._installed().main(["break", "--help", "power-off"], standalone_mode=False)
-    assert refused.value.remedy == lacking.remedy("pip install 'backstay[lab]'")
+    assert refused.value.remedy == lacking.remedy(lacking.LAB)
     assert cli_lab.current_cloud_file() is None
 
 
@@ -90,7 +90,8 @@ def test_backstay_alone_prints_how_to_get_the_lab_and_with_the_lab_runs_it(wheel
     assert alone.returncode == 3
     assert alone.stderr == (
         "backstay: calling a command of the lab: the lab is not installed\n"
-        "  what to do: pip install 'backstay[lab]'; all that is missing: backstay doctor\n"
+        "  what to do: call `make develop` in a checkout of Backstay; all that is missing: "
+        "backstay doctor\n"
     )
     _pip(*install, wheels[1])
     complete = lab("--help")

@@ -17,7 +17,7 @@ from backstay.cli import doctor as cli_doctor
 from backstay.cli.main import backstay
 from backstay.cli.output.doctor import doctor_document, doctor_text
 from backstay.doctor import examination
-from backstay.doctor.examination import EXAMPLE, Report, examine, needs_of, severity_of
+from backstay.doctor.examination import Report, examine, example, needs_of, severity_of
 from backstay.doctor.facts import Here
 from backstay.doctor.needs import COMMANDS, NEEDS, Level, Topic
 from backstay.doctor.point import Point, State
@@ -208,14 +208,17 @@ def test_without_a_cloud_it_says_how_to_get_one(call: Any, tmp_path: Path) -> No
     done: Result = call("check")
     assert done.exit_code == 2
     assert "no --cloud" in done.output
-    assert EXAMPLE in done.output
+    assert example(Path("cloud.yaml")) in done.output
     assert "this machine alone" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_example_is_a_cloud(tmp_path: Path) -> None:
-    subprocess.run(["sh", "-c", EXAMPLE], check=True, cwd=tmp_path)
-    assert list(load(tmp_path / "cloud.yaml").hosts) == ["controller", "compute1"]
+def test_a_cloud_file_that_is_named_and_absent_can_be_made(call: Any, tmp_path: Path) -> None:
+    done: Result = call("check", "--cloud", "my cloud.yaml", "-o", "json")
+    [absent] = [one for one in json.loads(done.stdout)["points"] if one["topic"] == "cloud-file"]
+    assert absent["command"] == example(Path("my cloud.yaml"))
+    subprocess.run(["sh", "-c", absent["command"]], check=True, cwd=tmp_path)
+    assert list(load(tmp_path / "my cloud.yaml").hosts) == ["controller", "compute1"]
 
 
 def test_a_mistake_in_cloud_yaml_is_named_with_its_line(call: Any, tmp_path: Path) -> None:

@@ -61,6 +61,13 @@ def test_all_programs_that_are_missing_come_at_once() -> None:
     assert lack_of(Topic.RESTIC, **old).optional
 
 
+def test_the_ssh_program_is_asked_for_and_can_be_done_without() -> None:
+    point = lack_of(Topic.SSH_PROGRAM)
+    assert (point.optional, point.command) == (True, "sudo apt-get install openssh-client")
+    assert judged(Topic.SSH_PROGRAM, programs={"ssh": "/usr/bin/ssh"})[0].state is State.OK
+    assert programs_wanted(NEEDS["check"], None) == ["systemd-run", "ssh"]
+
+
 def test_a_program_of_the_site_has_no_package(tmp_path: Path) -> None:
     means = {
         "default": {"command": {"argv": ["/opt/build"], "on": "here"}},
@@ -78,7 +85,7 @@ def test_python_packages_and_extras() -> None:
     point = lack_of(Topic.PYTHON_PACKAGES, missing_packages=["tooz"])
     assert "tooz" in point.evidence
     assert point.command.endswith("-m pip install backstay")
-    assert "backstay[lab]" in lack_of(Topic.LAB, missing_extras={"lab": ["backstay-lab"]}).command
+    assert "make develop" in lack_of(Topic.LAB, missing_extras={"lab": ["backstay-lab"]}).remedy
     assert judged(Topic.LAB, missing_extras={"lab": []})[0].state is State.OK
 
 

@@ -11,6 +11,7 @@ from backstay import lacking
 from backstay.backup import requirements
 from backstay.backup.requirements import Task
 from backstay.cli import lab as cli_lab
+from backstay.commands import quoted
 from backstay.doctor.needs import Topic
 from backstay.doctor.point import refused
 from backstay.errors import BackstayError
@@ -98,3 +99,12 @@ def test_the_doctor_does_not_name_itself() -> None:
 def test_packages_are_installed_by_one_line() -> None:
     assert install(["zstd", "restic", "zstd"]) == "apt-get install restic zstd"
     assert all(PACKAGES.values())
+
+
+@pytest.mark.parametrize(("mine", "before"), [(True, ""), (False, "sudo ")])
+def test_an_environment_of_another_user_is_changed_by_sudo(
+    monkeypatch: pytest.MonkeyPatch, mine: bool, before: str
+) -> None:
+    monkeypatch.setattr("backstay.lacking.os.access", lambda *_: mine)
+    line = f"{before}{quoted(sys.executable)} -m pip install 'backstay[etcd]'"
+    assert lacking.install_extra("etcd") == line

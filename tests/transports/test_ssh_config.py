@@ -15,8 +15,8 @@ from backstay.errors import HostKeyRefused, HostUnreachable, LoginRefused, NotAs
 from backstay.finding import Severity
 from backstay.health.judge_host import unreachable
 from backstay.transports import ssh_command, ssh_errors
-from backstay.transports.ssh_connections import Connections
 from backstay.transports.ssh_config import SshConfig, Way
+from backstay.transports.ssh_connections import Connections
 from backstay.transports.ssh_logins import Login
 from backstay.transports.ssh_proxy import Proxy
 from backstay.transports.targets import JumpOf, SshTarget

@@ -17,7 +17,7 @@ COMMANDS = "backstay.commands"
 """Group of entry points: click commands by their name on the command line."""
 CLOUD_FILES = "backstay.cloud_files"
 """Group of entry points: functions that return the ``cloud.yaml`` to use where none is named."""
-_INSTALL = "pip install --force-reinstall 'backstay[lab]', or pip uninstall backstay-lab"
+_INSTALL = f"{lacking.LAB}, or uninstall the distribution backstay-lab"
 
 
 class NotInstalled(BackstayError):
@@ -34,7 +34,7 @@ def _missing() -> NoReturn:
     raise NotInstalled(
         "calling a command of the lab",
         came_back="the lab is not installed",
-        remedy=lacking.remedy("pip install 'backstay[lab]'"),
+        remedy=lacking.remedy(lacking.LAB),
     )
 
 

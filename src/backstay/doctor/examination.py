@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from backstay.access.session import CloudSession
 from backstay.backup.mariadb import needs as database
 from backstay.backup.mariadb.onhost_doctor import readiness
-from backstay.commands import command
+from backstay.commands import command, quoted
 from backstay.doctor.judge_afar import judge_afar
 from backstay.doctor.judge_here import judge_here, judge_units
 from backstay.doctor.judge_hosts import judge_hosts, server_versions
@@ -29,8 +30,11 @@ _EXAMPLE = (
     "  controller: {address: 192.0.2.11, roles: [controller]}",
     "  compute1: {address: 192.0.2.21, roles: [compute]}",
 )
-EXAMPLE = command("printf", r"%s\n", *_EXAMPLE) + " >cloud.yaml"
-"""Writes a cloud.yaml to begin with."""
+
+
+def example(place: Path) -> str:
+    """Return the command that writes a cloud.yaml to begin with. Pure."""
+    return command("printf", r"%s\n", *_EXAMPLE) + f" >{quoted(str(place))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +108,8 @@ async def examine_here(error: BackstayError, commands: Sequence[str], own: Own) 
     reading, afar = await asyncio.gather(
         read_here(None, wanted, Own(code=own.code)), read_servers(wanted)
     )
-    absent = isinstance(error, NoCloudFile)
-    points = [refused(Topic.CLOUD_FILE, "cloud.yaml", error, command=EXAMPLE if absent else "")]
+    begin = example(error.place) if isinstance(error, NoCloudFile) else ""
+    points = [refused(Topic.CLOUD_FILE, "cloud.yaml", error, command=begin)]
     points += judge_here(reading, None, wanted) + judge_afar(afar, None, wanted)
     return Report(cloud=None, needs=needs, points=_of(points, wanted))
 

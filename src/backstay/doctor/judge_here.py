@@ -1,8 +1,8 @@
 """Judge what was read of this machine. Pure."""
 
 import re
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,12 +10,11 @@ from backstay.backup.mariadb.needs import PROGRAMS, RECEIVING
 from backstay.commands import command, quoted
 from backstay.doctor.facts import Folder, Here
 from backstay.doctor.needs import Topic
-from backstay.doctor.point import Point, lacking, there, unknown
+from backstay.doctor.point import Point, State, lacking, there, unknown
 from backstay.doctor.read_here import Reading
 from backstay.inventory.cloud import Cloud
 from backstay.inventory.provision import Ansible, Command
-from backstay.journal import drivers
-from backstay.lacking import PACKAGES, Lack, install
+from backstay.lacking import LAB, PACKAGES, Lack, install, pip_install
 from backstay.quantities import size
 
 JOURNAL_ROOM = 64 << 20
@@ -49,7 +48,7 @@ def _packages(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
             Lack(
                 what="Python packages",
                 evidence=f"not installed: {', '.join(here.missing_packages)}",
-                command=_pip("backstay"),
+                command=pip_install("backstay"),
             ),
         )
     else:
@@ -59,13 +58,9 @@ def _packages(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
             yield there(topic, f"extra {extra}", "installed")
 
 
-def _pip(what: str) -> str:
-    return f"{quoted(sys.executable)} -m pip install {quoted(what)}"
-
-
 def _lab(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
     if here.missing_extras.get("lab"):
-        lack = Lack(what="the lab", evidence="not installed", command=drivers.install("lab"))
+        lack = Lack(what="the lab", evidence="not installed", remedy=LAB)
         yield lacking(Topic.LAB, lack)
     else:
         yield there(Topic.LAB, "the lab", "installed")
@@ -89,6 +84,18 @@ def programs(topic: Topic, names: Sequence[str], here: Here) -> Iterator[Point]:
     if not missing:
         found = [f"{name} {here.versions.get(name, '')}".rstrip() for name in names]
         yield there(topic, "programs", ", ".join(found))
+
+
+def _ssh_program(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
+    for point in programs(Topic.SSH_PROGRAM, ["ssh"], here):
+        if point.state is State.OK:
+            yield point
+            continue
+        evidence = (
+            "this machine has no such program: an SSH configuration is not read, and the lines to "
+            "paste need it"
+        )
+        yield replace(point, evidence=evidence, optional=True)
 
 
 def _restic(here: Here, _cloud: Cloud | None) -> Iterator[Point]:
@@ -317,6 +324,7 @@ _JUDGES: Mapping[Topic, _Judge] = {
     Topic.TEMPORARY: _temporary,
     Topic.SYSTEMD: _systemd,
     Topic.OWN_CODE: _own_code,
+    Topic.SSH_PROGRAM: _ssh_program,
     Topic.RESTIC: _restic,
     Topic.BACKUP_FOLDER: _backup_folder,
     Topic.DATABASE_PROGRAMS: _database_programs,

@@ -25,6 +25,8 @@ class Topic(StrEnum):
     API = "api"
     """Credentials, and a token by them."""
     CLOCK = "clock"
+    SSH_PROGRAM = "ssh-program"
+    """Here: what reads ~/.ssh/config, and what remedies are pasted for."""
     LOGIN = "login"
     """A host lets this user in, and its key is known."""
     PYTHON = "python3"
@@ -62,7 +64,8 @@ class Level(StrEnum):
 
 
 def _needs(needed: Iterable[Topic], optional: Iterable[Topic] = ()) -> Mapping[Topic, Level]:
-    return dict.fromkeys(optional, Level.OPTIONAL) | dict.fromkeys(needed, Level.NEEDED)
+    found = dict.fromkeys(optional, Level.OPTIONAL) | dict.fromkeys(needed, Level.NEEDED)
+    return {Topic.SSH_PROGRAM: Level.OPTIONAL} | found if Topic.LOGIN in found else found
 
 
 _T = Topic

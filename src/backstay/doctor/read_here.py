@@ -60,6 +60,8 @@ class Reading:
 def programs_wanted(wanted: Collection[Topic], cloud: Cloud | None) -> list[str]:
     """Return the programs of this machine that are looked for. Pure."""
     names = ["systemd-run"] if Topic.SYSTEMD in wanted else []
+    if Topic.SSH_PROGRAM in wanted:
+        names.append("ssh")
     if Topic.RESTIC in wanted:
         names.append("restic")
     if Topic.DATABASE_PROGRAMS in wanted:
@@ -80,7 +82,13 @@ async def read_here(cloud: Cloud | None, wanted: Collection[Topic], own: Own) ->
     parts: list[tuple[tuple[Topic, ...], Callable[[], Mapping[str, Any]]]] = [
         ((Topic.PYTHON_PACKAGES, Topic.LAB), _packages),
         (
-            (Topic.RESTIC, Topic.DATABASE_PROGRAMS, Topic.STREAM_PROGRAMS, Topic.PROVISION),
+            (
+                Topic.SSH_PROGRAM,
+                Topic.RESTIC,
+                Topic.DATABASE_PROGRAMS,
+                Topic.STREAM_PROGRAMS,
+                Topic.PROVISION,
+            ),
             lambda: _programs(programs_wanted(wanted, cloud)),
         ),
         ((Topic.PING,), lambda: {"can_ping": _can_ping()}),

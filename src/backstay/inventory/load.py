@@ -21,7 +21,19 @@ def load(path: Path, *, services: Collection[str] | None = None) -> Cloud:
     ``services`` are the names that a ``without`` may hold; None leaves them unchecked. Raises
     InventoryError where the file cannot be read, and CloudFileWrong with all mistakes in it.
     """
-    return load_text(path, read_text(path.absolute()), services=services)
+    try:
+        text = read_text(path.absolute())
+    except InventoryError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            absent = NoCloudFile(
+                error.attempted,
+                came_back=error.came_back,
+                remedy=lacking.remedy("describe your cloud in it, or name another file"),
+            )
+            absent.place = path
+            raise absent from error
+        raise
+    return load_text(path, text, services=services)
 
 
 def load_text(path: Path, text: str, *, services: Collection[str] | None = None) -> Cloud:
@@ -62,12 +74,17 @@ def _cloud(path: Path, document: Document, services: Collection[str] | None) -> 
     return cloud
 
 
-class NoCloudFile(InventoryError):
-    """No cloud.yaml is named, and none is in its places."""
-
-
 VARIABLE = "BACKSTAY_CLOUD"
 PLACES = (Path("cloud.yaml"), Path("/etc/backstay/cloud.yaml"))
+
+
+class NoCloudFile(InventoryError):
+    """There is no cloud.yaml: where it is named to be, or where none is named in its places.
+
+    ``place`` is where one can be made.
+    """
+
+    place = PLACES[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,9 @@
 """Python packages that a journal or locks elsewhere need: Backstay's extras bring them."""
 
 import re
-import sys
 from importlib.metadata import PackageNotFoundError, requires
 
 from backstay import lacking
-from backstay.commands import quoted
 
 _BY_EXTRA = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra == ["']([a-z0-9-]+)["']""")
 """How an extra's requirement is written in the data of an installed distribution.
@@ -27,16 +25,11 @@ def missing(error: ImportError, driver: str = "", *, otherwise: str) -> tuple[st
     came_back = f"the Python package {name} is missing" if error.name else str(error)
     extra = _extras().get(name)
     if extra is None and name in _WITHOUT_EXTRA:
-        line = f"{quoted(sys.executable)} -m pip install {_WITHOUT_EXTRA[name]}"
+        line = lacking.pip_install(_WITHOUT_EXTRA[name])
         return came_back, lacking.remedy(f"{line}; or {otherwise}")
     if extra is None:
         return came_back, lacking.remedy(f"install it, or {otherwise}")
-    return came_back, lacking.remedy(f"{install(extra)}; or {otherwise}")
-
-
-def install(extra: str) -> str:
-    """Return the command that installs what an extra brings. Pure."""
-    return f"{quoted(sys.executable)} -m pip install 'backstay[{extra}]'"
+    return came_back, lacking.remedy(f"{lacking.install_extra(extra)}; or {otherwise}")
 
 
 def _extras() -> dict[str, str]:

@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 from backstay import lacking
 from backstay.answers import BadAnswer, read
-from backstay.commands import quoted
 from backstay.errors import PowerError, PowerOrdered
 from backstay.transports import power
 from backstay.transports.hardware import Hardware, hardware_of
@@ -161,8 +160,8 @@ class Ipmi:
             last = next((line for line in reversed(lines) if line.strip()), "no message")
             raise self._error(attempted, f"pyghmi ended with {last[:200]}") from None
         if answer.extra:
-            remedy = f"{quoted(sys.executable)} -m pip install 'backstay[{answer.extra}]'"
-            raise self._error(attempted, answer.error, lacking.remedy(remedy))
+            remedy = lacking.remedy(lacking.install_extra(answer.extra))
+            raise self._error(attempted, answer.error, remedy)
         if answer.error:
             raise self._error(attempted, answer.error)
         return answer

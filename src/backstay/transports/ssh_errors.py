@@ -215,9 +215,7 @@ def login_refused(target: SshTarget, way: Way, login: Login, reason: str) -> Log
 def _where_login_is_set(target: SshTarget) -> str:
     """Return what names the user and the key; ``user`` of cloud.yaml is for no jump host. Pure."""
     if target.jump_of is JumpOf.CLOUD_FILE:
-        return (
-            f"{JumpOf.CLOUD_FILE} (USER@{target.address}: `user` there is not for it), and `key`"
-        )
+        return f"{JumpOf.CLOUD_FILE} (USER@{target.address}: `user` there is not for it), and `key`"
     if target.jump_of is JumpOf.SSH_CONFIG:
         return f"User and IdentityFile of {target.address} in ~/.ssh/config"
     return "`user` and `key` under `ssh` in cloud.yaml"
