@@ -7,17 +7,25 @@ umask 022
 python=$1 venv=$2
 lock=requirements.txt
 [ "${3:-}" != --develop ] || lock=requirements-dev.txt
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+wanted=python3-venv
+case $python in */*) ;; python3.*) wanted=$python-venv ;; esac
+able() { command -v "$python" >/dev/null && "$python" -c 'import ensurepip, venv' 2>/dev/null; }
+if ! able && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "install: apt-get install $wanted" >&2
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$wanted" >/dev/null
+fi
+if ! command -v "$python" >/dev/null; then
+    echo "install: there is no $python on this machine. On Debian or Ubuntu: sudo apt-get install $wanted" >&2
+    exit 1
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "install: $python is not Python 3.11 or newer. Install a newer one and run: make PYTHON=python3.12 install" >&2
     exit 1
 fi
-if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
-    else
-        echo "install: $python cannot create virtual environments. On Debian: apt install python3-venv" >&2
-        exit 1
-    fi
+if ! able; then
+    echo "install: $python cannot create virtual environments. On Debian or Ubuntu: sudo apt-get install $wanted" >&2
+    exit 1
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
@@ -27,4 +35,6 @@ if [ "$lock" = requirements-dev.txt ]; then
 else
     rm -rf build # what an earlier build left there would be installed too
     pip install --no-deps --no-build-isolation --force-reinstall .
+    venv=$(cd "$venv" && pwd)
+    echo "install: done. To call it as backstay: sudo ln -sf '$venv/bin/backstay' /usr/local/bin/"
 fi

@@ -148,11 +148,15 @@ def test_what_belongs_to_another_user_is_refused(folder: Path) -> None:
     assert "chown root" in raised.value.remedy
     os.chown(folder / "openrc", 0, -1)
     os.chown(folder, NOBODY, -1)
-    with pytest.raises(InventoryError, match="belongs to nobody"):
+    with pytest.raises(InventoryError, match="belongs to nobody") as raised:
         load(folder / "cloud.yaml")
+    assert "chown" not in raised.value.remedy, "it may be somebody's home"
+    assert "a copy" in raised.value.remedy
     folder.chmod(0o1777)
-    with pytest.raises(InventoryError, match="belongs to nobody"):
+    with pytest.raises(InventoryError, match="belongs to nobody") as raised:
         load(folder / "cloud.yaml")
+    assert "chown" not in raised.value.remedy, "it may be somebody's home"
+    assert "a copy" in raised.value.remedy
     os.chown(folder, 0, -1)
     (folder / "link").symlink_to("cloud.yaml")
     os.chown(folder / "link", NOBODY, -1, follow_symlinks=False)

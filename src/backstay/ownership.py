@@ -266,10 +266,18 @@ def _trusted() -> set[int]:
 def _check_owner(shown: str, found: os.stat_result) -> None:
     if found.st_uid not in _trusted():
         me = "root" if os.geteuid() == 0 else "root or yourself"
+        remedy = (
+            f"as root: chown {_user(os.geteuid())} {shown} (if you trust its content), or use "
+            f"a file that belongs to {me}"
+        )
+        if stat.S_ISDIR(found.st_mode):  # perhaps a user's home, who could not log in any more
+            remedy = (
+                f"use a copy of the file, and of those that it names, in a folder that belongs "
+                f"to {me} (/etc/backstay)"
+            )
         raise NotTrusted(
             f"{shown} belongs to {_user(found.st_uid)}, who could change what is done by it",
-            f"as root: chown {_user(os.geteuid())} {shown} (if you trust its content), or use "
-            f"a file that belongs to {me}",
+            remedy,
         )
 
 

@@ -102,6 +102,13 @@ def test_nothing_unfinished_is_refused_and_said(call: Any) -> None:
     assert "refused, nothing has been changed: the journal has no unfinished run" in done.stderr
 
 
+def test_a_journal_without_runs_is_no_refusal(call: Any) -> None:
+    done: Result = call("runs", "show")
+    assert done.exit_code == ExitStatus.UNKNOWN
+    assert "looking for the newest run: the journal has no runs yet" in done.stderr
+    assert "refused" not in done.stderr
+
+
 def test_the_process_ends_with_the_status() -> None:
     program = Path(sys.executable).with_name("backstay")
     done = subprocess.run([program, "check", "--bogus"], check=False, capture_output=True)

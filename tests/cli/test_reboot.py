@@ -92,6 +92,34 @@ def test_the_plan_is_shown_and_nothing_is_written(call: Any) -> None:
     assert json.loads(call("runs", "list", "-o", "json").output) == []
 
 
+def test_a_plan_needs_no_time_where_it_is_clear(call: Any, tmp_path: Path) -> None:
+    several = call("plan", "reboot", "proxy")
+    assert several.exit_code == ExitStatus.USAGE
+    assert "exactly one of --now" in several.output
+    file = tmp_path / "cloud.yaml"
+    file.write_text(CLOUD.replace("  short: {start: '03:00', duration: 5m}\n", ""))
+    assert "window long closes" in call("plan", "reboot", "proxy").output
+    file.write_text(CLOUD[: CLOUD.index("windows:")])
+    for words in (["plan", "reboot", "proxy"], ["reboot", "proxy", "--dry-run"]):
+        shown = call(*words)
+        assert (shown.exit_code, "reboot proxy" in shown.output) == (0, True), shown.output
+    assert call("reboot", "proxy", "--yes").exit_code == ExitStatus.USAGE
+
+
+def test_a_replacement_without_a_spare_names_those_there_are(call: Any, tmp_path: Path) -> None:
+    file = tmp_path / "cloud.yaml"
+    for command in (["plan", "replace", "controller"], ["replace", "controller", "--yes"]):
+        file.write_text(CLOUD)
+        none = call(*command)
+        assert none.exit_code == ExitStatus.USAGE
+        assert f"{file} has none for controller" in none.output
+        spare = "  spare1: {address: 192.0.2.31, roles: [spare]}\n"
+        file.write_text(CLOUD.replace("windows:", f"{spare}windows:"))
+        one = call(*command)
+        assert one.exit_code == ExitStatus.USAGE
+        assert "name the spare to rebuild on: --with spare1" in one.output
+
+
 def test_runs_that_are_over_or_unknown_are_not_resumed(call: Any, tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/journal.db")
     name = store.create(recorded("reboot-controller")[0].plan)

@@ -1,5 +1,6 @@
 """What is written for systemd: no secrets where every user may read them, no program of others."""
 
+import json
 import shutil
 import stat
 import subprocess
@@ -13,6 +14,7 @@ from backstay.cli import units
 from backstay.cli.exit_status import Refused
 from backstay.cli.units import own_environment, secret_environment, unit_command
 from backstay.errors import BackstayError
+from backstay.inventory.load import load
 from backstay.transports import systemd
 from backstay.transports.systemd import (
     environment_file,
@@ -113,6 +115,41 @@ def test_a_unit_that_is_damaged_is_named(tmp_path: Path, damaged: str) -> None:
     (tmp_path / "x.service").mkdir()
     with pytest.raises(BackstayError, match=r"reading .*x\.service"):
         systemd.state("x", tmp_path)
+
+
+ASKS = "export OS_AUTH_URL=http://k:5000/v3 OS_USERNAME=a\nread -r OS_PASSWORD\n"
+SETS = "export OS_AUTH_URL=http://k:5000/v3 OS_USERNAME=a OS_PASSWORD=b OS_PROJECT_NAME=c\n"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "watch", "refused"),
+    [
+        ("asks", None, True),
+        ("sets", None, False),
+        ("sets", "asks", True),
+        ("sets", "environment", True),
+        ("absent", None, False),
+    ],
+)
+def test_a_unit_cannot_be_asked_for_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cloud: str, watch: str | None, refused: bool
+) -> None:
+    monkeypatch.setenv("OS_PASSWORD", "of this terminal")
+    (tmp_path / "asks").write_text(ASKS)
+    (tmp_path / "sets").write_text(SETS)
+    own = {"environment": True} if watch == "environment" else {"openrc": watch}
+    text = {
+        "credentials": {"openrc": cloud},
+        "hosts": {"a": {"address": "192.0.2.1", "roles": ["compute"]}},
+        **({"watch": {"credentials": own}} if watch else {}),
+    }
+    (tmp_path / "cloud.yaml").write_text(json.dumps(text))
+    read = load(tmp_path / "cloud.yaml")
+    if not refused:
+        units.refuse_environment(read, watch=True)
+        return
+    with pytest.raises(Refused, match="unit of systemd"):
+        units.refuse_environment(read, watch=True)
 
 
 def test_a_program_that_others_may_change_is_refused(

@@ -213,11 +213,23 @@ def test_an_answer_that_is_not_json(server):
 
 def test_a_region_without_the_endpoint_names_those_that_have_it(server):
     asked = client(server, OS_REGION_NAME="RegionTow")
-    error = images_refusal(ApiFailed, asked)
+    error = images_refusal(ApiNotAsked, asked)
     assert "no public image endpoint in region RegionTow" in error.came_back
+    assert "it knows no region RegionTow at all" in error.came_back
+    assert "correct `region`" in error.remedy
     assert "RegionOne, RegionTwo" in error.came_back
     with pytest.raises(ApiFailed, match="no public orchestration endpoint"):
         client(server).get("orchestration", "/stacks")
+
+
+def test_an_endpoint_that_its_region_lacks_is_failed(server):
+    known = behaviour.catalogue(server.url)
+    for service in known:
+        if service["type"] == "image":
+            service["endpoints"] = service["endpoints"][:1]
+    server.answers["/v3/auth/tokens"] = says(201, behaviour.token(known), X_Subject_Token="t")
+    error = images_refusal(ApiFailed, client(server, OS_REGION_NAME="RegionTwo"))
+    assert "in region RegionTwo; it has one in RegionOne" in error.came_back
 
 
 def test_an_expired_certificate_is_called_expired(tmp_path):

@@ -60,12 +60,19 @@ def newest_run(store: "Store", name: str | None, *, unfinished: bool) -> "RunRec
     Where there is none of these, ``unfinished`` decides whether that is refused or the newest of
     all is returned. Which run was taken is printed. Raises JournalError and Refused.
     """
+    from backstay.journal.records import NoSuchRun
+
     if name is not None:
         return store.run(name)
     found = store.runs(limit=1, unfinished=True) or ([] if unfinished else store.runs(limit=1))
     if not found:
-        which = "unfinished run" if unfinished else "run"
-        raise Refused(f"the journal has no {which}", remedy="name a RUN of backstay runs list")
+        if unfinished:
+            raise Refused("the journal has no unfinished run", remedy="backstay runs list")
+        raise NoSuchRun(
+            "looking for the newest run",
+            came_back="the journal has no runs yet",
+            remedy="runs of another user, or of another journal (BACKSTAY_JOURNAL), are in theirs",
+        )
     run = found[0]
     kind = "newest unfinished" if run.state.in_flight else "newest"
     echo(f"backstay: no RUN given: taking {run.id}, the {kind}", err=True)

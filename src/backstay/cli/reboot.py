@@ -85,6 +85,8 @@ def reboot(*, schedule: bool, dry_run: bool, yes: bool, output: str, **chosen: A
     if schedule and chosen["now"]:
         raise click.UsageError("--schedule goes with --at or --window")
     cloud = open_cloud(chosen["cloud"])
+    if dry_run and not schedule and not _times(chosen):
+        chosen |= _usual_time(cloud)
     plan, go = _planned(cloud, chosen)
     if output != "json":
         _show(plan, go)
@@ -167,8 +169,7 @@ def _require_options(chosen: dict[str, Any], cloud: "Cloud") -> None:
     require_hosts(chosen["hosts"], cloud)
     if len(set(chosen["hosts"])) != len(chosen["hosts"]):
         raise click.BadParameter("a host is named twice", param_hint="HOST")
-    when = [name for name in ("now", "at", "window") if chosen[name]]
-    if len(when) != 1:
+    if len(_times(chosen)) != 1:
         raise click.UsageError("give exactly one of --now, --at HH:MM and --window NAME")
     if chosen["window"] and chosen["window"] not in cloud.windows:
         names = ", ".join(cloud.windows) or "none"
@@ -182,6 +183,18 @@ def _require_options(chosen: dict[str, Any], cloud: "Cloud") -> None:
             raise click.BadParameter(
                 f"`{gate}` is none of {', '.join(MAY_BE_SKIPPED)}", param_hint="--skip-gate"
             )
+
+
+def _times(chosen: dict[str, Any]) -> list[str]:
+    """Return which of the options that say when it begins were given."""
+    return [name for name in ("now", "at", "window") if chosen[name]]
+
+
+def _usual_time(cloud: "Cloud") -> dict[str, Any]:
+    """Return when it would begin, where a plan is asked for without a time: in the only window."""
+    if len(cloud.windows) == 1:
+        return {"window": next(iter(cloud.windows))}
+    return {} if cloud.windows else {"now": True}
 
 
 def _instant(text: str, now: datetime) -> datetime:

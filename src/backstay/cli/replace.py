@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--with",
     "spare",
-    required=True,
     metavar="SPARE",
     shell_complete=completion.spares,
-    help="Spare to rebuild on.",
+    help="Spare to rebuild on.  [required]",
 )
 @click.option(
     "--to",
@@ -150,6 +149,10 @@ def _require(cloud: "Cloud", host: str, spare: str, confirmed: str) -> None:
     from backstay.runbooks.replace.plan import host_blocker, spare_blocker
 
     require_hosts([host], cloud)
+    if not spare:
+        others = [name for name in cloud.hosts if not spare_blocker(cloud, host, name)]
+        known = f"--with {' or '.join(others)}" if others else f"{cloud.path} has none for {host}"
+        raise click.UsageError(f"name the spare to rebuild on: {known}")
     require_hosts([spare], cloud, hint="--with")
     if blocker := host_blocker(cloud, host):
         raise click.BadParameter(blocker, param_hint="HOST")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from backstay.cli.exit_status import Refused
 from backstay.cli.output.terminal import echo
+from backstay.commands import command
 
 if TYPE_CHECKING:
     from backstay.inventory.cloud import Cloud
@@ -28,9 +29,9 @@ def unit_command(*words: str) -> list[str]:
     """Return Backstay's command line for a unit. Raises Refused where others may change it."""
     from backstay.ownership import NotTrusted, check_own, check_own_tree
 
-    command = own_command(*words)
+    line = own_command(*words)
     folders = code_folders()
-    for file in (Path(command[0]), Path(sys.executable), *folders):
+    for file in (Path(line[0]), Path(sys.executable), *folders):
         try:
             (check_own_tree if file in folders else check_own)(file)
         except NotTrusted as error:
@@ -43,7 +44,7 @@ def unit_command(*words: str) -> list[str]:
             raise Refused(
                 f"the unit would run {file}: {error.strerror}", remedy="install Backstay again"
             ) from error
-    return command
+    return line
 
 
 def code_folders() -> list[Path]:
@@ -74,14 +75,41 @@ def _given() -> dict[str, str]:
     return {key: os.environ[key] for key in (JOURNAL, LOCKS) if key in os.environ}
 
 
-def refuse_environment(cloud: "Cloud") -> None:
-    """Raise Refused where the cloud's credentials are only in this terminal's environment."""
-    if cloud.credentials.environment:
+def refuse_environment(cloud: "Cloud", *, watch: bool = False) -> None:
+    """Raise Refused where credentials, or the password, are only in this terminal's environment.
+
+    With ``watch`` those of the watch's own account too.
+    """
+    own = cloud.watch.credentials
+    accounts = {"credentials": cloud.credentials}
+    if watch and own is not None:
+        accounts["watch.credentials"] = own
+    for key, given in accounts.items():
+        if given.environment:
+            raise Refused(
+                "the credentials come from this terminal's environment, which a unit of systemd "
+                "does not have",
+                remedy=f"name an openrc under `{key}` in {cloud.path}",
+            )
+        if given.openrc is not None:
+            _refuse_question(given.openrc)
+
+
+def _refuse_question(openrc: Path) -> None:
+    """Raise Refused for an openrc without a password; what else is wrong is said in use."""
+    from backstay.errors import InventoryError
+    from backstay.inventory.openrc import PasswordMissing, read_openrc
+
+    try:
+        read_openrc(openrc, with_terminal=False)
+    except PasswordMissing as error:
         raise Refused(
-            "the credentials come from this terminal's environment, which a unit of systemd does "
-            "not have",
-            remedy=f"name an openrc under `credentials` in {cloud.path}",
-        )
+            f"{openrc} sets no OS_PASSWORD, and a unit of systemd has no terminal to ask for it",
+            remedy=f"write `export OS_PASSWORD=...` into it, and let root alone read it: "
+            f"{command('chmod', '600', str(openrc))}",
+        ) from error
+    except InventoryError:
+        return
 
 
 def show_files(files: dict[str, str]) -> None:

@@ -294,7 +294,7 @@ def _log(line: str) -> None:
 def _install(cloud: "Cloud", *, dry_run: bool) -> None:
     from backstay.transports.systemd import environment_file, install, reading, service_file
 
-    refuse_environment(cloud)
+    refuse_environment(cloud, watch=True)
     _warn_if_alone(cloud)
     name = _unit(cloud)
     text = service_file(

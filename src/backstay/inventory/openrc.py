@@ -37,14 +37,18 @@ class _Script:
     where: str
 
 
-def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
+class PasswordMissing(InventoryError):
+    """An openrc sets no password: it asks for it, or leaves it to the terminal."""
+
+
+def read_openrc(path: Path, *, bound: float = BOUND, with_terminal: bool = True) -> dict[str, str]:
     """Return the ``OS_*`` variables and the proxies that ``path`` exports, run with ``.``.
 
     It is run by the shell that its first line names; without such a line by bash, where there is
     one, as in most people's terminals. The environment is clean (PATH, HOME and the user's name
     only), standard input is empty, and after ``bound`` seconds the shell and all that it started
     are killed. The password may come from the operator's own ``OS_PASSWORD`` where the script asks
-    for it. Raises InventoryError.
+    for it, but not without ``with_terminal``: a unit of systemd has none. Raises InventoryError.
     """
     try:
         opened = open_own(path)
@@ -68,7 +72,7 @@ def read_openrc(path: Path, *, bound: float = BOUND) -> dict[str, str]:
             f"{_name(script)} ended with status {status}" + (f": {message}" if message else ""),
             f"try by hand: {command(script.shell, '-c', f'. {shlex.quote(str(path))}')}",
         )
-    return _with_password(script, found, message)
+    return _with_password(script, found, message, with_terminal=with_terminal)
 
 
 def _script(path: Path, file: int) -> _Script:
@@ -146,7 +150,9 @@ _COMPLAINTS = (
 )
 
 
-def _with_password(script: _Script, found: dict[str, str], message: str) -> dict[str, str]:
+def _with_password(
+    script: _Script, found: dict[str, str], message: str, *, with_terminal: bool
+) -> dict[str, str]:
     complaint = f"; {_name(script)} said: {message}" if message else ""
     if not any(name.startswith("OS_") for name in found):
         raise _wrong(
@@ -165,13 +171,14 @@ def _with_password(script: _Script, found: dict[str, str], message: str) -> dict
         return found
     if any(found.get(name) for name in ("OS_TOKEN", "OS_APPLICATION_CREDENTIAL_SECRET")):
         return found
-    if os.environ.get("OS_PASSWORD"):
+    if with_terminal and os.environ.get("OS_PASSWORD"):
         return found | {"OS_PASSWORD": os.environ["OS_PASSWORD"]}
-    raise _wrong(
-        script.path,
-        "it sets no OS_PASSWORD: it probably asks for the password, and there is no terminal"
-        + complaint,
-        "set OS_PASSWORD in the environment, or use clouds.yaml",
+    raise PasswordMissing(
+        f"reading {script.path}",
+        came_back="it sets no OS_PASSWORD: it probably asks for the password, and there is no "
+        f"terminal{complaint}",
+        remedy="in this terminal: read -rs OS_PASSWORD; export OS_PASSWORD; or let the file export "
+        "it (chmod 600), or use clouds.yaml",
     )
 
 

@@ -339,6 +339,18 @@ def no_endpoint(
     )
 
 
+def no_region(
+    attempted: str, service_type: str, interface: str, region: str, there: Iterable[str]
+) -> ApiNotAsked:
+    """Return the error for a region of which the catalogue has nothing: the setting is wrong."""
+    found = no_endpoint(attempted, service_type, interface, region, there)
+    return ApiNotAsked(
+        attempted,
+        came_back=f"{found.came_back}; it knows no region {region} at all",
+        remedy=found.remedy,
+    )
+
+
 def left_out(attempted: str, service_type: str, scope: str) -> ApiFailed:
     """Return the error for an endpoint that a token without a project is not shown."""
     return ApiFailed(

@@ -40,7 +40,7 @@ class Choice:
         ]
 
     def one(self, access: AccessInfoV3, service_type: str, attempted: str) -> str:
-        """Return the endpoint of a type. Raises ApiFailed."""
+        """Return the endpoint of a type. Raises ApiFailed; ApiNotAsked for an unknown region."""
         interface, region = self._where(service_type)
         found = self._own(service_type, "ENDPOINT_OVERRIDE") or self._newest(
             access, service_type, interface, region
@@ -60,7 +60,18 @@ class Choice:
         if not regions and not access.project_id:
             scope = "system" if access.system_scoped else "domain"
             raise api_errors.left_out(attempted, service_type, scope)
+        if regions and region is not None and not self._knows(access, region):
+            raise api_errors.no_region(attempted, service_type, interface, region, regions)
         raise api_errors.no_endpoint(attempted, service_type, interface, region, regions)
+
+    @staticmethod
+    def _knows(access: AccessInfoV3, region: str) -> bool:
+        """Return whether the catalogue has anything in a region."""
+        return any(
+            region in {endpoint.get("region_id"), endpoint.get("region")}
+            for service in access.service_catalog.catalog
+            for endpoint in service.get("endpoints", [])
+        )
 
     def _newest(
         self, access: AccessInfoV3, service_type: str, interface: str, region: str | None

@@ -177,7 +177,7 @@ class OpenStackApi:
         ``path`` begins with ``/`` and is appended to the endpoint as the catalogue gives it; a
         version that both have is there once. ``headers`` may hold a microversion.
         """
-        attempted = f"{method} {path.partition('?')[0]} of {service_type}"
+        attempted = f"{method} {path.partition('?')[0] or '/'} of {service_type}"
         access = self._token()
         url = self._address(access, service_type, path, attempted)
         options: dict[str, Any] = {"json": json} if json is not None else {}
@@ -223,7 +223,7 @@ class OpenStackApi:
         try:
             return reply.json()
         except ValueError as error:
-            attempted = f"{method} {path.partition('?')[0]} of {service_type}"
+            attempted = f"{method} {path.partition('?')[0] or '/'} of {service_type}"
             where = self._address(self._token(), service_type, path, attempted)
             raise api_errors.not_json(attempted, where, reply.status, reply.body) from error
 
