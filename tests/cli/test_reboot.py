@@ -183,7 +183,7 @@ def test_without_run_the_newest_that_was_started_is_taken(
 ) -> None:
     monkeypatch.setattr("backstay.cli.options._has_terminal", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *_, **__: True)
-    assert call("runs", "show").exit_code == ExitStatus.REFUSED, "there is none at all"
+    assert call("runs", "show").exit_code == ExitStatus.UNKNOWN, "there is none at all"
     store, plan = Store(f"sqlite:///{tmp_path}/journal.db"), recorded("reboot-controller")[0].plan
     first, second, waiting = (store.create(plan) for _ in range(3))
     for name in (first, second):

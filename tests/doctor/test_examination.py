@@ -183,13 +183,16 @@ async def nothing(_url: str, **_: Any) -> Any:
     return HttpExchange(outcome=HttpOutcome.SILENT, seconds=0.0)
 
 
-def test_programs_older_than_a_server_are_needed_and_newer_ones_optional() -> None:
+def test_programs_older_than_a_server_are_needed_and_newer_ones_for_a_replacement() -> None:
     here = Here(user="root", is_root=True, versions={"mariadbd": "10.11.6-MariaDB"})
     [older] = examination._versions(Reading(here=here), {"controller": "11.8.2-MariaDB"})
     assert (older.optional, older.topic) == (False, Topic.DATABASE_PROGRAMS)
     assert "11.8" in older.remedy
     [newer] = examination._versions(Reading(here=here), {"controller": "10.5.1-MariaDB"})
-    assert newer.optional
+    assert (newer.optional, newer.topic) == (False, Topic.DATABASE_RELEASE)
+    assert Topic.DATABASE_RELEASE not in NEEDS["backup"]
+    assert NEEDS["restore"][Topic.DATABASE_RELEASE] is Level.OPTIONAL
+    assert NEEDS["replace"][Topic.DATABASE_RELEASE] is Level.NEEDED
     assert examination._versions(Reading(here=here), {"controller": "10.11.2-MariaDB"}) == []
 
 

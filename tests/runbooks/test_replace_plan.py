@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from backstay.backup import requirements
 from backstay.backup.catalogue import Backup, Catalogue, State
+from backstay.backup.mariadb import release
 from backstay.backup.requirements import PROGRAMS, Program, Task
 from backstay.backup.restore_point import RestorePoint
 from backstay.cli import options
@@ -21,6 +22,7 @@ from backstay.inventory.cloud import Cloud
 from backstay.journal.plan import Plan
 from backstay.runbooks.replace.plan import ReplaceRequest, plan
 from backstay.runbooks.restore.plan import RestoreOptions, tasks_of
+from backstay.runbooks.restore.plan import plan as restoring
 from backstay.services.registry import all_services
 
 Call = Callable[..., Result]
@@ -97,14 +99,19 @@ def test_a_proxy_has_no_databases_and_no_agents() -> None:
 
 
 def test_databases_are_made_here_only_where_they_must_be() -> None:
-    def tasks(backup: Backup, to: RestorePoint) -> list[Task]:
-        return tasks_of(made(backup), RestoreOptions(backup=backup, to=to))
+    def tasks(backup: Backup, to: RestorePoint) -> tuple[list[Task], list[Task]]:
+        chosen = RestoreOptions(backup=backup, to=to)
+        restored = restoring(CLOUD, chosen, all_services())
+        return tasks_of(restored, chosen), tasks_of(made(backup), chosen)
 
+    both = [Task.STORE, Task.SERVE]
     physical = replace(BACKUP, engine=Engine.PHYSICAL)
-    assert tasks(physical, RestorePoint()) == [Task.STORE], "straight to the host"
-    assert tasks(physical, RestorePoint(latest=True)) == [Task.STORE, Task.SERVE]
+    restored, replaced = tasks(physical, RestorePoint())
+    assert restored == [Task.STORE], "straight to the host"
+    assert replaced == both, "the spare cannot be inspected before the databases are made"
+    assert tasks(physical, RestorePoint(latest=True)) == (both, both)
     proxy = replace(BACKUP, host="proxy", facts={}, snapshots={"files": "a"})
-    assert tasks(proxy, RestorePoint()) == [Task.STORE]
+    assert tasks(proxy, RestorePoint()) == ([Task.STORE], [Task.STORE])
 
 
 @pytest.fixture
@@ -169,6 +176,22 @@ def test_a_machine_without_the_programs_is_refused_before_anything(
     assert "replacing controller: this machine has no restic; nothing has been started" in said
     assert "apt-get install restic" in said
     assert Task.STORE in asked[0]
+    assert not (tmp_path / "journal.db").exists(), "no run was written"
+
+
+def test_a_machine_with_another_release_is_refused_before_anything(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def version() -> str:
+        return "11.8.2-MariaDB-0+deb13u1"
+
+    monkeypatch.setattr(requirements, "lacking", lambda _tasks: ())
+    monkeypatch.setattr(release, "server_version", version)
+    done = call("replace", "controller", "--with", "spare1", "--yes")
+    assert done.exit_code == ExitStatus.UNKNOWN
+    said = " ".join(done.output.split())
+    assert "replacing controller: the backup is of MariaDB 10.11, this machine has 11.8" in said
+    assert "install MariaDB 10.11 here" in said
     assert not (tmp_path / "journal.db").exists(), "no run was written"
 
 

@@ -85,6 +85,11 @@ def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
     room = replace(about(), proved=True, fills=True)
     assert blockers(room, told(), ours=OURS, free_here=1200) == []
     assert blockers(replace(room, fills=False), told(), ours=OURS, free_here=1200) != []
+    newer = "11.8.2-MariaDB"  # makes no databases for the host here, or does
+    assert blockers(room, told(), ours=newer, free_here=1 << 30) == []
+    assert blockers(replace(room, fills=False), told(), ours=newer, free_here=1 << 30) == [
+        "the backup is of MariaDB 10.11, this machine has 11.8"
+    ]
 
 
 def about(backup: Backup = BACKUP, service: str = "") -> RestoreContext:

@@ -70,9 +70,8 @@ def restore(
     Everything is first made and checked on this machine, and copied to the host beside its data;
     only then are the services stopped. What is replaced is kept on the host.
     """
-    from backstay.backup.requirements import require
+    from backstay.runbooks.restore.here import require_here
     from backstay.runbooks.restore.plan import plan as make
-    from backstay.runbooks.restore.plan import tasks_of
     from backstay.services.registry import all_services
 
     described, as_json = open_cloud(cloud), output == "json"
@@ -84,7 +83,7 @@ def restore(
         asyncio.run(_differences(described, chosen, as_json=as_json))
         return
     host = chosen.backup.host
-    require(tasks_of(made, chosen), f"restoring {chosen.backup.name}")
+    asyncio.run(require_here(made, chosen, f"restoring {chosen.backup.name}"))
     confirm_name(f"This will replace what {host} has now", host, yes=yes)
     sys.exit(start(described, made, reason=reason, as_json=as_json))
 

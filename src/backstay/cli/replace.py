@@ -1,5 +1,6 @@
 """``backstay replace`` and ``backstay plan replace``: a dead host is built anew on a spare."""
 
+import asyncio
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,8 +82,7 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
     Nothing is changed before several places have found HOST dead. Its power is taken and read back
     before the spare gets its address. Instances are not touched.
     """
-    from backstay.backup.requirements import require
-    from backstay.runbooks.restore.plan import tasks_of
+    from backstay.runbooks.restore.here import require_here
 
     made, as_json = _made(given), output == "json"
     if not as_json:
@@ -93,7 +93,7 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
             echo_json(document)
         return
     host = made.chosen.backup.host
-    require(tasks_of(made.plan, made.chosen), f"replacing {host}")
+    asyncio.run(require_here(made.plan, made.chosen, f"replacing {host}"))
     for witness in made.plan.settings["without_witnesses"]:
         statement = (
             f"{witness} will not be asked whether {host} is dead: if it is right, two hosts will "

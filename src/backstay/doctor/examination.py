@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backstay.access.session import CloudSession
@@ -144,7 +144,11 @@ def _versions(reading: Reading, servers: Mapping[str, str]) -> list[Point]:
     """Judge this machine's programs against the servers whose backups they read."""
     mine = reading.here.versions.get(database.VERSION_OF, "")
     lack = database.older_here(mine, servers)
-    return [lacking(Topic.DATABASE_PROGRAMS, lack)] if lack else []
+    if lack is None:
+        return []
+    # A newer one reads backups, and makes no databases for an older server.
+    topic = Topic.DATABASE_RELEASE if lack.optional else Topic.DATABASE_PROGRAMS
+    return [lacking(topic, replace(lack, optional=False))]
 
 
 def _of(points: Iterable[Point], wanted: Iterable[Topic]) -> list[Point]:

@@ -42,6 +42,8 @@ class Topic(StrEnum):
     BACKUP_FOLDER = "backup-folder"
     DATABASE_PROGRAMS = "database-programs"
     """Here: what a backup is restored into to verify it."""
+    DATABASE_RELEASE = "database-release"
+    """Here: a server of the hosts' release, by which databases are made for them."""
     STREAM_PROGRAMS = "stream-programs"
     """Here: what receives the database's log."""
     SANDBOX = "sandbox"
@@ -109,7 +111,7 @@ NEEDS: Mapping[str, Mapping[Topic, Level]] = {
     ),
     "restore": _needs(
         (*_ALWAYS, *_HOSTS, *_RUNS, *_STORED, *_PROOF, _T.SYSTEMD, _T.TEMPORARY),
-        (_T.SECRETS, _T.API, _T.DATABASE, _T.DATABASE_LOG),
+        (_T.SECRETS, _T.API, _T.DATABASE, _T.DATABASE_LOG, _T.DATABASE_RELEASE),
     ),
     "replace": _needs(
         (
@@ -121,6 +123,7 @@ NEEDS: Mapping[str, Mapping[Topic, Level]] = {
             _T.API,
             _T.CLOCK,
             _T.BMC,
+            _T.DATABASE_RELEASE,
             _T.PROVISION,
             _T.SYSTEMD,
             _T.TEMPORARY,

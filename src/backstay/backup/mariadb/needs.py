@@ -100,7 +100,12 @@ def older_here(here: str, servers: Mapping[str, str]) -> Lack | None:
         evidence=f"this machine has {here}, {names}",
         remedy=f"install {SERVER} {'.'.join(map(str, _parsed(newest) or ()))} here, from where "
         "the hosts have it: "
-        + ("what is newer cannot be read" if older else "a backup is best read by its own version"),
+        + (
+            "what is newer cannot be read"
+            if older
+            else "backups can be verified with what is here, but a replacement, and a restore with "
+            "the log, make databases for the host here; or do these on a machine of its release"
+        ),
         optional=not older,
     )
 

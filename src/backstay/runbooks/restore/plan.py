@@ -91,7 +91,11 @@ def straight(chosen: RestoreOptions) -> bool:
 
 def tasks_of(plan: Plan, chosen: RestoreOptions) -> list[Task]:
     """Return what this machine has to do with the backup in a plan that restores it."""
-    here = any(step.action == REBUILD.name for step in plan.steps) and not straight(chosen)
+    actions = [step.action for step in plan.steps]
+    here = REBUILD.name in actions
+    if here and straight(chosen):
+        # Who fetches before the host can be inspected makes the databases here all the same.
+        here = LOOK.name not in actions[: actions.index(REBUILD.name)]
     return [Task.STORE, *([Task.SERVE] if here else [])]
 
 

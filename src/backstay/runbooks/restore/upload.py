@@ -1,6 +1,7 @@
 """The steps of a restore before which everything runs on: can the host take it, and sending it."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.mariadb.answers import ServerHost
 from backstay.backup.mariadb.logs import joined
+from backstay.backup.mariadb.release import release_of
 from backstay.backup.mariadb.scratch import server_version
 from backstay.backup.restorable import changed, chosen
 from backstay.backup.selection import selection
@@ -38,14 +40,15 @@ class InspectHost(RestoreAction[HostInspected]):
         context, host = self.context(running), running.step.target
         try:
             answer = await self.site.ask(host, onhost_fill.look, returns=ServerHost)
-            ours = await server_version() if context.has_databases else ""
+            context = replace(context, fills=answer.fills)
+            here = context.has_databases and not context.straight
+            ours = await server_version() if here else ""
         except (HostError, BackupError) as error:
             raise Refused(
                 error.attempted, came_back=error.came_back, remedy=error.remedy
             ) from error
-        context = replace(context, fills=answer.fills)
-        here = shutil.disk_usage(self.place.folder).free
-        reasons = blockers(context, answer, ours=ours, free_here=here)
+        free = shutil.disk_usage(self.place.folder).free
+        reasons = blockers(context, answer, ours=ours, free_here=free)
         if context.has_databases and context.to.replays:
             reasons += self._no_log(context)
         if reasons:
@@ -78,7 +81,8 @@ def blockers(
 ) -> list[str]:
     """Return every reason against it. Pure; ``answer`` is the host's (``onhost_fill.look``).
 
-    ``ours`` is the version of this machine's database server, ``free_here`` its free bytes.
+    ``ours`` is the version of this machine's database server, which counts only where the databases
+    are made here; ``free_here`` are its free bytes.
     """
     backup, found = context.backup, []
     lacks = [program for program, there in answer.has.items() if not there]
@@ -91,7 +95,10 @@ def blockers(
     if free_here < here:
         found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
     if context.has_databases:
-        found += _other_versions(backup.facts["version"], answer.server, ours)
+        releases = {"the host": release_of(_number(answer.server))}
+        if not context.straight:
+            releases["this machine"] = release_of(ours)
+        found += _other_releases(release_of(backup.facts["version"]), releases)
         if answer.free_data < database:
             found.append(
                 f"{answer.data} on the host has only {size(answer.free_data)} free for "
@@ -100,23 +107,17 @@ def blockers(
     return found
 
 
-def _other_versions(backed_up: str, there: str, ours: str) -> list[str]:
+def _other_releases(wanted: str, releases: Mapping[str, str]) -> list[str]:
     """Compare the releases of servers: one does not run on the data directory of another."""
-    wanted = _release(backed_up)
-    found = []
-    for name, release in (("the host", _release(_number(there))), ("this machine", _release(ours))):
-        if release != wanted:
-            found.append(f"the backup is of {SERVER} {wanted}, {name} has {release or 'none'}")
-    return found
+    return [
+        f"the backup is of {SERVER} {wanted}, {name} has {release or 'none'}"
+        for name, release in releases.items()
+        if release != wanted
+    ]
 
 
 def _number(version: str) -> str:
     return version.partition("Ver ")[2].partition(" ")[0]
-
-
-def _release(version: str) -> str:
-    """Return ``10.11`` for ``10.11.6-MariaDB``."""
-    return ".".join(version.split(".")[:2])
 
 
 def _beside(answer: ServerHost, mark: str) -> str:
