@@ -148,6 +148,11 @@ def test_units_that_are_not_installed_are_optional_and_those_that_failed_are_not
     assert (failed.optional, failed.command) == (False, "systemctl restart s.service")
     assert active.state is State.OK
     assert list(judge_units(here, Path("/c.yaml"), units, set())) == []
+    ann = Here(user="ann", is_root=False, units=here.units)
+    line = "sudo backstay watch install --cloud /etc/backstay/c.yaml"
+    for place, words in ((Path("/home/ann/c.yaml"), True), (Path("/etc/backstay/c.yaml"), False)):
+        watch = next(iter(judge_units(ann, place, units, set(units))))
+        assert (watch.command, "folder of root's" in watch.remedy) == (line, words)
 
 
 def test_the_rest_of_this_machine() -> None:

@@ -157,6 +157,24 @@ def test_a_python_that_is_too_old_is_named_and_nothing_else_asked(tmp_path: Path
     assert one(found, Topic.PYTHON).evidence.startswith("it is 3.5.3; 3.6")
 
 
+def test_where_no_host_answers_a_bastion_is_thought_of(tmp_path: Path) -> None:
+    def silent() -> dict[str, Any]:
+        names = ("controller", "compute1", "spare1")
+        return {name: HostUnreachable("c", came_back="no answer", remedy="power") for name in names}
+
+    found = bad(points(cloud_in(tmp_path), {}, **silent()))
+    assert {"`jumps`: docs/ssh.md" in point.remedy for point in found} == {True}
+    one_refuses: dict[str, Any] = silent() | {
+        "spare1": LoginRefused("l", came_back="the host refuses the user", remedy="add the key")
+    }
+    for cloud, answers in (
+        (cloud_in(tmp_path), one_refuses),
+        (cloud_in(tmp_path, ssh={"jumps": "bastion"}), silent()),
+    ):
+        remedies = [point.remedy for point in bad(points(cloud, {}, **answers))]
+        assert not [one for one in remedies if "jumps" in one]
+
+
 def test_hosts_that_are_not_reached_are_told_apart(tmp_path: Path) -> None:
     broken: dict[str, Any] = {
         "controller": HostUnreachable("c", came_back="no route to host", remedy="power"),

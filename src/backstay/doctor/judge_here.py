@@ -259,6 +259,10 @@ def judge_units(
     here: Here, cloud: Path, units: Mapping[Topic, Sequence[str]], wanted: Collection[Topic]
 ) -> Iterator[Point]:
     """Give what is known of units: not installed, or not running."""
+    remedy = ""
+    if not here.is_root and not cloud.is_relative_to("/etc"):
+        cloud = Path("/etc/backstay") / cloud.name
+        remedy = "units run as root: first copy cloud.yaml and what it names to a folder of root's"
     for topic, names in units.items():
         if topic not in wanted:
             continue
@@ -270,6 +274,7 @@ def judge_units(
                 Lack(
                     what="units of systemd",
                     evidence=f"not installed here: {', '.join(absent)}",
+                    remedy=remedy,
                     command=f"{sudo(here)}{command(*words)}",
                     optional=True,
                 ),

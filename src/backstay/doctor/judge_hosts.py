@@ -1,7 +1,7 @@
 """Judge what the hosts answered. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backstay.answers import BadAnswer, Line, convert
 from backstay.backup.mariadb import needs as database
@@ -54,9 +54,11 @@ class _Asked:
 def judge_hosts(cloud: Cloud, answers: Answers, wanted: Collection[Topic]) -> list[Point]:
     """Return what is there, missing and unknown of the hosts."""
     found: list[Point] = []
+    silent = all(isinstance(answer, HostUnreachable) for answer in answers.values())
     for name, answer in answers.items():
         if isinstance(answer, HostError):
-            found += _not_asked(name, answer)
+            direct = cloud.ssh_target(cloud.hosts[name]).jumps is None
+            found += _not_asked(name, answer, hint=_BASTION if silent and direct else "")
         else:
             asked = _Asked(cloud, name, answer)
             found += [*_login(asked), *_root(asked), *_inside(asked, wanted)]
@@ -64,14 +66,19 @@ def judge_hosts(cloud: Cloud, answers: Answers, wanted: Collection[Topic]) -> li
     return [point for point in found if point.topic in wanted]
 
 
-def _not_asked(host: str, error: HostError) -> Iterator[Point]:
+_BASTION = "; no host is reached: if a bastion is in front of them, name it in `jumps`: docs/ssh.md"
+"""Added to what is to be done where not one host answers, as on a machine that is new."""
+
+
+def _not_asked(host: str, error: HostError, *, hint: str = "") -> Iterator[Point]:
     if isinstance(error, NoPython):
         yield there(Topic.LOGIN, "login", "it lets this user in", host=host)
         yield refused(Topic.PYTHON, "python3", error, host=host)
     elif isinstance(error, RemoteFailure):
         yield refused(Topic.PYTHON, "questions", error, host=host, state=State.UNKNOWN)
     elif isinstance(error, HostUnreachable):
-        yield refused(Topic.LOGIN, "connection", error, host=host, state=State.UNKNOWN)
+        point = refused(Topic.LOGIN, "connection", error, host=host, state=State.UNKNOWN)
+        yield replace(point, remedy=f"{point.remedy}{hint}")
     else:
         yield refused(Topic.LOGIN, "login", error, host=host)
 
