@@ -1,6 +1,7 @@
 """What is chosen, kept and proved, without a cloud."""
 
 import asyncio
+import errno
 import json
 import os
 import time
@@ -18,7 +19,7 @@ from backstay.backup.catalogue import Backup, Catalogue, State
 from backstay.backup.files import Mirror, needed
 from backstay.backup.manifest import Entry, from_document
 from backstay.backup.mariadb import onhost_database
-from backstay.backup.place import Place
+from backstay.backup.place import Place, unwritable
 from backstay.backup.prune import to_forget
 from backstay.backup.selection import HOST, OTHER, contents, invariants, selection
 from backstay.errors import BackupError, RemoteFailure
@@ -335,6 +336,21 @@ def test_room_is_asked_for_before_anything_travels(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match=r"it needs .* TiB in .*, where .* are free") as raised:
         place.require_room(1 << 60, "bringing files here")
     assert "free space there" in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("number", "first"),
+    [
+        (errno.ENOSPC, "free space there, or name"),
+        (errno.EACCES, f"as root: install -d -m 0700 -o {os.geteuid()} /srv/none; or name"),
+        (errno.EROFS, "name a `folder`"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_has_the_remedy_of_its_error(
+    number: int, first: str
+) -> None:
+    error = unwritable(Path("/srv/none"), OSError(number, os.strerror(number)))
+    assert error.remedy.startswith(first)
 
 
 def test_what_a_backup_holds_is_sorted_by_what_it_belongs_to() -> None:

@@ -87,8 +87,13 @@ def test_a_password_does_not_go_over_a_plain_connection(
 
 
 def test_a_server_without_starttls_gets_nothing(plain: MailServer, mailbox: Mailbox) -> None:
-    with pytest.raises(ChannelFailed, match="STARTTLS"):
+    with pytest.raises(ChannelFailed, match="STARTTLS") as raised:
         send(replace(plain, tls="starttls"))
+    assert "`tls: none`" in raised.value.remedy
+    assert "reachable" not in raised.value.remedy
+    with pytest.raises(ChannelFailed) as raised:
+        send(replace(plain, tls="tls"))
+    assert "`tls: starttls`" in raised.value.remedy
     assert mailbox.got == []
 
 
@@ -100,8 +105,9 @@ def test_a_refused_recipient_keeps_nobody_else_from_it(plain: MailServer, mailbo
 
 def test_nobody_is_there_says_why(plain: MailServer, mailbox: Mailbox) -> None:
     mailbox.refused_recipients = ("boss@example.org", "ops@example.org")
-    with pytest.raises(ChannelFailed, match=r"ops@example\.org: 550 no such person"):
+    with pytest.raises(ChannelFailed, match=r"ops@example\.org: 550 no such person") as raised:
         send(plain)
+    assert "`to`" in raised.value.remedy
 
 
 def test_a_server_that_says_no(plain: MailServer, mailbox: Mailbox) -> None:

@@ -1,5 +1,7 @@
 """Where a cloud's backups are on this machine."""
 
+import errno
+import os
 import secrets
 import shutil
 import time
@@ -11,6 +13,7 @@ from backstay.backup.files import Mirror
 from backstay.backup.follow import FollowedFiles
 from backstay.backup.mariadb.logs import Logs
 from backstay.backup.repository import opened, require_holds
+from backstay.commands import command
 from backstay.errors import BackupError
 from backstay.inventory.cloud import Cloud, Host
 from backstay.quantities import size
@@ -48,7 +51,7 @@ class Place:
                 file.touch(mode=0o600)
                 file.write_text(secrets.token_urlsafe(32))
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         return Restic(self.repository, file, self.folder / "cache")
 
     def _no_password(self, file: Path) -> BackupError:
@@ -160,14 +163,25 @@ def _mark(folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> BackupError:
+def _first(folder: Path, error: OSError) -> str:
+    """Return what may help before another folder has to be named."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "free space there, or "
+    if isinstance(error, PermissionError):
+        made = command("install", "-d", "-m", "0700", "-o", str(os.geteuid()), str(folder))
+        return f"as root: {made}; or "
+    return ""
+
+
+def unwritable(folder: Path, error: OSError) -> BackupError:
+    """Return the error for a folder of backups that cannot be written to."""
     return BackupError(
         f"using {folder} for backups",
         came_back=error.strerror or str(error),
-        remedy="free space there, or name a `folder` under `backup` that this user may write to",
+        remedy=f"{_first(folder, error)}name a `folder` under `backup` that this user may write to",
     )
 
 

@@ -32,14 +32,24 @@ if TYPE_CHECKING:
     from backstay.runbooks.restore.plan import RestoreOptions
 
 
+class SpareOption(click.Option):
+    """An option that says, where it is missing, how to find its value."""
+
+    def get_error_hint(self, ctx: click.Context | None, /) -> str:
+        """Return how the option is called, and what lists the spares."""
+        return f"{super().get_error_hint(ctx)} SPARE; what spares there are: backstay spare status"
+
+
 @click.command(epilog=RUN_STATUSES)
 @host_argument
 @click.option(
     "--with",
     "spare",
+    cls=SpareOption,
+    required=True,
     metavar="SPARE",
     shell_complete=completion.spares,
-    help="Spare to rebuild on.  [required]",
+    help="Spare to rebuild on.",
 )
 @click.option(
     "--to",
@@ -149,10 +159,6 @@ def _require(cloud: "Cloud", host: str, spare: str, confirmed: str) -> None:
     from backstay.runbooks.replace.plan import host_blocker, spare_blocker
 
     require_hosts([host], cloud)
-    if not spare:
-        others = [name for name in cloud.hosts if not spare_blocker(cloud, host, name)]
-        known = f"--with {' or '.join(others)}" if others else f"{cloud.path} has none for {host}"
-        raise click.UsageError(f"name the spare to rebuild on: {known}")
     require_hosts([spare], cloud, hint="--with")
     if blocker := host_blocker(cloud, host):
         raise click.BadParameter(blocker, param_hint="HOST")

@@ -109,7 +109,7 @@ async def _reaching(server: MailServer, call: Callable[[], T], bound: float) -> 
         came_back = f"the login was refused ({error.smtp_code})"
         raise _failed(place, came_back, "see `username` and `password`") from None
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        raise _failed(place, _reason(error)) from None
+        raise _failed(place, _reason(error), _remedy(error)) from None
 
 
 def _hand_in(server: MailServer, letter: Letter, bound: float) -> Mapping[str, str]:
@@ -226,7 +226,22 @@ def _said(code: int, text: bytes | str) -> str:
     return f"{code} {' '.join(words.split())}"[:_LONGEST]
 
 
-def _failed(
-    place: str, came_back: str, remedy: str = "check that the server is reachable"
-) -> ChannelFailed:
+def _remedy(error: Exception) -> str:
+    """Return what to do about an error of a server; one that answers is reachable."""
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return (
+            "use `tls: tls` where it speaks TLS from the first byte (port 465), and `tls: none` "
+            "without `username` where it does not encrypt or takes no login"
+        )
+    if isinstance(error, ssl.SSLError):
+        return "use `tls: starttls` (port 587) where it does not speak TLS from the first byte"
+    if isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused):
+        return "see `from` and `to`, and the server's log"
+    return _REACHABLE
+
+
+_REACHABLE = "check that the server is reachable, and `server` and `port`"
+
+
+def _failed(place: str, came_back: str, remedy: str = _REACHABLE) -> ChannelFailed:
     return ChannelFailed(f"sending mail by {place}", came_back=came_back, remedy=remedy)
