@@ -34,7 +34,8 @@ hosts:
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BACKSTAY_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
     monkeypatch.setenv("BACKSTAY_LOCKS", f"file://{tmp_path}/locks")
-    (tmp_path / "openrc").write_text("export OS_AUTH_URL=http://127.0.0.1:1\n")
+    openrc = "export OS_AUTH_URL=http://127.0.0.1:1 OS_PASSWORD=x\n"
+    (tmp_path / "openrc").write_text(openrc)
     file = tmp_path / "cloud.yaml"
     file.write_text(CLOUD)
     return file
