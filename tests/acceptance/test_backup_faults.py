@@ -158,6 +158,7 @@ def start(cloud: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_the_host_is_lost_in_the_middle(lab: Lab, cloud: Path) -> None:
     create(lab, cloud, "controller", "--verify")
     taking = start(cloud, "controller")

@@ -260,6 +260,7 @@ def test_one_that_comes_back_before_it_is_fenced_is_left_alone(lab: Lab) -> None
         assert state(lab, "proxy") is True
 
 
+@pytest.mark.slow
 def test_without_a_bmc_silence_and_a_person_s_word_are_both_asked_for(lab: Lab) -> None:
     silent = {"proxy": silent_bmc(lab, "proxy")}
     with powered_on_again(lab, "proxy"):
