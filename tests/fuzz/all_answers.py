@@ -110,6 +110,7 @@ class Run:
             self.faults.append(
                 {"reader": reader.name, "seed": seed, "input": str(saved), "error": error[-4000:]}
             )
+            sys.stderr.write(f"{self.faults[-1]}\n")
 
 
 def within_bounds(reader: Reader, data: bytes) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from backstay.errors import InventoryError
 from backstay.inventory.account import Credentials
+from backstay.inventory.client_rules import completed
 from backstay.inventory.clouds_yaml import read_clouds_yaml
 from backstay.inventory.credentials import variables
 from backstay.inventory.openrc import read_openrc
@@ -198,6 +199,15 @@ clouds:
     verify: false
   provider: {profile: rackspace, auth: {username: x}}
 """
+
+
+@pytest.mark.parametrize("value", ["~\\0x", "a\\0b"])
+def test_a_null_byte_in_clouds_yaml_is_refused_by_its_name(tmp_path, value):
+    text = CLOUDS.replace("/etc/ca.pem", f'"{value}"')
+    (tmp_path / "clouds.yaml").write_text(text)
+    found = read_clouds_yaml("prod", tmp_path / "clouds.yaml")
+    with pytest.raises(InventoryError, match="OS_CACERT holds a null byte"):
+        completed(found, "reading clouds.yaml", tmp_path)
 
 
 def test_clouds_yaml_with_its_secrets_beside_it(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,21 @@ def ways(*addresses: str, user: str | None = None) -> list[Way]:
         return await asyncio.gather(*map(config.way, targets))
 
     return asyncio.run(read())
+
+
+@pytest.mark.parametrize("line", ["Include ~\0other", "Port 22\0", "Include \0", "User op\0s"])
+def test_a_line_ends_at_a_null_byte_as_it_does_for_ssh(home, line):
+    (home / ".ssh/config").write_bytes(f"Host a\n  {line}\nHost *\n  User ops\n".encode())
+    said = subprocess.run(
+        ["ssh", "-G", "-F", home / ".ssh/config", "a"], capture_output=True, text=True, check=False
+    )
+    if said.returncode:
+        with pytest.raises(NotAsked, match="config"):
+            ways("a")
+        return
+    [way] = ways("a")
+    assert f"user {way.user}\n" in said.stdout
+    assert way.port == 22
 
 
 def test_a_thousand_hosts_that_no_line_tells_apart_are_one_question(home, asked):

@@ -61,6 +61,7 @@ def completed(found: Variables, attempted: str, folder: Path) -> dict[str, str]:
     """
     known = {name: value for name, value in found.items() if value}
     try:
+        _refuse_null_bytes(known)
         _refuse_unsupported(known)
         _one_name_each(known)
         _scope_by_domain(known)
@@ -78,8 +79,16 @@ def completed(found: Variables, attempted: str, folder: Path) -> dict[str, str]:
     return known
 
 
+def _refuse_null_bytes(found: Variables) -> None:
+    for name, value in found.items():
+        if "\0" in value:
+            raise _NotAsTheClient(f"the value for {name} holds a null byte", "take it out")
+
+
 def path_from(folder: Path, given: str) -> str:
     """Return the absolute path of a file that a file in ``folder`` names."""
+    if "\0" in given:
+        return given  # it is refused with all other values
     # Path.expanduser raises RuntimeError where there is no such user.
     return str(folder.absolute() / os.path.expanduser(given))  # noqa: PTH111
 

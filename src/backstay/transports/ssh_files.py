@@ -109,7 +109,7 @@ def _copy(file: Path, folder: Path, copies: dict[str, str], depth: int) -> Path:
     written = []
     for text in _texts(file):
         line = _read(file, 0, text)
-        if line.option == "include" and depth:
+        if line.option == "include" and depth and line.words.strip():
             included = [
                 str(_copy(one, folder, copies, depth - 1)) for one in _included(file, line.words)
             ]
@@ -140,7 +140,8 @@ def _texts(file: Path) -> list[str]:
             data = content.read(_MOST_BYTES)
     except (OSError, ValueError):
         return []
-    return data.decode(errors="surrogateescape").split("\n")
+    # For ssh a line ends at a NUL: it is C's end of a text.
+    return [line.partition("\0")[0] for line in data.decode(errors="surrogateescape").split("\n")]
 
 
 def _read(file: Path, number: int, text: str, level: int = 0) -> Line:
