@@ -100,12 +100,12 @@ def test_what_a_dead_process_left_is_removed_by_the_next_run(api):
 
 
 def test_what_a_living_process_is_at_work_on_is_left_alone():
-    mine = resource_name.new()
-    assert not resource_name.is_left_over(mine, now=NOW)
-    assert resource_name.is_left_over(mine, now=NOW + timedelta(hours=1))
+    mine, now = resource_name.new(), datetime.now(UTC)
+    assert not resource_name.is_left_over(mine, now=now)
+    assert resource_name.is_left_over(mine, now=now + timedelta(hours=1))
     elsewhere = mine.replace(mine.split("-")[3], "00000000")
-    assert not resource_name.is_left_over(elsewhere, now=NOW)
-    assert not resource_name.is_left_over("shop-database", now=NOW + timedelta(days=9))
+    assert not resource_name.is_left_over(elsewhere, now=now)
+    assert not resource_name.is_left_over("shop-database", now=now + timedelta(days=9))
 
 
 def test_an_error_of_the_api_is_a_finding(api):

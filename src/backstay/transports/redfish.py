@@ -156,7 +156,7 @@ class Redfish:
                     raise _NotOffered(*self._words(attempted, words)) from error
                 raise
 
-        until = time.monotonic() + ASK_BOUND
+        until = time.monotonic() + power.ASK_BOUND
         while True:
             sent.clear()
             try:
