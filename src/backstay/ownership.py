@@ -161,34 +161,28 @@ class _Way:
 
     def open_file(self) -> tuple[FileIO, int, int, int, bool]:
         """Go the whole way, and return what ``Opened`` consists of."""
-        _check(self._folder, self._here())
-        for _ in range(_LONGEST_WAY):
-            if not self._left:
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
-            name = self._left.popleft()
-            found = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-            if stat.S_ISLNK(found.st_mode):
-                self._follow(name, found)
-            elif self._left:
-                self._enter(name)
-            else:
-                return self._open(name, found)
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(self._path))
+        last = self.go(into_last=False)
+        if last is None:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        return self._open(*last)
 
-    def go(self) -> None:
-        """Go the whole way to a folder, or to the file that it ends with."""
+    def go(self, *, into_last: bool = True) -> tuple[str, os.stat_result] | None:
+        """Go the whole way; return the name it ends with, and what is there, if not gone into.
+
+        A folder at its end is gone into only with ``into_last``, a file never.
+        """
         _check(self._folder, self._here())
         for _ in range(_LONGEST_WAY):
             if not self._left:
-                return
+                return None
             name = self._left.popleft()
             found = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
             if stat.S_ISLNK(found.st_mode):
                 self._follow(name, found)
-            elif stat.S_ISDIR(found.st_mode):
+            elif self._left or (into_last and stat.S_ISDIR(found.st_mode)):
                 self._enter(name)
             else:
-                return
+                return name, found
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(self._path))
 
     def _here(self, name: str = "") -> str:

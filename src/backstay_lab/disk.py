@@ -95,7 +95,7 @@ def unmount_all(folder: Path) -> list[Path]:
         programs.run(["umount", str(point)], attempted=f"unmounting {point}", check=False)
     left = mounts_below(folder, mountinfo.read_text())
     if not left:
-        _free_loops(folder)
+        free_loops(folder)  # those that an interrupted mount left; others free themselves
     return left
 
 
@@ -109,10 +109,15 @@ def loops_below(folder: Path, listing: str) -> list[str]:
     ]
 
 
-def _free_loops(folder: Path) -> None:
-    """Free loop devices that an interrupted mount left; others free themselves."""
+def attached(path: Path) -> list[str]:
+    """Return the loop devices of a file, or of the files below a folder."""
     listing = programs.run(
         ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"], attempted="listing loops"
     )
-    for device in loops_below(folder, listing.stdout):
+    return loops_below(path, listing.stdout)
+
+
+def free_loops(path: Path) -> None:
+    """Free the loop devices of a file or folder that nothing has mounted any more."""
+    for device in attached(path):
         programs.run(["losetup", "-d", device], attempted=f"freeing {device}", check=False)

@@ -114,10 +114,10 @@ def test_the_watch_names_the_broken_link(
     fault, options, signature, word = case
     with nobody_restarts_an_agent(lab, fault):
         started = broken(fault, HOST, options)
-        took, told = watch.until_told(started)
-        print(f"TOLD after {took:.1f} s of {signature}: {told['title']}")
-        assert (told["kind"], told["host"]) == ("broker-unreachable", HOST)
-        assert word.lower() in told["title"].lower()
+        took, notified = watch.until_notified(started)
+        print(f"NOTIFIED after {took:.1f} s of {signature}: {notified['title']}")
+        assert (notified["kind"], notified["host"]) == ("broker-unreachable", HOST)
+        assert word.lower() in notified["title"].lower()
         assert took <= BY_WATCH
 
 

@@ -133,7 +133,7 @@ def test_the_watch_sees_a_service_die(
         watch.until_all_up()
         since = time.time()
         lab.backstay("lab", "break", "kill-service", "proxy/swift-proxy")
-        at, post = watch.until_told(since)
+        at, post = watch.until_notified(since)
         assert "swift" in json.dumps(post)
         print(f"told after {at - since:.1f} s")
         lab.backstay("lab", "heal")

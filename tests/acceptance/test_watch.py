@@ -82,7 +82,7 @@ def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
     lab: Lab, watch: Watch, *, fault: str, target: str, kind: str, service: str
 ) -> None:
     started = broken(fault, target)
-    took, told = watch.until_told(started)
+    took, told = watch.until_notified(started)
     if fault == "kill-service":  # before it dies it is masked, which takes systemd its time
         took -= max(0.0, ended_at(lab, target) - started)
     print(f"TOLD of {fault} {target} after {took:.1f} s: {told['title']}")
@@ -99,7 +99,7 @@ def test_a_keystone_that_hangs_before_the_watch_begins(lab: Lab, watch: Watch) -
     broken("hang-service", "controller/keystone")
     started = time.time()
     watch.start()
-    took, told = watch.until_told(started)
+    took, told = watch.until_notified(started)
     print(f"TOLD {took:.1f} s after the watch was started: {told['title']}")
     assert (told["kind"], told["host"]) == ("service-hung", "controller")
     assert told["service"] == "keystone"
@@ -114,7 +114,7 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
         bound=180,
     )
     started = broken("wedge-agent", "compute1", {"how": "deaf"})
-    took, told = watch.until_told(started)
+    took, told = watch.until_notified(started)
     print(f"TOLD of a deaf agent after {took:.1f} s: {told['title']}")
     assert (told["kind"], told["host"]) == ("agent-not-processing", "compute1")
     assert "backstay reattach" in told["remedy"]
@@ -131,7 +131,7 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
 )
 def test_only_the_operator_is_cut_off(lab: Lab, watch: Watch, hosts: list[str] | None) -> None:
     started = [broken("cut-network", host, {"from": "operator"}) for host in hosts or lab.hosts]
-    _, told = watch.until_told(started[0])
+    _, told = watch.until_notified(started[0])
     assert told["kind"] == "monitoring-host-isolated"
     assert "Monitoring host isolated" in told["title"]
     assert "backstay" not in told["remedy"], "nothing is to be done to the cloud"
@@ -180,7 +180,7 @@ def test_a_busy_cloud_with_lost_packets_is_silent(lab: Lab, watch: Watch) -> Non
 
 def test_killed_it_comes_back_and_tells_nothing_twice(lab: Lab, watch: Watch) -> None:
     started = broken(*STOP_PROXY)
-    watch.until_told(started)
+    watch.until_notified(started)
     for _ in range(3):
         watch.kill()
         watch.start()
@@ -199,13 +199,13 @@ def test_killed_before_it_could_tell_it_tells_afterwards(lab: Lab, watch: Watch)
     started = broken(*STOP_PROXY)
     watch.kill()
     watch.start()
-    watch.until_told(started)
+    watch.until_notified(started)
     healed(lab, watch)
 
 
 @pytest.mark.slow
 def test_the_page_is_there_with_the_controller_off(lab: Lab, watch: Watch) -> None:
-    watch.until_told(broken("power-off", "controller"))
+    watch.until_notified(broken("power-off", "controller"))
     assert "controller" in watch.page()
     assert '"host-off"' in watch.page("api/v1/incidents")
     assert "backstay_incidents_open{" in watch.page("metrics")

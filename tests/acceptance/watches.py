@@ -161,7 +161,7 @@ class Watch:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return [one for one in found if one["reason"].startswith("watch: ")]
 
-    def until_told(self, since: float, bound: float = 60.0) -> tuple[float, dict[str, Any]]:
+    def until_notified(self, since: float, bound: float = 60.0) -> tuple[float, dict[str, Any]]:
         """Wait for the first alert since a time: after how many seconds it came, what it says.
 
         Both a mail and a post must have come; the time is that of the later.

@@ -199,7 +199,7 @@ def run_of(state: RunState) -> RunRecord:
 
 def test_a_run_of_a_fenced_host_is_resumed_as_of_this_cloud() -> None:
     """The watch lets `backstay runs resume` carry it out."""
-    runs._require_same(run_of(RunState.PLANNED), CLOUD)
+    runs._require_hosts_of(run_of(RunState.PLANNED), CLOUD)
 
 
 def test_it_waits_for_no_other_run_and_keeps_none_from_its_start() -> None:

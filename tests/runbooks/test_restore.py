@@ -83,11 +83,11 @@ def test_only_what_was_proved_is_made_on_the_host_itself() -> None:
         assert ("on the host, beside" in step.does) is there
         assert ("in a scratch server here" in step.does) is not there
     room = replace(about(), proved=True, fills=True)
-    assert blockers(room, told(), ours=OURS, free_here=1200) == []
-    assert blockers(replace(room, fills=False), told(), ours=OURS, free_here=1200) != []
+    assert blockers(room, server_host(), ours=OURS, free_here=1200) == []
+    assert blockers(replace(room, fills=False), server_host(), ours=OURS, free_here=1200) != []
     newer = "11.8.2-MariaDB"  # makes no databases for the host here, or does
-    assert blockers(room, told(), ours=newer, free_here=1 << 30) == []
-    assert blockers(replace(room, fills=False), told(), ours=newer, free_here=1 << 30) == [
+    assert blockers(room, server_host(), ours=newer, free_here=1 << 30) == []
+    assert blockers(replace(room, fills=False), server_host(), ours=newer, free_here=1 << 30) == [
         "the backup is of MariaDB 10.11, this machine has 11.8"
     ]
 
@@ -104,7 +104,7 @@ def about(backup: Backup = BACKUP, service: str = "") -> RestoreContext:
     )
 
 
-def told(**more: Any) -> ServerHost:
+def server_host(**more: Any) -> ServerHost:
     given = {
         "owner": "mysql",
         "has": {"tar": True, "systemctl": True},
@@ -120,8 +120,8 @@ OURS = "10.11.3-MariaDB"
 
 
 def test_every_reason_is_told_at_once() -> None:
-    assert blockers(about(), told(), ours=OURS, free_here=1 << 30) == []
-    bad = told(has={"tar": False, "systemctl": True}, free_data=5000, server="")
+    assert blockers(about(), server_host(), ours=OURS, free_here=1 << 30) == []
+    bad = server_host(has={"tar": False, "systemctl": True}, free_data=5000, server="")
     found = blockers(about(), bad, ours="11.8.2-MariaDB", free_here=100)
     assert len(found) == 5
     assert found[0] == "the host has no tar"
@@ -133,9 +133,14 @@ def test_every_reason_is_told_at_once() -> None:
 
 def test_a_dump_needs_more_room_than_it_has_bytes_and_files_need_no_server() -> None:
     dumped = replace(BACKUP, engine=Engine.DUMP)
-    assert blockers(about(), told(free_data=13_000), ours=OURS, free_here=1 << 30) == []
-    assert blockers(about(dumped), told(free_data=13_000), ours=OURS, free_here=1 << 30) != []
-    assert blockers(about(service="memcached"), told(server=""), ours="", free_here=1 << 30) == []
+    assert blockers(about(), server_host(free_data=13_000), ours=OURS, free_here=1 << 30) == []
+    assert (
+        blockers(about(dumped), server_host(free_data=13_000), ours=OURS, free_here=1 << 30) != []
+    )
+    assert (
+        blockers(about(service="memcached"), server_host(server=""), ours="", free_here=1 << 30)
+        == []
+    )
 
 
 def stream(**more: Any) -> StreamState:

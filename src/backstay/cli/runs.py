@@ -112,7 +112,7 @@ def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> N
     if not found.state.in_flight:
         raise Refused(f"{found.id} is {found.state.value}: there is nothing to resume")
     described = _cloud_of(found, cloud)
-    _require_same(found, described)
+    _require_hosts_of(found, described)
     if dry_run:
         from backstay.cli.output.run import remaining_table
 
@@ -124,15 +124,21 @@ def resume(run: str | None, dry_run: bool, cloud: Path | None, output: str) -> N
 def _cloud_of(run: "RunRecord", given: Path | None) -> "Cloud":
     """Return the cloud of the file given, else of the run's own, else of that any command takes.
 
-    The run's own may be another machine's, where the journal is shared. Raises InventoryError.
+    The run's own may be another machine's, where the journal is shared. Raises InventoryError, and
+    Refused where the file is of another cloud: that has other machines of the run's names.
     """
     own = Path(run.plan.cloud_file)
-    return open_cloud(own if given is None and own.is_file() else given)
+    cloud = open_cloud(own if given is None and own.is_file() else given)
+    if cloud.name != run.plan.cloud:
+        raise Refused(
+            f"{run.id} is of the cloud {run.plan.cloud}, {cloud.path} describes {cloud.name}",
+            remedy="name the right file with --cloud",
+        )
+    return cloud
 
 
-def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
-    """Raise Refused where the run is of another cloud, or of hosts that are gone."""
-    _require_same_cloud(run, cloud)
+def _require_hosts_of(run: "RunRecord", cloud: "Cloud") -> None:
+    """Raise Refused where the run is of hosts that are gone."""
     known = {*cloud.hosts, *cloud.fenced}  # a fenced host's power may be cut
     gone = [name for name in run.plan.targets if name not in known]
     # A replacement whose last step has written cloud.yaml: its spare has the host's name now.
@@ -142,15 +148,6 @@ def _require_same(run: "RunRecord", cloud: "Cloud") -> None:
         raise Refused(
             f"{cloud.path} has no host {', '.join(gone)} any more",
             remedy=f"put it back, or: backstay runs abandon {run.id}",
-        )
-
-
-def _require_same_cloud(run: "RunRecord", cloud: "Cloud") -> None:
-    """Raise Refused where the run is of another cloud."""
-    if cloud.name != run.plan.cloud:
-        raise Refused(
-            f"{run.id} is of the cloud {run.plan.cloud}, {cloud.path} describes {cloud.name}",
-            remedy="name the right file with --cloud",
         )
 
 
@@ -296,7 +293,6 @@ def _fence_spare(
 
     try:
         described = _cloud_of(run, cloud)
-        _require_same_cloud(run, described)  # another has other machines of these names
         if by_person:
             done = given_up.write_down(described, given)
             how = f"{given.spare} is off: confirmed by {who()}"
@@ -335,7 +331,6 @@ def _free_hosts(run: "RunRecord", claim: "Claim", cloud: Path | None) -> None:
 
     try:
         described = _cloud_of(run, cloud)
-        _require_same_cloud(run, described)
     except (BackstayError, Refused) as error:
         echo(f"its hosts could not be asked: {error}", err=True)
         return

@@ -177,7 +177,7 @@ class OpenStackApi:
         ``path`` begins with ``/`` and is appended to the endpoint as the catalogue gives it; a
         version that both have is there once. ``headers`` may hold a microversion.
         """
-        attempted = f"{method} {path.partition('?')[0] or '/'} of {service_type}"
+        attempted = _attempted(method, path, service_type)
         access = self._token()
         url = self._address(access, service_type, path, attempted)
         options: dict[str, Any] = {"json": json} if json is not None else {}
@@ -223,7 +223,7 @@ class OpenStackApi:
         try:
             return reply.json()
         except ValueError as error:
-            attempted = f"{method} {path.partition('?')[0] or '/'} of {service_type}"
+            attempted = _attempted(method, path, service_type)
             where = self._address(self._token(), service_type, path, attempted)
             raise api_errors.not_json(attempted, where, reply.status, reply.body) from error
 
@@ -343,6 +343,11 @@ class OpenStackApi:
         if ends.passed:  # headers cut off in their middle are taken for whole ones
             raise api_errors.hung(attempted, url, self.bound)
         return answer
+
+
+def _attempted(method: str, path: str, service_type: str) -> str:
+    """Return a request in words; of an address its query is left out."""
+    return f"{method} {path.partition('?')[0] or '/'} of {service_type}"
 
 
 def _sent_again(call: Callable[[], T], ends: Deadline) -> T:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from backstay_lab import programs
-from backstay_lab.disk import loops_below
+from backstay_lab.disk import attached, free_loops
 from backstay_lab.errors import LabError
 from backstay_lab.faults.fault import Fault, refuse_unless_on
 from backstay_lab.faults.records import Record
@@ -75,7 +75,6 @@ class FillDisk(Fault):
         return f"removed {FILE}.*, its root file system is {used_percent(output)} % full"
 
 
-DATA_DISK = "data"
 DATA_SIZE = 64 * 1024**2
 MOUNT = "/srv/node/d3"
 """Where the disk is mounted: on the storage host over one of swift's folders."""
@@ -98,7 +97,7 @@ class ReadOnlyDisk(Fault):
 
     def make(self, host: LabHost, record: Record) -> None:
         """Give it a disk, mount that and trigger an error of its file system."""
-        device = _device(host) or _new_device(host)
+        device = next(iter(attached(_image(host))), "") or _new_device(host)
         number = os.minor(Path(device).stat().st_rdev)
         host.script(
             f"[ -e {device} ] || mknod {device} b 7 {number}; mkdir -p {MOUNT}\n"
@@ -121,24 +120,14 @@ class ReadOnlyDisk(Fault):
         if host.power_state() == "on":
             refuse_unless_on(host, f"unmounting {MOUNT} on {host.name}")
             host.script(f"! mountpoint -q {MOUNT} || umount --lazy {MOUNT}")
-        device = _device(host)
-        if device:
-            programs.run(["losetup", "-d", device], attempted=f"freeing {device}", check=False)
+        free_loops(_image(host))
         with contextlib.suppress(FileNotFoundError):
             _image(host).unlink()
         return f"took the disk at {MOUNT} out"
 
 
 def _image(host: LabHost) -> Path:
-    return host.folder / f"{DATA_DISK}.img"
-
-
-def _device(host: LabHost) -> str:
-    """Return the loop device of the host's data disk, empty where it has none."""
-    listing = programs.run(
-        ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"], attempted="listing loops"
-    )
-    return next(iter(loops_below(_image(host), listing.stdout)), "")
+    return host.folder / "data.img"
 
 
 def _new_device(host: LabHost) -> str:

@@ -1,7 +1,6 @@
 """The steps of a restore before which everything runs on: can the host take it, and sending it."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +9,11 @@ from backstay.access.session import CloudSession
 from backstay.answers import Line
 from backstay.backup import archive, onhost_restore
 from backstay.backup.manifest import Files, ask_listing, in_folder
-from backstay.backup.mariadb import SERVER
 from backstay.backup.mariadb import onhost_restore as onhost_fill
 from backstay.backup.mariadb import onhost_restore as onhost_tables
 from backstay.backup.mariadb.answers import ServerHost
 from backstay.backup.mariadb.logs import joined
-from backstay.backup.mariadb.release import release_of
+from backstay.backup.mariadb.release import other_releases
 from backstay.backup.mariadb.scratch import server_version
 from backstay.backup.restorable import changed, chosen
 from backstay.backup.selection import selection
@@ -95,25 +93,16 @@ def blockers(
     if free_here < here:
         found.append(f"this machine has only {size(free_here)} free, about {size(here)} are needed")
     if context.has_databases:
-        releases = {"the host": release_of(_number(answer.server))}
+        servers = {"the host": _number(answer.server)}
         if not context.straight:
-            releases["this machine"] = release_of(ours)
-        found += _other_releases(release_of(backup.facts["version"]), releases)
+            servers["this machine"] = ours
+        found += other_releases(backup.facts["version"], servers)
         if answer.free_data < database:
             found.append(
                 f"{answer.data} on the host has only {size(answer.free_data)} free for "
                 f"about {size(database)} beside what is there"
             )
     return found
-
-
-def _other_releases(wanted: str, releases: Mapping[str, str]) -> list[str]:
-    """Compare the releases of servers: one does not run on the data directory of another."""
-    return [
-        f"the backup is of {SERVER} {wanted}, {name} has {release or 'none'}"
-        for name, release in releases.items()
-        if release != wanted
-    ]
 
 
 def _number(version: str) -> str:
