@@ -381,11 +381,14 @@ def test_what_another_owns_anywhere_in_a_folder_is_found(tree, where):
 
 def test_a_link_to_a_file_of_others_and_a_folder_that_others_can_make_are_found(tree, tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "open" / "beside").mkdir()
+    (tmp_path / "open" / "beside").chmod(0o777)  # it is not what is asked about
     check_own_tree(tmp_path / "open" / "not" / "there.zip")
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(NotTrusted, match=r"everybody may write to .*open"):
         check_own_tree(tmp_path / "open" / "not" / "there.zip")
     (tmp_path / "open").chmod(0o755)
+    (tmp_path / "open" / "beside").rmdir()
     (tmp_path / "open" / "code.py").touch()
     (tmp_path / "open" / "code.py").chmod(0o666)
     (tree / "lib" / "code.py").symlink_to(tmp_path / "open" / "code.py")

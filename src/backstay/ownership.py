@@ -109,13 +109,16 @@ def check_own_tree(folder: Path) -> None:
     Where a link in it leads the way is judged, and a file there. Of a folder that is not there the
     one around it is judged: whoever may write there can make it.
     """
-    while not folder.exists():
-        folder = folder.parent
-    way = _Way(folder)
+    there = folder
+    while not there.exists():
+        there = there.parent
+    way = _Way(there)
     try:
         way.go()
     finally:
         way.close()
+    if there != folder:
+        return
     if not folder.is_dir():
         check_own(folder)
         return

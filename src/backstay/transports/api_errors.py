@@ -120,7 +120,8 @@ def not_connected(attempted: str, url: str, reason: str) -> ApiUnreachable:
         return ApiUnreachable(
             attempted,
             came_back=f"{place(url)} refuses connections",
-            remedy="the service does not run: start it on its host, and find why it ended: "
+            remedy=f"nothing listens there: is {_port(url)} the port of this service? If it is, "
+            "start the service on its host, and find why it ended: "
             f"systemctl --failed; ss -ltnp 'sport = :{_port(url)}'",
         )
     if any(word in reason for word in _NO_NAME):

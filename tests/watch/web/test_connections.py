@@ -98,6 +98,29 @@ def test_a_flood_is_spread_over_turns() -> None:
     assert len(set(order)) == 51
 
 
+def test_requests_and_new_connections_of_one_network_take_turns() -> None:
+    order: list[str] = []
+
+    async def story() -> None:
+        done = asyncio.Event()
+
+        def act(name: str) -> None:
+            order.append(name)
+            if len(order) == 7:
+                done.set()
+
+        turns = Turns(lambda _: (False, 0))
+        turns.take("own", partial(act, "first"), 1.0)
+        for number in range(3):
+            turns.take("own", partial(act, f"start {number}"), 0.002)
+            turns.take("own", partial(act, f"read {number}"))
+        async with asyncio.timeout(10):
+            await done.wait()
+
+    asyncio.run(story())
+    assert order[1:] == ["start 2", "read 0", "start 1", "read 1", "start 0", "read 2"]
+
+
 def test_rates_are_bounded_and_come_back() -> None:
     now = [0.0]
     rates = Rates(rate=10, burst=5, most=100, clock=lambda: now[0])

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import socket
 import ssl
+import time
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
 
@@ -26,8 +27,10 @@ BACKLOG = 1024
 _AT_ONCE = 64
 _NO_FILES_PAUSE = 0.25
 _TLS_HANDSHAKE = b"\x16"
-# About what a handshake costs this process, with an RSA key of 2048 bits.
 _HANDSHAKE_COST = 0.002
+"""Seconds that a handshake is taken to cost this process until some were measured."""
+_LEARNING = 0.1
+"""Weight of the last handshake in what they are taken to cost."""
 _SEND_BUFFER = 128 * 1024
 
 Make = Callable[["Peer"], asyncio.Protocol]
@@ -50,6 +53,7 @@ class Listener:
         self.loop = asyncio.get_running_loop()
         self.turns = Turns(self._rank)
         self.starting: set[asyncio.Task[None]] = set()
+        self.handshake_cost = 0.0 if context is None else _HANDSHAKE_COST
         self._listening = listening
         self._peers: set[Peer] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -74,6 +78,10 @@ class Listener:
     def forget(self, peer: "Peer") -> None:
         """Count a connection no longer."""
         self._peers.discard(peer)
+
+    def learn(self, cost: float) -> None:
+        """Note the seconds of work of a handshake: they depend on the key, by a factor of ten."""
+        self.handshake_cost += _LEARNING * (min(cost, _HANDSHAKE_COST) - self.handshake_cost)
 
     def _rank(self, network: str) -> tuple[int, int]:
         return not self.rooms.is_favoured(network), self.rooms[Stage.UNKNOWN].held_by(network)
@@ -110,6 +118,8 @@ class Peer:
     def __init__(self, listener: Listener, sock: socket.socket, network: str) -> None:
         self.network = network
         self.stage = Stage.SILENT
+        self.connected = False
+        """Whether the protocol was started, which with TLS is after the handshake."""
         self.transport: asyncio.BaseTransport | None = None
         self._owner = network
         self._listener = listener
@@ -191,8 +201,7 @@ class Peer:
             return
         self._listener.loop.remove_reader(sock)
         self.move(Stage.UNKNOWN, self.network)
-        cost = _HANDSHAKE_COST if encrypted else 0.0
-        self.turns.take(self.network, self._begin, cost)
+        self.turns.take(self.network, self._begin, self._listener.handshake_cost)
 
     def _begin(self) -> None:
         """Hand the connection to its protocol."""
@@ -214,7 +223,7 @@ class Peer:
         try:
             protocol: asyncio.BaseProtocol = self._listener.make(self)
             if context is not None:
-                protocol = _Encrypted(self, protocol, context)
+                protocol = _Encrypted(self, self._listener.learn, protocol, context)
             self.transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:
             sock.close()
@@ -232,7 +241,13 @@ class _Encrypted(SSLProtocol):
 
     max_size = 16 * 1024
 
-    def __init__(self, peer: Peer, inner: asyncio.BaseProtocol, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        learn: Callable[[float], None],
+        inner: asyncio.BaseProtocol,
+        context: ssl.SSLContext,
+    ) -> None:
         super().__init__(
             asyncio.get_running_loop(),
             inner,
@@ -243,6 +258,19 @@ class _Encrypted(SSLProtocol):
             ssl_shutdown_timeout=SHUTDOWN_SECONDS,
         )
         self._peer = peer
+        self._learn = learn
+        self._cost = 0.0
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read what has arrived; the processor time until the handshake is complete is measured."""
+        if self._peer.connected:
+            super().buffer_updated(nbytes)
+            return
+        began = time.thread_time()
+        super().buffer_updated(nbytes)
+        self._cost += time.thread_time() - began
+        if self._peer.connected:
+            self._learn(self._cost)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of it also where the handshake failed: the inner protocol is not called then."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,11 @@ from backstay.watch.web.problem import problem
 from backstay.watch.web.rates import Rates, SeldomFilter
 
 REQUEST_SECONDS = 10.0
-"""Within which a request has to be complete, headers and body, after the one before it."""
+"""Within which a request has to be complete, headers and body, after the one before it.
+
+Strangers have between half of it and all of it, at random: a thousand of them who are disconnected
+and come again are spread over time.
+"""
 RESPONSE_SECONDS = 30.0
 """Within which a response has to be made; live streams have a bound of their own."""
 TAKEN_SECONDS = 10.0
@@ -136,6 +141,7 @@ class HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request its time."""
+        self._peer.connected = True
         super().connection_made(transport)
         self._await_request()
 
@@ -200,7 +206,8 @@ class HttpProtocol(H11Protocol):
     def _await_request(self) -> None:
         if self._request_timer is not None:
             self._request_timer.cancel()
-        self._request_timer = self.loop.call_later(REQUEST_SECONDS, self._overdue)
+        spread = 1.0 if self._peer.stage is Stage.KNOWN else random.uniform(0.5, 1.0)  # noqa: S311
+        self._request_timer = self.loop.call_later(spread * REQUEST_SECONDS, self._overdue)
 
     def _overdue(self) -> None:
         cycle = self.cycle
