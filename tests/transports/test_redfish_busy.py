@@ -175,6 +175,17 @@ def test_a_board_with_several_systems_is_asked_for_the_one_that_is_named() -> No
             asyncio.run(power_of(gone).off())
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\x1b[2J", "n" * 10_000])
+def test_a_name_that_a_board_invents_is_cleaned(name: str) -> None:
+    with (
+        served(RedfishBoard(systems=[name, "Node1"])) as url,
+        pytest.raises(PowerError, match="2 systems: ") as caught,
+    ):
+        asyncio.run(power_at(url).off())
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value).encode()) < 1000
+
+
 def bmc(url: str, **more: Any) -> Bmc:
     return Bmc.model_validate({"url": url, "username": "a", "password": "s3cret", **more})
 

@@ -12,6 +12,7 @@ import sushy
 from sushy.connector import Connector
 from sushy.exceptions import HTTPError, ResourceNotFoundError
 
+from backstay.answers import clean
 from backstay.transports.bounded_http import bound_session, session
 from backstay.transports.targets import BmcTarget
 from backstay.transports.urls import is_this_machine
@@ -20,6 +21,7 @@ _SYSTEMS = "/redfish/v1/Systems"
 _PRECONDITION = (412, 428)
 """The statuses by which a BMC asks for an ETag, or for another."""
 _SHOWN = 8
+_LONGEST = 100
 
 
 class Ambiguous(Exception):
@@ -65,8 +67,8 @@ def _directly(_url: str) -> dict[str, str]:
 
 
 def name_of(path: str) -> str:
-    """Return the last part of a system's path. Pure."""
-    return unquote(urlsplit(path).path.rstrip("/").rpartition("/")[2])
+    """Return the last part of a system's path, as it can be shown and written in a URL. Pure."""
+    return clean(unquote(urlsplit(path).path.rstrip("/").rpartition("/")[2]), longest=_LONGEST)
 
 
 def _named(root: Any, name: str) -> Any:  # noqa: ANN401
