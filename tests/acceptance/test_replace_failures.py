@@ -126,7 +126,7 @@ def test_what_fails_on_the_way_is_told_and_gone_on_with(lab: Lab, cloud: Path) -
     with standing_still(lab, f"{HOST}.fetch", *command(cloud, HOST)) as running:
         folder.rename(away)
         said = told(going_on(running))
-    assert f"the folder {folder}/catalogue is not there" in said
+    assert f"using {folder} for backups: there are backups of this cloud in it, and none is" in said
     assert not folder.exists(), "what is only looked for is not made"
     away.rename(folder)
 
