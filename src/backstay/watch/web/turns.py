@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 BUDGET = 0.004
 """Seconds of a turn."""
-PAUSE = 0.008
+PAUSE = 0.004
 """Seconds between two turns, for everything else that the process does."""
 
 Act = Callable[[], None]
