@@ -18,12 +18,13 @@ from contextlib import aclosing
 from pathlib import Path
 
 from backstay.access.shipping import reading, stream
-from backstay.backup.mariadb import onhost_database, onhost_restore
+from backstay.backup.mariadb import onhost_restore
 from backstay.inventory.load import load
 from backstay.transports.restic import Restic
 from backstay.transports.ssh import HostShell
 from backstay.transports.targets import SshTarget
-from bench.backup_host import DATA, HOME, BenchHost
+from bench.backup_host import DATA, HOME, NEW, BenchHost
+from bench.onhost_bench import send_database_of
 
 ROUNDS = 3
 SILENCE = 300.0
@@ -67,7 +68,7 @@ def guide_restore(host: BenchHost, folder: Path) -> Seconds:
 async def our_backup(host: BenchHost, restic: Restic) -> tuple[Seconds, str]:
     """Back up as ``backup create`` does; return also the snapshot."""
     target = target_of(host)
-    script = f"import os\nos.environ['HOME'] = {HOME!r}\n{stream(onhost_database.send_database)}"
+    script = stream(send_database_of, HOME)
     async with HostShell() as shell:
         pieces = Pieces()
         async with restic.receiving(NAME, host="controller", tags=["bench"]) as (send, found):
@@ -81,12 +82,12 @@ async def our_restore(host: BenchHost, restic: Restic, snapshot: str) -> Seconds
     target = target_of(host)
     pieces = Pieces()
     async with HostShell() as shell:
-        script = reading(onhost_restore.fill, f"{HOME}/new", "mysql")
+        script = reading(onhost_restore.fill, host.new_folder(), "mysql")
         async with aclosing(restic.content(snapshot, f"/{NAME}", silence=SILENCE)) as data:
             await shell.send(target, script, data, silence=SILENCE)
     pieces.done("make")
     host.stop()
-    host.run(f"mv {DATA} {HOME}/old; mv {HOME}/new {DATA}")
+    host.run(f"mv {DATA} {HOME}/old; mv {NEW} {DATA}")
     host.start()
     pieces.done("swap")
     return pieces.seconds
