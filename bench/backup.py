@@ -23,7 +23,7 @@ from backstay.inventory.load import load
 from backstay.transports.restic import Restic
 from backstay.transports.ssh import HostShell
 from backstay.transports.targets import SshTarget
-from bench.backup_host import DATA, HOME, NEW, BenchHost
+from bench.backup_host import DATA, HOME, BenchHost
 from bench.onhost_bench import send_database_of
 
 ROUNDS = 3
@@ -79,15 +79,15 @@ async def our_backup(host: BenchHost, restic: Restic) -> tuple[Seconds, str]:
 
 async def our_restore(host: BenchHost, restic: Restic, snapshot: str) -> Seconds:
     """Restore as ``backup restore`` does a verified backup: made on the host, and swapped in."""
-    target = target_of(host)
+    target, folder = target_of(host), host.new_folder()
     pieces = Pieces()
     async with HostShell() as shell:
-        script = reading(onhost_restore.fill, host.new_folder(), "mysql")
+        script = reading(onhost_restore.fill, folder, "mysql")
         async with aclosing(restic.content(snapshot, f"/{NAME}", silence=SILENCE)) as data:
             await shell.send(target, script, data, silence=SILENCE)
     pieces.done("make")
     host.stop()
-    host.run(f"mv {DATA} {HOME}/old; mv {NEW} {DATA}")
+    host.run(f"mv {DATA} {HOME}/old; mv {folder} {DATA}")
     host.start()
     pieces.done("swap")
     return pieces.seconds

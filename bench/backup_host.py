@@ -13,8 +13,8 @@ from bench.lab import lab_cloud_file
 
 HOME = "/var/lib/backstay-bench"
 DATA = f"{HOME}/data"
-NEW = f"{HOME}-new/data"
-"""Where a restore makes the databases: in a folder that only root may write to."""
+_NEW = f"{HOME}-new"
+"""In it a restore makes the databases: only root may write there."""
 BOUND = 900.0
 _UNIT = "backstay-bench-mariadb"
 _SETTINGS = f"""
@@ -120,9 +120,9 @@ class BenchHost:
 
     def remove(self) -> None:
         """Take everything of it away again."""
-        self.run(f"systemctl stop {_UNIT} 2>/dev/null || true; rm -rf {HOME} {HOME}-new")
+        self.run(f"systemctl stop {_UNIT} 2>/dev/null || true; rm -rf {HOME} {_NEW}")
 
     def new_folder(self) -> str:
         """Make the folder in which a restore makes the databases; return theirs."""
-        self.run(f"rm -rf {HOME}-new; mkdir -m 755 {HOME}-new")
-        return NEW
+        self.run(f"rm -rf {_NEW}; mkdir -m 755 {_NEW}")
+        return f"{_NEW}/data"

@@ -82,12 +82,12 @@ def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
     lab: Lab, watch: Watch, *, fault: str, target: str, kind: str, service: str
 ) -> None:
     started = broken(fault, target)
-    took, told = watch.until_notified(started)
+    took, notified = watch.until_notified(started)
     if fault == "kill-service":  # before it dies it is masked, which takes systemd its time
         took -= max(0.0, ended_at(lab, target) - started)
-    print(f"TOLD of {fault} {target} after {took:.1f} s: {told['title']}")
-    assert (told["kind"], told["host"]) == (kind, target.partition("/")[0])
-    assert told["service"] == service
+    print(f"TOLD of {fault} {target} after {took:.1f} s: {notified['title']}")
+    assert (notified["kind"], notified["host"]) == (kind, target.partition("/")[0])
+    assert notified["service"] == service
     assert took <= SOON
     time.sleep(AFTERMATH)  # that nothing comes cannot be awaited
     healed(lab, watch)
@@ -99,10 +99,10 @@ def test_a_keystone_that_hangs_before_the_watch_begins(lab: Lab, watch: Watch) -
     broken("hang-service", "controller/keystone")
     started = time.time()
     watch.start()
-    took, told = watch.until_notified(started)
-    print(f"TOLD {took:.1f} s after the watch was started: {told['title']}")
-    assert (told["kind"], told["host"]) == ("service-hung", "controller")
-    assert told["service"] == "keystone"
+    took, notified = watch.until_notified(started)
+    print(f"TOLD {took:.1f} s after the watch was started: {notified['title']}")
+    assert (notified["kind"], notified["host"]) == ("service-hung", "controller")
+    assert notified["service"] == "keystone"
     healed(lab, watch)
 
 
@@ -114,10 +114,10 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
         bound=180,
     )
     started = broken("wedge-agent", "compute1", {"how": "deaf"})
-    took, told = watch.until_notified(started)
-    print(f"TOLD of a deaf agent after {took:.1f} s: {told['title']}")
-    assert (told["kind"], told["host"]) == ("agent-not-processing", "compute1")
-    assert "backstay reattach" in told["remedy"]
+    took, notified = watch.until_notified(started)
+    print(f"TOLD of a deaf agent after {took:.1f} s: {notified['title']}")
+    assert (notified["kind"], notified["host"]) == ("agent-not-processing", "compute1")
+    assert "backstay reattach" in notified["remedy"]
     assert took <= DEAF
     healed(lab, watch)
 
@@ -131,10 +131,10 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
 )
 def test_only_the_operator_is_cut_off(lab: Lab, watch: Watch, hosts: list[str] | None) -> None:
     started = [broken("cut-network", host, {"from": "operator"}) for host in hosts or lab.hosts]
-    _, told = watch.until_notified(started[0])
-    assert told["kind"] == "monitoring-host-isolated"
-    assert "Monitoring host isolated" in told["title"]
-    assert "backstay" not in told["remedy"], "nothing is to be done to the cloud"
+    _, notified = watch.until_notified(started[0])
+    assert notified["kind"] == "monitoring-host-isolated"
+    assert "Monitoring host isolated" in notified["title"]
+    assert "backstay" not in notified["remedy"], "nothing is to be done to the cloud"
     time.sleep(AFTERMATH)
     healed(lab, watch)
 

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -75,50 +76,57 @@ def test_an_ipv6_network_is_one_visitor() -> None:
 
 
 def test_a_flood_is_spread_over_turns() -> None:
-    order: list[str] = []
+    at_once: list[int] = []
 
-    async def story() -> None:
-        done = asyncio.Event()
-
-        def act(name: str) -> None:
-            order.append(name)
-            if len(order) == 51:
-                done.set()
-
-        turns = Turns(lambda network: (False, 0 if network == "reader" else 99))
+    def take(turns: Turns, act: Act) -> None:
         for number in range(50):
             turns.take("flood", partial(act, str(number)), 0.002)
         turns.take("reader", partial(act, "reader"), 0.002)
-        assert len(order) < 10
-        async with asyncio.timeout(10):
-            await done.wait()
+        at_once.append(len(order))
 
-    asyncio.run(story())
+    order: list[str] = []
+    ordered(order, take, 51, lambda network: (False, 0 if network == "reader" else 99))
+    assert at_once[0] < 10
     assert order.index("reader") < 10
     assert len(set(order)) == 51
 
 
 def test_requests_and_new_connections_of_one_network_take_turns() -> None:
+    def take(turns: Turns, act: Act) -> None:
+        turns.take("own", partial(act, "first"), 1.0)
+        for number in range(3):
+            turns.take("own", partial(act, f"start {number}"), 0.002)
+            turns.take("own", partial(act, f"read {number}"))
+
     order: list[str] = []
+    ordered(order, take, 7, lambda _: (False, 0))
+    assert order[1:] == ["start 2", "read 0", "start 1", "read 1", "start 0", "read 2"]
+
+
+Act = Callable[[str], None]
+
+
+def ordered(
+    order: list[str],
+    take: Callable[[Turns, Act], None],
+    count: int,
+    rank: Callable[[str], tuple[int, int]],
+) -> None:
+    """Note in ``order`` what is run of what ``take`` gives, until that are ``count``."""
 
     async def story() -> None:
         done = asyncio.Event()
 
         def act(name: str) -> None:
             order.append(name)
-            if len(order) == 7:
+            if len(order) == count:
                 done.set()
 
-        turns = Turns(lambda _: (False, 0))
-        turns.take("own", partial(act, "first"), 1.0)
-        for number in range(3):
-            turns.take("own", partial(act, f"start {number}"), 0.002)
-            turns.take("own", partial(act, f"read {number}"))
+        take(Turns(rank), act)
         async with asyncio.timeout(10):
             await done.wait()
 
     asyncio.run(story())
-    assert order[1:] == ["start 2", "read 0", "start 1", "read 1", "start 0", "read 2"]
 
 
 def test_rates_are_bounded_and_come_back() -> None:

@@ -132,6 +132,10 @@ class Peer:
         """Return what strangers wait in."""
         return self._listener.turns
 
+    def learn(self, cost: float) -> None:
+        """Note the seconds of work of its handshake."""
+        self._listener.learn(cost)
+
     def start(self) -> None:
         """Wait for the first byte."""
         loop = self._listener.loop
@@ -223,7 +227,7 @@ class Peer:
         try:
             protocol: asyncio.BaseProtocol = self._listener.make(self)
             if context is not None:
-                protocol = _Encrypted(self, self._listener.learn, protocol, context)
+                protocol = _Encrypted(self, protocol, context)
             self.transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:
             sock.close()
@@ -241,13 +245,7 @@ class _Encrypted(SSLProtocol):
 
     max_size = 16 * 1024
 
-    def __init__(
-        self,
-        peer: Peer,
-        learn: Callable[[float], None],
-        inner: asyncio.BaseProtocol,
-        context: ssl.SSLContext,
-    ) -> None:
+    def __init__(self, peer: Peer, inner: asyncio.BaseProtocol, context: ssl.SSLContext) -> None:
         super().__init__(
             asyncio.get_running_loop(),
             inner,
@@ -258,7 +256,6 @@ class _Encrypted(SSLProtocol):
             ssl_shutdown_timeout=SHUTDOWN_SECONDS,
         )
         self._peer = peer
-        self._learn = learn
         self._cost = 0.0
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -270,7 +267,7 @@ class _Encrypted(SSLProtocol):
         super().buffer_updated(nbytes)
         self._cost += time.thread_time() - began
         if self._peer.connected:
-            self._learn(self._cost)
+            self._peer.learn(self._cost)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of it also where the handshake failed: the inner protocol is not called then."""
