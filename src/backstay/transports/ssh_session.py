@@ -13,9 +13,9 @@ import asyncssh
 from backstay.transports import limits
 from backstay.transports.ssh_meter import BESIDE, meter_of, unsent
 
-WINDOW = 1 << 20
+WINDOW = 2 << 20
 """Bytes that a host may send before it must wait."""
-HELD = 1 << 20
+HELD = 2 << 20
 """Bytes that are held for a slow reader before the host must wait."""
 PIECE = 1 << 18
 _UNSENT = 4 << 20
