@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import ssl
-import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, StreamingResponse
 
 from backstay.inventory.watch import Page
 from backstay.watch.web import listening, protocol
@@ -100,33 +100,79 @@ def test_it_is_encrypted_with_the_certificate(tmp_path: Path, served: Serving) -
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_it_ends_soon_with_a_live_page_open(fake: FakeCloud) -> None:
+async def listening_at(client: httpx.AsyncClient) -> None:
+    while True:
+        try:
+            await client.get("/live.js")
+        except httpx.ConnectError:
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def troubles(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+def test_it_ends_at_once_with_a_live_page_open(
+    fake: FakeCloud, caplog: pytest.LogCaptureFixture
+) -> None:
     page = Page(listen=f"127.0.0.1:{free_port()}")
 
-    async def story() -> tuple[float, str]:
+    async def story() -> str:
         task = asyncio.create_task(serve(app_of(fake), page))
         url = f"http://{page.listen}"
         async with httpx.AsyncClient(base_url=url, timeout=10) as client, asyncio.timeout(20):
-            while True:
-                try:
-                    await client.get("/")
-                    break
-                except httpx.ConnectError:
-                    await asyncio.sleep(0.02)
+            await listening_at(client)
             async with client.stream("GET", "/live/") as answer:
                 lines = answer.aiter_lines()
                 first = ""
                 while not first.startswith("data:"):
                     first = await anext(lines)
-                started = time.monotonic()
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                return time.monotonic() - started, first
+                await end(task)
+                return first
 
-    took, first = asyncio.run(story())
-    assert took < 6
-    assert "All systems operational" in first
+    assert "All systems operational" in asyncio.run(story())
+    assert troubles(caplog) == []
+
+
+def test_it_ends_with_a_response_that_is_not_taken(
+    fake: FakeCloud, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(listen=f"127.0.0.1:{free_port()}")
+    sent = asyncio.Event()
+
+    async def enormous(*_: object) -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(300):
+                yield b"x" * 100_000
+                sent.set()
+
+        return StreamingResponse(pieces())
+
+    monkeypatch.setattr("backstay.watch.web.pages.failed", enormous)
+
+    async def story() -> None:
+        task = asyncio.create_task(serve(app_of(fake), page))
+        async with httpx.AsyncClient(base_url=f"http://{page.listen}") as client:
+            await listening_at(client)
+        host, port = page.address
+        reader, writer = await asyncio.open_connection(host, port, limit=1000)
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(20):
+            await reader.read(1)
+            await sent.wait()
+            await end(task)
+        writer.close()
+
+    asyncio.run(story())
+    assert [line for line in troubles(caplog) if not line.startswith("Cancel 1 running")] == []
 
 
 REQUEST = b"GET /live.js HTTP/1.1\r\nHost: localhost\r\n"

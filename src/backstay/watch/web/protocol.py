@@ -76,6 +76,7 @@ class Gate:
         async def bounded(message: Message) -> None:
             if message["type"] == "http.response.start" and _is_stream(message):
                 bound.reschedule(None)
+                peer.endless = True
             peer.touch()
             await send(message)
 
@@ -135,7 +136,11 @@ class HttpProtocol(H11Protocol):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         cycle = self.cycle
-        await self._gate.serve(self._peer, scope, receive, send)
+        try:
+            await self._gate.serve(self._peer, scope, receive, send)
+        except asyncio.CancelledError:
+            # Only uvicorn cancels: the page ends before this response, which is no error of it.
+            self._peer.close("ended with the page")
         if self.transport.is_closing() and not cycle.response_complete:
             cycle.disconnected = True  # or a line of the log says that there was no response
 
@@ -185,6 +190,13 @@ class HttpProtocol(H11Protocol):
             except (h11.ProtocolError, ValueError):
                 self._peer.close("no HTTP")
                 return
+
+    def shutdown(self) -> None:
+        """End a live stream at once: the browser connects again. Other responses may end."""
+        if self._peer.endless:
+            self._peer.close()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Say that it is no HTTP, where a response is still possible."""
