@@ -85,7 +85,7 @@ def test_a_fault_is_told_at_once_with_its_cause(  # a table with four columns
     took, notified = watch.until_notified(started)
     if fault == "kill-service":  # before it dies it is masked, which takes systemd its time
         took -= max(0.0, ended_at(lab, target) - started)
-    print(f"TOLD of {fault} {target} after {took:.1f} s: {notified['title']}")
+    print(f"NOTIFIED of {fault} {target} after {took:.1f} s: {notified['title']}")
     assert (notified["kind"], notified["host"]) == (kind, target.partition("/")[0])
     assert notified["service"] == service
     assert took <= SOON
@@ -100,7 +100,7 @@ def test_a_keystone_that_hangs_before_the_watch_begins(lab: Lab, watch: Watch) -
     started = time.time()
     watch.start()
     took, notified = watch.until_notified(started)
-    print(f"TOLD {took:.1f} s after the watch was started: {notified['title']}")
+    print(f"NOTIFIED {took:.1f} s after the watch was started: {notified['title']}")
     assert (notified["kind"], notified["host"]) == ("service-hung", "controller")
     assert notified["service"] == "keystone"
     healed(lab, watch)
@@ -115,7 +115,7 @@ def test_an_agent_that_takes_no_work(lab: Lab, watch: Watch) -> None:
     )
     started = broken("wedge-agent", "compute1", {"how": "deaf"})
     took, notified = watch.until_notified(started)
-    print(f"TOLD of a deaf agent after {took:.1f} s: {notified['title']}")
+    print(f"NOTIFIED of a deaf agent after {took:.1f} s: {notified['title']}")
     assert (notified["kind"], notified["host"]) == ("agent-not-processing", "compute1")
     assert "backstay reattach" in notified["remedy"]
     assert took <= DEAF

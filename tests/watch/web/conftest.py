@@ -56,7 +56,7 @@ def served() -> Serving:
             yield f"http://127.0.0.1:{port}"
         finally:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with pytest.raises(asyncio.CancelledError):
                 await task
 
     return serving

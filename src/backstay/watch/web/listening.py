@@ -121,7 +121,7 @@ class Peer:
         self.connected = False
         """Whether the protocol was started, which with TLS is after the handshake."""
         self.endless = False
-        """Whether it is given a live stream, which has no end of its own."""
+        """Whether its newest response is a live stream, which has no end of its own."""
         self.transport: asyncio.BaseTransport | None = None
         self._owner = network
         self._listener = listener

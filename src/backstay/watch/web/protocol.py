@@ -74,9 +74,10 @@ class Gate:
         bound = asyncio.timeout(RESPONSE_SECONDS)
 
         async def bounded(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_stream(message):
-                bound.reschedule(None)
-                peer.endless = True
+            if message["type"] == "http.response.start":
+                peer.endless = _is_stream(message)
+                if peer.endless:
+                    bound.reschedule(None)
             peer.touch()
             await send(message)
 
