@@ -160,8 +160,16 @@ def test_what_was_called_wrongly_is_told(call: Call, arguments: list[str], said:
     assert said in " ".join(done.output.split())
 
 
+REQUESTS = [
+    ["replace", "controller", "--with", "spare1", "--yes"],
+    ["plan", "replace", "controller", "--with", "spare1"],
+]
+"""A plan that this machine cannot carry out is shown, and refused as the replacement would be."""
+
+
+@pytest.mark.parametrize("words", REQUESTS)
 def test_a_machine_without_the_programs_is_refused_before_anything(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     asked: list[list[Task]] = []
 
@@ -170,8 +178,9 @@ def test_a_machine_without_the_programs_is_refused_before_anything(
         return PROGRAMS[Task.STORE]
 
     monkeypatch.setattr(requirements, "lacking", nothing_is_here)
-    done = call("replace", "controller", "--with", "spare1", "--yes")
+    done = call(*words)
     assert done.exit_code == ExitStatus.UNKNOWN
+    assert "power controller off" in done.output, "the plan is shown"
     said = " ".join(done.output.split())
     assert "replacing controller: this machine has no restic; nothing has been started" in said
     assert "apt-get install restic" in said
@@ -179,23 +188,30 @@ def test_a_machine_without_the_programs_is_refused_before_anything(
     assert not (tmp_path / "journal.db").exists(), "no run was written"
 
 
+@pytest.mark.parametrize("words", REQUESTS)
 def test_a_machine_with_another_release_is_refused_before_anything(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     async def version() -> str:
         return "11.8.2-MariaDB-0+deb13u1"
 
     monkeypatch.setattr(requirements, "lacking", lambda _tasks: ())
     monkeypatch.setattr(release, "server_version", version)
-    done = call("replace", "controller", "--with", "spare1", "--yes")
+    done = call(*words)
     assert done.exit_code == ExitStatus.UNKNOWN
+    assert "power controller off" in done.output, "the plan is shown"
     said = " ".join(done.output.split())
     assert "replacing controller: the backup is of MariaDB 10.11, this machine has 11.8" in said
     assert "install MariaDB 10.11 here" in said
     assert not (tmp_path / "journal.db").exists(), "no run was written"
 
 
-def test_the_plan_tells_what_is_lost(call: Call) -> None:
+def test_the_plan_tells_what_is_lost(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def version() -> str:
+        return "10.11.6-MariaDB-0+deb12u1"
+
+    monkeypatch.setattr(requirements, "lacking", lambda _tasks: ())
+    monkeypatch.setattr(release, "server_version", version)
     done = call("plan", "replace", "controller", "--with", "spare1")
     assert done.exit_code == 0, done.output
     assert "what was written to the databases after" in done.output

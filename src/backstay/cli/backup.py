@@ -82,11 +82,12 @@ def create(
     made = plan(described, chosen, all_services(), verify=verify, prune=then_prune)
     if dry_run:
         show_plan(made, as_json=as_json)
-        return
     served = verify and any(
         keeps_databases(described, described.hosts[host], all_services()) for host in chosen
     )
     require([Task.STORE, *([Task.SERVE] if served else [])], "taking backups")
+    if dry_run:
+        return
     sys.exit(start(described, made, reason=reason, as_json=as_json))
 
 
@@ -106,9 +107,10 @@ def verify(name: str, dry_run: bool, cloud: Path | None, output: str) -> None:
     made = verify_plan(described, found.host, found.name)
     if dry_run:
         show_plan(made, as_json=as_json)
-        return
     tasks = [Task.STORE, *([Task.SERVE] if "database" in found.snapshots else [])]
     require(tasks, f"verifying {found.name}")
+    if dry_run:
+        return
     sys.exit(start(described, made, reason=f"verify {found.name}", as_json=as_json))
 
 

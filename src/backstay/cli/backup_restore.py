@@ -81,9 +81,10 @@ def restore(
         _show(described, chosen, made, err=as_json)
     if dry_run:
         asyncio.run(_differences(described, chosen, as_json=as_json))
+    asyncio.run(require_here(made, chosen, f"restoring {chosen.backup.name}"))
+    if dry_run:
         return
     host = chosen.backup.host
-    asyncio.run(require_here(made, chosen, f"restoring {chosen.backup.name}"))
     confirm_name(f"This will replace what {host} has now", host, yes=yes)
     sys.exit(start(described, made, reason=reason, as_json=as_json))
 

@@ -97,13 +97,12 @@ def replace(*, dry_run: bool, yes: bool, reason: str, output: str, **given: Any)
     made, as_json = _made(given), output == "json"
     if not as_json:
         _show(made)
-    if dry_run:
-        if as_json:
-            document = {"lost": made.lost, "plan": made.plan.document()}
-            echo_json(document)
-        return
+    elif dry_run:
+        echo_json({"lost": made.lost, "plan": made.plan.document()})
     host = made.chosen.backup.host
     asyncio.run(require_here(made.plan, made.chosen, f"replacing {host}"))
+    if dry_run:
+        return
     for witness in made.plan.settings["without_witnesses"]:
         statement = (
             f"{witness} will not be asked whether {host} is dead: if it is right, two hosts will "
