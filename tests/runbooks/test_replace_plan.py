@@ -160,6 +160,16 @@ def test_what_was_called_wrongly_is_told(call: Call, arguments: list[str], said:
     assert said in " ".join(done.output.split())
 
 
+def with_all_programs(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Let this machine have all programs, and a database server of that version."""
+
+    async def server_version() -> str:
+        return version
+
+    monkeypatch.setattr(requirements, "lacking", lambda _tasks: ())
+    monkeypatch.setattr(release, "server_version", server_version)
+
+
 REQUESTS = [
     ["replace", "controller", "--with", "spare1", "--yes"],
     ["plan", "replace", "controller", "--with", "spare1"],
@@ -192,11 +202,7 @@ def test_a_machine_without_the_programs_is_refused_before_anything(
 def test_a_machine_with_another_release_is_refused_before_anything(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
-    async def version() -> str:
-        return "11.8.2-MariaDB-0+deb13u1"
-
-    monkeypatch.setattr(requirements, "lacking", lambda _tasks: ())
-    monkeypatch.setattr(release, "server_version", version)
+    with_all_programs(monkeypatch, "11.8.2-MariaDB-0+deb13u1")
     done = call(*words)
     assert done.exit_code == ExitStatus.UNKNOWN
     assert "power controller off" in done.output, "the plan is shown"
@@ -207,11 +213,7 @@ def test_a_machine_with_another_release_is_refused_before_anything(
 
 
 def test_the_plan_tells_what_is_lost(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def version() -> str:
-        return "10.11.6-MariaDB-0+deb12u1"
-
-    monkeypatch.setattr(requirements, "lacking", lambda _tasks: ())
-    monkeypatch.setattr(release, "server_version", version)
+    with_all_programs(monkeypatch, "10.11.6-MariaDB-0+deb12u1")
     done = call("plan", "replace", "controller", "--with", "spare1")
     assert done.exit_code == 0, done.output
     assert "what was written to the databases after" in done.output
