@@ -1,6 +1,7 @@
 """What the broker's word means for agents, and what only a call settles."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from backstay.access.session import CloudSession
 from backstay.answers import convert
-from backstay.errors import BackstayError
+from backstay.errors import ApiError, BackstayError
 from backstay.health.rpc.diagnosis import AgentDiagnosis, Signature
 from backstay.health.rpc.evidence import AgentSeen
 from backstay.inventory.load import load
@@ -16,7 +17,7 @@ from backstay.services import nova
 from backstay.services.rabbitmq.queues import MessagingAnswer
 from backstay.watch.detect import agents as module
 from backstay.watch.detect.agents import AgentProbes
-from backstay.watch.detect.probe import Outcome, ProbeResult
+from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from tests.watch.correlation_inputs import CLOUD
 
 QUEUE = "compute.compute1"
@@ -167,3 +168,49 @@ def test_a_way_that_a_call_found_broken_stays_the_reason_while_the_queue_has_no_
         questions.polled(poll(consumers=[]))
     assert [(one.outcome, one.sure) for one in results] == [(Outcome.NO_WAY, True)]
     assert results[0].evidence.startswith("the broker on controller refuses the login")
+
+
+UNIT = Subject(host="compute1", service="nova", name="nova-compute")
+
+
+def unit_sign(outcome: Outcome, subject: Subject = UNIT) -> ProbeResult:
+    return ProbeResult(subject=subject, outcome=outcome, evidence="", at=0.0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REFUSED])
+def test_an_agents_unit_that_ends_has_its_host_called_once(asked: Any, outcome: Outcome) -> None:
+    questions, _ = asked
+    questions.units = frozenset({UNIT.key})
+    other = replace(UNIT, name="nova-api")
+    questions.saw_units([unit_sign(one) for one in (Outcome.OK, Outcome.LATE, Outcome.UNKNOWN)])
+    questions.saw_units([unit_sign(outcome, other)])
+    assert questions.calls.awaited == frozenset()
+    questions.saw_units([unit_sign(outcome)])
+    assert questions.calls.awaited == {"compute1"}
+    assert questions._wake.is_set()
+    questions._doubtful.clear()
+    questions.saw_units([unit_sign(outcome)])
+    assert questions.calls.awaited == frozenset()
+    questions.saw_units([unit_sign(Outcome.OK), unit_sign(outcome)])
+    assert questions.calls.awaited == {"compute1"}
+
+
+@pytest.mark.parametrize("end", [None, ApiError("agents", came_back="no", remedy="")])
+def test_a_call_is_awaited_until_all_that_it_found_is_known(
+    asked: Any, monkeypatch: pytest.MonkeyPatch, end: ApiError | None
+) -> None:
+    questions, _ = asked
+    during: list[frozenset[str]] = []
+
+    async def diagnose(_site: Any, _hosts: Any) -> Any:
+        during.append(questions.calls.awaited)
+        if end is not None:
+            raise end
+        return None, []
+
+    monkeypatch.setattr(module, "diagnose_agents", diagnose)
+    asyncio.run(questions._call({"compute1"}))
+    asyncio.run(questions._call(None))
+    assert during == [{"compute1"}, set(questions.site.cloud.hosts)]
+    assert questions.calls.awaited == frozenset()
+    assert set(questions.calls.ended) == set(questions.site.cloud.hosts)

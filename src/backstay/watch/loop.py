@@ -119,7 +119,12 @@ class WatchLoop:
         self.parts = TaskSupervisor(logging.getLogger(__name__).warning)
         self.corroborator = Corroborator(site)
         self.suspects = SuspectHosts(self.tracker, self.corroborator, self._aside)
-        self.agents = AgentProbes(site, self.tracker.take, self._steady)
+        self.agents = AgentProbes(
+            site,
+            self.tracker.take,
+            self._steady,
+            [key for key, unit in self.top.units.items() if unit.agent],
+        )
         self.second_hosts = SecondHosts(
             site, self.tracker.take, self._is_up, self._shared_addresses
         )
@@ -227,6 +232,7 @@ class WatchLoop:
     def _heard(self, host: str, found: Sequence[ProbeResult], polled: object) -> None:
         for result in found:
             self.tracker.take(result)
+        self.agents.saw_units(found)
         if polled is not None:
             self.agents.polled(polled)
 
@@ -266,6 +272,7 @@ class WatchLoop:
             silenced=frozenset(one.host for one in self.silent),
             recovering=self.recovery.recovering(incidents, now),
             silent_streams=frozenset(self.reach.silent_streams()),
+            calls=self.agents.calls,
         )
         over = self.recovery.over
         for one in match_incidents(incidents, causes(inputs), lambda cause: over(cause, now), now):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from backstay.access.session import CloudSession
@@ -13,6 +13,7 @@ from backstay.health.rpc.agents import diagnose_agents
 from backstay.health.rpc.diagnosis import NO_WAY, AgentDiagnosis, Signature
 from backstay.services.declaration import Agent, Broker
 from backstay.services.messaging import REPLIES, Messaging, RpcEndpoint
+from backstay.watch.detect.agent_calls import AgentCalls, CallLog
 from backstay.watch.detect.probe import Outcome, ProbeResult, Subject
 from backstay.watch.detect.topology import AGENT
 
@@ -30,6 +31,9 @@ class AgentProbes:
     ``steady`` says whether a unit on a host has been running for so long that it had the time to
     connect: what the broker says twice of such an agent needs no call. Nor does it of one that
     takes from a queue which nothing reaches, which no agent does while it starts.
+
+    ``units`` are the subjects' keys of the units that are agents: where one ends, those on its host
+    are called.
     """
 
     def __init__(
@@ -37,16 +41,20 @@ class AgentProbes:
         site: CloudSession,
         take: Callable[[ProbeResult], None],
         steady: Callable[[str, str], bool] = lambda _host, _unit: False,
+        units: Collection[str] = (),
     ) -> None:
         self.site = site
         self.take = take
         self.steady = steady
+        self.units = frozenset(units)
         self.trouble = ""
         self.agents: tuple[Agent, ...] = ()
         self._called_bad: dict[str, str] = {}
         self._no_way: set[str] = set()
         self._troubled: dict[str, str] = {}
         self._doubtful: set[str] = set()
+        self._ended: set[str] = set()
+        self._log = CallLog()
         self._wake = asyncio.Event()
         self._called_all = float("-inf")
         self._replies: Counter[str] = Counter()
@@ -55,6 +63,11 @@ class AgentProbes:
             w.binary: w for s in site.services for w in s.rpc_endpoints
         }
         self._names = site.cloud.host_names()
+
+    @property
+    def calls(self) -> AgentCalls:
+        """Return which hosts' agents are being called, and which calls are over."""
+        return self._log.shown(self._doubtful)
 
     async def keep_list(self) -> None:
         """Keep the list of agents, and call all of them, forever."""
@@ -81,6 +94,22 @@ class AgentProbes:
             hosts, self._doubtful = self._doubtful, set()
             if hosts:
                 await self._call(hosts)
+
+    def saw_units(self, results: Iterable[ProbeResult]) -> None:
+        """Take the signs of units: once for each agent's that ends, its host's agents are called.
+
+        An agent that ends may have no way to its broker, and only a call tries a login.
+        """
+        for result in results:
+            key = result.subject.key
+            if key not in self.units or not self._brokers:
+                continue
+            if result.good:
+                self._ended.discard(key)
+            elif result.bad and result.outcome is not Outcome.LATE and key not in self._ended:
+                self._ended.add(key)
+                self._doubtful.add(result.subject.host)
+                self._wake.set()
 
     def polled(self, answer: Any) -> None:  # noqa: ANN401 - of the broker's own type
         """Take an answer of the broker's, of the type that its declaration says."""
@@ -154,6 +183,11 @@ class AgentProbes:
             self.take(ProbeResult(subject=subject, outcome=Outcome.OK, evidence=evidence, at=at))
 
     async def _call(self, hosts: set[str] | None) -> None:
+        """Call the agents on ``hosts``, or all, and take what is found: all of it at once."""
+        with self._log.call(self.site.cloud.hosts if hosts is None else hosts, time.time()):
+            await self._call_and_judge(hosts)
+
+    async def _call_and_judge(self, hosts: set[str] | None) -> None:
         try:
             async with asyncio.timeout(CALL_BOUND):
                 _, judged = await diagnose_agents(self.site, hosts)

@@ -8,12 +8,14 @@ explains is a cause of its own.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from backstay.watch.detect.agent_calls import AgentCalls
 from backstay.watch.detect.corroboration import Corroboration
 from backstay.watch.detect.probe import Outcome
 from backstay.watch.detect.second_hosts import ADDRESS, FENCED
 from backstay.watch.detect.state_machine import TargetState
 from backstay.watch.detect.status import State
 from backstay.watch.detect.topology import AGENT, HOST, Topology, host_subject, watched_hosts
+from backstay.watch.incidents.call_wait import awaits_call
 from backstay.watch.incidents.describe import (
     agents_cause,
     fenced_host_cause,
@@ -43,6 +45,7 @@ class CorrelationInput:
         recovering: causes of open incidents that are recovering; they still explain what they
             explained before.
         silent_streams: hosts whose status stream is silent just now.
+        calls: how the calls to agents stand.
 
     """
 
@@ -54,6 +57,7 @@ class CorrelationInput:
     silenced: frozenset[str] = frozenset()
     recovering: tuple[Cause, ...] = ()
     silent_streams: frozenset[str] = frozenset()
+    calls: AgentCalls = field(default_factory=AgentCalls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +225,9 @@ def _services(inputs: CorrelationInput, left: dict[str, TargetState]) -> list[Ca
             ),
         )
         cause = service_cause(inputs.topology, host, service, mine, symptoms)
-        ready = _ready(inputs, mine, service)
+        ready = _ready(inputs, mine, service) and not awaits_call(
+            mine, inputs.targets, inputs.topology, inputs.calls, inputs.now
+        )
         found.append(CandidateCause(cause=cause, began=_began([*mine, *symptoms]), ready=ready))
     return found
 
